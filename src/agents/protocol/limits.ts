@@ -1,0 +1,25 @@
+// Every bound of the wire between agents, objects, Worker and relay. Units are in the names.
+
+export const PROTOCOL_LIMITS = {
+  /** JSON control messages (hello, welcome, configure, ack…), before JSON.parse. */
+  controlBytesMax: 64 * 1024,
+  /** One binary frame. workerd closes a socket at 32 MiB; a frame stays far below it. */
+  frameBytesMax: 1024 * 1024,
+  /** Endpoints of one pool: pods times data-parallel ranks. Also the width of the prefix tree. */
+  endpointsMax: 1024,
+  /** Labels of one endpoint. */
+  labelsMax: 64,
+  labelCharsMax: 256,
+  /** Metric fields one pool may ask for: the width of a metrics row's mask. */
+  metricFieldsMax: 16,
+  /** Ticket reports in one frame. */
+  ticketReportsMax: 512,
+  /** Endpoints the Worker may list for one request; the relay walks them in order. */
+  destinationsMax: 8,
+  /** How far ahead of the relay's clock a signature may expire. */
+  signatureLifetimeMsMax: 120_000,
+  /** How far apart the clocks of Worker and relay may be. */
+  clockSkewMsMax: 5_000,
+  /** (ticket, attempt) pairs a relay remembers so that none is used twice. */
+  usedTicketsMax: 200_000,
+} as const;

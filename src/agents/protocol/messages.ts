@@ -1,0 +1,165 @@
+// The JSON messages between agents and a PoolObject, and the JSON payloads of some frames.
+// Order of a connection: agent sends `hello`; object answers `welcome` and `configure`, or `refused`
+// and closes. Then the agent sends binary frames (codec.ts), and the object sends `ack`, `resync`
+// and further `configure` messages. See docs/protocol.md.
+
+import { z } from "zod";
+import { PROTOCOL_LIMITS } from "./limits.ts";
+import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "./version.ts";
+
+const name = z.string().min(1).max(PROTOCOL_LIMITS.labelCharsMax);
+
+export const ENGINE_TYPES = ["vllm", "sglang", "trtllm-serve"] as const;
+export type EngineType = (typeof ENGINE_TYPES)[number];
+
+/** `host:port`, the form of x-gateway-destination-endpoint. IPv6 hosts stand in brackets. */
+export const hostPortSchema = z
+  .string()
+  .regex(/^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$/, "expected host:port");
+
+/** One model server replica, or one data-parallel rank of it, as its agent found it. */
+export const endpointSchema = z.strictObject({
+  /** Unique in the pool, stable across restarts of the engine, e.g. `default/vllm-0`. */
+  id: name,
+  /** Where the relay reaches it. */
+  address: hostPortSchema,
+  engine: z.enum(ENGINE_TYPES),
+  labels: z
+    .record(name, z.string().max(PROTOCOL_LIMITS.labelCharsMax))
+    .refine((labels) => Object.keys(labels).length <= PROTOCOL_LIMITS.labelsMax, "too many labels")
+    .default({}),
+});
+export type EndpointRecord = z.output<typeof endpointSchema>;
+
+/** Payload of a MEMBERSHIP frame: every endpoint of the pool, replacing what was said before. */
+export const membershipSchema = z.strictObject({
+  endpoints: z.array(endpointSchema).max(PROTOCOL_LIMITS.endpointsMax),
+});
+export type Membership = z.output<typeof membershipSchema>;
+
+/** First message of every agent. */
+export const helloSchema = z.strictObject({
+  t: z.literal("hello"),
+  v: z.int().min(PROTOCOL_VERSION_MIN).max(PROTOCOL_VERSION),
+  role: z.enum(["collector", "relay"]),
+  pool: name,
+  /** The agent's own name, unique in the pool. */
+  agent: name,
+  /** Random at each start of the agent's process: with `seq` it orders everything the agent says. */
+  epoch: name,
+});
+export type Hello = z.output<typeof helloSchema>;
+
+/** The metric fields the spine's scorers read. Order is that of METRICS rows only via `configure`. */
+export const METRIC_FIELDS = [
+  "waiting",
+  "running",
+  "kv-usage",
+  "kv-block-size",
+  "kv-blocks",
+] as const;
+export type MetricField = (typeof METRIC_FIELDS)[number];
+
+/**
+ * Where to read a field in an engine's Prometheus text: a series name, labels that must match,
+ * and, for info metrics, the label that carries the value instead of the sample.
+ */
+export const metricSourceSchema = z.strictObject({
+  series: name,
+  match: z.record(name, z.string()).optional(),
+  valueLabel: name.optional(),
+});
+export type MetricSource = z.output<typeof metricSourceSchema>;
+
+/** A field and, per engine type, its sources in order of preference; the first present one wins. */
+export const metricSpecSchema = z.strictObject({
+  field: z.enum(METRIC_FIELDS),
+  sources: z.partialRecord(z.enum(ENGINE_TYPES), z.array(metricSourceSchema).min(1)),
+});
+export type MetricSpec = z.output<typeof metricSpecSchema>;
+
+/** Object to agent: accepted. */
+export const welcomeSchema = z.object({
+  t: z.literal("welcome"),
+  v: z.int(),
+  /** Random at each construction of the object; a change means its memory is gone. */
+  objectEpoch: name,
+  /** Highest `seq` of this agent's epoch that the object holds durably; 0 if none. */
+  ackedSeq: z.number().nonnegative(),
+});
+
+/** Object to collector: what to read and how often. Sent after `welcome` and on every change. */
+export const configureSchema = z.object({
+  t: z.literal("configure"),
+  scrapeIntervalMs: z.number().min(50).max(60_000),
+  /** Row order: bit i of a METRICS row's mask is `metrics[i]`. */
+  metrics: z.array(metricSpecSchema).max(PROTOCOL_LIMITS.metricFieldsMax),
+});
+export type Configure = z.output<typeof configureSchema>;
+
+/** Object to agent: every frame up to `seq` is durable and may leave the outbox. */
+export const ackSchema = z.object({ t: z.literal("ack"), seq: z.number().nonnegative() });
+
+/** Object to agent: send everything again (membership, all metrics, all open tickets). */
+export const resyncSchema = z.object({ t: z.literal("resync"), reason: z.string() });
+
+/** Object to agent, before it closes the socket. */
+export const refusedSchema = z.object({
+  t: z.literal("refused"),
+  code: z.enum(["bad-hello", "unsupported-version", "wrong-pool", "protocol-error"]),
+  message: z.string(),
+});
+
+/** What an agent may receive. Unknown keys are kept out, unknown `t` is ignored by the agent. */
+export const fromObjectSchema = z.discriminatedUnion("t", [
+  welcomeSchema,
+  configureSchema,
+  ackSchema,
+  resyncSchema,
+  refusedSchema,
+]);
+export type FromObject = z.output<typeof fromObjectSchema>;
+
+const ticketId = z.string().min(1).max(128);
+const tokens = z.int().nonnegative().nullable();
+
+/** The relay has taken a ticket over: from here on it owns it and will report its end. */
+export const ticketOpenedSchema = z.strictObject({
+  kind: z.literal("opened"),
+  ticket: ticketId,
+  attempt: z.int().nonnegative(),
+  /** Address of the endpoint being tried. */
+  endpoint: hostPortSchema,
+});
+
+/** A ticket's end as the relay saw it. */
+export const ticketClosedSchema = z.strictObject({
+  kind: z.literal("closed"),
+  ticket: ticketId,
+  attempt: z.int().nonnegative(),
+  /** Address of the endpoint that answered, or was tried last. */
+  endpoint: hostPortSchema,
+  outcome: z.enum(["ok", "engine-error", "unreachable", "cancelled", "broken-stream"]),
+  /** HTTP status of the engine's answer; null if none came. */
+  status: z.int().nullable(),
+  /** Request received to first body byte, and to the end, on the relay's clock. */
+  ttftMs: z.number().nonnegative().nullable(),
+  durationMs: z.number().nonnegative(),
+  promptTokens: tokens,
+  cachedTokens: tokens,
+  completionTokens: tokens,
+  finishReason: z.string().max(64).nullable(),
+  /** Endpoints that were tried and failed before `endpoint`, in order. */
+  failed: z.array(hostPortSchema).max(PROTOCOL_LIMITS.destinationsMax),
+});
+export const ticketReportSchema = z.discriminatedUnion("kind", [
+  ticketOpenedSchema,
+  ticketClosedSchema,
+]);
+export type TicketReport = z.output<typeof ticketReportSchema>;
+export type TicketClosed = z.output<typeof ticketClosedSchema>;
+
+/** Payload of a TICKETS frame. */
+export const ticketReportsSchema = z.strictObject({
+  reports: z.array(ticketReportSchema).max(PROTOCOL_LIMITS.ticketReportsMax),
+});

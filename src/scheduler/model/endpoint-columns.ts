@@ -1,0 +1,29 @@
+// The pool as the scheduler sees it: one typed array a fact, one slot an endpoint.
+//
+// A slot is given at discovery and kept until the endpoint leaves, so the prefix tree can name
+// holders by slot. Freed slots are reused; whoever frees one must also remove it from the tree.
+
+/**
+ * Column-oriented view of a pool. Index `slot` is one endpoint in every column. Loads are as last
+ * reported plus what was dispatched since that report, so that a burst of picks between two samples
+ * sees its own effect.
+ */
+export interface EndpointColumns {
+  /** One past the highest slot in use. */
+  readonly slotCount: number;
+  /** 1 where a slot holds an endpoint that may be picked. */
+  readonly isPresent: Uint8Array;
+  /** Requests waiting in the engine's queue, plus dispatches since the sample. */
+  readonly queueDepth: Int32Array;
+  /** Requests the engine runs, as reported. */
+  readonly runningRequests: Int32Array;
+  /** Fraction of KV blocks in use, 0..1. */
+  readonly kvUsage: Float64Array;
+  /** Tokens of KV cache the engine holds in total; 0 while unknown. */
+  readonly kvCapacityTokens: Float64Array;
+  /** Unix ms of the last good sample; -Infinity before the first. */
+  readonly sampledAtMs: Float64Array;
+  /** Requests and estimated tokens with an open ticket. */
+  readonly inFlightRequests: Int32Array;
+  readonly inFlightTokens: Float64Array;
+}

@@ -1,0 +1,66 @@
+// Every metric name of Fairlead, once. Names, labels and buckets are llm-d's EPP's where it has the
+// metric (llm-d-router pkg/epp/metrics); ours start with `fairlead_`. The simulator's names are
+// vLLM's and stand in simulator/metrics.ts, because they belong to the engine it imitates.
+
+import type { MetricDefinition } from "./metrics.ts";
+
+function define<const Label extends string>(
+  definition: MetricDefinition<Label>,
+): MetricDefinition<Label> {
+  return definition;
+}
+
+const REQUEST_LABELS = ["model_name", "target_model_name", "fairness_id", "priority"] as const;
+
+const REQUEST_SECONDS = [
+  0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45,
+  60, 120, 180, 240, 300, 360, 480, 600, 900, 1200, 1800, 2700, 3600,
+] as const;
+const DECISION_SECONDS = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1] as const;
+// llm-d's own list has 32778 for 32768; it is kept so that dashboards line up.
+const INPUT_TOKENS = [
+  1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32778, 65536, 131072, 262144,
+  524288, 1048576,
+] as const;
+const OUTPUT_TOKENS = [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192] as const;
+
+export const METRIC = {
+  // Worker
+  requestTotal: define({ name: "llm_d_epp_request_total", kind: "counter", help: "Inference requests.", labels: REQUEST_LABELS }),
+  requestErrorTotal: define({ name: "llm_d_epp_request_error_total", kind: "counter", help: "Inference requests that ended in an error.", labels: [...REQUEST_LABELS, "error_code"] }),
+  requestSeconds: define({ name: "llm_d_epp_request_duration_seconds", kind: "histogram", help: "Request received to response headers or, where metered, to the end.", labels: REQUEST_LABELS, buckets: REQUEST_SECONDS }),
+  directoryAgeSeconds: define({ name: "fairlead_directory_age_seconds", kind: "gauge", help: "Age of this isolate's copy of the configuration.", labels: [] }),
+
+  // PoolObject
+  schedulerAttemptsTotal: define({ name: "llm_d_epp_scheduler_attempts_total", kind: "counter", help: "Scheduling attempts by outcome.", labels: ["status", "target_model_name", "endpoint_name"] }),
+  schedulerSeconds: define({ name: "llm_d_epp_scheduler_e2e_duration_seconds", kind: "histogram", help: "Time to choose endpoints. Reads 0 on Cloudflare, where clocks stand still between I/O.", labels: [], buckets: DECISION_SECONDS }),
+  averageKvUsage: define({ name: "llm_d_epp_average_kv_cache_utilization", kind: "gauge", help: "Mean KV cache utilization over fresh endpoints, 0..1.", labels: ["name"] }),
+  averageQueueSize: define({ name: "llm_d_epp_average_queue_size", kind: "gauge", help: "Mean engine queue length over fresh endpoints.", labels: ["name"] }),
+  averageRunning: define({ name: "llm_d_epp_average_running_requests", kind: "gauge", help: "Mean running requests over fresh endpoints.", labels: ["name"] }),
+  readyEndpoints: define({ name: "llm_d_epp_ready_endpoints", kind: "gauge", help: "Endpoints with a fresh sample.", labels: ["name"] }),
+  endpointQueueSize: define({ name: "llm_d_epp_per_endpoint_queue_size", kind: "gauge", help: "Engine queue length.", labels: ["name", "model_server_endpoint"] }),
+  inflightRequests: define({ name: "llm_d_epp_inflight_requests", kind: "gauge", help: "Open tickets by endpoint.", labels: ["endpoint_name"] }),
+  inflightTokens: define({ name: "llm_d_epp_inflight_tokens", kind: "gauge", help: "Estimated tokens of open tickets by endpoint.", labels: ["endpoint_name"] }),
+  prefixIndexerSize: define({ name: "llm_d_epp_prefix_indexer_size", kind: "gauge", help: "Blocks in the prefix tree.", labels: ["plugin_name"] }),
+  prefixIndexerHitRatio: define({ name: "llm_d_epp_prefix_indexer_hit_ratio", kind: "histogram", help: "Matched share of a request's blocks on the chosen endpoint.", labels: ["plugin_name"], buckets: [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1] }),
+  prefixTreeBytes: define({ name: "fairlead_prefix_tree_bytes", kind: "gauge", help: "Memory of the prefix tree.", labels: ["name"] }),
+  requestInputTokens: define({ name: "llm_d_epp_request_input_tokens", kind: "histogram", help: "Prompt tokens as the engine reported them.", labels: REQUEST_LABELS, buckets: INPUT_TOKENS }),
+  requestCachedTokens: define({ name: "llm_d_epp_request_cached_tokens", kind: "histogram", help: "Prompt tokens the engine found in its cache.", labels: REQUEST_LABELS, buckets: INPUT_TOKENS }),
+  requestOutputTokens: define({ name: "llm_d_epp_request_output_tokens", kind: "histogram", help: "Generated tokens as the engine reported them.", labels: REQUEST_LABELS, buckets: OUTPUT_TOKENS }),
+  requestTtftSeconds: define({ name: "llm_d_epp_request_ttft_seconds", kind: "histogram", help: "Relay received to first body byte.", labels: REQUEST_LABELS, buckets: REQUEST_SECONDS.slice(0, 24) }),
+  ticketsOpen: define({ name: "fairlead_tickets_open", kind: "gauge", help: "Tickets not yet released.", labels: ["name"] }),
+  ticketsTotal: define({ name: "fairlead_tickets_total", kind: "counter", help: "Released tickets by how they were released.", labels: ["released_by"] }),
+  agentsConnected: define({ name: "fairlead_agents_connected", kind: "gauge", help: "Connected agents.", labels: ["role"] }),
+  agentFramesTotal: define({ name: "fairlead_agent_frames_total", kind: "counter", help: "Frames from agents by outcome.", labels: ["outcome"] }),
+
+  // Agents
+  scrapesTotal: define({ name: "fairlead_scrapes_total", kind: "counter", help: "Scrapes of engine metrics by outcome.", labels: ["outcome"] }),
+  scrapeSeconds: define({ name: "fairlead_scrape_duration_seconds", kind: "histogram", help: "Duration of a scrape.", labels: [], buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5] }),
+  agentReconnectsTotal: define({ name: "fairlead_agent_reconnects_total", kind: "counter", help: "Connections to the pool's object that were lost or refused.", labels: ["role"] }),
+  endpointsKnown: define({ name: "fairlead_endpoints_known", kind: "gauge", help: "Endpoints this agent has discovered.", labels: [] }),
+  relayRequestsTotal: define({ name: "fairlead_relay_requests_total", kind: "counter", help: "Requests to the relay by outcome.", labels: ["outcome"] }),
+  relayAttemptsTotal: define({ name: "fairlead_relay_attempts_total", kind: "counter", help: "Attempts at endpoints by outcome.", labels: ["outcome"] }),
+  relayOpenStreams: define({ name: "fairlead_relay_open_streams", kind: "gauge", help: "Requests the relay is carrying.", labels: [] }),
+  relayOutboxReports: define({ name: "fairlead_relay_outbox_reports", kind: "gauge", help: "Ticket reports not yet acknowledged.", labels: [] }),
+  relayTtftSeconds: define({ name: "fairlead_relay_ttft_seconds", kind: "histogram", help: "Request received to first body byte.", labels: [], buckets: REQUEST_SECONDS.slice(0, 24) }),
+} as const;

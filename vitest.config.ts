@@ -1,0 +1,35 @@
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { defineConfig } from "vitest/config";
+
+// node:    pure code, agents and the CLI, in Node.
+// workerd: the Worker and its Durable Objects, inside workerd.
+// e2e:     `fairlead up` as a user runs it: real processes, real sockets, the real openai client.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "node",
+          include: [
+            "test/{scheduler,telemetry,config,agents,cli,conformance}/**/*.test.ts",
+            "test/tidy.test.ts",
+          ],
+        },
+      },
+      {
+        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
+        test: { name: "workerd", include: ["test/{worker,durable}/**/*.test.ts"] },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          // Each file starts whole processes; one at a time keeps two cores honest.
+          fileParallelism: false,
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
