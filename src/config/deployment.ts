@@ -20,17 +20,29 @@ export const KEPT_SECRET = "<kept>";
 
 const identifier = z
   .string()
-  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected lower-case letters, digits and hyphens, 1 to 63 characters");
+  .regex(
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    "expected lower-case letters, digits and hyphens, 1 to 63 characters",
+  );
 const label = z.string().min(1).max(256);
-const secret = z.union([z.literal(KEPT_SECRET), z.string().min(16, "a secret has at least 16 characters").max(512)]);
+const secret = z.union([
+  z.literal(KEPT_SECRET),
+  z.string().min(16, "a secret has at least 16 characters").max(512),
+]);
 /** A key as it was given out, or its SHA-256 as `sha256:<64 hex digits>`; only the latter is stored. */
 const hashableKey = z.union([
   z.string().regex(/^sha256:[0-9a-f]{64}$/, "expected sha256: and 64 hex digits"),
-  z.string().min(16, "a key has at least 16 characters").max(512).refine((key) => !key.startsWith("sha256:"), "malformed sha256: form"),
+  z
+    .string()
+    .min(16, "a key has at least 16 characters")
+    .max(512)
+    .refine((key) => !key.startsWith("sha256:"), "malformed sha256: form"),
 ]);
 
 const relaySchema = z.strictObject({
-  url: z.url({ protocol: /^https?$/ }).describe("Base URL the Worker can fetch, e.g. https://relay.eu.example.com"),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .describe("Base URL the Worker can fetch, e.g. https://relay.eu.example.com"),
   keys: z
     .array(z.strictObject({ id: identifier, secret }))
     .min(1)
@@ -41,7 +53,11 @@ const relaySchema = z.strictObject({
 const poolSchema = z.strictObject({
   name: identifier,
   region: label.describe("Named by tenants' `regions`"),
-  models: z.array(label).min(1).max(DEPLOYMENT_LIMITS.modelsPerPoolMax).describe("Model names the engines serve"),
+  models: z
+    .array(label)
+    .min(1)
+    .max(DEPLOYMENT_LIMITS.modelsPerPoolMax)
+    .describe("Model names the engines serve"),
   locationHint: z
     .enum(["wnam", "enam", "sam", "weur", "eeur", "apac", "apac-ne", "apac-se", "oc", "afr", "me"])
     .optional()
@@ -55,10 +71,18 @@ const poolSchema = z.strictObject({
 const tenantSchema = z.strictObject({
   id: identifier,
   keys: z.array(hashableKey).min(1).max(DEPLOYMENT_LIMITS.keysPerTenantMax),
-  priority: z.int().min(-100).max(100).default(0).describe("Priority ceiling: no request of the tenant exceeds it"),
+  priority: z
+    .int()
+    .min(-100)
+    .max(100)
+    .default(0)
+    .describe("Priority ceiling: no request of the tenant exceeds it"),
   weight: z.number().positive().max(1_000).default(1),
   salt: secret.optional().describe("Enters the tenant's content keys and cache_salt"),
-  isolated: z.boolean().default(false).describe("Never share cached prefixes with other tenants; needs a salt"),
+  isolated: z
+    .boolean()
+    .default(false)
+    .describe("Never share cached prefixes with other tenants; needs a salt"),
   regions: z.array(label).min(1).default(["*"]),
   models: z.array(label).min(1).default(["*"]),
 });
@@ -74,7 +98,11 @@ export const deploymentSchema = z
     tenants: z.array(tenantSchema).max(DEPLOYMENT_LIMITS.tenantsMax),
     limits: z
       .strictObject({
-        bodyBytesMax: z.int().min(1024).max(64 * 1024 * 1024).default(16 * 1024 * 1024),
+        bodyBytesMax: z
+          .int()
+          .min(1024)
+          .max(64 * 1024 * 1024)
+          .default(16 * 1024 * 1024),
       })
       .prefault({}),
   })
@@ -91,21 +119,26 @@ export const deploymentSchema = z
     const models = new Set(config.pools.flatMap((pool) => pool.models));
     const keys = new Map<string, string>();
     config.tenants.forEach((tenant, t) => {
-      if (tenant.isolated && tenant.salt === undefined) report(["tenants", t, "salt"], "an isolated tenant needs a salt");
+      if (tenant.isolated && tenant.salt === undefined)
+        report(["tenants", t, "salt"], "an isolated tenant needs a salt");
       for (const region of tenant.regions) {
-        if (region !== "*" && !regions.has(region)) report(["tenants", t, "regions"], `no pool is in region ${region}`);
+        if (region !== "*" && !regions.has(region))
+          report(["tenants", t, "regions"], `no pool is in region ${region}`);
       }
       for (const model of tenant.models) {
-        if (model !== "*" && !models.has(model)) report(["tenants", t, "models"], `no pool serves ${model}`);
+        if (model !== "*" && !models.has(model))
+          report(["tenants", t, "models"], `no pool serves ${model}`);
       }
       tenant.keys.forEach((key, k) => {
         const owner = keys.get(key);
-        if (owner !== undefined) report(["tenants", t, "keys", k], `the key is also a key of tenant ${owner}`);
+        if (owner !== undefined)
+          report(["tenants", t, "keys", k], `the key is also a key of tenant ${owner}`);
         keys.set(key, tenant.id);
       });
     });
     config.pools.forEach((pool, p) => {
-      for (const model of duplicates(pool.models)) report(["pools", p, "models"], `${model} is listed twice`);
+      for (const model of duplicates(pool.models))
+        report(["pools", p, "models"], `${model} is listed twice`);
     });
   });
 
@@ -133,7 +166,12 @@ export function parseDeployment(input: unknown): ParsedDeployment {
     ok: false,
     issues: result.error.issues.map((issue) => ({
       path: issue.path.reduce<string>(
-        (path, key) => (typeof key === "number" ? `${path}[${key}]` : path === "" ? String(key) : `${path}.${String(key)}`),
+        (path, key) =>
+          typeof key === "number"
+            ? `${path}[${key}]`
+            : path === ""
+              ? String(key)
+              : `${path}.${String(key)}`,
         "",
       ),
       message: issue.message,

@@ -19,7 +19,8 @@ export interface MetricDefinition<Label extends string = string> {
   readonly buckets?: readonly number[];
 }
 
-type LabelsOf<D> = D extends MetricDefinition<infer Label> ? Readonly<Record<Label, string>> : never;
+type LabelsOf<D> =
+  D extends MetricDefinition<infer Label> ? Readonly<Record<Label, string>> : never;
 
 interface Series {
   readonly labels: readonly string[];
@@ -81,7 +82,9 @@ class Metric {
         const le = b === buckets!.length ? "+Inf" : formatNumber(buckets![b]!);
         lines.push(`${name}_bucket${braces([...pairs, `le="${le}"`])} ${cumulative}`);
       }
-      lines.push(`${name}_sum${braces(pairs)} ${formatNumber(series.values[buckets!.length + 1]!)}`);
+      lines.push(
+        `${name}_sum${braces(pairs)} ${formatNumber(series.values[buckets!.length + 1]!)}`,
+      );
       lines.push(`${name}_count${braces(pairs)} ${cumulative}`);
     }
     return lines.join("\n") + "\n";

@@ -45,8 +45,15 @@ export interface MetricsRow {
 }
 
 /** Reasons a frame is refused. Closed set; also a metric label. */
-export type FrameError = "too-short" | "too-long" | "unknown-type" | "unsupported-version" | "bad-payload";
-export type Decoded<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: FrameError };
+export type FrameError =
+  | "too-short"
+  | "too-long"
+  | "unknown-type"
+  | "unsupported-version"
+  | "bad-payload";
+export type Decoded<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: FrameError };
 
 function writeHeader(view: DataView, type: FrameType, seq: number): void {
   view.setUint8(0, type);
@@ -82,7 +89,11 @@ export function framePayload(frame: Uint8Array): Uint8Array {
  * Puts `payload` (UTF-8 JSON for MEMBERSHIP and TICKETS) behind a header.
  * The caller keeps payloads below limits.frameBytesMax.
  */
-export function encodeFrame(type: FrameType, seq: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
+export function encodeFrame(
+  type: FrameType,
+  seq: number,
+  payload: Uint8Array,
+): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.byteLength);
   writeHeader(new DataView(frame.buffer), type, seq);
   frame.set(payload, FRAME_HEADER_BYTES);

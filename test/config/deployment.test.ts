@@ -1,0 +1,120 @@
+import { describe, expect, it } from "vitest";
+import { DEPLOYMENT_LIMITS, parseDeployment } from "../../src/config/deployment.ts";
+
+const SECRET = "a-secret-of-some-length";
+
+function deployment(change: (config: Record<string, never>) => void = () => {}) {
+  const config = {
+    version: 1,
+    pools: [
+      {
+        name: "eu-1",
+        region: "eu",
+        models: ["llama"],
+        agentToken: SECRET,
+        relays: [{ url: "http://127.0.0.1:9100", keys: [{ id: "k1", secret: SECRET }] }],
+      },
+    ],
+    tenants: [{ id: "acme", keys: ["sk-acme-000000000"] }],
+  };
+  change(config as never);
+  return config;
+}
+
+function issues(input: unknown): string[] {
+  const parsed = parseDeployment(input);
+  return parsed.ok ? [] : parsed.issues.map((issue) => `${issue.path}: ${issue.message}`);
+}
+
+describe("parseDeployment", () => {
+  it("fills every default", () => {
+    const parsed = parseDeployment(deployment());
+    expect(parsed).toMatchObject({
+      ok: true,
+      value: {
+        limits: { bodyBytesMax: 16 * 1024 * 1024 },
+        pools: [{ scrapeIntervalMs: 200 }],
+        tenants: [{ priority: 0, weight: 1, isolated: false, regions: ["*"], models: ["*"] }],
+      },
+    });
+  });
+
+  it("reports every mistake at once, each with its path", () => {
+    const found = issues(
+      deployment((config: Record<string, never>) => {
+        const pool = config["pools"]![0] as Record<string, unknown>;
+        pool["relays"] = [{ url: "ftp://x", keys: [] }];
+        pool["modles"] = [];
+        (config["tenants"]![0] as Record<string, unknown>)["weight"] = 0;
+      }),
+    );
+    expect(found.map((line) => line.split(":")[0])).toEqual(
+      expect.arrayContaining([
+        "pools[0].relays[0].url",
+        "pools[0].relays[0].keys",
+        "pools[0]",
+        "tenants[0].weight",
+      ]),
+    );
+    expect(found.join("\n")).toContain("modles");
+  });
+
+  it("never repeats a secret in a message", () => {
+    const secret = "sha256:not-hex-but-secret";
+    const found = issues(
+      deployment((config: Record<string, never>) => {
+        (config["tenants"]![0] as Record<string, unknown>)["keys"] = [secret, "short"];
+      }),
+    );
+    expect(found).not.toEqual([]);
+    expect(found.join("\n")).not.toContain("not-hex-but-secret");
+    expect(found.join("\n")).not.toContain("short\n");
+  });
+
+  it.for([
+    {
+      name: "two pools of one name",
+      change: (config: Record<string, never>) =>
+        (config["pools"] as unknown[]).push((config["pools"] as unknown[])[0]),
+      want: "two pools are named eu-1",
+    },
+    {
+      name: "a key that belongs to two tenants",
+      change: (config: Record<string, never>) =>
+        (config["tenants"] as unknown[]).push({ id: "other", keys: ["sk-acme-000000000"] }),
+      want: "the key is also a key of tenant acme",
+    },
+    {
+      name: "a region without a pool",
+      change: (config: Record<string, never>) =>
+        ((config["tenants"]![0] as Record<string, unknown>)["regions"] = ["mars"]),
+      want: "no pool is in region mars",
+    },
+    {
+      name: "a model nobody serves",
+      change: (config: Record<string, never>) =>
+        ((config["tenants"]![0] as Record<string, unknown>)["models"] = ["gpt-9"]),
+      want: "no pool serves gpt-9",
+    },
+    {
+      name: "isolation without a salt",
+      change: (config: Record<string, never>) =>
+        ((config["tenants"]![0] as Record<string, unknown>)["isolated"] = true),
+      want: "an isolated tenant needs a salt",
+    },
+  ])("refuses $name", ({ change, want }) => {
+    expect(issues(deployment(change)).join("\n")).toContain(want);
+  });
+
+  it("accepts as many keys as the limit and not one more", () => {
+    const withKeys = (count: number) =>
+      deployment((config: Record<string, never>) => {
+        (config["tenants"]![0] as Record<string, unknown>)["keys"] = Array.from(
+          { length: count },
+          (_, i) => `sk-acme-${String(i).padStart(12, "0")}`,
+        );
+      });
+    expect(issues(withKeys(DEPLOYMENT_LIMITS.keysPerTenantMax))).toEqual([]);
+    expect(issues(withKeys(DEPLOYMENT_LIMITS.keysPerTenantMax + 1))).toHaveLength(1);
+  });
+});
