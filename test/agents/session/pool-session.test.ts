@@ -1,0 +1,232 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { encodeFrame, FRAME } from "../../../src/agents/protocol/codec.ts";
+import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
+import type { Configure } from "../../../src/agents/protocol/messages.ts";
+import {
+  PoolSession,
+  SEND_BUFFER_BYTES_MAX,
+  type SessionTiming,
+} from "../../../src/agents/session/pool-session.ts";
+import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
+import { captureLogs } from "../support/logs.ts";
+import { FakePoolObject } from "../support/pool-object.ts";
+
+const QUICK: SessionTiming = {
+  retryBaseMs: 10,
+  retryCapMs: 50,
+  refusedRetryMs: 60_000,
+  handshakeMs: 100,
+  pingMs: 20,
+  deadMs: 100,
+  stableMs: 5_000,
+};
+const TOKEN = "a-token-that-nobody-may-read";
+
+let object: FakePoolObject;
+let session: PoolSession | undefined;
+const { logger, lines } = captureLogs();
+const registry = new MetricRegistry();
+const events = {
+  onResync: vi.fn<() => void>(),
+  onAck: vi.fn<(seq: number) => void>(),
+  onConfigure: vi.fn<(configure: Configure) => void>(),
+};
+
+function open(timing: Partial<SessionTiming> = {}): PoolSession {
+  session = new PoolSession({
+    role: "collector",
+    pool: "eu 1",
+    agent: "collector-0",
+    connect: new URL("/base/", object.url),
+    token: TOKEN,
+    logger,
+    registry,
+    events,
+    timing: { ...QUICK, ...timing },
+  });
+  return session;
+}
+
+const emptyMembership = (seq: number) =>
+  encodeFrame(FRAME.membership, seq, Buffer.from('{"endpoints":[]}'));
+
+async function established(): Promise<PoolSession> {
+  await vi.waitFor(() => expect(session?.isEstablished).toBe(true), { timeout: 5_000 });
+  return session!;
+}
+
+beforeEach(async () => {
+  object = await FakePoolObject.start();
+  lines.length = 0;
+  for (const event of Object.values(events)) event.mockClear();
+});
+afterEach(async () => {
+  await session?.close();
+  await object.close();
+});
+
+describe("PoolSession", () => {
+  it("presents its token and itself, and asks its owner for everything once welcome", async () => {
+    open();
+    await established();
+    expect(object.upgrades[0]!.url).toBe("/base/agents/v1/eu%201");
+    expect(object.upgrades[0]!.headers.authorization).toBe(`Bearer ${TOKEN}`);
+    expect(object.hellos[0]).toMatchObject({
+      t: "hello",
+      v: 1,
+      role: "collector",
+      pool: "eu 1",
+      agent: "collector-0",
+    });
+    expect(events.onResync).toHaveBeenCalledOnce();
+    expect(JSON.stringify(lines)).not.toContain(TOKEN);
+  });
+
+  it("numbers frames from 1 without a gap, across reconnects, in one epoch", async () => {
+    open();
+    await established();
+    for (let i = 0; i < 3; i++) expect(session!.send(emptyMembership)).toBe(true);
+    await vi.waitFor(() => expect(object.frames).toHaveLength(3));
+    object.socket!.terminate();
+    await vi.waitFor(() => expect(object.hellos).toHaveLength(2), { timeout: 5_000 });
+    await established();
+    session!.send(emptyMembership);
+    await vi.waitFor(() => expect(object.frames).toHaveLength(4));
+    expect(object.frames.map((frame) => frame.seq)).toEqual([1, 2, 3, 4]);
+    expect(object.hellos[1]!.epoch).toBe(object.hellos[0]!.epoch);
+    expect(events.onResync).toHaveBeenCalledTimes(2);
+    expect(registry.render()).toContain('fairlead_agent_reconnects_total{role="collector"}');
+  });
+
+  it("passes on configure, ack and resync, and ignores what it does not know", async () => {
+    open();
+    await established();
+    object.send({ t: "dance", tempo: 120 });
+    object.socket!.send("not json");
+    object.socket!.send(Buffer.from([1, 2, 3]));
+    object.send({ t: "configure", scrapeIntervalMs: 100, metrics: [], novelty: true });
+    object.send({ t: "ack", seq: 7 });
+    object.send({ t: "resync", reason: "gap" });
+    await vi.waitFor(() => expect(events.onResync).toHaveBeenCalledTimes(2));
+    expect(events.onConfigure).toHaveBeenCalledExactlyOnceWith({
+      t: "configure",
+      scrapeIntervalMs: 100,
+      metrics: [],
+    });
+    expect(events.onAck).toHaveBeenLastCalledWith(7);
+    expect(object.hellos).toHaveLength(1);
+  });
+
+  it("refuses to send before it is welcome and uses no number for it", async () => {
+    object.isWelcoming = false;
+    open();
+    await vi.waitFor(() => expect(object.hellos).toHaveLength(1));
+    expect(session!.send(emptyMembership)).toBe(false);
+    expect(session!.nextSeq).toBe(1);
+  });
+
+  it("gives up on an object that does not answer the hello, and tries again", async () => {
+    object.isWelcoming = false;
+    open();
+    await vi.waitFor(() => expect(object.hellos.length).toBeGreaterThan(1), { timeout: 5_000 });
+    object.isWelcoming = true;
+    await established();
+  });
+
+  it("gives up on an object that fell silent", async () => {
+    open();
+    await established();
+    // A paused socket neither reads nor answers pings, as a machine that lost its network.
+    object.socket!.pause();
+    await vi.waitFor(() => expect(object.hellos).toHaveLength(2), { timeout: 5_000 });
+    expect(lines.map((line) => line["msg"])).toContain("the object fell silent");
+  });
+
+  it("stays connected to a quiet object that answers pings", async () => {
+    open();
+    await established();
+    await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.deadMs));
+    expect(object.hellos).toHaveLength(1);
+  });
+
+  it("holds back frames while the peer does not read, within a bound", async () => {
+    open({ pingMs: 60_000 });
+    await established();
+    object.socket!.pause();
+    const payload = Buffer.alloc(PROTOCOL_LIMITS.frameBytesMax / 2, 0x20);
+    let sent = 0;
+    while (sent < 1_000 && session!.send((seq) => encodeFrame(FRAME.membership, seq, payload))) {
+      sent += 1;
+    }
+    // The kernel's socket buffers take some frames more than the session's own bound.
+    const bufferedMax = SEND_BUFFER_BYTES_MAX / payload.byteLength + 1;
+    expect(sent).toBeGreaterThanOrEqual(bufferedMax - 1);
+    expect(sent).toBeLessThan(100);
+    expect(session!.nextSeq).toBe(sent + 1);
+  });
+
+  it("closes on a control message over the limit", async () => {
+    open();
+    await established();
+    object.send({ t: "resync", reason: "x".repeat(PROTOCOL_LIMITS.controlBytesMax) });
+    await vi.waitFor(() => expect(object.hellos).toHaveLength(2), { timeout: 5_000 });
+    expect(events.onResync).toHaveBeenCalledTimes(2);
+  });
+
+  it.for([
+    { status: 401, sentence: /token was not accepted/ },
+    { status: 403, sentence: /token was not accepted/ },
+    { status: 404, sentence: /no such pool/ },
+  ])("says plainly what a $status means and retries slowly", async ({ status, sentence }) => {
+    object.upgradeStatus = status;
+    open();
+    await vi.waitFor(() =>
+      expect(lines.map((line) => line["msg"])).toContain("not connected, will retry"),
+    );
+    expect(lines.find((line) => line["level"] === "error")).toMatchObject({
+      status,
+      msg: expect.stringMatching(sentence) as string,
+    });
+    const retry = lines.find((line) => line["msg"] === "not connected, will retry")!;
+    expect(retry["retryMs"]).toBeGreaterThanOrEqual(QUICK.refusedRetryMs / 2);
+  });
+
+  it("retries soon when the edge is only busy", async () => {
+    object.upgradeStatus = 503;
+    open();
+    await vi.waitFor(() => expect(object.upgrades.length).toBeGreaterThan(1), { timeout: 5_000 });
+    object.upgradeStatus = 101;
+    await established();
+  });
+
+  it("retries slowly when the object refuses its version", async () => {
+    object.isWelcoming = false;
+    open();
+    await vi.waitFor(() => expect(object.hellos).toHaveLength(1));
+    object.send({ t: "refused", code: "unsupported-version", message: "versions 2 to 3" });
+    object.socket!.close(1008);
+    await vi.waitFor(() => {
+      const retry = lines.find((line) => line["msg"] === "not connected, will retry");
+      expect(retry?.["retryMs"]).toBeGreaterThanOrEqual(QUICK.refusedRetryMs / 2);
+    });
+  });
+
+  it.for([
+    { name: "goes on counting after connections that do not last", stableMs: 60_000, last: 3 },
+    { name: "begins anew after a connection that lasted", stableMs: 0, last: 0 },
+  ])("$name", async ({ stableMs, last }) => {
+    object.isDropping = true;
+    open({ retryBaseMs: 1, stableMs });
+    const attempts = () => lines.map((line) => line["attempt"]).filter((n) => n !== undefined);
+    await vi.waitFor(() => expect(attempts().length).toBeGreaterThan(3), { timeout: 5_000 });
+    expect(attempts()[3]).toBe(last);
+  });
+
+  it("does not reconnect once closed", async () => {
+    open();
+    await established();
+    await session!.close();
+    await new Promise((resolve) => setTimeout(resolve, 3 * QUICK.retryCapMs));
+    expect(object.hellos).toHaveLength(1);
+  });
+});
