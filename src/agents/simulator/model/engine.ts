@@ -1,0 +1,262 @@
+// A continuously batching engine on a virtual timeline.
+//
+// Time passes in steps. A step computes at most `batchedTokensMax` tokens: first one token for every
+// running sequence that decodes and a chunk for every one that still has prompt to compute, then
+// prompts from the waiting queue, in order, while sequences, tokens and KV blocks last. When a
+// running sequence finds no block, the one that began last is preempted: it loses its blocks and
+// waits at the head of the queue to be computed again. Source: vLLM vllm/v1/core/sched/scheduler.py.
+//
+// Nothing here knows a clock. The owner says what time it is; between calls nothing happens:
+//
+//   submit(request, nowMs) … advance(nowMs) … nextEventAtMs() … advance(then) …
+
+import { assert } from "../../../scheduler/support/assert.ts";
+import type { Rng } from "../../../scheduler/support/rng.ts";
+import { rootHash, type BlockHash } from "./block-hash.ts";
+import { KvCache, type KvCacheListener } from "./kv-cache.ts";
+import { Sequence, type SequenceRequest } from "./sequence.ts";
+import { stepMs, type PrefillChunk, type TimingConfig } from "./timing.ts";
+
+export interface EngineConfig {
+  /** The name block hashes begin with. */
+  readonly model: string;
+  readonly hashSeed: string;
+  readonly blockSize: number;
+  readonly blockCount: number;
+  /** Sequences that run at once. */
+  readonly sequencesMax: number;
+  /** Sequences that may wait besides. */
+  readonly waitingMax: number;
+  /** Tokens computed in one step. At least `sequencesMax`, so that every sequence can decode. */
+  readonly batchedTokensMax: number;
+  /** Prompt and answer of one sequence. They must fit into the cache. */
+  readonly modelLengthMax: number;
+  readonly timing: TimingConfig;
+}
+
+/** Told what happens, in order of virtual time. Must not call the engine back. */
+export interface EngineListener extends KvCacheListener {
+  /** The sequence begins to be computed; not told again after a preemption. */
+  scheduled(sequence: Sequence, atMs: number): void;
+  /** `sequence.generatedCount` counts the token. */
+  token(sequence: Sequence, atMs: number): void;
+  /** After the last token. The sequence's blocks are free. */
+  finished(sequence: Sequence, atMs: number): void;
+  preempted(sequence: Sequence): void;
+  /** A step that computed `tokenCount` tokens has ended. */
+  stepped(tokenCount: number): void;
+}
+
+interface Scheduled {
+  readonly sequence: Sequence;
+  readonly tokenCount: number;
+  readonly isFirst: boolean;
+}
+
+/** Steps one call of `advance` takes, so that a caller with a clock stays responsive. */
+export const STEPS_PER_ADVANCE_MAX = 256;
+
+export class Engine {
+  readonly config: EngineConfig;
+  readonly cache: KvCache;
+  readonly #listener: EngineListener;
+  readonly #rng: Rng;
+  readonly #root: BlockHash;
+  readonly #waiting: Sequence[] = [];
+  readonly #running: Sequence[] = [];
+  #batch: Scheduled[] = [];
+  #stepEndsAtMs = Infinity;
+
+  constructor(config: EngineConfig, listener: EngineListener, rng: Rng) {
+    assert(config.batchedTokensMax >= config.sequencesMax, "every running sequence can decode");
+    assert(
+      config.blockCount * config.blockSize >= config.modelLengthMax,
+      "the longest sequence fits into the cache",
+    );
+    this.config = config;
+    this.cache = new KvCache(config.blockCount, listener);
+    this.#listener = listener;
+    this.#rng = rng;
+    this.#root = rootHash(config.model, config.hashSeed);
+  }
+
+  get runningCount(): number {
+    return this.#running.length;
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.length;
+  }
+
+  /** Sequences that could be submitted now without being refused. */
+  get room(): number {
+    const { sequencesMax, waitingMax } = this.config;
+    return sequencesMax + waitingMax - this.#running.length - this.#waiting.length;
+  }
+
+  /** Takes a sequence in at `nowMs`, or gives undefined when the queue is full. */
+  submit(request: SequenceRequest, nowMs: number): Sequence | undefined {
+    const sequence = new Sequence(request, nowMs);
+    assert(sequence.promptCount > 0 && sequence.outputCount > 0, "a sequence has tokens");
+    assert(
+      sequence.promptCount + sequence.outputCount <= this.config.modelLengthMax,
+      "a sequence is no longer than the model allows",
+    );
+    if (this.room <= 0) return undefined;
+    this.#waiting.push(sequence);
+    if (this.#stepEndsAtMs === Infinity) this.#beginStep(nowMs);
+    return sequence;
+  }
+
+  /** Takes a sequence out at once. False if it had ended already. */
+  abort(sequence: Sequence): boolean {
+    if (remove(this.#waiting, sequence)) return true;
+    if (!remove(this.#running, sequence)) return false;
+    this.#batch = this.#batch.filter((entry) => entry.sequence !== sequence);
+    this.cache.release(sequence.blocks);
+    sequence.blocks = [];
+    return true;
+  }
+
+  /** When the engine next has something to do; Infinity while it is idle. */
+  nextEventAtMs(): number {
+    return this.#stepEndsAtMs;
+  }
+
+  /** Lets time pass until `nowMs`, or until STEPS_PER_ADVANCE_MAX steps are done. */
+  advance(nowMs: number): void {
+    for (let steps = 0; steps < STEPS_PER_ADVANCE_MAX && this.#stepEndsAtMs <= nowMs; steps++) {
+      const atMs = this.#stepEndsAtMs;
+      this.#endStep(atMs);
+      this.#beginStep(atMs);
+    }
+  }
+
+  #beginStep(atMs: number): void {
+    this.#batch = [];
+    this.#stepEndsAtMs = Infinity;
+    let budget = this.config.batchedTokensMax;
+    const preemptedCount = this.#scheduleRunning();
+    for (const entry of this.#batch) budget -= entry.tokenCount;
+    if (preemptedCount === 0) this.#scheduleWaiting(atMs, budget);
+    if (this.#batch.length > 0) {
+      this.#stepEndsAtMs = atMs + this.#batchMs();
+    } else if (this.#waiting.length > 0) {
+      // Only a sequence from the future can be left waiting by an engine that runs nothing.
+      this.#stepEndsAtMs = this.#waiting[0]!.arrivedAtMs;
+      assert(this.#stepEndsAtMs > atMs, "an idle engine schedules whoever waits");
+    }
+  }
+
+  #scheduleRunning(): number {
+    let budget = this.config.batchedTokensMax;
+    let preemptedCount = 0;
+    for (let i = 0; i < this.#running.length && budget > 0; i++) {
+      const sequence = this.#running[i]!;
+      const tokenCount = Math.min(sequence.knownCount - sequence.computedCount, budget);
+      while (!this.#reserve(sequence, [], tokenCount)) {
+        preemptedCount++;
+        if (this.#preemptLast() === sequence) return preemptedCount;
+      }
+      budget -= tokenCount;
+      this.#batch.push({ sequence, tokenCount, isFirst: false });
+    }
+    return preemptedCount;
+  }
+
+  #scheduleWaiting(atMs: number, tokensMax: number): void {
+    const { blockSize, sequencesMax } = this.config;
+    let budget = tokensMax;
+    while (this.#waiting.length > 0 && this.#running.length < sequencesMax && budget > 0) {
+      const sequence = this.#waiting[0]!;
+      if (sequence.arrivedAtMs > atMs) return;
+      // The last token is always computed: its output is what the next token is drawn from.
+      const findable = Math.floor((sequence.knownCount - 1) / blockSize);
+      const hits = this.cache.match(sequence.hashes(findable, this.#root, blockSize));
+      const hitCount = hits.length * blockSize;
+      const tokenCount = Math.min(sequence.knownCount - hitCount, budget);
+      if (!this.#reserve(sequence, hits, tokenCount)) return;
+      this.#waiting.shift();
+      this.#running.push(sequence);
+      sequence.computedCount = hitCount;
+      sequence.prefillCount = sequence.knownCount - hitCount;
+      budget -= tokenCount;
+      this.#batch.push({ sequence, tokenCount, isFirst: true });
+      if (sequence.firstScheduledAtMs !== undefined) continue;
+      sequence.firstScheduledAtMs = atMs;
+      sequence.cachedCount = Math.min(hitCount, sequence.promptCount);
+      this.#listener.scheduled(sequence, atMs);
+    }
+  }
+
+  /** Makes room for `tokenCount` more tokens, and stores the blocks they fill. */
+  #reserve(sequence: Sequence, hits: readonly number[], tokenCount: number): boolean {
+    const { blockSize } = this.config;
+    const begun = hits.length > 0 ? hits.length * blockSize : sequence.computedCount;
+    const endCount = begun + tokenCount;
+    const held = sequence.blocks.length + hits.length;
+    const fresh = this.cache.reserve(hits, Math.max(0, Math.ceil(endCount / blockSize) - held));
+    if (fresh === undefined) return false;
+    sequence.blocks.push(...hits, ...fresh);
+    // As in vLLM, a block can be found from the step on that fills it: whoever finds it is computed
+    // in the same step or later.
+    const full = Math.floor(endCount / blockSize);
+    const hashes = sequence.hashes(full, this.#root, blockSize);
+    const first = Math.max(sequence.storedBlockCount, hits.length);
+    for (let i = first; i < full; i++) this.cache.store(sequence.blocks[i]!, hashes[i]!);
+    sequence.storedBlockCount = full;
+    return true;
+  }
+
+  /** Preempts the sequence that began last, which the present batch never holds yet. */
+  #preemptLast(): Sequence {
+    const sequence = this.#running.pop()!;
+    this.cache.release(sequence.blocks);
+    sequence.restart();
+    this.#waiting.unshift(sequence);
+    this.#listener.preempted(sequence);
+    return sequence;
+  }
+
+  #batchMs(): number {
+    const prefill: PrefillChunk[] = [];
+    let decodeCount = 0;
+    for (const { sequence, tokenCount, isFirst } of this.#batch) {
+      const isDecoding = sequence.prefillCount === 0;
+      if (isDecoding) decodeCount++;
+      else prefill.push({ tokens: tokenCount, tokensOfPrompt: sequence.prefillCount, isFirst });
+    }
+    const work = { prefill, decodeCount, runningCount: this.#running.length };
+    return stepMs(this.config.timing, work, this.#rng);
+  }
+
+  #endStep(atMs: number): void {
+    let tokenCount = 0;
+    for (const entry of this.#batch) {
+      const { sequence } = entry;
+      tokenCount += entry.tokenCount;
+      sequence.computedCount += entry.tokenCount;
+      if (sequence.computedCount < sequence.knownCount) continue;
+      sequence.prefillCount = 0;
+      sequence.generatedCount++;
+      sequence.firstTokenAtMs ??= atMs;
+      sequence.lastTokenAtMs = atMs;
+      const isLast = sequence.generatedCount === sequence.outputCount;
+      if (isLast) {
+        remove(this.#running, sequence);
+        this.cache.release(sequence.blocks);
+        sequence.blocks = [];
+      }
+      this.#listener.token(sequence, atMs);
+      if (isLast) this.#listener.finished(sequence, atMs);
+    }
+    if (tokenCount > 0) this.#listener.stepped(tokenCount);
+  }
+}
+
+/** Removes `item` in place, keeping the order. True if it was there. */
+function remove<T>(items: T[], item: T): boolean {
+  const index = items.indexOf(item);
+  if (index >= 0) items.splice(index, 1);
+  return index >= 0;
+}

@@ -1,0 +1,134 @@
+// The paged KV cache: blocks with reference counts, found again by the hash of their prefix.
+//
+// A block nobody uses keeps its content and waits in the free list, oldest first; it is evicted
+// only when its place is needed:
+//
+//   in use (references > 0) ──release──► free list tail … free list head ──reserve──► evicted, reused
+//            ▲                                │
+//            └────────────── reserve(hits) ───┘
+//
+// A sequence gives its blocks back last block first, so that leaves are evicted before what they
+// hang on. Source: vLLM vllm/v1/core/block_pool.py. As there, two sequences that compute the same
+// block at the same time keep a copy each; here only the first copy can be found again.
+
+import { assert } from "../../../scheduler/support/assert.ts";
+import type { BlockHash } from "./block-hash.ts";
+
+/** Told about blocks that become findable and blocks that are evicted, in order. */
+export interface KvCacheListener {
+  stored(hash: BlockHash): void;
+  removed(hash: BlockHash): void;
+}
+
+export class KvCache {
+  /** Blocks in total. */
+  readonly size: number;
+  readonly #listener: KvCacheListener;
+  readonly #references: Int32Array;
+  readonly #hashes: (BlockHash | undefined)[];
+  readonly #byHash = new Map<BlockHash, number>();
+  // The free list is a doubly linked ring through the sentinel at index `size`.
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  #freeCount: number;
+
+  constructor(size: number, listener: KvCacheListener) {
+    this.size = size;
+    this.#listener = listener;
+    this.#references = new Int32Array(size);
+    this.#hashes = Array.from({ length: size }, () => undefined);
+    this.#next = Int32Array.from({ length: size + 1 }, (_, i) => (i + 1) % (size + 1));
+    this.#previous = Int32Array.from({ length: size + 1 }, (_, i) => (i + size) % (size + 1));
+    this.#freeCount = size;
+  }
+
+  /** Blocks some sequence uses. */
+  get inUseCount(): number {
+    return this.size - this.#freeCount;
+  }
+
+  /** Blocks a later prompt could find, in use or not. */
+  get findableCount(): number {
+    return this.#byHash.size;
+  }
+
+  /** The blocks that hold the longest prefix of `hashes`, without a gap. Changes nothing. */
+  match(hashes: readonly BlockHash[]): number[] {
+    const blocks: number[] = [];
+    for (const hash of hashes) {
+      const block = this.#byHash.get(hash);
+      if (block === undefined) break;
+      blocks.push(block);
+    }
+    return blocks;
+  }
+
+  /**
+   * Takes one more reference on each of `hits` and `freshCount` blocks of unknown content besides,
+   * evicting the oldest free ones. Returns the fresh blocks, or undefined, with nothing changed, when
+   * there are not enough.
+   */
+  reserve(hits: readonly number[], freshCount: number): number[] | undefined {
+    let available = this.#freeCount;
+    for (const block of hits) if (this.#references[block] === 0) available--;
+    if (freshCount > available) return undefined;
+    for (const block of hits) {
+      if (this.#references[block] === 0) this.#unlink(block);
+      this.#references[block]! += 1;
+    }
+    const fresh: number[] = [];
+    for (let i = 0; i < freshCount; i++) {
+      const block = this.#next[this.size]!;
+      assert(block !== this.size, "the free list is as long as its count");
+      this.#unlink(block);
+      this.#evict(block);
+      this.#references[block] = 1;
+      fresh.push(block);
+    }
+    return fresh;
+  }
+
+  /** Names the content of a full block in use. A hash that is findable already stays where it is. */
+  store(block: number, hash: BlockHash): void {
+    assert(this.#references[block]! > 0, "only a block in use is filled");
+    if (this.#hashes[block] !== undefined || this.#byHash.has(hash)) return;
+    this.#hashes[block] = hash;
+    this.#byHash.set(hash, block);
+    this.#listener.stored(hash);
+  }
+
+  /** Gives back one reference on each block of a sequence, in the sequence's order. */
+  release(blocks: readonly number[]): void {
+    for (let i = blocks.length - 1; i >= 0; i--) {
+      const block = blocks[i]!;
+      assert(this.#references[block]! > 0, "a block is released as often as it was reserved");
+      this.#references[block]! -= 1;
+      if (this.#references[block] === 0) this.#append(block);
+    }
+  }
+
+  #evict(block: number): void {
+    const hash = this.#hashes[block];
+    if (hash === undefined) return;
+    this.#hashes[block] = undefined;
+    this.#byHash.delete(hash);
+    this.#listener.removed(hash);
+  }
+
+  #unlink(block: number): void {
+    const next = this.#next[block]!;
+    const previous = this.#previous[block]!;
+    this.#next[previous] = next;
+    this.#previous[next] = previous;
+    this.#freeCount--;
+  }
+
+  #append(block: number): void {
+    const tail = this.#previous[this.size]!;
+    this.#next[tail] = block;
+    this.#previous[block] = tail;
+    this.#next[block] = this.size;
+    this.#previous[this.size] = block;
+    this.#freeCount++;
+  }
+}
