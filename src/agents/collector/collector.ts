@@ -1,0 +1,141 @@
+// The collector: scrapes every endpoint it discovered and tells the pool's object.
+//
+// The object says what to read and how often (`configure`); until then nothing is scraped. Results
+// gather for FLUSH_MS, so that a pool of hundreds of endpoints costs a few frames per interval and
+// not one per endpoint. While the session is down, results are dropped: only the newest of each
+// endpoint is kept, and after a reconnect everything is said again.
+
+import { EndpointSource } from "../discovery/endpoint-source.ts";
+import type { Logger } from "../process/logger.ts";
+import { encodeFrame, encodeMetrics, FRAME } from "../protocol/codec.ts";
+import type { Configure, EndpointRecord } from "../protocol/messages.ts";
+import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { EngineScraper } from "./engine-scraper.ts";
+import { MetricsLedger } from "./metrics-ledger.ts";
+
+/** How long results gather before a frame is sent. */
+const FLUSH_MS = 20;
+
+export interface CollectorOptions {
+  readonly endpointsPath: string;
+  readonly pool: string;
+  readonly agent: string;
+  readonly connect: URL;
+  readonly token: string;
+  readonly logger: Logger;
+  readonly registry: MetricRegistry;
+  readonly sessionTiming?: Partial<SessionTiming>;
+}
+
+export interface Collector {
+  /** Connected, and its endpoints file is good. */
+  readonly isHealthy: boolean;
+  readonly endpointCount: number;
+  readonly problem: string | undefined;
+  close(): Promise<void>;
+}
+
+/** Starts collecting. Rejects if the endpoints file cannot be used. */
+export async function startCollector(options: CollectorOptions): Promise<Collector> {
+  const source = await EndpointSource.start({
+    path: options.endpointsPath,
+    logger: options.logger,
+    registry: options.registry,
+  });
+  return new PoolCollector(options, source);
+}
+
+class PoolCollector implements Collector {
+  readonly #options: CollectorOptions;
+  readonly #source: EndpointSource;
+  readonly #session: PoolSession;
+  readonly #ledger = new MetricsLedger();
+  readonly #flush: NodeJS.Timeout;
+  #configure: Configure | undefined;
+  #scrapers: EngineScraper[] = [];
+  /** The object does not hold the current membership. Rows refer to it, so it goes first. */
+  #isMembershipDue = true;
+
+  constructor(options: CollectorOptions, source: EndpointSource) {
+    this.#options = options;
+    this.#source = source;
+    this.#ledger.reset(source.endpoints.length);
+    source.onChange(() => this.#restart());
+    this.#session = new PoolSession({
+      ...options,
+      role: "collector",
+      ...(options.sessionTiming === undefined ? {} : { timing: options.sessionTiming }),
+      events: {
+        onResync: () => {
+          this.#isMembershipDue = true;
+          this.#ledger.forgetSent();
+        },
+        onAck: () => undefined,
+        onConfigure: (configure) => {
+          // Said again after every reconnect.
+          if (JSON.stringify(configure) === JSON.stringify(this.#configure)) return;
+          this.#configure = configure;
+          this.#restart();
+        },
+      },
+    });
+    this.#flush = setInterval(() => this.#send(), FLUSH_MS);
+  }
+
+  get isHealthy(): boolean {
+    return this.#session.isEstablished && this.#source.problem === undefined;
+  }
+
+  get endpointCount(): number {
+    return this.#source.endpoints.length;
+  }
+
+  get problem(): string | undefined {
+    return this.#session.isEstablished
+      ? this.#source.problem
+      : "not connected to the pool's object";
+  }
+
+  async close(): Promise<void> {
+    this.#source.close();
+    clearInterval(this.#flush);
+    for (const scraper of this.#scrapers) scraper.stop();
+    await this.#session.close();
+  }
+
+  /** Scrapes the endpoints and fields as they are now. */
+  #restart(): void {
+    for (const scraper of this.#scrapers) scraper.stop();
+    this.#scrapers = [];
+    this.#isMembershipDue = true;
+    this.#ledger.reset(this.#source.endpoints.length);
+    const configure = this.#configure;
+    if (configure === undefined) return;
+    const { registry } = this.#options;
+    this.#scrapers = this.#source.endpoints.map(
+      (endpoint, index) =>
+        new EngineScraper({
+          endpoint,
+          configure,
+          registry,
+          onResult: (result) => this.#ledger.observe(index, result, performance.now()),
+        }),
+    );
+  }
+
+  #send(): void {
+    if (this.#isMembershipDue) {
+      const payload = encodeMembership(this.#source.endpoints);
+      if (!this.#session.send((seq) => encodeFrame(FRAME.membership, seq, payload))) return;
+      this.#isMembershipDue = false;
+    }
+    const rows = this.#ledger.rows(performance.now());
+    if (rows.length === 0) return;
+    if (this.#session.send((seq) => encodeMetrics(seq, rows))) this.#ledger.confirm();
+  }
+}
+
+function encodeMembership(endpoints: readonly EndpointRecord[]): Uint8Array {
+  return Buffer.from(JSON.stringify({ endpoints }));
+}

@@ -1,0 +1,44 @@
+import { MetricRegistry } from "../../telemetry/metrics.ts";
+import { startAdminServer } from "../process/admin-server.ts";
+import { parseFlags } from "../process/flags.ts";
+import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
+import { runAgent } from "../process/run-agent.ts";
+import { startCollector } from "./collector.ts";
+
+const USAGE = {
+  role: "collector",
+  summary: `Scrapes the engines of one pool and reports to the pool's object.
+The environment variable ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
+  flags: POOL_FLAGS,
+} as const;
+
+export async function run(args: string[]): Promise<void> {
+  const flags = parseFlags(USAGE, args);
+  const token = requireEnv(AGENT_TOKEN_ENV, "the pool's agentToken");
+  await runAgent({ role: "collector", ...flags }, async (logger) => {
+    const registry = new MetricRegistry();
+    const collector = await startCollector({
+      endpointsPath: flags.endpoints,
+      pool: flags.pool,
+      agent: agentName("collector", flags.name),
+      connect: flags.connect,
+      token,
+      logger,
+      registry,
+    });
+    const admin = await startAdminServer({
+      listen: flags["admin-listen"],
+      registry,
+      health: () => ({
+        isHealthy: collector.isHealthy,
+        detail: { endpoints: collector.endpointCount, problem: collector.problem ?? null },
+      }),
+    });
+    return {
+      ready: { adminPort: admin.port },
+      async close() {
+        await Promise.all([collector.close(), admin.close()]);
+      },
+    };
+  });
+}
