@@ -156,10 +156,10 @@ describe("queueing", () => {
     const lastTtftMs = (count: number) => {
       const { engine } = createEngine();
       const all = Array.from({ length: count }, (_, i) =>
-        engine.submit(prompt(512, 20, i * 1_000), 0),
+        engine.submit(prompt(512, 20, i * 1_000), 0)!,
       );
       drain(engine);
-      return ttftMs(all.at(-1)!!);
+      return ttftMs(all.at(-1)!);
     };
     expect(lastTtftMs(20)).toBeGreaterThan(3 * lastTtftMs(5));
     expect(lastTtftMs(40)).toBeGreaterThan(1.8 * lastTtftMs(20));

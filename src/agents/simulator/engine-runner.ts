@@ -1,0 +1,135 @@
+// Runs an engine in real time: keeps one timer at the engine's next event, maps virtual milliseconds
+// to wall ones, counts metrics, and passes tokens to whoever asked for them.
+
+import type { BlockHash } from "./model/block-hash.ts";
+import { Engine, type EngineConfig, type EngineListener } from "./model/engine.ts";
+import type { Sequence, SequenceRequest } from "./model/sequence.ts";
+import { EngineMetrics, type FinishedReason } from "./metrics.ts";
+import type { Rng } from "../../scheduler/support/rng.ts";
+
+/** Receives the tokens of one sequence. Must not submit or abort while it is called. */
+export interface SequenceConsumer {
+  /** How the sequence will end, for the metrics. */
+  readonly finishReason: FinishedReason;
+  /** One more token is there; `sequence.generatedCount` counts them. */
+  token(sequence: Sequence): void;
+}
+
+export interface Submission {
+  readonly request: SequenceRequest;
+  readonly consumer: SequenceConsumer;
+}
+
+/** Counts since the start, beside the metrics vLLM has. */
+export interface RunnerCounts {
+  aborted: number;
+  blocksStored: number;
+  blocksRemoved: number;
+}
+
+export class EngineRunner implements EngineListener {
+  readonly engine: Engine;
+  readonly metrics: EngineMetrics;
+  readonly counts: RunnerCounts = { aborted: 0, blocksStored: 0, blocksRemoved: 0 };
+  readonly #timeScale: number;
+  readonly #originMs = performance.now();
+  readonly #consumers = new Map<Sequence, SequenceConsumer>();
+  readonly #previousTokenAtMs = new Map<Sequence, number>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(config: EngineConfig, timeScale: number, rng: Rng) {
+    this.#timeScale = timeScale;
+    this.engine = new Engine(config, this, rng);
+    this.metrics = new EngineMetrics(this.engine, timeScale);
+  }
+
+  /**
+   * Submits all or none of a request's sequences. Undefined when the queue has no room for them.
+   */
+  submit(submissions: readonly Submission[]): Sequence[] | undefined {
+    const nowMs = this.#nowMs();
+    this.engine.advance(nowMs);
+    if (this.engine.room < submissions.length) return undefined;
+    const sequences: Sequence[] = [];
+    for (const { request, consumer } of submissions) {
+      const sequence = this.engine.submit(request, nowMs)!;
+      this.#consumers.set(sequence, consumer);
+      sequences.push(sequence);
+    }
+    this.#arm();
+    return sequences;
+  }
+
+  /** Takes a sequence out at once and frees its blocks. Nothing happens if it had ended. */
+  abort(sequence: Sequence): void {
+    if (!this.engine.abort(sequence)) return;
+    this.counts.aborted++;
+    this.#forget(sequence);
+    this.metrics.finished(sequence, "abort", this.#nowMs());
+  }
+
+  /** Stops the clock. What has not finished never will. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#consumers.clear();
+  }
+
+  scheduled(sequence: Sequence): void {
+    this.metrics.scheduled(sequence);
+  }
+
+  token(sequence: Sequence, atMs: number): void {
+    const previousMs = this.#previousTokenAtMs.get(sequence);
+    this.metrics.token(sequence, atMs, previousMs === undefined ? undefined : atMs - previousMs);
+    this.#previousTokenAtMs.set(sequence, atMs);
+    this.#consumers.get(sequence)?.token(sequence);
+  }
+
+  finished(sequence: Sequence, atMs: number): void {
+    const reason = this.#consumers.get(sequence)?.finishReason ?? "error";
+    this.#forget(sequence);
+    this.metrics.finished(sequence, reason, atMs);
+  }
+
+  preempted(): void {
+    this.metrics.preempted();
+  }
+
+  stepped(tokenCount: number): void {
+    this.metrics.stepped(tokenCount);
+  }
+
+  stored(_hash: BlockHash): void {
+    this.counts.blocksStored++;
+  }
+
+  removed(_hash: BlockHash): void {
+    this.counts.blocksRemoved++;
+  }
+
+  #forget(sequence: Sequence): void {
+    this.#consumers.delete(sequence);
+    this.#previousTokenAtMs.delete(sequence);
+  }
+
+  #nowMs(): number {
+    return (performance.now() - this.#originMs) / this.#timeScale;
+  }
+
+  #arm(): void {
+    clearTimeout(this.#timer);
+    const nextMs = this.engine.nextEventAtMs();
+    if (nextMs === Infinity) {
+      this.#timer = undefined;
+      return;
+    }
+    const waitMs = (nextMs - this.#nowMs()) * this.#timeScale;
+    this.#timer = setTimeout(() => this.#advance(), Math.max(0, waitMs));
+  }
+
+  #advance(): void {
+    this.engine.advance(this.#nowMs());
+    this.#arm();
+  }
+}

@@ -1,0 +1,282 @@
+// The HTTP face of one engine: vLLM's OpenAI API, its probes and metrics, and /sim for tests.
+//
+// /sim is for whoever can reach the engine itself. A router never forwards to it: it serves a list
+// of paths, and this is not on it.
+
+import { randomUUID } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { createRng } from "../../scheduler/support/rng.ts";
+import { METRICS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
+import { parseTraceparent } from "../../telemetry/traceparent.ts";
+import { closeServer, listen } from "../process/listen.ts";
+import type { Logger } from "../process/logger.ts";
+import { EngineRunner } from "./engine-runner.ts";
+import * as errors from "./errors.ts";
+import { FailureInjector, parseFailures, type Failure } from "./failures.ts";
+import { startGeneration, type GenerationHost } from "./generation.ts";
+import { engineConfig, servedModelNames, type SimulatorParameters } from "./parameters.ts";
+import { readBody, readJson, sendError, sendJson } from "./http-io.ts";
+import { RequestJournal, redactHeaders, type JournalEntry } from "./request-journal.ts";
+import { parseChat, parseText, parseTokenize } from "./request-schema.ts";
+
+/** uvicorn's, which vLLM keeps: a router must drop idle connections sooner. */
+const KEEP_ALIVE_MS = 5_000;
+/** Connections of one engine; more are dropped. */
+const CONNECTIONS_MAX = 10_000;
+const REQUEST_ID_CHARS_MAX = 256;
+const RELISTEN_RETRY_MS = 100;
+const DRAIN_SWEEP_MS = 20;
+const BYTES_PER_MIB = 1_048_576;
+/** Keeps the random numbers of outputs and failures apart from those of timing. */
+const OUTPUT_SEED_STEP = 1_000_003;
+const FAILURE_SEED_STEP = 2_000_003;
+
+type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+
+export class EngineServer {
+  readonly #parameters: SimulatorParameters;
+  readonly #index: number;
+  readonly #logger: Logger;
+  readonly #host: GenerationHost;
+  readonly #injector: FailureInjector;
+  readonly #journal = new RequestJournal();
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly #startedAtMs = Date.now();
+  readonly #bodyBytesMax: number;
+  readonly #routes: Readonly<Record<string, Readonly<Record<string, Route>>>>;
+  #port = 0;
+  #relistenTimer: NodeJS.Timeout | undefined;
+  #isClosing = false;
+
+  constructor(parameters: SimulatorParameters, index: number, logger: Logger) {
+    this.#parameters = parameters;
+    this.#index = index;
+    this.#logger = logger;
+    this.#bodyBytesMax = parameters["max-request-body-size-mb"] * BYTES_PER_MIB;
+    const seed = parameters.seed + index;
+    this.#host = {
+      runner: new EngineRunner(engineConfig(parameters), parameters["time-scale"], createRng(seed)),
+      mode: parameters.mode,
+      model: servedModelNames(parameters)[0]!,
+      rng: createRng(seed + OUTPUT_SEED_STEP),
+    };
+    this.#injector = new FailureInjector(
+      {
+        failures: parameters.failures,
+        ratePercent: parameters["failure-injection-rate"],
+        types: parameters["failure-types"],
+      },
+      createRng(seed + FAILURE_SEED_STEP),
+    );
+    this.#routes = this.#createRoutes();
+    this.#server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+      this.#answer(request, response).catch((err: unknown) => this.#fail(response, err));
+    });
+    this.#server.maxConnections = CONNECTIONS_MAX;
+    this.#server.on("connection", (socket) => {
+      this.#sockets.add(socket);
+      socket.on("close", () => this.#sockets.delete(socket));
+    });
+  }
+
+  /** Starts listening and gives the port. */
+  async listen(port: number): Promise<number> {
+    this.#port = await listen(this.#server, { host: this.#parameters.host, port });
+    this.#refuseIf(this.#parameters.failures);
+    return this.#port;
+  }
+
+  /** Stops accepting, lets what is under way end for `drainMs`, and cuts off the rest. */
+  async close(drainMs: number): Promise<void> {
+    this.#isClosing = true;
+    clearTimeout(this.#relistenTimer);
+    // A connection whose answer ends now would else be kept alive.
+    const sweep = setInterval(() => this.#server.closeIdleConnections(), DRAIN_SWEEP_MS);
+    const cutOff = setTimeout(() => this.#server.closeAllConnections(), drainMs);
+    await closeServer(this.#server);
+    clearInterval(sweep);
+    clearTimeout(cutOff);
+    this.#host.runner.close();
+  }
+
+  #createRoutes(): Readonly<Record<string, Readonly<Record<string, Route>>>> {
+    return {
+      "/health": { GET: (_, response) => void response.end() },
+      "/health/ready": { GET: (_, response) => this.#ready(response) },
+      "/v1/models": { GET: (_, response) => sendJson(response, 200, this.#models()) },
+      "/metrics": {
+        GET: (_, response) =>
+          void response
+            .writeHead(200, { "content-type": METRICS_CONTENT_TYPE })
+            .end(this.#host.runner.metrics.registry.render()),
+      },
+      "/tokenize": { POST: (request, response) => this.#tokenize(request, response) },
+      "/v1/completions": { POST: (request, response) => this.#generate(request, response) },
+      "/v1/chat/completions": { POST: (request, response) => this.#generate(request, response) },
+      "/sim/state": { GET: (_, response) => sendJson(response, 200, this.#state()) },
+      "/sim/failures": {
+        GET: (_, response) => sendJson(response, 200, this.#injector.active),
+        POST: (request, response) => this.#setFailures(request, response),
+        DELETE: (_, response) => {
+          this.#injector.replace([]);
+          sendJson(response, 200, []);
+        },
+      },
+    };
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? "/").split("?", 1)[0]!;
+    const methods = Object.hasOwn(this.#routes, path) ? this.#routes[path]! : undefined;
+    if (methods === undefined) return sendError(response, errors.notFound());
+    const method = request.method === "HEAD" ? "GET" : request.method!;
+    if (!Object.hasOwn(methods, method)) return sendError(response, errors.methodNotAllowed());
+    await methods[method]!(request, response);
+  }
+
+  #fail(response: ServerResponse, err: unknown): void {
+    // A client that goes away while its body is read ends up here too; nobody is left to answer.
+    if (response.destroyed || response.headersSent) {
+      response.destroy();
+      return;
+    }
+    this.#logger.error({ err }, "request failed");
+    sendError(response, errors.internalError());
+  }
+
+  #ready(response: ServerResponse): void {
+    const ageMs = Date.now() - this.#startedAtMs;
+    const readyAtMs = this.#parameters["startup-duration"] * this.#parameters["time-scale"];
+    response.writeHead(ageMs >= readyAtMs ? 200 : 503).end();
+  }
+
+  #models() {
+    const created = Math.floor(this.#startedAtMs / 1_000);
+    return {
+      object: "list",
+      data: servedModelNames(this.#parameters).map((id) => ({
+        id,
+        object: "model",
+        created,
+        owned_by: "vllm",
+        root: this.#parameters.model,
+        parent: null,
+        max_model_len: this.#parameters["max-model-len"],
+      })),
+    };
+  }
+
+  #state() {
+    const { engine, counts } = this.#host.runner;
+    return {
+      running: engine.runningCount,
+      waiting: engine.waitingCount,
+      kvUsage: engine.cache.inUseCount / engine.cache.size,
+      blocksInUse: engine.cache.inUseCount,
+      blocksFindable: engine.cache.findableCount,
+      ...counts,
+      connections: this.#sockets.size,
+      requests: this.#journal.entries,
+    };
+  }
+
+  async #tokenize(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readJson(request, response, this.#bodyBytesMax);
+    if (body === undefined) return;
+    const parsed = parseTokenize(body.json);
+    if (!parsed.ok) return sendError(response, parsed.error);
+    const { model, tokens } = parsed.value;
+    if (model !== undefined && !servedModelNames(this.#parameters).includes(model)) {
+      return sendError(response, errors.modelNotFound(model));
+    }
+    sendJson(response, 200, {
+      count: tokens.length,
+      max_model_len: this.#parameters["max-model-len"],
+      tokens: tokens.map((token) => token.id),
+      token_strs: null,
+    });
+  }
+
+  async #generate(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const entry = this.#record(request, response);
+    const body = await readJson(request, response, this.#bodyBytesMax);
+    if (body === undefined || response.destroyed) return;
+    const injection = this.#injector.draw();
+    entry.failure = injection?.kind;
+    if (injection?.kind === "error") return sendError(response, injection.error);
+    const parsed = entry.path === "/v1/completions" ? parseText(body.json) : parseChat(body.json);
+    if (!parsed.ok) return sendError(response, parsed.error);
+    if (!servedModelNames(this.#parameters).includes(parsed.value.model)) {
+      return sendError(response, errors.modelNotFound(parsed.value.model));
+    }
+    const error = startGeneration(this.#host, parsed.value, { response, entry, injection });
+    if (error !== undefined) sendError(response, error);
+  }
+
+  /** Notes the request, and logs it when it has ended. */
+  #record(request: IncomingMessage, response: ServerResponse): JournalEntry {
+    const given = request.headers["x-request-id"];
+    const requestId = typeof given === "string" ? given.slice(0, REQUEST_ID_CHARS_MAX) : "";
+    const traceparent = request.headers["traceparent"];
+    const receivedAtMs = Date.now();
+    const entry: JournalEntry = {
+      path: request.url!.split("?", 1)[0]!,
+      requestId: requestId === "" ? randomUUID().replaceAll("-", "") : requestId,
+      traceId: parseTraceparent(typeof traceparent === "string" ? traceparent : undefined)?.traceId,
+      headers: redactHeaders(request.headers),
+      receivedAtMs,
+      outcome: "open",
+      status: 0,
+      promptTokens: 0,
+      cachedTokens: 0,
+      outputTokens: 0,
+      failure: undefined,
+    };
+    this.#journal.add(entry);
+    response.on("close", () => {
+      entry.status = response.headersSent ? response.statusCode : 0;
+      if (entry.outcome === "open") entry.outcome = entry.status >= 400 ? "refused" : "aborted";
+      // After every listener of this event: startGeneration's fills in the tokens.
+      queueMicrotask(() => this.#log(entry));
+    });
+    return entry;
+  }
+
+  #log(entry: JournalEntry): void {
+    const { headers: _, receivedAtMs, ...fields } = entry;
+    const durationMs = Date.now() - receivedAtMs;
+    this.#logger.info({ engine: this.#index, ...fields, durationMs }, "request");
+  }
+
+  async #setFailures(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readBody(request, response, this.#bodyBytesMax);
+    if (body === undefined) return;
+    const parsed = parseFailures(body.toString("utf8"));
+    if (!parsed.ok) return sendError(response, errors.badRequest(parsed.message));
+    this.#injector.replace(parsed.value);
+    response.on("finish", () => this.#refuseIf(parsed.value));
+    sendJson(response, 200, parsed.value);
+  }
+
+  #refuseIf(failures: readonly Failure[]): void {
+    const refuse = failures.find((failure) => failure.kind === "refuse");
+    if (refuse === undefined || this.#isClosing) return;
+    clearTimeout(this.#relistenTimer);
+    this.#server.close();
+    for (const socket of this.#sockets) socket.resetAndDestroy();
+    this.#relistenTimer = setTimeout(() => this.#relisten(), refuse.delayMs);
+  }
+
+  #relisten(): void {
+    if (this.#isClosing) return;
+    listen(this.#server, { host: this.#parameters.host, port: this.#port }).catch(
+      (err: unknown) => {
+        // Somebody may have been given our port meanwhile; it comes back with them.
+        this.#logger.warn({ err, engine: this.#index }, "cannot listen again yet");
+        this.#relistenTimer = setTimeout(() => this.#relisten(), RELISTEN_RETRY_MS);
+      },
+    );
+  }
+}

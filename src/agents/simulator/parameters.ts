@@ -1,0 +1,205 @@
+// What a simulated engine can be told, under the names of llm-d-inference-sim and vLLM, so that a
+// command line for either means the same here. Defaults feel like an 8B model on one H100.
+//
+// Ours alone: engines, host, time-scale, failures.
+
+import {
+  choiceFlag,
+  numberFlag,
+  textFlag,
+  type Flag,
+  type FlagValues,
+  type NumberRange,
+} from "../process/flags.ts";
+import type { EngineConfig } from "./model/engine.ts";
+import { FAILURE_TYPES, parseFailures, parseFailureTypes, type Failure } from "./failures.ts";
+
+/** Engines one process hosts. */
+const ENGINES_MAX = 256;
+/** A deviation above this share of its mean is refused, as by llm-d-inference-sim. */
+const STD_DEV_RATIO_MAX = 0.3;
+
+export const SIMULATOR_FLAGS = {
+  host: textFlag("HOST", "address to listen on", "127.0.0.1"),
+  port: count("port of the first engine, the others follow; 0 for any free ones", 8000, 0, 65_535),
+  engines: count("engines in this process", 1, 1, ENGINES_MAX),
+  "time-scale": numberFlag(
+    "factor on every duration; 0.1 is ten times faster",
+    { min: 0.000_1, max: 1_000, isInteger: false },
+    1,
+  ),
+  seed: count("seed of everything random; engine i uses seed + i", 0, 0, 4_294_967_295),
+  "startup-duration": durationFlag("how long /health/ready answers 503", 0),
+
+  model: textFlag("NAME", "the model", "meta-llama/Llama-3.1-8B-Instruct"),
+  "served-model-name": textFlag("NAME[,NAME]", "names clients may use instead of --model", null),
+  "max-model-len": count("tokens of prompt and answer together", 32_768, 1, 4_194_304),
+  "max-request-body-size-mb": count("MiB of one request", 32, 1, 512),
+  mode: choiceFlag(["random", "echo"], "what the model answers", "random"),
+
+  "max-num-seqs": count("sequences that run at once", 64, 1, 4_096),
+  "max-waiting-queue-length": count("sequences that wait before 429", 1_000, 0, 100_000),
+  "max-num-batched-tokens": count("tokens computed in one step", 2_048, 1, 1_048_576),
+  "kv-cache-size": count("blocks of the KV cache", 4_096, 1, 4_194_304),
+  "block-size": count("tokens of a block", 16, 1, 4_096),
+  "hash-seed": textFlag<string | null>("TEXT", "seed of block hashes (PYTHONHASHSEED)", null),
+
+  "latency-calculator": choiceFlag(
+    ["auto", "constant", "per-token"],
+    "how the first token is timed; auto is constant if --time-to-first-token is given",
+    "auto",
+  ),
+  "time-to-first-token": durationFlag("constant: time to the first token", 0),
+  "time-to-first-token-std-dev": durationFlag("its deviation", 0),
+  "prefill-overhead": durationFlag("per-token: time a prompt takes besides its tokens", 30),
+  "prefill-time-per-token": durationFlag("per-token: time of a prompt token not cached", 0.25),
+  "prefill-time-std-dev": durationFlag("its deviation, of the whole prompt", 0),
+  "inter-token-latency": durationFlag("time between tokens", 12),
+  "inter-token-latency-std-dev": durationFlag("its deviation", 0),
+  "time-factor-under-load": numberFlag(
+    "how much slower everything is with --max-num-seqs running",
+    { min: 1, max: 1_000, isInteger: false },
+    2,
+  ),
+
+  failures: failuresFlag("failures to inject, as POST /sim/failures takes them"),
+  "failure-injection-rate": count("per cent of requests answered with an error", 0, 0, 100),
+  "failure-types": failureTypesFlag("the errors --failure-injection-rate draws from"),
+} as const;
+
+export type SimulatorParameters = FlagValues<typeof SIMULATOR_FLAGS>;
+
+/** Every parameter, those not given at their default. */
+export function withDefaults(given: Partial<SimulatorParameters>): SimulatorParameters {
+  const defaults = Object.fromEntries(
+    Object.entries(SIMULATOR_FLAGS).map(([name, flag]) => [name, flag.fallback]),
+  );
+  return { ...defaults, ...given } as SimulatorParameters;
+}
+
+/** What is wrong with parameters that are each allowed, a sentence each. */
+export function findContradictions(parameters: SimulatorParameters): string[] {
+  const mistakes: string[] = [];
+  const cacheTokens = parameters["kv-cache-size"] * parameters["block-size"];
+  if (cacheTokens < parameters["max-model-len"]) {
+    mistakes.push(
+      `--max-model-len ${parameters["max-model-len"]} does not fit into the KV cache of ` +
+        `${cacheTokens} tokens (--kv-cache-size times --block-size).`,
+    );
+  }
+  if (parameters["max-num-batched-tokens"] < parameters["max-num-seqs"]) {
+    mistakes.push("--max-num-batched-tokens must be at least --max-num-seqs.");
+  }
+  for (const name of ["time-to-first-token", "inter-token-latency"] as const) {
+    if (parameters[`${name}-std-dev`] > parameters[name] * STD_DEV_RATIO_MAX) {
+      mistakes.push(`--${name}-std-dev must be at most 30% of --${name}.`);
+    }
+  }
+  if (parameters.port + parameters.engines - 1 > 65_535) {
+    mistakes.push(`--port ${parameters.port} leaves no room for ${parameters.engines} ports.`);
+  }
+  return mistakes;
+}
+
+/** The names clients may use; the first is the one answers carry. */
+export function servedModelNames(parameters: SimulatorParameters): readonly string[] {
+  const names = parameters["served-model-name"]?.split(",").map((name) => name.trim());
+  const given = names?.filter((name) => name !== "") ?? [];
+  return given.length > 0 ? given : [parameters.model];
+}
+
+/** The model's own view of the parameters. */
+export function engineConfig(parameters: SimulatorParameters): EngineConfig {
+  const calculator = parameters["latency-calculator"];
+  const isConstant =
+    parameters["time-to-first-token"] > 0 || parameters["time-to-first-token-std-dev"] > 0;
+  return {
+    model: servedModelNames(parameters)[0]!,
+    hashSeed: parameters["hash-seed"] ?? "",
+    blockSize: parameters["block-size"],
+    blockCount: parameters["kv-cache-size"],
+    sequencesMax: parameters["max-num-seqs"],
+    waitingMax: parameters["max-waiting-queue-length"],
+    batchedTokensMax: parameters["max-num-batched-tokens"],
+    modelLengthMax: parameters["max-model-len"],
+    timing: {
+      calculator: calculator === "auto" ? (isConstant ? "constant" : "per-token") : calculator,
+      timeToFirstToken: {
+        meanMs: parameters["time-to-first-token"],
+        stdDevMs: parameters["time-to-first-token-std-dev"],
+      },
+      interTokenLatency: {
+        meanMs: parameters["inter-token-latency"],
+        stdDevMs: parameters["inter-token-latency-std-dev"],
+      },
+      prefillOverheadMs: parameters["prefill-overhead"],
+      prefillMsPerToken: parameters["prefill-time-per-token"],
+      prefillStdDevMs: parameters["prefill-time-std-dev"],
+      timeFactorUnderLoad: parameters["time-factor-under-load"],
+      sequencesMax: parameters["max-num-seqs"],
+    },
+  };
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 0.000_001,
+  us: 0.001,
+  µs: 0.001,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+};
+const DURATION_MS_MAX = 3_600_000;
+
+/** Parses `250us`, `1.5s` or plain milliseconds. Undefined if it is none, or above an hour. */
+function parseDurationMs(text: string): number | undefined {
+  const match = /^([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m)?$/.exec(text);
+  if (match === null) return undefined;
+  const valueMs = Number(match[1]) * UNIT_MS[match[2] ?? "ms"]!;
+  return valueMs <= DURATION_MS_MAX ? valueMs : undefined;
+}
+
+function durationFlag(help: string, fallbackMs: number): Flag<number> {
+  return {
+    placeholder: "DURATION",
+    help: `${help}, e.g. 250us, 12ms, 1.5s; a plain number is ms`,
+    fallback: fallbackMs,
+    parse(text) {
+      const value = parseDurationMs(text);
+      return value === undefined
+        ? { ok: false, expected: "a duration up to an hour, e.g. 250us, 12ms or 1.5s" }
+        : { ok: true, value };
+    },
+  };
+}
+
+function count(help: string, fallback: number, min: number, max: number): Flag<number> {
+  const range: NumberRange = { min, max, isInteger: true };
+  return numberFlag(help, range, fallback);
+}
+
+function failuresFlag(help: string): Flag<readonly Failure[]> {
+  return {
+    placeholder: "JSON",
+    help,
+    fallback: [],
+    parse(text) {
+      const parsed = parseFailures(text);
+      return parsed.ok ? parsed : { ok: false, expected: `a list of failures: ${parsed.message}` };
+    },
+  };
+}
+
+function failureTypesFlag(help: string): Flag<typeof FAILURE_TYPES> {
+  return {
+    placeholder: "TYPE[,TYPE]",
+    help,
+    fallback: FAILURE_TYPES,
+    parse(text) {
+      const value = parseFailureTypes(text);
+      return value === undefined
+        ? { ok: false, expected: `some of ${FAILURE_TYPES.join(", ")}` }
+        : { ok: true, value };
+    },
+  };
+}
