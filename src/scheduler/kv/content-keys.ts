@@ -1,0 +1,137 @@
+// Content keys: what the router calls a prefix, without a tokenizer.
+//
+//   canonical prompt   |<- 256 code units ->|<- 256 code units ->| rest (no key) |
+//   keys                        k1                    k2
+//   k0 = H(model, adapter, salt)      k(i) = mix(k(i-1), block(i))
+//
+// A key names its block and everything before it, so equal keys mean equal prefixes. Two 32-bit
+// lanes run the body of MurmurHash3 (Austin Appleby, public domain) with different constants, over
+// words of two UTF-16 code units: 64 bits in plain JavaScript numbers, no BigInt, no copy.
+// docs/decisions/005-content-keys.md says why characters and why 256.
+
+/** UTF-16 code units a block. */
+export const CONTENT_BLOCK_CHARS = 256;
+/** The usual estimate for English text and common tokenizers. */
+export const CHARS_PER_TOKEN = 4;
+export const CONTENT_BLOCK_TOKENS = CONTENT_BLOCK_CHARS / CHARS_PER_TOKEN;
+/** Keys of one prompt at most: 512 Ki characters. What is longer is known by its beginning. */
+export const CONTENT_KEYS_MAX = 2048;
+
+/** Everything an engine's own block hash depends on besides the text. */
+export interface ContentKeyRoot {
+  readonly model: string;
+  /** LoRA adapter. */
+  readonly adapter?: string;
+  /** Tenant isolation and cache_salt. */
+  readonly salt?: string;
+}
+
+/** A running computation over one prompt. */
+export interface ContentKeys {
+  /** Feeds the next part. Feeding "ab" equals feeding "a", then "b": separators are the caller's. */
+  update(text: string): void;
+  /** Keys of the full blocks so far, two words each (low, high): a copy. */
+  keys(): Uint32Array;
+  /** Code units fed so far, also those past the last key. */
+  readonly charCount: number;
+}
+
+function finalize(hash: number): number {
+  let h = hash;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+class ContentKeyHasher implements ContentKeys {
+  #low: number;
+  #high: number;
+  /** Code units of the current block so far, and the odd one waiting for its pair. */
+  #inBlock = 0;
+  #pending = 0;
+  #keys = new Uint32Array(64);
+  #keyCount = 0;
+  #charCount = 0;
+
+  constructor(low: number, high: number) {
+    this.#low = low;
+    this.#high = high;
+  }
+
+  get charCount(): number {
+    return this.#charCount;
+  }
+
+  // Hot path: decision-100k-tokens in bench/.
+  update(text: string): void {
+    const length = text.length;
+    this.#charCount += length;
+    if (this.#keyCount === CONTENT_KEYS_MAX) return;
+    let low = this.#low;
+    let high = this.#high;
+    let inBlock = this.#inBlock;
+    let pending = this.#pending;
+    for (let at = 0; at < length; at++) {
+      const unit = text.charCodeAt(at);
+      inBlock++;
+      if ((inBlock & 1) === 1) {
+        pending = unit;
+        continue;
+      }
+      const word = pending | (unit << 16);
+      let k = Math.imul(word, 0xcc9e2d51);
+      k = Math.imul((k << 15) | (k >>> 17), 0x1b873593);
+      low ^= k;
+      low = (Math.imul((low << 13) | (low >>> 19), 5) + 0xe6546b64) | 0;
+      k = Math.imul(word, 0x239b961b);
+      k = Math.imul((k << 16) | (k >>> 16), 0xab0e9789);
+      high ^= k;
+      high = (Math.imul((high << 17) | (high >>> 15), 5) + 0x561ccd1b + low) | 0;
+      if (inBlock === CONTENT_BLOCK_CHARS) {
+        inBlock = 0;
+        low = finalize(low ^ CONTENT_BLOCK_CHARS) | 0;
+        high = finalize(high ^ low) | 0;
+        this.#push(low >>> 0, high >>> 0);
+        if (this.#keyCount === CONTENT_KEYS_MAX) break;
+      }
+    }
+    this.#low = low;
+    this.#high = high;
+    this.#inBlock = inBlock;
+    this.#pending = pending;
+  }
+
+  keys(): Uint32Array {
+    return this.#keys.slice(0, this.#keyCount * 2);
+  }
+
+  #push(low: number, high: number): void {
+    if (this.#keyCount * 2 === this.#keys.length) {
+      const grown = new Uint32Array(this.#keys.length * 2);
+      grown.set(this.#keys);
+      this.#keys = grown;
+    }
+    this.#keys[this.#keyCount * 2] = low;
+    this.#keys[this.#keyCount * 2 + 1] = high;
+    this.#keyCount++;
+  }
+}
+
+/** Hash of a short string into one lane, for the root. */
+function hashText(text: string, seed: number): number {
+  let h = seed;
+  for (let at = 0; at < text.length; at++) {
+    h = Math.imul(h ^ text.charCodeAt(at), 0x01000193);
+    h ^= h >>> 15;
+  }
+  return finalize(h ^ text.length);
+}
+
+/** Starts the keys of one prompt. O(1) memory but for the keys themselves. */
+export function createContentKeys(root: ContentKeyRoot): ContentKeys {
+  // Lengths stand between the fields, so that no two roots read alike.
+  const adapter = root.adapter ?? "";
+  const salt = root.salt ?? "";
+  const text = `${root.model.length}:${root.model}${adapter.length}:${adapter}${salt}`;
+  return new ContentKeyHasher(hashText(text, 0x811c9dc5) | 0, hashText(text, 0x9747b28c) | 0);
+}

@@ -1,0 +1,168 @@
+// The owner of a pool's EndpointColumns: gives and frees slots, applies samples, counts load.
+
+import type { EndpointColumns } from "./endpoint-columns.ts";
+
+/** Slots of one pool: pods times data-parallel ranks. */
+export const ENDPOINTS_MAX = 1024;
+
+/** What names an endpoint. */
+export interface Endpoint {
+  /** Unique in the pool and stable across restarts of the engine. */
+  readonly id: string;
+  /** `host:port`. */
+  readonly address: string;
+  readonly engine: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** One engine sample; absent fields keep their last value. */
+export interface EndpointSample {
+  readonly waiting?: number;
+  readonly running?: number;
+  /** 0..1; values outside are clamped. */
+  readonly kvUsage?: number;
+  readonly kvBlockSize?: number;
+  readonly kvBlocks?: number;
+}
+
+class Columns implements EndpointColumns {
+  slotCount = 0;
+  readonly isPresent = new Uint8Array(ENDPOINTS_MAX);
+  readonly queueDepth = new Int32Array(ENDPOINTS_MAX);
+  readonly runningRequests = new Int32Array(ENDPOINTS_MAX);
+  readonly kvUsage = new Float64Array(ENDPOINTS_MAX);
+  readonly kvCapacityTokens = new Float64Array(ENDPOINTS_MAX);
+  readonly sampledAtMs = new Float64Array(ENDPOINTS_MAX);
+  readonly inFlightRequests = new Int32Array(ENDPOINTS_MAX);
+  readonly inFlightTokens = new Float64Array(ENDPOINTS_MAX);
+}
+
+const INT32_MAX = 0x7fffffff;
+
+function count(value: number): number {
+  return Math.min(INT32_MAX, Math.max(0, Math.trunc(value)));
+}
+
+/** One per pool. About 50 kB, whatever the number of endpoints. */
+export class EndpointTable {
+  readonly #columns = new Columns();
+  readonly #endpoints: (Endpoint | undefined)[] = [];
+  readonly #slotById = new Map<string, number>();
+  readonly #slotByAddress = new Map<string, number>();
+  readonly #free: number[] = [];
+  /** Waiting requests as last reported; the column adds `#dispatched`. */
+  readonly #reportedWaiting = new Int32Array(ENDPOINTS_MAX);
+  readonly #dispatched = new Int32Array(ENDPOINTS_MAX);
+  readonly #kvBlockSize = new Float64Array(ENDPOINTS_MAX);
+  readonly #kvBlocks = new Float64Array(ENDPOINTS_MAX);
+
+  get columns(): EndpointColumns {
+    return this.#columns;
+  }
+
+  get size(): number {
+    return this.#slotById.size;
+  }
+
+  /**
+   * Adds an endpoint, or updates address, engine and labels of one whose id is known. Undefined
+   * when the pool is full or the address belongs to another endpoint.
+   */
+  add(endpoint: Endpoint): number | undefined {
+    const known = this.#slotById.get(endpoint.id);
+    const holder = this.#slotByAddress.get(endpoint.address);
+    if (holder !== undefined && holder !== known) return undefined;
+    const slot = known ?? this.#takeSlot();
+    if (slot === undefined) return undefined;
+    if (known !== undefined) this.#slotByAddress.delete(this.#endpoints[known]!.address);
+    this.#endpoints[slot] = endpoint;
+    this.#slotById.set(endpoint.id, slot);
+    this.#slotByAddress.set(endpoint.address, slot);
+    return slot;
+  }
+
+  /** Frees a slot. The caller also removes it from the prefix tree and tells the picker. */
+  remove(slot: number): void {
+    const endpoint = this.#endpoints[slot];
+    if (endpoint === undefined) return;
+    this.#slotById.delete(endpoint.id);
+    this.#slotByAddress.delete(endpoint.address);
+    this.#endpoints[slot] = undefined;
+    this.#columns.isPresent[slot] = 0;
+    this.#free.push(slot);
+  }
+
+  slotOf(id: string): number | undefined {
+    return this.#slotById.get(id);
+  }
+
+  slotOfAddress(address: string): number | undefined {
+    return this.#slotByAddress.get(address);
+  }
+
+  endpoint(slot: number): Endpoint | undefined {
+    return this.#endpoints[slot];
+  }
+
+  /** Slots in use, ascending. */
+  *slots(): Generator<number> {
+    for (let slot = 0; slot < this.#columns.slotCount; slot++) {
+      if (this.#columns.isPresent[slot] === 1) yield slot;
+    }
+  }
+
+  /** Takes over a sample. Dispatches before it are in its numbers and are counted no more. */
+  applySample(slot: number, sample: EndpointSample, sampledAtMs: number): void {
+    const columns = this.#columns;
+    if (sample.waiting !== undefined) this.#reportedWaiting[slot] = count(sample.waiting);
+    if (sample.running !== undefined) columns.runningRequests[slot] = count(sample.running);
+    if (sample.kvUsage !== undefined) {
+      columns.kvUsage[slot] = Math.min(1, Math.max(0, sample.kvUsage));
+    }
+    if (sample.kvBlockSize !== undefined) this.#kvBlockSize[slot] = Math.max(0, sample.kvBlockSize);
+    if (sample.kvBlocks !== undefined) this.#kvBlocks[slot] = Math.max(0, sample.kvBlocks);
+    columns.kvCapacityTokens[slot] = this.#kvBlockSize[slot]! * this.#kvBlocks[slot]!;
+    this.#dispatched[slot] = 0;
+    columns.queueDepth[slot] = this.#reportedWaiting[slot]!;
+    columns.sampledAtMs[slot] = sampledAtMs;
+  }
+
+  /** Counts a request sent to `slot`: visible to the next decision at once. */
+  dispatched(slot: number, tokens: number): void {
+    const columns = this.#columns;
+    this.#dispatched[slot]! += 1;
+    columns.queueDepth[slot] = this.#reportedWaiting[slot]! + this.#dispatched[slot]!;
+    columns.inFlightRequests[slot]! += 1;
+    columns.inFlightTokens[slot]! += tokens;
+  }
+
+  /**
+   * Ends what `dispatched` began, with the same tokens. The queue column keeps the dispatch until
+   * the next sample: whether the engine's last numbers held this request is not known.
+   */
+  released(slot: number, tokens: number): void {
+    const columns = this.#columns;
+    columns.inFlightRequests[slot] = Math.max(0, columns.inFlightRequests[slot]! - 1);
+    columns.inFlightTokens[slot] = Math.max(0, columns.inFlightTokens[slot]! - tokens);
+  }
+
+  #takeSlot(): number | undefined {
+    const columns = this.#columns;
+    const slot = this.#free.pop() ?? columns.slotCount;
+    if (slot >= ENDPOINTS_MAX) return undefined;
+    columns.slotCount = Math.max(columns.slotCount, slot + 1);
+    columns.isPresent[slot] = 1;
+    columns.queueDepth[slot] = 0;
+    columns.runningRequests[slot] = 0;
+    columns.kvUsage[slot] = 0;
+    columns.kvCapacityTokens[slot] = 0;
+    columns.sampledAtMs[slot] = -Infinity;
+    columns.inFlightRequests[slot] = 0;
+    columns.inFlightTokens[slot] = 0;
+    this.#reportedWaiting[slot] = 0;
+    this.#dispatched[slot] = 0;
+    this.#kvBlockSize[slot] = 0;
+    this.#kvBlocks[slot] = 0;
+    return slot;
+  }
+}
