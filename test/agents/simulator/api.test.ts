@@ -1,6 +1,16 @@
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
-import { chat, MODEL, post, readEvents, startEngines, state } from "./harness.ts";
+import {
+  chat,
+  collect,
+  MODEL,
+  parseBody,
+  post,
+  readBody,
+  readEvents,
+  startEngines,
+  state,
+} from "./harness.ts";
 
 const user = (content: string) => [{ role: "user" as const, content }];
 const client = (url: string) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
@@ -34,7 +44,7 @@ describe("the openai client", () => {
       stream: true,
       stream_options: { include_usage: true },
     });
-    const chunks = await Array.fromAsync(stream);
+    const chunks = await collect(stream);
     expect(chunks[0]!.choices[0]!.delta).toEqual({ role: "assistant", content: "" });
     const contents = chunks.slice(1, -1).map((chunk) => chunk.choices[0]!.delta.content);
     expect(contents.join("")).toBe("one two three");
@@ -51,7 +61,7 @@ describe("the openai client", () => {
     expect(whole.choices[0]).toMatchObject({ text: "a b c ", finish_reason: "length", index: 0 });
     expect(whole.id).toMatch(/^cmpl-/);
     const stream = await client(url).completions.create({ ...request, stream: true });
-    const chunks = await Array.fromAsync(stream);
+    const chunks = await collect(stream);
     expect(chunks.map((chunk) => chunk.choices[0]!.text).join("")).toBe("a b c ");
     expect(chunks.at(-1)!.choices[0]!.finish_reason).toBe("length");
     expect(chunks.some((chunk) => chunk.usage != null)).toBe(false);
@@ -59,7 +69,7 @@ describe("the openai client", () => {
 
   it("lists the model", async () => {
     const { url } = await startEngines({ "served-model-name": "alias, second" });
-    const models = await Array.fromAsync(client(url).models.list());
+    const models = await collect(client(url).models.list());
     expect(models.map((model) => model.id)).toEqual(["alias", "second"]);
     expect(models[0]).toMatchObject({ root: MODEL, max_model_len: 32_768 });
   });
@@ -76,14 +86,14 @@ describe("streams", () => {
     const { url } = await startEngines();
     const plain = await readEvents(await chat(url, "a b", { stream: true }));
     expect(plain.at(-1)).toBe("[DONE]");
-    expect(plain.slice(0, -1).some((event) => "usage" in JSON.parse(event))).toBe(false);
+    expect(plain.slice(0, -1).some((event) => "usage" in parseBody(event))).toBe(false);
     const options = { include_usage: true, continuous_usage_stats: true };
     const continuous = await readEvents(
       await chat(url, "a b", { stream: true, stream_options: options }),
     );
-    const usages = continuous.slice(0, -1).map((event) => JSON.parse(event).usage);
+    const usages = continuous.slice(0, -1).map((event) => parseBody(event).usage);
     expect(usages.every((usage) => usage.prompt_tokens === 7)).toBe(true);
-    expect(usages.at(-1).completion_tokens).toBe(2);
+    expect(usages.at(-1)!.completion_tokens).toBe(2);
   });
 
   it("send their headers before the first token", async () => {
@@ -98,21 +108,21 @@ describe("streams", () => {
 describe("return_token_ids", () => {
   it("names prompt and answer by id in a chat completion", async () => {
     const { url } = await startEngines();
-    const body = await (await chat(url, "Hello world", { return_token_ids: true })).json();
+    const body = await readBody(chat(url, "Hello world", { return_token_ids: true }));
     expect(body.prompt_token_ids).toEqual([
       638357778, 638357778, 399020470, 1618501362, 2382766391, 2871118705, 805775579,
     ]);
-    expect(body.choices[0].token_ids).toEqual([2871118705, 933488787]);
+    expect(body.choices[0]!.token_ids).toEqual([2871118705, 933488787]);
   });
 
   it("names them in a stream: the prompt's once, the answer's as they come", async () => {
     const { url } = await startEngines();
     const fields = { stream: true, return_token_ids: true };
     const events = await readEvents(await chat(url, "Hello world", fields));
-    const chunks = events.slice(0, -1).map((event) => JSON.parse(event));
+    const chunks = events.slice(0, -1).map((event) => parseBody(event));
     expect(chunks.filter((chunk) => chunk.prompt_token_ids)).toHaveLength(1);
-    expect(chunks[0].prompt_token_ids).toHaveLength(7);
-    const ids = chunks.flatMap((chunk) => chunk.choices[0].token_ids ?? []);
+    expect(chunks[0]!.prompt_token_ids).toHaveLength(7);
+    const ids = chunks.flatMap((chunk) => chunk.choices[0]!.token_ids ?? []);
     expect(ids).toEqual([2871118705, 933488787]);
   });
 
@@ -120,16 +130,16 @@ describe("return_token_ids", () => {
     const { url } = await startEngines();
     const prompt = [5, 6, 4_294_967_295];
     const request = { model: MODEL, prompt, return_token_ids: true };
-    const body = await (await post(`${url}/v1/completions`, request)).json();
-    expect(body.choices[0]).toMatchObject({
+    const body = await readBody(post(`${url}/v1/completions`, request));
+    expect(body.choices[0]!).toMatchObject({
       text: "5,6,4294967295",
       prompt_token_ids: prompt,
       token_ids: prompt,
     });
-    const without = await (
-      await post(`${url}/v1/completions`, { ...request, return_token_ids: false })
-    ).json();
-    expect(without.choices[0]).not.toHaveProperty("token_ids");
+    const without = await readBody(
+      post(`${url}/v1/completions`, { ...request, return_token_ids: false }),
+    );
+    expect(without.choices[0]!).not.toHaveProperty("token_ids");
   });
 });
 
@@ -137,8 +147,8 @@ describe("several answers", () => {
   it("a list of prompts times n gives that many choices", async () => {
     const { url } = await startEngines();
     const request = { model: MODEL, prompt: ["one two", "three"], n: 2 };
-    const body = await (await post(`${url}/v1/completions`, request)).json();
-    const texts = body.choices.map((choice: { text: string }) => choice.text);
+    const body = await readBody(post(`${url}/v1/completions`, request));
+    const texts = body.choices.map((choice) => choice.text);
     expect(texts).toEqual(["one two", "one two", "three", "three"]);
     expect(body.usage).toMatchObject({ prompt_tokens: 3, completion_tokens: 6 });
   });
@@ -149,8 +159,8 @@ describe("several answers", () => {
     const events = await readEvents(await post(`${url}/v1/completions`, request));
     const texts = ["", ""];
     for (const event of events.slice(0, -1)) {
-      const [choice] = JSON.parse(event).choices;
-      texts[choice.index] += choice.text;
+      const [choice] = parseBody(event).choices;
+      texts[choice!.index]! += choice!.text;
     }
     expect(texts).toEqual(["one two", "three"]);
   });
@@ -160,16 +170,16 @@ describe("lengths", () => {
   it("max_completion_tokens wins over max_tokens, and ignore_eos fills it", async () => {
     const { url } = await startEngines({ mode: "random" });
     const fields = { max_completion_tokens: 17, max_tokens: 99, ignore_eos: true };
-    const body = await (await chat(url, "go", fields)).json();
+    const body = await readBody(chat(url, "go", fields));
     expect(body.usage.completion_tokens).toBe(17);
-    expect(body.choices[0].finish_reason).toBe("length");
+    expect(body.choices[0]!.finish_reason).toBe("length");
   });
 
   it("the same seed gives the same answer on any engine", async () => {
     const { urls } = await startEngines({ mode: "random", engines: 2 });
-    const answers = urls.map(async (url) => (await chat(url, "go", { seed: 5 })).json());
+    const answers = urls.map(async (url) => readBody(chat(url, "go", { seed: 5 })));
     const [first, second] = await Promise.all(answers);
-    expect(first.choices[0].message).toEqual(second.choices[0].message);
+    expect(first!.choices[0]!.message).toEqual(second!.choices[0]!.message);
   });
 });
 
@@ -178,7 +188,7 @@ describe("caching", () => {
     const { urls } = await startEngines({ engines: 2 });
     const prompt = "lorem ipsum dolor sit amet ".repeat(40);
     const cachedAt = async (url: string) =>
-      (await (await chat(url, prompt)).json()).usage.prompt_tokens_details.cached_tokens;
+      (await readBody(chat(url, prompt))).usage.prompt_tokens_details.cached_tokens;
     expect(await cachedAt(urls[0]!)).toBe(0);
     expect(await cachedAt(urls[0]!)).toBe(192);
     expect(await cachedAt(urls[1]!)).toBe(0);
@@ -188,7 +198,7 @@ describe("caching", () => {
     const { url } = await startEngines();
     const prompt = "lorem ipsum dolor sit amet ".repeat(40);
     const cachedWith = async (salt: string) =>
-      (await (await chat(url, prompt, { cache_salt: salt })).json()).usage.prompt_tokens_details
+      (await readBody(chat(url, prompt, { cache_salt: salt }))).usage.prompt_tokens_details
         .cached_tokens;
     expect(await cachedWith("a")).toBe(0);
     expect(await cachedWith("b")).toBe(0);
@@ -200,9 +210,9 @@ describe("identity", () => {
   it("x-request-id becomes the end of the id", async () => {
     const { url } = await startEngines();
     const init = { headers: { "x-request-id": "req-7" } };
-    expect((await (await chat(url, "x", {}, init)).json()).id).toBe("chatcmpl-req-7");
+    expect((await readBody(chat(url, "x", {}, init))).id).toBe("chatcmpl-req-7");
     const request = { model: MODEL, prompt: "x" };
-    const body = await (await post(`${url}/v1/completions`, request, init)).json();
+    const body = await readBody(post(`${url}/v1/completions`, request, init));
     expect(body.id).toBe("cmpl-req-7");
   });
 
@@ -235,7 +245,7 @@ describe("identity", () => {
 describe("/tokenize, /health", () => {
   it("counts as the engine does", async () => {
     const { url } = await startEngines();
-    const plain = await (await post(`${url}/tokenize`, { prompt: "Hello world" })).json();
+    const plain = await readBody(post(`${url}/tokenize`, { prompt: "Hello world" }));
     expect(plain).toEqual({
       count: 2,
       max_model_len: 32_768,
@@ -243,7 +253,7 @@ describe("/tokenize, /health", () => {
       token_strs: null,
     });
     const messages = user("Hello world");
-    const body = await (await post(`${url}/tokenize`, { model: MODEL, messages })).json();
+    const body = await readBody(post(`${url}/tokenize`, { model: MODEL, messages }));
     expect(body.count).toBe(7);
   });
 
@@ -322,7 +332,7 @@ describe("refusals", () => {
     const { url } = await startEngines();
     const response = await post(`${url}/v1/chat/completions`, body);
     expect(response.status).toBe(status);
-    const { error } = await response.json();
+    const { error } = await readBody(response);
     expect(error).toMatchObject({ code: status, type: expect.stringMatching(/Error$/) });
     expect(error.param).toBe(param ?? null);
     expect(error.message).toMatch(message ?? /./);
@@ -333,7 +343,7 @@ describe("refusals", () => {
     const { url } = await startEngines();
     const response = await post(`${url}/v1/completions`, { model: MODEL, prompt: " " });
     expect(response.status).toBe(400);
-    expect((await response.json()).error.param).toBe("prompt");
+    expect((await readBody(response)).error.param).toBe("prompt");
   });
 
   it("a body past the limit, and serves the next request", async () => {

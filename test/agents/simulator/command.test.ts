@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { readBody } from "./harness.ts";
 import { findContradictions, withDefaults } from "../../../src/agents/simulator/parameters.ts";
 
 function run(...args: string[]) {
@@ -30,8 +31,8 @@ describe("node src/agents/main.ts simulator", () => {
     expect(line).toMatchObject({ ready: true, role: "simulator" });
     expect(line.ports).toHaveLength(2);
     for (const port of line.ports) {
-      const models = await (await fetch(`http://127.0.0.1:${port}/v1/models`)).json();
-      expect(models.data[0].id).toBe("m");
+      const models = await readBody(fetch(`http://127.0.0.1:${port}/v1/models`));
+      expect(models.data[0]!.id).toBe("m");
     }
     agent.child.kill("SIGTERM");
     expect((await agent.exited)[0]).toBe(0);

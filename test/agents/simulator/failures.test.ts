@@ -2,7 +2,7 @@ import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
 import { FailureInjector, parseFailures } from "../../../src/agents/simulator/failures.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
-import { chat, eventually, post, readEvents, startEngines, state } from "./harness.ts";
+import { chat, eventually, post, readBody, readEvents, startEngines, state } from "./harness.ts";
 
 const WORDS = "one two three four five";
 
@@ -30,7 +30,7 @@ describe("status failures", () => {
     await setFailures(url, [{ kind, count: 1 }]);
     const response = await chat(url, WORDS);
     expect(response.status).toBe(Number(kind));
-    expect((await response.json()).error).toMatchObject({ code: Number(kind), type });
+    expect((await readBody(response)).error).toMatchObject({ code: Number(kind), type });
     expect((await chat(url, WORDS)).status).toBe(200);
     expect((await state(url)).requests[0]).toMatchObject({ outcome: "refused", failure: "error" });
   });
@@ -132,7 +132,7 @@ describe("broken answers", () => {
     expect(broken[2]).toBe(true);
     expect(events.at(-1)).toBe("[DONE]");
     await setFailures(url, { kind: "malformed-chunk" });
-    await expect((await chat(url, WORDS)).json()).rejects.toThrow(/JSON/);
+    await expect(readBody(chat(url, WORDS))).rejects.toThrow(/JSON/);
   });
 });
 

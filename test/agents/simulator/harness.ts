@@ -71,6 +71,43 @@ export function chat(url: string, content: string, fields: object = {}, init: In
   return post(`${url}/v1/chat/completions`, body, init);
 }
 
+/** The fields tests look at, of any body the engine sends; each is there where the API has it. */
+export interface Body {
+  id: string;
+  choices: {
+    index: number;
+    text: string;
+    message: { content: string };
+    delta: { content?: string };
+    finish_reason: string | null;
+    token_ids?: number[];
+  }[];
+  usage: {
+    prompt_tokens: number;
+    completion_tokens: number;
+    prompt_tokens_details: { cached_tokens: number };
+  };
+  prompt_token_ids?: number[];
+  count: number;
+  data: { id: string }[];
+  error: { message: string; type: string; param: string | null; code: number };
+}
+
+export async function readBody(response: Response | Promise<Response>): Promise<Body> {
+  return parseBody(await (await response).text());
+}
+
+export function parseBody(text: string): Body {
+  return JSON.parse(text) as Body;
+}
+
+/** All items of an async iterable. */
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
 /** The data of every event of a stream. */
 export async function readEvents(response: Response): Promise<string[]> {
   const events = (await response.text()).split("\n\n");

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { JOURNAL_REQUESTS_MAX } from "../../../src/agents/simulator/request-journal.ts";
-import { chat, eventually, startEngines, state } from "./harness.ts";
+import { chat, eventually, readBody, startEngines, state } from "./harness.ts";
 
 /** Answers so slow that they last as long as a test. */
 const SLOW = { mode: "random", "time-scale": 1, "inter-token-latency": 1_000 } as const;
@@ -17,7 +17,10 @@ describe("overload", () => {
     expect(responses.map((response) => response.status)).toEqual([200, 200, 200]);
     const refused = await chat(url, "x", LONG);
     expect(refused.status).toBe(429);
-    expect((await refused.json()).error).toMatchObject({ code: 429, type: "TooManyRequestsError" });
+    expect((await readBody(refused)).error).toMatchObject({
+      code: 429,
+      type: "TooManyRequestsError",
+    });
     await eventually(async () =>
       expect(await state(url)).toMatchObject({ running: 2, waiting: 1 }),
     );
@@ -88,8 +91,8 @@ describe("many at once", () => {
     const { url } = await startEngines();
     const answers = await Promise.all(
       Array.from({ length: 100 }, async (_, i) => {
-        const body = await (await chat(url, `number ${i} of many`)).json();
-        return body.choices[0].message.content;
+        const body = await readBody(chat(url, `number ${i} of many`));
+        return body.choices[0]!.message.content;
       }),
     );
     expect(answers).toEqual(Array.from({ length: 100 }, (_, i) => `number ${i} of many`));
@@ -120,7 +123,7 @@ describe("closing", () => {
     const response = chat(url, "last words");
     await eventually(async () => expect((await state(url)).running).toBe(1));
     const closed = close(4_000);
-    expect((await (await response).json()).choices[0].message.content).toBe("last words");
+    expect((await readBody(response)).choices[0]!.message.content).toBe("last words");
     await closed;
     await expect(fetch(`${url}/health`)).rejects.toThrow(/fetch failed/);
   });
