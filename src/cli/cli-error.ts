@@ -1,0 +1,26 @@
+// What the CLI says when it cannot do what it was asked.
+
+/**
+ * Ends a command with a plain message and status 1, without a stack trace. The message says what was
+ * wrong, where, and what to do, and never holds a secret.
+ */
+export class CliError extends Error {
+  override readonly name: string = "CliError";
+  readonly exitCode: number = 1;
+}
+
+/** A wrong command line: the usage of the command is printed below the message. */
+export class UsageError extends CliError {
+  override readonly name = "UsageError";
+  override readonly exitCode = 2;
+}
+
+/** The sentence in an unknown error: Node hides the reason of a failed fetch in its cause. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code } = error as NodeJS.ErrnoException;
+  if (error.cause instanceof Error) return describeError(error.cause);
+  if (error instanceof AggregateError && error.errors.length > 0)
+    return describeError(error.errors[0]);
+  return error.message === "" ? (code ?? error.name) : error.message;
+}

@@ -1,0 +1,104 @@
+// `fairlead config`: check a file, apply it, print what is applied.
+
+import { readFile } from "node:fs/promises";
+import { stringify } from "yaml";
+import { parseDeployment, type Deployment } from "../../config/deployment.ts";
+import { adminClient, ADMIN_FLAGS, ADMIN_FLAGS_USAGE, errorMessage } from "../admin-client.ts";
+import { CliError, describeError, UsageError } from "../cli-error.ts";
+import { parseFlags, positionals } from "../flags.ts";
+import type { Command } from "../main.ts";
+import { parseYamlOrJson } from "../yaml.ts";
+
+const USAGE = `Usage: fairlead config check FILE
+       fairlead config apply FILE [--if-version N] [flags]
+       fairlead config get [--json] [flags]
+
+check lists every mistake in a configuration file. apply gives it to a running deployment, which
+uses it within about a second and needs no restart. get prints the configuration in use: secrets are
+shown as <kept>, and apply takes <kept> to mean the one that is stored.
+
+Flags of apply and get
+  --if-version N     apply only if version N is the current one
+  --json             print JSON instead of YAML
+${ADMIN_FLAGS_USAGE}`;
+
+export const configCommand: Command = {
+  usage: USAGE,
+  async run(args) {
+    const [action, ...rest] = args;
+    if (action === "check") await check(rest);
+    else if (action === "apply") await apply(rest);
+    else if (action === "get") await get(rest);
+    else throw new UsageError(`config takes check, apply or get, not "${action ?? ""}".`);
+  },
+};
+
+async function check(args: string[]): Promise<void> {
+  const [file] = positionals(parseFlags(args, {}).positionals, ["FILE"]);
+  const deployment = await readDeployment(file!);
+  process.stdout.write(
+    `${file} is good: ${deployment.pools.length} pools, ${deployment.tenants.length} tenants.\n`,
+  );
+}
+
+/** Reads a configuration. Throws a CliError that lists every mistake. */
+export async function readDeployment(file: string): Promise<Deployment> {
+  return checkDeployment(await readDocument(file), file);
+}
+
+/** Reads a file as it is, so that what is sent has no defaults filled in. */
+export async function readDocument(file: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw new CliError(`Cannot read ${file}: ${describeError(error)}.`);
+  }
+  return parseYamlOrJson(text, file);
+}
+
+export function checkDeployment(document: unknown, file: string): Deployment {
+  const parsed = parseDeployment(document);
+  if (!parsed.ok) throw new CliError(describeIssues(parsed.issues, `${file} has mistakes`));
+  return parsed.value;
+}
+
+function describeIssues(
+  issues: readonly { readonly path: string; readonly message: string }[],
+  heading: string,
+): string {
+  const lines = issues.map(
+    ({ path, message }) => `  ${path === "" ? "the document" : path}: ${message}`,
+  );
+  return `${heading}:\n${lines.join("\n")}`;
+}
+
+async function apply(args: string[]): Promise<void> {
+  const parsed = parseFlags(args, { ...ADMIN_FLAGS, "if-version": { type: "string" } });
+  const [file] = positionals(parsed.positionals, ["FILE"]);
+  const document = await readDocument(file!);
+  checkDeployment(document, file!);
+  const ifVersion = parsed.values["if-version"];
+  const answer = await adminClient(parsed.values).call({
+    method: "PUT",
+    path: "/config",
+    body: document,
+    ...(ifVersion === undefined ? {} : { headers: { "if-match": `"${ifVersion}"` } }),
+  });
+  if (answer.status >= 300) throw new CliError(`${file} was not applied: ${errorMessage(answer)}`);
+  const { version } = answer.body as { version: number };
+  process.stdout.write(
+    `Version ${version} of the configuration is in use within about a second.\n`,
+  );
+}
+
+async function get(args: string[]): Promise<void> {
+  const parsed = parseFlags(args, { ...ADMIN_FLAGS, json: { type: "boolean", default: false } });
+  positionals(parsed.positionals, []);
+  const client = adminClient(parsed.values);
+  const answer = await client.call({ method: "GET", path: "/config" });
+  if (answer.status !== 200) throw new CliError(`${client.url}: ${errorMessage(answer)}`);
+  process.stdout.write(
+    parsed.values.json ? `${JSON.stringify(answer.body, null, 2)}\n` : stringify(answer.body),
+  );
+}

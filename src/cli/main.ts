@@ -1,0 +1,67 @@
+// The `fairlead` command. Dispatches only: every command parses its own flags and is loaded only
+// when asked for.
+
+import { CliError, describeError, UsageError } from "./cli-error.ts";
+
+export interface Command {
+  /** Printed by `fairlead help NAME` and below a wrong command line. */
+  readonly usage: string;
+  run(args: string[]): Promise<void>;
+}
+
+const COMMANDS: Record<string, () => Promise<Command>> = {
+  up: async () => (await import("./up/command.ts")).upCommand,
+  explain: async () => (await import("./explain/command.ts")).explainCommand,
+  config: async () => (await import("./config/command.ts")).configCommand,
+};
+
+const USAGE = `Usage: fairlead COMMAND [flags]
+
+Commands
+  up                  run Fairlead on this machine, with simulated engines or your own
+  explain REQUEST_ID  why a request went where it went
+  config check FILE   list every mistake in a configuration
+  config apply FILE   give a running deployment a new configuration, without a restart
+  config get          print the configuration of a running deployment
+  help [COMMAND]      this text, or a command's flags
+`;
+
+async function main(args: string[]): Promise<number> {
+  const [name = "help", ...rest] = args;
+  const isHelp = name === "help" || name === "--help" || name === "-h";
+  const load = COMMANDS[isHelp ? (rest[0] ?? "") : name];
+  if (load === undefined) {
+    if (isHelp && rest.length === 0) {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    process.stderr.write(`There is no command "${isHelp ? rest[0] : name}".\n\n${USAGE}`);
+    return 2;
+  }
+  let command: Command | undefined;
+  try {
+    command = await load();
+    if (isHelp || rest.includes("--help") || rest.includes("-h"))
+      process.stdout.write(command.usage);
+    else await command.run(rest);
+    return 0;
+  } catch (error) {
+    return report(error, command?.usage ?? "");
+  }
+}
+
+function report(error: unknown, usage: string): number {
+  if (process.env["FAIRLEAD_DEBUG"] === "1" && error instanceof Error) {
+    process.stderr.write(`${error.stack ?? error.message}\n`);
+  } else if (error instanceof CliError) {
+    process.stderr.write(`${error.message}\n`);
+  } else {
+    process.stderr.write(
+      `fairlead failed unexpectedly: ${describeError(error)}. FAIRLEAD_DEBUG=1 shows where.\n`,
+    );
+  }
+  if (error instanceof UsageError) process.stderr.write(`\n${usage}`);
+  return error instanceof CliError ? error.exitCode : 1;
+}
+
+process.exitCode = await main(process.argv.slice(2));

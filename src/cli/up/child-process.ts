@@ -1,0 +1,152 @@
+// One process that `fairlead up` runs: its log file, its ready line, its end.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { CliError } from "../cli-error.ts";
+
+/** From start to ready line. Far more than any part needs; a machine can be busy. */
+const READY_MS_MAX = 30_000;
+/** A longer first line on stdout is not a ready line. */
+const READY_LINE_CHARS_MAX = 64 * 1024;
+/** How much of the end of a log is searched for a line to show. */
+const LOG_TAIL_BYTES = 16 * 1024;
+
+export interface ProcessSpec {
+  /** Unique in a run; also the name of the log. */
+  readonly name: string;
+  /** TypeScript file and arguments; run by this same Node. Never holds a secret. */
+  readonly args: readonly string[];
+  /** Added to the environment: where secrets go. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly logFile: string;
+}
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface RunningProcess {
+  readonly name: string;
+  readonly pid: number;
+  readonly logFile: string;
+  /** The fields of the ready line. Rejects with what to tell the user if there is none. */
+  readonly ready: Promise<Readonly<Record<string, unknown>>>;
+  /** Resolves when the process has ended, for whatever reason. */
+  readonly exited: Promise<Exit>;
+  signal(signal: NodeJS.Signals): void;
+}
+
+/**
+ * Starts a process in a group of its own, so that a Ctrl-C in the terminal reaches only us. Its stdin
+ * is a pipe that closes when this process ends, however it ends.
+ */
+export function startProcess(spec: ProcessSpec): RunningProcess {
+  const log = openSync(spec.logFile, "w", 0o600);
+  closeSync(log);
+  const appended = openSync(spec.logFile, "a");
+  const child = spawn(process.execPath, [...spec.args], {
+    stdio: ["pipe", "pipe", appended],
+    env: { ...inheritedEnvironment(), ...spec.env },
+    detached: true,
+  });
+  closeSync(appended);
+  child.stdin!.on("error", () => {
+    // The process ended before us; `exited` tells.
+  });
+  const exited = new Promise<Exit>((resolve) => {
+    child.once("exit", (code, signal) => {
+      // A guard that was killed leaves its program behind; it is in the same group.
+      killGroup(child.pid);
+      resolve({ code, signal });
+    });
+    child.once("error", () => resolve({ code: null, signal: null }));
+  });
+  const ready = readyLine(child, spec, exited);
+  // Whoever waits for it sees the failure; nobody has to.
+  ready.catch(() => {});
+  return {
+    name: spec.name,
+    pid: child.pid ?? 0,
+    logFile: spec.logFile,
+    ready,
+    exited,
+    signal(signal) {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      // SIGKILL cannot be passed on by a guard, so it goes to the whole group.
+      if (signal === "SIGKILL") killGroup(child.pid);
+      else child.kill(signal);
+    },
+  };
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // ESRCH: nobody is left in it.
+  }
+}
+
+/** Our own variables are for us: a child gets only those it is given. */
+function inheritedEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith("FAIRLEAD_")),
+  );
+}
+
+function readyLine(
+  child: ChildProcess,
+  spec: ProcessSpec,
+  exited: Promise<Exit>,
+): Promise<Readonly<Record<string, unknown>>> {
+  return new Promise((resolve, reject) => {
+    const fail = (what: string) => {
+      clearTimeout(timer);
+      reject(new CliError(`${spec.name} ${what}.${lastLogLine(spec.logFile)}`));
+    };
+    const timer = setTimeout(
+      () => fail(`was not ready after ${READY_MS_MAX / 1000} seconds`),
+      READY_MS_MAX,
+    );
+    let text = "";
+    child.stdout!.setEncoding("utf8").on("data", (chunk: string) => {
+      // What follows the ready line is read and dropped, so that the pipe never fills.
+      if (text.length > READY_LINE_CHARS_MAX || text.includes("\n")) return;
+      text += chunk;
+      if (!text.includes("\n")) return;
+      clearTimeout(timer);
+      const line = text.slice(0, text.indexOf("\n"));
+      try {
+        resolve(JSON.parse(line) as Record<string, unknown>);
+      } catch {
+        fail("printed something else than its ready line");
+      }
+    });
+    void exited.then((exit) => fail(`ended at once (${describeExit(exit)})`));
+  });
+}
+
+export function describeExit(exit: Exit): string {
+  if (exit.signal !== null) return exit.signal;
+  return exit.code === null ? "it could not be started" : `status ${exit.code}`;
+}
+
+/** The last line of a log and where the rest is, as the end of a message. */
+export function lastLogLine(file: string): string {
+  let line = "";
+  try {
+    const { size } = statSync(file);
+    const length = Math.min(size, LOG_TAIL_BYTES);
+    const bytes = Buffer.alloc(length);
+    const descriptor = openSync(file, "r");
+    readSync(descriptor, bytes, 0, length, size - length);
+    closeSync(descriptor);
+    line = bytes.toString("utf8").trimEnd().split("\n").at(-1) ?? "";
+  } catch {
+    // No log at all; its path still says where it should be.
+  }
+  return `${line === "" ? "" : ` It said last: ${line}`} Its log is ${file}`;
+}

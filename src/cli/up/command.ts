@@ -1,0 +1,105 @@
+// `fairlead up`: runs until it is told to stop, or until a part of it ends.
+
+import { relative } from "node:path";
+import { CliError } from "../cli-error.ts";
+import type { Command } from "../main.ts";
+import { describeExit, lastLogLine } from "./child-process.ts";
+import { watchLogSizes } from "./log-size.ts";
+import { parseUpOptions, UP_USAGE, type UpOptions } from "./options.ts";
+import { startRun, type Ready } from "./start.ts";
+import { openStateDir, type StateDir } from "./state-dir.ts";
+import { Supervisor, type Death } from "./supervisor.ts";
+
+export const upCommand: Command = {
+  usage: UP_USAGE,
+  async run(args) {
+    const options = parseUpOptions(args);
+    const state = openStateDir(options.stateDir);
+    const supervisor = new Supervisor();
+    const signalled = untilStopped(options, () => supervisor.kill());
+    const progress = (line: string) => process.stderr.write(`${line}\n`);
+    try {
+      await runUntilEnd({ options, state, supervisor, signalled, progress });
+    } finally {
+      await supervisor.stop();
+      state.release();
+    }
+    progress("Stopped.");
+  },
+};
+
+interface UpRun {
+  readonly options: UpOptions;
+  readonly state: StateDir;
+  readonly supervisor: Supervisor;
+  readonly signalled: Promise<void>;
+  readonly progress: (line: string) => void;
+}
+
+/** Resolves when a signal ends the run; rejects when something else does. */
+async function runUntilEnd(run: UpRun): Promise<void> {
+  const { options, state, supervisor, signalled, progress } = run;
+  const adminKey = process.env["FAIRLEAD_ADMIN_KEY"] ?? state.keys.adminKey;
+  const starting = startRun({ options, state, adminKey, supervisor, progress });
+  // A signal may end the wait for it; what it says afterwards is of no interest.
+  starting.catch(() => {});
+  const death = supervisor.death.then((dead) => {
+    throw new CliError(describeDeath(dead));
+  });
+  death.catch(() => {});
+  const ready = await Promise.race([starting, signalled, death]);
+  if (ready === undefined) return;
+  watchLogSizes(() => supervisor.processes.map((each) => each.logFile));
+  process.stdout.write(
+    options.isJson ? `${JSON.stringify(ready)}\n` : describeReady(ready, state.logsDir),
+  );
+  await Promise.race([signalled, death]);
+}
+
+/** Resolves at the first signal, or when the parent is gone; `onSecond` is called at the next one. */
+function untilStopped(options: UpOptions, onSecond: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    let count = 0;
+    const stop = () => {
+      count++;
+      if (count === 1) resolve();
+      else onSecond();
+    };
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
+    if (options.exitsWithParent) process.stdin.on("end", stop).on("error", stop).resume();
+  });
+}
+
+function describeDeath({ process: dead, exit }: Death): string {
+  return `${dead.name} ended (${describeExit(exit)}).${lastLogLine(dead.logFile)}`;
+}
+
+function describeReady(ready: Ready, logsDir: string): string {
+  const body = JSON.stringify({
+    model: ready.model,
+    messages: [{ role: "user", content: "Hello" }],
+  });
+  const key = ready.key ?? "$FAIRLEAD_KEY";
+  const quotedBody = `'${body.replaceAll("'", String.raw`'\''`)}'`;
+  return `
+Fairlead is ready.
+
+  base URL   ${ready.url}/v1
+  key        ${ready.key ?? "one of the configuration's; it holds only hashes of them"}
+  admin key  ${ready.adminKey}
+  model      ${ready.model}
+  logs       ${relative(process.cwd(), logsDir) || "."}/
+
+Try it:
+
+  curl ${ready.url}/v1/chat/completions -i \\
+    -H "authorization: Bearer ${key}" -H "content-type: application/json" \\
+    -d ${quotedBody}
+
+Then ask why it went where it went, with the id in x-fairlead-request-id:
+
+  npx fairlead explain REQUEST_ID
+
+Ctrl-C stops everything.
+`;
+}

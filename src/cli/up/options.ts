@@ -1,0 +1,137 @@
+// The command line of `fairlead up`.
+
+import { integerFlag, numberFlag, parseFlags, positionals } from "../flags.ts";
+import { UsageError } from "../cli-error.ts";
+import { parseEndpointUrl } from "./engines.ts";
+import { STATE_DIR_DEFAULT } from "./state-dir.ts";
+
+export const PORT_DEFAULT = 8787;
+const HOST_DEFAULT = "127.0.0.1";
+const ENGINES_DEFAULT = 3;
+/** One process simulates them all; more say little on one machine. */
+const ENGINES_MAX = 256;
+const TIME_SCALE_RANGE = { min: 0.001, max: 1_000 };
+const MODEL_DEFAULT = "fairlead-sim";
+
+/** Where a pool's engines come from. */
+export type EngineSource =
+  | {
+      readonly kind: "simulated";
+      readonly count: number;
+      readonly timeScale: number;
+      readonly args: readonly string[];
+    }
+  | { readonly kind: "urls"; readonly origins: readonly string[] }
+  | { readonly kind: "file"; readonly file: string };
+
+export interface UpOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly stateDir: string;
+  readonly engines: EngineSource;
+  /** undefined: what the engines serve, or what the configuration says. */
+  readonly model: string | undefined;
+  readonly configFile: string | undefined;
+  readonly isJson: boolean;
+  readonly exitsWithParent: boolean;
+}
+
+export const UP_USAGE = `Usage: fairlead up [flags]
+
+Runs the whole product on this machine: workerd with the Worker and its Durable Objects behind a
+front, and a relay and a collector for the engines. Without flags the engines are simulated.
+
+Engines
+  --endpoint URL       a real engine, e.g. http://10.0.0.7:8000; may be repeated
+  --endpoints FILE     real engines in llm-d's file format; read again when it changes
+  --model NAME         serve only this model (default: all that every engine serves)
+  --engines N          number of simulated engines (default ${ENGINES_DEFAULT})
+  --time-scale X       simulated time: 0.1 is ten times faster than real (default 1)
+  --engine-arg N=V     a parameter of the simulated engines, e.g. max-num-seqs=8; may be repeated
+
+Deployment
+  --config FILE        a fairlead.yaml instead of the one pool and one tenant made up otherwise.
+                       Pools whose relay URL is http:// on a loopback host and port get a relay and
+                       a collector here, with the keys and the token in the file. All other pools
+                       are left to their own agents
+  --host HOST          where clients connect (default ${HOST_DEFAULT})
+  --port N             and on which port; 0 is any free one (default ${PORT_DEFAULT})
+  --state-dir DIR      keys, storage and logs (default ${STATE_DIR_DEFAULT}); keys outlive a run
+  --json               when ready, print one JSON line (url, key, adminKey, model, pids) and nothing
+                       else on stdout
+  --exit-with-parent   stop when stdin closes, for programs that run this one
+
+The configuration is applied at each start: changes made with \`fairlead config apply\` last until
+then, unless they are in the file given with --config. FAIRLEAD_ADMIN_KEY in the environment is used
+as the admin key if it is set.
+`;
+
+const FLAGS = {
+  endpoint: { type: "string", multiple: true },
+  endpoints: { type: "string" },
+  model: { type: "string" },
+  engines: { type: "string" },
+  "time-scale": { type: "string" },
+  "engine-arg": { type: "string", multiple: true },
+  config: { type: "string" },
+  host: { type: "string", default: HOST_DEFAULT },
+  port: { type: "string" },
+  "state-dir": { type: "string", default: STATE_DIR_DEFAULT },
+  json: { type: "boolean", default: false },
+  "exit-with-parent": { type: "boolean", default: false },
+} as const;
+
+type Values = ReturnType<typeof parseFlags<typeof FLAGS>>["values"];
+
+/** Throws UsageError for what is wrong or does not go together. */
+export function parseUpOptions(args: string[]): UpOptions {
+  const parsed = parseFlags(args, FLAGS);
+  positionals(parsed.positionals, []);
+  const { values } = parsed;
+  const engines = engineSource(values);
+  if (values.config !== undefined && values.model !== undefined)
+    throw new UsageError("--config already says which models are served; leave out --model.");
+  return {
+    host: values.host,
+    port: integerFlag("port", values.port, { min: 0, max: 65_535 }, PORT_DEFAULT),
+    stateDir: values["state-dir"],
+    engines,
+    model:
+      values.config === undefined && engines.kind === "simulated"
+        ? (values.model ?? MODEL_DEFAULT)
+        : values.model,
+    configFile: values.config,
+    isJson: values.json,
+    exitsWithParent: values["exit-with-parent"],
+  };
+}
+
+function engineSource(values: Values): EngineSource {
+  const { endpoint: urls, endpoints: file } = values;
+  if (urls === undefined && file === undefined) {
+    return {
+      kind: "simulated",
+      count: integerFlag("engines", values.engines, { min: 1, max: ENGINES_MAX }, ENGINES_DEFAULT),
+      timeScale: numberFlag("time-scale", values["time-scale"], TIME_SCALE_RANGE, 1),
+      args: (values["engine-arg"] ?? []).flatMap(engineArgument),
+    };
+  }
+  for (const name of ["engines", "time-scale", "engine-arg"] as const) {
+    if (values[name] !== undefined)
+      throw new UsageError(`--${name} is about simulated engines; real ones were given.`);
+  }
+  if (urls === undefined) return { kind: "file", file: file! };
+  if (file !== undefined) throw new UsageError("Give --endpoint or --endpoints, not both.");
+  const origins = urls.map((url) => parseEndpointUrl(url).origin);
+  const twice = origins.find((origin, index) => origins.indexOf(origin) !== index);
+  if (twice !== undefined) throw new UsageError(`--endpoint ${twice} is given twice.`);
+  return { kind: "urls", origins };
+}
+
+/** `max-num-seqs=8` as a flag of the simulator, which checks the name and the value. */
+function engineArgument(text: string): string[] {
+  const match = /^([a-z][a-z-]*)=(.+)$/.exec(text);
+  if (match === null)
+    throw new UsageError(`--engine-arg takes name=value, e.g. max-num-seqs=8, not "${text}".`);
+  return [`--${match[1]!}`, match[2]!];
+}

@@ -1,0 +1,192 @@
+// One run: from options to a deployment that answers.
+
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { AdminClient, errorMessage } from "../admin-client.ts";
+import { CliError } from "../cli-error.ts";
+import { checkDeployment, readDocument } from "../config/command.ts";
+import { workerdConfig } from "../workerd-config.ts";
+import { bundleWorker } from "./bundle.ts";
+import { defaultDeployment, localPools, usableKey, type LocalPool } from "./deployment.ts";
+import {
+  commonModels,
+  endpointEntries,
+  probeEngine,
+  probeListed,
+  type EndpointEntry,
+  type EngineProbe,
+} from "./engines.ts";
+import type { EngineSource, UpOptions } from "./options.ts";
+import { findFreePort, requireFreePort } from "./ports.ts";
+import {
+  collectorProcess,
+  enginesProcess,
+  frontProcess,
+  relayProcess,
+  workerdProcess,
+} from "./processes.ts";
+import { untilAnswers, untilPoolIsFresh } from "./readiness.ts";
+import type { StateDir } from "./state-dir.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+export interface Run {
+  readonly options: UpOptions;
+  readonly state: StateDir;
+  readonly adminKey: string;
+  readonly supervisor: Supervisor;
+  /** One line about what happens now. */
+  readonly progress: (line: string) => void;
+}
+
+export interface Ready {
+  /** Without a path; the OpenAI base URL is this and /v1. */
+  readonly url: string;
+  /** null if the configuration holds only hashes of keys. */
+  readonly key: string | null;
+  readonly adminKey: string;
+  readonly model: string;
+  readonly pids: Readonly<Record<string, number>>;
+}
+
+/** Where a pool's endpoints are listed, and the addresses that must report before the run is ready. */
+interface PoolEndpoints {
+  readonly file: string;
+  readonly addresses: readonly string[];
+}
+
+/** Starts everything and resolves when it is healthy. The caller stops what was started. */
+export async function startRun(run: Run): Promise<Ready> {
+  const { options, state, supervisor } = run;
+  const [probes] = await Promise.all([
+    probeEngines(run, options.engines),
+    requireFreePort(options.host, options.port),
+  ]);
+  const document = await chooseDocument(run, probes);
+  const deployment = checkDeployment(document, options.configFile ?? "the configuration");
+  const pools = localPools(deployment);
+  if (options.engines.kind !== "simulated" && pools.length !== 1)
+    throw new CliError(
+      `Engines were given for one pool, but ${pools.length} pools of the configuration have a relay on this machine.`,
+    );
+  const [url, endpoints] = await Promise.all([
+    startWorker(run),
+    Promise.all(pools.map((pool) => startEngines(run, pool, probes))),
+  ]);
+  const admin = new AdminClient(url, run.adminKey);
+  await applyDocument(admin, document);
+  run.progress("Starting relay and collector.");
+  await Promise.all(
+    pools.map((pool, index) => startPoolAgents(run, { pool, url, endpoints: endpoints[index]! })),
+  );
+  await Promise.all(
+    pools.map((pool, index) => untilPoolIsFresh(admin, pool.name, endpoints[index]!.addresses)),
+  );
+  state.announce(url);
+  return {
+    url,
+    key: usableKey(deployment) ?? null,
+    adminKey: run.adminKey,
+    model: deployment.pools.find((pool) => pool.models.length > 0)?.models[0] ?? "",
+    pids: await processIds(supervisor),
+  };
+}
+
+/** Asks real engines what they serve; none for simulated ones. */
+async function probeEngines(run: Run, source: EngineSource): Promise<EngineProbe[]> {
+  if (source.kind === "simulated") return [];
+  run.progress("Asking the engines for their models.");
+  if (source.kind === "urls") return Promise.all(source.origins.map(probeEngine));
+  return probeListed(source.file, run.progress);
+}
+
+async function chooseDocument(run: Run, probes: readonly EngineProbe[]): Promise<unknown> {
+  const { options, state } = run;
+  if (options.configFile !== undefined) return readDocument(options.configFile);
+  const models =
+    options.engines.kind === "simulated" ? [options.model!] : commonModels(probes, options.model);
+  return defaultDeployment(state.keys, models, await findFreePort("127.0.0.1"));
+}
+
+/** Builds the Worker, starts workerd and the front before it, and gives the front's URL. */
+async function startWorker(run: Run): Promise<string> {
+  const { options, state, supervisor } = run;
+  run.progress("Building the Worker and starting workerd.");
+  const bundleFile = "worker.js";
+  await bundleWorker(join(state.generatedDir, bundleFile));
+  const configFile = join(state.generatedDir, "workerd.capnp");
+  const { socketPath, storageDir } = state;
+  await writeFile(configFile, workerdConfig({ socketPath, storageDir, bundleFile }));
+  supervisor.start(workerdProcess(state, configFile, run.adminKey));
+  const host = options.host.includes(":") ? `[${options.host}]` : options.host;
+  const front = supervisor.start(frontProcess(state, `${host}:${options.port}`));
+  const { port } = await front.ready;
+  const url = `http://${reachableHost(host)}:${String(port)}`;
+  await untilAnswers(`${url}/health`);
+  return url;
+}
+
+/** The address to use from this machine for one that stands for all of its addresses. */
+function reachableHost(host: string): string {
+  if (host === "0.0.0.0") return "127.0.0.1";
+  return host === "[::]" ? "[::1]" : host;
+}
+
+async function startEngines(
+  run: Run,
+  pool: LocalPool,
+  probes: readonly EngineProbe[],
+): Promise<PoolEndpoints> {
+  const source = run.options.engines;
+  if (source.kind === "file")
+    return { file: source.file, addresses: probes.map((probe) => probe.address) };
+  let entries: EndpointEntry[];
+  if (source.kind === "urls") {
+    entries = endpointEntries(probes);
+  } else {
+    run.progress(`Starting ${source.count} simulated engines for pool ${pool.name}.`);
+    const engines = run.supervisor.start(enginesProcess(run.state, pool, source));
+    const { ports } = await engines.ready;
+    entries = (ports as number[]).map((port, index) => ({
+      name: `sim-${index}`,
+      address: "127.0.0.1",
+      port,
+    }));
+  }
+  const file = join(run.state.generatedDir, `endpoints-${pool.name}.json`);
+  await writeFile(file, `${JSON.stringify({ endpoints: entries }, null, 2)}\n`);
+  return {
+    file,
+    addresses: entries.map(({ address, port }) =>
+      address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
+    ),
+  };
+}
+
+async function applyDocument(admin: AdminClient, document: unknown): Promise<void> {
+  const answer = await admin.call({ method: "PUT", path: "/config", body: document });
+  if (answer.status >= 300)
+    throw new CliError(`The configuration was not applied: ${errorMessage(answer)}`);
+}
+
+async function startPoolAgents(
+  run: Run,
+  options: { readonly pool: LocalPool; readonly url: string; readonly endpoints: PoolEndpoints },
+): Promise<void> {
+  const { state, supervisor } = run;
+  const { pool, url } = options;
+  const agentOptions = { pool, url, endpointsFile: options.endpoints.file };
+  const agents = [
+    supervisor.start(collectorProcess(state, agentOptions)),
+    ...pool.relays.map((relay) => supervisor.start(relayProcess(state, agentOptions, relay))),
+  ];
+  await Promise.all(agents.map((agent) => agent.ready));
+}
+
+/** Process ids by name. workerd's is its own, not its guard's. */
+async function processIds(supervisor: Supervisor): Promise<Record<string, number>> {
+  const entries = supervisor.processes.map(async (each) => {
+    const { pid } = await each.ready;
+    return [each.name, typeof pid === "number" ? pid : each.pid] as const;
+  });
+  return Object.fromEntries(await Promise.all(entries));
+}

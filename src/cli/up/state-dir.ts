@@ -1,0 +1,164 @@
+// The state directory of `fairlead up`: secrets and Durable Object storage, which outlive a run, and
+// logs, generated files and the lock of the run itself.
+//
+//   keys.json       0600; made once, then kept
+//   storage/        SQLite files of the Durable Objects
+//   logs/NAME.log   one per process, begun anew at each start
+//   generated/      Worker bundle, workerd configuration, endpoint files
+//   running.json    who holds the directory: process id, URL, socket folder
+
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { CliError, describeError } from "../cli-error.ts";
+
+export const STATE_DIR_DEFAULT = ".fairlead";
+const SOCKET_DIR_PREFIX = "fairlead-";
+
+const keysSchema = z.object({
+  /** The key of the one tenant of the default configuration. */
+  key: z.string().min(16),
+  adminKey: z.string().min(16),
+  agentToken: z.string().min(16),
+  relaySecret: z.string().min(16),
+});
+export type Keys = z.output<typeof keysSchema>;
+
+const runningSchema = z.object({
+  pid: z.int().positive(),
+  /** Empty until the front listens. */
+  url: z.string(),
+  socketDir: z.string(),
+});
+export type Running = z.output<typeof runningSchema>;
+
+export interface StateDir {
+  readonly path: string;
+  readonly keys: Keys;
+  readonly logsDir: string;
+  readonly generatedDir: string;
+  readonly storageDir: string;
+  /** workerd's unix socket, in a folder of its own: the state directory's path may be too long. */
+  readonly socketPath: string;
+  /** Lets `fairlead explain` and `config` find this run. */
+  announce(url: string): void;
+  /** Gives the directory back. Keys, storage and logs stay. */
+  release(): void;
+}
+
+/** Makes the directory if needed and takes it for this process; refuses if another one holds it. */
+export function openStateDir(dir: string): StateDir {
+  const path = resolve(dir);
+  const subfolders = ["logs", "generated", "storage"].map((name) => join(path, name));
+  try {
+    for (const folder of subfolders) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new CliError(`Cannot write to the state directory ${path}: ${describeError(error)}.`);
+  }
+  const [logsDir, generatedDir, storageDir] = subfolders as [string, string, string];
+  const socketDir = mkdtempSync(join(tmpdir(), SOCKET_DIR_PREFIX));
+  const runningFile = join(path, "running.json");
+  const removeSocketDir = () => rmSync(socketDir, { recursive: true, force: true });
+  const release = () => {
+    removeSocketDir();
+    rmSync(runningFile, { force: true });
+  };
+  try {
+    takeOver(runningFile, { pid: process.pid, url: "", socketDir });
+  } catch (error) {
+    removeSocketDir();
+    throw error;
+  }
+  try {
+    return {
+      path,
+      keys: readOrCreateKeys(join(path, "keys.json")),
+      logsDir,
+      generatedDir,
+      storageDir,
+      socketPath: join(socketDir, "workerd.sock"),
+      announce: (url) => writeJson(runningFile, { pid: process.pid, url, socketDir }),
+      release,
+    };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+/** Writes the lock. One that a killed process left behind is removed, with its socket folder. */
+function takeOver(file: string, mine: Running): void {
+  for (let attempt = 0; attempt < 2; attempt++) {
+    try {
+      writeFileSync(file, JSON.stringify(mine), { mode: 0o600, flag: "wx" });
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const other = readRunning(file);
+    if (other !== undefined && isAlive(other.pid)) {
+      throw new CliError(
+        `Fairlead is already running with this state directory (process ${other.pid}` +
+          `${other.url === "" ? "" : `, ${other.url}`}). Stop it, or use --state-dir and --port for ` +
+          `a second one. If process ${other.pid} is something else, remove ${file}.`,
+      );
+    }
+    if (other !== undefined) rmSync(other.socketDir, { recursive: true, force: true });
+    rmSync(file, { force: true });
+  }
+  throw new CliError(`Another process keeps writing ${file}. Try again.`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Alive, but somebody else's.
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+function readOrCreateKeys(file: string): Keys {
+  if (existsSync(file)) {
+    const keys = readKeys(file);
+    if (keys !== undefined) return keys;
+    throw new CliError(`${file} is damaged. Remove it to get new keys.`);
+  }
+  const secret = (prefix: string) => `${prefix}-${randomBytes(24).toString("base64url")}`;
+  const keys: Keys = {
+    key: secret("sk-fairlead"),
+    adminKey: secret("admin"),
+    agentToken: secret("agent"),
+    relaySecret: secret("relay"),
+  };
+  writeJson(file, keys);
+  return keys;
+}
+
+/** The keys of a state directory that another process may hold; undefined if there are none. */
+export function readKeys(file: string): Keys | undefined {
+  return keysSchema.safeParse(readJson(file)).data;
+}
+
+/** Who holds a state directory; undefined if nobody does. */
+export function readRunning(file: string): Running | undefined {
+  const running = runningSchema.safeParse(readJson(file)).data;
+  // A socket folder is removed with everything in it: believe only a name that we give.
+  return running?.socketDir.startsWith(join(tmpdir(), SOCKET_DIR_PREFIX)) ? running : undefined;
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    // Missing, unreadable, or half written by a process that was killed: all mean "none".
+    return undefined;
+  }
+}
+
+function writeJson(file: string, value: Keys | Running): void {
+  writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+}

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { UsageError } from "../../../src/cli/cli-error.ts";
+import { parseUpOptions } from "../../../src/cli/up/options.ts";
+
+describe("parseUpOptions", () => {
+  it("runs three simulated engines on port 8787 unless told otherwise", () => {
+    expect(parseUpOptions([])).toEqual({
+      host: "127.0.0.1",
+      port: 8787,
+      stateDir: ".fairlead",
+      engines: { kind: "simulated", count: 3, timeScale: 1, args: [] },
+      model: "fairlead-sim",
+      configFile: undefined,
+      isJson: false,
+      exitsWithParent: false,
+    });
+  });
+
+  it("passes parameters on to the simulated engines", () => {
+    const { engines } = parseUpOptions(
+      "--engines 2 --time-scale 0.05 --engine-arg max-num-seqs=8 --engine-arg block-size=32".split(
+        " ",
+      ),
+    );
+    expect(engines).toEqual({
+      kind: "simulated",
+      count: 2,
+      timeScale: 0.05,
+      args: ["--max-num-seqs", "8", "--block-size", "32"],
+    });
+  });
+
+  it("takes real engines as URLs or as a file, and asks them for their model", () => {
+    const urls = parseUpOptions(["--endpoint", "http://a:1", "--endpoint", "http://[::1]:2/v1"]);
+    expect(urls).toMatchObject({
+      engines: { kind: "urls", origins: ["http://a:1", "http://[::1]:2"] },
+      model: undefined,
+    });
+    expect(parseUpOptions(["--endpoints", "e.yaml"]).engines).toEqual({
+      kind: "file",
+      file: "e.yaml",
+    });
+  });
+
+  it.for([
+    { args: ["--prot", "1"], says: "--prot" },
+    { args: ["extra"], says: '"extra" was not expected' },
+    { args: ["--port"], says: "--port" },
+    { args: ["--port", "70000"], says: "--port takes a number from 0 to 65535" },
+    { args: ["--port", "1.5"], says: "--port takes a whole number" },
+    { args: ["--port", ""], says: "--port takes a number" },
+    { args: ["--engines", "0"], says: "--engines takes a number from 1 to 256" },
+    { args: ["--engines", "257"], says: "--engines takes a number from 1 to 256" },
+    { args: ["--time-scale", "fast"], says: "--time-scale takes a number" },
+    { args: ["--engine-arg", "seqs"], says: "--engine-arg takes name=value" },
+    { args: ["--endpoint", "ten"], says: "--endpoint takes a URL" },
+    { args: ["--endpoint", "https://a"], says: "plain HTTP" },
+    { args: ["--endpoint", "http://a/v2"], says: "nothing behind it" },
+    { args: ["--endpoint", "http://a", "--endpoint", "http://a/"], says: "given twice" },
+    { args: ["--endpoint", "http://a", "--endpoints", "f"], says: "not both" },
+    { args: ["--endpoint", "http://a", "--engines", "2"], says: "about simulated engines" },
+    { args: ["--config", "f", "--model", "m"], says: "--config already says" },
+  ])("refuses $args", ({ args, says }) => {
+    expect(() => parseUpOptions(args)).toThrow(UsageError);
+    expect(() => parseUpOptions(args)).toThrow(says);
+  });
+});

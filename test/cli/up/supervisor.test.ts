@@ -1,0 +1,144 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { ProcessSpec } from "../../../src/cli/up/child-process.ts";
+import { Supervisor } from "../../../src/cli/up/supervisor.ts";
+
+const GUARD = fileURLToPath(new URL("../../../src/cli/up/guard.ts", import.meta.url));
+
+let dir: string;
+let supervisor: Supervisor;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), "supervisor-test-"));
+  supervisor = new Supervisor();
+});
+afterEach(async () => {
+  await supervisor.stop();
+  rmSync(dir, { recursive: true });
+});
+
+/** A process that runs `source` after it has said that it is ready. */
+function script(name: string, source: string, env: Record<string, string> = {}): ProcessSpec {
+  const file = join(dir, `${name}.mjs`);
+  writeFileSync(file, `${source}\nprocess.stdout.write('{"ready":true,"port":7}\\n');`);
+  return { name, args: [file], env, logFile: join(dir, `${name}.log`) };
+}
+
+function guarded(program: string, ...args: string[]): ProcessSpec {
+  return { name: "guarded", args: [GUARD, program, ...args], env: {}, logFile: join(dir, "g.log") };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    // A zombie that init has not collected yet is no longer running.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the process ends within five seconds. */
+async function ends(pid: number): Promise<boolean> {
+  const deadline = performance.now() + 5_000;
+  while (isAlive(pid) && performance.now() < deadline) await sleep(20);
+  return !isAlive(pid);
+}
+
+const FOREVER = "setInterval(() => {}, 1000);";
+
+describe("Supervisor", () => {
+  it("gives the ready line, passes the environment and writes the log", async () => {
+    const started = supervisor.start(
+      script("one", `${FOREVER} console.error(process.env.GIVEN, process.env.FAIRLEAD_X);`, {
+        GIVEN: "given",
+      }),
+    );
+    await expect(started.ready).resolves.toEqual({ ready: true, port: 7 });
+    await supervisor.stop();
+    expect(readFileSync(started.logFile, "utf8")).toBe("given undefined\n");
+  });
+
+  it("says which process did not start, what it said last and where its log is", async () => {
+    const file = join(dir, "failing.mjs");
+    writeFileSync(file, 'console.error("first"); console.error("no such port"); process.exit(3);');
+    const started = supervisor.start({
+      ...script("bad", ""),
+      args: [file],
+    });
+    await expect(started.ready).rejects.toThrow(
+      `bad ended at once (status 3). It said last: no such port Its log is ${started.logFile}`,
+    );
+  });
+
+  it("tells of a process that ends unasked, and not of those it stops", async () => {
+    const staying = supervisor.start(script("staying", FOREVER));
+    const dying = supervisor.start(script("dying", "setTimeout(() => process.exit(4), 50);"));
+    const death = await supervisor.death;
+    expect(death.process.name).toBe("dying");
+    expect(death.exit).toEqual({ code: 4, signal: null });
+    expect(isAlive(staying.pid)).toBe(true);
+    await supervisor.stop();
+    expect([staying, dying].some((each) => isAlive(each.pid))).toBe(false);
+  });
+
+  it("kills at once what ignores SIGTERM when told to", async () => {
+    const deaf = supervisor.start(script("deaf", `process.on("SIGTERM", () => {}); ${FOREVER}`));
+    await deaf.ready;
+    const stopping = supervisor.stop();
+    supervisor.kill();
+    await stopping;
+    await expect(deaf.exited).resolves.toEqual({ code: null, signal: "SIGKILL" });
+  });
+});
+
+describe("guard", () => {
+  it("passes SIGTERM on and ends as its program does", async () => {
+    const started = supervisor.start(
+      guarded("sh", "-c", 'trap "exit 9" TERM; while true; do sleep 0.02; done'),
+    );
+    const { pid } = (await started.ready) as { pid: number };
+    await sleep(100);
+    started.signal("SIGTERM");
+    await expect(started.exited).resolves.toEqual({ code: 9, signal: null });
+    expect(await ends(pid)).toBe(true);
+  });
+
+  it("says so when the program does not exist", async () => {
+    const started = supervisor.start(guarded(join(dir, "nothing")));
+    await expect(started.ready).rejects.toThrow(/cannot start .*nothing/);
+  });
+
+  it("ends the program when its parent is killed outright", async () => {
+    const parent = join(dir, "parent.ts");
+    const module = new URL("../../../src/cli/up/child-process.ts", import.meta.url).href;
+    writeFileSync(
+      parent,
+      `import { startProcess } from ${JSON.stringify(module)};
+       const child = startProcess(${JSON.stringify(guarded("sleep", "1000"))});
+       const { pid } = await child.ready;
+       process.stdout.write(JSON.stringify([child.pid, pid]));`,
+    );
+    const process_ = spawn(process.execPath, [parent], { stdio: ["ignore", "pipe", "inherit"] });
+    const [chunk] = (await once(process_.stdout)) as [Buffer];
+    const pids = JSON.parse(chunk.toString()) as number[];
+    expect(pids.map(isAlive)).toEqual([true, true]);
+    process_.kill("SIGKILL");
+    expect(await Promise.all(pids.map(ends))).toEqual([true, true]);
+  });
+
+  it("leaves no program behind when the guard itself is killed", async () => {
+    const started = supervisor.start(guarded("sleep", "1000"));
+    const { pid } = (await started.ready) as { pid: number };
+    process.kill(started.pid, "SIGKILL");
+    expect(await ends(pid)).toBe(true);
+  });
+});
+
+function once(stream: NodeJS.ReadableStream): Promise<unknown[]> {
+  return new Promise((resolve) => stream.once("data", (...args: unknown[]) => resolve(args)));
+}
