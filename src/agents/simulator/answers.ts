@@ -12,7 +12,7 @@ export interface Choice {
 }
 
 /** A part of a choice: its tokens from `start` to `end`. */
-export interface Delta {
+interface Delta {
   readonly start: number;
   readonly end: number;
 }

@@ -9,7 +9,8 @@ const USAGE = {
   role: "simulator",
   summary:
     "Engines without a GPU that speak vLLM's HTTP API and take its time. Flags are named as\n" +
-    "llm-d-inference-sim and vLLM name them.",
+    "llm-d-inference-sim and vLLM name them. A DURATION is 250us, 12ms or 1.5s; a plain number is\n" +
+    "milliseconds.",
   flags: { ...SIMULATOR_FLAGS, ...PROCESS_FLAGS },
 } as const;
 

@@ -7,6 +7,9 @@ import type { Sequence, SequenceRequest } from "./model/sequence.ts";
 import { EngineMetrics, type FinishedReason } from "./metrics.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
 
+/** The longest setTimeout takes; a step that lasts longer is waited for in parts. */
+const TIMER_MS_MAX = 2_147_483_647;
+
 /** Receives the tokens of one sequence. Must not submit or abort while it is called. */
 export interface SequenceConsumer {
   /** How the sequence will end, for the metrics. */
@@ -125,7 +128,8 @@ export class EngineRunner implements EngineListener {
       return;
     }
     const waitMs = (nextMs - this.#nowMs()) * this.#timeScale;
-    this.#timer = setTimeout(() => this.#advance(), Math.max(0, waitMs));
+    const timerMs = Math.min(TIMER_MS_MAX, Math.max(0, waitMs));
+    this.#timer = setTimeout(() => this.#advance(), timerMs);
   }
 
   #advance(): void {

@@ -8,7 +8,7 @@ import type { Engine } from "./model/engine.ts";
 import type { Sequence } from "./model/sequence.ts";
 
 /** How sequences end, as vLLM labels them. */
-export const FINISHED_REASONS = ["stop", "length", "abort", "error"] as const;
+const FINISHED_REASONS = ["stop", "length", "abort", "error"] as const;
 export type FinishedReason = (typeof FINISHED_REASONS)[number];
 
 const LABELS = ["model_name", "engine"] as const;

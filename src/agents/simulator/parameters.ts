@@ -162,7 +162,7 @@ function parseDurationMs(text: string): number | undefined {
 function durationFlag(help: string, fallbackMs: number): Flag<number> {
   return {
     placeholder: "DURATION",
-    help: `${help}, e.g. 250us, 12ms, 1.5s; a plain number is ms`,
+    help,
     fallback: fallbackMs,
     parse(text) {
       const value = parseDurationMs(text);

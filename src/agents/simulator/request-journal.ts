@@ -9,7 +9,7 @@ export const JOURNAL_REQUESTS_MAX = 256;
 const HEADER_CHARS_MAX = 512;
 
 /** How a request ended. */
-export type RequestOutcome = "open" | "finished" | "refused" | "aborted";
+type RequestOutcome = "open" | "finished" | "refused" | "aborted";
 
 /** One request to the inference API. */
 export interface JournalEntry {

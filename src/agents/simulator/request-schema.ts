@@ -58,7 +58,7 @@ const tokenizeSchema = z.union([
 ]);
 
 /** One prompt as tokens, and what an echo of it says. */
-export interface Prompt {
+interface Prompt {
   readonly tokens: readonly Token[];
   readonly echo: readonly Token[];
 }

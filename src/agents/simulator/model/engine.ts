@@ -135,10 +135,9 @@ export class Engine {
   #beginStep(atMs: number): void {
     this.#batch = [];
     this.#stepEndsAtMs = Infinity;
-    let budget = this.config.batchedTokensMax;
-    const preemptedCount = this.#scheduleRunning();
-    for (const entry of this.#batch) budget -= entry.tokenCount;
-    if (preemptedCount === 0) this.#scheduleWaiting(atMs, budget);
+    const budget = this.#scheduleRunning(this.config.batchedTokensMax);
+    // A sequence preempted just now is at the head, and lacks at least the block that it lost.
+    this.#scheduleWaiting(atMs, budget);
     if (this.#batch.length > 0) {
       this.#stepEndsAtMs = atMs + this.#batchMs();
     } else if (this.#waiting.length > 0) {
@@ -148,20 +147,19 @@ export class Engine {
     }
   }
 
-  #scheduleRunning(): number {
-    let budget = this.config.batchedTokensMax;
-    let preemptedCount = 0;
+  /** Gives the tokens left of `tokensMax`. */
+  #scheduleRunning(tokensMax: number): number {
+    let budget = tokensMax;
     for (let i = 0; i < this.#running.length && budget > 0; i++) {
       const sequence = this.#running[i]!;
       const tokenCount = Math.min(sequence.knownCount - sequence.computedCount, budget);
       while (!this.#reserve(sequence, [], tokenCount)) {
-        preemptedCount++;
-        if (this.#preemptLast() === sequence) return preemptedCount;
+        if (this.#preemptLast() === sequence) return budget;
       }
       budget -= tokenCount;
       this.#batch.push({ sequence, tokenCount, isFirst: false });
     }
-    return preemptedCount;
+    return budget;
   }
 
   #scheduleWaiting(atMs: number, tokensMax: number): void {

@@ -175,19 +175,30 @@ describe("queueing", () => {
     expect(second.firstScheduledAtMs).toBeGreaterThanOrEqual(first.lastTokenAtMs!);
   });
 
-  it("preempts the latest when blocks run out, and computes it again to the same end", () => {
+  it("preempts the latest when blocks run out, and computes it again before others begin", () => {
     const { engine, preempted, finished, tokenTimes } = createEngine({
       blockCount: 20,
       modelLengthMax: 320,
+      sequencesMax: 2,
     });
     const first = engine.submit(prompt(100, 150), 0)!;
     const second = engine.submit(prompt(100, 150, 5_000), 0)!;
+    const third = engine.submit(prompt(100, 1, 9_000), 0)!;
     drain(engine);
-    expect(preempted).toContain(second);
-    expect(preempted).not.toContain(first);
-    expect(finished).toEqual([first, second]);
+    expect(new Set(preempted)).toEqual(new Set([second]));
+    expect(finished).toHaveLength(3);
+    expect(third.firstScheduledAtMs).toBeGreaterThanOrEqual(first.lastTokenAtMs!);
     expect(tokenTimes.get(second)).toHaveLength(150);
     expect(engine.cache.inUseCount).toBe(0);
+  });
+
+  it("admits nobody in a step that preempts", () => {
+    const { engine, preempted } = createEngine({ blockCount: 20, modelLengthMax: 320 });
+    engine.submit(prompt(100, 150), 0);
+    engine.submit(prompt(100, 150, 5_000), 0);
+    while (preempted.length === 0) engine.advance(engine.nextEventAtMs());
+    expect(engine.runningCount).toBe(1);
+    expect(engine.waitingCount).toBe(1);
   });
 
   it("waits for a sequence that arrives in the future", () => {
