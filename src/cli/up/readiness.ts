@@ -11,9 +11,7 @@ const PROBE_MS_MAX = 2_000;
 
 /** Of a pool's state, what readiness depends on. */
 const poolStateSchema = z.object({
-  endpoints: z.array(
-    z.object({ address: z.string(), ageMs: z.number().nullish(), isFresh: z.boolean().optional() }),
-  ),
+  endpoints: z.array(z.object({ address: z.string(), isFresh: z.boolean() })),
   agents: z.array(z.object({ role: z.string() })),
 });
 

@@ -1,0 +1,139 @@
+import { describe, expect, it } from "vitest";
+import type { ExplainedCandidate, Explanation } from "../../../src/scheduler/explain.ts";
+import { renderExplanation } from "../../../src/cli/explain/table.ts";
+
+function candidate(index: number, change: Partial<ExplainedCandidate> = {}): ExplainedCandidate {
+  return {
+    id: `default/sim-${index}`,
+    address: `127.0.0.1:900${index}`,
+    rank: index + 1,
+    total: 6 - index,
+    queueDepth: index,
+    runningRequests: 2,
+    kvUsage: 0.125,
+    inFlightRequests: 1,
+    inFlightTokens: 100,
+    matchedBlocks: 3,
+    ageMs: 120.4,
+    scores: {
+      "queue-scorer": 1,
+      "kv-cache-utilization-scorer": 0.875,
+      "prefix-cache-scorer": 0.25,
+      "no-hit-lru-scorer": 0.5,
+    },
+    why: index === 0 ? "chosen" : "lost 1.25 on kv-cache-utilization-scorer",
+    ...change,
+  };
+}
+
+function explanation(change: Partial<Explanation["attempts"][number]> = {}): Explanation {
+  return {
+    requestId: "fl-0a1b2c3d-00-x",
+    pool: "local",
+    attempts: [
+      {
+        attempt: 0,
+        atMs: Date.UTC(2026, 10, 21, 12),
+        model: "fairlead-sim",
+        tenant: "default",
+        priority: 0,
+        promptTokens: 812,
+        totalBlocks: 12,
+        configVersion: 3,
+        seed: 77,
+        staleAfterMs: 1_600,
+        filters: [{ type: "metrics-freshness-filter", removed: 1 }],
+        scorers: [
+          { type: "queue-scorer", weight: 2 },
+          { type: "kv-cache-utilization-scorer", weight: 2 },
+          { type: "prefix-cache-scorer", weight: 3 },
+          { type: "no-hit-lru-scorer", weight: 2 },
+        ],
+        candidateCount: 3,
+        candidates: [
+          candidate(0),
+          candidate(1),
+          candidate(2, {
+            rank: null,
+            total: null,
+            scores: {},
+            ageMs: null,
+            why: "removed by metrics-freshness-filter",
+          }),
+        ],
+        chosen: ["127.0.0.1:9000", "127.0.0.1:9001"],
+        dropped: null,
+        result: {
+          endpoint: "127.0.0.1:9000",
+          outcome: "ok",
+          ttftMs: 84.4,
+          promptTokens: 812,
+          cachedTokens: 448,
+          completionTokens: 96,
+        },
+        ...change,
+      },
+    ],
+  };
+}
+
+describe("renderExplanation", () => {
+  it("says what was seen, how it was scored and why the others lost", () => {
+    expect(renderExplanation(explanation())).toBe(`Request fl-0a1b2c3d-00-x in pool local
+
+Attempt 0, 2026-11-21T12:00:00.000Z: 127.0.0.1:9000 was chosen
+  model fairlead-sim, tenant default, priority 0
+  about 812 prompt tokens, 12 full blocks of text
+  3 candidates; metrics-freshness-filter removed 1
+  configuration version 3, random seed 77
+  if it fails, next: 127.0.0.1:9001
+
+What was seen
+  #  endpoint       address            age  waiting  running  kv used  in flight  cached
+  1  default/sim-0  127.0.0.1:9000  120 ms        0        2      13%          1    3/12
+  2  default/sim-1  127.0.0.1:9001  120 ms        1        2      13%          1    3/12
+  -  default/sim-2  127.0.0.1:9002   never        2        2      13%          1    3/12
+
+Scores, from 0 to 1; the total is their sum, each times its weight
+                             kv-cache-  prefix-  no-hit-
+                    queue  utilization    cache      lru
+  #  endpoint          ×2           ×2       ×3       ×2  total  why
+  1  default/sim-0   1.00         0.88     0.25     0.50   6.00  chosen
+  2  default/sim-1   1.00         0.88     0.25     0.50   5.00  lost 1.25 on kv-cache-utilization
+  -  default/sim-2      -            -        -        -      -  removed by metrics-freshness-filter
+
+127.0.0.1:9000 answered: ok, first token after 84 ms
+  812 prompt tokens, 448 of them cached, 96 generated
+`);
+  });
+
+  it("fits into 100 columns with the default scorers", () => {
+    const lines = renderExplanation(explanation()).split("\n");
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(100);
+  });
+
+  it("tells of a refusal, of a stale sample and of candidates left out", () => {
+    const text = renderExplanation(
+      explanation({
+        chosen: [],
+        dropped: { reason: "rejected-saturated", detail: "every endpoint was filtered out" },
+        result: null,
+        candidateCount: 100,
+        candidates: [candidate(0, { ageMs: 20_000, id: `default/${"x".repeat(60)}` })],
+      }),
+    );
+    expect(text).toContain("refused as rejected-saturated (every endpoint was filtered out)");
+    expect(text).toContain("20 s stale");
+    expect(text).toContain("and 99 more candidates");
+    expect(text).toContain("Nothing was sent");
+    expect(text).not.toContain("x".repeat(40));
+  });
+
+  it("says so when the outcome is not known yet", () => {
+    expect(renderExplanation(explanation({ result: null }))).toContain("not been reported yet");
+  });
+
+  it("refuses an answer it does not understand", () => {
+    expect(() => renderExplanation({ requestId: 1 })).toThrow("could not be read");
+  });
+});
