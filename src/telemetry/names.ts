@@ -239,4 +239,16 @@ export const METRIC = {
     labels: [],
     buckets: REQUEST_SECONDS.slice(0, 24),
   }),
+  frontConnections: define({
+    name: "fairlead_front_connections",
+    kind: "gauge",
+    help: "Client connections open at the front.",
+    labels: [],
+  }),
+  frontConnectionsTotal: define({
+    name: "fairlead_front_connections_total",
+    kind: "counter",
+    help: "Client connections by how they ended.",
+    labels: ["outcome"],
+  }),
 } as const;

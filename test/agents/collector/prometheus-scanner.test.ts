@@ -37,6 +37,7 @@ describe("scanPrometheus", () => {
 
   it.for([
     { name: "a longer name", text: "m_by_reason 1", value: undefined },
+    { name: "a longer name that ends in a number", text: "m1 5", value: undefined },
     { name: "a name in the middle of a line", text: "x m 1", value: undefined },
     { name: "a name in a comment", text: "# m 1\n# TYPE m gauge", value: undefined },
     { name: "a bare sample in the first line", text: "m 5", value: 5 },
