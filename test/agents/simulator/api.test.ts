@@ -181,6 +181,13 @@ describe("lengths", () => {
     const [first, second] = await Promise.all(answers);
     expect(first!.choices[0]!.message).toEqual(second!.choices[0]!.message);
   });
+
+  it("without a seed engines answer differently", async () => {
+    const { urls } = await startEngines({ mode: "random", engines: 4 });
+    const bodies = await Promise.all(urls.map((url) => readBody(chat(url, "go"))));
+    const contents = bodies.map((body) => body.choices[0]!.message.content);
+    expect(new Set(contents).size).toBeGreaterThan(1);
+  });
 });
 
 describe("caching", () => {

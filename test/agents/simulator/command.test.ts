@@ -24,7 +24,8 @@ async function ready(agent: ReturnType<typeof run>) {
   return JSON.parse(agent.output.stdout) as { ready: boolean; role: string; ports: number[] };
 }
 
-describe("node src/agents/main.ts simulator", () => {
+// Starting a process may take seconds on a busy machine.
+describe("node src/agents/main.ts simulator", { timeout: 20_000 }, () => {
   it("prints one line when ready, serves, and exits 0 on SIGTERM", async () => {
     const agent = run("--port", "0", "--engines", "2", "--time-scale", "0.01", "--model", "m");
     const line = await ready(agent);
