@@ -1,0 +1,51 @@
+// approx-prefix-cache-producer: what endpoints hold, learned from where requests were sent.
+//
+//   capacity[slot] = kvCapacityTokens[slot] / CONTENT_BLOCK_TOKENS     blocks
+//
+// Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/approximateprefix.
+// Ours counts capacity in its own blocks, where llm-d compares blocks of 64 tokens with the engine's
+// count of often 16, and learns from requests that reached an engine, not from every dispatch. It
+// misleads where engines evict for other reasons than age; exact events will correct that.
+
+import { CONTENT_BLOCK_TOKENS } from "./content-keys.ts";
+import type { PrefixTree } from "./prefix-tree.ts";
+
+/** Blocks an endpoint is taken to hold while its cache size is unknown (llm-d's default). */
+export const DEFAULT_CAPACITY_BLOCKS = 31_250;
+
+/** One per pool; owns the pool's PrefixTree. */
+export class ApproximatePrefix {
+  readonly tree: PrefixTree;
+  readonly #capacityTokens: Float64Array;
+
+  constructor(tree: PrefixTree, slotsMax: number) {
+    this.tree = tree;
+    this.#capacityTokens = new Float64Array(slotsMax).fill(-1);
+  }
+
+  /** The engine at `slot` has computed, or is about to compute, this prefix. */
+  learn(keys: Uint32Array, slot: number, kvCapacityTokens: number): void {
+    if (kvCapacityTokens !== this.#capacityTokens[slot]) {
+      this.#capacityTokens[slot] = kvCapacityTokens;
+      this.tree.setCapacity(
+        slot,
+        kvCapacityTokens > 0 ? kvCapacityTokens / CONTENT_BLOCK_TOKENS : DEFAULT_CAPACITY_BLOCKS,
+      );
+    }
+    this.tree.insert(keys, slot);
+  }
+
+  /**
+   * The request failed there before it was computed. The first `blocksBefore` blocks were held
+   * before this request and stay.
+   */
+  unlearn(keys: Uint32Array, slot: number, blocksBefore: number): void {
+    this.tree.removeHolder(keys.subarray(blocksBefore * 2), slot);
+  }
+
+  /** Forgets an endpoint whose slot is about to be reused. */
+  removeEndpoint(slot: number): void {
+    this.tree.removeEndpoint(slot);
+    this.#capacityTokens[slot] = -1;
+  }
+}
