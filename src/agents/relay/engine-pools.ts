@@ -1,0 +1,68 @@
+// HTTP connections to the engines, one pool an endpoint, for the endpoints discovered right now.
+
+import { Pool, type Dispatcher } from "undici";
+import type { EndpointRecord } from "../protocol/messages.ts";
+
+/** Below the 5 s after which uvicorn (vLLM, SGLang) closes an idle connection. */
+const KEEP_ALIVE_MS = 4_000;
+const CONNECT_TIMEOUT_MS = 2_000;
+/** An answer that is not streamed sends its head only when it is complete, so this is long. */
+export const HEADERS_TIMEOUT_MS = 600_000;
+/** Silence inside an answer; an engine under load still sends a token now and then. */
+const BODY_TIMEOUT_MS = 300_000;
+/** More requests than this to one engine wait for a connection; engines run hundreds at a time. */
+const CONNECTIONS_PER_ENDPOINT_MAX = 1_024;
+
+export interface EnginePool {
+  readonly address: string;
+  readonly dispatcher: Pool;
+  /** It answered before, so an idle connection may have been closed by the engine meanwhile. */
+  hasAnswered: boolean;
+}
+
+export type EngineAnswer = Dispatcher.ResponseData;
+
+/** The pools by address. Bounded by the endpoints file. */
+export class EnginePools {
+  readonly #pools = new Map<string, EnginePool>();
+
+  /** Opens and closes pools to match `endpoints`. Requests under way at a leaving one go on. */
+  update(endpoints: readonly EndpointRecord[]): void {
+    const addresses = new Set(endpoints.map((endpoint) => endpoint.address));
+    for (const [address, pool] of this.#pools) {
+      if (addresses.has(address)) continue;
+      this.#pools.delete(address);
+      // Rejects only if the pool was destroyed meanwhile.
+      pool.dispatcher.close().catch(() => undefined);
+    }
+    for (const address of addresses) {
+      if (!this.#pools.has(address)) this.#pools.set(address, openPool(address));
+    }
+  }
+
+  /** The pool of an endpoint discovered here; undefined for any other address. */
+  get(address: string): EnginePool | undefined {
+    return this.#pools.get(address);
+  }
+
+  /** Ends every connection at once. */
+  async destroy(): Promise<void> {
+    const pools = [...this.#pools.values()];
+    this.#pools.clear();
+    await Promise.all(pools.map((pool) => pool.dispatcher.destroy()));
+  }
+}
+
+function openPool(address: string): EnginePool {
+  const dispatcher = new Pool(`http://${address}`, {
+    connections: CONNECTIONS_PER_ENDPOINT_MAX,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // An engine may ask for less, never for more.
+    keepAliveMaxTimeout: KEEP_ALIVE_MS,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    bodyTimeout: BODY_TIMEOUT_MS,
+    pipelining: 1,
+  });
+  return { address, dispatcher, hasAnswered: false };
+}

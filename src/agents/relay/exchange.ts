@@ -1,0 +1,252 @@
+// One request through the relay: judge, read, walk, forward, report.
+
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { METRIC } from "../../telemetry/names.ts";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import type { Logger } from "../process/logger.ts";
+import { REQUEST_ID_HEADER, TRACEPARENT_HEADER } from "../protocol/headers.ts";
+import type { TicketClosed } from "../protocol/messages.ts";
+import { admit, type Admitted } from "./admission.ts";
+import type { EnginePools } from "./engine-pools.ts";
+import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
+import { prepareBody, type PreparedBody } from "./include-usage.ts";
+import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
+import type { RelayKeys } from "./relay-keys.ts";
+import { readBody, type BodyBudget } from "./request-body.ts";
+import type { TicketOutbox } from "./ticket-outbox.ts";
+import { startRelaySpan, type RelaySpan } from "./tracing.ts";
+import { UNKNOWN_USAGE } from "./usage.ts";
+import type { UsedTickets } from "./used-tickets.ts";
+import { walk, type Walk } from "./walk.ts";
+
+/** A refused request's body is read to its end if it is at most this long; else the socket closes. */
+const DISCARD_BYTES_MAX = 1024 * 1024;
+const REQUEST_ID_CHARS_MAX = 128;
+
+/** What all requests of a relay share. */
+export interface RelayContext {
+  readonly keys: RelayKeys;
+  readonly pools: EnginePools;
+  readonly used: UsedTickets;
+  readonly outbox: TicketOutbox;
+  readonly budget: BodyBudget;
+  readonly bodyBytesMax: number;
+  readonly logger: Logger;
+  readonly registry: MetricRegistry;
+  /** Aborted when the relay has drained long enough: what is still open ends now. */
+  readonly stopping: AbortSignal;
+}
+
+/** A request that was admitted, while it is carried. */
+interface Exchange {
+  readonly context: RelayContext;
+  readonly admitted: Admitted;
+  readonly response: ServerResponse;
+  readonly requestId: string;
+  readonly span: RelaySpan;
+  readonly startedAtMs: number;
+  /** Aborted when the client has gone or the relay stops. */
+  readonly signal: AbortSignal;
+}
+
+/** How an exchange ended, for the report, the log and the metrics. */
+interface Ending extends Omit<Forwarded, "outcome"> {
+  readonly outcome: TicketClosed["outcome"];
+  readonly status: number | null;
+  readonly ttftMs: number | null;
+}
+
+/** Serves one request to its end. Never rejects. */
+export async function serveRequest(
+  context: RelayContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const startedAtMs = performance.now();
+  const head = { method: request.method ?? "", path: request.url ?? "", headers: request.headers };
+  const isKnown = (address: string) => context.pools.get(address) !== undefined;
+  const admitted = admit(head, { keys: context.keys, isKnown, nowMs: Date.now() });
+  if (!admitted.ok) return refuseUnread(context, request, response, admitted.code);
+  const { ticket, attempt } = admitted.signed;
+  if (context.used.has(ticket, attempt, Date.now())) {
+    return refuseUnread(context, request, response, "replayed");
+  }
+  const size = announcedSize(request, context.bodyBytesMax);
+  if (size > context.bodyBytesMax) return refuseUnread(context, request, response, "too-large");
+  if (!context.budget.tryTake(size)) return refuseUnread(context, request, response, "busy");
+  let isHeld = true;
+  const release = () => {
+    if (isHeld) context.budget.give(size);
+    isHeld = false;
+  };
+  try {
+    const body = await readBody(request, size);
+    if (!body.ok) {
+      if (body.reason === "too-large") refuseUnread(context, request, response, "too-large");
+      return;
+    }
+    const verdict = useTicket(context, admitted, body.sha256);
+    if (verdict !== undefined) return refuseRead(context, response, verdict);
+    const exchange: Exchange = {
+      context,
+      admitted,
+      response,
+      requestId: readRequestId(request),
+      span: startRelaySpan(head.path, head.headers),
+      startedAtMs,
+      signal: goneSignal(response, context.stopping),
+    };
+    await carry(exchange, request, { ...prepareBody(body.bytes), release });
+  } finally {
+    release();
+  }
+}
+
+/** The size of the body as its sender announced it; the most allowed if it did not. */
+function announcedSize(request: IncomingMessage, bodyBytesMax: number): number {
+  const length = request.headers["content-length"];
+  return length === undefined ? bodyBytesMax : Number(length);
+}
+
+/** Checks the body and uses the ticket up, in one step so that two copies cannot both pass. */
+function useTicket(
+  context: RelayContext,
+  admitted: Admitted,
+  sha256: string,
+): RefusalCode | undefined {
+  if (sha256 !== admitted.signed.bodySha256) return "body-changed";
+  const { ticket, attempt } = admitted.signed;
+  const use = context.used.use(ticket, attempt, Date.now());
+  if (use === "used") return undefined;
+  return use === "full" ? "busy" : "replayed";
+}
+
+function goneSignal(response: ServerResponse, stopping: AbortSignal): AbortSignal {
+  const gone = new AbortController();
+  response.once("close", () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  return AbortSignal.any([gone.signal, stopping]);
+}
+
+async function carry(
+  exchange: Exchange,
+  request: IncomingMessage,
+  body: PreparedBody & { release(): void },
+): Promise<void> {
+  const { context, admitted, span } = exchange;
+  const { ticket, attempt } = admitted.signed;
+  for (let i = 0; i < admitted.offListCount; i++) {
+    context.registry.inc(METRIC.relayAttemptsTotal, { outcome: "off-list" });
+  }
+  const walked = await walk(context.pools, {
+    path: admitted.signed.path,
+    headers: engineHeaders(request, exchange),
+    body: body.bytes,
+    destinations: admitted.destinations,
+    signal: exchange.signal,
+    onTry: (endpoint) => context.outbox.opened(ticket, attempt, endpoint),
+    onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
+  });
+  body.release();
+  const ending = await answer(exchange, walked, body.isUsageAdded);
+  report(exchange, walked, ending);
+  span.end({ endpoint: walked.endpoint, model: body.model, ...ending });
+}
+
+/** Gives the client what the walk found. */
+async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): Promise<Ending> {
+  const { response } = exchange;
+  const nothing = { usage: UNKNOWN_USAGE, finishReason: null, status: null, ttftMs: null };
+  const { result } = walked;
+  switch (result.kind) {
+    case "answered": {
+      let ttftMs: number | null = null;
+      const forwarded = await forwardAnswer(result.answer, response, {
+        endpoint: walked.endpoint,
+        isUsageAdded,
+        requestId: exchange.requestId,
+        signal: exchange.signal,
+        onFirstByte: () => (ttftMs = performance.now() - exchange.startedAtMs),
+      });
+      return { ...forwarded, status: result.answer.statusCode, ttftMs };
+    }
+    case "exhausted":
+      if (result.kept !== undefined) {
+        sendKept(result.kept, response);
+        return { ...nothing, outcome: "engine-error", status: result.kept.status };
+      }
+      refuse(response, "exhausted");
+      return { ...nothing, outcome: "unreachable" };
+    case "timeout":
+      refuse(response, "engine-timeout");
+      return { ...nothing, outcome: "engine-error" };
+    case "cancelled":
+      // A client that is still there is told; for one that has gone, this does nothing.
+      if (!response.destroyed) refuse(response, "stopping");
+      return { ...nothing, outcome: "cancelled" };
+  }
+}
+
+/** Reports, counts and logs how the exchange ended. The log never holds any part of a body. */
+function report(exchange: Exchange, walked: Walk, ending: Ending): void {
+  const { context, admitted, span } = exchange;
+  const { ticket, attempt, tenant } = admitted.signed;
+  const closed: TicketClosed = {
+    kind: "closed",
+    ticket,
+    attempt,
+    endpoint: walked.endpoint,
+    outcome: ending.outcome,
+    status: ending.status,
+    ttftMs: ending.ttftMs,
+    durationMs: performance.now() - exchange.startedAtMs,
+    ...ending.usage,
+    finishReason: ending.finishReason,
+    failed: [...walked.failed],
+  };
+  context.outbox.closed(closed);
+  context.registry.inc(METRIC.relayRequestsTotal, { outcome: ending.outcome });
+  if (ending.ttftMs !== null) {
+    context.registry.observe(METRIC.relayTtftSeconds, {}, ending.ttftMs / 1_000);
+  }
+  const { kind: _, ...facts } = closed;
+  const ids = { requestId: exchange.requestId, traceId: span.traceId, tenant };
+  context.logger.info({ ...ids, ...facts, path: admitted.signed.path }, "request");
+}
+
+/** What the engine sees: an allow-list. No signature, no ticket and no credential goes on. */
+function engineHeaders(request: IncomingMessage, exchange: Exchange): Record<string, string> {
+  const { headers } = request;
+  const { tracestate } = headers;
+  return {
+    "content-type": headers["content-type"] ?? "application/json",
+    accept: headers.accept ?? "*/*",
+    [TRACEPARENT_HEADER]: exchange.span.traceparent,
+    ...(exchange.requestId === "" ? {} : { [REQUEST_ID_HEADER]: exchange.requestId }),
+    ...(typeof tracestate === "string" ? { tracestate } : {}),
+  };
+}
+
+function readRequestId(request: IncomingMessage): string {
+  const id = request.headers[REQUEST_ID_HEADER];
+  return typeof id === "string" && id.length <= REQUEST_ID_CHARS_MAX ? id : "";
+}
+
+/** Refuses a request whose body is not read. */
+function refuseUnread(
+  context: RelayContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+  code: RefusalCode,
+): void {
+  if (announcedSize(request, Infinity) <= DISCARD_BYTES_MAX) request.resume();
+  else response.shouldKeepAlive = false;
+  refuseRead(context, response, code);
+}
+
+function refuseRead(context: RelayContext, response: ServerResponse, code: RefusalCode): void {
+  refuse(response, code);
+  context.registry.inc(METRIC.relayRequestsTotal, { outcome: code });
+  context.logger.warn({ code, status: refusalStatus(code) }, "refused");
+}

@@ -1,0 +1,169 @@
+// Carries an engine's answer to the client: head by allow-list, body with back-pressure, and an
+// honest end. A stream that breaks after its first byte ends with an error event and without
+// [DONE]; an answer that is not a stream is cut off, so that nobody takes it for whole.
+
+import { once } from "node:events";
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
+import type { EngineAnswer } from "./engine-pools.ts";
+import { JsonMeter } from "./json-meter.ts";
+import { SseMeter } from "./sse-meter.ts";
+import { type Usage } from "./usage.ts";
+import type { KeptAnswer } from "./walk.ts";
+
+/** How long a client may leave its socket full before the request counts as abandoned. */
+const CLIENT_STALL_MS_MAX = 300_000;
+
+const ANSWER_HEADERS = [
+  "content-type",
+  "content-encoding",
+  "cache-control",
+  "retry-after",
+  "retry-after-ms",
+] as const;
+
+export interface ForwardRequest {
+  readonly endpoint: string;
+  readonly isUsageAdded: boolean;
+  readonly requestId: string;
+  /** Aborted when the client has gone, or the relay stops. */
+  readonly signal: AbortSignal;
+  onFirstByte(): void;
+}
+
+export interface Forwarded {
+  readonly outcome: "ok" | "engine-error" | "cancelled" | "broken-stream";
+  readonly usage: Usage;
+  readonly finishReason: string | null;
+}
+
+/** Sends `answer` on. Never rejects; the response is ended or destroyed when it resolves. */
+export async function forwardAnswer(
+  answer: EngineAnswer,
+  response: ServerResponse,
+  request: ForwardRequest,
+): Promise<Forwarded> {
+  const isStream = (answer.headers["content-type"] ?? "").includes("text/event-stream");
+  writeHead(response, answer.statusCode, answer.headers, request.endpoint);
+  return isStream
+    ? forwardStream(answer, response, request)
+    : forwardWhole(answer, response, request);
+}
+
+/** Sends an answer that was kept while other endpoints were tried. */
+export function sendKept(kept: KeptAnswer, response: ServerResponse): void {
+  writeHead(response, kept.status, kept.headers, kept.endpoint);
+  response.end(kept.body);
+}
+
+function writeHead(
+  response: ServerResponse,
+  status: number,
+  engineHeaders: IncomingHttpHeaders,
+  endpoint: string,
+): void {
+  for (const name of ANSWER_HEADERS) {
+    const value = engineHeaders[name];
+    if (value !== undefined) response.setHeader(name, value);
+  }
+  response.setHeader(DESTINATION_SERVED_HEADER, endpoint);
+  response.writeHead(status);
+}
+
+async function forwardStream(
+  answer: EngineAnswer,
+  response: ServerResponse,
+  request: ForwardRequest,
+): Promise<Forwarded> {
+  // The client may show that something happens before the first token is there.
+  response.flushHeaders();
+  const meter = new SseMeter(request.isUsageAdded);
+  const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
+  const pumped = await pump(answer, response, {
+    ...request,
+    onChunk: (chunk) => meter.push(chunk),
+  });
+  if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
+  if (pumped === "ended") response.write(meter.end());
+  if (pumped === "broken" || !meter.isComplete) {
+    response.end(`${meter.isInsideEvent ? "\n\n" : ""}${lostEvent(request.requestId)}`);
+    return { outcome: "broken-stream", ...facts() };
+  }
+  response.end();
+  const isError = meter.hasError || answer.statusCode >= 400;
+  return { outcome: isError ? "engine-error" : "ok", ...facts() };
+}
+
+function lostEvent(requestId: string): string {
+  const error = {
+    message: "The engine stopped before the answer was complete.",
+    type: "server_error",
+    param: null,
+    code: "engine_lost",
+    request_id: requestId,
+  };
+  return `data: ${JSON.stringify({ error })}\n\n`;
+}
+
+async function forwardWhole(
+  answer: EngineAnswer,
+  response: ServerResponse,
+  request: ForwardRequest,
+): Promise<Forwarded> {
+  const meter = new JsonMeter();
+  const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
+  const pumped = await pump(answer, response, {
+    ...request,
+    onChunk(chunk) {
+      meter.push(chunk);
+      return chunk;
+    },
+  });
+  if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
+  if (pumped === "broken") {
+    response.destroy();
+    return { outcome: "broken-stream", ...facts() };
+  }
+  response.end();
+  return { outcome: answer.statusCode >= 400 ? "engine-error" : "ok", ...facts() };
+}
+
+interface PumpRequest {
+  readonly signal: AbortSignal;
+  onFirstByte(): void;
+  /** Gives the bytes to send for a chunk. */
+  onChunk(chunk: Buffer): Buffer;
+}
+
+/** Copies the body at the client's pace. */
+async function pump(
+  answer: EngineAnswer,
+  response: ServerResponse,
+  request: PumpRequest,
+): Promise<"ended" | "broken" | "cancelled"> {
+  let isFirst = true;
+  try {
+    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+      if (isFirst) request.onFirstByte();
+      isFirst = false;
+      const out = request.onChunk(chunk);
+      if (out.byteLength > 0 && !response.write(out)) await drained(response, request.signal);
+    }
+  } catch {
+    // The engine was lost, the client has gone or stalled, or the relay is stopping.
+    if (!answer.body.destroyed) answer.body.destroy();
+    return response.destroyed ? "cancelled" : "broken";
+  }
+  return response.destroyed ? "cancelled" : "ended";
+}
+
+/** Resolves when the client has read; destroys a response that nobody reads any more. */
+async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const stalled = AbortSignal.timeout(CLIENT_STALL_MS_MAX);
+  try {
+    await once(response, "drain", { signal: AbortSignal.any([signal, stalled]) });
+  } catch (error) {
+    if (stalled.aborted) response.destroy();
+    throw error;
+  }
+}

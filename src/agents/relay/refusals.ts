@@ -1,0 +1,51 @@
+// What a relay answers by itself, as opposed to an engine. The codes are the values of
+// RELAY_ERROR_HEADER and metric labels; the sentences go to operators, never to clients.
+
+import type { ServerResponse } from "node:http";
+import { RELAY_ERROR_HEADER } from "../protocol/headers.ts";
+
+const REFUSALS = {
+  "bad-path": {
+    status: 404,
+    message: "This relay serves POST /v1/chat/completions and POST /v1/completions.",
+  },
+  unsigned: { status: 401, message: "The signature headers are missing or malformed." },
+  "unknown-key": { status: 401, message: "The signing key's id is not one of this relay's." },
+  "bad-signature": { status: 401, message: "The signature does not match the request." },
+  "body-changed": { status: 401, message: "The body is not the one that was signed." },
+  expired: {
+    status: 401,
+    message:
+      "The signature has expired, or expires too far in the future. Compare the clocks of Worker and relay.",
+  },
+  "off-list": {
+    status: 403,
+    message: "None of the destinations is an endpoint this relay has discovered.",
+  },
+  replayed: { status: 409, message: "This ticket and attempt were already used." },
+  "too-large": { status: 413, message: "The body is larger than this relay accepts." },
+  busy: { status: 503, message: "This relay carries as much as it may." },
+  stopping: { status: 503, message: "This relay is stopping." },
+  exhausted: { status: 502, message: "No listed endpoint could be reached." },
+  "engine-timeout": { status: 504, message: "The engine did not begin to answer in time." },
+} as const;
+
+export type RefusalCode = keyof typeof REFUSALS;
+
+/** Ends `response` with an OpenAI-shaped error. Only before its head was written. */
+export function refuse(response: ServerResponse, code: RefusalCode): void {
+  const { status, message } = REFUSALS[code];
+  const type = status >= 500 ? "server_error" : "invalid_request_error";
+  const body = JSON.stringify({ error: { message, type, param: null, code } });
+  response.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": Buffer.byteLength(body),
+    [RELAY_ERROR_HEADER]: code,
+  });
+  response.end(body);
+}
+
+/** HTTP status of a refusal, for the log. */
+export function refusalStatus(code: RefusalCode): number {
+  return REFUSALS[code].status;
+}

@@ -1,0 +1,178 @@
+// The relay: an HTTP server between the Worker and the engines of one pool.
+
+import { createServer, type Server } from "node:http";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import { EndpointSource } from "../discovery/endpoint-source.ts";
+import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
+import type { Logger } from "../process/logger.ts";
+import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
+import { EnginePools } from "./engine-pools.ts";
+import { serveRequest, type RelayContext } from "./exchange.ts";
+import { refuse } from "./refusals.ts";
+import type { RelayKeys } from "./relay-keys.ts";
+import { BodyBudget } from "./request-body.ts";
+import { TicketOutbox } from "./ticket-outbox.ts";
+import { UsedTickets } from "./used-tickets.ts";
+
+/** Requests carried at once; more are refused as busy. */
+export const RELAY_REQUESTS_MAX = 10_000;
+/** Bodies in memory over all requests, until an engine answers. */
+const HELD_BODY_BYTES_MAX = 512 * 1024 * 1024;
+/** A client must have sent its body by then. */
+const BODY_READ_MS_MAX = 60_000;
+/** Longer than clients keep idle connections, so that they close first. */
+const CLIENT_KEEP_ALIVE_MS = 120_000;
+/** A fraction of the lease that an object gives an open ticket. */
+const RENEW_MS = 120_000;
+/** Of the drain: the rest is for error events and reports to leave. */
+const DRAIN_STREAMS_MS = 3_500;
+const DRAIN_REPORTS_MS = 1_000;
+
+export interface RelayOptions {
+  readonly listen: ListenAddress;
+  readonly endpointsPath: string;
+  readonly keys: RelayKeys;
+  readonly bodyBytesMax: number;
+  readonly pool: string;
+  readonly agent: string;
+  readonly connect: URL;
+  readonly token: string;
+  readonly logger: Logger;
+  readonly registry: MetricRegistry;
+  readonly sessionTiming?: Partial<SessionTiming>;
+}
+
+export interface Relay {
+  readonly port: number;
+  readonly isConnected: boolean;
+  readonly endpointCount: number;
+  /** What is wrong with the endpoints file; undefined if nothing is. */
+  readonly problem: string | undefined;
+  /** Stops accepting, lets requests end for a while, then ends them; reports leave last. */
+  close(): Promise<void>;
+}
+
+/** Starts a relay. Rejects if it cannot listen or the endpoints file cannot be used. */
+export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const { logger, registry } = options;
+  const source = await EndpointSource.start({ path: options.endpointsPath, logger, registry });
+  const pools = new EnginePools();
+  pools.update(source.endpoints);
+  source.onChange((endpoints) => pools.update(endpoints));
+  const outbox = new TicketOutbox();
+  const stopping = new AbortController();
+  const context: RelayContext = {
+    ...options,
+    pools,
+    outbox,
+    used: new UsedTickets(),
+    budget: new BodyBudget(HELD_BODY_BYTES_MAX),
+    stopping: stopping.signal,
+  };
+  const open = new OpenRequests();
+  const server = createRelayServer(context, open);
+  let port: number;
+  try {
+    port = await listen(server, options.listen);
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+  const session = openSession(options, outbox);
+  observe(registry, open, outbox);
+  const renewal = setInterval(() => outbox.renew(), RENEW_MS);
+  return {
+    port,
+    get isConnected() {
+      return session.isEstablished;
+    },
+    get endpointCount() {
+      return source.endpoints.length;
+    },
+    get problem() {
+      return source.problem;
+    },
+    async close() {
+      source.close();
+      clearInterval(renewal);
+      const closed = closeServer(server);
+      await open.drained(DRAIN_STREAMS_MS);
+      stopping.abort();
+      await open.drained(DRAIN_REPORTS_MS);
+      await outbox.drain(DRAIN_REPORTS_MS);
+      outbox.close();
+      server.closeAllConnections();
+      await Promise.all([closed, session.close(), pools.destroy()]);
+    },
+  };
+}
+
+/** Counts requests under way. */
+class OpenRequests {
+  #count = 0;
+  #waiting: (() => void)[] = [];
+
+  get count(): number {
+    return this.#count;
+  }
+
+  async track(request: Promise<void>): Promise<void> {
+    this.#count += 1;
+    try {
+      await request;
+    } finally {
+      this.#count -= 1;
+      if (this.#count === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+    }
+  }
+
+  /** Resolves when no request is under way, or after `msMax`. */
+  async drained(msMax: number): Promise<void> {
+    if (this.#count === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, msMax);
+      this.#waiting.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+}
+
+function createRelayServer(context: RelayContext, open: OpenRequests): Server {
+  const server = createServer(
+    { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
+    (request, response) => {
+      if (open.count >= RELAY_REQUESTS_MAX) return refuse(response, "busy");
+      open.track(serveRequest(context, request, response)).catch((err: unknown) => {
+        context.logger.error({ err }, "a request failed inside the relay");
+        response.destroy();
+      });
+    },
+  );
+  server.maxConnections = RELAY_REQUESTS_MAX;
+  return server;
+}
+
+function openSession(options: RelayOptions, outbox: TicketOutbox): PoolSession {
+  const { sessionTiming: timing } = options;
+  const session = new PoolSession({
+    ...options,
+    role: "relay",
+    ...(timing === undefined ? {} : { timing }),
+    events: {
+      onAck: (seq) => outbox.acked(seq),
+      onResync: () => outbox.resync(),
+    },
+  });
+  outbox.attach(session);
+  return session;
+}
+
+function observe(registry: MetricRegistry, open: OpenRequests, outbox: TicketOutbox): void {
+  registry.onRender(() => {
+    registry.set(METRIC.relayOpenStreams, {}, open.count);
+    registry.set(METRIC.relayOutboxReports, {}, outbox.size);
+  });
+}

@@ -1,0 +1,172 @@
+// Watches an event stream on its way from engine to client: reads usage and finish reason, and takes
+// the usage out again where only the relay had asked for it.
+//
+// Works on whole events, so that its output is the same bytes under every chunking of the input, and
+// so that an engine that dies inside an event leaves no half of one behind. Engines write whole
+// events, so nothing waits in practice. An event longer than EVENT_BYTES_MAX is passed on unread.
+// Lines end in LF or CRLF; no engine uses a lone CR.
+
+import { scanTopLevel, spliceBytes, type JsonSpans } from "../protocol/json-spans.ts";
+import { lastFinishReason, parseUsage, UNKNOWN_USAGE, type Usage } from "./usage.ts";
+
+export const EVENT_BYTES_MAX = 1024 * 1024;
+
+const LF = 0x0a;
+const CR = 0x0d;
+const SCAN_LIMITS = { depthMax: 256, keysMax: 256 };
+const USAGE_KEY = Buffer.from('"usage"');
+const ERROR_KEY = Buffer.from('"error"');
+const DATA = Buffer.from("data:");
+const NOTHING: Buffer = Buffer.alloc(0);
+
+export class SseMeter {
+  readonly #isUsageAdded: boolean;
+  /** The beginning of an event whose end has not come. */
+  #rest: Buffer = NOTHING;
+  /** Place in `#rest` up to which no event can end. */
+  #searchedTo = 0;
+  /** The current event is too long to hold and is passed on as it comes. */
+  #isOversized = false;
+  #usage: Usage = UNKNOWN_USAGE;
+  #finishReason: string | null = null;
+  #isDone = false;
+  #hasError = false;
+
+  /** `isUsageAdded`: the client did not ask for usage, so it must not see any. */
+  constructor(isUsageAdded: boolean) {
+    this.#isUsageAdded = isUsageAdded;
+  }
+
+  get usage(): Usage {
+    return this.#usage;
+  }
+
+  get finishReason(): string | null {
+    return this.#finishReason;
+  }
+
+  /** The stream has said all it wants to say: `[DONE]`, or a finish reason before it. */
+  get isComplete(): boolean {
+    return this.#isDone || this.#finishReason !== null;
+  }
+
+  /** The engine reported an error inside the stream. */
+  get hasError(): boolean {
+    return this.#hasError;
+  }
+
+  /** An event was begun on the wire and must be closed before another can follow. */
+  get isInsideEvent(): boolean {
+    return this.#isOversized;
+  }
+
+  /** Takes the next bytes from the engine; gives the bytes for the client, often the same. */
+  push(chunk: Buffer): Buffer {
+    const bytes = this.#rest.byteLength === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const out: Uint8Array[] = [];
+    let start = 0;
+    for (;;) {
+      const end = eventEnd(bytes, Math.max(start, this.#searchedTo));
+      if (end === -1) break;
+      const event = bytes.subarray(start, end);
+      out.push(this.#isOversized ? event : this.#readEvent(event));
+      this.#isOversized = false;
+      this.#searchedTo = 0;
+      start = end;
+    }
+    this.#keepRest(bytes.subarray(start), out);
+    return out.length === 1 ? asBuffer(out[0]!) : Buffer.concat(out);
+  }
+
+  /** The engine has ended; gives what came after the last event. */
+  end(): Buffer {
+    const rest = this.#rest;
+    this.#rest = NOTHING;
+    if (rest.byteLength === 0 || this.#isOversized) return rest;
+    return asBuffer(this.#readEvent(rest));
+  }
+
+  #keepRest(rest: Buffer, out: Uint8Array[]): void {
+    if (rest.byteLength > EVENT_BYTES_MAX) this.#isOversized = true;
+    // Of an event already begun, only what may be part of its end is kept.
+    const keep = this.#isOversized ? Math.min(rest.byteLength, 2) : rest.byteLength;
+    if (keep < rest.byteLength) out.push(rest.subarray(0, rest.byteLength - keep));
+    // A copy: the chunk belongs to the socket's pool and may be large.
+    this.#rest = keep === 0 ? NOTHING : Buffer.from(rest.subarray(rest.byteLength - keep));
+    this.#searchedTo = Math.max(0, this.#rest.byteLength - 2);
+  }
+
+  /** Reads one event and gives what is left of it for the client. */
+  #readEvent(event: Buffer): Uint8Array {
+    const finishReason = lastFinishReason(event);
+    if (finishReason !== undefined) this.#finishReason = finishReason;
+    const data = dataOf(event);
+    if (data === undefined) return event;
+    if (data.byteLength === 6 && data.toString("latin1") === "[DONE]") {
+      this.#isDone = true;
+      return event;
+    }
+    if (!event.includes(USAGE_KEY) && !event.includes(ERROR_KEY)) return event;
+    const scan = scanTopLevel(data, SCAN_LIMITS);
+    if (!scan.ok) return event;
+    if (scan.spans.has("error") && valueOf(data, scan, "error") !== "null") this.#hasError = true;
+    const usage = valueOf(data, scan, "usage");
+    if (usage === undefined) return event;
+    this.#usage = parseUsage(usage) ?? this.#usage;
+    if (!this.#isUsageAdded) return event;
+    const choices = valueOf(data, scan, "choices")?.replaceAll(/\s/g, "");
+    return usage !== "null" && choices === "[]" ? NOTHING : withoutUsage(event, data, scan);
+  }
+}
+
+/** Takes the member out of an event that has more to say: some engines put it into every chunk. */
+function withoutUsage(event: Buffer, data: Buffer, scan: JsonSpans): Uint8Array {
+  const span = scan.spans.get("usage")!;
+  const keys = [...scan.spans.values()];
+  const index = keys.indexOf(span);
+  const before = keys[index - 1];
+  const after = keys[index + 1];
+  // The separator goes with the member: the one before it, or the one behind if it is the first.
+  const start = before?.valueEnd ?? span.keyStart;
+  const end = before === undefined && after !== undefined ? after.keyStart : span.valueEnd;
+  const at = data.byteOffset - event.byteOffset;
+  return spliceBytes(event, [{ start: at + start, end: at + end, bytes: NOTHING }]);
+}
+
+function valueOf(data: Buffer, scan: JsonSpans, key: string): string | undefined {
+  const span = scan.spans.get(key);
+  return span === undefined ? undefined : data.toString("utf8", span.valueStart, span.valueEnd);
+}
+
+/** One past the empty line that ends an event, looked for from `from`; -1 if there is none. */
+function eventEnd(bytes: Buffer, from: number): number {
+  for (let at = bytes.indexOf(LF, from); at !== -1; at = bytes.indexOf(LF, at + 1)) {
+    if (bytes[at + 1] === LF) return at + 2;
+    if (bytes[at + 1] === CR && bytes[at + 2] === LF) return at + 3;
+  }
+  return -1;
+}
+
+/** The payload of an event that has exactly one data line, as all events of engines have. */
+function dataOf(event: Buffer): Buffer | undefined {
+  const first = lineStart(event, 0);
+  if (first === -1 || lineStart(event, first + 1) !== -1) return undefined;
+  let start = first + DATA.byteLength;
+  if (event[start] === 0x20) start += 1;
+  const lf = event.indexOf(LF, start);
+  let end = lf === -1 ? event.byteLength : lf;
+  if (event[end - 1] === CR) end -= 1;
+  return event.subarray(start, end);
+}
+
+/** Start of the first line from `from` on that begins with `data:`, or -1. */
+function lineStart(event: Buffer, from: number): number {
+  for (let at = event.indexOf(DATA, from); at !== -1; at = event.indexOf(DATA, at + 1)) {
+    if (at === 0 || event[at - 1] === LF) return at;
+  }
+  return -1;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
