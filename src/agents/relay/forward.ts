@@ -84,12 +84,13 @@ async function forwardStream(
     onChunk: (chunk) => meter.push(chunk),
   });
   if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
-  if (pumped === "ended") response.write(meter.end());
+  // Read before the verdict: the last event may lack its empty line.
+  const rest = pumped === "ended" ? meter.end() : "";
   if (pumped === "broken" || !meter.isComplete) {
     response.end(`${meter.isInsideEvent ? "\n\n" : ""}${lostEvent(request.requestId)}`);
     return { outcome: "broken-stream", ...facts() };
   }
-  response.end();
+  response.end(rest);
   const isError = meter.hasError || answer.statusCode >= 400;
   return { outcome: isError ? "engine-error" : "ok", ...facts() };
 }

@@ -12,10 +12,15 @@
 
 import type { EngineAnswer, EnginePool, EnginePools } from "./engine-pools.ts";
 
-/** Larger bodies are sent once: a second time is tried only where the first never left. */
+/**
+ * After a broken connection, a larger body is not sent again: it costs the most, and may be what
+ * broke it.
+ */
 export const RETRY_BODY_BYTES_MAX = 1024 * 1024;
 /** Of an answer that was passed over, in case no later endpoint answers at all. */
 const KEPT_ANSWER_BYTES_MAX = 64 * 1024;
+/** A refusal is short; nobody waits for one that dribbles. */
+const KEPT_ANSWER_MS_MAX = 1_000;
 
 /** How an attempt at one endpoint went; also a metric label. */
 export type AttemptOutcome =
@@ -93,10 +98,10 @@ export async function walk(pools: EnginePools, request: WalkRequest): Promise<Wa
       if (attempt.outcome === "cancelled")
         return { endpoint, failed, result: { kind: "cancelled" } };
       if (attempt.outcome === "timeout") return { endpoint, failed, result: { kind: "timeout" } };
-      const isResendable = request.body.byteLength <= RETRY_BODY_BYTES_MAX;
-      if (attempt.outcome === "broken" && !isResendable) break;
     }
-    if (!isLast) failed.push(endpoint);
+    failed.push(endpoint);
+    const isResendable = request.body.byteLength <= RETRY_BODY_BYTES_MAX;
+    if (attempt.outcome === "broken" && !isResendable) break;
   }
   const endpoint = kept?.endpoint ?? last;
   const others = failed.filter((address) => address !== endpoint);
@@ -150,6 +155,7 @@ const NEVER_SENT: ReadonlySet<string> = new Set([
 async function keep(endpoint: string, answer: EngineAnswer): Promise<KeptAnswer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
+  const overdue = setTimeout(() => answer.body.destroy(new Error("overdue")), KEPT_ANSWER_MS_MAX);
   try {
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
       size += chunk.byteLength;
@@ -157,8 +163,10 @@ async function keep(endpoint: string, answer: EngineAnswer): Promise<KeptAnswer 
       chunks.push(chunk);
     }
   } catch {
-    // The engine broke off, or the client has gone.
+    // The engine broke off or took too long, or the client has gone.
     return undefined;
+  } finally {
+    clearTimeout(overdue);
   }
   const { statusCode: status, headers } = answer;
   return { endpoint, status, headers, body: Buffer.concat(chunks) };
