@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ProcessSpec } from "../../../src/cli/up/child-process.ts";
 import { Supervisor } from "../../../src/cli/up/supervisor.ts";
 
@@ -53,7 +53,8 @@ async function ends(pid: number): Promise<boolean> {
 const FOREVER = "setInterval(() => {}, 1000);";
 
 describe("Supervisor", () => {
-  it("gives the ready line, passes the environment and writes the log", async () => {
+  it("gives the ready line, passes only what is given of our variables, and logs", async () => {
+    vi.stubEnv("FAIRLEAD_X", "not for children");
     const started = supervisor.start(
       script("one", `${FOREVER} console.error(process.env.GIVEN, process.env.FAIRLEAD_X);`, {
         GIVEN: "given",
@@ -61,6 +62,7 @@ describe("Supervisor", () => {
     );
     await expect(started.ready).resolves.toEqual({ ready: true, port: 7 });
     await supervisor.stop();
+    vi.unstubAllEnvs();
     expect(readFileSync(started.logFile, "utf8")).toBe("given undefined\n");
   });
 

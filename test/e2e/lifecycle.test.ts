@@ -1,0 +1,163 @@
+// How `fairlead up` starts, refuses to start, and ends.
+
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import {
+  eventually,
+  fairlead,
+  isAlive,
+  startEngines,
+  startFairleadIn,
+  type Fairlead,
+} from "./harness.ts";
+
+const root = mkdtempSync(join(tmpdir(), "fairlead-lifecycle-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const stateDir = join(root, "state");
+
+async function allGone(pids: readonly number[]): Promise<boolean> {
+  return eventually("every process has ended", () => (pids.some(isAlive) ? undefined : true));
+}
+
+describe("fairlead up", () => {
+  let up: Fairlead | undefined;
+  afterEach(() => up?.[Symbol.asyncDispose]());
+
+  const start = async () => (up = await startFairleadIn(stateDir, "--engines", "2"));
+
+  const greet = (of: Fairlead) =>
+    of.client.chat.completions.create({
+      model: of.model,
+      messages: [{ role: "user", content: "Hello" }],
+    });
+
+  it("prints one line of JSON, serves, and leaves no process behind on Ctrl-C", async () => {
+    const running = await start();
+    expect(Object.keys(running.pids).toSorted()).toEqual([
+      "collector-local",
+      "engines-local",
+      "front",
+      "relay-local",
+      "workerd",
+    ]);
+    expect((await greet(running)).choices).toHaveLength(1);
+    const lock = JSON.parse(readFileSync(join(stateDir, "running.json"), "utf8")) as {
+      socketDir: string;
+    };
+    expect(existsSync(lock.socketDir)).toBe(true);
+    const { code, stdout } = await running.interrupt();
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split("\n")).toHaveLength(1);
+    expect(Object.keys(JSON.parse(stdout) as object)).toEqual([
+      "url",
+      "key",
+      "adminKey",
+      "model",
+      "pids",
+    ]);
+    expect(Object.values(running.pids).some(isAlive)).toBe(false);
+    expect(existsSync(lock.socketDir)).toBe(false);
+    expect(existsSync(join(stateDir, "running.json"))).toBe(false);
+  });
+
+  it("keeps its keys for the next run, and leaves nothing behind when it is killed", async () => {
+    const keys = JSON.parse(readFileSync(join(stateDir, "keys.json"), "utf8")) as Fairlead;
+    expect(statSync(join(stateDir, "keys.json")).mode & 0o777).toBe(0o600);
+    const running = await start();
+    expect(running.key).toBe(keys.key);
+    expect(running.adminKey).toBe(keys.adminKey);
+    running.invocation.child.kill("SIGKILL");
+    expect(await allGone(Object.values(running.pids))).toBe(true);
+  });
+
+  it("starts over what a killed run left, and says who holds the state directory", async () => {
+    const running = await start();
+    expect((await greet(running)).choices).toHaveLength(1);
+    const second = await fairlead(["up", "--port", "0", "--state-dir", stateDir]);
+    expect(second).toMatchObject({ code: 1, stdout: "" });
+    expect(second.stderr).toContain("already running with this state directory");
+    expect(second.stderr).toContain(running.url);
+  });
+
+  it("says which process died, and ends with it", async () => {
+    const running = await start();
+    process.kill(running.pids["relay-local"]!, "SIGKILL");
+    const { code, stderr } = await running.invocation.finished;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/relay-local ended \(SIGKILL\)\..* Its log is .*relay-local\.log/);
+    expect(await allGone(Object.values(running.pids))).toBe(true);
+  });
+
+  it("ends when workerd dies", async () => {
+    const running = await start();
+    process.kill(running.pids["workerd"]!, "SIGKILL");
+    const { code, stderr } = await running.invocation.finished;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/workerd ended/);
+    expect(await allGone(Object.values(running.pids))).toBe(true);
+  });
+});
+
+describe("fairlead up refuses", () => {
+  const dir = join(root, "refusing");
+  const up = (...args: string[]) =>
+    fairlead(["up", "--json", "--port", "0", "--state-dir", dir, ...args]);
+
+  it("a port that is taken", async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const { code, stdout, stderr } = await up("--port", String(port));
+    server.close();
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain(`Port ${port} is taken`);
+    expect(stderr).not.toContain("    at ");
+  });
+
+  it("an engine that does not answer", async () => {
+    const { code, stdout, stderr } = await up("--endpoint", "http://127.0.0.1:1");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain("The engine at http://127.0.0.1:1 does not answer: connect ECONN");
+  });
+
+  it("a parameter that the simulated engines do not have", async () => {
+    const { code, stderr } = await up("--engine-arg", "max-nmu-seqs=3");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/engines-local ended at once \(status 2\).*engines-local\.log/);
+  });
+
+  it("a configuration with mistakes", async () => {
+    const file = join(root, "bad.yaml");
+    const { code, stderr } = await up("--config", file);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`Cannot read ${file}`);
+  });
+
+  it("without leaving its lock or socket behind", () => {
+    expect(existsSync(join(dir, "running.json"))).toBe(false);
+    expect(existsSync(dirname(dir))).toBe(true);
+  });
+});
+
+describe("fairlead up with engines of one's own", () => {
+  let engines: Awaited<ReturnType<typeof startEngines>>;
+  beforeAll(async () => {
+    engines = await startEngines(2);
+  });
+  afterAll(() => engines?.child.kill("SIGKILL"));
+
+  it("asks them for their model and routes to them", async () => {
+    const args = engines.origins.flatMap((origin) => ["--endpoint", origin]);
+    await using up = await startFairleadIn(join(root, "own"), ...args);
+    expect(up.model).toBe("fairlead-sim");
+    expect(Object.keys(up.pids)).not.toContain("engines-local");
+    const { response } = await up.client.chat.completions
+      .create({ model: up.model, messages: [{ role: "user", content: "Hello" }] })
+      .withResponse();
+    expect(engines.origins).toContain(`http://${response.headers.get("x-fairlead-endpoint")}`);
+  });
+});
