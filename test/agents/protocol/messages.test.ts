@@ -1,0 +1,110 @@
+import { describe, expect, it } from "vitest";
+import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
+import {
+  endpointSchema,
+  fromObjectSchema,
+  helloSchema,
+  hostPortSchema,
+  membershipSchema,
+  ticketReportsSchema,
+} from "../../../src/agents/protocol/messages.ts";
+
+const {
+  endpointsMax,
+  labelsMax,
+  labelCharsMax,
+  metricFieldsMax,
+  ticketReportsMax,
+  destinationsMax,
+} = PROTOCOL_LIMITS;
+const endpoint = { id: "default/e", address: "10.0.0.1:8000", engine: "vllm" };
+const labels = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`l${i}`, "v"]));
+const opened = { kind: "opened", ticket: "t", attempt: 0, endpoint: "h:1" };
+const closed = {
+  ...opened,
+  kind: "closed",
+  outcome: "ok",
+  status: 200,
+  ttftMs: 1,
+  durationMs: 2,
+  promptTokens: 1,
+  cachedTokens: null,
+  completionTokens: 1,
+  finishReason: null,
+  failed: [],
+};
+const configure = (count: number) => ({
+  t: "configure",
+  scrapeIntervalMs: 200,
+  metrics: Array(count).fill({ field: "waiting", sources: { vllm: [{ series: "s" }] } }),
+});
+
+describe("messages", () => {
+  it.for(["10.0.0.1:8000", "engine-0.llm.svc:1", "[fd00::1]:65535"])(
+    "take the address %s",
+    (text) => {
+      expect(hostPortSchema.safeParse(text).success).toBe(true);
+    },
+  );
+
+  it.for([
+    "10.0.0.1",
+    "fd00::1:80",
+    "http://h:80",
+    "h:80/x",
+    "u@h:80",
+    "h:",
+    ":80",
+    "h:123456",
+    "h:80\n",
+    "a,b:1",
+  ])("refuse the address %j", (text) => {
+    expect(hostPortSchema.safeParse(text).success).toBe(false);
+  });
+
+  it.for([
+    {
+      name: "endpoints",
+      schema: membershipSchema,
+      make: (n: number) => ({ endpoints: Array(n).fill(endpoint) }),
+      max: endpointsMax,
+    },
+    {
+      name: "labels",
+      schema: endpointSchema,
+      make: (n: number) => ({ ...endpoint, labels: labels(n) }),
+      max: labelsMax,
+    },
+    {
+      name: "characters of an id",
+      schema: endpointSchema,
+      make: (n: number) => ({ ...endpoint, id: "x".repeat(n) }),
+      max: labelCharsMax,
+    },
+    { name: "metric fields", schema: fromObjectSchema, make: configure, max: metricFieldsMax },
+    {
+      name: "reports",
+      schema: ticketReportsSchema,
+      make: (n: number) => ({ reports: Array(n).fill(opened) }),
+      max: ticketReportsMax,
+    },
+    {
+      name: "failed endpoints",
+      schema: ticketReportsSchema,
+      make: (n: number) => ({ reports: [{ ...closed, failed: Array(n).fill("h:1") }] }),
+      max: destinationsMax,
+    },
+  ])("hold $max $name and no more", ({ schema, make, max }) => {
+    expect(schema.safeParse(make(max)).error).toBeUndefined();
+    expect(schema.safeParse(make(max + 1)).success).toBe(false);
+  });
+
+  it("let an object add fields, and an agent not", () => {
+    const ack = { t: "ack", seq: 1, novelty: true };
+    expect(fromObjectSchema.parse(ack)).toEqual({ t: "ack", seq: 1 });
+    const hello = { t: "hello", v: 1, role: "relay", pool: "p", agent: "a", epoch: "e" };
+    expect(helloSchema.safeParse(hello).success).toBe(true);
+    expect(helloSchema.safeParse({ ...hello, novelty: true }).success).toBe(false);
+  });
+});
