@@ -17,8 +17,19 @@ export default defineConfig({
         },
       },
       {
-        plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-        test: { name: "workerd", include: ["test/{worker,durable}/**/*.test.ts"] },
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: "./wrangler.toml" },
+            miniflare: { bindings: { FAIRLEAD_ADMIN_KEY: "admin-key-of-the-tests" } },
+          }),
+        ],
+        test: {
+          name: "workerd",
+          globalSetup: ["test/worker/support/relay-server.ts"],
+          include: ["test/{worker,durable}/**/*.test.ts"],
+          // itty-durable ships ES modules in a CommonJS package; bundling it first settles which.
+          deps: { optimizer: { ssr: { enabled: true, include: ["itty-durable"] } } },
+        },
       },
       {
         test: {

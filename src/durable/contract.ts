@@ -1,6 +1,9 @@
 // The RPC between the Worker and the objects: plain values, safe across versions N and N-1.
 // Fields are only ever added, as optional ones; a field is never renamed or given a new meaning.
 
+import type { ConfigIssue, Deployment } from "../config/deployment.ts";
+import type { SchedulerConfig } from "../scheduler/config.ts";
+import type { Explanation } from "../scheduler/explain.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 
@@ -33,3 +36,85 @@ export type PickResult = PickGrant | PickRefusal;
 
 /** How a ticket's load left the ledger, when the Worker says so itself. */
 export type WorkerRelease = "cancelled" | "relay-unreachable" | "unmetered";
+
+/** What a pool's object needs of the configuration. It holds no relay and no secret. */
+export interface PoolObjectConfig {
+  readonly name: string;
+  readonly scrapeIntervalMs: number;
+  readonly scheduler: SchedulerConfig;
+}
+
+/** Current configuration, secrets included: for the Worker only, never for an answer. */
+export type DirectoryRead =
+  | { readonly version: number; readonly deployment: Deployment }
+  | { readonly version: number; readonly unchanged: true };
+
+export type DirectoryPut =
+  | {
+      readonly ok: true;
+      readonly version: number;
+      /** Pools whose object could not be told yet; the directory keeps trying. */
+      readonly pending: readonly string[];
+    }
+  | {
+      readonly ok: false;
+      /** `conflict`: the stored version is not the expected one. */
+      readonly reason: "conflict" | "invalid" | "too-large";
+      readonly issues: readonly ConfigIssue[];
+    };
+
+/** A stored version of the configuration. */
+export interface DirectoryVersion {
+  readonly version: number;
+  readonly appliedAtMs: number;
+  readonly bytes: number;
+}
+
+/** How an endpoint's last scrape went, as its collector said; `none` before the first. */
+export type ScrapeOutcome = "none" | "ok" | "unreachable" | "malformed";
+
+/** One endpoint as the pool's object sees it. Loads include open tickets since the last sample. */
+export interface EndpointState {
+  readonly id: string;
+  readonly address: string;
+  readonly engine: string;
+  /** null before the first good sample. */
+  readonly sampleAgeMs: number | null;
+  readonly isFresh: boolean;
+  readonly scrape: ScrapeOutcome;
+  readonly queueDepth: number;
+  readonly runningRequests: number;
+  readonly kvUsage: number;
+  readonly kvCapacityTokens: number;
+  readonly inFlightRequests: number;
+  readonly inFlightTokens: number;
+}
+
+export interface AgentState {
+  readonly agent: string;
+  readonly role: "collector" | "relay";
+  readonly connectedAtMs: number;
+}
+
+/** A pool's object at one moment. Holds no secret and nothing of any request. */
+export interface PoolState {
+  readonly pool: string;
+  /** False: the object refuses every pick until the directory configures it. */
+  readonly isConfigured: boolean;
+  readonly configVersion: number;
+  readonly objectEpoch: string;
+  readonly staleAfterMs: number;
+  /** At most PROTOCOL_LIMITS.endpointsMax. */
+  readonly endpoints: readonly EndpointState[];
+  readonly agents: readonly AgentState[];
+  readonly tickets: { readonly open: number; readonly unsettled: number };
+}
+
+/** Why a request went where it went, as far as the object still knows. */
+export interface PoolExplanation {
+  readonly isConfigured: boolean;
+  /** A change means that records from before it are gone. */
+  readonly objectEpoch: string;
+  /** null: no record of the request is kept. */
+  readonly explanation: Explanation | null;
+}

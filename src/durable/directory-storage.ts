@@ -1,0 +1,98 @@
+// Every SQL statement of the DirectoryObject.
+
+import { type Deployment, deploymentSchema } from "../config/deployment.ts";
+import type { DirectoryVersion } from "./contract.ts";
+import { migrate } from "./migrations.ts";
+
+/** Old versions that stay readable. */
+export const VERSIONS_KEPT_MAX = 50;
+
+const SQL_SCHEMA = [
+  `CREATE TABLE versions (
+     version INTEGER PRIMARY KEY,
+     applied_at_ms INTEGER NOT NULL,
+     bytes INTEGER NOT NULL,
+     json TEXT NOT NULL
+   );
+   -- Pools whose object has not been told of the newest version.
+   CREATE TABLE pending_pools (pool TEXT PRIMARY KEY);`,
+];
+
+export interface StoredDeployment {
+  /** 0 before anything was stored. */
+  readonly version: number;
+  readonly deployment: Deployment;
+}
+
+/** Nothing configured: what a new deployment starts with, as version 0. */
+const EMPTY = deploymentSchema.parse({ version: 1, pools: [], tenants: [] });
+
+export class DirectoryStorage {
+  readonly #storage: DurableObjectStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    migrate(storage, SQL_SCHEMA);
+  }
+
+  current(): StoredDeployment {
+    const [row] = this.#storage.sql
+      .exec<{ version: number; json: string }>(
+        "SELECT version, json FROM versions ORDER BY version DESC LIMIT 1",
+      )
+      .toArray();
+    if (row === undefined) return { version: 0, deployment: EMPTY };
+    return { version: row.version, deployment: decode(row.json) };
+  }
+
+  /** A stored version, or undefined if it never was or is no longer kept. */
+  get(version: number): Deployment | undefined {
+    const [row] = this.#storage.sql
+      .exec<{ json: string }>("SELECT json FROM versions WHERE version = ?", version)
+      .toArray();
+    return row === undefined ? undefined : decode(row.json);
+  }
+
+  /** Newest first. */
+  versions(): DirectoryVersion[] {
+    return this.#storage.sql
+      .exec<{ version: number; appliedAtMs: number; bytes: number }>(
+        "SELECT version, applied_at_ms AS appliedAtMs, bytes FROM versions ORDER BY version DESC",
+      )
+      .toArray();
+  }
+
+  /** Stores a version, drops the oldest ones, and marks `pools` as not told, in one transaction. */
+  add(entry: DirectoryVersion, json: string, pools: readonly string[]): void {
+    const { sql } = this.#storage;
+    this.#storage.transactionSync(() => {
+      sql.exec(
+        "INSERT INTO versions (version, applied_at_ms, bytes, json) VALUES (?, ?, ?, ?)",
+        entry.version,
+        entry.appliedAtMs,
+        entry.bytes,
+        json,
+      );
+      sql.exec("DELETE FROM versions WHERE version <= ?", entry.version - VERSIONS_KEPT_MAX);
+      for (const pool of pools) {
+        sql.exec("INSERT OR IGNORE INTO pending_pools (pool) VALUES (?)", pool);
+      }
+    });
+  }
+
+  pendingPools(): string[] {
+    return this.#storage.sql
+      .exec<{ pool: string }>("SELECT pool FROM pending_pools ORDER BY pool")
+      .toArray()
+      .map((row) => row.pool);
+  }
+
+  poolWasTold(pool: string): void {
+    this.#storage.sql.exec("DELETE FROM pending_pools WHERE pool = ?", pool);
+  }
+}
+
+/** Parsed, not trusted: a newer release may have added fields with defaults. */
+function decode(json: string): Deployment {
+  return deploymentSchema.parse(JSON.parse(json));
+}

@@ -1,0 +1,91 @@
+// The pool's endpoints: keeps the scheduler's table in step with membership and metrics.
+
+import type { EndpointRecord } from "../agents/protocol/messages.ts";
+import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
+import type { Clock } from "../scheduler/support/clock.ts";
+import type { EndpointState, ScrapeOutcome } from "./contract.ts";
+import { Membership } from "./membership.ts";
+import { NO_SLOT } from "./ticket-ledger.ts";
+
+export interface EndpointsOptions {
+  readonly clock: Clock;
+  /** The slot is free now: forget everything that names it. */
+  readonly onRemoved: (slot: number) => void;
+}
+
+/** One scrape of one endpoint: complete, not a difference. */
+export interface Scrape {
+  readonly outcome: Exclude<ScrapeOutcome, "none">;
+  readonly sampledAtMs: number;
+  readonly sample: EndpointSample;
+}
+
+export class Endpoints {
+  readonly table = new EndpointTable();
+  readonly membership: Membership;
+  readonly #options: EndpointsOptions;
+  /** By endpoint id. */
+  readonly #scrapes = new Map<string, ScrapeOutcome>();
+
+  constructor(options: EndpointsOptions) {
+    this.#options = options;
+    this.membership = new Membership(options.clock);
+  }
+
+  /** Brings the table in step with the membership. An endpoint whose address changed is another. */
+  sync(): void {
+    const wanted = this.membership.endpoints();
+    for (const slot of this.table.slots()) {
+      const { id, address } = this.table.endpoint(slot)!;
+      if (wanted.get(id)?.address !== address) this.#remove(slot, id);
+    }
+    // Never full and no address twice: the membership keeps both bounds.
+    for (const endpoint of wanted.values()) this.table.add(endpoint);
+  }
+
+  /**
+   * Takes a scrape if the endpoint is as its collector described it and no newer one was taken.
+   * A failed scrape leaves the loads as they were: they age, and a stale endpoint ranks last.
+   */
+  scraped(endpoint: EndpointRecord, scrape: Scrape): void {
+    const slot = this.slotOfAddress(endpoint.address);
+    if (slot === NO_SLOT || this.table.slotOf(endpoint.id) !== slot) return;
+    if (scrape.sampledAtMs < this.table.columns.sampledAtMs[slot]!) return;
+    this.#scrapes.set(endpoint.id, scrape.outcome);
+    if (scrape.outcome === "ok") this.table.applySample(slot, scrape.sample, scrape.sampledAtMs);
+  }
+
+  slotOfAddress(address: string): number {
+    return this.table.slotOfAddress(address) ?? NO_SLOT;
+  }
+
+  /** Every endpoint as it stands; bounded by the table. */
+  describe(staleAfterMs: number): EndpointState[] {
+    const { columns } = this.table;
+    const nowMs = this.#options.clock();
+    return Array.from(this.table.slots(), (slot) => {
+      const { id, address, engine } = this.table.endpoint(slot)!;
+      const ageMs = nowMs - columns.sampledAtMs[slot]!;
+      return {
+        id,
+        address,
+        engine,
+        sampleAgeMs: Number.isFinite(ageMs) ? ageMs : null,
+        isFresh: ageMs <= staleAfterMs,
+        scrape: this.#scrapes.get(id) ?? "none",
+        queueDepth: columns.queueDepth[slot]!,
+        runningRequests: columns.runningRequests[slot]!,
+        kvUsage: columns.kvUsage[slot]!,
+        kvCapacityTokens: columns.kvCapacityTokens[slot]!,
+        inFlightRequests: columns.inFlightRequests[slot]!,
+        inFlightTokens: columns.inFlightTokens[slot]!,
+      };
+    });
+  }
+
+  #remove(slot: number, id: string): void {
+    this.#scrapes.delete(id);
+    this.table.remove(slot);
+    this.#options.onRemoved(slot);
+  }
+}

@@ -1,0 +1,283 @@
+// Decisions of one pool: asks the scheduler, opens tickets, learns from their ends, keeps records.
+
+import type { TicketClosed } from "../agents/protocol/messages.ts";
+import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
+import { ApproximatePrefix } from "../scheduler/kv/approximate-prefix.ts";
+import { PrefixTree } from "../scheduler/kv/prefix-tree.ts";
+import {
+  type DecisionRecord,
+  DecisionRecorder,
+  DecisionRing,
+} from "../scheduler/decision-record.ts";
+import { EndpointPicker, type Picked } from "../scheduler/endpoint-picker.ts";
+import { ENDPOINTS_MAX, type EndpointTable } from "../scheduler/model/endpoint-table.ts";
+import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
+import type { DropReason } from "../scheduler/outcome.ts";
+import type { Clock } from "../scheduler/support/clock.ts";
+import type { MetricRegistry } from "../telemetry/metrics.ts";
+import { METRIC } from "../telemetry/names.ts";
+import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./contract.ts";
+import type { Endpoints } from "./endpoints.ts";
+import type { PrefixSize } from "./pool-metrics.ts";
+import type { StoredConfig } from "./pool-storage.ts";
+import {
+  NO_SLOT,
+  type PrefixLearner,
+  type Settlement,
+  type Ticket,
+  TicketLedger,
+} from "./ticket-ledger.ts";
+
+/** Output reserved for a request; real lengths are rarely near what clients allow. */
+export const OUTPUT_TOKENS_RESERVED_MAX = 512;
+/** Addresses a retry may exclude; later ones are not looked at. */
+export const EXCLUDE_MAX = 64;
+/** Time from a scrape to the object that still counts as prompt. */
+const ONE_WAY_MS = 1_000;
+/** Scrapes that may be missed before a sample is stale. */
+const SCRAPES_MISSED_MAX = 3;
+
+/** How soon a refused client may try again: capacity comes back sooner than endpoints do. */
+const RETRY_AFTER_MS = {
+  "rejected-saturated": 1_000,
+  "rejected-no-endpoints": 5_000,
+  "rejected-ttl-expired": 1_000,
+  "rejected-context-cancelled": 0,
+  "rejected-shutting-down": 1_000,
+} as const satisfies Record<DropReason, number>;
+
+export interface PicksOptions {
+  readonly epoch: string;
+  readonly clock: Clock;
+  /** A fresh seed for each decision, kept in its record. */
+  readonly seed: () => number;
+  readonly endpoints: Endpoints;
+  readonly registry: MetricRegistry;
+  readonly onSettled: (settlement: Settlement) => void;
+}
+
+export class Picks {
+  readonly #options: PicksOptions;
+  readonly #ledger: TicketLedger;
+  readonly #prefix = new ApproximatePrefix(new PrefixTree(), ENDPOINTS_MAX);
+  readonly #decisions = new DecisionRing();
+  readonly #recorder = new DecisionRecorder();
+  #picker: EndpointPicker | undefined;
+  #configVersion = 0;
+  #staleAfterMs = ONE_WAY_MS;
+
+  constructor(options: PicksOptions) {
+    this.#options = options;
+    this.#ledger = new TicketLedger({
+      epoch: options.epoch,
+      clock: options.clock,
+      load: options.endpoints.table,
+      learner: createLearner(this.#prefix, options.endpoints.table),
+      onReleased: (released_by) => options.registry.inc(METRIC.ticketsTotal, { released_by }),
+    });
+  }
+
+  /** A sample older than this is stale: its endpoint ranks behind every fresh one. */
+  get staleAfterMs(): number {
+    return this.#staleAfterMs;
+  }
+
+  get tickets(): { readonly open: number; readonly unsettled: number } {
+    const open = this.#ledger.openCount;
+    return { open, unsettled: this.#ledger.size - open };
+  }
+
+  get hasTickets(): boolean {
+    return this.#ledger.size > 0;
+  }
+
+  get prefixSize(): PrefixSize {
+    return this.#prefix.tree;
+  }
+
+  configure({ version, config }: StoredConfig): void {
+    this.#configVersion = version;
+    this.#picker = config === null ? undefined : new EndpointPicker(config.scheduler);
+    this.#staleAfterMs = SCRAPES_MISSED_MAX * (config?.scrapeIntervalMs ?? 0) + ONE_WAY_MS;
+  }
+
+  /** Hot path but for the record it keeps. Nothing here waits and nothing is written. */
+  pick({ request, attempt, exclude }: PickRequest, holder: number): PickResult {
+    if (this.#picker === undefined) {
+      return refuse("rejected-no-endpoints", "the pool is not configured");
+    }
+    const open = this.#ledger.reopen(request.requestId, attempt, holder);
+    if (open !== undefined) return this.#grant(open);
+    const room = this.#ledger.makeRoom();
+    if (room.settlement !== undefined) this.#options.onSettled(room.settlement);
+    if (!room.hasRoom) {
+      this.#count("failure", request.model, "");
+      return refuse("rejected-saturated", "the pool carries as many requests as it can track");
+    }
+    const bounded = boundKeys(request);
+    const startedMs = this.#options.clock();
+    const picked = this.#decide(this.#picker, bounded, { attempt, exclude, nowMs: startedMs });
+    const seconds = (this.#options.clock() - startedMs) / 1_000;
+    this.#options.registry.observe(METRIC.schedulerSeconds, {}, seconds);
+    if (!picked.ok) {
+      this.#count("failure", request.model, "");
+      return refuse(picked.reason, picked.detail);
+    }
+    return this.#grant(this.#open(bounded, picked, { attempt, holder }));
+  }
+
+  release(ticket: string, how: WorkerRelease, holder: number): void {
+    this.#ledger.release(ticket, how, holder);
+  }
+
+  abandon(ticket: string, holder: number): void {
+    this.#ledger.abandon(ticket, holder);
+  }
+
+  /** A relay has taken a ticket over. */
+  opened(ticket: string, attempt: number, slot: number): void {
+    this.#ledger.opened(ticket, attempt, slot);
+  }
+
+  /** A relay's report of a ticket's end. */
+  closed(report: TicketClosed, slot: number): void {
+    const settlement = this.#ledger.closed(report.ticket, report.attempt, {
+      slot,
+      // Whatever came after, an endpoint that sent a byte of success has read the prompt.
+      isPromptCached: report.ttftMs !== null && report.status !== null && report.status < 300,
+      ttftMs: report.ttftMs,
+      promptTokens: report.promptTokens,
+      cachedTokens: report.cachedTokens,
+      completionTokens: report.completionTokens,
+    });
+    if (settlement === undefined) return;
+    const { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
+    const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
+    this.#decisions.settle(settlement.requestId, settlement.attempt, result);
+    this.#options.onSettled(settlement);
+  }
+
+  /** Ends what has expired. */
+  sweep(): void {
+    for (const settlement of this.#ledger.sweep()) this.#options.onSettled(settlement);
+  }
+
+  endpointRemoved(slot: number): void {
+    this.#ledger.endpointRemoved(slot);
+    this.#prefix.removeEndpoint(slot);
+    this.#picker?.onEndpointRemoved(slot);
+  }
+
+  /** The decisions on record for a request, by attempt. */
+  records(requestId: string): DecisionRecord[] {
+    return this.#decisions.find(requestId);
+  }
+
+  #decide(
+    picker: EndpointPicker,
+    request: InferenceRequest,
+    at: { attempt: number; exclude: readonly string[]; nowMs: number },
+  ): ReturnType<EndpointPicker["pick"]> {
+    const { endpoints } = this.#options;
+    const seed = this.#options.seed();
+    const input = {
+      request,
+      endpoints: endpoints.table.columns,
+      match: this.#match,
+      nowMs: at.nowMs,
+      staleAfterMs: this.#staleAfterMs,
+      seed,
+      exclude: at.exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
+    };
+    const outcome = picker.pick(input, this.#recorder);
+    const { attempt } = at;
+    const facts = { attempt, configVersion: this.#configVersion, seed };
+    const record = this.#recorder.finish(
+      endpoints.table,
+      outcome.ok
+        ? facts
+        : { ...facts, dropped: { reason: outcome.reason, detail: outcome.detail } },
+    );
+    if (record !== undefined) this.#decisions.add(record);
+    return outcome;
+  }
+
+  #open(
+    request: InferenceRequest,
+    picked: Picked,
+    at: { attempt: number; holder: number },
+  ): Ticket {
+    const { table } = this.#options.endpoints;
+    const { slots, matchedBlocks, totalBlocks } = picked;
+    const uncachedTokens = request.promptTokens - matchedBlocks * CONTENT_BLOCK_TOKENS;
+    const outputTokens = Math.min(
+      request.outputTokensMax ?? OUTPUT_TOKENS_RESERVED_MAX,
+      OUTPUT_TOKENS_RESERVED_MAX,
+    );
+    const first = slots[0] ?? NO_SLOT;
+    this.#count("success", request.model, table.endpoint(first)?.id ?? "");
+    if (totalBlocks > 0) {
+      const labels = { plugin_name: "prefix-cache-scorer" };
+      const hitRatio = matchedBlocks / totalBlocks;
+      this.#options.registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
+    }
+    return this.#ledger.open({
+      requestId: request.requestId,
+      attempt: at.attempt,
+      tenant: request.tenant,
+      model: request.model,
+      priority: request.priority,
+      keys: request.keys,
+      promptTokens: request.promptTokens,
+      outputTokens,
+      reservedTokens: Math.max(0, uncachedTokens) + outputTokens,
+      slot: first,
+      endpoints: Array.from(slots, (slot) => table.endpoint(slot)!.address),
+      holder: at.holder,
+    });
+  }
+
+  readonly #match = (keys: Uint32Array, out: Int32Array): void =>
+    this.#prefix.tree.match(keys, out);
+
+  #grant(ticket: Ticket): PickResult {
+    return {
+      ok: true,
+      ticket: ticket.id,
+      endpoints: ticket.endpoints,
+      objectEpoch: this.#options.epoch,
+    };
+  }
+
+  #count(status: "success" | "failure", model: string, endpoint: string): void {
+    this.#options.registry.inc(METRIC.schedulerAttemptsTotal, {
+      status,
+      target_model_name: model,
+      endpoint_name: endpoint,
+    });
+  }
+}
+
+/** The ledger's view of the prefix knowledge. */
+function createLearner(prefix: ApproximatePrefix, table: EndpointTable): PrefixLearner {
+  const matched = new Int32Array(ENDPOINTS_MAX);
+  return {
+    heldBlocks(keys, slot) {
+      prefix.tree.match(keys, matched);
+      return matched[slot]!;
+    },
+    learn: (keys, slot) => prefix.learn(keys, slot, table.columns.kvCapacityTokens[slot]!),
+    forget: (keys, firstBlock, slot) => prefix.unlearn(keys, slot, firstBlock),
+  };
+}
+
+/** A Worker of another version may send more keys than this one counts with. */
+function boundKeys(request: InferenceRequest): InferenceRequest {
+  const words = 2 * CONTENT_KEYS_MAX;
+  if (request.keys.length <= words) return request;
+  return { ...request, keys: request.keys.subarray(0, words) };
+}
+
+function refuse(reason: DropReason, detail: string): PickRefusal {
+  return { ok: false, reason, detail, retryAfterMs: RETRY_AFTER_MS[reason] };
+}

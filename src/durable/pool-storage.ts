@@ -1,0 +1,206 @@
+// Every SQL statement of a PoolObject. Nothing here runs on the way of a pick: a write would hold
+// its reply back until it is durable.
+
+import { type EndpointRecord, membershipSchema } from "../agents/protocol/messages.ts";
+import { type SchedulerConfig, schedulerConfigSchema } from "../scheduler/config.ts";
+import type { PoolObjectConfig } from "./contract.ts";
+import { CLAIMS_MAX } from "./membership.ts";
+import { migrate } from "./migrations.ts";
+
+/** Tenant and model pairs with their own counters; later pairs count together. */
+export const USAGE_ROWS_MAX = 10_000;
+/** Agents whose acknowledged sequence is kept; the longest silent one is forgotten first. */
+export const AGENT_ROWS_MAX = 64;
+/** Tenant and model of what is counted together. */
+const OTHER = "other";
+
+const SQL_SCHEMA = [
+  `-- One row. json is NULL while the pool is not (or no longer) configured.
+   CREATE TABLE config (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL, json TEXT);
+   -- What each collector last claimed: endpoints as JSON, in the collector's order.
+   CREATE TABLE claims (agent TEXT PRIMARY KEY, claim INTEGER NOT NULL, json TEXT NOT NULL);
+   CREATE TABLE agents (
+     agent TEXT PRIMARY KEY,
+     epoch TEXT NOT NULL,
+     acked_seq INTEGER NOT NULL,
+     updated_at_ms INTEGER NOT NULL
+   );
+   -- Settled usage since the object was created.
+   CREATE TABLE usage (
+     tenant TEXT NOT NULL,
+     model TEXT NOT NULL,
+     requests INTEGER NOT NULL,
+     estimated_requests INTEGER NOT NULL,
+     prompt_tokens INTEGER NOT NULL,
+     cached_tokens INTEGER NOT NULL,
+     completion_tokens INTEGER NOT NULL,
+     PRIMARY KEY (tenant, model)
+   ) WITHOUT ROWID;`,
+];
+
+export interface StoredConfig {
+  /** 0 before the first. */
+  readonly version: number;
+  /** null: not configured, or retired. */
+  readonly config: PoolObjectConfig | null;
+}
+
+/** Counters of one tenant and model. */
+export interface UsageTotals {
+  readonly tenant: string;
+  readonly model: string;
+  requests: number;
+  estimatedRequests: number;
+  promptTokens: number;
+  cachedTokens: number;
+  completionTokens: number;
+}
+
+/** What an agent said up to `seq` is durable. */
+export interface AckedAgent {
+  readonly agent: string;
+  readonly epoch: string;
+  readonly seq: number;
+}
+
+export class PoolStorage {
+  readonly #storage: DurableObjectStorage;
+  readonly #sql: SqlStorage;
+
+  constructor(storage: DurableObjectStorage) {
+    this.#storage = storage;
+    this.#sql = storage.sql;
+    migrate(storage, SQL_SCHEMA);
+  }
+
+  config(): StoredConfig {
+    const [row] = this.#sql
+      .exec<{ version: number; json: string | null }>("SELECT version, json FROM config")
+      .toArray();
+    if (row === undefined) return { version: 0, config: null };
+    return { version: row.version, config: row.json === null ? null : decodeConfig(row.json) };
+  }
+
+  setConfig(version: number, config: PoolObjectConfig | null): void {
+    this.#sql.exec(
+      "INSERT OR REPLACE INTO config (id, version, json) VALUES (1, ?, ?)",
+      version,
+      config === null ? null : JSON.stringify(config),
+    );
+  }
+
+  /** The claims that were in force, oldest first. */
+  claims(): { agent: string; endpoints: readonly EndpointRecord[] }[] {
+    return this.#sql
+      .exec<{ agent: string; json: string }>(
+        "SELECT agent, json FROM claims ORDER BY claim DESC LIMIT ?",
+        CLAIMS_MAX,
+      )
+      .toArray()
+      .reverse()
+      .flatMap(({ agent, json }) => {
+        const { data } = membershipSchema.safeParse({ endpoints: JSON.parse(json) });
+        return data === undefined ? [] : [{ agent, endpoints: data.endpoints }];
+      });
+  }
+
+  /** Writes only what differs from the claim before: a collector repeats itself at every resync. */
+  setClaim(agent: string, endpoints: readonly EndpointRecord[]): void {
+    const json = JSON.stringify(endpoints);
+    const [before] = this.#sql
+      .exec<{ json: string }>("SELECT json FROM claims WHERE agent = ?", agent)
+      .toArray();
+    if (before?.json === json) return;
+    this.#sql.exec(
+      `INSERT OR REPLACE INTO claims (agent, claim, json)
+       VALUES (?, (SELECT COALESCE(MAX(claim), 0) + 1 FROM claims), ?)`,
+      agent,
+      json,
+    );
+  }
+
+  deleteClaim(agent: string): void {
+    this.#sql.exec("DELETE FROM claims WHERE agent = ?", agent);
+  }
+
+  /** Highest durable `seq` of the agent's epoch; 0 if none. */
+  ackedSeq(agent: string, epoch: string): number {
+    const [row] = this.#sql
+      .exec<{ seq: number }>(
+        "SELECT acked_seq AS seq FROM agents WHERE agent = ? AND epoch = ?",
+        agent,
+        epoch,
+      )
+      .toArray();
+    return row?.seq ?? 0;
+  }
+
+  /** Adds usage and remembers what was acknowledged for it, in one transaction. */
+  settle(usage: readonly UsageTotals[], agents: readonly AckedAgent[], nowMs: number): void {
+    this.#storage.transactionSync(() => {
+      for (const totals of usage) this.#addUsage(totals);
+      for (const { agent, epoch, seq } of agents) {
+        this.#sql.exec(
+          `INSERT OR REPLACE INTO agents (agent, epoch, acked_seq, updated_at_ms)
+           VALUES (?, ?, ?, ?)`,
+          agent,
+          epoch,
+          seq,
+          nowMs,
+        );
+      }
+      this.#sql.exec(
+        `DELETE FROM agents WHERE agent NOT IN
+           (SELECT agent FROM agents ORDER BY updated_at_ms DESC LIMIT ?)`,
+        AGENT_ROWS_MAX,
+      );
+    });
+  }
+
+  usage(): UsageTotals[] {
+    return this.#sql
+      .exec<{ [Column in keyof UsageTotals]: UsageTotals[Column] }>(
+        `SELECT tenant, model, requests, estimated_requests AS estimatedRequests,
+           prompt_tokens AS promptTokens, cached_tokens AS cachedTokens,
+           completion_tokens AS completionTokens
+         FROM usage ORDER BY tenant, model`,
+      )
+      .toArray();
+  }
+
+  #addUsage(totals: UsageTotals): void {
+    const { tenant, model } = totals;
+    const isKnown =
+      this.#sql.exec("SELECT 1 FROM usage WHERE tenant = ? AND model = ?", tenant, model).toArray()
+        .length > 0;
+    const hasRoom = isKnown || this.#usageRows() < USAGE_ROWS_MAX;
+    this.#sql.exec(
+      `INSERT INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (tenant, model) DO UPDATE SET
+         requests = requests + excluded.requests,
+         estimated_requests = estimated_requests + excluded.estimated_requests,
+         prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+         cached_tokens = cached_tokens + excluded.cached_tokens,
+         completion_tokens = completion_tokens + excluded.completion_tokens`,
+      hasRoom ? tenant : OTHER,
+      hasRoom ? model : OTHER,
+      totals.requests,
+      totals.estimatedRequests,
+      totals.promptTokens,
+      totals.cachedTokens,
+      totals.completionTokens,
+    );
+  }
+
+  /** Counted only when a new pair appears. */
+  #usageRows(): number {
+    return this.#sql.exec<{ n: number }>("SELECT COUNT(*) AS n FROM usage").one().n;
+  }
+}
+
+/** An earlier release may have stored less than this one needs. */
+function decodeConfig(json: string): PoolObjectConfig {
+  const stored = JSON.parse(json) as { name: string; scrapeIntervalMs: number; scheduler: unknown };
+  const scheduler: SchedulerConfig = schedulerConfigSchema.parse(stored.scheduler);
+  return { name: stored.name, scrapeIntervalMs: stored.scrapeIntervalMs, scheduler };
+}

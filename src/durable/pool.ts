@@ -1,0 +1,239 @@
+// PoolObject: one InferencePool's endpoints, tickets and decisions. One object per pool.
+//
+// In memory: endpoints and their loads, what is believed of their caches, open tickets, decision
+// records. In SQLite: configuration, last known membership, settled usage. A pick writes nothing.
+// An object that lost its memory picks at once among the endpoints it remembers, as never sampled,
+// and asks its agents for everything else.
+//
+// Objects are created by the directory (`configure`); one that was not configured refuses to serve.
+
+import { DurableObject } from "cloudflare:workers";
+import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
+import { explain } from "../scheduler/explain.ts";
+import type { MetricRegistry } from "../telemetry/metrics.ts";
+import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
+import type {
+  PickRequest,
+  PoolExplanation,
+  PoolObjectConfig,
+  PoolState,
+  WorkerRelease,
+} from "./contract.ts";
+import { Endpoints } from "./endpoints.ts";
+import { type PickDesk, PickHandle } from "./pick-handle.ts";
+import { Picks } from "./picks.ts";
+import { createPoolMetrics } from "./pool-metrics.ts";
+import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
+import { randomHex, randomSeed, systemClock } from "./system.ts";
+import { Usage } from "./usage.ts";
+
+/** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
+export const TICK_MS = 500;
+export class PoolObject extends DurableObject {
+  readonly #objectEpoch = randomHex(8);
+  readonly #stored: PoolStorage;
+  readonly #registry: MetricRegistry;
+  readonly #usage: Usage;
+  readonly #endpoints: Endpoints;
+  readonly #picks: Picks;
+  readonly #agents: AgentConnections;
+  #config: StoredConfig;
+  #handleCount = 0;
+  #tickTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ctx: DurableObjectState, env: object) {
+    super(ctx, env);
+    this.#stored = new PoolStorage(ctx.storage);
+    this.#config = this.#stored.config();
+    this.#registry = createPoolMetrics(
+      () => this.state(),
+      () => this.#picks.prefixSize,
+    );
+    this.#usage = new Usage(this.#registry);
+    this.#endpoints = new Endpoints({
+      clock: systemClock,
+      onRemoved: (slot) => this.#picks.endpointRemoved(slot),
+    });
+    this.#picks = new Picks({
+      epoch: this.#objectEpoch,
+      clock: systemClock,
+      seed: randomSeed,
+      endpoints: this.#endpoints,
+      registry: this.#registry,
+      onSettled: (settlement) => this.#usage.add(settlement),
+    });
+    this.#picks.configure(this.#config);
+    for (const { agent, endpoints } of this.#stored.claims()) {
+      this.#endpoints.membership.restore(agent, endpoints);
+    }
+    this.#endpoints.sync();
+    // Last: it greets the sockets that survived, and everything they may cause must stand.
+    this.#agents = new AgentConnections({
+      ctx,
+      objectEpoch: this.#objectEpoch,
+      clock: systemClock,
+      registry: this.#registry,
+      events: this.#agentEvents(),
+    });
+    this.#scheduleTick();
+  }
+
+  /**
+   * Puts a configuration in force. The directory calls it with rising versions, perhaps twice and
+   * perhaps late; an older one is ignored.
+   */
+  configure(config: PoolObjectConfig, version: number): void {
+    if (version <= this.#config.version) return;
+    this.#setConfig({ version, config });
+    this.#agents.configure();
+  }
+
+  /** The pool is no longer in the configuration: its agents are sent away and picks refused. */
+  retire(version: number): void {
+    if (version <= this.#config.version) return;
+    this.#setConfig({ version, config: null });
+    this.#agents.closeAll();
+  }
+
+  /** A handle for one request. */
+  open(): PickHandle {
+    this.#handleCount += 1;
+    return new PickHandle(this.#desk(), this.#handleCount);
+  }
+
+  /** Why the request went where it went, for each of its attempts that is still on record. */
+  explain(requestId: string): PoolExplanation {
+    const records = this.#picks.records(requestId);
+    return {
+      isConfigured: this.#config.config !== null,
+      objectEpoch: this.#objectEpoch,
+      explanation: explain(this.#config.config?.name ?? "", records) ?? null,
+    };
+  }
+
+  /** Prometheus text format. */
+  metrics(): string {
+    return this.#registry.render();
+  }
+
+  state(): PoolState {
+    const { version, config } = this.#config;
+    return {
+      pool: config?.name ?? "",
+      isConfigured: config !== null,
+      configVersion: version,
+      objectEpoch: this.#objectEpoch,
+      staleAfterMs: this.#picks.staleAfterMs,
+      endpoints: this.#endpoints.describe(this.#picks.staleAfterMs),
+      agents: this.#agents.agents(),
+      tickets: this.#picks.tickets,
+    };
+  }
+
+  /** An agent's upgrade, passed on by the Pools entrypoint. */
+  override fetch(request: Request): Response {
+    const pool = request.headers.get(POOL_UPGRADE_HEADER);
+    if (pool === null) return new Response("only the Pools entrypoint may ask\n", { status: 403 });
+    if (this.#config.config?.name !== pool) {
+      return new Response(`pool ${pool} is not configured\n`, { status: 404 });
+    }
+    return this.#agents.accept();
+  }
+
+  override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
+    this.#agents.received(socket, message);
+  }
+
+  override webSocketClose(socket: WebSocket): void {
+    this.#agents.closed(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    this.#agents.closed(socket);
+  }
+
+  #setConfig(next: StoredConfig): void {
+    this.#stored.setConfig(next.version, next.config);
+    this.#config = next;
+    this.#picks.configure(next);
+  }
+
+  #desk(): PickDesk {
+    return {
+      pick: (request: PickRequest, holder: number) => {
+        const result = this.#picks.pick(request, holder);
+        this.#scheduleTick();
+        return result;
+      },
+      release: (ticket: string, how: WorkerRelease, holder: number) =>
+        this.#picks.release(ticket, how, holder),
+      abandon: (ticket: string, holder: number) => this.#picks.abandon(ticket, holder),
+    };
+  }
+
+  #agentEvents(): AgentEvents {
+    const { membership } = this.#endpoints;
+    return {
+      config: () => this.#config.config ?? undefined,
+      ackedSeq: (agent, epoch) => this.#stored.ackedSeq(agent, epoch),
+      collectorConnected: (agent) => membership.connected(agent),
+      collectorDisconnected: (agent) => {
+        membership.disconnected(agent);
+        this.#scheduleTick();
+      },
+      claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
+      scraped: (endpoint, scrape) => this.#endpoints.scraped(endpoint, scrape),
+      reported: (report) => this.#reported(report),
+      tickNeeded: () => this.#scheduleTick(),
+    };
+  }
+
+  #claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean {
+    if (!this.#endpoints.membership.claim(agent, endpoints)) return false;
+    this.#endpoints.sync();
+    this.#stored.setClaim(agent, endpoints);
+    return true;
+  }
+
+  #reported(report: TicketReport): void {
+    const slot = this.#endpoints.slotOfAddress(report.endpoint);
+    if (report.kind === "opened") this.#picks.opened(report.ticket, report.attempt, slot);
+    else this.#picks.closed(report, slot);
+  }
+
+  /** Plans a tick unless one is planned or nothing waits for time to pass. */
+  #scheduleTick(): void {
+    if (this.#tickTimer !== undefined || !this.#needsTick()) return;
+    this.#tickTimer = setTimeout(() => {
+      this.#tickTimer = undefined;
+      try {
+        this.#tick();
+      } finally {
+        this.#scheduleTick();
+      }
+    }, TICK_MS);
+  }
+
+  /** While this holds, a timer keeps the object from hibernating, as open tickets must. */
+  #needsTick(): boolean {
+    return (
+      this.#picks.hasTickets ||
+      this.#usage.isDirty ||
+      this.#agents.needsTick ||
+      this.#endpoints.membership.hasLeases
+    );
+  }
+
+  #tick(): void {
+    this.#picks.sweep();
+    const gone = this.#endpoints.membership.expire();
+    if (gone.length > 0) this.#endpoints.sync();
+    for (const agent of gone) this.#stored.deleteClaim(agent);
+    this.#agents.closeSilent();
+    // Usage before acks: what is acknowledged is durable.
+    if (this.#usage.isDirty) {
+      this.#stored.settle(this.#usage.take(), this.#agents.unacked(), systemClock());
+    }
+    this.#agents.ack();
+  }
+}

@@ -1,0 +1,57 @@
+// The only way to a pool's object. The Worker calls this entrypoint and never the object itself, so
+// that objects can live in this process, on Cloudflare, or in another workerd.
+
+import { WorkerEntrypoint } from "cloudflare:workers";
+import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
+import type { PoolExplanation, PoolState } from "./contract.ts";
+import type { PickHandle } from "./pick-handle.ts";
+import type { PoolObject } from "./pool.ts";
+
+const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})$/;
+
+export interface PoolsEnv {
+  readonly POOL: DurableObjectNamespace<PoolObject>;
+}
+
+export class Pools extends WorkerEntrypoint<PoolsEnv> {
+  /** A handle to pick with; see PickHandle. Call `open(pool).pick(…)` in one round trip. */
+  open(pool: string): Promise<PickHandle> {
+    // The stub of the object's handle, passed on: what is disposed here is disposed there.
+    return this.#object(pool).open() as unknown as Promise<PickHandle>;
+  }
+
+  explain(pool: string, requestId: string): Promise<PoolExplanation> {
+    return this.#object(pool).explain(requestId);
+  }
+
+  /** Prometheus text of the pool's object. */
+  metrics(pool: string): Promise<string> {
+    return this.#object(pool).metrics();
+  }
+
+  state(pool: string): Promise<PoolState> {
+    return this.#object(pool).state();
+  }
+
+  /**
+   * An agent's WebSocket upgrade, `/agents/v1/<pool>`, which the Worker has authenticated. Nothing
+   * of the client's request but the upgrade reaches the object.
+   */
+  override async fetch(request: Request): Promise<Response> {
+    const pool = AGENT_PATH.exec(new URL(request.url).pathname)?.[1];
+    if (pool === undefined) return new Response("not a pool's path\n", { status: 404 });
+    if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+      return new Response("expected a WebSocket upgrade\n", {
+        status: 426,
+        headers: { upgrade: "websocket" },
+      });
+    }
+    return this.#object(pool).fetch(`https://pool.invalid/agents/v1/${pool}`, {
+      headers: { upgrade: "websocket", [POOL_UPGRADE_HEADER]: pool },
+    });
+  }
+
+  #object(pool: string): DurableObjectStub<PoolObject> {
+    return this.env.POOL.getByName(pool);
+  }
+}

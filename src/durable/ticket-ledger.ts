@@ -1,0 +1,353 @@
+// The claims on a pool's capacity: which requests load which endpoint, and what became of them.
+//
+// A ticket has two independent ends. *Released*: its load leaves the endpoint; by the first of the
+// relay's report, the Worker's handle, and expiry. *Settled*: its usage is known; by the relay's
+// report, or as an estimate SETTLE_MS after the release. It is forgotten when both have happened.
+//
+//   open ──opened──► with relay ──closed──► released + settled ──► forgotten
+//    │ handle, 30 s       │ handle cancelled, 10 min                   ▲
+//    └────────────────────┴──► released, not settled ──closed, 60 s────┘
+//
+// Reports may come late, twice or in the wrong order: each end happens once, and a report about a
+// forgotten ticket changes nothing.
+//
+// Prefixes are learned when the relay hands the prompt to an endpoint (`opened`), as llm-d does at
+// dispatch, so that the next request of a burst already finds it. That entry is speculative: if
+// `closed` says that another endpoint answered, or that none did, the blocks that this ticket added
+// are taken back, and the endpoint that did answer learns them.
+
+import { assert } from "../scheduler/support/assert.ts";
+import type { Clock } from "../scheduler/support/clock.ts";
+
+export const TICKET_LIMITS = {
+  /** Tickets known at once, open or not settled. Past it picks are refused. */
+  ticketsMax: 20_000,
+  /** Content keys kept for learning, over all tickets. A ticket past it teaches nothing. */
+  keyBytesMax: 16 * 1024 * 1024,
+  /** Lease of a ticket that no relay has taken yet. */
+  beforeRelayMs: 30_000,
+  /** Lease of a ticket a relay has; each `opened` renews it. */
+  withRelayMs: 600_000,
+  /** From release to an estimated settlement. */
+  settleMs: 60_000,
+} as const;
+
+/** Not an endpoint: it left the pool, or was never in it. */
+export const NO_SLOT = -1;
+
+/** How a ticket's load left. Closed set; a metric label. */
+export type ReleasedBy =
+  | "report"
+  | "handle"
+  | "cancelled"
+  | "relay-unreachable"
+  | "unmetered"
+  | "expired";
+
+/** Where the load of open tickets is accounted. */
+export interface EndpointLoad {
+  dispatched(slot: number, tokens: number): void;
+  released(slot: number, tokens: number): void;
+}
+
+/** What is believed of the endpoints' caches. */
+export interface PrefixLearner {
+  /** Blocks of the path that `slot` is believed to hold, from the first on. */
+  heldBlocks(keys: Uint32Array, slot: number): number;
+  learn(keys: Uint32Array, slot: number): void;
+  /** Takes back the path's blocks from `firstBlock` on. */
+  forget(keys: Uint32Array, firstBlock: number, slot: number): void;
+}
+
+/** A granted pick. */
+export interface TicketSpec {
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly tenant: string;
+  readonly model: string;
+  readonly priority: number;
+  readonly keys: Uint32Array;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  /** Charged to the endpoint while the ticket is open. */
+  readonly reservedTokens: number;
+  /** The first endpoint, and the addresses of all, in order. */
+  readonly slot: number;
+  readonly endpoints: readonly string[];
+  /** The handle that may release it. */
+  readonly holder: number;
+}
+
+export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "holder">> {
+  readonly id: string;
+}
+
+interface TicketState extends Ticket {
+  keys: Uint32Array | null;
+  /** The endpoint that carries the load now. */
+  slot: number;
+  holder: number;
+  isWithRelay: boolean;
+  releasedBy: ReleasedBy | null;
+  dueAtMs: number;
+  /** The speculative entry: where, and how many blocks were held before. */
+  taught: { readonly slot: number; readonly heldBefore: number } | null;
+}
+
+/** The end of a ticket as a relay reported it. */
+export interface TicketEnd {
+  readonly slot: number;
+  /** The endpoint has read the prompt: it answered, or began to. */
+  readonly isPromptCached: boolean;
+  readonly ttftMs: number | null;
+  readonly promptTokens: number | null;
+  readonly cachedTokens: number | null;
+  readonly completionTokens: number | null;
+}
+
+/** Usage of one ticket, once. */
+export interface Settlement {
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly tenant: string;
+  readonly model: string;
+  readonly priority: number;
+  readonly isEstimated: boolean;
+  readonly ttftMs: number | null;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+}
+
+export interface LedgerOptions {
+  /** Starts every ticket's name, so that tickets of an earlier life are told apart. */
+  readonly epoch: string;
+  readonly clock: Clock;
+  readonly load: EndpointLoad;
+  readonly learner: PrefixLearner;
+  readonly limits?: TicketLimits;
+  readonly onReleased?: (by: ReleasedBy) => void;
+}
+
+export type TicketLimits = Readonly<Record<keyof typeof TICKET_LIMITS, number>>;
+
+export class TicketLedger {
+  readonly #options: LedgerOptions;
+  readonly #limits: TicketLimits;
+  readonly #byRequest = new Map<string, TicketState>();
+  // Each lease is constant, so insertion order is order of expiry: a sweep looks at the heads only.
+  readonly #beforeRelay = new Map<string, TicketState>();
+  readonly #withRelay = new Map<string, TicketState>();
+  readonly #unsettled = new Map<string, TicketState>();
+  #created = 0;
+  #keyBytes = 0;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#limits = options.limits ?? TICKET_LIMITS;
+  }
+
+  /** Tickets that load an endpoint. */
+  get openCount(): number {
+    return this.#beforeRelay.size + this.#withRelay.size;
+  }
+
+  /** All tickets known, including those only waiting to be settled. */
+  get size(): number {
+    return this.openCount + this.#unsettled.size;
+  }
+
+  get keyBytes(): number {
+    return this.#keyBytes;
+  }
+
+  /** The open ticket of an earlier pick of the same attempt; `holder` becomes its guard. */
+  reopen(requestId: string, attempt: number, holder: number): Ticket | undefined {
+    const ticket = this.#byRequest.get(requestKey(requestId, attempt));
+    if (ticket !== undefined) ticket.holder = holder;
+    return ticket;
+  }
+
+  /** Room for one more ticket. Settles the oldest early if only that makes room. */
+  makeRoom(): { readonly hasRoom: boolean; readonly settlement: Settlement | undefined } {
+    if (this.size < this.#limits.ticketsMax) return { hasRoom: true, settlement: undefined };
+    const [oldest] = this.#unsettled.values();
+    if (oldest === undefined) return { hasRoom: false, settlement: undefined };
+    return { hasRoom: true, settlement: this.#estimate(oldest) };
+  }
+
+  /** Charges the endpoint. The caller has asked for room and that the pick is not open already. */
+  open(spec: TicketSpec): Ticket {
+    assert(this.size < this.#limits.ticketsMax, "a ticket past the maximum");
+    const key = requestKey(spec.requestId, spec.attempt);
+    assert(!this.#byRequest.has(key), "two open tickets for one attempt");
+    this.#created += 1;
+    const keepsKeys = this.#keyBytes + spec.keys.byteLength <= this.#limits.keyBytesMax;
+    const ticket: TicketState = {
+      ...spec,
+      id: `${this.#options.epoch}-${this.#created.toString(36)}`,
+      // A copy: the request's own buffer may be part of a larger message.
+      keys: keepsKeys ? spec.keys.slice() : null,
+      isWithRelay: false,
+      releasedBy: null,
+      dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
+      taught: null,
+    };
+    this.#keyBytes += ticket.keys?.byteLength ?? 0;
+    this.#byRequest.set(key, ticket);
+    this.#beforeRelay.set(ticket.id, ticket);
+    if (ticket.slot !== NO_SLOT) this.#options.load.dispatched(ticket.slot, ticket.reservedTokens);
+    return ticket;
+  }
+
+  /** A relay has taken the ticket and tries `slot`. Said again, it renews the lease. */
+  opened(id: string, attempt: number, slot: number): void {
+    const ticket = this.#find(id, attempt);
+    if (ticket === undefined) return;
+    if (ticket.releasedBy === null) {
+      this.#move(ticket, slot);
+      ticket.isWithRelay = true;
+      ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
+      this.#beforeRelay.delete(id);
+      this.#withRelay.delete(id);
+      this.#withRelay.set(id, ticket);
+    }
+    this.#teach(ticket, slot);
+  }
+
+  /** A relay's report of the end. Undefined if the ticket was settled before or is unknown. */
+  closed(id: string, attempt: number, end: TicketEnd): Settlement | undefined {
+    const ticket = this.#find(id, attempt);
+    if (ticket === undefined) return undefined;
+    this.#correct(ticket, end);
+    this.#release(ticket, "report");
+    this.#forget(ticket);
+    return {
+      ...subjectOf(ticket),
+      isEstimated: false,
+      ttftMs: end.ttftMs,
+      promptTokens: end.promptTokens ?? 0,
+      cachedTokens: end.cachedTokens ?? 0,
+      completionTokens: end.completionTokens ?? 0,
+    };
+  }
+
+  /** The Worker gives the ticket back, in words. Ignored from a handle that no longer guards it. */
+  release(id: string, by: ReleasedBy, holder: number): void {
+    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    if (ticket === undefined || ticket.holder !== holder) return;
+    const hasRun = ticket.isWithRelay || by === "unmetered";
+    if (by === "unmetered") this.#teach(ticket, ticket.slot);
+    this.#release(ticket, by);
+    if (!hasRun && (by === "cancelled" || by === "relay-unreachable")) this.#forget(ticket);
+  }
+
+  /** The Worker's handle is gone. A ticket that a relay has is the relay's to end. */
+  abandon(id: string, holder: number): void {
+    const ticket = this.#beforeRelay.get(id);
+    if (ticket?.holder === holder) this.#release(ticket, "handle");
+  }
+
+  /** Ends every lease that is over. Returns what was settled by estimate. */
+  sweep(): Settlement[] {
+    const nowMs = this.#options.clock();
+    for (const leases of [this.#beforeRelay, this.#withRelay]) {
+      for (const ticket of leases.values()) {
+        if (ticket.dueAtMs > nowMs) break;
+        this.#release(ticket, "expired");
+      }
+    }
+    const settlements: Settlement[] = [];
+    for (const ticket of this.#unsettled.values()) {
+      if (ticket.dueAtMs > nowMs) break;
+      settlements.push(this.#estimate(ticket));
+    }
+    return settlements;
+  }
+
+  /** The endpoint has left and took its load along; its slot may be given to another. */
+  endpointRemoved(slot: number): void {
+    for (const leases of [this.#beforeRelay, this.#withRelay, this.#unsettled]) {
+      for (const ticket of leases.values()) {
+        if (ticket.slot === slot) ticket.slot = NO_SLOT;
+        if (ticket.taught?.slot === slot) ticket.taught = null;
+      }
+    }
+  }
+
+  #find(id: string, attempt: number): TicketState | undefined {
+    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id) ?? this.#unsettled.get(id);
+    return ticket?.attempt === attempt ? ticket : undefined;
+  }
+
+  #release(ticket: TicketState, by: ReleasedBy): void {
+    if (ticket.releasedBy !== null) return;
+    ticket.releasedBy = by;
+    ticket.dueAtMs = this.#options.clock() + this.#limits.settleMs;
+    this.#byRequest.delete(requestKey(ticket.requestId, ticket.attempt));
+    this.#beforeRelay.delete(ticket.id);
+    this.#withRelay.delete(ticket.id);
+    this.#unsettled.set(ticket.id, ticket);
+    this.#move(ticket, NO_SLOT);
+    this.#options.onReleased?.(by);
+  }
+
+  /** Moves the load to another endpoint, or off all of them. */
+  #move(ticket: TicketState, slot: number): void {
+    if (ticket.slot === slot) return;
+    const { load } = this.#options;
+    if (ticket.slot !== NO_SLOT) load.released(ticket.slot, ticket.reservedTokens);
+    if (slot !== NO_SLOT) load.dispatched(slot, ticket.reservedTokens);
+    ticket.slot = slot;
+  }
+
+  #estimate(ticket: TicketState): Settlement {
+    this.#forget(ticket);
+    return {
+      ...subjectOf(ticket),
+      isEstimated: true,
+      ttftMs: null,
+      promptTokens: ticket.promptTokens,
+      cachedTokens: 0,
+      completionTokens: ticket.outputTokens,
+    };
+  }
+
+  #forget(ticket: TicketState): void {
+    assert(ticket.releasedBy !== null, "a ticket is forgotten before its release");
+    this.#unsettled.delete(ticket.id);
+    this.#keyBytes -= ticket.keys?.byteLength ?? 0;
+    ticket.keys = null;
+  }
+
+  #teach(ticket: TicketState, slot: number): void {
+    if (ticket.keys === null || slot === NO_SLOT || ticket.taught?.slot === slot) return;
+    this.#unteach(ticket);
+    const { learner } = this.#options;
+    ticket.taught = { slot, heldBefore: learner.heldBlocks(ticket.keys, slot) };
+    learner.learn(ticket.keys, slot);
+  }
+
+  #unteach(ticket: TicketState): void {
+    if (ticket.keys === null || ticket.taught === null) return;
+    this.#options.learner.forget(ticket.keys, ticket.taught.heldBefore, ticket.taught.slot);
+    ticket.taught = null;
+  }
+
+  /** Replaces what was believed at `opened` by what `closed` says. */
+  #correct(ticket: TicketState, end: TicketEnd): void {
+    const isHere = end.isPromptCached && end.slot !== NO_SLOT;
+    if (!isHere || ticket.taught?.slot !== end.slot) this.#unteach(ticket);
+    // Also where it was taught before: another ticket's failure may have taken shared blocks back.
+    if (isHere && ticket.keys !== null) this.#options.learner.learn(ticket.keys, end.slot);
+  }
+}
+
+function subjectOf({ requestId, attempt, tenant, model, priority }: TicketState) {
+  return { requestId, attempt, tenant, model, priority };
+}
+
+/** A request id never holds a line feed: it comes from a header. */
+function requestKey(requestId: string, attempt: number): string {
+  return `${requestId}\n${attempt}`;
+}

@@ -1,0 +1,223 @@
+import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, describe, expect, it } from "vitest";
+import { PROTOCOL_LIMITS } from "../../src/agents/protocol/limits.ts";
+import {
+  AGENT_SOCKETS_MAX,
+  AgentConnections,
+  HELLO_DEADLINE_MS,
+} from "../../src/durable/agent-connection.ts";
+import { MetricRegistry } from "../../src/telemetry/metrics.ts";
+import {
+  configurePool,
+  endpoint,
+  POOL,
+  poolStub,
+  poolWithEndpoints,
+  TestAgent,
+  until,
+} from "./pool-client.ts";
+
+afterEach(() => reset());
+
+const endpoints = async () => (await poolStub().state()).endpoints;
+const queueDepth = async () => (await endpoints())[0]?.queueDepth;
+
+describe("the upgrade", () => {
+  it("comes only through the Pools entrypoint", async () => {
+    await configurePool();
+    const direct = await poolStub().fetch("https://pool/", { headers: { upgrade: "websocket" } });
+    expect([direct.status, await direct.text()]).toEqual([
+      403,
+      "only the Pools entrypoint may ask\n",
+    ]);
+  });
+
+  it.for([
+    [`/agents/v1/${POOL}`, {}, 426],
+    ["/agents/v1/Not_A_Pool", { upgrade: "websocket" }, 404],
+    ["/agents/v1/other", { upgrade: "websocket" }, 404],
+  ] as const)("to %s with %o is answered %i", async ([path, headers, status]) => {
+    await configurePool();
+    const response = await env.POOLS.fetch(`https://worker${path}`, { headers });
+    await response.text();
+    expect(response.status).toBe(status);
+  });
+
+  it("is refused past the maximum of sockets", async () => {
+    await configurePool();
+    for (let i = 0; i < AGENT_SOCKETS_MAX; i++) await TestAgent.connect({ agent: `a${i}` });
+    await expect(TestAgent.connect()).rejects.toThrow(`503: the pool has ${AGENT_SOCKETS_MAX}`);
+  });
+});
+
+describe("the hello", () => {
+  it("is answered with welcome and configure", async () => {
+    await configurePool(1, 350);
+    const agent = await TestAgent.greeted();
+    const { objectEpoch } = await poolStub().state();
+    expect(agent.messages).toMatchObject([
+      { t: "welcome", v: 1, objectEpoch, ackedSeq: 0 },
+      { t: "configure", scrapeIntervalMs: 350 },
+    ]);
+    await configurePool(2, 400);
+    expect(await agent.received("configure", 2)).toMatchObject({ scrapeIntervalMs: 400 });
+  });
+
+  it.for([
+    ["of another pool", { pool: "other" }, "wrong-pool"],
+    ["of a later version", { v: 9 }, "unsupported-version"],
+    ["without a name", { agent: "" }, "bad-hello"],
+  ] as const)("%s is refused", async ([, hello, code]) => {
+    await configurePool();
+    const agent = await TestAgent.connect(hello);
+    agent.hello();
+    expect(await agent.received("refused")).toMatchObject({ code });
+    expect(await until(() => agent.closed)).toMatchObject({ code: 1008 });
+    expect((await poolStub().state()).agents).toEqual([]);
+  });
+
+  it("is said once", async () => {
+    await configurePool();
+    const agent = await TestAgent.greeted();
+    agent.hello();
+    expect(await agent.received("refused")).toMatchObject({ code: "protocol-error" });
+  });
+
+  it("of an agent that is connected already ends its earlier connection", async () => {
+    const first = await poolWithEndpoints(1);
+    const second = await TestAgent.greeted();
+    expect(await until(() => first.closed)).toMatchObject({ code: 4001 });
+    expect((await poolStub().state()).agents).toHaveLength(1);
+    second.membership([]);
+    await until(async () => (await endpoints()).length === 0);
+  });
+
+  it("must come in time", async () => {
+    let nowMs = 0;
+    const left = await runInDurableObject(poolStub(), (_, ctx) => {
+      const connections = new AgentConnections({
+        ctx,
+        objectEpoch: "e",
+        clock: () => nowMs,
+        registry: new MetricRegistry(),
+        events: {
+          config: () => undefined,
+          ackedSeq: () => 0,
+          collectorConnected: () => undefined,
+          collectorDisconnected: () => undefined,
+          claimed: () => true,
+          scraped: () => undefined,
+          reported: () => undefined,
+          tickNeeded: () => undefined,
+        },
+      });
+      connections.accept();
+      nowMs = HELLO_DEADLINE_MS - 1;
+      connections.closeSilent();
+      const before = connections.needsTick;
+      nowMs += 1;
+      connections.closeSilent();
+      return [before, connections.needsTick];
+    });
+    expect(left).toEqual([true, false]);
+  });
+});
+
+describe("what breaks the protocol closes the connection:", () => {
+  const frame = (bytes: number) => new Uint8Array(bytes);
+
+  it.for([
+    ["a frame before the hello", false, frame(12), 1008],
+    ["a frame of no known type", true, frame(12), 1008],
+    ["a frame over the limit", true, frame(PROTOCOL_LIMITS.frameBytesMax + 1), 1009],
+    ["JSON over the limit", false, "x".repeat(PROTOCOL_LIMITS.controlBytesMax + 1), 1009],
+    ["text that is no hello", false, "{}", 1008],
+  ] as const)("%s", async ([, isGreeted, data, code]) => {
+    await configurePool();
+    const agent = isGreeted ? await TestAgent.greeted() : await TestAgent.connect();
+    agent.send(data);
+    expect(await until(() => agent.closed)).toMatchObject({ code });
+    expect((await poolStub().state()).agents).toEqual([]);
+  });
+
+  it("a relay that lists endpoints", async () => {
+    await configurePool();
+    const relay = await TestAgent.greeted({ role: "relay" });
+    relay.membership([endpoint(1)]);
+    expect(await relay.received("refused")).toMatchObject({ code: "protocol-error" });
+    expect(await endpoints()).toEqual([]);
+  });
+});
+
+describe("metrics", () => {
+  it("reach the endpoints, complete from differences", async () => {
+    const collector = await poolWithEndpoints(1);
+    collector.metrics([{ endpoint: 0, fields: [3, 5, 0.5, 16, 1_000] }]);
+    collector.metrics([{ endpoint: 0, fields: [4] }]);
+    await until(async () => (await queueDepth()) === 4);
+    expect(await endpoints()).toMatchObject([
+      { scrape: "ok", runningRequests: 5, kvUsage: 0.5, kvCapacityTokens: 16_000 },
+    ]);
+  });
+
+  it("of two collectors: the newest sample counts, whole", async () => {
+    const one = await poolWithEndpoints(1);
+    const two = await TestAgent.greeted({ agent: "collector-1" });
+    two.membership([endpoint(1)]);
+    one.metrics([{ endpoint: 0, fields: [5] }]);
+    await until(async () => (await queueDepth()) === 5);
+    two.metrics([{ endpoint: 0, fields: [9, 1, 0.1, 16, 4_000] }]);
+    await until(async () => (await queueDepth()) === 9);
+    // Older than what is known.
+    one.metrics([{ endpoint: 0, fields: [1], ageMs: 5_000 }]);
+    // Nothing changed as the first collector saw it: its queue is still 1, not the other's 9.
+    one.metrics([{ endpoint: 0 }]);
+    await until(async () => (await queueDepth()) === 1);
+    expect(await endpoints()).toHaveLength(1);
+  });
+
+  it("of an endpoint that another collector found elsewhere are not taken", async () => {
+    const one = await poolWithEndpoints(1);
+    const two = await TestAgent.greeted({ agent: "collector-1" });
+    two.membership([{ ...endpoint(1), address: "10.7.7.7:8000" }]);
+    await until(async () => (await endpoints())[0]?.address === "10.7.7.7:8000");
+    one.metrics([{ endpoint: 0, fields: [7, 7, 0.7, 16, 4_000] }]);
+    two.metrics([{ endpoint: 0, fields: [2, 2, 0.2, 16, 4_000] }]);
+    await until(async () => (await queueDepth()) === 2);
+    one.metrics([{ endpoint: 0, fields: [8] }]);
+    two.metrics([{ endpoint: 0, fields: [3] }]);
+    await until(async () => (await queueDepth()) === 3);
+    expect(await endpoints()).toMatchObject([{ address: "10.7.7.7:8000", runningRequests: 2 }]);
+  });
+
+  it("after a gap wait for what is asked for again", async () => {
+    const collector = await poolWithEndpoints(1);
+    collector.skip(1);
+    collector.metrics([{ endpoint: 0, fields: [6] }]);
+    expect(await collector.received("resync")).toMatchObject({ reason: "gap" });
+    expect(await queueDepth()).toBe(0);
+    collector.membership([endpoint(1)]);
+    collector.metrics([{ endpoint: 0, fields: [8, 0, 0, 16, 4_000] }]);
+    await until(async () => (await queueDepth()) === 8);
+  });
+});
+
+describe("hibernation", () => {
+  it("ends with a new welcome, and the agent's next words are understood", async () => {
+    const collector = await poolWithEndpoints(2);
+    const before = (await collector.received("welcome")).objectEpoch;
+    await evictDurableObject(poolStub());
+    // Wakes the object; rows without a membership mean nothing to it yet.
+    collector.metrics([{ endpoint: 0, fields: [6] }]);
+    const welcome = await collector.received("welcome", 2);
+    expect(welcome.objectEpoch).not.toBe(before);
+    await collector.received("configure", 2);
+    expect(collector.closed).toBeUndefined();
+    collector.membership([endpoint(2)]);
+    collector.metrics([{ endpoint: 0, fields: [2, 0, 0, 16, 4_000] }]);
+    await until(async () => (await queueDepth()) === 2);
+    expect(await endpoints()).toMatchObject([{ id: endpoint(2).id, isFresh: true }]);
+    expect((await poolStub().state()).agents).toMatchObject([{ agent: "collector-0" }]);
+  });
+});
