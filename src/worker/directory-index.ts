@@ -1,0 +1,76 @@
+// The configuration as requests look things up in it. Built once per version and isolate.
+
+import type { Deployment, PoolConfig, TenantConfig } from "../config/deployment.ts";
+import { poolTag } from "./request-id.ts";
+
+/** Who is asking, and what was granted to it. */
+export type Tenant = Omit<TenantConfig, "keys">;
+
+export interface Pool {
+  readonly config: PoolConfig;
+  /** Names the pool in request ids. */
+  readonly tag: string;
+}
+
+const EVERY = "*";
+
+export class DirectoryIndex {
+  readonly version: number;
+  readonly bodyBytesMax: number;
+  readonly #tenantsByKeyHash = new Map<string, Tenant>();
+  /** In the order of the configuration. */
+  readonly #pools = new Map<string, Pool>();
+  readonly #poolsByModel = new Map<string, Pool[]>();
+
+  constructor(version: number, deployment: Deployment) {
+    this.version = version;
+    this.bodyBytesMax = deployment.limits.bodyBytesMax;
+    for (const { keys, ...tenant } of deployment.tenants) {
+      for (const key of keys) this.#tenantsByKeyHash.set(key, tenant);
+    }
+    for (const config of deployment.pools) {
+      const pool = { config, tag: poolTag(config.name) };
+      this.#pools.set(config.name, pool);
+      for (const model of config.models) {
+        const serving = this.#poolsByModel.get(model);
+        if (serving === undefined) this.#poolsByModel.set(model, [pool]);
+        else serving.push(pool);
+      }
+    }
+  }
+
+  /** `keyHash` in the form of the configuration, `sha256:<hex>`. */
+  tenantOf(keyHash: string): Tenant | undefined {
+    return this.#tenantsByKeyHash.get(keyHash);
+  }
+
+  pool(name: string): Pool | undefined {
+    return this.#pools.get(name);
+  }
+
+  /** Usually one; tags can collide. */
+  poolsTagged(tag: string): Pool[] {
+    return [...this.#pools.values()].filter((pool) => pool.tag === tag);
+  }
+
+  /**
+   * Pools the tenant may use for the model, in the order of the configuration. Empty alike for a
+   * model that does not exist and for one that is not the tenant's to use.
+   */
+  poolsServing(model: string, tenant: Tenant): Pool[] {
+    if (!allows(tenant.models, model)) return [];
+    const serving = this.#poolsByModel.get(model) ?? [];
+    return serving.filter((pool) => allows(tenant.regions, pool.config.region));
+  }
+
+  /** Models the tenant may use, in the order of the configuration. */
+  modelsOf(tenant: Tenant): string[] {
+    return [...this.#poolsByModel.keys()].filter(
+      (model) => this.poolsServing(model, tenant).length > 0,
+    );
+  }
+}
+
+function allows(granted: readonly string[], name: string): boolean {
+  return granted.includes(EVERY) || granted.includes(name);
+}

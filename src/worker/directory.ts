@@ -1,0 +1,68 @@
+// The Worker's copy of the configuration.
+
+import type { DirectoryRead } from "../durable/contract.ts";
+import type { DirectoryObject } from "../durable/directory.ts";
+import { METRIC } from "../telemetry/names.ts";
+import { DirectoryIndex } from "./directory-index.ts";
+import { metrics } from "./metrics.ts";
+import { type Reader, SharedCopy, withDeadline } from "./shared-copy.ts";
+
+/** Name of the one DirectoryObject. */
+export const DIRECTORY_OBJECT_NAME = "directory";
+
+const DIRECTORY_AGES = {
+  freshMs: 1_000,
+  usableMs: 5_000,
+  // Last known good: longer than an object's reset or a deploy, shorter than a forgotten key's harm.
+  keptMs: 10 * 60_000,
+  deadlineMs: 2_000,
+  retryMs: 1_000,
+} as const;
+
+const copy = new SharedCopy<DirectoryIndex>(DIRECTORY_AGES);
+
+metrics.onRender(() => {
+  const ageMs = copy.ageMs(Date.now());
+  if (Number.isFinite(ageMs)) metrics.set(METRIC.directoryAgeSeconds, {}, ageMs / 1000);
+});
+
+/** A fresh stub: one that has failed once stays broken. */
+export function directoryStub(env: Env): DurableObjectStub<DirectoryObject> {
+  return env.DIRECTORY.getByName(DIRECTORY_OBJECT_NAME);
+}
+
+/** The configuration in force about a second ago; undefined if it cannot be had. */
+export function readDirectory(
+  env: Env,
+  waitUntil: Reader<DirectoryIndex>["waitUntil"],
+): Promise<DirectoryIndex | undefined> {
+  return copy.get({ read: (known) => readIndex(env, known), waitUntil });
+}
+
+/** The next request of this isolate sees what was just written. */
+export function forgetDirectory(): void {
+  copy.forget();
+}
+
+/** Whether the directory itself answers now, whatever copies there are. */
+export async function directoryAnswers(env: Env): Promise<boolean> {
+  try {
+    await withDeadline(readStored(env, 0), DIRECTORY_AGES.deadlineMs);
+    return true;
+  } catch {
+    // Unreachable, overloaded or too slow: in each case it cannot be read.
+    return false;
+  }
+}
+
+/** What is stored now. `knownVersion` -1 is none: the empty configuration has version 0. */
+export async function readStored(env: Env, knownVersion: number): Promise<DirectoryRead> {
+  return directoryStub(env).read(knownVersion);
+}
+
+async function readIndex(env: Env, known: DirectoryIndex | undefined): Promise<DirectoryIndex> {
+  const read = await readStored(env, known?.version ?? -1);
+  if (!("unchanged" in read)) return new DirectoryIndex(read.version, read.deployment);
+  if (known === undefined) throw new Error("invariant broken: unchanged, but nothing is known");
+  return known;
+}

@@ -1,0 +1,46 @@
+// Our request ids, which name the pool and the shard that decided, so that `explain` finds its
+// object without asking all of them:
+//
+//   fl-1a2b3c4d-00-0123456789abcdef0123456789abcdef
+//      │        │  └ 128 random bits
+//      │        └ shard of the pool's object
+//      └ pool tag: FNV-1a (32 bits) of the pool's name; 00000000 before a pool was asked
+
+/** Pools are not sharded yet: every decision is taken by shard 0. */
+const SHARD = "00";
+const NO_POOL = "00000000";
+const PATTERN = /^fl-([0-9a-f]{8})-([0-9a-f]{2})-([0-9a-f]{32})$/;
+
+/** A client's own id is echoed up to this length. */
+export const CLIENT_REQUEST_ID_CHARS_MAX = 128;
+const CLIENT_PATTERN = new RegExp(`^[\\x21-\\x7e]{1,${CLIENT_REQUEST_ID_CHARS_MAX}}$`);
+
+/** Names a pool in request ids. Two pools can share a tag: whoever looks one up must try both. */
+export function poolTag(pool: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < pool.length; i++) {
+    hash = Math.imul(hash ^ pool.charCodeAt(i), 0x01000193);
+  }
+  return (hash >>> 0).toString(16).padStart(8, "0");
+}
+
+/** An id for a request that no pool was asked about yet. `random` is 32 hex digits. */
+export function createRequestId(random: string): string {
+  return `fl-${NO_POOL}-${SHARD}-${random}`;
+}
+
+/** The same request, now asked of the pool with this tag. */
+export function requestIdAt(requestId: string, tag: string): string {
+  return `fl-${tag}-${SHARD}-${PATTERN.exec(requestId)![3]}`;
+}
+
+/** The pool tag in one of our ids; undefined for anything else. */
+export function parseRequestId(text: string): { readonly poolTag: string } | undefined {
+  const match = PATTERN.exec(text);
+  return match === null ? undefined : { poolTag: match[1]! };
+}
+
+/** A client's `x-request-id`, if it is one we are willing to repeat in headers and logs. */
+export function parseClientRequestId(header: string | null): string | undefined {
+  return header !== null && CLIENT_PATTERN.test(header) ? header : undefined;
+}

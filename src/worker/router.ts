@@ -1,0 +1,75 @@
+// Which path is whose. Everything a client can reach stands here; what is not here is a 404.
+
+import { type Context, Hono } from "hono";
+import { adminRefusal } from "./auth.ts";
+import { type AppEnv, createCall, setRequestIds } from "./call.ts";
+import { errorResponse, refuse } from "./openai/errors.ts";
+import { INFERENCE_PATHS } from "./openai/prepare.ts";
+import * as admin from "./routes/admin.ts";
+import { connectAgent } from "./routes/agents.ts";
+import { inferenceRoute } from "./routes/inference.ts";
+import { listModels, showModel } from "./routes/models.ts";
+import { health, isolateMetrics, poolMetrics } from "./routes/operations.ts";
+import { logException } from "./telemetry.ts";
+
+type Route = (c: Context<AppEnv>) => Response | Promise<Response>;
+
+export const router = new Hono<AppEnv>();
+
+router.use(async (c, next) => {
+  const call = createCall(c.req.raw);
+  c.set("call", call);
+  await next();
+  // An upgrade's headers are the runtime's.
+  if (c.res.status !== 101) setRequestIds(c.res.headers, call);
+});
+
+for (const path of INFERENCE_PATHS) serve(path, { POST: inferenceRoute(path) });
+serve("/v1/models", { GET: listModels });
+// `.+`: names of models contain slashes.
+serve("/v1/models/:model{.+}", { GET: showModel });
+serve("/health", { GET: health });
+serve("/agents/v1/:pool", { GET: connectAgent });
+
+serve("/metrics", { GET: forAdmin(isolateMetrics) });
+serve("/metrics/pools/:pool", { GET: forAdmin(poolMetrics) });
+serve("/admin/v1/config", { GET: forAdmin(admin.getConfig), PUT: forAdmin(admin.putConfig) });
+serve("/admin/v1/config/versions", { GET: forAdmin(admin.listVersions) });
+serve("/admin/v1/config/versions/:version", { GET: forAdmin(admin.getVersion) });
+serve("/admin/v1/settings", {
+  GET: forAdmin(admin.getSettings),
+  PATCH: forAdmin(admin.patchSettings),
+});
+serve("/admin/v1/explain/:requestId", { GET: forAdmin(admin.explainRequest) });
+serve("/admin/v1/pools/:pool", { GET: forAdmin(admin.getPool) });
+
+router.notFound(() => {
+  const message =
+    "Nothing is at this path. There are POST /v1/chat/completions, POST /v1/completions, " +
+    "GET /v1/models and GET /health.";
+  return errorResponse(refuse("not_found", message).error);
+});
+
+router.onError((error, c) => {
+  logException(error, c.get("call"));
+  const message =
+    "Something failed here, not in your request. The operator finds it in the log, by the request id.";
+  return errorResponse(refuse("internal_error", message).error);
+});
+
+/** Registers a path with its methods; every other method is a 405 that names them. */
+function serve(path: string, routes: Readonly<Record<string, Route>>): void {
+  for (const [method, route] of Object.entries(routes)) router.on(method, path, route);
+  const allow = Object.keys(routes).join(", ");
+  router.all(path, () => {
+    const { error } = refuse("method_not_allowed", `This path takes ${allow}.`);
+    return errorResponse({ ...error, headers: { allow } });
+  });
+}
+
+function forAdmin(route: Route): Route {
+  return async (c) => {
+    const refusal = await adminRefusal(c.req.raw, c.env);
+    return refusal === undefined ? route(c) : errorResponse(refusal);
+  };
+}

@@ -1,0 +1,134 @@
+// /admin/v1: configuration, switches, and the questions an operator has. The router has checked the
+// admin key before any of this.
+
+import type { Context } from "hono";
+import { DEPLOYMENT_LIMITS, parseDeployment } from "../../config/deployment.ts";
+import { redactDeployment } from "../../config/secrets.ts";
+import { settingsPatchSchema } from "../../config/settings.ts";
+import type { DirectoryPut } from "../../durable/contract.ts";
+import type { AppEnv } from "../call.ts";
+import { directoryStub, forgetDirectory, readDirectory, readStored } from "../directory.ts";
+import { type Checked, errorResponse, refuse } from "../openai/errors.ts";
+import { parseJsonBody } from "../openai/parse-json.ts";
+import { readBody } from "../openai/read-body.ts";
+import { parseRequestId } from "../request-id.ts";
+import { forgetSettings, settingsStub } from "../settings.ts";
+import { askPool } from "./ask-pool.ts";
+
+const SETTINGS_BYTES_MAX = 4_096;
+
+/** GET /admin/v1/config */
+export async function getConfig(c: Context<AppEnv>): Promise<Response> {
+  const read = await readStored(c.env, -1);
+  if ("unchanged" in read) throw new Error("invariant broken: version -1 is in force");
+  const { version } = read;
+  return Response.json(
+    { version, config: redactDeployment(read.deployment) },
+    { headers: { etag: `"${version}"`, "cache-control": "no-store" } },
+  );
+}
+
+/** PUT /admin/v1/config */
+export async function putConfig(c: Context<AppEnv>): Promise<Response> {
+  const expected = parseIfMatch(c.req.header("if-match"));
+  if (!expected.ok) return errorResponse(expected.error);
+  const body = await readJson(c, DEPLOYMENT_LIMITS.configBytesMax);
+  if (!body.ok) return errorResponse(body.error);
+  const parsed = parseDeployment(body.value);
+  if (!parsed.ok) return putRefusal({ ok: false, reason: "invalid", issues: parsed.issues });
+  const put = await directoryStub(c.env).put(parsed.value, expected.value);
+  if (!put.ok) return putRefusal(put);
+  forgetDirectory();
+  const { version, pending } = put;
+  return Response.json({ version, pending }, { headers: { etag: `"${version}"` } });
+}
+
+/** GET /admin/v1/config/versions */
+export async function listVersions(c: Context<AppEnv>): Promise<Response> {
+  return Response.json({ versions: await directoryStub(c.env).versions() });
+}
+
+/** GET /admin/v1/config/versions/<n> */
+export async function getVersion(c: Context<AppEnv>): Promise<Response> {
+  const version = Number(c.req.param("version"));
+  const config = Number.isSafeInteger(version) ? await directoryStub(c.env).get(version) : null;
+  if (config !== null) return Response.json({ version, config });
+  const message = "No such version is stored. GET /admin/v1/config/versions lists them.";
+  return errorResponse(refuse("not_found", message).error);
+}
+
+/** GET /admin/v1/settings */
+export async function getSettings(c: Context<AppEnv>): Promise<Response> {
+  return Response.json(await settingsStub(c.env).get());
+}
+
+/** PATCH /admin/v1/settings */
+export async function patchSettings(c: Context<AppEnv>): Promise<Response> {
+  const body = await readJson(c, SETTINGS_BYTES_MAX);
+  if (!body.ok) return errorResponse(body.error);
+  const patch = settingsPatchSchema.safeParse(body.value);
+  if (!patch.success) {
+    const [issue] = patch.error.issues;
+    const param = issue!.path.length === 0 ? null : issue!.path.join(".");
+    return errorResponse(refuse("invalid_value", `${issue!.message}.`, param).error);
+  }
+  const updated = await settingsStub(c.env).update(patch.data);
+  if (!updated.ok) return errorResponse(refuse("invalid_value", updated.message).error);
+  forgetSettings();
+  return Response.json(updated.settings);
+}
+
+/** GET /admin/v1/explain/<request id> */
+export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
+  const requestId = c.req.param("requestId") ?? "";
+  const parsed = parseRequestId(requestId);
+  if (parsed === undefined) {
+    const message =
+      "That is not a Fairlead request id. Take it from the answer's x-fairlead-request-id header.";
+    return errorResponse(refuse("invalid_value", message, "requestId").error);
+  }
+  const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
+  for (const { config } of directory?.poolsTagged(parsed.poolTag) ?? []) {
+    const asked = await askPool(c, config.name, (pool) => c.env.POOLS.explain(pool, requestId));
+    if (!asked.ok) return errorResponse(asked.error);
+    if (asked.value.explanation !== null) return Response.json(asked.value.explanation);
+  }
+  const message =
+    "No decision is on record for this request. Records are kept in memory, the newest first to " +
+    "last; a request that was refused before a pool was asked has none.";
+  return errorResponse(refuse("not_found", message).error);
+}
+
+/** GET /admin/v1/pools/<pool> */
+export async function getPool(c: Context<AppEnv>): Promise<Response> {
+  const asked = await askPool(c, c.req.param("pool") ?? "", (pool) => c.env.POOLS.state(pool));
+  return asked.ok ? Response.json(asked.value) : errorResponse(asked.error);
+}
+
+async function readJson(c: Context<AppEnv>, bytesMax: number): Promise<Checked<unknown>> {
+  const bytes = await readBody(c.req.raw, bytesMax);
+  if (!bytes.ok) return bytes;
+  const json = parseJsonBody(bytes.value);
+  return json.ok ? { ok: true, value: json.value.value } : json;
+}
+
+/** `"7"` or 7; absent or `*`: whatever version is in force. */
+function parseIfMatch(header: string | undefined): Checked<number | undefined> {
+  if (header === undefined || header.trim() === "*") return { ok: true, value: undefined };
+  const digits = /^\s*"?([0-9]{1,15})"?\s*$/.exec(header)?.[1];
+  if (digits !== undefined) return { ok: true, value: Number(digits) };
+  return refuse("invalid_value", 'If-Match takes a version as GET shows it, e.g. "7".', "if-match");
+}
+
+function putRefusal(put: Extract<DirectoryPut, { ok: false }>): Response {
+  const lines = put.issues.map(({ path, message }) =>
+    path === "" ? message : `${path}: ${message}`,
+  );
+  const codes = {
+    conflict: "version_conflict",
+    invalid: "invalid_configuration",
+    "too-large": "request_too_large",
+  } as const;
+  const { error } = refuse(codes[put.reason], `Nothing was changed. ${lines.join("; ")}`);
+  return errorResponse({ ...error, details: { issues: put.issues } });
+}

@@ -1,0 +1,27 @@
+// GET /agents/v1/<pool>: the WebSocket of a collector or a relay, on to the pool's object.
+
+import type { Context } from "hono";
+import { agentRefusal } from "../auth.ts";
+import type { AppEnv } from "../call.ts";
+import { readDirectory } from "../directory.ts";
+import { errorResponse, refuse } from "../openai/errors.ts";
+
+export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
+  const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
+  if (directory === undefined) {
+    return errorResponse(
+      refuse("configuration_unavailable", "The configuration cannot be read. Retry.").error,
+    );
+  }
+  const name = c.req.param("pool") ?? "";
+  const refusal = await agentRefusal(c.req.raw, directory.pool(name));
+  if (refusal !== undefined) return errorResponse(refusal);
+  if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
+    const { error } = refuse("upgrade_required", "Agents speak WebSocket here.");
+    return errorResponse({ ...error, headers: { upgrade: "websocket" } });
+  }
+  // A new request: the object sees no header of the agent's.
+  return c.env.POOLS.fetch(`https://pools.invalid/agents/v1/${name}`, {
+    headers: { upgrade: "websocket" },
+  });
+}

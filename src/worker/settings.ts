@@ -1,0 +1,43 @@
+// The Worker's copy of the deployment's switches.
+
+import {
+  DEFAULT_SETTINGS,
+  SETTINGS_OBJECT_NAME,
+  type Settings,
+  settingsSchema,
+} from "../config/settings.ts";
+import type { SettingsObject } from "../durable/settings.ts";
+import { type Reader, SharedCopy } from "./shared-copy.ts";
+
+const copy = new SharedCopy<Settings>({
+  freshMs: 10_000,
+  usableMs: 60_000,
+  keptMs: 60 * 60_000,
+  deadlineMs: 2_000,
+  retryMs: 5_000,
+});
+
+/** A fresh stub: one that has failed once stays broken. */
+export function settingsStub(env: Env): DurableObjectStub<SettingsObject> {
+  return env.SETTINGS.getByName(SETTINGS_OBJECT_NAME);
+}
+
+/**
+ * The switches in force about ten seconds ago. Where they cannot be had the defaults stand in: a
+ * broken switch must not stop what it switches.
+ */
+export async function readSettings(
+  env: Env,
+  waitUntil: Reader<Settings>["waitUntil"],
+): Promise<Settings> {
+  const read = async () => {
+    const settings = await settingsStub(env).get();
+    return settingsSchema.parse(settings);
+  };
+  return (await copy.get({ read, waitUntil })) ?? DEFAULT_SETTINGS;
+}
+
+/** The next request of this isolate sees what was just written. */
+export function forgetSettings(): void {
+  copy.forget();
+}

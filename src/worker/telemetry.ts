@@ -1,0 +1,138 @@
+// What is told about a request: a span, metrics and one log line. Never a prompt, an answer or a
+// secret; a model's name only once it is known to be one.
+
+import { isSpanContextValid, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import type { Settings } from "../config/settings.ts";
+import { METRIC } from "../telemetry/names.ts";
+import { childSpan, type TraceContext } from "../telemetry/traceparent.ts";
+import type { Call } from "./call.ts";
+import { randomHex } from "./crypto.ts";
+import { metrics } from "./metrics.ts";
+import type { StreamEnd } from "./upstream/client-answer.ts";
+
+/** Filled in as a request goes on; what is unknown stays out of the line. */
+export interface RequestFacts {
+  path: string;
+  tenant?: string;
+  priority?: number;
+  model?: string;
+  pool?: string;
+  endpoint?: string;
+  /** Picks made: one, and one for every retry. */
+  attempts: number;
+  isStream: boolean;
+  requestBytes: number;
+  /**
+   * How an answer ended once it had begun. "client-left" is no error: many clients close as soon as
+   * they have read [DONE]. Only the relay knows whether they had.
+   */
+  streamEnd?: StreamEnd;
+  /** An error code of ours; absent when an engine answered, whatever it answered. */
+  code?: string;
+  /** For operators: the object's drop detail, or a relay's code. Never shown to a client. */
+  detail?: string;
+}
+
+/** Follows one inference request from its arrival to its end. */
+export class RequestTelemetry {
+  readonly facts: RequestFacts;
+  /** The span that the relay's span is a child of. */
+  readonly trace: TraceContext;
+  readonly #call: Call;
+  readonly #span: Span;
+  #isEnded = false;
+
+  constructor(call: Call, path: string) {
+    this.#call = call;
+    this.facts = { path, attempts: 0, isStream: false, requestBytes: 0 };
+    this.#span = trace.getTracer("fairlead").startSpan("gateway.request", {
+      kind: SpanKind.SERVER,
+      attributes: { "url.path": path },
+    });
+    // Without an SDK the span is a no-op with invalid ids: then the ids are our own.
+    const own = this.#span.spanContext();
+    this.trace = isSpanContextValid(own)
+      ? { traceId: own.traceId, spanId: own.spanId, isSampled: (own.traceFlags & 1) === 1 }
+      : childSpan(call.parent, randomHex);
+  }
+
+  /** Call once, when nothing more will be sent. Later calls do nothing. */
+  end(status: number, requestLog: Settings["requestLog"]): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    const { facts } = this;
+    const isError = status >= 400 || facts.code !== undefined;
+    this.#count(status, isError);
+    this.#endSpan(status, isError);
+    if (requestLog === "all" || (requestLog === "errors" && isError)) {
+      log({
+        level: status >= 500 ? "warn" : "info",
+        msg: "request",
+        requestId: this.#call.requestId,
+        clientRequestId: this.#call.clientRequestId,
+        traceId: this.trace.traceId,
+        path: facts.path,
+        tenant: facts.tenant,
+        model: facts.model,
+        pool: facts.pool,
+        endpoint: facts.endpoint,
+        status,
+        code: facts.code,
+        detail: facts.detail,
+        stream: facts.isStream,
+        streamEnd: facts.streamEnd,
+        attempts: facts.attempts,
+        requestBytes: facts.requestBytes,
+        ms: Date.now() - this.#call.receivedAtMs,
+      });
+    }
+  }
+
+  #count(status: number, isError: boolean): void {
+    const { model = "", tenant = "", priority = 0, code } = this.facts;
+    const labels = {
+      model_name: model,
+      target_model_name: model,
+      fairness_id: tenant,
+      priority: String(priority),
+    };
+    metrics.inc(METRIC.requestTotal, labels);
+    const seconds = (Date.now() - this.#call.receivedAtMs) / 1000;
+    metrics.observe(METRIC.requestSeconds, labels, seconds);
+    if (isError) {
+      metrics.inc(METRIC.requestErrorTotal, { ...labels, error_code: code ?? String(status) });
+    }
+  }
+
+  #endSpan(status: number, isError: boolean): void {
+    const { model, tenant, pool, endpoint } = this.facts;
+    this.#span.setAttributes({
+      "http.response.status_code": status,
+      ...(model === undefined ? {} : { "gen_ai.request.model": model }),
+      ...(tenant === undefined ? {} : { "fairlead.tenant": tenant }),
+      ...(pool === undefined ? {} : { "fairlead.pool": pool }),
+      ...(endpoint === undefined ? {} : { "fairlead.endpoint": endpoint }),
+    });
+    if (isError && status >= 500) this.#span.setStatus({ code: SpanStatusCode.ERROR });
+    this.#span.end();
+  }
+}
+
+/** An exception that reached the router. Its message may quote a request, so it stays out. */
+export function logException(error: Error, call: Call): void {
+  const frames = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+  const isOurs = error.message.startsWith("invariant broken: ");
+  log({
+    level: "error",
+    msg: "exception",
+    requestId: call.requestId,
+    name: error.name,
+    message: isOurs ? error.message : undefined,
+    stack: frames.map((line) => line.trim()).slice(0, 10),
+  });
+}
+
+function log(line: Readonly<Record<string, unknown>>): void {
+  // oxlint-disable-next-line no-console -- a Worker's log is its console; this is the one place
+  console.log(JSON.stringify(line));
+}

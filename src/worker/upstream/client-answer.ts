@@ -1,0 +1,75 @@
+// An engine's answer on its way to the client. Bodies are piped natively: no JavaScript a chunk.
+
+import { FAIRLEAD_ENDPOINT_HEADER } from "../../agents/protocol/headers.ts";
+import { type ApiError, errorEvent } from "../openai/errors.ts";
+
+/** Headers of an engine's answer that a client may see. */
+const ANSWER_HEADERS = ["content-type", "retry-after", "retry-after-ms"] as const;
+
+const LOST: ApiError = {
+  code: "upstream_lost",
+  message: "The connection to the engine was lost before the answer was complete. Send it again.",
+  param: null,
+};
+
+export type StreamEnd = "complete" | "lost" | "client-left";
+
+export interface ClientAnswer {
+  readonly response: Response;
+  /** When nothing more will be sent. Never rejects. */
+  readonly ended: Promise<StreamEnd>;
+}
+
+export interface AnswerOptions {
+  /** Undefined: not to be told. */
+  readonly exposedEndpoint: string | undefined;
+  readonly requestId: string;
+}
+
+/** The client's view of an engine's answer: new headers, the same body. */
+export function answerClient(answer: Response, options: AnswerOptions): ClientAnswer {
+  const headers = new Headers({ "cache-control": "no-store" });
+  for (const name of ANSWER_HEADERS) {
+    const value = answer.headers.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  if (options.exposedEndpoint !== undefined) {
+    headers.set(FAIRLEAD_ENDPOINT_HEADER, options.exposedEndpoint);
+  }
+  const { status, body } = answer;
+  const isStream = (headers.get("content-type") ?? "").startsWith("text/event-stream");
+  if (!isStream || body === null) {
+    return {
+      response: new Response(body, { status, headers }),
+      ended: Promise.resolve("complete"),
+    };
+  }
+  const { readable, writable } = new IdentityTransformStream();
+  return {
+    response: new Response(readable, { status, headers }),
+    ended: pipeEvents(body, writable, options.requestId),
+  };
+}
+
+/** Pipes an event stream; one that breaks off ends with an error event and without `[DONE]`. */
+async function pipeEvents(
+  body: ReadableStream<Uint8Array>,
+  writable: WritableStream<Uint8Array>,
+  requestId: string,
+): Promise<StreamEnd> {
+  try {
+    await body.pipeTo(writable, { preventAbort: true, preventClose: true });
+    await writable.close();
+    return "complete";
+  } catch {
+    // Either side broke. If it was the client's, the event cannot be written either.
+  }
+  try {
+    const writer = writable.getWriter();
+    await writer.write(new TextEncoder().encode(errorEvent(LOST, requestId)));
+    await writer.close();
+    return "lost";
+  } catch {
+    return "client-left";
+  }
+}

@@ -1,0 +1,110 @@
+// One signed request to one relay, up to its response headers.
+
+import {
+  DESTINATION_SERVED_HEADER,
+  RELAY_ERROR_HEADER,
+  REQUEST_ID_HEADER,
+  STAGE_HEADERS,
+  TRACEPARENT_HEADER,
+} from "../../agents/protocol/headers.ts";
+import type { RelayConfig } from "../../config/deployment.ts";
+import type { PickGrant } from "../../durable/contract.ts";
+import { formatTraceparent, type TraceContext } from "../../telemetry/traceparent.ts";
+import { sha256Hex } from "../crypto.ts";
+import type { Prepared } from "../openai/prepare.ts";
+import { signRequest } from "./sign.ts";
+
+/** An answer that is not streamed has no headers before it is complete, so this is long. */
+export const HEADERS_DEADLINE_MS = 15 * 60_000;
+/** A signature is for the request at hand; a relay accepts no lifetime above two minutes. */
+const SIGNATURE_LIFETIME_MS = 60_000;
+
+export interface RelayRequest {
+  readonly relay: RelayConfig;
+  readonly prepared: Prepared;
+  readonly grant: PickGrant;
+  readonly attempt: number;
+  readonly tenant: string;
+  readonly requestId: string;
+  readonly trace: TraceContext;
+  readonly tracestate: string | undefined;
+  /** Aborted when the client leaves. */
+  readonly signal: AbortSignal;
+}
+
+export type RelayAnswer =
+  /** An engine answered, whatever it said. */
+  | { readonly kind: "answered"; readonly response: Response; readonly endpoint: string }
+  /** The relay itself declined; the code is one of its own. */
+  | { readonly kind: "declined"; readonly code: string }
+  /** No relay answered. */
+  | { readonly kind: "unreachable" }
+  | { readonly kind: "cancelled" };
+
+/** Sends the request. Never rejects. */
+export async function fetchRelay(request: RelayRequest): Promise<RelayAnswer> {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), HEADERS_DEADLINE_MS);
+  let response: Response;
+  try {
+    response = await fetch(relayUrl(request.relay.url, request.prepared.path), {
+      method: "POST",
+      headers: await relayHeaders(request),
+      body: request.prepared.body,
+      signal: AbortSignal.any([abort.signal, request.signal]),
+      redirect: "manual",
+    });
+  } catch {
+    // Refused, reset, unresolved, no TLS, out of time, or the client left.
+    return { kind: request.signal.aborted ? "cancelled" : "unreachable" };
+  } finally {
+    clearTimeout(timer);
+  }
+  return judge(response);
+}
+
+async function judge(response: Response): Promise<RelayAnswer> {
+  const code = response.headers.get(RELAY_ERROR_HEADER);
+  const endpoint = response.headers.get(DESTINATION_SERVED_HEADER);
+  // An error page without either header is from something between here and the relay.
+  if (code === null && (endpoint !== null || response.ok)) {
+    return { kind: "answered", response, endpoint: endpoint ?? "" };
+  }
+  await response.body?.cancel();
+  return code === null ? { kind: "unreachable" } : { kind: "declined", code };
+}
+
+/** A proxy before the relay may add a path of its own and must take it away again. */
+function relayUrl(base: string, path: string): string {
+  return `${base.replace(/\/+$/, "")}${path}`;
+}
+
+/** Everything the relay is told. No header of the client's is among it but its tracestate. */
+async function relayHeaders(request: RelayRequest): Promise<Headers> {
+  const { relay, prepared, grant, tracestate } = request;
+  const key = relay.keys[0]!;
+  const signed = await signRequest(
+    {
+      keyId: key.id,
+      method: "POST",
+      path: prepared.path,
+      tenant: request.tenant,
+      ticket: grant.ticket,
+      attempt: request.attempt,
+      destinations: grant.endpoints.join(","),
+      stages: STAGE_HEADERS.map(() => ""),
+      expiresAtMs: Date.now() + SIGNATURE_LIFETIME_MS,
+      bodySha256: await sha256Hex(prepared.body),
+    },
+    key.secret,
+  );
+  const headers = new Headers([
+    ["content-type", "application/json"],
+    ["accept", prepared.isStream ? "text/event-stream" : "application/json"],
+    [REQUEST_ID_HEADER, request.requestId],
+    [TRACEPARENT_HEADER, formatTraceparent(request.trace)],
+    ...signed,
+  ]);
+  if (tracestate !== undefined) headers.set("tracestate", tracestate);
+  return headers;
+}

@@ -1,0 +1,2 @@
+/** Shared by the deployment under test and its relay. */
+export const RELAY_KEY = { id: "k1", secret: "relay-secret-0123456789" } as const;

@@ -1,0 +1,156 @@
+// A relay for tests of the Worker, on a real socket in Node, because nothing listens inside workerd.
+// It believes only what a real relay believes; then it does what the body's `user` field says.
+// Vitest starts it before the files of the workerd project (globalSetup in vitest.config.ts).
+
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import type { TestProject } from "vitest/node";
+import {
+  DESTINATION_HEADER,
+  DESTINATION_SERVED_HEADER,
+  RELAY_ERROR_HEADER,
+  SIGNED,
+  STAGE_HEADERS,
+} from "../../../src/agents/protocol/headers.ts";
+import { signaturePayload } from "../../../src/agents/protocol/signature.ts";
+import { RELAY_KEY } from "./relay-key.ts";
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    relayUrl: string;
+    /** Nobody listens there. */
+    deadUrl: string;
+  }
+}
+
+/** What the relay saw of a request. `GET /seen/<x-request-id>` gives it as JSON. */
+export interface Seen {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly attempts: number;
+  readonly isClientGone: boolean;
+}
+
+const seen = new Map<string, Seen>();
+
+export default async function setup(project: TestProject): Promise<() => void> {
+  const relay = createServer((request, response) => void serve(request, response));
+  const dead = createServer();
+  const [relayUrl, deadUrl] = await Promise.all([listen(relay), listen(dead)]);
+  await new Promise((resolve) => dead.close(resolve));
+  project.provide("relayUrl", relayUrl);
+  project.provide("deadUrl", deadUrl);
+  return () => {
+    relay.closeAllConnections();
+    relay.close();
+  };
+}
+
+async function listen(server: ReturnType<typeof createServer>): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = request.url ?? "";
+  if (url.startsWith("/seen/")) {
+    response.end(JSON.stringify(seen.get(url.slice("/seen/".length)) ?? null));
+    return;
+  }
+  const body = await text(request);
+  const header = (name: string) => String(request.headers[name] ?? "");
+  if (!isSigned(request, body)) return decline(response, 401, "bad-signature");
+  const id = header("x-request-id");
+  const attempts = (seen.get(id)?.attempts ?? 0) + 1;
+  const headers = request.headers as Record<string, string>;
+  seen.set(id, { headers, body, attempts, isClientGone: false });
+  response.once("close", () => {
+    if (!response.writableFinished) {
+      seen.set(id, { headers, body, attempts, isClientGone: true });
+    }
+  });
+  const endpoint = header(DESTINATION_HEADER).split(",")[0]!;
+  play(response, { script: script(body), endpoint, attempts });
+}
+
+function script(body: string): string {
+  const { user, stream } = JSON.parse(body) as { user?: string; stream?: boolean };
+  return user ?? (stream === true ? "stream" : "json");
+}
+
+function isSigned(request: IncomingMessage, body: string): boolean {
+  const header = (name: string) => String(request.headers[name] ?? "");
+  const payload = signaturePayload({
+    keyId: header(SIGNED.keyId),
+    method: request.method ?? "",
+    path: request.url ?? "",
+    tenant: header(SIGNED.tenant),
+    ticket: header(SIGNED.ticket),
+    attempt: Number(header(SIGNED.attempt)),
+    destinations: header(DESTINATION_HEADER),
+    stages: STAGE_HEADERS.map(header),
+    expiresAtMs: Number(header(SIGNED.expires)),
+    bodySha256: createHash("sha256").update(body).digest("hex"),
+  });
+  const expected = createHmac("sha256", RELAY_KEY.secret).update(payload).digest();
+  const given = Buffer.from(header(SIGNED.signature), "hex");
+  return (
+    header(SIGNED.keyId) === RELAY_KEY.id &&
+    Number(header(SIGNED.expires)) > Date.now() &&
+    given.byteLength === expected.byteLength &&
+    timingSafeEqual(given, expected)
+  );
+}
+
+function decline(response: ServerResponse, status: number, code: string): void {
+  response.writeHead(status, { "content-type": "application/json", [RELAY_ERROR_HEADER]: code });
+  response.end(JSON.stringify({ error: { message: "relay internals", code } }));
+}
+
+interface Scene {
+  readonly script: string;
+  readonly endpoint: string;
+  readonly attempts: number;
+}
+
+function play(response: ServerResponse, { script: name, endpoint, attempts }: Scene): void {
+  const served = { [DESTINATION_SERVED_HEADER]: endpoint, "x-engine-internal": "must not pass" };
+  if (name.startsWith("decline:")) return decline(response, 502, name.slice("decline:".length));
+  if (name === "exhausted-once" && attempts === 1) return decline(response, 502, "exhausted");
+  if (name === "reset-once" && attempts === 1) return void response.socket?.resetAndDestroy();
+  if (name === "error-page") {
+    response.writeHead(502, { "content-type": "text/html" });
+    response.end("<h1>some load balancer</h1>");
+  } else if (name === "engine-error") {
+    response.writeHead(400, { "content-type": "application/json", ...served });
+    response.end(
+      '{"error":{"message":"max_tokens is too large","type":"BadRequestError","code":400}}',
+    );
+  } else if (name === "silent") {
+    // Says nothing until the client goes.
+  } else if (name === "stream" || name === "lost" || name === "endless") {
+    response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8", ...served });
+    response.write(event("Hel"));
+    if (name === "endless") return;
+    setTimeout(() => {
+      response.write(event("lo"));
+      if (name === "lost") setTimeout(() => response.socket?.resetAndDestroy(), 20);
+      else response.end("data: [DONE]\n\n");
+    }, 10);
+  } else {
+    response.writeHead(200, { "content-type": "application/json", ...served });
+    const message = { role: "assistant", content: "Hello" };
+    const choices = [{ index: 0, message, finish_reason: "stop" }];
+    response.end(
+      JSON.stringify({ id: "c1", object: "chat.completion", created: 1, model: "m", choices }),
+    );
+  }
+}
+
+function event(content: string): string {
+  const choices = [{ index: 0, delta: { content }, finish_reason: null }];
+  const chunk = { id: "c1", object: "chat.completion.chunk", created: 1, model: "m", choices };
+  return `data: ${JSON.stringify(chunk)}\n\n`;
+}
