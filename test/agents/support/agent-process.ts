@@ -19,9 +19,12 @@ export interface ExitedAgent {
   readonly stderr: string;
 }
 
+/** Secrets of whoever runs the tests stay out of them. */
+const BLANK = { FAIRLEAD_AGENT_TOKEN: "", FAIRLEAD_RELAY_KEYS: "" };
+
 function launch(args: readonly string[], env: Record<string, string>) {
   const child = spawn(process.execPath, ["src/agents/main.ts", ...args], {
-    env: { PATH: process.env["PATH"] ?? "", ...env },
+    env: { ...process.env, ...BLANK, ...env },
     stdio: ["pipe", "pipe", "pipe"],
   });
   const output = { stdout: "", stderr: "" };
