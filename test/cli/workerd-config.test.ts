@@ -21,14 +21,16 @@ describe("workerdConfig", () => {
     expect(COMPATIBILITY_DATE).toBe(wrangler.compatibility_date);
     expect(COMPATIBILITY_FLAGS).toEqual(wrangler.compatibility_flags);
     expect(OBJECTS).toEqual(
-      wrangler.durable_objects.bindings.map((binding) => ({
+      wrangler.durable_objects.bindings.map((binding: { name: string; class_name: string }) => ({
         binding: binding.name,
         className: binding.class_name,
       })),
     );
-    expect(wrangler.migrations.flatMap((migration) => migration.new_sqlite_classes)).toEqual(
-      OBJECTS.map(({ className }) => className),
-    );
+    expect(
+      wrangler.migrations.flatMap(
+        (migration: { new_sqlite_classes?: string[] }) => migration.new_sqlite_classes,
+      ),
+    ).toEqual(OBJECTS.map(({ className }) => className));
     expect(wrangler.services).toMatchObject([{ binding: "POOLS", entrypoint: "Pools" }]);
     expect(wrangler.secrets?.required).toEqual([ADMIN_KEY_VARIABLE]);
   });

@@ -3,8 +3,15 @@ import { DEPLOYMENT_LIMITS, parseDeployment } from "../../src/config/deployment.
 
 const SECRET = "a-secret-of-some-length";
 
-function deployment(change: (config: Record<string, never>) => void = () => {}) {
-  const config = {
+/** A configuration on its way to becoming wrong: every field may be replaced by anything. */
+interface Draft {
+  version: number;
+  pools: Record<string, unknown>[];
+  tenants: Record<string, unknown>[];
+}
+
+function deployment(change: (config: Draft) => void = () => {}): Draft {
+  const config: Draft = {
     version: 1,
     pools: [
       {
@@ -17,7 +24,7 @@ function deployment(change: (config: Record<string, never>) => void = () => {}) 
     ],
     tenants: [{ id: "acme", keys: ["sk-acme-000000000"] }],
   };
-  change(config as never);
+  change(config);
   return config;
 }
 
@@ -41,11 +48,11 @@ describe("parseDeployment", () => {
 
   it("reports every mistake at once, each with its path", () => {
     const found = issues(
-      deployment((config: Record<string, never>) => {
-        const pool = config["pools"]![0] as Record<string, unknown>;
+      deployment((config: Draft) => {
+        const pool = config.pools[0]!;
         pool["relays"] = [{ url: "ftp://x", keys: [] }];
         pool["modles"] = [];
-        (config["tenants"]![0] as Record<string, unknown>)["weight"] = 0;
+        config.tenants[0]!["weight"] = 0;
       }),
     );
     expect(found.map((line) => line.split(":")[0])).toEqual(
@@ -62,8 +69,8 @@ describe("parseDeployment", () => {
   it("never repeats a secret in a message", () => {
     const secret = "sha256:not-hex-but-secret";
     const found = issues(
-      deployment((config: Record<string, never>) => {
-        (config["tenants"]![0] as Record<string, unknown>)["keys"] = [secret, "short"];
+      deployment((config: Draft) => {
+        config.tenants[0]!["keys"] = [secret, "short"];
       }),
     );
     expect(found).not.toEqual([]);
@@ -74,32 +81,27 @@ describe("parseDeployment", () => {
   it.for([
     {
       name: "two pools of one name",
-      change: (config: Record<string, never>) =>
-        (config["pools"] as unknown[]).push((config["pools"] as unknown[])[0]),
+      change: (config: Draft) => config.pools.push(config.pools[0]!),
       want: "two pools are named eu-1",
     },
     {
       name: "a key that belongs to two tenants",
-      change: (config: Record<string, never>) =>
-        (config["tenants"] as unknown[]).push({ id: "other", keys: ["sk-acme-000000000"] }),
+      change: (config: Draft) => config.tenants.push({ id: "other", keys: ["sk-acme-000000000"] }),
       want: "the key is also a key of tenant acme",
     },
     {
       name: "a region without a pool",
-      change: (config: Record<string, never>) =>
-        ((config["tenants"]![0] as Record<string, unknown>)["regions"] = ["mars"]),
+      change: (config: Draft) => (config.tenants[0]!["regions"] = ["mars"]),
       want: "no pool is in region mars",
     },
     {
       name: "a model nobody serves",
-      change: (config: Record<string, never>) =>
-        ((config["tenants"]![0] as Record<string, unknown>)["models"] = ["gpt-9"]),
+      change: (config: Draft) => (config.tenants[0]!["models"] = ["gpt-9"]),
       want: "no pool serves gpt-9",
     },
     {
       name: "isolation without a salt",
-      change: (config: Record<string, never>) =>
-        ((config["tenants"]![0] as Record<string, unknown>)["isolated"] = true),
+      change: (config: Draft) => (config.tenants[0]!["isolated"] = true),
       want: "an isolated tenant needs a salt",
     },
   ])("refuses $name", ({ change, want }) => {
@@ -108,8 +110,8 @@ describe("parseDeployment", () => {
 
   it("accepts as many keys as the limit and not one more", () => {
     const withKeys = (count: number) =>
-      deployment((config: Record<string, never>) => {
-        (config["tenants"]![0] as Record<string, unknown>)["keys"] = Array.from(
+      deployment((config: Draft) => {
+        config.tenants[0]!["keys"] = Array.from(
           { length: count },
           (_, i) => `sk-acme-${String(i).padStart(12, "0")}`,
         );

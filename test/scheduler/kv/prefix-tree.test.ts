@@ -212,7 +212,7 @@ describe("PrefixTree", () => {
     const bytesMax = 2 * 1024 * 1024;
     const tree = new PrefixTree({ bytesMax, slotsMax: 64 });
     const rng = createRng(3);
-    let last = new Uint32Array();
+    let last: Uint32Array = new Uint32Array();
     for (let i = 0; i < 6_000; i++) {
       last = pathKeys(Array.from({ length: 40 }, () => Math.floor(rng() * 1e9)));
       tree.insert(last, i % 64);
