@@ -9,7 +9,7 @@ import type { Configure, EndpointRecord, EngineType, MetricSpec } from "../proto
 import { scanPrometheus, type SeriesQuery } from "./prometheus-scanner.ts";
 
 /** A whole scrape, as llm-d bounds its polls. An engine too busy to answer counts as unreachable. */
-export const SCRAPE_TIMEOUT_MS = 1_000;
+const SCRAPE_TIMEOUT_MS = 1_000;
 /** vLLM's text is 100 to 500 kB; more than this is not an engine's. */
 export const SCRAPE_BYTES_MAX = 8 * 1024 * 1024;
 /** Below uvicorn's 5 s, so that the engine never closes a connection in use. */
@@ -120,7 +120,7 @@ const OUTCOMES: Record<ScrapeStatus, string> = {
 type FieldReader = (text: string) => (number | undefined)[];
 
 /** Reads every field from its first source that is present, in one scan of the text. */
-export function createFieldReader(specs: readonly MetricSpec[], engine: EngineType): FieldReader {
+function createFieldReader(specs: readonly MetricSpec[], engine: EngineType): FieldReader {
   const sources: SeriesQuery[][] = specs.map((spec) => spec.sources[engine] ?? []);
   const queries = sources.flat();
   return (text) => {

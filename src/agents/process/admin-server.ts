@@ -6,7 +6,7 @@ import { METRICS_CONTENT_TYPE, type MetricRegistry } from "../../telemetry/metri
 import { closeServer, listen, type ListenAddress } from "./listen.ts";
 
 /** Whether the agent does its work, and facts that help when it does not. Never secrets. */
-export interface Health {
+interface Health {
   readonly isHealthy: boolean;
   readonly detail: Readonly<Record<string, string | number | boolean | null>>;
 }

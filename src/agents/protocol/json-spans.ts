@@ -32,7 +32,7 @@ export interface JsonSpan {
   readonly valueEnd: number;
 }
 
-export type JsonScanErrorCode =
+type JsonScanErrorCode =
   | "not-an-object"
   | "malformed"
   | "too-deep"
@@ -40,7 +40,7 @@ export type JsonScanErrorCode =
   | "key-too-long"
   | "duplicate-key";
 
-export interface JsonScanError {
+interface JsonScanError {
   readonly code: JsonScanErrorCode;
   /** Byte offset of the trouble. */
   readonly at: number;

@@ -35,7 +35,6 @@ export type EndpointRecord = z.output<typeof endpointSchema>;
 export const membershipSchema = z.strictObject({
   endpoints: z.array(endpointSchema).max(PROTOCOL_LIMITS.endpointsMax),
 });
-export type Membership = z.output<typeof membershipSchema>;
 
 /** First message of every agent. */
 export const helloSchema = z.strictObject({
@@ -51,20 +50,14 @@ export const helloSchema = z.strictObject({
 export type Hello = z.output<typeof helloSchema>;
 
 /** The metric fields the spine's scorers read. Order is that of METRICS rows only via `configure`. */
-export const METRIC_FIELDS = [
-  "waiting",
-  "running",
-  "kv-usage",
-  "kv-block-size",
-  "kv-blocks",
-] as const;
+const METRIC_FIELDS = ["waiting", "running", "kv-usage", "kv-block-size", "kv-blocks"] as const;
 export type MetricField = (typeof METRIC_FIELDS)[number];
 
 /**
  * Where to read a field in an engine's Prometheus text: a series name, labels that must match,
  * and, for info metrics, the label that carries the value instead of the sample.
  */
-export const metricSourceSchema = z.strictObject({
+const metricSourceSchema = z.strictObject({
   series: name,
   match: z.record(name, z.string()).optional(),
   valueLabel: name.optional(),
@@ -72,14 +65,14 @@ export const metricSourceSchema = z.strictObject({
 export type MetricSource = z.output<typeof metricSourceSchema>;
 
 /** A field and, per engine type, its sources in order of preference; the first present one wins. */
-export const metricSpecSchema = z.strictObject({
+const metricSpecSchema = z.strictObject({
   field: z.enum(METRIC_FIELDS),
   sources: z.partialRecord(z.enum(ENGINE_TYPES), z.array(metricSourceSchema).min(1)),
 });
 export type MetricSpec = z.output<typeof metricSpecSchema>;
 
 /** Object to agent: accepted. */
-export const welcomeSchema = z.object({
+const welcomeSchema = z.object({
   t: z.literal("welcome"),
   v: z.int(),
   /** Random at each construction of the object; a change means its memory is gone. */
@@ -89,7 +82,7 @@ export const welcomeSchema = z.object({
 });
 
 /** Object to collector: what to read and how often. Sent after `welcome` and on every change. */
-export const configureSchema = z.object({
+const configureSchema = z.object({
   t: z.literal("configure"),
   scrapeIntervalMs: z.number().min(50).max(60_000),
   /** Row order: bit i of a METRICS row's mask is `metrics[i]`. */
@@ -98,13 +91,13 @@ export const configureSchema = z.object({
 export type Configure = z.output<typeof configureSchema>;
 
 /** Object to agent: every frame up to `seq` is durable and may leave the outbox. */
-export const ackSchema = z.object({ t: z.literal("ack"), seq: z.number().nonnegative() });
+const ackSchema = z.object({ t: z.literal("ack"), seq: z.number().nonnegative() });
 
 /** Object to agent: send everything again (membership, all metrics, all open tickets). */
-export const resyncSchema = z.object({ t: z.literal("resync"), reason: z.string() });
+const resyncSchema = z.object({ t: z.literal("resync"), reason: z.string() });
 
 /** Object to agent, before it closes the socket. */
-export const refusedSchema = z.object({
+const refusedSchema = z.object({
   t: z.literal("refused"),
   code: z.enum(["bad-hello", "unsupported-version", "wrong-pool", "protocol-error"]),
   message: z.string(),
@@ -124,7 +117,7 @@ const ticketId = z.string().min(1).max(128);
 const tokens = z.int().nonnegative().nullable();
 
 /** The relay has taken a ticket over: from here on it owns it and will report its end. */
-export const ticketOpenedSchema = z.strictObject({
+const ticketOpenedSchema = z.strictObject({
   kind: z.literal("opened"),
   ticket: ticketId,
   attempt: z.int().nonnegative(),
@@ -133,7 +126,7 @@ export const ticketOpenedSchema = z.strictObject({
 });
 
 /** A ticket's end as the relay saw it. */
-export const ticketClosedSchema = z.strictObject({
+const ticketClosedSchema = z.strictObject({
   kind: z.literal("closed"),
   ticket: ticketId,
   attempt: z.int().nonnegative(),
@@ -152,10 +145,7 @@ export const ticketClosedSchema = z.strictObject({
   /** Endpoints that were tried and failed before `endpoint`, in order. */
   failed: z.array(hostPortSchema).max(PROTOCOL_LIMITS.destinationsMax),
 });
-export const ticketReportSchema = z.discriminatedUnion("kind", [
-  ticketOpenedSchema,
-  ticketClosedSchema,
-]);
+const ticketReportSchema = z.discriminatedUnion("kind", [ticketOpenedSchema, ticketClosedSchema]);
 export type TicketReport = z.output<typeof ticketReportSchema>;
 export type TicketClosed = z.output<typeof ticketClosedSchema>;
 

@@ -4,7 +4,7 @@ import { listenFlag, numberFlag, parseFlags } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
 import { runAgent } from "../process/run-agent.ts";
 import { parseRelayKeys, RELAY_KEYS_ENV } from "./relay-keys.ts";
-import { startRelay } from "./relay.ts";
+import { RELAY_LIMITS, startRelay } from "./relay.ts";
 
 const MIB = 1024 * 1024;
 
@@ -37,6 +37,7 @@ export async function run(args: string[]): Promise<void> {
       endpointsPath: flags.endpoints,
       keys,
       bodyBytesMax: flags["body-bytes-max"],
+      limits: RELAY_LIMITS,
       pool: flags.pool,
       agent: agentName("relay", flags.name),
       connect: flags.connect,

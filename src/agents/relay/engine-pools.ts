@@ -7,7 +7,7 @@ import type { EndpointRecord } from "../protocol/messages.ts";
 const KEEP_ALIVE_MS = 4_000;
 const CONNECT_TIMEOUT_MS = 2_000;
 /** An answer that is not streamed sends its head only when it is complete, so this is long. */
-export const HEADERS_TIMEOUT_MS = 600_000;
+const HEADERS_TIMEOUT_MS = 600_000;
 /** Silence inside an answer; an engine under load still sends a token now and then. */
 const BODY_TIMEOUT_MS = 300_000;
 /** More requests than this to one engine wait for a connection; engines run hundreds at a time. */

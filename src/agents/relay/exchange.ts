@@ -234,7 +234,7 @@ function readRequestId(request: IncomingMessage): string {
 }
 
 /** Refuses a request whose body is not read. */
-function refuseUnread(
+export function refuseUnread(
   context: RelayContext,
   request: IncomingMessage,
   response: ServerResponse,

@@ -4,7 +4,7 @@ import { createSecretKey, type KeyObject } from "node:crypto";
 import { UsageError } from "../process/flags.ts";
 
 export const RELAY_KEYS_ENV = "FAIRLEAD_RELAY_KEYS";
-export const RELAY_KEYS_MAX = 2;
+const RELAY_KEYS_MAX = 2;
 /** As the configuration demands of the other side. */
 const SECRET_CHARS_MIN = 16;
 

@@ -8,17 +8,19 @@ import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import { EnginePools } from "./engine-pools.ts";
-import { serveRequest, type RelayContext } from "./exchange.ts";
-import { refuse } from "./refusals.ts";
+import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyBudget } from "./request-body.ts";
 import { TicketOutbox } from "./ticket-outbox.ts";
 import { UsedTickets } from "./used-tickets.ts";
 
-/** Requests carried at once; more are refused as busy. */
-export const RELAY_REQUESTS_MAX = 10_000;
-/** Bodies in memory over all requests, until an engine answers. */
-const HELD_BODY_BYTES_MAX = 512 * 1024 * 1024;
+/** Bounds of one relay. Past each of them a request is refused as busy. */
+export const RELAY_LIMITS = {
+  /** Requests carried at once. */
+  requestsMax: 10_000,
+  /** Bodies in memory over all requests, from the first byte until an engine answers. */
+  heldBodyBytesMax: 512 * 1024 * 1024,
+} as const;
 /** A client must have sent its body by then. */
 const BODY_READ_MS_MAX = 60_000;
 /** Longer than clients keep idle connections, so that they close first. */
@@ -34,6 +36,7 @@ export interface RelayOptions {
   readonly endpointsPath: string;
   readonly keys: RelayKeys;
   readonly bodyBytesMax: number;
+  readonly limits: { readonly [Name in keyof typeof RELAY_LIMITS]: number };
   readonly pool: string;
   readonly agent: string;
   readonly connect: URL;
@@ -67,11 +70,11 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     pools,
     outbox,
     used: new UsedTickets(),
-    budget: new BodyBudget(HELD_BODY_BYTES_MAX),
+    budget: new BodyBudget(options.limits.heldBodyBytesMax),
     stopping: stopping.signal,
   };
   const open = new OpenRequests();
-  const server = createRelayServer(context, open);
+  const server = createRelayServer(context, open, options.limits.requestsMax);
   let port: number;
   try {
     port = await listen(server, options.listen);
@@ -140,18 +143,19 @@ class OpenRequests {
   }
 }
 
-function createRelayServer(context: RelayContext, open: OpenRequests): Server {
+function createRelayServer(context: RelayContext, open: OpenRequests, requestsMax: number): Server {
   const server = createServer(
     { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
     (request, response) => {
-      if (open.count >= RELAY_REQUESTS_MAX) return refuse(response, "busy");
+      if (open.count >= requestsMax) return refuseUnread(context, request, response, "busy");
       open.track(serveRequest(context, request, response)).catch((err: unknown) => {
         context.logger.error({ err }, "a request failed inside the relay");
         response.destroy();
       });
     },
   );
-  server.maxConnections = RELAY_REQUESTS_MAX;
+  // Idle connections count, too; what is open beyond requests is kept small by their timeout.
+  server.maxConnections = 2 * requestsMax;
   return server;
 }
 

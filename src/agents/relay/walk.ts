@@ -23,7 +23,7 @@ const KEPT_ANSWER_BYTES_MAX = 64 * 1024;
 const KEPT_ANSWER_MS_MAX = 1_000;
 
 /** How an attempt at one endpoint went; also a metric label. */
-export type AttemptOutcome =
+type AttemptOutcome =
   | "answered"
   | "unreachable"
   | "broken"

@@ -57,7 +57,7 @@ const TIMING: SessionTiming = {
 };
 
 /** What the owner of a session is told. Calls never overlap. */
-export interface SessionEvents {
+interface SessionEvents {
   /** The object forgot or never knew: send everything again. Follows every `welcome`, too. */
   onResync(): void;
   /** Frames up to `seq` are durable. */

@@ -24,7 +24,12 @@ import {
 } from "../../../src/agents/protocol/headers.ts";
 import type { TicketClosed } from "../../../src/agents/protocol/messages.ts";
 import { parseRelayKeys } from "../../../src/agents/relay/relay-keys.ts";
-import { startRelay, type Relay } from "../../../src/agents/relay/relay.ts";
+import {
+  RELAY_LIMITS,
+  startRelay,
+  type Relay,
+  type RelayOptions,
+} from "../../../src/agents/relay/relay.ts";
 import { RETRY_BODY_BYTES_MAX } from "../../../src/agents/relay/walk.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../support/logs.ts";
@@ -105,7 +110,10 @@ async function engine(behaviour: Behaviour): Promise<Engine> {
   return made;
 }
 
-async function start(addresses: readonly string[]): Promise<void> {
+async function start(
+  addresses: readonly string[],
+  limits: RelayOptions["limits"] = RELAY_LIMITS,
+): Promise<void> {
   const path = join(directory, "endpoints.json");
   const endpoints = addresses.map((address, i) => {
     const [host, port] = address.split(":");
@@ -117,6 +125,7 @@ async function start(addresses: readonly string[]): Promise<void> {
     endpointsPath: path,
     keys: parseRelayKeys(`${KEY.id}:${KEY.secret}`),
     bodyBytesMax: BODY_BYTES_MAX,
+    limits,
     pool: "p",
     agent: "r",
     connect: object.url,
@@ -688,6 +697,29 @@ describe("refusals", () => {
     expect(answer.status).toBe(413);
     expect(answer.headers[RELAY_ERROR_HEADER]).toBe("too-large");
     expect(seen).toHaveLength(1);
+  });
+
+  it("refuses what exceeds the requests or the bytes it may hold, and recovers", async () => {
+    const waiting: (() => void)[] = [];
+    const { address } = await engine((response, entry) => {
+      waiting.push(() => answerJson(response, entry));
+    });
+    await start([address], { requestsMax: 2, heldBodyBytesMax: CHAT.length + 10 });
+    const first = ask([address]);
+    await waitFor(() => expect(waiting).toHaveLength(1));
+    // Its body is still held: there is no room for another one of its size.
+    const second = await ask([address]);
+    expect([second.status, second.headers[RELAY_ERROR_HEADER]]).toEqual([503, "busy"]);
+    const small = ask([address], "{}");
+    await waitFor(() => expect(waiting).toHaveLength(2));
+    // Two are open: a third is one too many, however small.
+    expect((await ask([address], "{}")).status).toBe(503);
+    for (const finish of waiting.splice(0)) finish();
+    expect([(await first).status, (await small).status]).toEqual([200, 200]);
+    const last = ask([address]);
+    await waitFor(() => expect(waiting).toHaveLength(1));
+    waiting[0]!();
+    expect((await last).status).toBe(200);
   });
 
   it("refuses a stranger before it has sent its body", async () => {
