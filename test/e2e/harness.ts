@@ -101,16 +101,24 @@ export interface Fairlead {
   logs(): Record<string, string>;
   /** As Ctrl-C does. */
   interrupt(): Promise<Finished>;
-  /** Stops it, if it still runs, and removes its state. */
+  /** Stops it, if it still runs. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Runs `fairlead up --json` on a free port with a state directory of its own. */
 export async function startFairlead(...args: string[]): Promise<Fairlead> {
   const stateDir = mkdtempSync(join(tmpdir(), "fairlead-e2e-"));
-  return startFairleadIn(stateDir, ...args);
+  const up = await startFairleadIn(stateDir, ...args);
+  return {
+    ...up,
+    async [Symbol.asyncDispose]() {
+      await up[Symbol.asyncDispose]();
+      rmSync(stateDir, { recursive: true, force: true });
+    },
+  };
 }
 
+/** The same in a state directory that stays. */
 export async function startFairleadIn(stateDir: string, ...args: string[]): Promise<Fairlead> {
   const engines = args.some((arg) => arg.startsWith("--endpoint") || arg === "--config")
     ? []
@@ -150,7 +158,6 @@ export async function startFairleadIn(stateDir: string, ...args: string[]): Prom
       const timer = setTimeout(() => invocation.child.kill("SIGKILL"), EXIT_MS_MAX);
       await invocation.finished;
       clearTimeout(timer);
-      rmSync(stateDir, { recursive: true, force: true });
     },
   };
 }

@@ -1,6 +1,7 @@
 // Where requests go: engines small enough to be filled by a few long requests.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { PoolState } from "../../src/durable/contract.ts";
 import { eventually, startFairlead, type Fairlead } from "./harness.ts";
 
 const ENGINE = ["max-model-len=4096", "kv-cache-size=512", "max-num-seqs=6"];
@@ -17,7 +18,7 @@ afterEach(() => {
   fillers.clear();
 });
 
-/** About 1,000 tokens that begin like no other text. */
+/** About 500 tokens that begin like no other text. */
 const passage = (name: string) => Array.from({ length: 500 }, (_, i) => `${name}${i} `).join("");
 
 async function ask(prompt: string) {
@@ -41,8 +42,8 @@ function fill(endpoint: string): void {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({
         model: up.model,
-        prompt: passage(`filler${i}-`),
-        max_tokens: 3_000,
+        prompt: passage(`filler${i}x`),
+        max_tokens: 2_500,
         ignore_eos: true,
       }),
       signal: filler.signal,
@@ -60,7 +61,7 @@ describe("placement", () => {
     for (const question of ["And the second?", "And the last one?"]) {
       const next = await ask(`${prefix} ${question}`);
       expect(next.endpoint).toBe(first.endpoint);
-      expect(next.cachedTokens).toBeGreaterThan(500);
+      expect(next.cachedTokens).toBeGreaterThan(400);
     }
   });
 
@@ -83,16 +84,12 @@ describe("placement", () => {
     const prefix = passage("popular");
     const { endpoint } = await ask(`${prefix} one`);
     fill(endpoint);
-    await eventually("the queue is seen", async () => {
-      const response = await fetch(`http://${endpoint}/metrics`);
-      const waiting = /^vllm:num_requests_waiting\{.*\} (\d+)/m.exec(await response.text());
-      return Number(waiting?.[1]) >= 4 ? true : undefined;
+    await eventually("the router sees the queue", async () => {
+      const pool = (await up.admin("/pools/local")) as PoolState;
+      const seen = pool.endpoints.find((each) => each.address === endpoint)!;
+      return seen.queueDepth >= 4 && seen.kvUsage > 0.6 ? true : undefined;
     });
-    // The collector reads every 200 ms, so a request or two may still go there.
-    const next = await eventually("another engine is picked", async () => {
-      const answer = await ask(`${prefix} two`);
-      return answer.endpoint === endpoint ? undefined : answer;
-    });
+    const next = await ask(`${prefix} two`);
     expect(next.endpoint).not.toBe(endpoint);
   });
 });

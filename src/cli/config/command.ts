@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import { stringify } from "yaml";
+import { z } from "zod";
 import { parseDeployment, type Deployment } from "../../config/deployment.ts";
 import { adminClient, ADMIN_FLAGS, ADMIN_FLAGS_USAGE, errorMessage } from "../admin-client.ts";
 import { CliError, describeError, UsageError } from "../cli-error.ts";
@@ -21,6 +22,10 @@ Flags of apply and get
   --if-version N     apply only if version N is the current one
   --json             print JSON instead of YAML
 ${ADMIN_FLAGS_USAGE}`;
+
+/** Answers of PUT and GET /admin/v1/config. */
+const appliedSchema = z.object({ version: z.int(), pending: z.array(z.string()).default([]) });
+const storedSchema = z.object({ version: z.int(), config: z.record(z.string(), z.unknown()) });
 
 export const configCommand: Command = {
   usage: USAGE,
@@ -86,10 +91,12 @@ async function apply(args: string[]): Promise<void> {
     ...(ifVersion === undefined ? {} : { headers: { "if-match": `"${ifVersion}"` } }),
   });
   if (answer.status >= 300) throw new CliError(`${file} was not applied: ${errorMessage(answer)}`);
-  const { version } = answer.body as { version: number };
+  const { version, pending } = appliedSchema.parse(answer.body);
   process.stdout.write(
     `Version ${version} of the configuration is in use within about a second.\n`,
   );
+  if (pending.length > 0)
+    process.stdout.write(`Not told yet, and tried again: pools ${pending.join(", ")}.\n`);
 }
 
 async function get(args: string[]): Promise<void> {
@@ -98,7 +105,10 @@ async function get(args: string[]): Promise<void> {
   const client = adminClient(parsed.values);
   const answer = await client.call({ method: "GET", path: "/config" });
   if (answer.status !== 200) throw new CliError(`${client.url}: ${errorMessage(answer)}`);
+  const { version, config } = storedSchema.parse(answer.body);
   process.stdout.write(
-    parsed.values.json ? `${JSON.stringify(answer.body, null, 2)}\n` : stringify(answer.body),
+    parsed.values.json
+      ? `${JSON.stringify({ version, config }, null, 2)}\n`
+      : `# version ${version}\n${stringify(config)}`,
   );
 }

@@ -2,14 +2,20 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { z } from "zod";
 import { CliError } from "../cli-error.ts";
 
 /** From start to ready line. Far more than any part needs; a machine can be busy. */
 const READY_MS_MAX = 30_000;
 /** A longer first line on stdout is not a ready line. */
 const READY_LINE_CHARS_MAX = 64 * 1024;
-/** How much of the end of a log is searched for a line to show. */
+/** How much of the end of a log is read for the lines to show. */
 const LOG_TAIL_BYTES = 16 * 1024;
+const LOG_LINES_SHOWN = 3;
+const logLineSchema = z.object({
+  msg: z.string(),
+  err: z.object({ message: z.string() }).optional(),
+});
 
 export interface ProcessSpec {
   /** Unique in a run; also the name of the log. */
@@ -103,14 +109,14 @@ function readyLine(
   exited: Promise<Exit>,
 ): Promise<Readonly<Record<string, unknown>>> {
   return new Promise((resolve, reject) => {
-    const fail = (what: string) => {
+    const fail = (message: string) => {
       clearTimeout(timer);
-      reject(new CliError(`${spec.name} ${what}.${lastLogLine(spec.logFile)}`));
+      reject(new CliError(message));
     };
-    const timer = setTimeout(
-      () => fail(`was not ready after ${READY_MS_MAX / 1000} seconds`),
-      READY_MS_MAX,
-    );
+    const timer = setTimeout(() => {
+      const seconds = READY_MS_MAX / 1000;
+      fail(`${spec.name} was not ready after ${seconds} seconds.\n${describeLog(spec.logFile)}`);
+    }, READY_MS_MAX);
     let text = "";
     child.stdout!.setEncoding("utf8").on("data", (chunk: string) => {
       // What follows the ready line is read and dropped, so that the pipe never fills.
@@ -122,31 +128,56 @@ function readyLine(
       try {
         resolve(JSON.parse(line) as Record<string, unknown>);
       } catch {
-        fail("printed something else than its ready line");
+        fail(`${spec.name} printed something else than its ready line: ${line.slice(0, 200)}`);
       }
     });
-    void exited.then((exit) => fail(`ended at once (${describeExit(exit)})`));
+    void exited.then((exit) => fail(describeEnd(spec, exit)));
   });
 }
 
-export function describeExit(exit: Exit): string {
+function describeExit(exit: Exit): string {
   if (exit.signal !== null) return exit.signal;
   return exit.code === null ? "it could not be started" : `status ${exit.code}`;
 }
 
-/** The last line of a log and where the rest is, as the end of a message. */
-export function lastLogLine(file: string): string {
-  let line = "";
+/** What to tell the user about a process that ended unasked: how, what it said last, and where. */
+export function describeEnd(spec: { name: string; logFile: string }, exit: Exit): string {
+  return `${spec.name} ended (${describeExit(exit)}).\n${describeLog(spec.logFile)}`;
+}
+
+/** The last lines of a log and where the rest is. */
+function describeLog(file: string): string {
+  const lines = lastLines(file).map((line) => `  ${describeLine(line)}\n`);
+  return `${lines.join("")}Its log is ${file}`;
+}
+
+function lastLines(file: string): string[] {
   try {
     const { size } = statSync(file);
-    const length = Math.min(size, LOG_TAIL_BYTES);
-    const bytes = Buffer.alloc(length);
+    const bytes = Buffer.alloc(Math.min(size, LOG_TAIL_BYTES));
     const descriptor = openSync(file, "r");
-    readSync(descriptor, bytes, 0, length, size - length);
+    readSync(descriptor, bytes, 0, bytes.length, size - bytes.length);
     closeSync(descriptor);
-    line = bytes.toString("utf8").trimEnd().split("\n").at(-1) ?? "";
+    const text = bytes.toString("utf8").trim();
+    return text === "" ? [] : text.split("\n").slice(-LOG_LINES_SHOWN);
   } catch {
     // No log at all; its path still says where it should be.
+    return [];
   }
-  return `${line === "" ? "" : ` It said last: ${line}`} Its log is ${file}`;
+}
+
+/** The message of an agent's JSON line, with the error's; any other line as it is. */
+function describeLine(line: string): string {
+  const parsed = logLineSchema.safeParse(parseJson(line));
+  if (!parsed.success) return line;
+  const { msg, err } = parsed.data;
+  return err === undefined ? msg : `${msg}: ${err.message}`;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

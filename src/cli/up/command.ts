@@ -3,12 +3,12 @@
 import { relative } from "node:path";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../main.ts";
-import { describeExit, lastLogLine } from "./child-process.ts";
+import { describeEnd } from "./child-process.ts";
 import { watchLogSizes } from "./log-size.ts";
 import { parseUpOptions, UP_USAGE, type UpOptions } from "./options.ts";
 import { startRun, type Ready } from "./start.ts";
 import { openStateDir, type StateDir } from "./state-dir.ts";
-import { Supervisor, type Death } from "./supervisor.ts";
+import { Supervisor } from "./supervisor.ts";
 
 export const upCommand: Command = {
   usage: UP_USAGE,
@@ -23,6 +23,8 @@ export const upCommand: Command = {
     } finally {
       await supervisor.stop();
       state.release();
+      // Else an open pipe would keep this process alive.
+      if (options.exitsWithParent) process.stdin.destroy();
     }
     progress("Stopped.");
   },
@@ -43,8 +45,8 @@ async function runUntilEnd(run: UpRun): Promise<void> {
   const starting = startRun({ options, state, adminKey, supervisor, progress });
   // A signal may end the wait for it; what it says afterwards is of no interest.
   starting.catch(() => {});
-  const death = supervisor.death.then((dead) => {
-    throw new CliError(describeDeath(dead));
+  const death = supervisor.death.then(({ process: dead, exit }) => {
+    throw new CliError(describeEnd(dead, exit));
   });
   death.catch(() => {});
   const ready = await Promise.race([starting, signalled, death]);
@@ -68,10 +70,6 @@ function untilStopped(options: UpOptions, onSecond: () => void): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stop);
     if (options.exitsWithParent) process.stdin.on("end", stop).on("error", stop).resume();
   });
-}
-
-function describeDeath({ process: dead, exit }: Death): string {
-  return `${dead.name} ended (${describeExit(exit)}).${lastLogLine(dead.logFile)}`;
 }
 
 function describeReady(ready: Ready, logsDir: string): string {

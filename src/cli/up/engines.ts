@@ -1,6 +1,7 @@
 // Real engines given to `fairlead up`: where they are, whether they answer, what they serve.
 
 import { readFile } from "node:fs/promises";
+import { get } from "node:http";
 import { z } from "zod";
 import { CliError, describeError, UsageError } from "../cli-error.ts";
 import { parseYamlOrJson } from "../yaml.ts";
@@ -64,27 +65,14 @@ export async function probeEngine(origin: string): Promise<EngineProbe> {
   const refuse = (what: string): never => {
     throw new CliError(`The engine at ${origin} ${what}`);
   };
-  let response: Response;
-  let body: string;
-  try {
-    response = await fetch(`${origin}/v1/models`, {
-      signal: AbortSignal.timeout(PROBE_MS_MAX),
-      redirect: "manual",
-    });
-    body = await response.text();
-  } catch (error) {
-    return refuse(
-      `does not answer: ${describeError(error)}. Is it running, and is this its address?`,
-    );
-  }
-  if (response.status === 401 || response.status === 403)
-    return refuse(
-      `asks for an API key (${response.status}). Start it without one: the relay sends none.`,
-    );
-  if (!response.ok || body.length > MODELS_BYTES_MAX)
-    return refuse(
-      `answered GET /v1/models with ${response.status}. Is it an OpenAI-compatible server?`,
-    );
+  const answer = await getModels(origin).catch((error: unknown) =>
+    refuse(`does not answer: ${describeError(error)}. Is it running, and is this its address?`),
+  );
+  const { status, body } = answer;
+  if (status === 401 || status === 403)
+    return refuse(`asks for an API key (${status}). Start it without one: the relay sends none.`);
+  if (status !== 200)
+    return refuse(`answered GET /v1/models with ${status}. Is it an OpenAI-compatible server?`);
   const parsed = modelsSchema.safeParse(parseJson(body));
   if (!parsed.success)
     return refuse("answered GET /v1/models with something else than a list of models.");
@@ -96,6 +84,25 @@ export async function probeEngine(origin: string): Promise<EngineProbe> {
     models: data.map((model) => model.id),
     engineType: ENGINE_TYPES[data[0]!.owned_by ?? ""] ?? "vllm",
   };
+}
+
+/** Not by fetch, which refuses some ports that an engine may well have. */
+function getModels(origin: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const signal = AbortSignal.timeout(PROBE_MS_MAX);
+    const request = get(`${origin}/v1/models`, { signal, agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        body += chunk;
+        if (body.length > MODELS_BYTES_MAX) request.destroy(new Error("a list without an end"));
+      });
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, body }));
+      response.on("error", reject);
+    });
+    request.on("error", (error) =>
+      reject(signal.aborted ? new Error(`no answer in ${PROBE_MS_MAX / 1000} seconds`) : error),
+    );
+  });
 }
 
 function hostPort(origin: string): string {

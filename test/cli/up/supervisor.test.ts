@@ -68,13 +68,17 @@ describe("Supervisor", () => {
 
   it("says which process did not start, what it said last and where its log is", async () => {
     const file = join(dir, "failing.mjs");
-    writeFileSync(file, 'console.error("first"); console.error("no such port"); process.exit(3);');
-    const started = supervisor.start({
-      ...script("bad", ""),
-      args: [file],
-    });
+    writeFileSync(
+      file,
+      `console.error("first\\nsecond");
+       console.error('{"level":"fatal","err":{"message":"no such port"},"msg":"could not start"}');
+       console.error("last");
+       process.exit(3);`,
+    );
+    const started = supervisor.start({ ...script("bad", ""), args: [file] });
+    const said = "  second\n  could not start: no such port\n  last\n";
     await expect(started.ready).rejects.toThrow(
-      `bad ended at once (status 3). It said last: no such port Its log is ${started.logFile}`,
+      `bad ended (status 3).\n${said}Its log is ${started.logFile}`,
     );
   });
 
