@@ -17,11 +17,11 @@ export interface EndpointColumns {
   readonly queueDepth: Int32Array;
   /** Requests the engine runs, as reported. */
   readonly runningRequests: Int32Array;
-  /** Fraction of KV blocks in use, 0..1. */
+  /** Fraction of KV blocks in use, 0..1; 1 while unknown. */
   readonly kvUsage: Float64Array;
   /** Tokens of KV cache the engine holds in total; 0 while unknown. */
   readonly kvCapacityTokens: Float64Array;
-  /** Unix ms of the last good sample; -Infinity before the first. */
+  /** Unix ms of the last good sample; -Infinity before one that told the queue's length. */
   readonly sampledAtMs: Float64Array;
   /** Requests and estimated tokens with an open ticket. */
   readonly inFlightRequests: Int32Array;

@@ -15,7 +15,7 @@ export interface Endpoint {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** One engine sample; absent fields keep their last value. */
+/** One engine sample. Absent fields keep their last value, and so do NaN and infinities. */
 export interface EndpointSample {
   readonly waiting?: number;
   readonly running?: number;
@@ -38,6 +38,11 @@ class Columns implements EndpointColumns {
 }
 
 const INT32_MAX = 0x7fffffff;
+const UNKNOWN = -1;
+
+function isKnown(value: number | undefined): value is number {
+  return value !== undefined && Number.isFinite(value);
+}
 
 function count(value: number): number {
   return Math.min(INT32_MAX, Math.max(0, Math.trunc(value)));
@@ -50,7 +55,7 @@ export class EndpointTable {
   readonly #slotById = new Map<string, number>();
   readonly #slotByAddress = new Map<string, number>();
   readonly #free: number[] = [];
-  /** Waiting requests as last reported; the column adds `#dispatched`. */
+  /** Waiting requests as last reported, UNKNOWN before that; the column adds `#dispatched`. */
   readonly #reportedWaiting = new Int32Array(ENDPOINTS_MAX);
   readonly #dispatched = new Int32Array(ENDPOINTS_MAX);
   readonly #kvBlockSize = new Float64Array(ENDPOINTS_MAX);
@@ -111,17 +116,20 @@ export class EndpointTable {
     }
   }
 
-  /** Takes over a sample. Dispatches before it are in its numbers and are counted no more. */
+  /**
+   * Takes over a sample. Dispatches before it are in its numbers and are counted no more. An
+   * endpoint whose queue was never reported stays unsampled: it must not look idle.
+   */
   applySample(slot: number, sample: EndpointSample, sampledAtMs: number): void {
     const columns = this.#columns;
-    if (sample.waiting !== undefined) this.#reportedWaiting[slot] = count(sample.waiting);
-    if (sample.running !== undefined) columns.runningRequests[slot] = count(sample.running);
-    if (sample.kvUsage !== undefined) {
-      columns.kvUsage[slot] = Math.min(1, Math.max(0, sample.kvUsage));
-    }
-    if (sample.kvBlockSize !== undefined) this.#kvBlockSize[slot] = Math.max(0, sample.kvBlockSize);
-    if (sample.kvBlocks !== undefined) this.#kvBlocks[slot] = Math.max(0, sample.kvBlocks);
+    const { waiting, running, kvUsage, kvBlockSize, kvBlocks } = sample;
+    if (isKnown(waiting)) this.#reportedWaiting[slot] = count(waiting);
+    if (isKnown(running)) columns.runningRequests[slot] = count(running);
+    if (isKnown(kvUsage)) columns.kvUsage[slot] = Math.min(1, Math.max(0, kvUsage));
+    if (isKnown(kvBlockSize)) this.#kvBlockSize[slot] = Math.max(0, kvBlockSize);
+    if (isKnown(kvBlocks)) this.#kvBlocks[slot] = Math.max(0, kvBlocks);
     columns.kvCapacityTokens[slot] = this.#kvBlockSize[slot]! * this.#kvBlocks[slot]!;
+    if (this.#reportedWaiting[slot] === UNKNOWN) return;
     this.#dispatched[slot] = 0;
     columns.queueDepth[slot] = this.#reportedWaiting[slot]!;
     columns.sampledAtMs[slot] = sampledAtMs;
@@ -131,7 +139,8 @@ export class EndpointTable {
   dispatched(slot: number, tokens: number): void {
     const columns = this.#columns;
     this.#dispatched[slot]! += 1;
-    columns.queueDepth[slot] = this.#reportedWaiting[slot]! + this.#dispatched[slot]!;
+    const reported = Math.max(0, this.#reportedWaiting[slot]!);
+    columns.queueDepth[slot] = count(reported + this.#dispatched[slot]!);
     columns.inFlightRequests[slot]! += 1;
     columns.inFlightTokens[slot]! += tokens;
   }
@@ -154,12 +163,12 @@ export class EndpointTable {
     columns.isPresent[slot] = 1;
     columns.queueDepth[slot] = 0;
     columns.runningRequests[slot] = 0;
-    columns.kvUsage[slot] = 0;
+    columns.kvUsage[slot] = 1;
     columns.kvCapacityTokens[slot] = 0;
     columns.sampledAtMs[slot] = -Infinity;
     columns.inFlightRequests[slot] = 0;
     columns.inFlightTokens[slot] = 0;
-    this.#reportedWaiting[slot] = 0;
+    this.#reportedWaiting[slot] = UNKNOWN;
     this.#dispatched[slot] = 0;
     this.#kvBlockSize[slot] = 0;
     this.#kvBlocks[slot] = 0;

@@ -1,0 +1,136 @@
+import { describe, expect, it } from "vitest";
+import { ENDPOINTS_MAX, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+
+function endpoint(n: number, address = `10.0.0.1:${n}`) {
+  return { id: `default/e${n}`, address, engine: "vllm", labels: {} };
+}
+
+describe("EndpointTable", () => {
+  it("finds an endpoint by id, address and slot", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    expect(table.slotOf("default/e1")).toBe(slot);
+    expect(table.slotOfAddress("10.0.0.1:1")).toBe(slot);
+    expect(table.endpoint(slot)).toEqual(endpoint(1));
+    expect([table.slotOf("x"), table.slotOfAddress("x"), table.endpoint(9)]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it("keeps the slot of an endpoint that is added again, with its new address", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1));
+    expect(table.add(endpoint(1, "10.0.0.2:1"))).toBe(slot);
+    expect(table.slotOfAddress("10.0.0.1:1")).toBeUndefined();
+    expect(table.slotOfAddress("10.0.0.2:1")).toBe(slot);
+    expect(table.size).toBe(1);
+  });
+
+  it("refuses an address that another endpoint has", () => {
+    const table = new EndpointTable();
+    table.add(endpoint(1));
+    expect(table.add(endpoint(2, "10.0.0.1:1"))).toBeUndefined();
+    expect(table.size).toBe(1);
+  });
+
+  it("takes as many endpoints as it has slots, and no more", () => {
+    const table = new EndpointTable();
+    for (let n = 0; n < ENDPOINTS_MAX; n++) expect(table.add(endpoint(n))).toBe(n);
+    expect(table.add(endpoint(ENDPOINTS_MAX))).toBeUndefined();
+    table.remove(17);
+    expect(table.add(endpoint(ENDPOINTS_MAX))).toBe(17);
+    expect(table.columns.slotCount).toBe(ENDPOINTS_MAX);
+  });
+
+  it("gives a reused slot nothing of its predecessor", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(
+      slot,
+      { waiting: 3, running: 4, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 9 },
+      5,
+    );
+    table.dispatched(slot, 100);
+    table.remove(slot);
+    expect([...table.slots()]).toEqual([]);
+    expect(table.columns.isPresent[slot]).toBe(0);
+    expect(table.add(endpoint(2))).toBe(slot);
+    const { columns } = table;
+    expect([columns.queueDepth[slot], columns.runningRequests[slot]]).toEqual([0, 0]);
+    expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([0, 0]);
+    expect([columns.kvCapacityTokens[slot], columns.sampledAtMs[slot]]).toEqual([0, -Infinity]);
+    table.applySample(slot, { kvBlocks: 9 }, 6);
+    expect(columns.kvCapacityTokens[slot]).toBe(0);
+  });
+
+  it("applies a sample, and keeps what a later one leaves out", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(
+      slot,
+      { waiting: 3, running: 4, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 100 },
+      1_000,
+    );
+    table.applySample(slot, { running: 5 }, 1_200);
+    const { columns } = table;
+    expect([columns.queueDepth[slot], columns.runningRequests[slot]]).toEqual([3, 5]);
+    expect([columns.kvUsage[slot], columns.kvCapacityTokens[slot]]).toEqual([0.5, 1_600]);
+    expect(columns.sampledAtMs[slot]).toBe(1_200);
+  });
+
+  it("does not let an endpoint look idle whose queue was never reported", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    expect(table.columns.kvUsage[slot]).toBe(1);
+    table.applySample(slot, { running: 2 }, 1_000);
+    expect(table.columns.sampledAtMs[slot]).toBe(-Infinity);
+    table.applySample(slot, { waiting: 0 }, 1_200);
+    expect(table.columns.sampledAtMs[slot]).toBe(1_200);
+  });
+
+  it("bounds what an engine reports, and takes NaN and infinity as not said", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 1e12, running: -4, kvUsage: 1.7 }, 0);
+    const { columns } = table;
+    expect(columns.queueDepth[slot]).toBe(0x7fff_ffff);
+    expect([columns.runningRequests[slot], columns.kvUsage[slot]]).toEqual([0, 1]);
+    table.dispatched(slot, 1);
+    expect(columns.queueDepth[slot]).toBe(0x7fff_ffff);
+    table.applySample(slot, { waiting: 6, kvUsage: 0.25 }, 1);
+    table.applySample(
+      slot,
+      { waiting: NaN, kvUsage: NaN, kvBlockSize: NaN, kvBlocks: Infinity },
+      2,
+    );
+    expect([columns.queueDepth[slot], columns.kvUsage[slot]]).toEqual([6, 0.25]);
+    expect(columns.kvCapacityTokens[slot]).toBe(0);
+  });
+
+  it("adds dispatches to the reported queue until the next sample", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 2 }, 0);
+    table.dispatched(slot, 500);
+    table.dispatched(slot, 300);
+    const { columns } = table;
+    expect(columns.queueDepth[slot]).toBe(4);
+    expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([2, 800]);
+    table.released(slot, 500);
+    expect(columns.queueDepth[slot]).toBe(4);
+    expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([1, 300]);
+    table.applySample(slot, {}, 200);
+    expect(columns.queueDepth[slot]).toBe(2);
+  });
+
+  it("never counts below zero", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.released(slot, 10);
+    expect([table.columns.inFlightRequests[slot], table.columns.inFlightTokens[slot]]).toEqual([
+      0, 0,
+    ]);
+  });
+});
