@@ -16,11 +16,12 @@ export const DEFAULT_CAPACITY_BLOCKS = 31_250;
 /** One per pool; owns the pool's PrefixTree. */
 export class ApproximatePrefix {
   readonly tree: PrefixTree;
+  /** As last given to the tree; NaN, which equals nothing, before that. */
   readonly #capacityTokens: Float64Array;
 
   constructor(tree: PrefixTree, slotsMax: number) {
     this.tree = tree;
-    this.#capacityTokens = new Float64Array(slotsMax).fill(-1);
+    this.#capacityTokens = new Float64Array(slotsMax).fill(NaN);
   }
 
   /** The engine at `slot` has computed, or is about to compute, this prefix. */
@@ -46,6 +47,6 @@ export class ApproximatePrefix {
   /** Forgets an endpoint whose slot is about to be reused. */
   removeEndpoint(slot: number): void {
     this.tree.removeEndpoint(slot);
-    this.#capacityTokens[slot] = -1;
+    this.#capacityTokens[slot] = NaN;
   }
 }
