@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { CONTENT_BLOCK_TOKENS } from "../../../../src/scheduler/kv/content-keys.ts";
+import { prefixCacheScorer } from "../../../../src/scheduler/plugins/scorer/prefix-cache.ts";
+import { pickContext } from "../../support/pick-context.ts";
+
+function scores(matched: readonly number[], totalBlocks: number, params: object = {}): number[] {
+  const context = pickContext(
+    matched.map((matchedBlocks) => ({ matchedBlocks })),
+    { totalBlocks },
+  );
+  const out = new Float64Array(matched.length);
+  prefixCacheScorer.create(prefixCacheScorer.params.parse(params)).score(context, out);
+  return [...out];
+}
+
+describe("prefix-cache-scorer", () => {
+  it.for([
+    { name: "scores the matched share", matched: [0, 5, 10], totalBlocks: 10, want: [0, 0.5, 1] },
+    { name: "scores 0 for a prompt without a block", matched: [3], totalBlocks: 0, want: [0] },
+    { name: "values a tiny full match like a huge one", matched: [1], totalBlocks: 1, want: [1] },
+  ])("$name", ({ matched, totalBlocks, want }) => {
+    expect(scores(matched, totalBlocks)).toEqual(want);
+  });
+
+  it("weighs the absolute length of the match, squared and up to its scale", () => {
+    const params = { matchLengthWeight: 0.5, matchLengthScaleTokens: 16 * CONTENT_BLOCK_TOKENS };
+    expect(scores([8], 8, params)).toEqual([0.5 * 0.25 + 0.5]);
+    expect(scores([16], 16, params)).toEqual([1]);
+    expect(scores([64], 64, params)).toEqual([1]);
+  });
+});

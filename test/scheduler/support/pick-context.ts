@@ -1,0 +1,70 @@
+// Builders of what a plugin is given, from the few facts a test is about.
+
+import type { EndpointColumns } from "../../../src/scheduler/model/endpoint-columns.ts";
+import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
+import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
+
+/** An endpoint; what is left out is idle, empty and sampled just now. */
+export interface EndpointRow {
+  readonly queueDepth?: number;
+  readonly runningRequests?: number;
+  readonly kvUsage?: number;
+  readonly kvCapacityTokens?: number;
+  /** Age of the sample; Infinity for an endpoint that was never sampled. */
+  readonly ageMs?: number;
+  readonly inFlightRequests?: number;
+  readonly inFlightTokens?: number;
+  readonly matchedBlocks?: number;
+}
+
+export const NOW_MS = 1_000_000;
+export const STALE_AFTER_MS = 1_000;
+
+export function inferenceRequest(overrides: Partial<InferenceRequest> = {}): InferenceRequest {
+  return {
+    requestId: "request-1",
+    model: "model-a",
+    tenant: "tenant-a",
+    priority: 0,
+    keys: new Uint32Array(0),
+    promptTokens: 100,
+    outputTokensMax: null,
+    bodyBytes: 400,
+    ...overrides,
+  };
+}
+
+export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
+  return {
+    slotCount: rows.length,
+    isPresent: new Uint8Array(rows.length).fill(1),
+    queueDepth: Int32Array.from(rows, (row) => row.queueDepth ?? 0),
+    runningRequests: Int32Array.from(rows, (row) => row.runningRequests ?? 0),
+    kvUsage: Float64Array.from(rows, (row) => row.kvUsage ?? 0),
+    kvCapacityTokens: Float64Array.from(rows, (row) => row.kvCapacityTokens ?? 0),
+    sampledAtMs: Float64Array.from(rows, (row) => NOW_MS - (row.ageMs ?? 0)),
+    inFlightRequests: Int32Array.from(rows, (row) => row.inFlightRequests ?? 0),
+    inFlightTokens: Float64Array.from(rows, (row) => row.inFlightTokens ?? 0),
+  };
+}
+
+/** A decision over `rows`, one slot each; all are candidates unless `candidates` names some. */
+export function pickContext(
+  rows: readonly EndpointRow[],
+  options: { readonly totalBlocks?: number; readonly candidates?: readonly number[] } = {},
+): NarrowingContext {
+  const totalBlocks = options.totalBlocks ?? 0;
+  const candidates = Int32Array.from(options.candidates ?? rows.keys());
+  return {
+    request: inferenceRequest({ keys: new Uint32Array(totalBlocks * 2) }),
+    endpoints: endpointColumns(rows),
+    prefix: {
+      matchedBlocks: Int32Array.from(rows, (row) => row.matchedBlocks ?? 0),
+      totalBlocks,
+    },
+    candidates,
+    candidateCount: candidates.length,
+    nowMs: NOW_MS,
+    staleAfterMs: STALE_AFTER_MS,
+  };
+}
