@@ -50,7 +50,7 @@ export interface AgentEvents {
   collectorDisconnected(agent: string): void;
   /** False if the pool has too many collectors. */
   claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean;
-  scraped(endpoint: EndpointRecord, scrape: Scrape): void;
+  scraped(address: string, scrape: Scrape): void;
   reported(report: TicketReport): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
   tickNeeded(): void;
@@ -308,7 +308,7 @@ export class AgentConnections {
   #apply(rows: readonly CompleteRow[]): void {
     const nowMs = this.#options.clock();
     for (const { endpoint, row, values } of rows) {
-      this.#options.events.scraped(endpoint, {
+      this.#options.events.scraped(endpoint.address, {
         outcome: SCRAPE_OUTCOMES[row.status],
         sampledAtMs: nowMs - row.ageMs,
         sample: toSample(values),

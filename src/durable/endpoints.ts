@@ -1,6 +1,5 @@
 // The pool's endpoints: keeps the scheduler's table in step with membership and metrics.
 
-import type { EndpointRecord } from "../agents/protocol/messages.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { EndpointState, ScrapeOutcome } from "./contract.ts";
@@ -44,14 +43,15 @@ export class Endpoints {
   }
 
   /**
-   * Takes a scrape if the endpoint is as its collector described it and no newer one was taken.
+   * Takes a scrape of an address in the pool, unless a newer one was taken. The address says which
+   * engine was read; the collector's name for it may have lost to another collector's.
    * A failed scrape leaves the loads as they were: they age, and a stale endpoint ranks last.
    */
-  scraped(endpoint: EndpointRecord, scrape: Scrape): void {
-    const slot = this.slotOfAddress(endpoint.address);
-    if (slot === NO_SLOT || this.table.slotOf(endpoint.id) !== slot) return;
+  scraped(address: string, scrape: Scrape): void {
+    const slot = this.slotOfAddress(address);
+    if (slot === NO_SLOT) return;
     if (scrape.sampledAtMs < this.table.columns.sampledAtMs[slot]!) return;
-    this.#scrapes.set(endpoint.id, scrape.outcome);
+    this.#scrapes.set(this.table.endpoint(slot)!.id, scrape.outcome);
     if (scrape.outcome === "ok") this.table.applySample(slot, scrape.sample, scrape.sampledAtMs);
   }
 

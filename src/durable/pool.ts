@@ -182,7 +182,7 @@ export class PoolObject extends DurableObject {
         this.#scheduleTick();
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
-      scraped: (endpoint, scrape) => this.#endpoints.scraped(endpoint, scrape),
+      scraped: (address, scrape) => this.#endpoints.scraped(address, scrape),
       reported: (report) => this.#reported(report),
       tickNeeded: () => this.#scheduleTick(),
     };

@@ -162,19 +162,24 @@ describe("metrics", () => {
   });
 
   it("of two collectors: the newest sample counts, whole", async () => {
-    const one = await poolWithEndpoints(1);
+    const one = await poolWithEndpoints(2);
     const two = await TestAgent.greeted({ agent: "collector-1" });
     two.membership([endpoint(1)]);
     one.metrics([{ endpoint: 0, fields: [5] }]);
     await until(async () => (await queueDepth()) === 5);
     two.metrics([{ endpoint: 0, fields: [9, 1, 0.1, 16, 4_000] }]);
     await until(async () => (await queueDepth()) === 9);
-    // Older than what is known.
-    one.metrics([{ endpoint: 0, fields: [1], ageMs: 5_000 }]);
+    // Older than what is known, in one frame with a row that is not.
+    one.metrics([
+      { endpoint: 0, fields: [1], ageMs: 5_000 },
+      { endpoint: 1, fields: [4] },
+    ]);
+    await until(async () => (await endpoints())[1]?.queueDepth === 4);
+    expect(await queueDepth()).toBe(9);
     // Nothing changed as the first collector saw it: its queue is still 1, not the other's 9.
     one.metrics([{ endpoint: 0 }]);
     await until(async () => (await queueDepth()) === 1);
-    expect(await endpoints()).toHaveLength(1);
+    expect(await endpoints()).toHaveLength(2);
   });
 
   it("of an endpoint that another collector found elsewhere are not taken", async () => {

@@ -209,6 +209,7 @@ describe("settlement", () => {
     h.ledger.release(ticket.id, "cancelled", 7);
     h.advance(TICKET_LIMITS.settleMs - 1);
     expect(h.ledger.closed(ticket.id, 0, { ...END_OK, slot: 0 })?.isEstimated).toBe(false);
+    expect(h.released).toEqual(["cancelled"]);
     h.advance(1);
     expect(h.ledger.sweep()).toEqual([]);
   });
