@@ -19,7 +19,7 @@ export interface PoolUnavailable {
  * A PickHandle on its way. It can be called at once: the calls are pipelined, in one round trip. It
  * is written out because the generated type of a stub that comes through two RPCs has no methods.
  */
-export interface OpeningHandle extends PromiseLike<Disposable> {
+export interface OpeningHandle extends Disposable {
   pick(request: PickRequest): Promise<PickResult>;
   release(how: WorkerRelease): Promise<void>;
   cancel(): Promise<void>;
@@ -73,11 +73,7 @@ export class PoolSession {
   }
 
   [Symbol.dispose](): void {
-    // A handle that never opened holds nothing.
-    void this.#handle.then(
-      (handle) => handle[Symbol.dispose](),
-      () => undefined,
-    );
+    this.#handle[Symbol.dispose]();
   }
 }
 

@@ -29,7 +29,8 @@ declare module "vitest" {
 export interface Seen {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  readonly attempts: number;
+  /** Of each attempt, in order. */
+  readonly destinations: readonly string[];
   readonly isClientGone: boolean;
 }
 
@@ -63,16 +64,16 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   const header = (name: string) => String(request.headers[name] ?? "");
   if (!isSigned(request, body)) return decline(response, 401, "bad-signature");
   const id = header("x-request-id");
-  const attempts = (seen.get(id)?.attempts ?? 0) + 1;
+  const destinations = [...(seen.get(id)?.destinations ?? []), header(DESTINATION_HEADER)];
   const headers = request.headers as Record<string, string>;
-  seen.set(id, { headers, body, attempts, isClientGone: false });
+  seen.set(id, { headers, body, destinations, isClientGone: false });
   response.once("close", () => {
     if (!response.writableFinished) {
-      seen.set(id, { headers, body, attempts, isClientGone: true });
+      seen.set(id, { headers, body, destinations, isClientGone: true });
     }
   });
   const endpoint = header(DESTINATION_HEADER).split(",")[0]!;
-  play(response, { script: script(body), endpoint, attempts });
+  play(response, { script: script(body), endpoint, attempts: destinations.length });
 }
 
 function script(body: string): string {

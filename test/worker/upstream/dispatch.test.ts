@@ -26,6 +26,7 @@ interface LogLine {
   readonly detail?: string;
   readonly attempts: number;
   readonly streamEnd?: string;
+  readonly status: number;
   readonly requestId: string;
 }
 
@@ -127,7 +128,9 @@ describe("a relay that fails", () => {
     expect(response.status).toBe(200);
     expect(lines[0]?.attempts).toBe(2);
     const seen = await seenBy(response);
-    expect(seen.attempts).toBe(2);
+    const [first, second] = seen.destinations.map((list) => list.split(","));
+    expect(first!.length).toBeGreaterThan(1);
+    expect(second!.filter((address) => first!.includes(address))).toEqual([]);
     expect(seen.headers["x-fairlead-attempt"]).toBe("2");
   });
 
@@ -199,17 +202,33 @@ describe("a client that leaves", () => {
       signal,
     });
 
-  it("stops the engine mid-stream", async () => {
+  const openTickets = async () => (await env.POOLS.state(POOL)).tickets.open;
+
+  it("stops the engine mid-stream, and its ticket is held until then", async () => {
     const client = new AbortController();
     const response = await start({ stream: true, user: "endless" }, client.signal);
     const requestId = response.headers.get("x-fairlead-request-id")!;
     const reader = response.body!.getReader();
     await reader.read();
+    expect(await openTickets()).toBe(1);
     await reader.cancel();
     client.abort();
     await until(async () => (await seenAs(requestId)).isClientGone);
     await until(() => lines.length === 1);
     expect(lines[0]).toMatchObject({ streamEnd: "client-left" });
+    await until(async () => (await openTickets()) === 0);
+  });
+
+  it("stops the engine before the first byte", async () => {
+    const client = new AbortController();
+    const answer = start({ user: "silent" }, client.signal).catch(() => undefined);
+    await until(async () => (await openTickets()) === 1);
+    client.abort();
+    await answer;
+    await until(() => lines.length === 1);
+    expect(lines[0]).toMatchObject({ code: "client_closed_request", status: 499 });
+    expect((await seenAs(lines[0]!.requestId)).isClientGone).toBe(true);
+    await until(async () => (await openTickets()) === 0);
   });
 });
 

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { parseDeployment } from "../../src/config/deployment.ts";
+import { DirectoryIndex } from "../../src/worker/directory-index.ts";
+import { poolTag } from "../../src/worker/request-id.ts";
+
+const HASH = (digit: string) => `sha256:${digit.repeat(64)}`;
+
+function index(): DirectoryIndex {
+  const pool = (name: string, region: string, models: string[]) => ({
+    name,
+    region,
+    models,
+    agentToken: HASH("f"),
+    relays: [{ url: "http://relay", keys: [{ id: "k1", secret: "a-secret-0123456789" }] }],
+  });
+  const parsed = parseDeployment({
+    version: 1,
+    pools: [
+      pool("eu-2", "eu", ["a", "b"]),
+      pool("eu-1", "eu", ["a"]),
+      pool("us-1", "us", ["a", "c"]),
+    ],
+    tenants: [
+      { id: "all", keys: [HASH("1"), HASH("2")] },
+      { id: "eu-only", keys: [HASH("3")], regions: ["eu"] },
+      { id: "b-only", keys: [HASH("4")], models: ["b"] },
+    ],
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  return new DirectoryIndex(7, parsed.value);
+}
+
+describe("DirectoryIndex", () => {
+  const directory = index();
+  const tenant = (digit: string) => directory.tenantOf(HASH(digit))!;
+
+  it("finds a tenant by each of its keys, and nobody by another", () => {
+    expect(tenant("1").id).toBe("all");
+    expect(tenant("2").id).toBe("all");
+    expect(directory.tenantOf(HASH("9"))).toBeUndefined();
+    expect(tenant("1")).not.toHaveProperty("keys");
+  });
+
+  it.for([
+    { key: "1", model: "a", pools: ["eu-2", "eu-1", "us-1"] },
+    { key: "3", model: "a", pools: ["eu-2", "eu-1"] },
+    { key: "3", model: "c", pools: [] },
+    { key: "4", model: "a", pools: [] },
+    { key: "4", model: "b", pools: ["eu-2"] },
+    { key: "1", model: "no-such-model", pools: [] },
+  ])("key $key finds $pools for model $model", ({ key, model, pools }) => {
+    const found = directory.poolsServing(model, tenant(key));
+    expect(found.map((pool) => pool.config.name)).toEqual(pools);
+  });
+
+  it("lists the models a tenant may use", () => {
+    expect(directory.modelsOf(tenant("1"))).toEqual(["a", "b", "c"]);
+    expect(directory.modelsOf(tenant("3"))).toEqual(["a", "b"]);
+    expect(directory.modelsOf(tenant("4"))).toEqual(["b"]);
+  });
+
+  it("finds a pool by its tag", () => {
+    const [found] = directory.poolsTagged(poolTag("us-1"));
+    expect(found?.config.name).toBe("us-1");
+    expect(directory.poolsTagged("00000000")).toEqual([]);
+  });
+});

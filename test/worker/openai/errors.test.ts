@@ -1,0 +1,44 @@
+import { describe, expect, it } from "vitest";
+import { DROP_REASONS } from "../../../src/scheduler/outcome.ts";
+import { dropError, errorEvent, errorResponse } from "../../../src/worker/openai/errors.ts";
+
+const EXPECTED = {
+  "rejected-saturated": { status: 429, code: "pool_saturated", type: "rate_limit_error" },
+  "rejected-ttl-expired": { status: 429, code: "queue_timeout", type: "rate_limit_error" },
+  "rejected-no-endpoints": { status: 503, code: "no_endpoints", type: "server_error" },
+  "rejected-shutting-down": { status: 503, code: "shutting_down", type: "server_error" },
+  "rejected-context-cancelled": {
+    status: 499,
+    code: "client_closed_request",
+    type: "server_error",
+  },
+} as const;
+
+describe("drop reasons", () => {
+  it.for(DROP_REASONS.map((reason) => ({ reason })))("$reason", async ({ reason }) => {
+    const response = errorResponse(dropError(reason, 0));
+    const { status, ...error } = EXPECTED[reason];
+    expect(response.status).toBe(status);
+    expect(response.headers.get("x-llm-d-request-dropped-reason")).toBe(reason);
+    expect(await response.json()).toMatchObject({ error: { ...error, param: null } });
+    expect(response.headers.has("retry-after")).toBe(status === 429 || status === 503);
+  });
+
+  it("says how long the pool wants to be left alone, in whole seconds", () => {
+    const response = errorResponse(dropError("rejected-saturated", 1_200));
+    expect(response.headers.get("retry-after")).toBe("2");
+  });
+});
+
+it("an error event ends an event that was cut, and is one itself", () => {
+  const event = errorEvent({ code: "upstream_lost", message: "Lost.", param: null }, "fl-1");
+  expect(event).toMatch(/^\n\ndata: \{.*\}\n\n$/);
+  const { error } = JSON.parse(event.trim().slice("data: ".length)) as { error: unknown };
+  expect(error).toEqual({
+    message: "Lost.",
+    type: "server_error",
+    param: null,
+    code: "upstream_lost",
+    request_id: "fl-1",
+  });
+});

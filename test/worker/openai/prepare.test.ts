@@ -1,0 +1,100 @@
+import { describe, expect, it } from "vitest";
+import { prepareInference } from "../../../src/worker/openai/prepare.ts";
+
+const PLAIN = { id: "plain", isolated: false } as const;
+const SALTED = { id: "salted", salt: "a-salt-0123456789", isolated: false } as const;
+const SEALED = { id: "sealed", salt: "b-salt-0123456789", isolated: true } as const;
+
+const LONG = "All work and no play makes Jack a dull boy. ".repeat(40);
+
+async function prepare(
+  fields: Readonly<Record<string, unknown>> | string,
+  tenant: Parameters<typeof prepareInference>[2] = PLAIN,
+) {
+  const text =
+    typeof fields === "string"
+      ? fields
+      : JSON.stringify({ model: "m", messages: [{ role: "user", content: LONG }], ...fields });
+  const prepared = await prepareInference(
+    "/v1/chat/completions",
+    new TextEncoder().encode(text),
+    tenant,
+  );
+  if (!prepared.ok) throw new Error(prepared.error.message);
+  return { ...prepared.value, text: new TextDecoder().decode(prepared.value.body) };
+}
+
+const saltIn = (text: string) => (JSON.parse(text) as { cache_salt?: string }).cache_salt;
+
+describe("what is forwarded", () => {
+  it("is the client's bytes where nothing has to change", async () => {
+    const text = `{"messages":[{"role":"user","content":"\\u00e4\u00e4"}] ,\t"model":"m","x":1.0e0}`;
+    expect((await prepare(text)).text).toBe(text);
+  });
+
+  it("differs by the salt alone", async () => {
+    const text = `{ "cache_salt" : "s" ,"model":"m","messages":[{"role":"user","content":"cache_salt"}]}`;
+    const prepared = await prepare(text, SALTED);
+    const salt = saltIn(prepared.text)!;
+    expect(prepared.text).toBe(text.replace('"s"', `"${salt}"`));
+  });
+
+  it("has a salt inserted for an isolated tenant, also in place of null", async () => {
+    const inserted = saltIn((await prepare({}, SEALED)).text);
+    expect(inserted).toMatch(/^[0-9a-f]{64}$/);
+    expect(saltIn((await prepare({ cache_salt: null }, SEALED)).text)).toBe(inserted);
+  });
+});
+
+describe("salts", () => {
+  it("are never the client's own, and differ by tenant, tenant's salt and client's salt", async () => {
+    const tenants = [PLAIN, SALTED, { ...SALTED, salt: "other-salt-0123456789" }, SEALED];
+    const salts = new Set(["one", "two"]);
+    for (const tenant of tenants) {
+      for (const cache_salt of ["one", "two"]) {
+        salts.add(saltIn((await prepare({ cache_salt }, tenant)).text)!);
+      }
+    }
+    expect(salts.size).toBe(2 + tenants.length * 2);
+  });
+
+  it("enter the content keys", async () => {
+    const { keys } = await prepare({});
+    expect(keys.length).toBeGreaterThan(8);
+    expect((await prepare({}, SALTED)).keys).toEqual(keys);
+    expect((await prepare({ cache_salt: "s" })).keys).not.toEqual(keys);
+    expect((await prepare({}, SEALED)).keys).not.toEqual(keys);
+  });
+});
+
+describe("what the scheduler is told", () => {
+  it("depends on the model", async () => {
+    expect((await prepare({ model: "other" })).keys).not.toEqual((await prepare({})).keys);
+  });
+
+  it.for([
+    { fields: {}, expected: null },
+    { fields: { max_tokens: 10 }, expected: 10 },
+    { fields: { max_tokens: 10, max_completion_tokens: 20 }, expected: 20 },
+    { fields: { max_tokens: 10, n: 3 }, expected: 30 },
+    { fields: { max_tokens: null, n: null }, expected: null },
+  ])("expects $expected tokens at most for $fields", async ({ fields, expected }) => {
+    expect((await prepare(fields)).outputTokensMax).toBe(expected);
+  });
+
+  it("counts all prompts of a completion and keys the first", async () => {
+    const read = async (prompt: unknown) => {
+      const text = JSON.stringify({ model: "m", prompt, max_tokens: 5 });
+      const bytes = new TextEncoder().encode(text);
+      const prepared = await prepareInference("/v1/completions", bytes, PLAIN);
+      if (!prepared.ok) throw new Error(prepared.error.message);
+      return prepared.value;
+    };
+    const one = await read(LONG);
+    const three = await read([LONG, "x", "y"]);
+    expect(three.keys).toEqual(one.keys);
+    expect(one).toMatchObject({ promptTokens: LONG.length / 4, outputTokensMax: 5 });
+    expect(three).toMatchObject({ promptTokens: LONG.length / 4 + 1, outputTokensMax: 15 });
+    expect(await read([1, 2, 3])).toMatchObject({ promptTokens: 3 });
+  });
+});
