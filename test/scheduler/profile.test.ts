@@ -1,0 +1,81 @@
+import { describe, expect, it } from "vitest";
+import { schedulingProfileSchema } from "../../src/scheduler/config.ts";
+import { SchedulingProfile } from "../../src/scheduler/profile.ts";
+import { pickContext, STALE_AFTER_MS } from "./support/pick-context.ts";
+
+function createProfile(config: object = {}): SchedulingProfile {
+  return new SchedulingProfile(schedulingProfileSchema.parse(config));
+}
+
+const LOAD_ONLY = {
+  scorers: [
+    { type: "queue-scorer", weight: 2 },
+    { type: "kv-cache-utilization-scorer", weight: 3 },
+  ],
+};
+
+describe("SchedulingProfile", () => {
+  it("adds up weighted scores", () => {
+    const context = pickContext([
+      { queueDepth: 0, kvUsage: 0.5 },
+      { queueDepth: 4, kvUsage: 0 },
+    ]);
+    const totals = new Float64Array(2).fill(99);
+    createProfile(LOAD_ONLY).score(context, totals, new Float64Array(2));
+    expect([...totals]).toEqual([2 * 1 + 3 * 0.5, 2 * 0 + 3 * 1]);
+  });
+
+  it("counts a score that is no number as 0, and one out of range as its bound", () => {
+    const context = pickContext(
+      [
+        { matchedBlocks: 1, kvUsage: NaN },
+        { matchedBlocks: -4, kvUsage: 0 },
+      ],
+      { totalBlocks: 2 },
+    );
+    const totals = new Float64Array(2);
+    const profile = createProfile({
+      scorers: [
+        { type: "kv-cache-utilization-scorer" },
+        { type: "prefix-cache-scorer", weight: 4 },
+      ],
+    });
+    profile.score(context, totals, new Float64Array(2));
+    expect([...totals]).toEqual([4 * 0.5, 1]);
+  });
+
+  it("scores everybody 0 without a scorer", () => {
+    const totals = new Float64Array(2).fill(5);
+    createProfile({ scorers: [] }).score(pickContext([{}, {}]), totals, new Float64Array(2));
+    expect([...totals]).toEqual([0, 0]);
+  });
+
+  it("narrows the candidates, and tells a recorder who was removed", () => {
+    const context = pickContext([{}, { ageMs: STALE_AFTER_MS + 1 }, {}]);
+    const seen: unknown[] = [];
+    const left = createProfile().filter(context, {
+      filtered: (type, before, kept) => seen.push([type, [...before], [...kept]]),
+      scored: () => seen.push("scored"),
+    });
+    expect([left, context.candidateCount]).toEqual([2, 2]);
+    expect(seen).toEqual([["metrics-freshness-filter", [0, 1, 2], [0, 2]]]);
+  });
+
+  it("tells a recorder every scorer's clamped scores", () => {
+    const seen: unknown[] = [];
+    createProfile(LOAD_ONLY).score(
+      pickContext([{ queueDepth: 1 }, { kvUsage: 0.25 }]),
+      new Float64Array(2),
+      new Float64Array(2),
+      {
+        filtered: () => seen.push("filtered"),
+        scored: (type, weight, context, scores) =>
+          seen.push([type, weight, [...scores.subarray(0, context.candidateCount)]]),
+      },
+    );
+    expect(seen).toEqual([
+      ["queue-scorer", 2, [0, 1]],
+      ["kv-cache-utilization-scorer", 3, [1, 0.75]],
+    ]);
+  });
+});
