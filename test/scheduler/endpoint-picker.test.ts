@@ -1,0 +1,144 @@
+// Decisions of the default profile over a pool, as its users would notice them.
+
+import { describe, expect, it } from "vitest";
+import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
+import type { Picked } from "../../src/scheduler/endpoint-picker.ts";
+import { ENDPOINTS_MAX } from "../../src/scheduler/model/endpoint-table.ts";
+import type { Dropped } from "../../src/scheduler/outcome.ts";
+import { NOW_MS, STALE_AFTER_MS } from "./support/pick-context.ts";
+import { promptKeys, TestPool } from "./support/pool.ts";
+
+const LONG = "You are a patient assistant who answers in full sentences. ".repeat(100);
+
+function slotsOf(outcome: Picked | Dropped): number[] {
+  if (!outcome.ok) throw new Error(outcome.detail);
+  return [...outcome.slots];
+}
+
+describe("EndpointPicker", () => {
+  it("sends prompts that share a long prefix to the endpoint that holds it", () => {
+    const pool = new TestPool(8);
+    pool.sampleAll();
+    const first = pool.send(`${LONG}What is a KV cache?`);
+    for (let i = 0; i < 20; i++) {
+      pool.sampleAll();
+      expect(pool.send(`${LONG}Question ${i}`)).toBe(first);
+    }
+  });
+
+  it("says how much of the prompt the first choice holds", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    pool.send(LONG);
+    pool.sampleAll();
+    const picked = pool.pick(`${LONG}${"and more ".repeat(100)}`);
+    expect(picked).toMatchObject({
+      matchedBlocks: promptKeys(LONG).length / 2,
+      totalBlocks: promptKeys(`${LONG}${"and more ".repeat(100)}`).length / 2,
+    });
+  });
+
+  it("avoids a deep queue and a full cache in spite of the prefix held there", () => {
+    const pool = new TestPool(4);
+    pool.sampleAll();
+    const holder = pool.send(LONG);
+    pool.sampleAll({ [holder]: { waiting: 40, kvUsage: 1 } });
+    expect(slotsOf(pool.pick(LONG))[0]).not.toBe(holder);
+  });
+
+  it("spreads cold prompts over all endpoints", () => {
+    const pool = new TestPool(6);
+    const counts = new Map<number, number>();
+    for (let i = 0; i < 60; i++) {
+      pool.sampleAll();
+      const slot = pool.send(`${i} is a prompt nobody sent before. `.repeat(40));
+      counts.set(slot, (counts.get(slot) ?? 0) + 1);
+    }
+    expect([...counts.values()]).toEqual([10, 10, 10, 10, 10, 10]);
+  });
+
+  it("spreads a burst between two samples, each pick seeing the ones before it", () => {
+    const profile = { scorers: [{ type: "queue-scorer" }] };
+    const pool = new TestPool(5, schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+    pool.sampleAll({ 0: { waiting: 3 } });
+    const counts = [0, 0, 0, 0, 0];
+    // Four endpoints take three each before the fifth, which had three already, takes its share.
+    for (let i = 0; i < 17; i++) counts[pool.send(`${i}`)]! += 1;
+    expect(counts).toEqual([1, 4, 4, 4, 4]);
+  });
+
+  it("prefers a busy endpoint it knows to one it has never heard of", () => {
+    const pool = new TestPool(2);
+    pool.table.applySample(1, { waiting: 50, running: 50, kvUsage: 0.99 }, NOW_MS);
+    pool.prefix.learn(promptKeys(LONG), 0, 0);
+    expect(slotsOf(pool.pick(LONG))).toEqual([1]);
+  });
+
+  it("still serves when no endpoint is known to be fresh", () => {
+    const pool = new TestPool(3);
+    expect(slotsOf(pool.pick("x"))).toHaveLength(3);
+    pool.sampleAll();
+    const later = { nowMs: NOW_MS + STALE_AFTER_MS + 1 };
+    expect(slotsOf(pool.pick("x", later))).toHaveLength(3);
+  });
+
+  it("does not take an old sample for an idle endpoint where no filter removes it", () => {
+    const config = { schedulingProfiles: [{ filters: [] }] };
+    const pool = new TestPool(2, schedulerConfigSchema.parse(config));
+    pool.table.applySample(0, { waiting: 0, kvUsage: 0 }, NOW_MS - STALE_AFTER_MS - 1);
+    pool.table.applySample(1, { waiting: 9, kvUsage: 0.5 }, NOW_MS);
+    // The cold-prompt scorer favours slot 0 by 2; the known loads of slot 1 are worth 2 + 1.
+    expect(slotsOf(pool.pick("x"))[0]).toBe(1);
+  });
+
+  it("breaks ties by the seed alone", () => {
+    const config = { schedulingProfiles: [{ scorers: [] }] };
+    const pool = new TestPool(16, schedulerConfigSchema.parse(config));
+    pool.sampleAll();
+    const bySeed = (seed: number) => slotsOf(pool.pick("x", { seed }))[0];
+    expect(bySeed(7)).toBe(bySeed(7));
+    expect(new Set(Array.from({ length: 200 }, (_, seed) => bySeed(seed))).size).toBe(16);
+  });
+
+  it("leaves excluded endpoints out", () => {
+    const pool = new TestPool(3);
+    pool.sampleAll();
+    expect(slotsOf(pool.pick("x", { exclude: [0, 2] }))).toEqual([1]);
+    // -1 stands for an address the pool no longer has.
+    expect(slotsOf(pool.pick("x", { exclude: [-1] }))).toHaveLength(3);
+  });
+
+  it("refuses when there is no endpoint, or all are excluded", () => {
+    const refusal = { ok: false, reason: "rejected-no-endpoints" };
+    expect(new TestPool(0).pick("x")).toMatchObject(refusal);
+    expect(new TestPool(2).pick("x", { exclude: [0, 1] })).toMatchObject(refusal);
+  });
+
+  it("forgets an endpoint whose slot is given to another", () => {
+    const pool = new TestPool(3);
+    pool.sampleAll();
+    const slot = pool.send(LONG);
+    pool.table.remove(slot);
+    pool.picker.onEndpointRemoved(slot);
+    pool.prefix.removeEndpoint(slot);
+    pool.table.add({ id: "default/new", address: "10.9.9.9:1", engine: "vllm", labels: {} });
+    pool.sampleAll();
+    expect(pool.pick(LONG)).toMatchObject({ matchedBlocks: 0, ok: true });
+  });
+
+  it("returns the configured number of endpoints, best first", () => {
+    const pool = new TestPool(8);
+    pool.sampleAll({ 1: { waiting: 3 }, 2: { waiting: 1 }, 3: { waiting: 2 } });
+    expect(slotsOf(pool.pick("x"))).toHaveLength(4);
+    const config = { schedulingProfiles: [{ picker: { type: "max-score-picker" } }] };
+    const single = new TestPool(8, schedulerConfigSchema.parse(config));
+    expect(slotsOf(single.pick("x"))).toHaveLength(1);
+  });
+
+  it("decides over as many endpoints as a pool may have", () => {
+    const pool = new TestPool(ENDPOINTS_MAX);
+    pool.sampleAll(Object.fromEntries(Array.from({ length: 1023 }, (_, n) => [n, { waiting: 1 }])));
+    pool.prefix.learn(promptKeys(LONG), ENDPOINTS_MAX - 1, 0);
+    expect(slotsOf(pool.pick(LONG))[0]).toBe(ENDPOINTS_MAX - 1);
+  });
+});

@@ -1,0 +1,71 @@
+// A pool as the object holds it: endpoints, prefix knowledge and a picker over both.
+
+import { type SchedulerConfig, schedulerConfigSchema } from "../../../src/scheduler/config.ts";
+import {
+  EndpointPicker,
+  type Picked,
+  type PickInput,
+  type PickRecorder,
+} from "../../../src/scheduler/endpoint-picker.ts";
+import { ApproximatePrefix } from "../../../src/scheduler/kv/approximate-prefix.ts";
+import { createContentKeys } from "../../../src/scheduler/kv/content-keys.ts";
+import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
+import { ENDPOINTS_MAX, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import type { Dropped } from "../../../src/scheduler/outcome.ts";
+import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./pick-context.ts";
+
+/** Keys of a prompt. */
+export function promptKeys(prompt: string): Uint32Array {
+  const content = createContentKeys({ model: "model-a" });
+  content.update(prompt);
+  return content.keys();
+}
+
+export class TestPool {
+  readonly table = new EndpointTable();
+  readonly prefix = new ApproximatePrefix(new PrefixTree(), ENDPOINTS_MAX);
+  readonly picker: EndpointPicker;
+  #seed = 1;
+
+  constructor(endpoints: number, config: SchedulerConfig = schedulerConfigSchema.parse({})) {
+    this.picker = new EndpointPicker(config);
+    for (let n = 0; n < endpoints; n++) {
+      const address = `10.0.${n >> 8}.${n & 255}:8000`;
+      this.table.add({ id: `default/e${n}`, address, engine: "vllm", labels: {} });
+    }
+  }
+
+  /** Applies a sample to every endpoint: idle but for what `loads` says, by slot. */
+  sampleAll(loads: Record<number, { waiting?: number; kvUsage?: number }> = {}): void {
+    for (const slot of this.table.slots()) {
+      const sample = { waiting: 0, running: 0, kvUsage: 0, ...loads[slot] };
+      this.table.applySample(slot, sample, NOW_MS);
+    }
+  }
+
+  pick(
+    prompt: string,
+    options: Partial<PickInput> & { readonly recorder?: PickRecorder } = {},
+  ): Picked | Dropped {
+    const input: PickInput = {
+      request: inferenceRequest({ keys: promptKeys(prompt) }),
+      endpoints: this.table.columns,
+      match: (keys, out) => this.prefix.tree.match(keys, out),
+      nowMs: NOW_MS,
+      staleAfterMs: STALE_AFTER_MS,
+      seed: this.#seed++,
+      ...options,
+    };
+    return this.picker.pick(input, options.recorder);
+  }
+
+  /** Picks, sends and learns, as the object does for a request that succeeds. Returns the slot. */
+  send(prompt: string): number {
+    const picked = this.pick(prompt);
+    if (!picked.ok) throw new Error(picked.detail);
+    const slot = picked.slots[0]!;
+    this.table.dispatched(slot, 100);
+    this.prefix.learn(promptKeys(prompt), slot, 0);
+    return slot;
+  }
+}
