@@ -34,7 +34,7 @@ export const AGENT_SOCKETS_MAX = 64;
 export const HELLO_DEADLINE_MS = 10_000;
 
 /** Close codes: RFC 6455's, and one of ours. */
-export const CLOSE = {
+const CLOSE = {
   protocolError: 1008,
   tooLarge: 1009,
   tryAgainLater: 1013,

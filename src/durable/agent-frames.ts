@@ -29,7 +29,7 @@ export interface CompleteRow {
   readonly values: Float64Array;
 }
 
-export type AgentFrame =
+type AgentFrame =
   | { readonly kind: "membership"; readonly endpoints: readonly EndpointRecord[] }
   | { readonly kind: "metrics"; readonly rows: readonly CompleteRow[] }
   | { readonly kind: "tickets"; readonly reports: readonly TicketReport[]; readonly seq: number }

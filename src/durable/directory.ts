@@ -18,9 +18,9 @@ import type { PoolObject } from "./pool.ts";
 import { sha256Hex, systemClock } from "./system.ts";
 
 /** How long a pool's object may take to accept its configuration. */
-export const PUSH_DEADLINE_MS = 5_000;
+const PUSH_DEADLINE_MS = 5_000;
 /** Pause before telling those again that could not be told. */
-export const PUSH_RETRY_MS = 5_000;
+const PUSH_RETRY_MS = 5_000;
 
 export interface DirectoryEnv {
   readonly POOL: DurableObjectNamespace<PoolObject>;

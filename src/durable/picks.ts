@@ -63,6 +63,8 @@ export class Picks {
   readonly #decisions = new DecisionRing();
   readonly #recorder = new DecisionRecorder();
   #picker: EndpointPicker | undefined;
+  /** Configuration of #picker, to see whether it changed. */
+  #scheduler: string | undefined;
   #configVersion = 0;
   #staleAfterMs = ONE_WAY_MS;
 
@@ -97,7 +99,12 @@ export class Picks {
 
   configure({ version, config }: StoredConfig): void {
     this.#configVersion = version;
-    this.#picker = config === null ? undefined : new EndpointPicker(config.scheduler);
+    const scheduler = config === null ? undefined : JSON.stringify(config.scheduler);
+    if (scheduler !== this.#scheduler) {
+      // Only then: a new picker's scorers have forgotten what they learned.
+      this.#scheduler = scheduler;
+      this.#picker = config === null ? undefined : new EndpointPicker(config.scheduler);
+    }
     this.#staleAfterMs = SCRAPES_MISSED_MAX * (config?.scrapeIntervalMs ?? 0) + ONE_WAY_MS;
   }
 

@@ -92,12 +92,8 @@ export class PoolStorage {
   /** The claims that were in force, oldest first. */
   claims(): { agent: string; endpoints: readonly EndpointRecord[] }[] {
     return this.#sql
-      .exec<{ agent: string; json: string }>(
-        "SELECT agent, json FROM claims ORDER BY claim DESC LIMIT ?",
-        CLAIMS_MAX,
-      )
+      .exec<{ agent: string; json: string }>("SELECT agent, json FROM claims ORDER BY claim")
       .toArray()
-      .reverse()
       .flatMap(({ agent, json }) => {
         const { data } = membershipSchema.safeParse({ endpoints: JSON.parse(json) });
         return data === undefined ? [] : [{ agent, endpoints: data.endpoints }];
@@ -116,6 +112,11 @@ export class PoolStorage {
        VALUES (?, (SELECT COALESCE(MAX(claim), 0) + 1 FROM claims), ?)`,
       agent,
       json,
+    );
+    this.#sql.exec(
+      `DELETE FROM claims WHERE agent NOT IN
+         (SELECT agent FROM claims ORDER BY claim DESC LIMIT ?)`,
+      CLAIMS_MAX,
     );
   }
 

@@ -28,7 +28,7 @@ import { randomHex, randomSeed, systemClock } from "./system.ts";
 import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
-export const TICK_MS = 500;
+const TICK_MS = 500;
 export class PoolObject extends DurableObject {
   readonly #objectEpoch = randomHex(8);
   readonly #stored: PoolStorage;

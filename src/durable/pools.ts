@@ -9,7 +9,7 @@ import type { PoolObject } from "./pool.ts";
 
 const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})$/;
 
-export interface PoolsEnv {
+interface PoolsEnv {
   readonly POOL: DurableObjectNamespace<PoolObject>;
 }
 

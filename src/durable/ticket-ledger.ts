@@ -45,7 +45,7 @@ export type ReleasedBy =
   | "expired";
 
 /** Where the load of open tickets is accounted. */
-export interface EndpointLoad {
+interface EndpointLoad {
   dispatched(slot: number, tokens: number): void;
   released(slot: number, tokens: number): void;
 }

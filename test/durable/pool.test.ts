@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
 import { HANDLE_PICKS_MAX } from "../../src/durable/pick-handle.ts";
+import { EXCLUDE_MAX, OUTPUT_TOKENS_RESERVED_MAX } from "../../src/durable/picks.ts";
 import {
   closed,
   configurePool,
@@ -80,6 +81,27 @@ describe("picks", () => {
     const exclude = [endpoint(1).address, "10.9.9.9:1"];
     const grant = granted(await handle.pick({ ...pickRequest("r"), exclude }));
     expect(grant.endpoints).toEqual([endpoint(2).address]);
+  });
+
+  it("look at a bounded number of excluded endpoints", async () => {
+    await poolWithEndpoints(1);
+    using handle = await env.POOLS.open(POOL);
+    const unknown = Array.from({ length: EXCLUDE_MAX }, (_, i) => `10.9.9.9:${i + 1}`);
+    const exclude = [...unknown, endpoint(1).address];
+    expect(granted(await handle.pick({ ...pickRequest("r1"), exclude })).endpoints).toHaveLength(1);
+    expect(await handle.pick({ ...pickRequest("r2"), exclude: exclude.slice(1) })).toMatchObject({
+      ok: false,
+      reason: "rejected-no-endpoints",
+    });
+  });
+
+  it("reserve uncached input and a bounded output", async () => {
+    await poolWithEndpoints(1);
+    using handle = await env.POOLS.open(POOL);
+    granted(await handle.pick(pickRequest("r", { outputTokensMax: 100_000 })));
+    expect((await poolStub().state()).endpoints).toMatchObject([
+      { inFlightTokens: 1_280 + OUTPUT_TOKENS_RESERVED_MAX },
+    ]);
   });
 
   it("spread a burst between two samples", async () => {

@@ -1,0 +1,84 @@
+import { reset, runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, it } from "vitest";
+import { CLAIMS_MAX } from "../../src/durable/membership.ts";
+import {
+  AGENT_ROWS_MAX,
+  PoolStorage,
+  USAGE_ROWS_MAX,
+  type UsageTotals,
+} from "../../src/durable/pool-storage.ts";
+import { endpoint, poolStub } from "./pool-client.ts";
+
+afterEach(() => reset());
+
+/** Runs `check` on the storage of a real object. */
+function withStorage<T>(check: (stored: PoolStorage) => T): Promise<T> {
+  return runInDurableObject(poolStub(), (_, { storage }) => check(new PoolStorage(storage)));
+}
+
+function totals(tenant: string): UsageTotals {
+  return {
+    tenant,
+    model: "m",
+    requests: 1,
+    estimatedRequests: 0,
+    promptTokens: 10,
+    cachedTokens: 5,
+    completionTokens: 3,
+  };
+}
+
+describe("usage rows", () => {
+  it("past their maximum are counted together", async () => {
+    const rows = await withStorage((stored) => {
+      const many = Array.from({ length: USAGE_ROWS_MAX + 3 }, (_, i) => totals(`t${i}`));
+      stored.settle(many, [], 0);
+      stored.settle([totals("t0")], [], 0);
+      return stored.usage();
+    });
+    expect(rows).toHaveLength(USAGE_ROWS_MAX + 1);
+    expect(rows.find((row) => row.tenant === "t0")).toMatchObject({ requests: 2 });
+    expect(rows.find((row) => row.tenant === "other")).toMatchObject({
+      model: "other",
+      requests: 3,
+      promptTokens: 30,
+    });
+  });
+});
+
+describe("agents", () => {
+  it("are remembered by epoch, the longest silent forgotten first", async () => {
+    const seqs = await withStorage((stored) => {
+      for (let i = 0; i <= AGENT_ROWS_MAX; i++) {
+        stored.settle([], [{ agent: `a${i}`, epoch: "e", seq: i + 1 }], i);
+      }
+      return [stored.ackedSeq("a0", "e"), stored.ackedSeq("a1", "e"), stored.ackedSeq("a1", "f")];
+    });
+    expect(seqs).toEqual([0, 2, 0]);
+  });
+});
+
+describe("claims", () => {
+  it("come back in the order in which they were made", async () => {
+    const claims = await withStorage((stored) => {
+      stored.setClaim("a", [endpoint(1)]);
+      stored.setClaim("b", [endpoint(2)]);
+      stored.setClaim("a", [endpoint(3)]);
+      stored.deleteClaim("c");
+      return stored.claims();
+    });
+    expect(claims).toEqual([
+      { agent: "b", endpoints: [endpoint(2)] },
+      { agent: "a", endpoints: [endpoint(3)] },
+    ]);
+  });
+
+  it("of more collectors than a pool may have are left out, the oldest first", async () => {
+    const claims = await withStorage((stored) => {
+      for (let i = 0; i <= CLAIMS_MAX; i++) stored.setClaim(`a${i}`, [endpoint(i)]);
+      return stored.claims().map(({ agent }) => agent);
+    });
+    expect(claims).toHaveLength(CLAIMS_MAX);
+    expect(claims).not.toContain("a0");
+  });
+});
