@@ -22,7 +22,7 @@ describe("SchedulingProfile", () => {
     ]);
     const totals = new Float64Array(2).fill(99);
     createProfile(LOAD_ONLY).score(context, totals, new Float64Array(2));
-    expect([...totals]).toEqual([2 * 1 + 3 * 0.5, 2 * 0 + 3 * 1]);
+    expect([...totals]).toEqual([2 + 3 * 0.5, 3]);
   });
 
   it("counts a score that is no number as 0, and one out of range as its bound", () => {

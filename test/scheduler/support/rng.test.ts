@@ -13,7 +13,7 @@ describe("createRng", () => {
 
   it("spreads evenly over [0, 1)", () => {
     const rng = createRng(3);
-    const tenths = new Array<number>(10).fill(0);
+    const tenths = Array.from({ length: 10 }, () => 0);
     for (let i = 0; i < 50_000; i++) {
       const value = rng();
       expect(value >= 0 && value < 1).toBe(true);
