@@ -22,7 +22,10 @@ export type PromptSink = (text: string) => void;
 /** Writes a conversation. */
 export async function writeChatPrompt(request: ChatRequest, sink: PromptSink): Promise<void> {
   const write = (kind: string, text: string | null | undefined) => {
-    if (typeof text === "string") sink(`${BOUNDARY}${kind}:${text}`);
+    if (typeof text !== "string") return;
+    // Two pieces: joined, a long text would be copied, and at two bytes a character.
+    sink(`${BOUNDARY}${kind}:`);
+    sink(text);
   };
   const writeJson = (kind: string, value: unknown) => {
     if (value !== undefined && value !== null) write(kind, JSON.stringify(value));

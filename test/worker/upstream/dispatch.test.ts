@@ -227,7 +227,7 @@ describe("a client that leaves", () => {
     await answer;
     await until(() => lines.length === 1);
     expect(lines[0]).toMatchObject({ code: "client_closed_request", status: 499 });
-    expect((await seenAs(lines[0]!.requestId)).isClientGone).toBe(true);
+    await until(async () => (await seenAs(lines[0]!.requestId)).isClientGone);
     await until(async () => (await openTickets()) === 0);
   });
 });
