@@ -146,6 +146,8 @@ export class PoolObject extends DurableObject {
 
   override webSocketClose(socket: WebSocket): void {
     this.#agents.closed(socket);
+    // The runtime leaves the answering close of a hibernating socket to us; agents wait for it.
+    socket.close(1000);
   }
 
   override webSocketError(socket: WebSocket): void {
