@@ -1,7 +1,16 @@
 // What is told about a request: a span, metrics and one log line. Never a prompt, an answer or a
 // secret; a model's name only once it is known to be one.
 
-import { isSpanContextValid, type Span, SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+import {
+  type Context,
+  isSpanContextValid,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+} from "@opentelemetry/api";
 import type { Settings } from "../config/settings.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { childSpan, type TraceContext } from "../telemetry/traceparent.ts";
@@ -45,15 +54,19 @@ export class RequestTelemetry {
   constructor(call: Call, path: string) {
     this.#call = call;
     this.facts = { path, attempts: 0, isStream: false, requestBytes: 0 };
-    this.#span = trace.getTracer("fairlead").startSpan("gateway.request", {
-      kind: SpanKind.SERVER,
-      attributes: { "url.path": path },
-    });
-    // Without an SDK the span is a no-op with invalid ids: then the ids are our own.
+    this.#span = trace
+      .getTracer("fairlead")
+      .startSpan(
+        "gateway.request",
+        { kind: SpanKind.SERVER, attributes: { "url.path": path } },
+        remoteParent(call.parent),
+      );
+    // Without an SDK a span is a no-op: invalid ids, or its parent's. Then the ids are our own.
     const own = this.#span.spanContext();
-    this.trace = isSpanContextValid(own)
-      ? { traceId: own.traceId, spanId: own.spanId, isSampled: (own.traceFlags & 1) === 1 }
-      : childSpan(call.parent, randomHex);
+    const isNoOp = !isSpanContextValid(own) || own.spanId === call.parent?.spanId;
+    this.trace = isNoOp
+      ? childSpan(call.parent, randomHex)
+      : { traceId: own.traceId, spanId: own.spanId, isSampled: (own.traceFlags & 1) === 1 };
   }
 
   /** Call once, when nothing more will be sent. Later calls do nothing. */
@@ -116,6 +129,13 @@ export class RequestTelemetry {
     if (isError && status >= 500) this.#span.setStatus({ code: SpanStatusCode.ERROR });
     this.#span.end();
   }
+}
+
+function remoteParent(parent: TraceContext | undefined): Context {
+  if (parent === undefined) return ROOT_CONTEXT;
+  const { traceId, spanId, isSampled } = parent;
+  const traceFlags = isSampled ? TraceFlags.SAMPLED : TraceFlags.NONE;
+  return trace.setSpanContext(ROOT_CONTEXT, { traceId, spanId, traceFlags, isRemote: true });
 }
 
 /** An exception that reached the router. Its message may quote a request, so it stays out. */

@@ -22,10 +22,15 @@ export async function readBody(
     return refuse("unsupported_media_type", "Send the body without a Content-Encoding.");
   }
   const declaredBytes = Number(request.headers.get("content-length") ?? Number.NaN);
-  if (declaredBytes <= bodyBytesMax) {
+  try {
+    if (declaredBytes > bodyBytesMax || Number.isNaN(declaredBytes)) {
+      return await collect(request.body, bodyBytesMax);
+    }
     return { ok: true, value: new Uint8Array(await request.arrayBuffer()) };
+  } catch {
+    // The client left, or its connection broke, before it had sent everything.
+    return refuse("client_closed_request", "The body ended before it was complete.");
   }
-  return collect(request.body, bodyBytesMax);
 }
 
 /** `application/json`, with UTF-8 or no charset at all. */

@@ -64,6 +64,11 @@ export function inferenceRoute(path: InferencePath) {
         held.resolve();
       });
       return answer.response;
+    } catch (error) {
+      // The router answers it; here it is only counted and logged as a request.
+      telemetry.facts.code = "internal_error";
+      telemetry.end(500, settings.requestLog);
+      throw error;
     } finally {
       if (!isStreaming) held.resolve();
     }

@@ -1,0 +1,44 @@
+import { createExecutionContext } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, expect, it, vi } from "vitest";
+import { router } from "../../src/worker/router.ts";
+import { chatBody, deploy, TENANT_KEY } from "./support/deployment.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+it("answers a failure of our own with a 500 that reveals nothing, and logs where it was", async () => {
+  (await deploy()).close();
+  const logged: Record<string, unknown>[] = [];
+  vi.spyOn(console, "log").mockImplementation((line: string) => {
+    logged.push(JSON.parse(line) as Record<string, unknown>);
+  });
+  const broken = {
+    open: () => {
+      throw new TypeError("the prompt was: canary-4711");
+    },
+  };
+  const response = await router.fetch(
+    new Request("https://fairlead.test/v1/chat/completions", {
+      method: "POST",
+      body: JSON.stringify(chatBody()),
+      headers: { authorization: `Bearer ${TENANT_KEY}`, "content-type": "application/json" },
+    }),
+    { ...env, POOLS: broken } as unknown as Env,
+    createExecutionContext(),
+  );
+  expect(response.status).toBe(500);
+  const text = await response.text();
+  expect(JSON.parse(text)).toMatchObject({
+    error: { code: "internal_error", type: "server_error" },
+  });
+  expect(response.headers.get("x-request-id")).toMatch(/^fl-/);
+  expect(logged.map((line) => line["msg"])).toEqual(["request", "exception"]);
+  expect(logged[1]).toMatchObject({
+    name: "TypeError",
+    requestId: response.headers.get("x-request-id"),
+  });
+  expect(logged[1]!["stack"]).not.toEqual([]);
+  expect(JSON.stringify(logged) + text).not.toContain("canary");
+});
