@@ -120,7 +120,7 @@ export async function startFairlead(...args: string[]): Promise<Fairlead> {
 
 /** The same in a state directory that stays. */
 export async function startFairleadIn(stateDir: string, ...args: string[]): Promise<Fairlead> {
-  const engines = args.some((arg) => arg.startsWith("--endpoint") || arg === "--config")
+  const engines = args.some((arg) => arg.startsWith("--endpoint"))
     ? []
     : ["--time-scale", String(TIME_SCALE)];
   const common = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", stateDir];

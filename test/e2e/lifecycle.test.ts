@@ -1,6 +1,6 @@
 // How `fairlead up` starts, refuses to start, and ends.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -19,11 +19,16 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const stateDir = join(root, "state");
 
+/** Agents whose parent is gone may still drain for 5 seconds. */
+const GONE_MS_MAX = 10_000;
+
 async function allGone(pids: readonly number[]): Promise<boolean> {
-  return eventually("every process has ended", () => (pids.some(isAlive) ? undefined : true));
+  const isGone = () => (pids.some(isAlive) ? undefined : true);
+  return eventually("every process has ended", isGone, GONE_MS_MAX);
 }
 
-describe("fairlead up", () => {
+// Some start it twice.
+describe("fairlead up", { timeout: 60_000 }, () => {
   let up: Fairlead | undefined;
   afterEach(() => up?.[Symbol.asyncDispose]());
 
@@ -64,18 +69,14 @@ describe("fairlead up", () => {
     expect(existsSync(join(stateDir, "running.json"))).toBe(false);
   });
 
-  it("keeps its keys for the next run, and leaves nothing behind when it is killed", async () => {
-    const keys = JSON.parse(readFileSync(join(stateDir, "keys.json"), "utf8")) as Fairlead;
+  it("leaves nothing behind when it is killed, and starts over what is left with its keys", async () => {
+    const killed = await start();
+    killed.invocation.child.kill("SIGKILL");
+    expect(await allGone(Object.values(killed.pids))).toBe(true);
     expect(statSync(join(stateDir, "keys.json")).mode & 0o777).toBe(0o600);
     const running = await start();
-    expect(running.key).toBe(keys.key);
-    expect(running.adminKey).toBe(keys.adminKey);
-    running.invocation.child.kill("SIGKILL");
-    expect(await allGone(Object.values(running.pids))).toBe(true);
-  });
-
-  it("starts over what a killed run left, and says who holds the state directory", async () => {
-    const running = await start();
+    expect(running.key).toBe(killed.key);
+    expect(running.adminKey).toBe(killed.adminKey);
     expect((await greet(running)).choices).toHaveLength(1);
     const second = await fairlead(["up", "--port", "0", "--state-dir", stateDir]);
     expect(second).toMatchObject({ code: 1, stdout: "" });
@@ -160,5 +161,51 @@ describe("fairlead up with engines of one's own", () => {
       .create({ model: up.model, messages: [{ role: "user", content: "Hello" }] })
       .withResponse();
     expect(engines.origins).toContain(`http://${response.headers.get("x-fairlead-endpoint")}`);
+  });
+});
+
+describe("fairlead up with a configuration of one's own", () => {
+  async function freePort(): Promise<number> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+
+  it("runs the agents of pools with a local relay, and leaves the others alone", async () => {
+    const pool = (name: string, url: string) => ({
+      name,
+      region: "here",
+      models: [`model-of-${name}`],
+      agentToken: `agent-token-of-${name}`,
+      relays: [{ url, keys: [{ id: "k1", secret: `relay-secret-of-${name}` }] }],
+    });
+    const file = join(root, "fairlead.yaml");
+    const config = {
+      version: 1,
+      pools: [
+        pool("one", `http://127.0.0.1:${await freePort()}`),
+        pool("two", `http://127.0.0.1:${await freePort()}`),
+        pool("far", "https://relay.example.com"),
+      ],
+      tenants: [{ id: "acme", keys: ["sk-acme-0123456789"] }],
+    };
+    // JSON is a part of YAML.
+    writeFileSync(file, JSON.stringify(config));
+    const args = ["--config", file, "--engines", "1"];
+    await using up = await startFairleadIn(join(root, "configured"), ...args);
+    expect(up.key).toBe("sk-acme-0123456789");
+    expect(Object.keys(up.pids).filter((name) => name.startsWith("relay-"))).toEqual([
+      "relay-one",
+      "relay-two",
+    ]);
+    for (const name of ["one", "two"]) {
+      const answer = await up.client.chat.completions.create({
+        model: `model-of-${name}`,
+        messages: [{ role: "user", content: "Hello" }],
+      });
+      expect(answer.model).toBe(`model-of-${name}`);
+    }
   });
 });
