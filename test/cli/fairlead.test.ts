@@ -24,7 +24,8 @@ function oldNode(): string[] {
   return ["--require", file];
 }
 
-describe("fairlead", () => {
+// Every test starts processes, on a machine that may be busy.
+describe("fairlead", { timeout: 30_000 }, () => {
   it("prints its commands, and the flags of each", () => {
     const help = fairlead(["help"]);
     expect(help).toMatchObject({ status: 0, stderr: "" });

@@ -52,7 +52,7 @@ async function ends(pid: number): Promise<boolean> {
 
 const FOREVER = "setInterval(() => {}, 1000);";
 
-describe("Supervisor", () => {
+describe("Supervisor", { timeout: 30_000 }, () => {
   it("gives the ready line, passes only what is given of our variables, and logs", async () => {
     vi.stubEnv("FAIRLEAD_X", "not for children");
     const started = supervisor.start(
@@ -103,7 +103,7 @@ describe("Supervisor", () => {
   });
 });
 
-describe("guard", () => {
+describe("guard", { timeout: 30_000 }, () => {
   it("passes SIGTERM on and ends as its program does", async () => {
     const started = supervisor.start(
       guarded("sh", "-c", 'trap "exit 9" TERM; while true; do sleep 0.02; done'),
