@@ -1,58 +1,73 @@
 // Block keys to entries: extendible hashing over open-addressed segments.
 //
-//   directory (2^depth)      segments (1,024 places)      entries (chunks of 16,384)
+//   directory (2^depth)      segments (1,024 places)      entries (chunks of 4,096)
 //   ┌─ top bits of high ─┐   ┌──────────────────────┐     ┌─────┬──────┬─────────┐
 //   │ 0…00 ──────────────┼──►│ 0 │ id+1 │ 0 │ …      │────►│ low │ high │ holders │
 //   │ 0…01 ──────────────┼─┐ └──────────────────────┘     └─────┴──────┴─────────┘
-//   │ …                  │ └► …
+//   │ …                  │ └► …        16 segments a page
 //
-// A full segment splits in two, so the table grows a segment at a time and never rehashes as a
-// whole. An entry keeps its id for life: the rings of PrefixTree name entries by id. Within a
-// segment, places are probed linearly from the low word and deletion shifts back, so there are no
-// tombstones. Keys are hashes already and are used as they are.
+// A full segment splits in two, so the table grows a page at a time and never rehashes as a whole.
+// An entry keeps its id for life: the rings of PrefixTree name entries by id. Within a segment,
+// places are probed linearly from the low word and deletion shifts back, so there are no
+// tombstones. Keys are hashes already and are used as they are. Segments never merge; their number
+// and the directory's depth are bounded, so keys chosen to collide cost hits and not memory.
 
 const SEGMENT_PLACES = 1024;
 const PLACE_MASK = SEGMENT_PLACES - 1;
-/** A segment splits above this many entries: a load of 0.8. */
-const SEGMENT_ENTRIES_MAX = 819;
+/** A segment splits at this many entries: a load of 0.8. */
+const SPLIT_AT = 819;
+/** One that may not split any more fills up to here. Places never run out, so probing ends. */
+const SEGMENT_ENTRIES_MAX = 960;
+/** Segments lie sixteen to an array: few arrays stay in the processor's cache, many do not. */
+const PAGE_BITS = 4;
+const PAGE_SEGMENTS = 1 << PAGE_BITS;
+const PAGE_MASK = PAGE_SEGMENTS - 1;
 const SEGMENT_BYTES = SEGMENT_PLACES * 4;
-/**
- * Bytes a block costs at most in a table of many: its entry, and its place in a segment that has
- * just split (a load of 0.4).
- */
-export const BLOCK_BYTES_MAX = 22;
-const CHUNK_BITS = 14;
+const PAGE_BYTES = PAGE_SEGMENTS * SEGMENT_BYTES;
+/** What a segment needs besides its places: its count, and up to four places in the directory. */
+const SEGMENT_EXTRA_BYTES = 3 + 4 * 4;
+/** Bytes an entry costs in segments that have just split: 12 its own, 10 its place (load 0.4). */
+const ENTRY_COST_BYTES = 22;
+const CHUNK_BITS = 12;
 const CHUNK_ENTRIES = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_ENTRIES - 1;
 const ENTRY_WORDS = 3;
 const CHUNK_BYTES = CHUNK_ENTRIES * ENTRY_WORDS * 4;
-/** 2^20 segments hold far more than any byte bound allows; reached only by hostile keys. */
-const DEPTH_MAX = 20;
-
-interface Segment {
-  readonly places: Uint32Array;
-  count: number;
-  /** Top bits that all keys of the segment share. */
-  depth: number;
-}
-
-function createSegment(depth: number): Segment {
-  return { places: new Uint32Array(SEGMENT_PLACES), count: 0, depth };
-}
 
 /** No entry. */
 export const NONE = -1;
 
 /** Maps 64-bit keys (two words) to entries with one 32-bit word of payload, the holder set. */
 export class BlockTable {
+  /** How many entries the byte bound allows. The caller keeps `size` within it. */
+  readonly entriesMax: number;
+  readonly #segmentsMax: number;
+  readonly #depthMax: number;
   readonly #chunks: Uint32Array[] = [];
-  #directory: Segment[] = [createSegment(1), createSegment(1)];
-  #depth = 1;
+  readonly #pages: Uint32Array[] = [new Uint32Array(PAGE_SEGMENTS * SEGMENT_PLACES)];
+  /** By segment: its entries, and how many top bits all its keys share. */
+  readonly #counts: Uint16Array;
+  readonly #depths: Uint8Array;
   #segmentCount = 2;
+  #directory = Uint32Array.of(0, 1);
+  #depth = 1;
   #used = 0;
   /** Id + 1 of the first free entry, 0 for none; the low word links the list. */
   #free = 0;
   #freeCount = 0;
+  /** Places of a segment that splits. */
+  readonly #splitting = new Uint32Array(SEGMENT_PLACES);
+
+  constructor(bytesMax: number) {
+    this.entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
+    const chunkBytes = Math.ceil(this.entriesMax / CHUNK_ENTRIES) * CHUNK_BYTES;
+    const pageBytes = PAGE_BYTES + PAGE_SEGMENTS * SEGMENT_EXTRA_BYTES;
+    const pages = Math.max(1, Math.floor((bytesMax - chunkBytes) / pageBytes));
+    this.#segmentsMax = pages * PAGE_SEGMENTS;
+    this.#depthMax = 32 - Math.clz32(this.#segmentsMax);
+    this.#counts = new Uint16Array(this.#segmentsMax);
+    this.#depths = new Uint8Array(this.#segmentsMax).fill(1, 0, 2);
+  }
 
   /** Entries in the table. */
   get size(): number {
@@ -62,16 +77,20 @@ export class BlockTable {
   get byteLength(): number {
     return (
       this.#chunks.length * CHUNK_BYTES +
-      this.#segmentCount * SEGMENT_BYTES +
-      this.#directory.length * 8
+      this.#pages.length * PAGE_BYTES +
+      this.#counts.byteLength +
+      this.#depths.byteLength +
+      this.#directory.byteLength
     );
   }
 
   // Hot path: prefix-tree in bench/.
   find(low: number, high: number): number {
-    const { places } = this.#directory[high >>> (32 - this.#depth)]!;
+    const segment = this.#directory[high >>> (32 - this.#depth)]!;
+    const places = this.#pages[segment >>> PAGE_BITS]!;
+    const base = (segment & PAGE_MASK) * SEGMENT_PLACES;
     for (let at = low & PLACE_MASK; ; at = (at + 1) & PLACE_MASK) {
-      const id = places[at]! - 1;
+      const id = places[base + at]! - 1;
       if (id < 0) return NONE;
       const chunk = this.#chunks[id >>> CHUNK_BITS]!;
       const word = (id & CHUNK_MASK) * ENTRY_WORDS;
@@ -80,23 +99,23 @@ export class BlockTable {
   }
 
   /**
-   * Adds a key that is not in the table, with an empty payload. NONE when the table cannot take it:
-   * more keys than a segment holds share DEPTH_MAX leading bits.
+   * Adds a key that is not in the table, with an empty payload. NONE when its segment is full and
+   * may not split: too many keys share their leading bits.
    */
   add(low: number, high: number): number {
     let segment = this.#directory[high >>> (32 - this.#depth)]!;
-    while (segment.count >= SEGMENT_ENTRIES_MAX) {
-      if (segment.depth === DEPTH_MAX) return NONE;
+    while (this.#counts[segment]! >= SPLIT_AT && this.#canSplit(segment)) {
       this.#split(segment, high);
       segment = this.#directory[high >>> (32 - this.#depth)]!;
     }
+    if (this.#counts[segment]! >= SEGMENT_ENTRIES_MAX) return NONE;
     const id = this.#takeEntry();
     const chunk = this.#chunks[id >>> CHUNK_BITS]!;
     const word = (id & CHUNK_MASK) * ENTRY_WORDS;
     chunk[word] = low;
     chunk[word + 1] = high;
     chunk[word + 2] = 0;
-    place(segment, low, id);
+    this.#place(segment, low, id);
     return id;
   }
 
@@ -133,54 +152,75 @@ export class BlockTable {
     return this.#used++;
   }
 
+  #canSplit(segment: number): boolean {
+    return this.#depths[segment]! < this.#depthMax && this.#segmentCount < this.#segmentsMax;
+  }
+
   /** Moves the upper half of a full segment's keys into a new segment. */
-  #split(segment: Segment, high: number): void {
-    if (segment.depth === this.#depth) {
-      this.#directory = this.#directory.flatMap((entry) => [entry, entry]);
-      this.#depth++;
-    }
-    const depth = segment.depth + 1;
-    const lower = createSegment(depth);
-    const upper = createSegment(depth);
-    for (const place_ of segment.places) {
-      if (place_ === 0) continue;
-      const id = place_ - 1;
+  #split(lower: number, high: number): void {
+    const sharedBits = this.#depths[lower]!;
+    if (sharedBits === this.#depth) this.#doubleDirectory();
+    const upper = this.#takeSegment();
+    this.#depths[lower] = sharedBits + 1;
+    this.#depths[upper] = sharedBits + 1;
+    const places = this.#pages[lower >>> PAGE_BITS]!;
+    const base = (lower & PAGE_MASK) * SEGMENT_PLACES;
+    this.#splitting.set(places.subarray(base, base + SEGMENT_PLACES));
+    places.fill(0, base, base + SEGMENT_PLACES);
+    this.#counts[lower] = 0;
+    for (let i = 0; i < SEGMENT_PLACES; i++) {
+      const id = this.#splitting[i]! - 1;
+      if (id < 0) continue;
       const chunk = this.#chunks[id >>> CHUNK_BITS]!;
       const word = (id & CHUNK_MASK) * ENTRY_WORDS;
-      const isUpper = ((chunk[word + 1]! >>> (32 - depth)) & 1) === 1;
-      place(isUpper ? upper : lower, chunk[word]!, id);
+      const isUpper = ((chunk[word + 1]! >>> (31 - sharedBits)) & 1) === 1;
+      this.#place(isUpper ? upper : lower, chunk[word]!, id);
     }
-    // The directory entries of the old segment are the block of indices with its leading bits.
-    const span = 1 << (this.#depth - segment.depth);
+    // The directory names the old segment at all indices with its leading bits: half become new.
+    const span = 1 << (this.#depth - sharedBits);
     const first = (high >>> (32 - this.#depth)) & ~(span - 1);
-    for (let i = 0; i < span; i++) {
-      this.#directory[first + i] = i < span / 2 ? lower : upper;
+    this.#directory.fill(upper, first + span / 2, first + span);
+  }
+
+  #doubleDirectory(): void {
+    const old = this.#directory;
+    this.#directory = new Uint32Array(old.length * 2);
+    for (let i = 0; i < this.#directory.length; i++) this.#directory[i] = old[i >>> 1]!;
+    this.#depth++;
+  }
+
+  #takeSegment(): number {
+    if (this.#segmentCount === this.#pages.length * PAGE_SEGMENTS) {
+      this.#pages.push(new Uint32Array(PAGE_SEGMENTS * SEGMENT_PLACES));
     }
-    this.#segmentCount++;
+    return this.#segmentCount++;
+  }
+
+  #place(segment: number, low: number, id: number): void {
+    const places = this.#pages[segment >>> PAGE_BITS]!;
+    const base = (segment & PAGE_MASK) * SEGMENT_PLACES;
+    let at = low & PLACE_MASK;
+    while (places[base + at] !== 0) at = (at + 1) & PLACE_MASK;
+    places[base + at] = id + 1;
+    this.#counts[segment]!++;
   }
 
   /** Empties the place of `id` and moves later entries of its run back. */
-  #displace(segment: Segment, low: number, id: number): void {
-    const { places } = segment;
+  #displace(segment: number, low: number, id: number): void {
+    const places = this.#pages[segment >>> PAGE_BITS]!;
+    const base = (segment & PAGE_MASK) * SEGMENT_PLACES;
     let hole = low & PLACE_MASK;
-    while (places[hole] !== id + 1) hole = (hole + 1) & PLACE_MASK;
-    for (let at = (hole + 1) & PLACE_MASK; places[at] !== 0; at = (at + 1) & PLACE_MASK) {
-      const other = places[at]! - 1;
+    while (places[base + hole] !== id + 1) hole = (hole + 1) & PLACE_MASK;
+    for (let at = (hole + 1) & PLACE_MASK; places[base + at] !== 0; at = (at + 1) & PLACE_MASK) {
+      const other = places[base + at]! - 1;
       const home =
         this.#chunks[other >>> CHUNK_BITS]![(other & CHUNK_MASK) * ENTRY_WORDS]! & PLACE_MASK;
       // An entry may move back only if the hole lies between its home and its place.
       if (((at - home) & PLACE_MASK) < ((at - hole) & PLACE_MASK)) continue;
-      places[hole] = other + 1;
+      places[base + hole] = other + 1;
       hole = at;
     }
-    places[hole] = 0;
-    segment.count--;
+    places[base + hole] = 0;
+    this.#counts[segment]!--;
   }
-}
-
-function place(segment: Segment, low: number, id: number): void {
-  let at = low & PLACE_MASK;
-  while (segment.places[at] !== 0) at = (at + 1) & PLACE_MASK;
-  segment.places[at] = id + 1;
-  segment.count++;
 }

@@ -14,13 +14,13 @@
 // Recency is a CLOCK per endpoint: a block's second use sets its reference bit; eviction takes the
 // oldest block without one. A path enters the ring leaf first, so its tail goes before its root.
 //
-// Memory at one million blocks with two holders each: 12 bytes an entry, 5 to 10 its place in the
-// table, 8 in two rings. bench/prefix-tree.ts measures it.
+// Memory of a block with two holders on average: 12 bytes the entry, 5 to 10 its place in the table,
+// 8 in two rings, 0 to 8 the holder set. bench/prefix-tree.ts measures it.
 
-import { BLOCK_BYTES_MAX, BlockTable, NONE } from "./block-table.ts";
+import { BlockTable, NONE } from "./block-table.ts";
 import { ClockRing } from "./clock-ring.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
-import { HolderSets } from "./holder-sets.ts";
+import { HolderSets, inlineHolders, isInline } from "./holder-sets.ts";
 
 export const PREFIX_TREE_LIMITS = {
   /** Endpoint slots. */
@@ -31,11 +31,12 @@ export const PREFIX_TREE_LIMITS = {
 
 /**
  * How the bytes are shared out. Each part is bounded by itself, because memory given to one is not
- * given back to another: blocks and rings by eviction, sets by leaving a holder out.
+ * given back to another: blocks and rings by eviction, sets by leaving a holder out. The shares are
+ * as 22 : 8 : 8, what a block with two holders needs of each at most, so they fill up together.
  */
-const TABLE_SHARE = 0.6;
-const RINGS_SHARE = 0.25;
-const SETS_SHARE = 0.15;
+const TABLE_SHARE = 0.58;
+const RINGS_SHARE = 0.21;
+const SETS_SHARE = 0.21;
 /** Blocks taken from one endpoint before the largest is looked for again. */
 const EVICT_BATCH = 64;
 /** A ring is rebuilt when this many more ids than held blocks are in it. */
@@ -48,9 +49,8 @@ export interface PrefixTreeOptions {
 
 /** One per pool. Every argument `slot` is below `slotsMax`. */
 export class PrefixTree {
-  readonly #blocksMax: number;
   readonly #ringBytesMax: number;
-  readonly #table = new BlockTable();
+  readonly #table: BlockTable;
   readonly #sets: HolderSets;
   readonly #rings: (ClockRing | undefined)[];
   readonly #held: Int32Array;
@@ -68,7 +68,7 @@ export class PrefixTree {
   constructor(options: PrefixTreeOptions = {}) {
     const slotsMax = options.slotsMax ?? PREFIX_TREE_LIMITS.slotsMax;
     const bytesMax = options.bytesMax ?? PREFIX_TREE_LIMITS.bytesMax;
-    this.#blocksMax = Math.max(1, Math.floor((bytesMax * TABLE_SHARE) / BLOCK_BYTES_MAX));
+    this.#table = new BlockTable(bytesMax * TABLE_SHARE);
     this.#ringBytesMax = bytesMax * RINGS_SHARE;
     this.#sets = new HolderSets(slotsMax, bytesMax * SETS_SHARE);
     this.#rings = Array.from({ length: slotsMax });
@@ -116,7 +116,7 @@ export class PrefixTree {
   insert(keys: Uint32Array, slot: number): void {
     const count = Math.min(keys.length >>> 1, CONTENT_KEYS_MAX);
     if (count === 0) return;
-    const taken = Math.min(count, this.#blocksMax);
+    const taken = Math.min(count, this.#table.entriesMax);
     this.#makeRoom(taken);
     let length = 0;
     while (length < taken) {
@@ -148,19 +148,24 @@ export class PrefixTree {
     if (count === 0 || words === 0) return;
     let id = this.#table.find(keys[0]!, keys[1]!);
     if (id === NONE) return;
-    this.#sets.toPlane(this.#table.payload(id), active, words);
+    let set = this.#table.payload(id);
+    this.#sets.toPlane(set, active, words);
     let i = 1;
     for (; i < count; i++) {
       id = this.#table.find(keys[i * 2]!, keys[i * 2 + 1]!);
       if (id === NONE) break;
-      this.#sets.toPlane(this.#table.payload(id), next, words);
+      const previous = set;
+      set = this.#table.payload(id);
+      // Most blocks have the one or two holders of the block before.
+      if (isInline(set) && inlineHolders(set) === inlineHolders(previous)) continue;
+      this.#sets.toPlane(set, next, words);
       let left = 0;
       for (let w = 0; w < words; w++) {
         const before = active[w]!;
-        const after = before & next[w]!;
-        if (after !== before) writeSlots(out, w, before & ~after, i);
-        next[w] = after;
-        left |= after;
+        const dropped = before & ~next[w]!;
+        if (dropped !== 0) writeSlots(out, w, dropped, i);
+        next[w] = before & next[w]!;
+        left |= next[w]!;
       }
       const swap = active;
       active = next;
@@ -255,7 +260,7 @@ export class PrefixTree {
 
   /** Before an insertion: evicts until the table may take `blocks` more. */
   #makeRoom(blocks: number): void {
-    while (this.#table.size + blocks > this.#blocksMax && this.#evictColdest());
+    while (this.#table.size + blocks > this.#table.entriesMax && this.#evictColdest());
   }
 
   /** Takes a batch of the coldest blocks of the endpoint that holds most. False when all is gone. */
