@@ -9,17 +9,18 @@
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/scorer/nohitlru. It counts prompts and
 // not their length: one long cold prompt weighs as much as a short one. What it remembers is lost
-// with the object and rebuilt by the next cold prompts. O(n log n) on cold prompts only.
+// with the object and rebuilt by the next cold prompts. O(n), no allocation.
 
 import { z } from "zod";
+import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { defineScorer, type PickContext, type Scorer } from "../../plugin.ts";
 
 const params = z.strictObject({
   lruSize: z
     .int()
     .min(1)
-    .max(1024)
-    .default(1024)
+    .max(ENDPOINTS_MAX)
+    .default(ENDPOINTS_MAX)
     .describe("Endpoints whose last cold prompt is remembered"),
 });
 
@@ -32,49 +33,75 @@ function isCold({ prefix, candidates, candidateCount }: PickContext): boolean {
   return true;
 }
 
+/** Both ends of the list of used slots. */
+const ENDS = ENDPOINTS_MAX;
+/** Neighbour of a slot that is not in the list. */
+const UNUSED = -1;
+
+/**
+ * Used slots form a list through two arrays, ordered by their last cold prompt:
+ *
+ *   ENDS -newer-> oldest -newer-> … -newer-> newest -newer-> ENDS
+ */
 class NoHitLruScorer implements Scorer {
   readonly #lruSize: number;
-  /** slot -> order of its last cold prompt; a Map keeps insertion order, oldest first. */
-  readonly #lastCold = new Map<number, number>();
-  #clock = 0;
-  #order = new Int32Array(0);
+  readonly #newer = new Int32Array(ENDPOINTS_MAX + 1).fill(UNUSED);
+  readonly #older = new Int32Array(ENDPOINTS_MAX + 1).fill(UNUSED);
+  #used = 0;
+  /** Scratch: by slot, its index among the candidates, or -1. */
+  readonly #indexOf = new Int32Array(ENDPOINTS_MAX);
 
   constructor(lruSize: number) {
     this.#lruSize = lruSize;
+    this.#newer[ENDS] = ENDS;
+    this.#older[ENDS] = ENDS;
   }
 
   score(context: PickContext, out: Float64Array): void {
-    const count = context.candidateCount;
+    const { candidates, candidateCount: count } = context;
     if (!isCold(context)) {
       out.fill(0.5, 0, count);
       return;
     }
-    if (this.#order.length < count) this.#order = new Int32Array(context.candidates.length);
-    const order = this.#order.subarray(0, count);
-    for (let i = 0; i < count; i++) order[i] = i;
-    order.sort((a, b) => this.#age(context, a) - this.#age(context, b) || a - b);
-    for (let rank = 0; rank < count; rank++) {
-      out[order[rank]!] = count === 1 ? 1 : 1 - rank / (count - 1);
+    const last = Math.max(1, count - 1);
+    let rank = 0;
+    this.#indexOf.fill(-1);
+    for (let i = 0; i < count; i++) {
+      const slot = candidates[i]!;
+      if (this.#newer[slot] === UNUSED) out[i] = 1 - rank++ / last;
+      else this.#indexOf[slot] = i;
+    }
+    for (let slot = this.#newer[ENDS]!; rank < count; slot = this.#newer[slot]!) {
+      const index = this.#indexOf[slot]!;
+      if (index >= 0) out[index] = 1 - rank++ / last;
     }
   }
 
   onPicked(context: PickContext, slot: number): void {
     if (!isCold(context)) return;
-    this.#lastCold.delete(slot);
-    this.#lastCold.set(slot, ++this.#clock);
-    if (this.#lastCold.size > this.#lruSize) {
-      const oldest = this.#lastCold.keys().next().value;
-      if (oldest !== undefined) this.#lastCold.delete(oldest);
-    }
+    this.#remove(slot);
+    const newest = this.#older[ENDS]!;
+    this.#link(newest, slot);
+    this.#link(slot, ENDS);
+    this.#used++;
+    if (this.#used > this.#lruSize) this.#remove(this.#newer[ENDS]!);
   }
 
   onEndpointRemoved(slot: number): void {
-    this.#lastCold.delete(slot);
+    this.#remove(slot);
   }
 
-  /** 0 for an endpoint never given a cold prompt; grows with the recency of the last one. */
-  #age(context: PickContext, candidate: number): number {
-    return this.#lastCold.get(context.candidates[candidate]!) ?? 0;
+  #remove(slot: number): void {
+    if (this.#newer[slot] === UNUSED) return;
+    this.#link(this.#older[slot]!, this.#newer[slot]!);
+    this.#newer[slot] = UNUSED;
+    this.#older[slot] = UNUSED;
+    this.#used--;
+  }
+
+  #link(older: number, newer: number): void {
+    this.#newer[older] = newer;
+    this.#older[newer] = older;
   }
 }
 
