@@ -81,6 +81,7 @@ export class DecisionRecorder implements PickRecorder {
   readonly #considered = new Int32Array(ENDPOINTS_MAX);
   readonly #removedBy = new Int8Array(ENDPOINTS_MAX);
   readonly #totals = new Float64Array(ENDPOINTS_MAX);
+  readonly #kept = new Int32Array(DECISION_LIMITS.candidatesMax);
   #consideredCount = 0;
   #filters: { type: string; removed: number }[] = [];
   #scorers: { type: string; weight: number }[] = [];
@@ -150,8 +151,8 @@ export class DecisionRecorder implements PickRecorder {
       filters: this.#filters,
       scorers: this.#scorers,
       candidateCount: this.#consideredCount,
-      ids: slots.map((slot) => table.endpoint(slot)?.id ?? ""),
-      addresses: slots.map((slot) => table.endpoint(slot)?.address ?? ""),
+      ids: Array.from(slots, (slot) => table.endpoint(slot)?.id ?? ""),
+      addresses: Array.from(slots, (slot) => table.endpoint(slot)?.address ?? ""),
       removedBy: Int8Array.from(slots, (slot) => this.#removedBy[slot]!),
       values: this.#values(context, slots),
       chosen: this.#chosen.map((slot) => slots.indexOf(slot)),
@@ -159,17 +160,36 @@ export class DecisionRecorder implements PickRecorder {
     };
   }
 
-  /** All candidates where they fit; else those with the best totals, the chosen among them. */
-  #keptSlots(): number[] {
-    const slots = [...this.#considered.subarray(0, this.#consideredCount)];
-    if (slots.length <= DECISION_LIMITS.candidatesMax) return slots;
-    const totalOf = (slot: number) =>
-      this.#chosen.includes(slot) ? Infinity : orUnscored(this.#totals[slot]!);
-    slots.sort((a, b) => totalOf(b) - totalOf(a));
-    return slots.slice(0, DECISION_LIMITS.candidatesMax);
+  /**
+   * All candidates where they fit; else the chosen, then those with the best totals. A view into
+   * `#kept`. O(n) but for ranks near the top: a later candidate is compared with the last kept one.
+   */
+  #keptSlots(): Int32Array {
+    const considered = this.#considered.subarray(0, this.#consideredCount);
+    const kept = this.#kept;
+    if (considered.length <= kept.length) {
+      kept.set(considered);
+      return kept.subarray(0, considered.length);
+    }
+    kept.set(this.#chosen);
+    const first = this.#chosen.length;
+    let count = first;
+    for (const slot of considered) {
+      const rank = orUnscored(this.#totals[slot]!);
+      if (count === kept.length && rank <= orUnscored(this.#totals[kept[count - 1]!]!)) continue;
+      if (this.#chosen.includes(slot)) continue;
+      if (count < kept.length) count++;
+      let at = count - 1;
+      while (at > first && rank > orUnscored(this.#totals[kept[at - 1]!]!)) {
+        kept[at] = kept[at - 1]!;
+        at--;
+      }
+      kept[at] = slot;
+    }
+    return kept;
   }
 
-  #values(context: PickContext, slots: readonly number[]): Float64Array {
+  #values(context: PickContext, slots: Int32Array): Float64Array {
     const { endpoints, prefix } = context;
     const width = RECORD_COLUMNS.length + this.#scorers.length;
     const values = new Float64Array(slots.length * width);
@@ -208,9 +228,14 @@ function keysAtStride(keys: Uint32Array): Uint32Array {
 
 /** Fixed cost of a record besides its arrays: the object, its strings' headers, the Map entry. */
 const RECORD_BYTES = 600;
+/** References to its id and address, which the endpoint table shares, and who removed it. */
+const CANDIDATE_BYTES = 20;
 
 function bytesOf(record: DecisionRecord): number {
-  return RECORD_BYTES + record.values.byteLength + record.keys.byteLength + record.ids.length * 20;
+  const { requestId, model, tenant, dropped } = record;
+  const chars = requestId.length + model.length + tenant.length + (dropped?.detail.length ?? 0);
+  const arrayBytes = record.values.byteLength + record.keys.byteLength;
+  return RECORD_BYTES + 2 * chars + arrayBytes + record.ids.length * CANDIDATE_BYTES;
 }
 
 /** The latest records of a pool, oldest dropped first when the byte bound is reached. */

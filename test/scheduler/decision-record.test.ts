@@ -151,6 +151,14 @@ describe("DecisionRing", () => {
     expect(ring.byteLength).toBeGreaterThan(bytesMax / 2);
   });
 
+  it("counts the texts a client chooses", () => {
+    const ring = new DecisionRing();
+    ring.add({ ...recordOf("a"), model: "m".repeat(1_000) });
+    const short = new DecisionRing();
+    short.add({ ...recordOf("a"), model: "" });
+    expect(ring.byteLength - short.byteLength).toBe(2_000);
+  });
+
   it("adds how an attempt went, and ignores one it no longer has", () => {
     const ring = new DecisionRing();
     ring.add(recordOf("a"));
