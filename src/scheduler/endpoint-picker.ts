@@ -5,7 +5,6 @@ import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
 import type { Dropped } from "./outcome.ts";
-import type { PrefixMatch } from "./plugin.ts";
 import { type NarrowingContext, type ProfileRecorder, SchedulingProfile } from "./profile.ts";
 import { createRng } from "./support/rng.ts";
 
@@ -108,7 +107,7 @@ export class EndpointPicker {
     return {
       request: input.request,
       endpoints,
-      prefix: this.#prefix as PrefixMatch,
+      prefix: this.#prefix,
       candidates,
       candidateCount: count,
       nowMs: input.nowMs,

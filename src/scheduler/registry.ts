@@ -64,8 +64,6 @@ export const pickerRefSchema = z.discriminatedUnion(
 );
 
 export type ScorerRef = z.output<typeof scorerRefSchema>;
-export type FilterRef = z.output<typeof filterRefSchema>;
-export type PickerRef = z.output<typeof pickerRefSchema>;
 
 /** The definition a parsed reference names. The schema has checked that it exists. */
 export function pluginOf<Plugin extends AnyPlugin>(

@@ -19,8 +19,8 @@ const params = z.strictObject({
     .describe("Endpoints returned, best first; the relay tries them in order"),
 });
 
-/** Moves the best of totals[from..count) to the front of the selection, breaking ties by `rng`. */
-function bestFrom(totals: Float64Array, taken: Uint8Array, count: number, rng: Rng): number {
+/** Index of the best total that is not taken, each tied one with the same chance. */
+function bestNotTaken(totals: Float64Array, taken: Uint8Array, count: number, rng: Rng): number {
   let best = -1;
   let ties = 0;
   for (let i = 0; i < count; i++) {
@@ -49,7 +49,7 @@ export const maxScorePicker = definePicker({
         taken.fill(0, 0, count);
         const wanted = Math.min(maxNumOfEndpoints, count, out.length);
         for (let picked = 0; picked < wanted; picked++) {
-          const best = bestFrom(totals, taken, count, rng);
+          const best = bestNotTaken(totals, taken, count, rng);
           taken[best] = 1;
           out[picked] = context.candidates[best]!;
         }
