@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
 import {
   DECISION_LIMITS,
   type DecisionFacts,
@@ -101,6 +102,21 @@ describe("DecisionRecorder", () => {
     expect(ids).toHaveLength(DECISION_LIMITS.candidatesMax);
     for (let n = 990; n < 1_000; n++) expect(ids).toContain(`default/e${n}`);
     for (const row of chosen) expect(ids[row]).toMatch(/^default\/e99\d$/);
+  });
+
+  it("keeps the chosen where hundreds are as good", () => {
+    const config = schedulerConfigSchema.parse({ schedulingProfiles: [{ scorers: [] }] });
+    const pool = new TestPool(500, config);
+    pool.sampleAll();
+    const recorder = new DecisionRecorder();
+    for (let seed = 0; seed < 20; seed++) {
+      const picked = pool.pick("x", { recorder, seed });
+      const slots = picked.ok ? [...picked.slots] : [];
+      const { ids, chosen } = recorder.finish(pool.table, { ...FACTS, seed })!;
+      expect(ids).toHaveLength(DECISION_LIMITS.candidatesMax);
+      expect(new Set(ids).size).toBe(ids.length);
+      expect(chosen.map((row) => ids[row])).toEqual(slots.map((slot) => `default/e${slot}`));
+    }
   });
 
   it("keeps keys at an even stride, the first always", () => {

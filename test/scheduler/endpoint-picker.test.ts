@@ -126,6 +126,18 @@ describe("EndpointPicker", () => {
     expect(pool.pick(LONG)).toMatchObject({ matchedBlocks: 0, ok: true });
   });
 
+  it("forgets, with an endpoint, the cold prompts it was given", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    expect(pool.send("first")).toBe(0);
+    pool.table.remove(0);
+    pool.picker.onEndpointRemoved(0);
+    pool.table.add({ id: "default/new", address: "10.9.9.9:1", engine: "vllm", labels: {} });
+    pool.sampleAll();
+    // Neither was given a cold prompt, so slot order decides; a memory of the first would say 1.
+    expect(pool.send("second")).toBe(0);
+  });
+
   it("returns the configured number of endpoints, best first", () => {
     const pool = new TestPool(8);
     pool.sampleAll({ 1: { waiting: 3 }, 2: { waiting: 1 }, 3: { waiting: 2 } });

@@ -66,6 +66,20 @@ describe("explain", () => {
     });
   });
 
+  it("ranks those that were not chosen behind the chosen, by their totals", () => {
+    const profile = { scorers: [{ type: "queue-scorer" }], picker: { type: "max-score-picker" } };
+    const pool = new TestPool(4, schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+    pool.sampleAll({ 0: { waiting: 3 }, 1: { waiting: 1 }, 2: { waiting: 2 } });
+    const { chosen, candidates } = explained(pool);
+    expect(chosen).toEqual(["10.0.0.3:8000"]);
+    expect(candidates.map(({ queueDepth, rank }) => [queueDepth, rank])).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+      [3, 4],
+    ]);
+  });
+
   it("names the filter that removed a candidate, and an age that does not exist as null", () => {
     const pool = new TestPool(2);
     pool.table.applySample(1, { waiting: 0 }, NOW_MS);

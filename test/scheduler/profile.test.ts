@@ -1,5 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { schedulingProfileSchema } from "../../src/scheduler/config.ts";
+import {
+  type SchedulingProfileConfig,
+  schedulingProfileSchema,
+} from "../../src/scheduler/config.ts";
 import { SchedulingProfile } from "../../src/scheduler/profile.ts";
 import { pickContext, STALE_AFTER_MS } from "./support/pick-context.ts";
 
@@ -42,6 +45,20 @@ describe("SchedulingProfile", () => {
     });
     profile.score(context, totals, new Float64Array(2));
     expect([...totals]).toEqual([4 * 0.5, 1]);
+  });
+
+  it("counts a score above 1 as 1", () => {
+    const [scorer] = schedulingProfileSchema.parse({
+      scorers: [{ type: "prefix-cache-scorer" }],
+    }).scorers;
+    // A weight the schema refuses: 3 × 1² - 2 × 0.128 would be 2.744.
+    const params = { matchLengthWeight: 3, matchLengthScaleTokens: 64 };
+    const config = { ...schedulingProfileSchema.parse({}), scorers: [{ ...scorer!, params }] };
+    const profile = new SchedulingProfile(config as SchedulingProfileConfig);
+    const totals = new Float64Array(1);
+    const context = pickContext([{ matchedBlocks: 128 }], { totalBlocks: 1_000 });
+    profile.score(context, totals, new Float64Array(1));
+    expect([...totals]).toEqual([1]);
   });
 
   it("scores everybody 0 without a scorer", () => {

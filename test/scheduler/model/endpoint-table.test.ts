@@ -123,6 +123,8 @@ describe("EndpointTable", () => {
     expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([1, 300]);
     table.applySample(slot, {}, 200);
     expect(columns.queueDepth[slot]).toBe(2);
+    table.dispatched(slot, 100);
+    expect(columns.queueDepth[slot]).toBe(3);
   });
 
   it("never counts below zero", () => {
