@@ -2,12 +2,7 @@
 // when asked for.
 
 import { CliError, describeError, UsageError } from "./cli-error.ts";
-
-export interface Command {
-  /** Printed by `fairlead help NAME` and below a wrong command line. */
-  readonly usage: string;
-  run(args: string[]): Promise<void>;
-}
+import type { Command } from "./command.ts";
 
 const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import("./up/command.ts")).upCommand,

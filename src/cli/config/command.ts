@@ -1,14 +1,12 @@
 // `fairlead config`: check a file, apply it, print what is applied.
 
-import { readFile } from "node:fs/promises";
 import { stringify } from "yaml";
 import { z } from "zod";
-import { parseDeployment, type Deployment } from "../../config/deployment.ts";
 import { adminClient, ADMIN_FLAGS, ADMIN_FLAGS_USAGE, errorMessage } from "../admin-client.ts";
-import { CliError, describeError, UsageError } from "../cli-error.ts";
+import { CliError, UsageError } from "../cli-error.ts";
 import { parseFlags, positionals } from "../flags.ts";
-import type { Command } from "../main.ts";
-import { parseYamlOrJson } from "../yaml.ts";
+import type { Command } from "../command.ts";
+import { checkDeployment, readDeployment, readDocument } from "../deployment-file.ts";
 
 const USAGE = `Usage: fairlead config check FILE
        fairlead config apply FILE [--if-version N] [flags]
@@ -44,38 +42,6 @@ async function check(args: string[]): Promise<void> {
   process.stdout.write(
     `${file} is good: ${deployment.pools.length} pools, ${deployment.tenants.length} tenants.\n`,
   );
-}
-
-/** Reads a configuration. Throws a CliError that lists every mistake. */
-export async function readDeployment(file: string): Promise<Deployment> {
-  return checkDeployment(await readDocument(file), file);
-}
-
-/** Reads a file as it is, so that what is sent has no defaults filled in. */
-export async function readDocument(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (error) {
-    throw new CliError(`Cannot read ${file}: ${describeError(error)}.`);
-  }
-  return parseYamlOrJson(text, file);
-}
-
-export function checkDeployment(document: unknown, file: string): Deployment {
-  const parsed = parseDeployment(document);
-  if (!parsed.ok) throw new CliError(describeIssues(parsed.issues, `${file} has mistakes`));
-  return parsed.value;
-}
-
-function describeIssues(
-  issues: readonly { readonly path: string; readonly message: string }[],
-  heading: string,
-): string {
-  const lines = issues.map(
-    ({ path, message }) => `  ${path === "" ? "the document" : path}: ${message}`,
-  );
-  return `${heading}:\n${lines.join("\n")}`;
 }
 
 async function apply(args: string[]): Promise<void> {

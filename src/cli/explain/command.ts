@@ -3,7 +3,7 @@
 import { adminClient, ADMIN_FLAGS, ADMIN_FLAGS_USAGE, errorMessage } from "../admin-client.ts";
 import { CliError } from "../cli-error.ts";
 import { parseFlags, positionals } from "../flags.ts";
-import type { Command } from "../main.ts";
+import type { Command } from "../command.ts";
 import { renderExplanation } from "./table.ts";
 
 const USAGE = `Usage: fairlead explain REQUEST_ID [flags]

@@ -2,7 +2,7 @@
 
 import { relative } from "node:path";
 import { CliError } from "../cli-error.ts";
-import type { Command } from "../main.ts";
+import type { Command } from "../command.ts";
 import { describeEnd } from "./child-process.ts";
 import { watchLogSizes } from "./log-size.ts";
 import { parseUpOptions, UP_USAGE, type UpOptions } from "./options.ts";

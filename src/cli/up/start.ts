@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AdminClient, errorMessage } from "../admin-client.ts";
 import { CliError } from "../cli-error.ts";
-import { checkDeployment, readDocument } from "../config/command.ts";
+import { checkDeployment, readDocument } from "../deployment-file.ts";
 import { workerdConfig } from "../workerd-config.ts";
 import { bundleWorker } from "./bundle.ts";
 import { defaultDeployment, localPools, usableKey, type LocalPool } from "./deployment.ts";

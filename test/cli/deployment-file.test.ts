@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { CliError } from "../../../src/cli/cli-error.ts";
-import { readDeployment } from "../../../src/cli/config/command.ts";
+import { CliError } from "../../src/cli/cli-error.ts";
+import { readDeployment } from "../../src/cli/deployment-file.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "config-test-"));
 afterAll(() => rmSync(dir, { recursive: true }));
