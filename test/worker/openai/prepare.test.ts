@@ -5,6 +5,9 @@ const PLAIN = { id: "plain", isolated: false } as const;
 const SALTED = { id: "salted", salt: "a-salt-0123456789", isolated: false } as const;
 const SEALED = { id: "sealed", salt: "b-salt-0123456789", isolated: true } as const;
 
+/** A copy, because Node's types of TextEncoder allow shared memory and the Worker's do not. */
+const encode = (text: string) => Uint8Array.from(new TextEncoder().encode(text));
+
 const LONG = "All work and no play makes Jack a dull boy. ".repeat(40);
 
 async function prepare(
@@ -15,11 +18,7 @@ async function prepare(
     typeof fields === "string"
       ? fields
       : JSON.stringify({ model: "m", messages: [{ role: "user", content: LONG }], ...fields });
-  const prepared = await prepareInference(
-    "/v1/chat/completions",
-    new TextEncoder().encode(text),
-    tenant,
-  );
+  const prepared = await prepareInference("/v1/chat/completions", encode(text), tenant);
   if (!prepared.ok) throw new Error(prepared.error.message);
   return { ...prepared.value, text: new TextDecoder().decode(prepared.value.body) };
 }
@@ -85,7 +84,7 @@ describe("what the scheduler is told", () => {
   it("counts all prompts of a completion and keys the first", async () => {
     const read = async (prompt: unknown) => {
       const text = JSON.stringify({ model: "m", prompt, max_tokens: 5 });
-      const bytes = new TextEncoder().encode(text);
+      const bytes = encode(text);
       const prepared = await prepareInference("/v1/completions", bytes, PLAIN);
       if (!prepared.ok) throw new Error(prepared.error.message);
       return prepared.value;
