@@ -4,15 +4,20 @@
 // Names: llm-d's built-in mapping (llm-d-router pkg/epp/.../extractor/metrics/factories.go), with the
 // gauges that SGLang publishes since 0.5.11 in place of its info metric as second choice.
 
-import type { MetricSource, MetricSpec } from "../agents/protocol/messages.ts";
+import type { EngineType, MetricField, MetricSource } from "../agents/protocol/messages.ts";
 
 /** SGLang's tensor-parallel ranks all report the same gauge; one of them is enough. */
 function sglang(series: string): MetricSource {
   return { series, match: { tp_rank: "0" } };
 }
 
+interface EngineMetric {
+  readonly field: MetricField;
+  readonly sources: Record<EngineType, MetricSource[]>;
+}
+
 /** Bit i of a METRICS row's mask is ENGINE_METRICS[i]. Only ever appended to. */
-export const ENGINE_METRICS: readonly MetricSpec[] = [
+export const ENGINE_METRICS: readonly EngineMetric[] = [
   {
     field: "waiting",
     sources: {

@@ -49,25 +49,27 @@ export const helloSchema = z.strictObject({
 });
 export type Hello = z.output<typeof helloSchema>;
 
-/** The metric fields the spine's scorers read. Order is that of METRICS rows only via `configure`. */
-const METRIC_FIELDS = ["waiting", "running", "kv-usage", "kv-block-size", "kv-blocks"] as const;
-export type MetricField = (typeof METRIC_FIELDS)[number];
+/** The metric fields an object of this version asks for. To an agent a field is a number in a row. */
+export type MetricField = "waiting" | "running" | "kv-usage" | "kv-block-size" | "kv-blocks";
 
 /**
  * Where to read a field in an engine's Prometheus text: a series name, labels that must match,
  * and, for info metrics, the label that carries the value instead of the sample.
  */
-const metricSourceSchema = z.strictObject({
+const metricSourceSchema = z.object({
   series: name,
   match: z.record(name, z.string()).optional(),
   valueLabel: name.optional(),
 });
 export type MetricSource = z.output<typeof metricSourceSchema>;
 
-/** A field and, per engine type, its sources in order of preference; the first present one wins. */
-const metricSpecSchema = z.strictObject({
-  field: z.enum(METRIC_FIELDS),
-  sources: z.partialRecord(z.enum(ENGINE_TYPES), z.array(metricSourceSchema).min(1)),
+/**
+ * A field and, per engine type, its sources in order of preference; the first present one wins.
+ * Open in both, so that an older agent reads what a newer object adds, or leaves it out.
+ */
+const metricSpecSchema = z.object({
+  field: name,
+  sources: z.record(name, z.array(metricSourceSchema).min(1)),
 });
 export type MetricSpec = z.output<typeof metricSpecSchema>;
 

@@ -108,3 +108,15 @@ describe("messages", () => {
     expect(helloSchema.safeParse({ ...hello, novelty: true }).success).toBe(false);
   });
 });
+
+it("lets an older agent accept fields and engines that it does not know", () => {
+  const parsed = fromObjectSchema.safeParse({
+    t: "configure",
+    scrapeIntervalMs: 200,
+    metrics: [
+      { field: "a-later-field", sources: { "a-later-engine": [{ series: "later:x", unit: "s" }] } },
+    ],
+    later: true,
+  });
+  expect(parsed.success).toBe(true);
+});
