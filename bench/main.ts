@@ -4,10 +4,14 @@ import { parseArgs } from "node:util";
 import { measureDecision } from "./decision.ts";
 import { type Measurement, print } from "./measure.ts";
 import { measurePrefixTree } from "./prefix-tree.ts";
+import { proxyBenches } from "./proxy.ts";
 
-const BENCHES = new Map<string, () => Iterable<Measurement>>([
+type Bench = () => Iterable<Measurement> | AsyncIterable<Measurement>;
+
+const BENCHES = new Map<string, Bench>([
   ["prefix-tree", measurePrefixTree],
   ["decision", measureDecision],
+  ...proxyBenches,
 ]);
 
 const { values, positionals } = parseArgs({
@@ -18,7 +22,7 @@ const { values, positionals } = parseArgs({
 const unknown = positionals.find((name) => !BENCHES.has(name));
 if (unknown === undefined) {
   for (const [name, measure] of BENCHES) {
-    if (positionals.length === 0 || positionals.includes(name)) print(measure(), values.json);
+    if (positionals.length === 0 || positionals.includes(name)) await print(measure(), values.json);
   }
 } else {
   console.error(`no benchmark is named ${unknown}; there are ${[...BENCHES.keys()].join(", ")}`);

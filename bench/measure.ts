@@ -58,8 +58,11 @@ export function liveBytes(): number {
 export const sink = { value: 0 };
 
 /** Prints figures as JSON lines or as a table. */
-export function print(measurements: Iterable<Measurement>, isJson: boolean): void {
-  for (const measurement of measurements) {
+export async function print(
+  measurements: Iterable<Measurement> | AsyncIterable<Measurement>,
+  isJson: boolean,
+): Promise<void> {
+  for await (const measurement of measurements) {
     console.log(isJson ? JSON.stringify(measurement) : tableRow(measurement));
   }
 }
@@ -67,5 +70,5 @@ export function print(measurements: Iterable<Measurement>, isJson: boolean): voi
 function tableRow({ bench, metric, value, unit, ratio, against }: Measurement): string {
   const figure = `${value.toPrecision(4)} ${unit}`;
   const compared = ratio === null ? "" : `${ratio.toPrecision(3)} × ${against}`;
-  return `${bench.padEnd(14)} ${metric.padEnd(34)} ${figure.padStart(18)}   ${compared}`.trimEnd();
+  return `${bench.padEnd(15)} ${metric.padEnd(34)} ${figure.padStart(18)}   ${compared}`.trimEnd();
 }
