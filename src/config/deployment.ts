@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { schedulerConfigSchema } from "../scheduler/config.ts";
+import { findContradictions } from "./cross-checks.ts";
 
 export const DEPLOYMENT_LIMITS = {
   poolsMax: 256,
@@ -25,23 +26,26 @@ const identifier = z
     "expected lower-case letters, digits and hyphens, 1 to 63 characters",
   );
 const label = z.string().min(1).max(256);
-const secret = z.union([
-  z.literal(KEPT_SECRET),
-  z.string().min(16, "a secret has at least 16 characters").max(512),
-]);
+// KEPT_SECRET is shorter than a secret may be.
+const secret = z
+  .string()
+  .max(512)
+  .refine(
+    (value) => value === KEPT_SECRET || value.length >= 16,
+    `expected a secret of at least 16 characters, or ${KEPT_SECRET}`,
+  );
 /** A key as it was given out, or its SHA-256 as `sha256:<64 hex digits>`; only the latter is stored. */
-const hashableKey = z.union([
-  z.string().regex(/^sha256:[0-9a-f]{64}$/, "expected sha256: and 64 hex digits"),
-  z
-    .string()
-    .min(16, "a key has at least 16 characters")
-    .max(512)
-    .refine((key) => !key.startsWith("sha256:"), "malformed sha256: form"),
-]);
+const hashableKey = z
+  .string()
+  .max(512)
+  .refine(
+    (key) => (key.startsWith("sha256:") ? /^sha256:[0-9a-f]{64}$/.test(key) : key.length >= 16),
+    "expected at least 16 characters, or sha256: and 64 hex digits in lower case",
+  );
 
 const relaySchema = z.strictObject({
   url: z
-    .url({ protocol: /^https?$/ })
+    .url({ protocol: /^https?$/, error: "expected a URL that begins with http:// or https://" })
     .describe("Base URL the Worker can fetch, e.g. https://relay.eu.example.com"),
   keys: z
     .array(z.strictObject({ id: identifier, secret }))
@@ -87,10 +91,6 @@ const tenantSchema = z.strictObject({
   models: z.array(label).min(1).default(["*"]),
 });
 
-function duplicates(values: readonly string[]): string[] {
-  return [...new Set(values.filter((value, index) => values.indexOf(value) !== index))];
-}
-
 export const deploymentSchema = z
   .strictObject({
     version: z.literal(1),
@@ -106,41 +106,14 @@ export const deploymentSchema = z
       })
       .prefault({}),
   })
-  .superRefine((config, context) => {
-    const report = (path: (string | number)[], message: string) =>
-      context.addIssue({ code: "custom", path, message });
-    for (const name of duplicates(config.pools.map((pool) => pool.name))) {
-      report(["pools"], `two pools are named ${name}`);
-    }
-    for (const id of duplicates(config.tenants.map((tenant) => tenant.id))) {
-      report(["tenants"], `two tenants have the id ${id}`);
-    }
-    const regions = new Set(config.pools.map((pool) => pool.region));
-    const models = new Set(config.pools.flatMap((pool) => pool.models));
-    const keys = new Map<string, string>();
-    config.tenants.forEach((tenant, t) => {
-      if (tenant.isolated && tenant.salt === undefined)
-        report(["tenants", t, "salt"], "an isolated tenant needs a salt");
-      for (const region of tenant.regions) {
-        if (region !== "*" && !regions.has(region))
-          report(["tenants", t, "regions"], `no pool is in region ${region}`);
-      }
-      for (const model of tenant.models) {
-        if (model !== "*" && !models.has(model))
-          report(["tenants", t, "models"], `no pool serves ${model}`);
-      }
-      tenant.keys.forEach((key, k) => {
-        const owner = keys.get(key);
-        if (owner !== undefined)
-          report(["tenants", t, "keys", k], `the key is also a key of tenant ${owner}`);
-        keys.set(key, tenant.id);
-      });
-    });
-    config.pools.forEach((pool, p) => {
-      for (const model of duplicates(pool.models))
-        report(["pools", p, "models"], `${model} is listed twice`);
-    });
-  });
+  .superRefine(
+    (document, context) => {
+      for (const contradiction of findContradictions(document))
+        context.addIssue({ code: "custom", ...contradiction });
+    },
+    // Also where the form is wrong, so that every mistake is reported at once.
+    { when: () => true },
+  );
 
 export type Deployment = z.output<typeof deploymentSchema>;
 export type PoolConfig = Deployment["pools"][number];

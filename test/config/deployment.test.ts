@@ -66,6 +66,52 @@ describe("parseDeployment", () => {
     expect(found.join("\n")).toContain("modles");
   });
 
+  it("reports contradictions beside mistakes of form, and none that it cannot know", () => {
+    const found = issues(
+      deployment((config: Draft) => {
+        config.pools.push({ ...config.pools[0], region: 5 }, 7 as never);
+        config.tenants[0]!["priority"] = "high";
+        config.tenants[0]!["regions"] = ["mars"];
+        config.tenants[0]!["isolated"] = true;
+        config.tenants.push({ id: "acme", keys: ["sk-acme-000000000", 3] });
+      }),
+    );
+    expect(found).toEqual(
+      expect.arrayContaining([
+        "pools: two pools are named eu-1",
+        "tenants: two tenants have the id acme",
+        "tenants[1].keys[0]: the key is also a key of tenant acme",
+        "tenants[0].salt: an isolated tenant needs a salt",
+        "tenants[0].priority: Invalid input: expected number, received string",
+      ]),
+    );
+    // The pool whose region cannot be read may be the one on Mars.
+    expect(found.join("\n")).not.toContain("mars");
+  });
+
+  it.for([null, 5, "text", [], {}, { version: 1, pools: {}, tenants: [null, 5] }])(
+    "lists the mistakes of %j instead of throwing",
+    (input) => expect(issues(input)).not.toEqual([]),
+  );
+
+  it("says what a key, a secret and a relay's URL must be", () => {
+    const found = issues(
+      deployment((config: Draft) => {
+        config.pools[0]!["agentToken"] = "short";
+        config.pools[0]!["relays"] = [{ url: "ftp://x", keys: [{ id: "k1", secret: "brief" }] }];
+        config.tenants[0]!["keys"] = ["tiny", "sha256:1234567890abcdef"];
+      }),
+    );
+    const key = "expected at least 16 characters, or sha256: and 64 hex digits in lower case";
+    expect(found).toEqual([
+      `pools[0].agentToken: ${key}`,
+      "pools[0].relays[0].url: expected a URL that begins with http:// or https://",
+      "pools[0].relays[0].keys[0].secret: expected a secret of at least 16 characters, or <kept>",
+      `tenants[0].keys[0]: ${key}`,
+      `tenants[0].keys[1]: ${key}`,
+    ]);
+  });
+
   it("never repeats a secret in a message", () => {
     const secret = "sha256:not-hex-but-secret";
     const found = issues(

@@ -68,7 +68,6 @@ describe("bodies that are not JSON", () => {
     { name: "a stray comma", text: comma, line: 1, column: comma.length },
     { name: "not JSON at all", text: CANARY, line: 1, column: 1 },
     { name: "a bad literal", text: `{\n"a": "${CANARY}",\n"b": nul}`, line: 3, column: 6 },
-    { name: "empty", text: "", line: 1, column: 1 },
     { name: "trailing text", text: `${raw("")} ${CANARY}`, line: 1, column: raw("").length + 2 },
     { name: "a line feed in a string", text: `{"a":"\n${CANARY}"}`, line: 1, column: 7 },
   ])("$name: says where", async ({ text, line, column }) => {
@@ -83,6 +82,15 @@ describe("bodies that are not JSON", () => {
       const error = await refused(await chat(text));
       expect(error).toMatchObject({ status: 400, code: "invalid_json" });
       expect(error.message).toContain("must be a JSON object");
+    },
+  );
+
+  it.for([{ text: "" }, { text: " \n" }])(
+    "$text: says that the body is empty",
+    async ({ text }) => {
+      const error = await refused(await chat(text));
+      expect(error).toMatchObject({ status: 400, code: "invalid_json" });
+      expect(error.message).toContain("is empty");
     },
   );
 

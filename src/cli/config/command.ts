@@ -39,9 +39,12 @@ export const configCommand: Command = {
 async function check(args: string[]): Promise<void> {
   const [file] = positionals(parseFlags(args, {}).positionals, ["FILE"]);
   const deployment = await readDeployment(file!);
-  process.stdout.write(
-    `${file} is good: ${deployment.pools.length} pools, ${deployment.tenants.length} tenants.\n`,
-  );
+  const pools = count(deployment.pools, "pool");
+  process.stdout.write(`${file} is good: ${pools}, ${count(deployment.tenants, "tenant")}.\n`);
+}
+
+function count(things: readonly unknown[], noun: string): string {
+  return `${things.length} ${noun}${things.length === 1 ? "" : "s"}`;
 }
 
 async function apply(args: string[]): Promise<void> {

@@ -160,7 +160,7 @@ function renderResult({ result, dropped }: ExplainedAttempt): string {
     cachedTokens === null ? undefined : `${cachedTokens} of them cached`,
     completionTokens === null ? undefined : `${completionTokens} generated`,
   ].filter((fact) => fact !== undefined);
-  const first = ttftMs === null ? "" : `, first token after ${Math.round(ttftMs)} ms`;
+  const first = ttftMs === null ? "" : `, first byte after ${Math.round(ttftMs)} ms`;
   const usage = tokens.length === 0 ? "" : `\n  ${tokens.join(", ")}`;
   return `${result.endpoint} answered: ${result.outcome}${first}${usage}`;
 }

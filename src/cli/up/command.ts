@@ -7,7 +7,7 @@ import { describeEnd } from "./child-process.ts";
 import { watchLogSizes } from "./log-size.ts";
 import { parseUpOptions, UP_USAGE, type UpOptions } from "./options.ts";
 import { startRun, type Ready } from "./start.ts";
-import { openStateDir, type StateDir } from "./state-dir.ts";
+import { openStateDir, STATE_DIR_DEFAULT, type StateDir } from "./state-dir.ts";
 import { Supervisor } from "./supervisor.ts";
 
 export const upCommand: Command = {
@@ -53,7 +53,9 @@ async function runUntilEnd(run: UpRun): Promise<void> {
   if (ready === undefined) return;
   watchLogSizes(() => supervisor.processes.map((each) => each.logFile));
   process.stdout.write(
-    options.isJson ? `${JSON.stringify(ready)}\n` : describeReady(ready, state.logsDir),
+    options.isJson
+      ? `${JSON.stringify(ready)}\n`
+      : describeReady(ready, state.logsDir, options.stateDir),
   );
   await Promise.race([signalled, death]);
 }
@@ -72,13 +74,14 @@ function untilStopped(options: UpOptions, onSecond: () => void): Promise<void> {
   });
 }
 
-function describeReady(ready: Ready, logsDir: string): string {
+/** What a person reads when everything runs: how to use it, and how to ask why. */
+export function describeReady(ready: Ready, logsDir: string, stateDir: string): string {
   const body = JSON.stringify({
     model: ready.model,
     messages: [{ role: "user", content: "Hello" }],
   });
   const key = ready.key ?? "$FAIRLEAD_KEY";
-  const quotedBody = `'${body.replaceAll("'", String.raw`'\''`)}'`;
+  const stateFlag = stateDir === STATE_DIR_DEFAULT ? "" : ` --state-dir ${shellQuote(stateDir)}`;
   return `
 Fairlead is ready.
 
@@ -92,12 +95,16 @@ Try it:
 
   curl ${ready.url}/v1/chat/completions -i \\
     -H "authorization: Bearer ${key}" -H "content-type: application/json" \\
-    -d ${quotedBody}
+    -d ${shellQuote(body)}
 
 Then ask why it went where it went, with the id in x-fairlead-request-id:
 
-  npx fairlead explain REQUEST_ID
+  npx fairlead explain REQUEST_ID${stateFlag}
 
 Ctrl-C stops everything.
 `;
+}
+
+function shellQuote(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }

@@ -67,6 +67,7 @@ export function parseJsonBody(bytes: Uint8Array<ArrayBuffer>): Checked<JsonBody>
 }
 
 function malformed(text: string): ReturnType<typeof refuse> {
+  if (text.trim() === "") return refuse("invalid_json", "The body is empty: send a JSON object.");
   const fault = findJsonFault(text);
   if (fault === undefined) return refuse("invalid_json", "The body must be a JSON object.");
   return refuse(

@@ -102,7 +102,7 @@ Scores, from 0 to 1; the total is their sum, each times its weight
   2  default/sim-1   1.00         0.88     0.25     0.50   5.00  lost 1.25 on kv-cache-utilization
   -  default/sim-2      -            -        -        -      -  removed by metrics-freshness-filter
 
-127.0.0.1:9000 answered: ok, first token after 84 ms
+127.0.0.1:9000 answered: ok, first byte after 84 ms
   812 prompt tokens, 448 of them cached, 96 generated
 `);
   });
