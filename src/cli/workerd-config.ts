@@ -67,6 +67,7 @@ const fairlead :Workerd.Worker = (
   bindings = [
 ${bindings.join("\n")}
     (name = "POOLS", service = (name = "fairlead", entrypoint = "Pools")),
+    (name = "CONTROL", service = (name = "fairlead", entrypoint = "Control")),
     (name = ${text(ADMIN_KEY_VARIABLE)}, fromEnvironment = ${text(ADMIN_KEY_VARIABLE)}),
   ],
   durableObjectNamespaces = [

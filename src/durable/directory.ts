@@ -4,17 +4,17 @@
 // stores is complete: kept secrets are filled in and keys are hashed before anything is written.
 
 import { DurableObject } from "cloudflare:workers";
+import { type PoolsBindings, poolsFor } from "../config/coordinators.ts";
 import {
   type ConfigIssue,
   type Deployment,
   DEPLOYMENT_LIMITS,
-  type PoolConfig,
   parseDeployment,
 } from "../config/deployment.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
 import type { DirectoryPut, DirectoryRead, DirectoryVersion } from "./contract.ts";
 import { DirectoryStorage, type StoredDeployment } from "./directory-storage.ts";
-import type { PoolObject } from "./pool.ts";
+import type { Pools } from "./pools.ts";
 import { sha256Hex, systemClock } from "./system.ts";
 
 /** How long a pool's object may take to accept its configuration. */
@@ -22,9 +22,8 @@ const PUSH_DEADLINE_MS = 5_000;
 /** Pause before telling those again that could not be told. */
 const PUSH_RETRY_MS = 5_000;
 
-export interface DirectoryEnv {
-  readonly POOL: DurableObjectNamespace<PoolObject>;
-}
+/** Pools' objects can be in other processes than the directory. */
+export type DirectoryEnv = PoolsBindings<Service<typeof Pools>>;
 
 export class DirectoryObject extends DurableObject<DirectoryEnv> {
   readonly #stored: DirectoryStorage;
@@ -108,27 +107,23 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
 
   async #tellPool(name: string, deployment: Deployment, version: number): Promise<void> {
     const pool = deployment.pools.find((other) => other.name === name);
-    const stub = this.env.POOL.getByName(name, locationOf(pool));
+    const pools = poolsFor(this.env, name);
     const told =
       pool === undefined
-        ? stub.retire(version)
-        : stub.configure(
+        ? pools.retire(name, version)
+        : pools.configure(
             {
               name,
               scrapeIntervalMs: pool.scrapeIntervalMs,
               scheduler: pool.scheduler,
             },
             version,
+            pool.locationHint,
           );
     const { promise: deadline, reject } = Promise.withResolvers<never>();
     const timer = setTimeout(() => reject(new Error("deadline")), PUSH_DEADLINE_MS);
     await Promise.race([told, deadline]).finally(() => clearTimeout(timer));
   }
-}
-
-/** Only an object's first creation heeds the hint; the directory is who creates it. */
-function locationOf(pool: PoolConfig | undefined): DurableObjectNamespaceGetDurableObjectOptions {
-  return pool?.locationHint === undefined ? {} : { locationHint: pool.locationHint };
 }
 
 function refuse(

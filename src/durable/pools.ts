@@ -3,7 +3,7 @@
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
-import type { PoolExplanation, PoolState } from "./contract.ts";
+import type { PoolExplanation, PoolObjectConfig, PoolState } from "./contract.ts";
 import type { PickHandle } from "./pick-handle.ts";
 import type { PoolObject } from "./pool.ts";
 
@@ -18,6 +18,23 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
   open(pool: string): Promise<PickHandle> {
     // The stub of the object's handle, passed on: what is disposed here is disposed there.
     return this.#object(pool).open() as unknown as Promise<PickHandle>;
+  }
+
+  /**
+   * The directory's word: what the pool is to do from `version` on. `locationHint` says where its
+   * object should be; only an object's first creation heeds it, and the directory is who creates it.
+   */
+  configure(
+    config: PoolObjectConfig,
+    version: number,
+    locationHint: DurableObjectLocationHint | undefined,
+  ): Promise<void> {
+    return this.#object(config.name, locationHint).configure(config, version);
+  }
+
+  /** The directory's word: the pool is no longer configured. */
+  retire(pool: string, version: number): Promise<void> {
+    return this.#object(pool).retire(version);
   }
 
   explain(pool: string, requestId: string): Promise<PoolExplanation> {
@@ -51,7 +68,7 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
     });
   }
 
-  #object(pool: string): DurableObjectStub<PoolObject> {
-    return this.env.POOL.getByName(pool);
+  #object(pool: string, locationHint?: DurableObjectLocationHint): DurableObjectStub<PoolObject> {
+    return this.env.POOL.getByName(pool, locationHint === undefined ? {} : { locationHint });
   }
 }

@@ -1,14 +1,10 @@
 // The Worker's copy of the configuration.
 
 import type { DirectoryRead } from "../durable/contract.ts";
-import type { DirectoryObject } from "../durable/directory.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { DirectoryIndex } from "./directory-index.ts";
 import { metrics } from "./metrics.ts";
 import { type Reader, SharedCopy, withDeadline } from "./shared-copy.ts";
-
-/** Name of the one DirectoryObject. */
-export const DIRECTORY_OBJECT_NAME = "directory";
 
 const DIRECTORY_AGES = {
   freshMs: 1_000,
@@ -25,11 +21,6 @@ metrics.onRender(() => {
   const ageMs = copy.ageMs(Date.now());
   if (Number.isFinite(ageMs)) metrics.set(METRIC.directoryAgeSeconds, {}, ageMs / 1000);
 });
-
-/** A fresh stub: one that has failed once stays broken. */
-export function directoryStub(env: Env): DurableObjectStub<DirectoryObject> {
-  return env.DIRECTORY.getByName(DIRECTORY_OBJECT_NAME);
-}
 
 /** The configuration in force about a second ago; undefined if it cannot be had. */
 export function readDirectory(
@@ -57,7 +48,7 @@ export async function directoryAnswers(env: Env): Promise<boolean> {
 
 /** What is stored now. `knownVersion` -1 is none: the empty configuration has version 0. */
 export async function readStored(env: Env, knownVersion: number): Promise<DirectoryRead> {
-  return directoryStub(env).read(knownVersion);
+  return env.CONTROL.readConfig(knownVersion);
 }
 
 async function readIndex(env: Env, known: DirectoryIndex | undefined): Promise<DirectoryIndex> {

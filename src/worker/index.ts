@@ -2,6 +2,7 @@
 
 import { router } from "./router.ts";
 
+export { Control } from "../durable/control.ts";
 export { DirectoryObject } from "../durable/directory.ts";
 export { PoolObject } from "../durable/pool.ts";
 export { Pools } from "../durable/pools.ts";

@@ -1,12 +1,6 @@
 // The Worker's copy of the deployment's switches.
 
-import {
-  DEFAULT_SETTINGS,
-  SETTINGS_OBJECT_NAME,
-  type Settings,
-  settingsSchema,
-} from "../config/settings.ts";
-import type { SettingsObject } from "../durable/settings.ts";
+import { DEFAULT_SETTINGS, type Settings, settingsSchema } from "../config/settings.ts";
 import { type Reader, SharedCopy } from "./shared-copy.ts";
 
 const copy = new SharedCopy<Settings>({
@@ -17,11 +11,6 @@ const copy = new SharedCopy<Settings>({
   retryMs: 5_000,
 });
 
-/** A fresh stub: one that has failed once stays broken. */
-export function settingsStub(env: Env): DurableObjectStub<SettingsObject> {
-  return env.SETTINGS.getByName(SETTINGS_OBJECT_NAME);
-}
-
 /**
  * The switches in force about ten seconds ago. Where they cannot be had the defaults stand in: a
  * broken switch must not stop what it switches.
@@ -31,7 +20,7 @@ export async function readSettings(
   waitUntil: Reader<Settings>["waitUntil"],
 ): Promise<Settings> {
   const read = async () => {
-    const settings = await settingsStub(env).get();
+    const settings = await env.CONTROL.settings();
     return settingsSchema.parse(settings);
   };
   return (await copy.get({ read, waitUntil })) ?? DEFAULT_SETTINGS;

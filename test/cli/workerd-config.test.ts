@@ -31,7 +31,10 @@ describe("workerdConfig", () => {
         (migration: { new_sqlite_classes?: string[] }) => migration.new_sqlite_classes,
       ),
     ).toEqual(OBJECTS.map(({ className }) => className));
-    expect(wrangler.services).toMatchObject([{ binding: "POOLS", entrypoint: "Pools" }]);
+    expect(wrangler.services).toMatchObject([
+      { binding: "POOLS", entrypoint: "Pools" },
+      { binding: "CONTROL", entrypoint: "Control" },
+    ]);
     expect(wrangler.secrets?.required).toEqual([ADMIN_KEY_VARIABLE]);
   });
 

@@ -2,17 +2,18 @@
 // admin key before any of this.
 
 import type { Context } from "hono";
+import { poolsFor } from "../../config/coordinators.ts";
 import { DEPLOYMENT_LIMITS, parseDeployment } from "../../config/deployment.ts";
 import { redactDeployment } from "../../config/secrets.ts";
 import { settingsPatchSchema } from "../../config/settings.ts";
 import type { DirectoryPut } from "../../durable/contract.ts";
 import type { AppEnv } from "../call.ts";
-import { directoryStub, forgetDirectory, readDirectory, readStored } from "../directory.ts";
+import { forgetDirectory, readDirectory, readStored } from "../directory.ts";
 import { type Checked, errorResponse, refuse } from "../openai/errors.ts";
 import { parseJsonBody } from "../openai/parse-json.ts";
 import { readBody } from "../openai/read-body.ts";
 import { parseRequestId } from "../request-id.ts";
-import { forgetSettings, settingsStub } from "../settings.ts";
+import { forgetSettings } from "../settings.ts";
 import { askPool } from "./ask-pool.ts";
 
 const SETTINGS_BYTES_MAX = 4_096;
@@ -36,7 +37,7 @@ export async function putConfig(c: Context<AppEnv>): Promise<Response> {
   if (!body.ok) return errorResponse(body.error);
   const parsed = parseDeployment(body.value);
   if (!parsed.ok) return putRefusal({ ok: false, reason: "invalid", issues: parsed.issues });
-  const put = await directoryStub(c.env).put(parsed.value, expected.value);
+  const put = await c.env.CONTROL.putConfig(parsed.value, expected.value);
   if (!put.ok) return putRefusal(put);
   forgetDirectory();
   const { version, pending } = put;
@@ -45,13 +46,13 @@ export async function putConfig(c: Context<AppEnv>): Promise<Response> {
 
 /** GET /admin/v1/config/versions */
 export async function listVersions(c: Context<AppEnv>): Promise<Response> {
-  return Response.json({ versions: await directoryStub(c.env).versions() });
+  return Response.json({ versions: await c.env.CONTROL.configVersions() });
 }
 
 /** GET /admin/v1/config/versions/<n> */
 export async function getVersion(c: Context<AppEnv>): Promise<Response> {
   const version = Number(c.req.param("version"));
-  const config = Number.isSafeInteger(version) ? await directoryStub(c.env).get(version) : null;
+  const config = Number.isSafeInteger(version) ? await c.env.CONTROL.configVersion(version) : null;
   if (config !== null) return Response.json({ version, config });
   const message = "No such version is stored. GET /admin/v1/config/versions lists them.";
   return errorResponse(refuse("not_found", message).error);
@@ -59,7 +60,7 @@ export async function getVersion(c: Context<AppEnv>): Promise<Response> {
 
 /** GET /admin/v1/settings */
 export async function getSettings(c: Context<AppEnv>): Promise<Response> {
-  return Response.json(await settingsStub(c.env).get());
+  return Response.json(await c.env.CONTROL.settings());
 }
 
 /** PATCH /admin/v1/settings */
@@ -72,7 +73,7 @@ export async function patchSettings(c: Context<AppEnv>): Promise<Response> {
     const param = issue!.path.length === 0 ? null : issue!.path.join(".");
     return errorResponse(refuse("invalid_value", `${issue!.message}.`, param).error);
   }
-  const updated = await settingsStub(c.env).update(patch.data);
+  const updated = await c.env.CONTROL.updateSettings(patch.data);
   if (!updated.ok) return errorResponse(refuse("invalid_value", updated.message).error);
   forgetSettings();
   return Response.json(updated.settings);
@@ -89,7 +90,9 @@ export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
   }
   const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
   for (const { config } of directory?.poolsTagged(parsed.poolTag) ?? []) {
-    const asked = await askPool(c, config.name, (pool) => c.env.POOLS.explain(pool, requestId));
+    const asked = await askPool(c, config.name, (pool) =>
+      poolsFor(c.env, pool).explain(pool, requestId),
+    );
     if (!asked.ok) return errorResponse(asked.error);
     if (asked.value.explanation !== null) return Response.json(asked.value.explanation);
   }
@@ -101,7 +104,9 @@ export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
 
 /** GET /admin/v1/pools/<pool> */
 export async function getPool(c: Context<AppEnv>): Promise<Response> {
-  const asked = await askPool(c, c.req.param("pool") ?? "", (pool) => c.env.POOLS.state(pool));
+  const asked = await askPool(c, c.req.param("pool") ?? "", (pool) =>
+    poolsFor(c.env, pool).state(pool),
+  );
   return asked.ok ? Response.json(asked.value) : errorResponse(asked.error);
 }
 

@@ -1,6 +1,7 @@
 // GET /agents/v1/<pool>: the WebSocket of a collector or a relay, on to the pool's object.
 
 import type { Context } from "hono";
+import { poolsFor } from "../../config/coordinators.ts";
 import { agentRefusal } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
@@ -21,7 +22,7 @@ export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
     return errorResponse({ ...error, headers: { upgrade: "websocket" } });
   }
   // A new request: the object sees no header of the agent's.
-  return c.env.POOLS.fetch(`https://pools.invalid/agents/v1/${name}`, {
+  return poolsFor(c.env, name).fetch(`https://pools.invalid/agents/v1/${name}`, {
     headers: { upgrade: "websocket" },
   });
 }

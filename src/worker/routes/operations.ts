@@ -1,6 +1,7 @@
 // GET /health, /metrics and /metrics/pools/<pool>.
 
 import type { Context } from "hono";
+import { poolsFor } from "../../config/coordinators.ts";
 import { METRICS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
 import type { AppEnv } from "../call.ts";
 import { directoryAnswers } from "../directory.ts";
@@ -28,7 +29,9 @@ export function isolateMetrics(): Response {
 
 /** The metrics of a pool's object. */
 export async function poolMetrics(c: Context<AppEnv>): Promise<Response> {
-  const asked = await askPool(c, c.req.param("pool") ?? "", (pool) => c.env.POOLS.metrics(pool));
+  const asked = await askPool(c, c.req.param("pool") ?? "", (pool) =>
+    poolsFor(c.env, pool).metrics(pool),
+  );
   return asked.ok ? metricsResponse(asked.value) : errorResponse(asked.error);
 }
 

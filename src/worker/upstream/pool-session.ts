@@ -1,5 +1,6 @@
 // One request's dealings with one pool's object: the handle, its picks, and giving back.
 
+import { poolsFor } from "../../config/coordinators.ts";
 import type { PickRequest, PickResult, WorkerRelease } from "../../durable/contract.ts";
 import { withDeadline } from "../shared-copy.ts";
 
@@ -27,7 +28,7 @@ export interface OpeningHandle extends Disposable {
 
 /** Opens a handle on the pool of this name. */
 export function openHandle(env: Env, pool: string): OpeningHandle {
-  return env.POOLS.open(pool) as unknown as OpeningHandle;
+  return poolsFor(env, pool).open(pool) as unknown as OpeningHandle;
 }
 
 /**

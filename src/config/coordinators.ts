@@ -1,0 +1,81 @@
+// Which coordinator holds a pool's object.
+//
+// On Cloudflare, and in one workerd, there is one coordinator: the script itself. Self-hosted, pools
+// can be spread over several workerd processes. Rendezvous hashing: each coordinator gets a weight
+// from the pool's name and its own ordinal, and the greatest weight wins. So every process comes to
+// the same answer by itself, and another coordinator takes over only the pools that it wins.
+
+export const COORDINATORS_MAX = 8;
+
+/** Holds the directory and the settings, beside its share of the pools. */
+export const CONTROL_ORDINAL = 0;
+
+/**
+ * The service bindings of the `Pools` entrypoints, one per coordinator, without a gap. The first one
+ * has no number: wrangler.toml has only that one.
+ */
+export interface PoolsBindings<Pools> {
+  readonly POOLS: Pools;
+  readonly POOLS_1?: Pools;
+  readonly POOLS_2?: Pools;
+  readonly POOLS_3?: Pools;
+  readonly POOLS_4?: Pools;
+  readonly POOLS_5?: Pools;
+  readonly POOLS_6?: Pools;
+  readonly POOLS_7?: Pools;
+}
+
+/** At `i`: the binding of coordinator `i`. */
+export const POOLS_BINDING_NAMES = [
+  "POOLS",
+  "POOLS_1",
+  "POOLS_2",
+  "POOLS_3",
+  "POOLS_4",
+  "POOLS_5",
+  "POOLS_6",
+  "POOLS_7",
+] as const satisfies readonly (keyof PoolsBindings<unknown>)[];
+
+/** The binding that reaches the object of the pool of this name. */
+export function poolsFor<Pools>(env: PoolsBindings<Pools>, pool: string): Pools {
+  // Nearly every deployment: no hash on the way of a request.
+  if (env.POOLS_1 === undefined) return env.POOLS;
+  let count = 2;
+  while (count < COORDINATORS_MAX && env[POOLS_BINDING_NAMES[count]!] !== undefined) count++;
+  return env[POOLS_BINDING_NAMES[coordinatorOf(pool, count)]!]!;
+}
+
+/** The ordinal of the pool's coordinator, of `count` in all. */
+export function coordinatorOf(pool: string, count: number): number {
+  if (!Number.isInteger(count) || count < 1 || count > COORDINATORS_MAX)
+    throw new RangeError(`${count} coordinators; 1 to ${COORDINATORS_MAX} are allowed`);
+  const hash = fnv1a(pool);
+  let best = 0;
+  let bestWeight = -1;
+  for (let ordinal = 0; ordinal < count; ordinal++) {
+    const weight = mix(hash ^ mix(ordinal + 1));
+    if (weight > bestWeight) {
+      best = ordinal;
+      bestWeight = weight;
+    }
+  }
+  return best;
+}
+
+/** FNV-1a of 32 bits. Pool names are ASCII. It decides where data lies: it must never change. */
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  }
+  return hash >>> 0;
+}
+
+/** MurmurHash3's finalizer: each bit of the input changes half of the output's. Never changes. */
+function mix(input: number): number {
+  let hash = input;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}

@@ -1,0 +1,60 @@
+// The only way to the deployment's configuration and switches. As with Pools, the Worker calls this
+// entrypoint and never the objects, so that they can live in another process.
+
+import { WorkerEntrypoint } from "cloudflare:workers";
+import type { Deployment } from "../config/deployment.ts";
+import { SETTINGS_OBJECT_NAME, type Settings, type SettingsPatch } from "../config/settings.ts";
+import type { DirectoryPut, DirectoryRead, DirectoryVersion } from "./contract.ts";
+import type { DirectoryObject } from "./directory.ts";
+import type { SettingsObject, SettingsUpdate } from "./settings.ts";
+
+/** Name of the one DirectoryObject. */
+const DIRECTORY_OBJECT_NAME = "directory";
+
+interface ControlEnv {
+  readonly DIRECTORY: DurableObjectNamespace<DirectoryObject>;
+  readonly SETTINGS: DurableObjectNamespace<SettingsObject>;
+}
+
+/** See DirectoryObject and SettingsObject, which answer. */
+export class Control extends WorkerEntrypoint<ControlEnv> {
+  /** Named entrypoints can be fetched, too. There is nothing here to fetch. */
+  override fetch(): Response {
+    return new Response("no such thing\n", { status: 404 });
+  }
+
+  /** The configuration in force, secrets included, unless the caller knows it. */
+  async readConfig(knownVersion: number): Promise<DirectoryRead> {
+    return this.#directory().read(knownVersion);
+  }
+
+  async putConfig(deployment: Deployment, expectedVersion?: number): Promise<DirectoryPut> {
+    return this.#directory().put(deployment, expectedVersion);
+  }
+
+  async configVersions(): Promise<DirectoryVersion[]> {
+    return this.#directory().versions();
+  }
+
+  /** A stored version without its secrets; null if it is not stored. */
+  async configVersion(version: number): Promise<Deployment | null> {
+    return this.#directory().get(version);
+  }
+
+  async settings(): Promise<Settings> {
+    return this.#settings().get();
+  }
+
+  async updateSettings(patch: SettingsPatch): Promise<SettingsUpdate> {
+    return this.#settings().update(patch);
+  }
+
+  /** A fresh stub: one that has failed once stays broken. */
+  #directory(): DurableObjectStub<DirectoryObject> {
+    return this.env.DIRECTORY.getByName(DIRECTORY_OBJECT_NAME);
+  }
+
+  #settings(): DurableObjectStub<SettingsObject> {
+    return this.env.SETTINGS.getByName(SETTINGS_OBJECT_NAME);
+  }
+}
