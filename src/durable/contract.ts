@@ -81,6 +81,8 @@ export interface EndpointState {
   /** null before the first good sample. */
   readonly sampleAgeMs: number | null;
   readonly isFresh: boolean;
+  /** How long decisions still avoid it because a relay could not reach it; 0 if they do not. */
+  readonly ejectedMs?: number;
   readonly scrape: ScrapeOutcome;
   readonly queueDepth: number;
   readonly runningRequests: number;

@@ -6,6 +6,9 @@ import type { EndpointState, ScrapeOutcome } from "./contract.ts";
 import { Membership } from "./membership.ts";
 import { NO_SLOT } from "./ticket-ledger.ts";
 
+/** A relay's word keeps an endpoint away for this long at most; relays say it again if need be. */
+export const EJECTION_MS_MAX = 30_000;
+
 export interface EndpointsOptions {
   readonly clock: Clock;
   /** The slot is free now: forget everything that names it. */
@@ -55,6 +58,18 @@ export class Endpoints {
     if (scrape.outcome === "ok") this.table.applySample(slot, scrape.sample, scrape.sampledAtMs);
   }
 
+  /**
+   * A relay could not reach `address`: decisions avoid it for `leaseMs`. A longer lease that stands
+   * is not shortened; 0 ends every lease, because the endpoint was reached after all.
+   */
+  eject(address: string, leaseMs: number): void {
+    const slot = this.slotOfAddress(address);
+    if (slot === NO_SLOT) return;
+    if (!(leaseMs > 0)) return this.table.eject(slot, 0);
+    const untilMs = this.#options.clock() + Math.min(leaseMs, EJECTION_MS_MAX);
+    this.table.eject(slot, Math.max(untilMs, this.table.columns.ejectedUntilMs[slot]!));
+  }
+
   slotOfAddress(address: string): number {
     return this.table.slotOfAddress(address) ?? NO_SLOT;
   }
@@ -72,6 +87,7 @@ export class Endpoints {
         engine,
         sampleAgeMs: Number.isFinite(ageMs) ? ageMs : null,
         isFresh: ageMs <= staleAfterMs,
+        ejectedMs: Math.max(0, columns.ejectedUntilMs[slot]! - nowMs),
         scrape: this.#scrapes.get(id) ?? "none",
         queueDepth: columns.queueDepth[slot]!,
         runningRequests: columns.runningRequests[slot]!,

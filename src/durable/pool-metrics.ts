@@ -46,6 +46,8 @@ function setGauges(
   }
   const fresh = state.endpoints.filter((endpoint) => endpoint.isFresh);
   registry.set(METRIC.readyEndpoints, { name }, fresh.length);
+  const ejected = state.endpoints.filter((endpoint) => (endpoint.ejectedMs ?? 0) > 0);
+  registry.set(METRIC.ejectedEndpoints, { name }, ejected.length);
   const average = (value: (endpoint: (typeof fresh)[number]) => number) =>
     fresh.reduce((sum, endpoint) => sum + value(endpoint), 0) / Math.max(1, fresh.length);
   registry.set(

@@ -1,5 +1,6 @@
 // A pool's scheduling configuration. `{}` stands for the default profile: llm-d's optimized
-// baseline (queue 2, KV cache utilization 2, prefix cache 3, no-hit LRU 2) behind a freshness filter.
+// baseline (queue 2, KV cache utilization 2, prefix cache 3, no-hit LRU 2) behind filters of ours: ejected
+// endpoints, then those without a fresh sample, are left out while others are there.
 
 import { z } from "zod";
 import { filterRefSchema, pickerRefSchema, scorerRefSchema } from "./registry.ts";
@@ -22,7 +23,7 @@ export const schedulingProfileSchema = z.strictObject({
     .array(filterRefSchema)
     .max(SCHEDULER_LIMITS.filtersMax)
     .refine(withoutDuplicates, "a filter is listed twice")
-    .prefault([{ type: "metrics-freshness-filter" }]),
+    .prefault([{ type: "ejection-filter" }, { type: "metrics-freshness-filter" }]),
   scorers: z
     .array(scorerRefSchema)
     .max(SCHEDULER_LIMITS.scorersMax)

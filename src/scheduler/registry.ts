@@ -1,6 +1,7 @@
 // Every plugin, and the schemas of references to them. Adding a plugin means adding one line here.
 
 import { z } from "zod";
+import { ejectionFilter } from "./plugins/filter/ejection.ts";
 import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness.ts";
 import { maxScorePicker } from "./plugins/picker/max-score.ts";
 import { kvCacheUtilizationScorer } from "./plugins/scorer/kv-cache-utilization.ts";
@@ -9,7 +10,7 @@ import { prefixCacheScorer } from "./plugins/scorer/prefix-cache.ts";
 import { queueScorer } from "./plugins/scorer/queue.ts";
 
 /** In documentation order. */
-export const FILTERS = [metricsFreshnessFilter] as const;
+export const FILTERS = [ejectionFilter, metricsFreshnessFilter] as const;
 export const SCORERS = [
   queueScorer,
   kvCacheUtilizationScorer,

@@ -92,6 +92,12 @@ export const METRIC = {
     help: "Endpoints with a fresh sample.",
     labels: ["name"],
   }),
+  ejectedEndpoints: define({
+    name: "fairlead_ejected_endpoints",
+    kind: "gauge",
+    help: "Endpoints that decisions avoid because a relay could not reach them.",
+    labels: ["name"],
+  }),
   endpointQueueSize: define({
     name: "llm_d_epp_per_endpoint_queue_size",
     kind: "gauge",

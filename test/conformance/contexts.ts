@@ -4,6 +4,7 @@ import fc from "fast-check";
 import type { NarrowingContext } from "../../src/scheduler/profile.ts";
 import {
   type EndpointRow,
+  NOW_MS,
   pickContext,
   STALE_AFTER_MS,
 } from "../scheduler/support/pick-context.ts";
@@ -36,6 +37,7 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
           ageMs,
           inFlightRequests: fc.nat(100),
           inFlightTokens: fc.nat(1_000_000),
+          ejectedMs: fc.constantFrom(-NOW_MS, 0, 1, 30_000),
           // Most prompts are cold for most endpoints.
           matchedBlocks: fc.oneof(fc.constant(0), fc.nat(TOTAL_BLOCKS_MAX)),
         }),

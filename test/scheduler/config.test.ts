@@ -12,7 +12,10 @@ describe("schedulerConfigSchema", () => {
       schedulingProfiles: [
         {
           name: "default",
-          filters: [{ type: "metrics-freshness-filter", params: {} }],
+          filters: [
+            { type: "ejection-filter", params: {} },
+            { type: "metrics-freshness-filter", params: {} },
+          ],
           scorers: [
             { type: "queue-scorer", weight: 2, params: {} },
             { type: "kv-cache-utilization-scorer", weight: 2, params: {} },

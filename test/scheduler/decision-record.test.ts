@@ -43,7 +43,10 @@ describe("DecisionRecorder", () => {
       configVersion: 3,
       seed: 5,
       staleAfterMs: STALE_AFTER_MS,
-      filters: [{ type: "metrics-freshness-filter", removed: 0 }],
+      filters: [
+        { type: "ejection-filter", removed: 0 },
+        { type: "metrics-freshness-filter", removed: 0 },
+      ],
       scorers: [
         { type: "queue-scorer", weight: 2 },
         { type: "kv-cache-utilization-scorer", weight: 2 },
@@ -61,8 +64,11 @@ describe("DecisionRecorder", () => {
     const pool = new TestPool(3);
     pool.table.applySample(1, { waiting: 0 }, 999_999);
     const { filters, removedBy, chosen } = record(pool);
-    expect(filters).toEqual([{ type: "metrics-freshness-filter", removed: 2 }]);
-    expect([...removedBy]).toEqual([0, -1, 0]);
+    expect(filters).toEqual([
+      { type: "ejection-filter", removed: 0 },
+      { type: "metrics-freshness-filter", removed: 2 },
+    ]);
+    expect([...removedBy]).toEqual([1, -1, 1]);
     expect(chosen).toEqual([1]);
   });
 

@@ -80,6 +80,13 @@ describe("explain", () => {
     ]);
   });
 
+  it("says which candidate was left out because a relay could not reach it", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    pool.table.eject(0, NOW_MS + 1);
+    expect(whyOf(explained(pool))).toEqual({ e0: "removed by ejection-filter", e1: "chosen" });
+  });
+
   it("names the filter that removed a candidate, and an age that does not exist as null", () => {
     const pool = new TestPool(2);
     pool.table.applySample(1, { waiting: 0 }, NOW_MS);

@@ -75,7 +75,10 @@ describe("SchedulingProfile", () => {
       scored: () => seen.push("scored"),
     });
     expect([left, context.candidateCount]).toEqual([2, 2]);
-    expect(seen).toEqual([["metrics-freshness-filter", [0, 1, 2], [0, 2]]]);
+    expect(seen).toEqual([
+      ["ejection-filter", [0, 1, 2], [0, 1, 2]],
+      ["metrics-freshness-filter", [0, 1, 2], [0, 2]],
+    ]);
   });
 
   it("tells a recorder every scorer's clamped scores", () => {

@@ -26,4 +26,6 @@ export interface EndpointColumns {
   /** Requests and estimated tokens with an open ticket. */
   readonly inFlightRequests: Int32Array;
   readonly inFlightTokens: Float64Array;
+  /** Unix ms at which the last ejection ends; 0 for an endpoint that nothing speaks against. */
+  readonly ejectedUntilMs: Float64Array;
 }

@@ -35,6 +35,7 @@ class Columns implements EndpointColumns {
   readonly sampledAtMs = new Float64Array(ENDPOINTS_MAX);
   readonly inFlightRequests = new Int32Array(ENDPOINTS_MAX);
   readonly inFlightTokens = new Float64Array(ENDPOINTS_MAX);
+  readonly ejectedUntilMs = new Float64Array(ENDPOINTS_MAX);
 }
 
 const INT32_MAX = 0x7fffffff;
@@ -48,7 +49,7 @@ function count(value: number): number {
   return Math.min(INT32_MAX, Math.max(0, Math.trunc(value)));
 }
 
-/** One per pool. About 50 kB, whatever the number of endpoints. */
+/** One per pool. About 60 kB, whatever the number of endpoints. */
 export class EndpointTable {
   readonly #columns = new Columns();
   readonly #endpoints: (Endpoint | undefined)[] = [];
@@ -94,6 +95,7 @@ export class EndpointTable {
     this.#slotByAddress.delete(endpoint.address);
     this.#endpoints[slot] = undefined;
     this.#columns.isPresent[slot] = 0;
+    this.#columns.ejectedUntilMs[slot] = 0;
     this.#free.push(slot);
   }
 
@@ -155,6 +157,11 @@ export class EndpointTable {
     columns.inFlightTokens[slot] = Math.max(0, columns.inFlightTokens[slot]! - tokens);
   }
 
+  /** Keeps `slot` out of decisions until `untilMs`, as far as others are there; 0 lets it back. */
+  eject(slot: number, untilMs: number): void {
+    this.#columns.ejectedUntilMs[slot] = untilMs;
+  }
+
   #takeSlot(): number | undefined {
     const columns = this.#columns;
     const slot = this.#free.pop() ?? columns.slotCount;
@@ -168,6 +175,7 @@ export class EndpointTable {
     columns.sampledAtMs[slot] = -Infinity;
     columns.inFlightRequests[slot] = 0;
     columns.inFlightTokens[slot] = 0;
+    columns.ejectedUntilMs[slot] = 0;
     this.#reportedWaiting[slot] = UNKNOWN;
     this.#dispatched[slot] = 0;
     this.#kvBlockSize[slot] = 0;

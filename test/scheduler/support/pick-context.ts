@@ -15,6 +15,8 @@ export interface EndpointRow {
   readonly inFlightRequests?: number;
   readonly inFlightTokens?: number;
   readonly matchedBlocks?: number;
+  /** What is left of an ejection, in ms; 0 or less for one that is over. */
+  readonly ejectedMs?: number;
 }
 
 export const NOW_MS = 1_000_000;
@@ -45,6 +47,9 @@ export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
     sampledAtMs: Float64Array.from(rows, (row) => NOW_MS - (row.ageMs ?? 0)),
     inFlightRequests: Int32Array.from(rows, (row) => row.inFlightRequests ?? 0),
     inFlightTokens: Float64Array.from(rows, (row) => row.inFlightTokens ?? 0),
+    ejectedUntilMs: Float64Array.from(rows, (row) =>
+      row.ejectedMs === undefined ? 0 : NOW_MS + row.ejectedMs,
+    ),
   };
 }
 
