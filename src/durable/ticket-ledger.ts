@@ -46,7 +46,7 @@ export type ReleasedBy =
 
 /** Where the load of open tickets is accounted. */
 interface EndpointLoad {
-  dispatched(slot: number, tokens: number): void;
+  dispatched(slot: number, tokens: number, nowMs: number): void;
   released(slot: number, tokens: number): void;
 }
 
@@ -196,7 +196,7 @@ export class TicketLedger {
     this.#keyBytes += ticket.keys?.byteLength ?? 0;
     this.#byRequest.set(key, ticket);
     this.#beforeRelay.set(ticket.id, ticket);
-    if (ticket.slot !== NO_SLOT) this.#options.load.dispatched(ticket.slot, ticket.reservedTokens);
+    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
     return ticket;
   }
 
@@ -295,10 +295,17 @@ export class TicketLedger {
   /** Moves the load to another endpoint, or off all of them. */
   #move(ticket: TicketState, slot: number): void {
     if (ticket.slot === slot) return;
-    const { load } = this.#options;
-    if (ticket.slot !== NO_SLOT) load.released(ticket.slot, ticket.reservedTokens);
-    if (slot !== NO_SLOT) load.dispatched(slot, ticket.reservedTokens);
+    if (ticket.slot !== NO_SLOT) {
+      this.#options.load.released(ticket.slot, ticket.reservedTokens);
+    }
     ticket.slot = slot;
+    if (slot !== NO_SLOT) this.#dispatch(ticket);
+  }
+
+  /** Charges the ticket's endpoint, as of now. */
+  #dispatch({ slot, reservedTokens }: TicketState): void {
+    const { clock, load } = this.#options;
+    load.dispatched(slot, reservedTokens, clock());
   }
 
   #estimate(ticket: TicketState): Settlement {

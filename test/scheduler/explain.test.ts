@@ -44,7 +44,7 @@ describe("explain", () => {
   it("ranks candidates and gives their numbers as they were seen", () => {
     const pool = new TestPool(2);
     pool.sampleAll({ 0: { waiting: 8, kvUsage: 0.5 } });
-    pool.table.dispatched(0, 120);
+    pool.table.dispatched(0, 120, 0);
     pool.prefix.learn(promptKeys(PROMPT), 1, 0);
     const blocks = promptKeys(PROMPT).length / 2;
     expect(explained(pool, { nowMs: NOW_MS + 150 })).toMatchObject({

@@ -1,6 +1,7 @@
 // The owner of a pool's EndpointColumns: gives and frees slots, applies samples, counts load.
 
 import type { EndpointColumns } from "./endpoint-columns.ts";
+import { RecentDispatches } from "./recent-dispatches.ts";
 
 /** Slots of one pool: pods times data-parallel ranks. */
 export const ENDPOINTS_MAX = 1024;
@@ -56,9 +57,9 @@ export class EndpointTable {
   readonly #slotById = new Map<string, number>();
   readonly #slotByAddress = new Map<string, number>();
   readonly #free: number[] = [];
-  /** Waiting requests as last reported, UNKNOWN before that; the column adds `#dispatched`. */
+  /** Waiting requests as last reported, UNKNOWN before that; the column adds the dispatches. */
   readonly #reportedWaiting = new Int32Array(ENDPOINTS_MAX);
-  readonly #dispatched = new Int32Array(ENDPOINTS_MAX);
+  readonly #dispatches = new RecentDispatches(ENDPOINTS_MAX);
   readonly #kvBlockSize = new Float64Array(ENDPOINTS_MAX);
   readonly #kvBlocks = new Float64Array(ENDPOINTS_MAX);
 
@@ -119,8 +120,9 @@ export class EndpointTable {
   }
 
   /**
-   * Takes over a sample. Dispatches before it are in its numbers and are counted no more. An
-   * endpoint whose queue was never reported stays unsampled: it must not look idle.
+   * Takes over a sample. Dispatches that had reached the engine by then are in its numbers and are
+   * counted no more; those made while it was under way still are. An endpoint whose queue was never
+   * reported stays unsampled: it must not look idle.
    */
   applySample(slot: number, sample: EndpointSample, sampledAtMs: number): void {
     const columns = this.#columns;
@@ -132,24 +134,23 @@ export class EndpointTable {
     if (isKnown(kvBlocks)) this.#kvBlocks[slot] = Math.max(0, kvBlocks);
     columns.kvCapacityTokens[slot] = this.#kvBlockSize[slot]! * this.#kvBlocks[slot]!;
     if (this.#reportedWaiting[slot] === UNKNOWN) return;
-    this.#dispatched[slot] = 0;
-    columns.queueDepth[slot] = this.#reportedWaiting[slot]!;
+    this.#dispatches.sampled(slot, sampledAtMs);
+    this.#setQueueDepth(slot);
     columns.sampledAtMs[slot] = sampledAtMs;
   }
 
   /** Counts a request sent to `slot`: visible to the next decision at once. */
-  dispatched(slot: number, tokens: number): void {
+  dispatched(slot: number, tokens: number, nowMs: number): void {
     const columns = this.#columns;
-    this.#dispatched[slot]! += 1;
-    const reported = Math.max(0, this.#reportedWaiting[slot]!);
-    columns.queueDepth[slot] = count(reported + this.#dispatched[slot]!);
+    this.#dispatches.add(slot, nowMs);
+    this.#setQueueDepth(slot);
     columns.inFlightRequests[slot]! += 1;
     columns.inFlightTokens[slot]! += tokens;
   }
 
   /**
-   * Ends what `dispatched` began, with the same tokens. The queue column keeps the dispatch until
-   * the next sample: whether the engine's last numbers held this request is not known.
+   * Ends what `dispatched` began, with the same tokens. The queue column keeps the dispatch until a
+   * later sample: whether the engine's last numbers held this request is not known.
    */
   released(slot: number, tokens: number): void {
     const columns = this.#columns;
@@ -160,6 +161,11 @@ export class EndpointTable {
   /** Keeps `slot` out of decisions until `untilMs`, as far as others are there; 0 lets it back. */
   eject(slot: number, untilMs: number): void {
     this.#columns.ejectedUntilMs[slot] = untilMs;
+  }
+
+  #setQueueDepth(slot: number): void {
+    const reported = Math.max(0, this.#reportedWaiting[slot]!);
+    this.#columns.queueDepth[slot] = count(reported + this.#dispatches.count(slot));
   }
 
   #takeSlot(): number | undefined {
@@ -177,7 +183,7 @@ export class EndpointTable {
     columns.inFlightTokens[slot] = 0;
     columns.ejectedUntilMs[slot] = 0;
     this.#reportedWaiting[slot] = UNKNOWN;
-    this.#dispatched[slot] = 0;
+    this.#dispatches.clear(slot);
     this.#kvBlockSize[slot] = 0;
     this.#kvBlocks[slot] = 0;
     return slot;

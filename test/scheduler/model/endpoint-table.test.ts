@@ -52,7 +52,7 @@ describe("EndpointTable", () => {
       { waiting: 3, running: 4, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 9 },
       5,
     );
-    table.dispatched(slot, 100);
+    table.dispatched(slot, 100, 5);
     table.remove(slot);
     expect([...table.slots()]).toEqual([]);
     expect(table.columns.isPresent[slot]).toBe(0);
@@ -97,13 +97,13 @@ describe("EndpointTable", () => {
     const { columns } = table;
     expect(columns.queueDepth[slot]).toBe(0x7fff_ffff);
     expect([columns.runningRequests[slot], columns.kvUsage[slot]]).toEqual([0, 1]);
-    table.dispatched(slot, 1);
+    table.dispatched(slot, 1, 0);
     expect(columns.queueDepth[slot]).toBe(0x7fff_ffff);
-    table.applySample(slot, { waiting: 6, kvUsage: 0.25 }, 1);
+    table.applySample(slot, { waiting: 6, kvUsage: 0.25 }, 1_000);
     table.applySample(
       slot,
       { waiting: NaN, kvUsage: NaN, kvBlockSize: NaN, kvBlocks: Infinity },
-      2,
+      1_001,
     );
     expect([columns.queueDepth[slot], columns.kvUsage[slot]]).toEqual([6, 0.25]);
     expect(columns.kvCapacityTokens[slot]).toBe(0);
@@ -113,18 +113,30 @@ describe("EndpointTable", () => {
     const table = new EndpointTable();
     const slot = table.add(endpoint(1))!;
     table.applySample(slot, { waiting: 2 }, 0);
-    table.dispatched(slot, 500);
-    table.dispatched(slot, 300);
+    table.dispatched(slot, 500, 20);
+    table.dispatched(slot, 300, 30);
     const { columns } = table;
     expect(columns.queueDepth[slot]).toBe(4);
     expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([2, 800]);
     table.released(slot, 500);
     expect(columns.queueDepth[slot]).toBe(4);
     expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([1, 300]);
-    table.applySample(slot, {}, 200);
+    table.applySample(slot, {}, 500);
     expect(columns.queueDepth[slot]).toBe(2);
-    table.dispatched(slot, 100);
+    table.dispatched(slot, 100, 600);
     expect(columns.queueDepth[slot]).toBe(3);
+  });
+
+  it("keeps counting what was dispatched while the sample was under way", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 0 }, 9_000);
+    for (const nowMs of [10_000, 10_400, 10_500]) table.dispatched(slot, 1, nowMs);
+    // Scraped at 10,300: the engine knew of the first request only.
+    table.applySample(slot, { waiting: 1 }, 10_300);
+    expect(table.columns.queueDepth[slot]).toBe(3);
+    table.applySample(slot, { waiting: 3 }, 11_000);
+    expect(table.columns.queueDepth[slot]).toBe(3);
   });
 
   it("never counts below zero", () => {

@@ -64,7 +64,7 @@ export class TestPool {
     const picked = this.pick(prompt);
     if (!picked.ok) throw new Error(picked.detail);
     const slot = picked.slots[0]!;
-    this.table.dispatched(slot, 100);
+    this.table.dispatched(slot, 100, 0);
     this.prefix.learn(promptKeys(prompt), slot, 0);
     return slot;
   }
