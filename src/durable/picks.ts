@@ -20,13 +20,8 @@ import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./cont
 import type { Endpoints } from "./endpoints.ts";
 import type { PrefixSize } from "./pool-metrics.ts";
 import type { StoredConfig } from "./pool-storage.ts";
-import {
-  NO_SLOT,
-  type PrefixLearner,
-  type Settlement,
-  type Ticket,
-  TicketLedger,
-} from "./ticket-ledger.ts";
+import type { PrefixLearner } from "./prefix-claims.ts";
+import { NO_SLOT, type Settlement, type Ticket, TicketLedger } from "./ticket-ledger.ts";
 
 /** Output reserved for a request; real lengths are rarely near what clients allow. */
 export const OUTPUT_TOKENS_RESERVED_MAX = 512;

@@ -13,11 +13,12 @@
 //
 // Prefixes are learned when the relay hands the prompt to an endpoint (`opened`), as llm-d does at
 // dispatch, so that the next request of a burst already finds it. That entry is speculative: if
-// `closed` says that another endpoint answered, or that none did, the blocks that this ticket added
-// are taken back, and the endpoint that did answer learns them.
+// `closed` says that another endpoint answered, or that none did, the blocks that only this ticket
+// vouches for are taken back, and the endpoint that did answer learns them. See PrefixClaims.
 
 import { assert } from "../scheduler/support/assert.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
+import { type PrefixClaim, PrefixClaims, type PrefixLearner } from "./prefix-claims.ts";
 
 export const TICKET_LIMITS = {
   /** Tickets known at once, open or not settled. Past it picks are refused. */
@@ -48,15 +49,6 @@ export type ReleasedBy =
 interface EndpointLoad {
   dispatched(slot: number, tokens: number, nowMs: number): void;
   released(slot: number, tokens: number): void;
-}
-
-/** What is believed of the endpoints' caches. */
-export interface PrefixLearner {
-  /** Blocks of the path that `slot` is believed to hold, from the first on. */
-  heldBlocks(keys: Uint32Array, slot: number): number;
-  learn(keys: Uint32Array, slot: number): void;
-  /** Takes back the path's blocks from `firstBlock` on. */
-  forget(keys: Uint32Array, firstBlock: number, slot: number): void;
 }
 
 /** A granted pick. */
@@ -90,8 +82,8 @@ interface TicketState extends Ticket {
   isWithRelay: boolean;
   releasedBy: ReleasedBy | null;
   dueAtMs: number;
-  /** The speculative entry: where, and how many blocks were held before. */
-  taught: { readonly slot: number; readonly heldBefore: number } | null;
+  /** The speculative entry, until the endpoint has answered or failed. */
+  claim: PrefixClaim | null;
 }
 
 /** The end of a ticket as a relay reported it. */
@@ -139,12 +131,14 @@ export class TicketLedger {
   readonly #beforeRelay = new Map<string, TicketState>();
   readonly #withRelay = new Map<string, TicketState>();
   readonly #unsettled = new Map<string, TicketState>();
+  readonly #claims: PrefixClaims;
   #created = 0;
   #keyBytes = 0;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#limits = options.limits ?? TICKET_LIMITS;
+    this.#claims = new PrefixClaims(options.learner);
   }
 
   /** Tickets that load an endpoint. */
@@ -191,7 +185,7 @@ export class TicketLedger {
       isWithRelay: false,
       releasedBy: null,
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
-      taught: null,
+      claim: null,
     };
     this.#keyBytes += ticket.keys?.byteLength ?? 0;
     this.#byRequest.set(key, ticket);
@@ -270,9 +264,10 @@ export class TicketLedger {
     for (const leases of [this.#beforeRelay, this.#withRelay, this.#unsettled]) {
       for (const ticket of leases.values()) {
         if (ticket.slot === slot) ticket.slot = NO_SLOT;
-        if (ticket.taught?.slot === slot) ticket.taught = null;
+        if (ticket.claim?.slot === slot) ticket.claim = null;
       }
     }
+    this.#claims.endpointRemoved(slot);
   }
 
   #find(id: string, attempt: number): TicketState | undefined {
@@ -323,30 +318,27 @@ export class TicketLedger {
   #forget(ticket: TicketState): void {
     assert(ticket.releasedBy !== null, "a ticket is forgotten before its release");
     this.#unsettled.delete(ticket.id);
+    if (ticket.claim !== null) this.#claims.drop(ticket.claim);
+    ticket.claim = null;
     this.#keyBytes -= ticket.keys?.byteLength ?? 0;
     ticket.keys = null;
   }
 
   #teach(ticket: TicketState, slot: number): void {
-    if (ticket.keys === null || slot === NO_SLOT || ticket.taught?.slot === slot) return;
-    this.#unteach(ticket);
-    const { learner } = this.#options;
-    ticket.taught = { slot, heldBefore: learner.heldBlocks(ticket.keys, slot) };
-    learner.learn(ticket.keys, slot);
-  }
-
-  #unteach(ticket: TicketState): void {
-    if (ticket.keys === null || ticket.taught === null) return;
-    this.#options.learner.forget(ticket.keys, ticket.taught.heldBefore, ticket.taught.slot);
-    ticket.taught = null;
+    if (ticket.keys === null || slot === NO_SLOT || ticket.claim?.slot === slot) return;
+    if (ticket.claim !== null) this.#claims.takeBack(ticket.claim);
+    ticket.claim = this.#claims.claim(ticket.keys, slot);
   }
 
   /** Replaces what was believed at `opened` by what `closed` says. */
   #correct(ticket: TicketState, end: TicketEnd): void {
     const isHere = end.isPromptCached && end.slot !== NO_SLOT;
-    if (!isHere || ticket.taught?.slot !== end.slot) this.#unteach(ticket);
-    // Also where it was taught before: another ticket's failure may have taken shared blocks back.
-    if (isHere && ticket.keys !== null) this.#options.learner.learn(ticket.keys, end.slot);
+    if (ticket.claim !== null) {
+      if (isHere && ticket.claim.slot === end.slot) this.#claims.drop(ticket.claim);
+      else this.#claims.takeBack(ticket.claim);
+      ticket.claim = null;
+    }
+    if (isHere && ticket.keys !== null) this.#claims.confirm(ticket.keys, end.slot);
   }
 }
 

@@ -264,6 +264,16 @@ describe("learning", () => {
     expect(h.learner.heldBlocks(KEYS, 0)).toBe(2);
   });
 
+  it("stays once confirmed, when a ticket that taught the same blocks first fails later", () => {
+    const h = createHarness();
+    const [failing, answered] = [h.open(0), h.open(0)];
+    h.ledger.opened(failing.id, 0, 0);
+    h.ledger.opened(answered.id, 0, 0);
+    h.ledger.closed(answered.id, 0, { ...END_OK, slot: 0 });
+    h.ledger.closed(failing.id, 0, { ...END_OK, isPromptCached: false, slot: 0 });
+    expect(h.learner.heldBlocks(KEYS, 0)).toBe(2);
+  });
+
   it("comes from a report even if the load was released before", () => {
     const h = createHarness();
     const ticket = h.open(0);
