@@ -1,133 +1,56 @@
-// A whole decision: content keys of a prompt, and from keys to endpoints.
+// A whole decision: from a body's bytes to an endpoint, as Worker and pool make it, without the calls
+// between them. Reading and checking JSON, content keys, and a pick with its record among 64
+// endpoints of which a third hold a part of the prompt.
+//
+// Compared with the least that a router by model name could do: JSON.parse and the next endpoint.
 
-import { schedulerConfigSchema } from "../src/scheduler/config.ts";
-import { DecisionRecorder } from "../src/scheduler/decision-record.ts";
-import { EndpointPicker, type PickInput } from "../src/scheduler/endpoint-picker.ts";
-import { CHARS_PER_TOKEN, createContentKeys } from "../src/scheduler/kv/content-keys.ts";
-import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
-import { EndpointTable } from "../src/scheduler/model/endpoint-table.ts";
-import { createRng } from "../src/scheduler/support/rng.ts";
-import { type Measurement, nanosecondsPerCall, sink } from "./measure.ts";
+import { prepareInference } from "../src/worker/openai/prepare.ts";
+import { CHAT_PATH, createChatBody } from "./conversation.ts";
+import {
+  type Measurement,
+  nanosecondsPerAsyncCall,
+  nanosecondsPerCall,
+  sink,
+  type Timing,
+  TIMING,
+} from "./measure.ts";
+import { PoolInUse } from "./pool-in-use.ts";
 
-const BENCH = "decision";
-const NOW_MS = 1_000_000;
-const PROMPT_TOKENS = 10_000;
+const AGAINST = "JSON.parse, round robin";
+const ENDPOINTS = 64;
+/** Bodies that differ, used in turn. */
+const BODIES = 4;
+const BYTES_PER_TOKEN = 4;
+const TENANT = { id: "t", salt: undefined, isolated: false };
 
-/** Text that no compiler can fold: words drawn from a small vocabulary. */
-function prompt(tokens: number, seed: number): string {
-  const rng = createRng(seed);
-  const words: string[] = [];
-  for (let length = 0; length < tokens * CHARS_PER_TOKEN;) {
-    const word = Math.floor(rng() * 5_000).toString(36);
-    words.push(word);
-    length += word.length + 1;
-  }
-  // Encoding makes the text flat, as a request's body is.
-  const text = words.join(" ").slice(0, tokens * CHARS_PER_TOKEN);
-  return new TextDecoder().decode(new TextEncoder().encode(text));
-}
-
-function keysOf(text: string): Uint32Array {
-  const keys = createContentKeys({ model: "meta-llama/Llama-3.3-70B-Instruct" });
-  keys.update(text);
-  return keys.keys();
-}
-
-function* measureContentKeys(): Generator<Measurement> {
-  const of = (metric: string, value: number, unit: string): Measurement => ({
-    bench: BENCH,
-    metric,
-    value,
-    unit,
-    ratio: null,
-    against: null,
-  });
-  for (const tokens of [1_000, 10_000, 100_000]) {
-    const text = prompt(tokens, tokens);
-    const ns = nanosecondsPerCall(() => {
-      sink.value += keysOf(text).length;
-    });
-    yield of(`content_keys_${tokens / 1_000}k_tokens`, ns / 1e6, "ms");
-    yield of(`content_keys_${tokens / 1_000}k_tokens.rate`, text.length / (ns / 1e3), "MB/s");
-  }
-}
-
-/** A pool in use: loads differ, and a third of the endpoints hold a part of the prompt. */
-function createPool(endpoints: number, keys: Uint32Array) {
-  const table = new EndpointTable();
-  const tree = new PrefixTree();
-  const rng = createRng(5);
-  for (let i = 0; i < endpoints; i++) {
-    const slot = table.add({ id: `ns/e${i}`, address: `h${i}:8000`, engine: "vllm", labels: {} })!;
-    const sample = { waiting: Math.floor(rng() * 8), running: 4, kvUsage: rng() };
-    table.applySample(slot, sample, NOW_MS);
-    if (rng() < 1 / 3)
-      tree.insert(keys.subarray(0, 2 * Math.ceil((rng() * keys.length) / 2)), slot);
-  }
-  return { table, tree };
-}
-
-interface Decision {
-  readonly endpoints: number;
-  /** Whether some endpoint holds a part of the prompt. */
-  readonly isCold: boolean;
-}
-
-function* measurePicks({ endpoints, isCold }: Decision): Generator<Measurement> {
-  const warmKeys = keysOf(prompt(PROMPT_TOKENS, 1));
-  const keys = isCold ? keysOf(prompt(PROMPT_TOKENS, 2)) : warmKeys;
-  const { table, tree } = createPool(endpoints, warmKeys);
-  const picker = new EndpointPicker(schedulerConfigSchema.parse({}));
-  const recorder = new DecisionRecorder();
-  const request = {
-    requestId: "r",
-    model: "m",
-    tenant: "t",
-    priority: 0,
-    keys,
-    promptTokens: PROMPT_TOKENS,
-    outputTokensMax: null,
-    bodyBytes: PROMPT_TOKENS * CHARS_PER_TOKEN,
+/** `tokens` of prompt, by the usual estimate of four bytes each. */
+export async function* measureDecision(
+  tokens: number,
+  timing: Timing = TIMING,
+): AsyncGenerator<Measurement> {
+  const bench = `decision-${tokens / 1_000}k-tokens`;
+  const bodies = Array.from({ length: BODIES }, (_, seed) =>
+    new TextEncoder().encode(
+      createChatBody({ bodyBytes: tokens * BYTES_PER_TOKEN, isStream: false, seed }),
+    ),
+  );
+  const pool = new PoolInUse(ENDPOINTS);
+  for (const body of bodies) pool.warm(await keysOf(body));
+  let turn = 0;
+  const decide = async () => {
+    sink.value += pool.pickRecorded(await keysOf(bodies[turn++ % BODIES]!));
   };
-  const facts = { attempt: 0, configVersion: 1, seed: 0 };
-  const match = (path: Uint32Array, out: Int32Array) => tree.match(path, out);
-  let seed = 0;
-  const input = (): PickInput => ({
-    request,
-    endpoints: table.columns,
-    match,
-    nowMs: NOW_MS,
-    staleAfterMs: 1_000,
-    seed: seed++,
-  });
-  const name = `pick_${endpoints}${isCold ? "_cold" : ""}`;
-  const plain = nanosecondsPerCall(() => {
-    const picked = picker.pick(input());
-    if (picked.ok) sink.value += picked.slots[0]!;
-  });
-  const recorded = nanosecondsPerCall(() => {
-    picker.pick(input(), recorder);
-    sink.value += recorder.finish(table, facts)!.ids.length;
-  });
-  yield us(name, plain, null);
-  yield us(`${name}_recorded`, recorded, { ns: plain, name });
-}
-
-function us(metric: string, ns: number, base: { ns: number; name: string } | null): Measurement {
-  return {
-    bench: BENCH,
-    metric,
-    value: ns / 1e3,
-    unit: "us",
-    ratio: base === null ? null : ns / base.ns,
-    against: base?.name ?? null,
+  const naive = () => {
+    const parsed = JSON.parse(new TextDecoder().decode(bodies[turn % BODIES]!)) as object;
+    sink.value += Object.keys(parsed).length + (turn++ % ENDPOINTS);
   };
+  const ms = (await nanosecondsPerAsyncCall(decide, timing)) / 1e6;
+  const ratio = ms / (nanosecondsPerCall(naive, timing) / 1e6);
+  yield { bench, metric: "cpu_ms", value: ms, unit: "ms", ratio, against: AGAINST };
 }
 
-export function* measureDecision(): Generator<Measurement> {
-  yield* measureContentKeys();
-  for (const endpoints of [64, 1_000]) {
-    yield* measurePicks({ endpoints, isCold: false });
-    yield* measurePicks({ endpoints, isCold: true });
-  }
+async function keysOf(body: Uint8Array<ArrayBuffer>): Promise<Uint32Array> {
+  const prepared = await prepareInference(CHAT_PATH, body, TENANT);
+  if (!prepared.ok) throw new Error(prepared.error.message);
+  return prepared.value.keys;
 }

@@ -1,4 +1,4 @@
-// What every benchmark shares: repeating, timing, weighing and printing.
+// What every benchmark shares: repeating, timing and weighing.
 //
 // Machines differ and this one is shared, so a figure is best read as its ratio to a naive
 // implementation measured in the same run.
@@ -12,27 +12,41 @@ export interface Measurement {
   readonly metric: string;
   readonly value: number;
   readonly unit: string;
-  /** `value` divided by the naive implementation's; null where there is none. */
+  /** `value` divided by that of `against`; null for a difference, or where nothing is compared. */
   readonly ratio: number | null;
-  /** What `ratio` compares with. */
+  /** What `value` is set against. */
   readonly against: string | null;
 }
 
-/** Timed rounds. */
-const ROUNDS = 9;
-/** A body is repeated until one round takes at least this long. */
-const ROUND_MS_MIN = 30;
+/** How long pure code is timed. */
+export interface Timing {
+  readonly rounds: number;
+  /** A body is repeated until one round takes at least this long. */
+  readonly roundMsMin: number;
+}
+
+export const TIMING: Timing = { rounds: 9, roundMsMin: 30 };
 
 /**
  * Calls `body` until its code is optimised, then times it. Nanoseconds a call in the fastest round:
  * the one that other work on the machine disturbed least.
  */
-export function nanosecondsPerCall(body: () => void): number {
+export function nanosecondsPerCall(body: () => void, timing: Timing): number {
   let calls = 1;
-  for (; ; calls *= 2) {
-    if (timeMs(body, calls) >= ROUND_MS_MIN) break;
-  }
-  const rounds = Array.from({ length: ROUNDS }, () => timeMs(body, calls));
+  while (timeMs(body, calls) < timing.roundMsMin) calls *= 2;
+  const rounds = Array.from({ length: timing.rounds }, () => timeMs(body, calls));
+  return (Math.min(...rounds) / calls) * 1e6;
+}
+
+/** The same of a body that waits, one call after another. */
+export async function nanosecondsPerAsyncCall(
+  body: () => Promise<void>,
+  timing: Timing,
+): Promise<number> {
+  let calls = 1;
+  while ((await timeAsyncMs(body, calls)) < timing.roundMsMin) calls *= 2;
+  const rounds: number[] = [];
+  while (rounds.length < timing.rounds) rounds.push(await timeAsyncMs(body, calls));
   return (Math.min(...rounds) / calls) * 1e6;
 }
 
@@ -40,8 +54,35 @@ export function nanosecondsPerCall(body: () => void): number {
 function timeMs(body: () => void, calls: number): number {
   const started = process.threadCpuUsage();
   for (let i = 0; i < calls; i++) body();
+  return millisecondsSince(started);
+}
+
+async function timeAsyncMs(body: () => Promise<void>, calls: number): Promise<number> {
+  const started = process.threadCpuUsage();
+  for (let i = 0; i < calls; i++) await body();
+  return millisecondsSince(started);
+}
+
+function millisecondsSince(started: NodeJS.CpuUsage): number {
   const { user, system } = process.threadCpuUsage(started);
   return (user + system) / 1e3;
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** From the first quartile to the third: half of the values lie within. */
+export function quartileRange(values: readonly number[]): number {
+  return quantile(values, 0.75) - quantile(values, 0.25);
+}
+
+/** Between two values it is interpolated. */
+function quantile(values: readonly number[], at: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const place = (sorted.length - 1) * at;
+  const below = sorted[Math.floor(place)]!;
+  return below + (sorted[Math.ceil(place)]! - below) * (place % 1);
 }
 
 /** Bytes of live heap and buffers, after a full collection. */
@@ -56,19 +97,3 @@ export function liveBytes(): number {
 
 /** Keeps results alive, so that no measured work can be optimised away. */
 export const sink = { value: 0 };
-
-/** Prints figures as JSON lines or as a table. */
-export async function print(
-  measurements: Iterable<Measurement> | AsyncIterable<Measurement>,
-  isJson: boolean,
-): Promise<void> {
-  for await (const measurement of measurements) {
-    console.log(isJson ? JSON.stringify(measurement) : tableRow(measurement));
-  }
-}
-
-function tableRow({ bench, metric, value, unit, ratio, against }: Measurement): string {
-  const figure = `${value.toPrecision(4)} ${unit}`;
-  const compared = ratio === null ? "" : `${ratio.toPrecision(3)} × ${against}`;
-  return `${bench.padEnd(15)} ${metric.padEnd(34)} ${figure.padStart(18)}   ${compared}`.trimEnd();
-}

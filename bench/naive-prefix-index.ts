@@ -29,3 +29,8 @@ export class NaivePrefixIndex {
     }
   }
 }
+
+/** The same keys, one number each. `keys` must begin at a multiple of eight bytes of its buffer. */
+export function asBigints(keys: Uint32Array): BigUint64Array {
+  return new BigUint64Array(keys.buffer, keys.byteOffset, keys.length / 2);
+}

@@ -1,16 +1,25 @@
 // PrefixTree against a Map of Sets: bytes a block, and time a key looked up.
 
 import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
+import { ENDPOINTS_MAX } from "../src/scheduler/model/endpoint-table.ts";
 import { createRng, type Rng } from "../src/scheduler/support/rng.ts";
-import { liveBytes, type Measurement, nanosecondsPerCall, sink } from "./measure.ts";
-import { NaivePrefixIndex } from "./naive-prefix-index.ts";
+import {
+  liveBytes,
+  type Measurement,
+  nanosecondsPerCall,
+  sink,
+  type Timing,
+  TIMING,
+} from "./measure.ts";
+import { asBigints, NaivePrefixIndex } from "./naive-prefix-index.ts";
 
-const BENCH = "prefix-tree";
+export const PREFIX_TREE_NAME = "prefix-tree";
 const AGAINST = "Map<bigint, Set>";
 const BLOCKS = 1_000_000;
 const PATH_BLOCKS = 100;
 const SLOTS = 64;
 const SPREAD_STRIDE = 7_919;
+const PROBE_STRIDE = 13;
 /** The tree's default bound; the naive index has none. */
 const BYTES_MAX = 48 * 1024 * 1024;
 
@@ -58,40 +67,62 @@ function* paths(mix: HolderMix, count: number): Generator<Path> {
   }
 }
 
-function asBigints(keys: Uint32Array): BigUint64Array {
-  return new BigUint64Array(keys.buffer, keys.byteOffset, keys.length / 2);
-}
-
 function fill(insert: (path: Path) => void, mix: HolderMix, blocks: number): void {
   for (const path of paths(mix, blocks / PATH_BLOCKS)) insert(path);
+}
+
+/** Bytes a block at the worst moment between a quarter of the blocks and all. */
+function worstInGrowth(mix: HolderMix, blocks: number): number {
+  const tree = new PrefixTree({ bytesMax: BYTES_MAX });
+  let worst = 0;
+  for (const { keys, slots } of paths(mix, blocks / PATH_BLOCKS)) {
+    for (const slot of slots) tree.insert(keys, slot);
+    if (tree.blockCount < blocks / 4) continue;
+    worst = Math.max(worst, tree.byteLength / tree.blockCount);
+  }
+  requireWhole(tree);
+  return worst;
 }
 
 function createTree(mix: HolderMix, blocks: number): PrefixTree {
   const tree = new PrefixTree({ bytesMax: BYTES_MAX });
   fill(({ keys, slots }) => slots.forEach((slot) => tree.insert(keys, slot)), mix, blocks);
-  if (tree.leftOut > 0 || tree.evicted.bytes > 0) {
-    throw new Error(`left out ${tree.leftOut}, evicted ${tree.evicted.bytes}: not a fair figure`);
-  }
+  requireWhole(tree);
   return tree;
 }
 
-/** Bytes by the tree's own count and by the process's, and the naive index's by the process's. */
-function* measureBytes(): Generator<Measurement> {
-  for (const [name, mix] of Object.entries(HOLDER_MIXES)) {
-    const naive = weigh(() => {
-      const index = new NaivePrefixIndex();
-      fill(
-        ({ keys, slots }) => slots.forEach((slot) => index.insert(asBigints(keys), slot)),
-        mix,
-        BLOCKS,
-      );
-      return index;
-    });
-    const tree = weigh(() => createTree(mix, BLOCKS));
-    yield bytes(`bytes_per_block.${name}`, tree.made.byteLength, naive.bytes);
-    yield bytes(`live_bytes_per_block.${name}`, tree.bytes, naive.bytes);
-    naive.made.match(new BigUint64Array(1), new Int32Array(SLOTS));
-  }
+function createNaive(mix: HolderMix, blocks: number): NaivePrefixIndex {
+  const index = new NaivePrefixIndex();
+  fill(
+    ({ keys, slots }) => slots.forEach((slot) => index.insert(asBigints(keys), slot)),
+    mix,
+    blocks,
+  );
+  return index;
+}
+
+function requireWhole(tree: PrefixTree): void {
+  if (tree.leftOut === 0 && tree.evicted.bytes === 0) return;
+  throw new Error(`left out ${tree.leftOut}, evicted ${tree.evicted.bytes}: not a fair figure`);
+}
+
+/** The naive index has no count of its own; it is weighed in the process, when it is full. */
+function* measureBytes(blocks: number): Generator<Measurement> {
+  const naive = weigh(() => createNaive(HOLDER_MIXES.conversations, blocks)).bytes;
+  const figure = (metric: string, value: number): Measurement => ({
+    bench: PREFIX_TREE_NAME,
+    metric,
+    value,
+    unit: "B",
+    ratio: value / (naive / blocks),
+    against: AGAINST,
+  });
+  yield figure("bytes_per_block", worstInGrowth(HOLDER_MIXES.conversations, blocks));
+  yield figure("bytes_per_block_adverse", worstInGrowth(HOLDER_MIXES.adverse, blocks));
+  const live = weigh(() => createTree(HOLDER_MIXES.conversations, blocks));
+  yield figure("live_bytes_per_block", live.bytes / blocks);
+  // Until here it must not be collected.
+  sink.value += live.made.blockCount;
 }
 
 /** Makes a thing and says what it weighs, all it references included. */
@@ -101,61 +132,29 @@ function weigh<T>(make: () => T): { readonly made: T; readonly bytes: number } {
   return { made, bytes: liveBytes() - before };
 }
 
-function bytes(metric: string, total: number, naive: number): Measurement {
-  const value = total / BLOCKS;
-  return { bench: BENCH, metric, value, unit: "B", ratio: total / naive, against: AGAINST };
-}
-
-/** The worst moment between 250,000 blocks and all: the table's segments have just split. */
-function* measureGrowth(): Generator<Measurement> {
+/** Paths spread over all that are held, so that a look-up finds little in the processor's cache. */
+function* measureLookups(blocks: number, timing: Timing): Generator<Measurement> {
   const mix = HOLDER_MIXES.conversations;
-  const tree = new PrefixTree({ bytesMax: BYTES_MAX });
-  let worst = 0;
-  for (const { keys, slots } of paths(mix, BLOCKS / PATH_BLOCKS)) {
-    for (const slot of slots) tree.insert(keys, slot);
-    if (tree.blockCount >= BLOCKS / 4) {
-      worst = Math.max(worst, tree.byteLength / tree.blockCount);
-    }
-  }
-  yield {
-    bench: BENCH,
-    metric: "bytes_per_block.worst_in_growth",
-    value: worst,
-    unit: "B",
-    ratio: null,
-    against: null,
-  };
-}
-
-function* measureLookups(): Generator<Measurement> {
-  const mix = HOLDER_MIXES.conversations;
-  const tree = createTree(mix, BLOCKS);
-  const naive = new NaivePrefixIndex();
-  const probes: Uint32Array[] = [];
-  let p = 0;
-  fill(
-    ({ keys, slots }) => {
-      for (const slot of slots) naive.insert(asBigints(keys), slot);
-      if (p++ % 13 === 0) probes.push(keys);
-    },
-    mix,
-    BLOCKS,
-  );
+  const tree = createTree(mix, blocks);
+  const naive = createNaive(mix, blocks);
+  const probes = [...paths(mix, blocks / PATH_BLOCKS)]
+    .filter((_, p) => p % PROBE_STRIDE === 0)
+    .map(({ keys }) => keys);
   const bigProbes = probes.map(asBigints);
-  const out = new Int32Array(1024);
+  const out = new Int32Array(ENDPOINTS_MAX);
   let at = 0;
   const perWalk = nanosecondsPerCall(() => {
     at = (at + 1) % probes.length;
     tree.match(probes[at]!, out);
     sink.value += out[0]!;
-  });
+  }, timing);
   const perNaiveWalk = nanosecondsPerCall(() => {
     at = (at + 1) % probes.length;
     naive.match(bigProbes[at]!, out);
     sink.value += out[0]!;
-  });
+  }, timing);
   yield {
-    bench: BENCH,
+    bench: PREFIX_TREE_NAME,
     metric: "ns_per_lookup_key",
     value: perWalk / PATH_BLOCKS,
     unit: "ns",
@@ -164,8 +163,11 @@ function* measureLookups(): Generator<Measurement> {
   };
 }
 
-export function* measurePrefixTree(): Generator<Measurement> {
-  yield* measureBytes();
-  yield* measureGrowth();
-  yield* measureLookups();
+/**
+ * `bytes_per_block` is the tree's own count, growth included: just after a segment has split, a tree
+ * is largest for what it holds.
+ */
+export function* measurePrefixTree(blocks = BLOCKS, timing = TIMING): Generator<Measurement> {
+  yield* measureBytes(blocks);
+  yield* measureLookups(blocks, timing);
 }

@@ -1,231 +1,163 @@
 // The whole way of a request through workerd: Fairlead beside a bare Worker, in one run.
 //
 // The figure is the processor time that workerd spends on a request, all its threads and the kernel's
-// work for it included. Rounds of the two alternate, so that what else the machine does meets both;
-// the median of the rounds counts. What a workerd does in the background is part of its figure.
+// work for it included. What a workerd does in the background is part of its figure. Requests a
+// second depend on whatever else the machine does and are only shown.
+//
+// A round of one is followed by a round of the other, so that what else the machine does meets both;
+// which one begins alternates. Each such pair gives a ratio. The median of them counts, and the
+// distance between their quartiles says how far to trust it.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { Pool } from "undici";
-import { createRng } from "../src/scheduler/support/rng.ts";
-import type { Measurement } from "./measure.ts";
-import { MODEL, startEngine } from "./proxy-engine.ts";
-import { cpuMs, startBare, startFairlead, type Subject } from "./proxy-subjects.ts";
+import { createChatBody } from "./conversation.ts";
+import { LoadClient } from "./load-client.ts";
+import { type Measurement, median, quartileRange } from "./measure.ts";
+import { cpuMs } from "./proc.ts";
+import { type Stack, startStack } from "./subjects.ts";
 
 const CONNECTIONS = 16;
 const AGAINST = "bare Worker";
-const PATH = "/v1/chat/completions";
 /** Longer than the pool takes to settle what a relay has reported. */
 const SETTLE_MS = 700;
-/** workerd answers a moment after its process has started. */
-const START_MS_MAX = 10_000;
+
+/** How much is sent. */
+export interface ProxyBudget {
+  readonly warmUpRequests: number;
+  readonly requestsPerRound: number;
+  /** Pairs of a round each. */
+  readonly rounds: number;
+}
 
 interface ProxyBench {
-  readonly name: string;
   readonly bodyBytes: number;
   readonly isStream: boolean;
   /** Bodies that differ, used in turn. */
   readonly bodies: number;
-  readonly warmUpRequests: number;
-  readonly requestsPerRound: number;
-  readonly rounds: number;
+  /** The metric that has a goal; it is printed first. */
+  readonly goal: "cpu_ratio" | "cpu_ms_over_bare";
+  readonly budget: ProxyBudget;
 }
 
-const BENCHES: readonly ProxyBench[] = [
-  {
-    name: "proxy-json-4k",
+const BENCHES = {
+  "proxy-json-4k": {
     bodyBytes: 4_000,
     isStream: false,
     bodies: 256,
-    warmUpRequests: 3_000,
-    requestsPerRound: 1_000,
-    rounds: 7,
+    goal: "cpu_ratio",
+    budget: { warmUpRequests: 3_000, requestsPerRound: 1_000, rounds: 9 },
   },
-  {
-    name: "proxy-json-400k",
+  "proxy-json-400k": {
     bodyBytes: 400_000,
     isStream: false,
     bodies: 16,
-    warmUpRequests: 200,
-    requestsPerRound: 100,
-    rounds: 7,
+    goal: "cpu_ms_over_bare",
+    budget: { warmUpRequests: 200, requestsPerRound: 100, rounds: 9 },
   },
-  {
-    name: "proxy-sse-100",
+  "proxy-sse-100": {
     bodyBytes: 4_000,
     isStream: true,
     bodies: 256,
-    warmUpRequests: 200,
-    requestsPerRound: 80,
-    rounds: 5,
+    goal: "cpu_ratio",
+    budget: { warmUpRequests: 200, requestsPerRound: 64, rounds: 7 },
   },
-];
+} as const satisfies Record<string, ProxyBench>;
+
+export type ProxyName = keyof typeof BENCHES;
+export const PROXY_NAMES = Object.keys(BENCHES) as ProxyName[];
 
 interface Round {
   readonly cpuMsPerRequest: number;
   readonly requestsPerSecond: number;
 }
 
-/** A benchmark for each kind of request, by name. */
-export const proxyBenches: ReadonlyMap<string, () => AsyncIterable<Measurement>> = new Map(
-  BENCHES.map((bench) => [bench.name, () => measureProxy(bench)]),
-);
-
-async function* measureProxy(bench: ProxyBench): AsyncGenerator<Measurement> {
-  const engine = await startEngine();
-  const started: Subject[] = [];
-  try {
-    const bare = await startBare(engine.origin);
-    started.push(bare);
-    const fairlead = await startFairlead(engine.origin);
-    started.push(fairlead);
-    yield* compare(bench, fairlead, bare);
-  } finally {
-    await Promise.all(started.map((subject) => subject.stop()));
-    engine.close();
-  }
+interface Pair {
+  readonly fairlead: Round;
+  readonly bare: Round;
 }
 
-async function* compare(
-  bench: ProxyBench,
-  fairlead: Subject,
-  bare: Subject,
+/** Measures one kind of request, with its own budget unless another is given. */
+export async function* measureProxy(
+  name: ProxyName,
+  budget: ProxyBudget = BENCHES[name].budget,
 ): AsyncGenerator<Measurement> {
-  const bodies = Array.from({ length: bench.bodies }, (_, i) => createBody(bench, i));
-  const clients = [fairlead, bare].map((subject) => new Client(subject, bodies, bench.isStream));
-  const rounds: Record<Subject["name"], Round[]> = { fairlead: [], bare: [] };
+  const bench: ProxyBench = BENCHES[name];
+  const bodies = Array.from({ length: bench.bodies }, (_, seed) =>
+    createChatBody({ ...bench, seed }),
+  );
+  const stack = await startStack(bodies);
+  let pairs: Pair[];
   try {
-    for (const client of clients) {
-      await client.untilAnswers();
-      await client.send(bench.warmUpRequests);
-    }
-    for (let i = 0; i < bench.rounds; i++) {
-      for (const client of i % 2 === 0 ? clients : clients.toReversed()) {
-        rounds[client.subject.name].push(await measureRound(client, bench.requestsPerRound));
-      }
-    }
+    pairs = await measurePairs(stack, { bodies, isStream: bench.isStream, budget });
   } finally {
-    await Promise.all(clients.map((client) => client.close()));
+    await stack.stop();
   }
-  yield* figures(bench, rounds);
+  const measured = [...figures(name, pairs)];
+  yield* measured.toSorted(
+    (a, b) => Number(b.metric === bench.goal) - Number(a.metric === bench.goal),
+  );
 }
 
-async function measureRound(client: Client, requests: number): Promise<Round> {
+async function measurePairs(
+  stack: Stack,
+  load: {
+    readonly bodies: readonly string[];
+    readonly isStream: boolean;
+    readonly budget: ProxyBudget;
+  },
+): Promise<Pair[]> {
+  const { budget } = load;
+  const options = { ...load, connections: CONNECTIONS };
+  const fairlead = new LoadClient(stack.fairlead, options);
+  const bare = new LoadClient(stack.bare, options);
+  const pairs: Pair[] = [];
+  try {
+    for (const client of [fairlead, bare]) {
+      await client.untilAnswers();
+      await client.send(client.prepare(budget.warmUpRequests), CONNECTIONS);
+    }
+    for (let i = 0; i < budget.rounds; i++) {
+      const round = (client: LoadClient) => measureRound(client, budget.requestsPerRound);
+      if (i % 2 === 0) pairs.push({ fairlead: await round(fairlead), bare: await round(bare) });
+      else pairs.push({ bare: await round(bare), fairlead: await round(fairlead) });
+    }
+  } finally {
+    await Promise.all([fairlead.close(), bare.close()]);
+  }
+  return pairs;
+}
+
+async function measureRound(client: LoadClient, requests: number): Promise<Round> {
+  const prepared = client.prepare(requests);
   await sleep(SETTLE_MS);
-  const { pid } = client.subject;
-  const before = cpuMs(pid);
+  const { pids } = client.subject;
+  const before = cpuMs(pids);
   const startedMs = performance.now();
-  await client.send(requests);
+  await client.send(prepared, CONNECTIONS);
   const elapsedMs = performance.now() - startedMs;
   await sleep(SETTLE_MS);
   return {
-    cpuMsPerRequest: (cpuMs(pid) - before) / requests,
+    cpuMsPerRequest: (cpuMs(pids) - before) / requests,
     requestsPerSecond: requests / (elapsedMs / 1_000),
   };
 }
 
-function* figures(
-  bench: ProxyBench,
-  rounds: Readonly<Record<Subject["name"], readonly Round[]>>,
-): Generator<Measurement> {
-  const cpu = (name: Subject["name"]) => median(rounds[name].map((round) => round.cpuMsPerRequest));
-  const rate = (name: Subject["name"]) =>
-    median(rounds[name].map((round) => round.requestsPerSecond));
-  const ratio = cpu("fairlead") / cpu("bare");
-  const compared = { bench: bench.name, ratio, against: AGAINST };
+function* figures(bench: ProxyName, pairs: readonly Pair[]): Generator<Measurement> {
+  const of = (value: (pair: Pair) => number) => pairs.map(value);
+  const ratios = of(({ fairlead, bare }) => fairlead.cpuMsPerRequest / bare.cpuMsPerRequest);
+  const ratio = median(ratios);
+  const compared = { bench, ratio, against: AGAINST };
+  const alone = { bench, ratio: null, against: null };
   yield { ...compared, metric: "cpu_ratio", value: ratio, unit: "x" };
-  yield { ...compared, metric: "cpu_ms", value: cpu("fairlead"), unit: "ms" };
-  const over = cpu("fairlead") - cpu("bare");
-  yield { ...compared, metric: "cpu_ms_over_bare", value: over, unit: "ms" };
+  yield { ...alone, metric: "cpu_ratio_spread", value: quartileRange(ratios), unit: "x" };
+  const over = of(({ fairlead, bare }) => fairlead.cpuMsPerRequest - bare.cpuMsPerRequest);
+  yield { ...compared, metric: "cpu_ms_over_bare", value: median(over), unit: "ms", ratio: null };
+  const cpu = of(({ fairlead }) => fairlead.cpuMsPerRequest);
+  yield { ...compared, metric: "cpu_ms", value: median(cpu), unit: "ms" };
   yield {
     ...compared,
     metric: "requests_per_s",
-    value: rate("fairlead"),
+    value: median(of(({ fairlead }) => fairlead.requestsPerSecond)),
     unit: "1/s",
-    ratio: rate("fairlead") / rate("bare"),
+    ratio: median(of(({ fairlead, bare }) => fairlead.requestsPerSecond / bare.requestsPerSecond)),
   };
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
-/** Sends requests to one subject, at most CONNECTIONS at a time. */
-class Client {
-  readonly subject: Subject;
-  readonly #pool: Pool;
-  readonly #bodies: readonly string[];
-  readonly #headers: Readonly<Record<string, string>>;
-  #sent = 0;
-
-  constructor(subject: Subject, bodies: readonly string[], isStream: boolean) {
-    this.subject = subject;
-    this.#bodies = bodies;
-    this.#pool = new Pool("http://bench.invalid", {
-      socketPath: subject.socketPath,
-      connections: CONNECTIONS,
-      pipelining: 1,
-    });
-    this.#headers = {
-      authorization: subject.authorization,
-      "content-type": "application/json",
-      accept: isStream ? "text/event-stream" : "application/json",
-    };
-  }
-
-  async send(requests: number): Promise<void> {
-    let left = requests;
-    const lane = async () => {
-      while (left-- > 0) await this.#sendOne();
-    };
-    await Promise.all(Array.from({ length: CONNECTIONS }, lane));
-  }
-
-  async untilAnswers(): Promise<void> {
-    const deadlineMs = performance.now() + START_MS_MAX;
-    for (;;) {
-      try {
-        await this.#sendOne();
-        return;
-      } catch (error) {
-        if (performance.now() > deadlineMs) throw error;
-      }
-      await sleep(50);
-    }
-  }
-
-  close(): Promise<void> {
-    return this.#pool.close();
-  }
-
-  async #sendOne(): Promise<void> {
-    const answer = await this.#pool.request({
-      path: PATH,
-      method: "POST",
-      headers: this.#headers,
-      body: this.#bodies[this.#sent++ % this.#bodies.length]!,
-    });
-    const text = await answer.body.text();
-    if (answer.statusCode !== 200)
-      throw new Error(`${this.subject.name} answered ${answer.statusCode}: ${text.slice(0, 200)}`);
-  }
-}
-
-/** A conversation of `bodyBytes`, give or take one word: its own, and therefore in no cache. */
-function createBody(bench: ProxyBench, seed: number): string {
-  const rng = createRng(seed);
-  const messages: { role: string; content: string }[] = [];
-  const turns = 8;
-  for (let turn = 0; turn < turns; turn++) {
-    let content = "";
-    while (content.length < bench.bodyBytes / turns - 40) {
-      content += `${Math.floor(rng() * 50_000).toString(36)} `;
-    }
-    messages.push({ role: turn % 2 === 0 ? "user" : "assistant", content });
-  }
-  return JSON.stringify({
-    model: MODEL,
-    max_tokens: 100,
-    ...(bench.isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
-    messages,
-  });
 }

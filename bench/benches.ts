@@ -1,0 +1,31 @@
+// Every benchmark by the name it is run and printed under.
+
+import { measureDecision } from "./decision.ts";
+import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
+import type { Measurement } from "./measure.ts";
+import { measurePick } from "./pick.ts";
+import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
+import { measureProxy, PROXY_NAMES } from "./proxy.ts";
+
+export interface Bench {
+  readonly name: string;
+  /** It reads the figures of other processes from /proc. */
+  readonly needsProc: boolean;
+  measure(): Iterable<Measurement> | AsyncIterable<Measurement>;
+}
+
+export const BENCHES: readonly Bench[] = [
+  ...PROXY_NAMES.map((name) => ({ name, needsProc: true, measure: () => measureProxy(name) })),
+  ...[1, 10, 100].map((thousands) => ({
+    name: `decision-${thousands}k-tokens`,
+    needsProc: false,
+    measure: () => measureDecision(thousands * 1_000),
+  })),
+  ...[64, 1_000].map((endpoints) => ({
+    name: `pick-${endpoints}`,
+    needsProc: false,
+    measure: () => measurePick(endpoints),
+  })),
+  { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
+  { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
+];

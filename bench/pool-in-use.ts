@@ -1,0 +1,91 @@
+// A pool as a decision finds it: loads differ, and a third of the endpoints hold a part of the prompt.
+
+import { schedulerConfigSchema } from "../src/scheduler/config.ts";
+import { DecisionRecorder } from "../src/scheduler/decision-record.ts";
+import { EndpointPicker } from "../src/scheduler/endpoint-picker.ts";
+import { CONTENT_BLOCK_TOKENS } from "../src/scheduler/kv/content-keys.ts";
+import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
+import { EndpointTable } from "../src/scheduler/model/endpoint-table.ts";
+import { createRng, type Rng } from "../src/scheduler/support/rng.ts";
+import { NaivePicker } from "./naive-picker.ts";
+
+const NOW_MS = 1_000_000;
+const STALE_AFTER_MS = 1_000;
+const HOLDERS_SHARE = 1 / 3;
+const QUEUE_DEPTH_MAX = 8;
+
+/** The product's parts and the naive ones, with the same endpoints in the same state. */
+export class PoolInUse {
+  readonly naive = new NaivePicker();
+  readonly #table = new EndpointTable();
+  readonly #tree = new PrefixTree();
+  readonly #picker = new EndpointPicker(schedulerConfigSchema.parse({}));
+  readonly #recorder = new DecisionRecorder();
+  readonly #match = (keys: Uint32Array, out: Int32Array) => this.#tree.match(keys, out);
+  readonly #rng: Rng;
+  #seed = 0;
+
+  constructor(endpoints: number, seed = 5) {
+    this.#rng = createRng(seed);
+    for (let i = 0; i < endpoints; i++) {
+      const endpoint = { id: `ns/e${i}`, address: `h${i}:8000`, engine: "vllm", labels: {} };
+      const waiting = Math.floor(this.#rng() * QUEUE_DEPTH_MAX);
+      const kvUsage = this.#rng();
+      const slot = this.#table.add(endpoint)!;
+      this.#table.applySample(slot, { waiting, running: 4, kvUsage }, NOW_MS);
+      this.naive.add({ address: endpoint.address, waiting, kvUsage });
+    }
+  }
+
+  /** Lets a third of the endpoints hold the beginning of a prompt, each up to another block. */
+  warm(keys: Uint32Array): void {
+    for (const slot of this.#table.slots()) {
+      if (this.#rng() >= HOLDERS_SHARE) continue;
+      const held = keys.slice(0, 2 * Math.ceil((this.#rng() * keys.length) / 2));
+      this.#tree.insert(held, slot);
+      this.naive.learn(held, this.#table.endpoint(slot)!.address);
+    }
+  }
+
+  /** Addresses in the order to try. */
+  pick(keys: Uint32Array): string[] {
+    return Array.from(this.#pick(keys), (slot) => this.#table.endpoint(slot)!.address);
+  }
+
+  /** The first slot to try, without the record. */
+  pickSlot(keys: Uint32Array): number {
+    return this.#pick(keys)[0]!;
+  }
+
+  /** The same with the record that the pool keeps of every decision. */
+  pickRecorded(keys: Uint32Array): number {
+    const seed = this.#seed;
+    const [slot] = this.#pick(keys, this.#recorder);
+    const record = this.#recorder.finish(this.#table, { attempt: 1, configVersion: 1, seed })!;
+    return slot! + record.ids.length;
+  }
+
+  #pick(keys: Uint32Array, recorder?: DecisionRecorder): Int32Array {
+    const promptTokens = (keys.length / 2) * CONTENT_BLOCK_TOKENS;
+    const input = {
+      request: {
+        requestId: "r",
+        model: "m",
+        tenant: "t",
+        priority: 0,
+        keys,
+        promptTokens,
+        outputTokensMax: null,
+        bodyBytes: 4 * promptTokens,
+      },
+      endpoints: this.#table.columns,
+      match: this.#match,
+      nowMs: NOW_MS,
+      staleAfterMs: STALE_AFTER_MS,
+      seed: this.#seed++,
+    };
+    const picked = this.#picker.pick(input, recorder);
+    if (!picked.ok) throw new Error(`nothing picked: ${picked.detail}`);
+    return picked.slots;
+  }
+}

@@ -1,0 +1,194 @@
+// What the proxy benchmarks compare: a whole Fairlead, and a bare Worker that passes a request on.
+//
+//   client ── unix socket ─► workerd (Fairlead) ─┐
+//                                                ├─► relay ─► engine
+//   client ── unix socket ─► workerd (bare) ─────┘
+//
+// Both go through one relay, so the difference is what Fairlead's Worker and objects do. The relay
+// serves only signed requests with a ticket that is new to it; those of the bare Worker are signed by
+// the client, before a round begins. The relay reports the bare Worker's tickets to the pool's object
+// like all others, and the object has never given them out. What that costs falls into a round of the
+// bare Worker, during which Fairlead's workerd is not measured, and the pause after a round is longer
+// than reports take. A second relay would keep them apart altogether, and would be another process
+// with its own luck.
+//
+// The relay is a process of its own and counts for neither side. The front of `fairlead up` is left
+// out: it counts for neither, too, and the bare Worker has none.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { findFreePort } from "../src/cli/up/ports.ts";
+import { readRunning } from "../src/cli/up/state-dir.ts";
+import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from "../src/cli/workerd-config.ts";
+import { MODEL } from "./conversation.ts";
+import { BenchEngine } from "./engine.ts";
+import { RequestSigner } from "./signed-headers.ts";
+
+const FAIRLEAD = fileURLToPath(new URL("../src/cli/fairlead.mjs", import.meta.url));
+const GUARD = fileURLToPath(new URL("../src/cli/up/guard.ts", import.meta.url));
+const TENANT = { id: "bench", key: "bench-key-of-the-tenant" };
+const RELAY_KEY = { id: "k1", secret: "bench-secret-of-the-relay" };
+
+/** What is under load: one workerd, or as many as Fairlead runs. */
+export interface Subject {
+  readonly name: "fairlead" | "bare";
+  /** Where it listens. */
+  readonly socketPath: string;
+  readonly pids: readonly number[];
+  /** What a request with the body at `index` needs to be served: made anew for each request. */
+  headers(index: number): Readonly<Record<string, string>>;
+}
+
+/** Everything that runs during a benchmark. */
+export interface Stack {
+  readonly engine: BenchEngine;
+  readonly fairlead: Subject;
+  readonly bare: Subject;
+  stop(): Promise<void>;
+}
+
+/** Starts both subjects for clients that send `bodies`. */
+export async function startStack(bodies: readonly string[]): Promise<Stack> {
+  const engine = await BenchEngine.start();
+  const started: Started[] = [];
+  const stop = async () => {
+    await Promise.all(started.map((each) => each.stop()));
+    engine.close();
+  };
+  try {
+    const relay = `127.0.0.1:${await findFreePort("127.0.0.1")}`;
+    const fairlead = await startFairlead(started, engine.address, relay);
+    const bare = await startBare(started, relay, {
+      key: RELAY_KEY,
+      destination: engine.address,
+      tenant: TENANT.id,
+      bodies,
+    });
+    return { engine, fairlead, bare, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** `fairlead up` as a user runs it, with one endpoint. */
+async function startFairlead(started: Started[], engine: string, relay: string): Promise<Subject> {
+  const dir = mkdtempSync(join(tmpdir(), "bench-fairlead-"));
+  const config = join(dir, "fairlead.yaml");
+  writeFileSync(config, JSON.stringify(deployment(relay)));
+  const args = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", dir];
+  const up = start(dir, [FAIRLEAD, ...args, "--config", config, "--endpoint", `http://${engine}`]);
+  started.push(up);
+  const ready = (await up.ready) as { pids: Readonly<Record<string, number>> };
+  const running = readRunning(join(dir, "running.json"));
+  if (running === undefined) throw new Error("fairlead up said that it is ready but does not run");
+  const headers = { authorization: `Bearer ${TENANT.key}` };
+  return {
+    name: "fairlead",
+    socketPath: join(running.socketDir, "workerd.sock"),
+    pids: Object.values(ready.pids).filter(isWorkerd),
+    headers: () => headers,
+  };
+}
+
+function deployment(relay: string): unknown {
+  return {
+    version: 1,
+    pools: [
+      {
+        name: "bench",
+        region: "local",
+        models: [MODEL],
+        agentToken: "bench-token-of-the-agents",
+        relays: [{ url: `http://${relay}`, keys: [RELAY_KEY] }],
+      },
+    ],
+    tenants: [{ id: TENANT.id, keys: [TENANT.key] }],
+  };
+}
+
+function isWorkerd(pid: number): boolean {
+  return basename(readlinkSync(`/proc/${pid}/exe`)) === "workerd";
+}
+
+/** The least a Worker can do for a request: `fetch` it. Its workerd has the same settings. */
+async function startBare(
+  started: Started[],
+  relay: string,
+  signing: ConstructorParameters<typeof RequestSigner>[0],
+): Promise<Subject> {
+  const dir = mkdtempSync(join(tmpdir(), "bench-bare-"));
+  const socketPath = join(dir, "workerd.sock");
+  writeFileSync(join(dir, "worker.js"), bareWorker(relay));
+  writeFileSync(join(dir, "workerd.capnp"), bareConfig(socketPath));
+  const { default: binary } = createRequire(import.meta.url)("workerd") as { default: string };
+  const guard = start(dir, [GUARD, binary, "serve", join(dir, "workerd.capnp")]);
+  started.push(guard);
+  const { pid } = (await guard.ready) as { pid: number };
+  const signer = new RequestSigner(signing);
+  return { name: "bare", socketPath, pids: [pid], headers: (index) => signer.sign(index) };
+}
+
+function bareWorker(relay: string): string {
+  return `export default {
+  fetch(request) {
+    const { pathname } = new URL(request.url);
+    return fetch(new Request("http://${relay}" + pathname, request));
+  },
+};
+`;
+}
+
+function bareConfig(socketPath: string): string {
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "bare", worker = (
+      modules = [(name = "worker", esModule = embed "worker.js")],
+      compatibilityDate = ${JSON.stringify(COMPATIBILITY_DATE)},
+      compatibilityFlags = ${JSON.stringify(COMPATIBILITY_FLAGS)},
+    )),
+    (name = "internet", network = (allow = ["local", "private", "public"])),
+  ],
+  sockets = [
+    (name = "http", address = ${JSON.stringify(`unix:${socketPath}`)}, http = (), service = "bare"),
+  ],
+);
+`;
+}
+
+interface Started {
+  /** What the first line of its stdout says. Rejects with its stderr if it ends before. */
+  readonly ready: Promise<unknown>;
+  /** Ends it and removes its folder. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Runs a script with this Node. It ends with us, however we end: its stdin closes then. */
+function start(dir: string, args: readonly string[]): Started {
+  const child: ChildProcess = spawn(process.execPath, [...args], { stdio: "pipe" });
+  let stdout = "";
+  let stderr = "";
+  const ready = Promise.withResolvers<unknown>();
+  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+    if (stdout.includes("\n")) ready.resolve(JSON.parse(stdout.slice(0, stdout.indexOf("\n"))));
+  });
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const ended = new Promise<void>((resolve) => {
+    child.on("close", () => {
+      ready.reject(new Error(`${args[0]} ended: ${stderr}`));
+      rmSync(dir, { recursive: true, force: true });
+      resolve();
+    });
+  });
+  const stop = () => {
+    child.kill("SIGTERM");
+    return ended;
+  };
+  return { ready: ready.promise, stop };
+}
