@@ -1,18 +1,11 @@
 // Every benchmark by the name it is run and printed under.
 
+import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
-import type { Measurement } from "./measure.ts";
 import { measurePick } from "./pick.ts";
 import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
 import { measureProxy, PROXY_NAMES } from "./proxy.ts";
-
-export interface Bench {
-  readonly name: string;
-  /** It reads the figures of other processes from /proc. */
-  readonly needsProc: boolean;
-  measure(): Iterable<Measurement> | AsyncIterable<Measurement>;
-}
 
 export const BENCHES: readonly Bench[] = [
   ...PROXY_NAMES.map((name) => ({ name, needsProc: true, measure: () => measureProxy(name) })),

@@ -3,9 +3,11 @@
 // endpoints of which a third hold a part of the prompt.
 //
 // Compared with the least that a router by model name could do: JSON.parse and the next endpoint.
+// `prepare_ms` and `content_keys_ms` are parts of it, the latter of the former.
 
+import { createContentKeys } from "../src/scheduler/kv/content-keys.ts";
 import { prepareInference } from "../src/worker/openai/prepare.ts";
-import { CHAT_PATH, createChatBody } from "./conversation.ts";
+import { CHAT_PATH, createChatBody, MODEL } from "./conversation.ts";
 import {
   type Measurement,
   nanosecondsPerAsyncCall,
@@ -37,16 +39,42 @@ export async function* measureDecision(
   const pool = new PoolInUse(ENDPOINTS);
   for (const body of bodies) pool.warm(await keysOf(body));
   let turn = 0;
+  const nextBody = () => bodies[turn++ % BODIES]!;
   const decide = async () => {
-    sink.value += pool.pickRecorded(await keysOf(bodies[turn++ % BODIES]!));
+    sink.value += pool.pickRecorded(await keysOf(nextBody()));
   };
   const naive = () => {
-    const parsed = JSON.parse(new TextDecoder().decode(bodies[turn % BODIES]!)) as object;
-    sink.value += Object.keys(parsed).length + (turn++ % ENDPOINTS);
+    const parsed = JSON.parse(new TextDecoder().decode(nextBody())) as object;
+    sink.value += Object.keys(parsed).length + (turn % ENDPOINTS);
+  };
+  const prepare = async () => {
+    sink.value += (await keysOf(nextBody())).length;
   };
   const ms = (await nanosecondsPerAsyncCall(decide, timing)) / 1e6;
   const ratio = ms / (nanosecondsPerCall(naive, timing) / 1e6);
+  const part = { bench, unit: "ms", ratio: null, against: null };
   yield { bench, metric: "cpu_ms", value: ms, unit: "ms", ratio, against: AGAINST };
+  const prepareNs = await nanosecondsPerAsyncCall(prepare, timing);
+  yield { ...part, metric: "prepare_ms", value: prepareNs / 1e6 };
+  const texts = bodies.map(contentsOf);
+  const keysNs = nanosecondsPerCall(() => {
+    sink.value += hash(texts[turn++ % BODIES]!);
+  }, timing);
+  yield { ...part, metric: "content_keys_ms", value: keysNs / 1e6 };
+}
+
+/** The texts of a body's messages. */
+function contentsOf(body: Uint8Array): string[] {
+  const { messages } = JSON.parse(new TextDecoder().decode(body)) as {
+    readonly messages: readonly { readonly content: string }[];
+  };
+  return messages.map(({ content }) => content);
+}
+
+function hash(texts: readonly string[]): number {
+  const keys = createContentKeys({ model: MODEL });
+  for (const text of texts) keys.update(text);
+  return keys.keys().length;
 }
 
 async function keysOf(body: Uint8Array<ArrayBuffer>): Promise<Uint32Array> {

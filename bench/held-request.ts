@@ -31,7 +31,7 @@ export interface HeldBudget {
 }
 
 const BUDGET: HeldBudget = {
-  warmUpRequests: 2_000,
+  warmUpRequests: 1_000,
   held: { few: 200, more: 1_000 },
   rounds: 3,
 };

@@ -17,7 +17,7 @@ import { type Stack, startStack } from "./subjects.ts";
 
 const CONNECTIONS = 16;
 const AGAINST = "bare Worker";
-/** Longer than the pool takes to settle what a relay has reported. */
+/** After a round: longer than the pool takes to settle what a relay has reported. */
 const SETTLE_MS = 700;
 
 /** How much is sent. */
@@ -44,21 +44,21 @@ const BENCHES = {
     isStream: false,
     bodies: 256,
     goal: "cpu_ratio",
-    budget: { warmUpRequests: 3_000, requestsPerRound: 1_000, rounds: 9 },
+    budget: { warmUpRequests: 3_000, requestsPerRound: 600, rounds: 14 },
   },
   "proxy-json-400k": {
     bodyBytes: 400_000,
     isStream: false,
     bodies: 16,
     goal: "cpu_ms_over_bare",
-    budget: { warmUpRequests: 200, requestsPerRound: 100, rounds: 9 },
+    budget: { warmUpRequests: 200, requestsPerRound: 64, rounds: 12 },
   },
   "proxy-sse-100": {
     bodyBytes: 4_000,
     isStream: true,
     bodies: 256,
     goal: "cpu_ratio",
-    budget: { warmUpRequests: 200, requestsPerRound: 64, rounds: 7 },
+    budget: { warmUpRequests: 128, requestsPerRound: 48, rounds: 8 },
   },
 } as const satisfies Record<string, ProxyBench>;
 
@@ -115,6 +115,7 @@ async function measurePairs(
       await client.untilAnswers();
       await client.send(client.prepare(budget.warmUpRequests), CONNECTIONS);
     }
+    await sleep(SETTLE_MS);
     for (let i = 0; i < budget.rounds; i++) {
       const round = (client: LoadClient) => measureRound(client, budget.requestsPerRound);
       if (i % 2 === 0) pairs.push({ fairlead: await round(fairlead), bare: await round(bare) });
@@ -126,9 +127,9 @@ async function measurePairs(
   return pairs;
 }
 
+/** Ends with the pause that keeps its traces out of the next round. */
 async function measureRound(client: LoadClient, requests: number): Promise<Round> {
   const prepared = client.prepare(requests);
-  await sleep(SETTLE_MS);
   const { pids } = client.subject;
   const before = cpuMs(pids);
   const startedMs = performance.now();

@@ -1,0 +1,61 @@
+// The benchmarks of pure code, with next to no time: what they print, not what comes out.
+
+import { describe, expect, it } from "vitest";
+import { createChatBody } from "../../bench/conversation.ts";
+import { measureDecision } from "../../bench/decision.ts";
+import type { Measurement } from "../../bench/measure.ts";
+import { measurePick } from "../../bench/pick.ts";
+import { measurePrefixTree } from "../../bench/prefix-tree.ts";
+
+const TIMING = { rounds: 1, roundMsMin: 1 };
+
+async function metricsOf(
+  measurements: Iterable<Measurement> | AsyncIterable<Measurement>,
+): Promise<Record<string, string>> {
+  const units: Record<string, string> = {};
+  for await (const { bench, metric, value, unit, ratio } of measurements) {
+    expect(value).toBeGreaterThan(0);
+    expect(ratio ?? 1).toBeGreaterThan(0);
+    units[`${bench} ${metric}`] = unit;
+  }
+  return units;
+}
+
+describe("measureDecision", () => {
+  it("says what a decision costs, and its parts", async () => {
+    expect(await metricsOf(measureDecision(1_000, TIMING))).toEqual({
+      "decision-1k-tokens cpu_ms": "ms",
+      "decision-1k-tokens prepare_ms": "ms",
+      "decision-1k-tokens content_keys_ms": "ms",
+    });
+  });
+});
+
+describe("measurePick", () => {
+  it("says what a pick costs, with and without its record", async () => {
+    expect(await metricsOf(measurePick(64, TIMING))).toEqual({
+      "pick-64 us": "us",
+      "pick-64 us_without_record": "us",
+      "pick-64 us_cold": "us",
+      "pick-64 us_cold_without_record": "us",
+    });
+  });
+});
+
+describe("measurePrefixTree", () => {
+  it("says what a block weighs and a look-up takes", async () => {
+    expect(await metricsOf(measurePrefixTree(20_000, TIMING))).toEqual({
+      "prefix-tree bytes_per_block": "B",
+      "prefix-tree bytes_per_block_adverse": "B",
+      "prefix-tree live_bytes_per_block": "B",
+      "prefix-tree ns_per_lookup_key": "ns",
+    });
+  });
+});
+
+describe("createChatBody", () => {
+  it.for([4_000, 40_000, 400_000])("has %i bytes, give or take a word a turn", (bodyBytes) => {
+    const body = createChatBody({ bodyBytes, isStream: false, seed: 1 });
+    expect(Math.abs(Buffer.byteLength(body) - bodyBytes)).toBeLessThan(150);
+  });
+});

@@ -1,0 +1,45 @@
+// The benchmarks that start processes, with next to no load: that both sides answer through one
+// relay and that their figures can be read.
+
+import { describe, expect, it } from "vitest";
+import { measureHeldRequest } from "../../bench/held-request.ts";
+import type { Measurement } from "../../bench/measure.ts";
+import { missingProc } from "../../bench/proc.ts";
+import { measureProxy } from "../../bench/proxy.ts";
+
+async function collect(measurements: AsyncIterable<Measurement>): Promise<Map<string, number>> {
+  const figures = new Map<string, number>();
+  for await (const { metric, value } of measurements) figures.set(metric, value);
+  return figures;
+}
+
+// Fairlead does more than the bare Worker whatever the machine does.
+describe.skipIf(missingProc() !== undefined)("benchmarks of the whole path", () => {
+  const proxyBudget = { warmUpRequests: 20, requestsPerRound: 40, rounds: 2 };
+
+  it("compares the processor time of whole answers", async () => {
+    const figures = await collect(measureProxy("proxy-json-4k", proxyBudget));
+    expect([...figures.keys()]).toEqual([
+      "cpu_ratio",
+      "cpu_ratio_spread",
+      "cpu_ms_over_bare",
+      "cpu_ms",
+      "requests_per_s",
+    ]);
+    expect(figures.get("cpu_ratio")).toBeGreaterThan(1);
+    expect(figures.get("cpu_ms_over_bare")).toBeGreaterThan(0);
+  });
+
+  it("compares the processor time of streams", async () => {
+    const budget = { warmUpRequests: 0, requestsPerRound: 16, rounds: 1 };
+    const figures = await collect(measureProxy("proxy-sse-100", budget));
+    expect(figures.get("cpu_ms")).toBeGreaterThan(0);
+  });
+
+  it("compares the memory of requests that wait for their engine", async () => {
+    const budget = { warmUpRequests: 40, held: { few: 50, more: 150 }, rounds: 1 };
+    const figures = await collect(measureHeldRequest(budget));
+    expect([...figures.keys()]).toEqual(["bytes", "bytes_spread"]);
+    expect(figures.get("bytes")).toBeGreaterThan(0);
+  });
+});
