@@ -1,7 +1,7 @@
 // What a simulated engine can be told, under the names of llm-d-inference-sim and vLLM, so that a
 // command line for either means the same here. Defaults feel like an 8B model on one H100.
 //
-// Ours alone: engines, host, time-scale, failures.
+// Ours alone: engines, host, ports, time-scale, failures.
 
 import {
   choiceFlag,
@@ -22,6 +22,7 @@ const STD_DEV_RATIO_MAX = 0.3;
 export const SIMULATOR_FLAGS = {
   host: textFlag("HOST", "address to listen on", "127.0.0.1"),
   port: count("port of the first engine, the others follow; 0 for any free ones", 8000, 0, 65_535),
+  ports: portsFlag("a port for each engine, instead of --port"),
   engines: count("engines in this process", 1, 1, ENGINES_MAX),
   "time-scale": numberFlag(
     "factor on every duration; 0.1 is ten times faster",
@@ -94,6 +95,10 @@ export function findContradictions(parameters: SimulatorParameters): string[] {
     if (parameters[`${name}-std-dev`] > parameters[name] * STD_DEV_RATIO_MAX) {
       mistakes.push(`--${name}-std-dev must be at most 30% of --${name}.`);
     }
+  }
+  const { ports } = parameters;
+  if (ports.length > 0 && ports.length !== parameters.engines) {
+    mistakes.push(`--ports names ${ports.length} ports for ${parameters.engines} engines.`);
   }
   if (parameters.port + parameters.engines - 1 > 65_535) {
     mistakes.push(`--port ${parameters.port} leaves no room for ${parameters.engines} ports.`);
@@ -169,6 +174,20 @@ function durationFlag(help: string, fallbackMs: number): Flag<number> {
       return value === undefined
         ? { ok: false, expected: "a duration up to an hour, e.g. 250us, 12ms or 1.5s" }
         : { ok: true, value };
+    },
+  };
+}
+
+/** Ports as a list; none: as --port says. */
+function portsFlag(help: string): Flag<readonly number[]> {
+  return {
+    placeholder: "PORT[,PORT]",
+    help,
+    fallback: [],
+    parse(text) {
+      const ports = text.split(",").map((port) => (/^[0-9]{1,5}$/.test(port) ? Number(port) : 0));
+      const isGood = ports.every((port) => port >= 1 && port <= 65_535);
+      return isGood ? { ok: true, value: ports } : { ok: false, expected: "ports, as 8001,8002" };
     },
   };
 }

@@ -30,7 +30,8 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   try {
     for (let i = 0; i < parameters.engines; i++) {
       const server = new EngineServer(parameters, i, options.logger);
-      ports.push(await server.listen(parameters.port === 0 ? 0 : parameters.port + i));
+      const following = parameters.port === 0 ? 0 : parameters.port + i;
+      ports.push(await server.listen(parameters.ports[i] ?? following));
       servers.push(server);
     }
   } catch (error) {

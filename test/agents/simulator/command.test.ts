@@ -47,6 +47,24 @@ describe("node src/agents/main.ts simulator", { timeout: 20_000 }, () => {
     expect((await agent.exited)[0]).toBe(0);
   });
 
+  it("takes the same ports again when they are named", async () => {
+    const first = run("--port", "0", "--engines", "3");
+    const { ports } = await ready(first);
+    first.child.kill("SIGKILL");
+    await first.exited;
+    const again = run("--ports", ports.toReversed().join(","), "--engines", "3");
+    expect((await ready(again)).ports).toEqual(ports.toReversed());
+  });
+
+  it("wants a port for each engine, and ports only", async () => {
+    const short = run("--ports", "8001", "--engines", "2");
+    expect((await short.exited)[0]).toBe(2);
+    expect(short.output.stderr).toContain("--ports names 1 ports for 2 engines");
+    const wrong = run("--ports", "8001,0", "--engines", "2");
+    expect((await wrong.exited)[0]).toBe(2);
+    expect(wrong.output.stderr).toContain("--ports must be ports, as 8001,8002");
+  });
+
   it("gives its engines consecutive ports, and says which one is taken", async () => {
     const blocker = createServer().listen(0, "127.0.0.1");
     onTestFinished(() => void blocker.close());
