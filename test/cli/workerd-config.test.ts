@@ -4,10 +4,13 @@ import {
   ADMIN_KEY_VARIABLE,
   COMPATIBILITY_DATE,
   COMPATIBILITY_FLAGS,
+  coordinatorConfig,
+  edgeConfig,
   OBJECTS,
   SOCKET_PATH_CHARS_MAX,
   workerdConfig,
 } from "../../src/cli/workerd-config.ts";
+import { COORDINATORS_MAX, POOLS_BINDING_NAMES } from "../../src/config/coordinators.ts";
 
 const options = {
   socketPath: "/tmp/fairlead-x/workerd.sock",
@@ -61,5 +64,67 @@ describe("workerdConfig", () => {
     expect(workerdConfig({ ...options, socketPath: longest })).toContain(longest);
     expect(() => workerdConfig({ ...options, socketPath: `${longest}x` })).toThrow(RangeError);
     expect(() => workerdConfig({ ...options, storageDir: "/a\nb" })).toThrow(RangeError);
+  });
+});
+
+// That these configurations work is for test/e2e/split.test.ts, with real processes.
+describe("edgeConfig and coordinatorConfig", () => {
+  const paths = (count: number) =>
+    Array.from({ length: count }, (_, i) => `/tmp/f/pools-${i}.sock`);
+  const sockets = (count: number) => ({ pools: paths(count), control: "/tmp/f/control.sock" });
+  const edge = (count: number) =>
+    edgeConfig({
+      socketPath: "/tmp/f/w.sock",
+      bundleFile: "worker.js",
+      coordinators: sockets(count),
+    });
+  const coordinator = (ordinal: number, count: number) =>
+    coordinatorConfig({
+      ordinal,
+      bundleFile: "worker.js",
+      storageDir: `/state/storage-${ordinal}`,
+      coordinators: sockets(count),
+    });
+
+  it.for([1, 2, COORDINATORS_MAX])(
+    "binds the Pools entrypoint of each of %i coordinators",
+    (count) => {
+      const config = edge(count);
+      for (const [i, path] of paths(count).entries()) {
+        expect(config).toContain(`(name = "${POOLS_BINDING_NAMES[i]}", service = "pools-${i}")`);
+        expect(config).toContain(
+          `(name = "pools-${i}", external = (address = "unix:${path}", http = (capnpConnectHost = `,
+        );
+        expect(coordinator(i, count)).toContain(
+          `(name = "pools", address = "unix:${path}", http = (capnpConnectHost = `,
+        );
+      }
+      expect(config).not.toContain(`pools-${count}`);
+    },
+  );
+
+  it("gives objects to coordinators only, and directory and settings to the first", () => {
+    expect(edge(2)).not.toContain("durableObject");
+    for (const { className } of OBJECTS) expect(coordinator(0, 2)).toContain(className);
+    expect(coordinator(1, 2)).toContain("PoolObject");
+    expect(coordinator(1, 2)).not.toMatch(/DirectoryObject|SettingsObject|control\.sock/);
+  });
+
+  it("lets the directory reach every pool, and coordinators nothing else", () => {
+    const first = coordinator(0, 2);
+    expect(first).toContain(
+      '(name = "POOLS", service = (name = "fairlead", entrypoint = "Pools"))',
+    );
+    expect(first).toContain('(name = "POOLS_1", service = "pools-1")');
+    for (const config of [first, coordinator(1, 2)]) {
+      expect(config).toContain("allow = []");
+      expect(config).not.toContain(ADMIN_KEY_VARIABLE);
+      expect(config).not.toContain("http = ()");
+    }
+  });
+
+  it("refuses more coordinators than there are bindings for, and none", () => {
+    expect(() => edge(0)).toThrow(RangeError);
+    expect(() => edge(COORDINATORS_MAX + 1)).toThrow(RangeError);
   });
 });

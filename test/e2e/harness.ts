@@ -2,6 +2,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -87,7 +88,10 @@ export interface Fairlead {
   readonly key: string;
   readonly adminKey: string;
   readonly model: string;
+  /** Of the first start of each process. */
   readonly pids: Readonly<Record<string, number>>;
+  /** As running.json says now; empty when the run has ended. */
+  pidsNow(): Readonly<Record<string, number>>;
   readonly stateDir: string;
   readonly invocation: Invocation;
   readonly client: OpenAI;
@@ -134,6 +138,7 @@ export async function startFairleadIn(stateDir: string, ...args: string[]): Prom
     adminKey,
     model,
     pids,
+    pidsNow: () => readPids(stateDir),
     stateDir,
     invocation,
     client: new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 }),
@@ -170,11 +175,26 @@ function readEngines(stateDir: string): string[] {
   return endpoints.map(({ address, port }) => `http://${address}:${port}`);
 }
 
+function readPids(stateDir: string): Record<string, number> {
+  const file = join(stateDir, "running.json");
+  if (!existsSync(file)) return {};
+  return (JSON.parse(readFileSync(file, "utf8")) as { pids: Record<string, number> }).pids;
+}
+
 function readLogs(stateDir: string): Record<string, string> {
   const dir = join(stateDir, "logs");
   return Object.fromEntries(
     readdirSync(dir).map((name) => [name, readFileSync(join(dir, name), "utf8")]),
   );
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** Polls until `probe` gives something else than undefined. */

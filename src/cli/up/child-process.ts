@@ -17,6 +17,9 @@ const logLineSchema = z.object({
   err: z.object({ message: z.string() }).optional(),
 });
 
+/** The fields of a process's ready line. */
+export type ReadyLine = Readonly<Record<string, unknown>>;
+
 export interface ProcessSpec {
   /** Unique in a run; also the name of the log. */
   readonly name: string;
@@ -25,6 +28,13 @@ export interface ProcessSpec {
   /** Added to the environment: where secrets go. */
   readonly env: Readonly<Record<string, string>>;
   readonly logFile: string;
+  /** Unix sockets that it makes. */
+  readonly sockets?: readonly string[];
+  /**
+   * The arguments of a restart, which name the ports that the first start was given by the system.
+   * Absent: the same as at first.
+   */
+  readonly argsAgain?: (ready: ReadyLine) => readonly string[];
 }
 
 /** How a process ended. */
@@ -38,7 +48,7 @@ export interface RunningProcess {
   readonly pid: number;
   readonly logFile: string;
   /** The fields of the ready line. Rejects with what to tell the user if there is none. */
-  readonly ready: Promise<Readonly<Record<string, unknown>>>;
+  readonly ready: Promise<ReadyLine>;
   /** Resolves when the process has ended, for whatever reason. */
   readonly exited: Promise<Exit>;
   signal(signal: NodeJS.Signals): void;
@@ -48,9 +58,8 @@ export interface RunningProcess {
  * Starts a process in a group of its own, so that a Ctrl-C in the terminal reaches only us. Its stdin
  * is a pipe that closes when this process ends, however it ends.
  */
-export function startProcess(spec: ProcessSpec): RunningProcess {
-  const log = openSync(spec.logFile, "w", 0o600);
-  closeSync(log);
+export function startProcess(spec: ProcessSpec, log: "begin" | "append" = "begin"): RunningProcess {
+  if (log === "begin") closeSync(openSync(spec.logFile, "w", 0o600));
   const appended = openSync(spec.logFile, "a");
   const child = spawn(process.execPath, [...spec.args], {
     stdio: ["pipe", "pipe", appended],
@@ -107,7 +116,7 @@ function readyLine(
   child: ChildProcess,
   spec: ProcessSpec,
   exited: Promise<Exit>,
-): Promise<Readonly<Record<string, unknown>>> {
+): Promise<ReadyLine> {
   return new Promise((resolve, reject) => {
     const fail = (message: string) => {
       clearTimeout(timer);
@@ -126,7 +135,7 @@ function readyLine(
       clearTimeout(timer);
       const line = text.slice(0, text.indexOf("\n"));
       try {
-        resolve(JSON.parse(line) as Record<string, unknown>);
+        resolve(JSON.parse(line) as ReadyLine);
       } catch {
         fail(`${spec.name} printed something else than its ready line: ${line.slice(0, 200)}`);
       }
@@ -135,14 +144,15 @@ function readyLine(
   });
 }
 
-function describeExit(exit: Exit): string {
-  if (exit.signal !== null) return exit.signal;
-  return exit.code === null ? "it could not be started" : `status ${exit.code}`;
+/** One line's worth of how a process ended, after its name. */
+export function describeExit(exit: Exit): string {
+  if (exit.signal !== null) return `ended by ${exit.signal}`;
+  return exit.code === null ? "could not be started" : `ended with status ${exit.code}`;
 }
 
 /** What to tell the user about a process that ended unasked: how, what it said last, and where. */
 export function describeEnd(spec: { name: string; logFile: string }, exit: Exit): string {
-  return `${spec.name} ended (${describeExit(exit)}).\n${describeLog(spec.logFile)}`;
+  return `${spec.name} ${describeExit(exit)}.\n${describeLog(spec.logFile)}`;
 }
 
 /** The last lines of a log and where the rest is. */

@@ -1,25 +1,36 @@
-// `fairlead up`: runs until it is told to stop, or until a part of it ends.
+// `fairlead up`: runs until it is told to stop, or until a part of it cannot be kept running.
 
 import { relative } from "node:path";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import { describeEnd } from "./child-process.ts";
+import { describeEnd, describeExit } from "./child-process.ts";
 import { watchLogSizes } from "./log-size.ts";
 import { parseUpOptions, UP_USAGE, type UpOptions } from "./options.ts";
 import { startRun, type Ready } from "./start.ts";
 import { openStateDir, STATE_DIR_DEFAULT, type StateDir } from "./state-dir.ts";
-import { Supervisor } from "./supervisor.ts";
+import { RESTART_WINDOW_MS, RESTARTS_MAX } from "./restarts.ts";
+import { type Death, Supervisor } from "./supervisor.ts";
 
 export const upCommand: Command = {
   usage: UP_USAGE,
   async run(args) {
     const options = parseUpOptions(args);
     const state = openStateDir(options.stateDir);
-    const supervisor = new Supervisor();
-    const signalled = untilStopped(options, () => supervisor.kill());
     const progress = (line: string) => process.stderr.write(`${line}\n`);
+    let announce = () => {};
+    const supervisor = new Supervisor({
+      onRestarted({ name }, exit) {
+        progress(`${name} ${describeExit(exit)}; started again`);
+        announce();
+      },
+    });
+    const onReady = ({ url }: Ready) => {
+      announce = () => state.announce(url, supervisor.pids());
+      announce();
+    };
+    const signalled = untilStopped(options, () => supervisor.kill());
     try {
-      await runUntilEnd({ options, state, supervisor, signalled, progress });
+      await runUntilEnd({ options, state, supervisor, signalled, progress, onReady });
     } finally {
       await supervisor.stop();
       state.release();
@@ -36,21 +47,23 @@ interface UpRun {
   readonly supervisor: Supervisor;
   readonly signalled: Promise<void>;
   readonly progress: (line: string) => void;
+  readonly onReady: (ready: Ready) => void;
 }
 
 /** Resolves when a signal ends the run; rejects when something else does. */
 async function runUntilEnd(run: UpRun): Promise<void> {
-  const { options, state, supervisor, signalled, progress } = run;
+  const { options, state, supervisor, signalled, progress, onReady } = run;
   const adminKey = process.env["FAIRLEAD_ADMIN_KEY"] ?? state.keys.adminKey;
   const starting = startRun({ options, state, adminKey, supervisor, progress });
   // A signal may end the wait for it; what it says afterwards is of no interest.
   starting.catch(() => {});
-  const death = supervisor.death.then(({ process: dead, exit }) => {
-    throw new CliError(describeEnd(dead, exit));
+  const death = supervisor.death.then((dead) => {
+    throw new CliError(describeDeath(dead));
   });
   death.catch(() => {});
   const ready = await Promise.race([starting, signalled, death]);
   if (ready === undefined) return;
+  onReady(ready);
   watchLogSizes(() => supervisor.processes.map((each) => each.logFile));
   process.stdout.write(
     options.isJson
@@ -58,6 +71,13 @@ async function runUntilEnd(run: UpRun): Promise<void> {
       : describeReady(ready, state.logsDir, options.stateDir),
   );
   await Promise.race([signalled, death]);
+}
+
+function describeDeath({ process: dead, exit }: Death): string {
+  const end = describeEnd(dead, exit);
+  if (!dead.hasStarted) return end;
+  const seconds = RESTART_WINDOW_MS / 1_000;
+  return `${dead.name} was started again ${RESTARTS_MAX} times in ${seconds} seconds; giving up. ${end}`;
 }
 
 /** Resolves at the first signal, or when the parent is gone; `onSecond` is called at the next one. */

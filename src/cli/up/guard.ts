@@ -8,6 +8,9 @@
 
 import { spawn } from "node:child_process";
 
+/** How long its own signal may take to end it. */
+const SIGNAL_MS_MAX = 1_000;
+
 const [program, ...args] = process.argv.slice(2);
 if (program === undefined) {
   process.stderr.write("Usage: guard.ts PROGRAM [ARGUMENT...]\n");
@@ -23,8 +26,13 @@ child.on("spawn", () => {
   process.stdout.write(`${JSON.stringify({ ready: true, pid: child.pid })}\n`);
 });
 child.on("exit", (code, signal) => {
-  if (signal !== null) process.stderr.write(`${program} was ended by ${signal}\n`);
-  process.exit(code ?? 1);
+  if (signal === null) process.exit(code ?? 1);
+  process.stderr.write(`${program} was ended by ${signal}\n`);
+  // The guard ends as its program did, so that whoever waits for it sees why.
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+  // Node itself ignores some.
+  setTimeout(() => process.exit(1), SIGNAL_MS_MAX);
 });
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
   process.on(signal, () => child.kill("SIGTERM"));

@@ -1,5 +1,6 @@
 // The command line of `fairlead up`.
 
+import { COORDINATORS_MAX } from "../../config/coordinators.ts";
 import { integerFlag, numberFlag, parseFlags, positionals } from "../flags.ts";
 import { UsageError } from "../cli-error.ts";
 import { parseEndpointUrl } from "./engines.ts";
@@ -19,7 +20,8 @@ export type EngineSource =
       readonly kind: "simulated";
       readonly count: number;
       readonly timeScale: number;
-      readonly args: readonly string[];
+      /** Of the simulator, by name. */
+      readonly flags: Readonly<Record<string, string>>;
     }
   | { readonly kind: "urls"; readonly origins: readonly string[] }
   | { readonly kind: "file"; readonly file: string };
@@ -32,6 +34,8 @@ export interface UpOptions {
   /** undefined: what the engines serve, or what the configuration says. */
   readonly model: string | undefined;
   readonly configFile: string | undefined;
+  /** Processes for the objects, apart from the Worker's; undefined: one process for all. */
+  readonly coordinatorCount: number | undefined;
   readonly isJson: boolean;
   readonly exitsWithParent: boolean;
 }
@@ -39,7 +43,8 @@ export interface UpOptions {
 export const UP_USAGE = `Usage: fairlead up [flags]
 
 Runs the whole product on this machine: workerd with the Worker and its Durable Objects behind a
-front, and a relay and a collector for the engines. Without flags the engines are simulated.
+front, and a relay and a collector for the engines. Without flags the engines are simulated. A part
+that ends unasked is started again, with the same ports.
 
 Engines
   --endpoint URL       a real engine, e.g. http://10.0.0.7:8000; may be repeated
@@ -54,6 +59,8 @@ Deployment
                        Pools whose relay URL is http:// on a loopback host and port get a relay and
                        a collector here, with the keys and the token in the file. All other pools
                        are left to their own agents
+  --coordinators N     run the objects in N processes of their own (1 to ${COORDINATORS_MAX}), apart from the Worker's;
+                       pools are spread over them by name
   --host HOST          where clients connect (default ${HOST_DEFAULT})
   --port N             and on which port; 0 is any free one (default ${PORT_DEFAULT})
   --state-dir DIR      keys, storage and logs (default ${STATE_DIR_DEFAULT}); keys outlive a run
@@ -74,6 +81,7 @@ const FLAGS = {
   "time-scale": { type: "string" },
   "engine-arg": { type: "string", multiple: true },
   config: { type: "string" },
+  coordinators: { type: "string" },
   host: { type: "string", default: HOST_DEFAULT },
   port: { type: "string" },
   "state-dir": { type: "string", default: STATE_DIR_DEFAULT },
@@ -101,6 +109,10 @@ export function parseUpOptions(args: string[]): UpOptions {
         ? (values.model ?? MODEL_DEFAULT)
         : values.model,
     configFile: values.config,
+    coordinatorCount:
+      values.coordinators === undefined
+        ? undefined
+        : integerFlag("coordinators", values.coordinators, { min: 1, max: COORDINATORS_MAX }, 1),
     isJson: values.json,
     exitsWithParent: values["exit-with-parent"],
   };
@@ -113,7 +125,7 @@ function engineSource(values: Values): EngineSource {
       kind: "simulated",
       count: integerFlag("engines", values.engines, { min: 1, max: ENGINES_MAX }, ENGINES_DEFAULT),
       timeScale: numberFlag("time-scale", values["time-scale"], TIME_SCALE_RANGE, 1),
-      args: (values["engine-arg"] ?? []).flatMap(engineArgument),
+      flags: engineFlags(values["engine-arg"] ?? []),
     };
   }
   for (const name of ["engines", "time-scale", "engine-arg"] as const) {
@@ -128,10 +140,15 @@ function engineSource(values: Values): EngineSource {
   return { kind: "urls", origins };
 }
 
-/** `max-num-seqs=8` as a flag of the simulator, which checks the name and the value. */
-function engineArgument(text: string): string[] {
-  const match = /^([a-z][a-z-]*)=(.+)$/.exec(text);
-  if (match === null)
-    throw new UsageError(`--engine-arg takes name=value, e.g. max-num-seqs=8, not "${text}".`);
-  return [`--${match[1]!}`, match[2]!];
+/** Each `max-num-seqs=8` as a flag of the simulator, which checks the name and the value. */
+function engineFlags(texts: readonly string[]): Record<string, string> {
+  const flags: Record<string, string> = {};
+  for (const text of texts) {
+    const [, name, value] = /^([a-z][a-z-]*)=(.+)$/.exec(text) ?? [];
+    if (name === undefined || value === undefined)
+      throw new UsageError(`--engine-arg takes name=value, e.g. max-num-seqs=8, not "${text}".`);
+    if (name in flags) throw new UsageError(`--engine-arg ${name} is given twice.`);
+    flags[name] = value;
+  }
+  return flags;
 }

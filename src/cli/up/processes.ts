@@ -1,50 +1,53 @@
 // How each process of a run is started: arguments, secrets, log.
 
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ADMIN_KEY_VARIABLE } from "../workerd-config.ts";
-import type { ProcessSpec } from "./child-process.ts";
+import type { ProcessSpec, ReadyLine } from "./child-process.ts";
 import type { LocalPool, LocalRelay } from "./deployment.ts";
 import type { EngineSource } from "./options.ts";
 import type { StateDir } from "./state-dir.ts";
 
 const AGENTS = fileURLToPath(new URL("../../agents/main.ts", import.meta.url));
-const GUARD = fileURLToPath(new URL("guard.ts", import.meta.url));
 
 interface AgentSpec {
   readonly name: string;
   readonly role: "simulator" | "collector" | "relay" | "front";
-  readonly args: readonly string[];
+  readonly flags: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** What the flags become at a restart, so that it has the ports of the first start. */
+  readonly portFlags: (ready: ReadyLine) => Readonly<Record<string, string>>;
 }
 
+const LOOPBACK = "127.0.0.1";
+
 function agent(state: StateDir, spec: AgentSpec): ProcessSpec {
+  const command = [AGENTS, spec.role, "--exit-with-parent"];
   return {
     name: spec.name,
-    args: [AGENTS, spec.role, ...spec.args, "--exit-with-parent"],
+    args: [...command, ...flagArguments(spec.flags)],
+    argsAgain: (ready) => [
+      ...command,
+      ...flagArguments({ ...spec.flags, ...spec.portFlags(ready) }),
+    ],
     env: spec.env ?? {},
     logFile: join(state.logsDir, `${spec.name}.log`),
   };
 }
 
-export function workerdProcess(state: StateDir, configFile: string, adminKey: string): ProcessSpec {
-  // The package's main module gives the path of the binary for this platform. It has no types.
-  const { default: binary } = createRequire(import.meta.url)("workerd") as { default: string };
-  return {
-    name: "workerd",
-    args: [GUARD, binary, "serve", configFile],
-    env: { [ADMIN_KEY_VARIABLE]: adminKey },
-    logFile: join(state.logsDir, "workerd.log"),
-  };
+function adminPort({ adminPort: port }: ReadyLine): Readonly<Record<string, string>> {
+  return { "admin-listen": `${LOOPBACK}:${String(port)}` };
 }
 
-/** The TCP front that passes a client's disconnect on to workerd. */
-export function frontProcess(state: StateDir, listen: string): ProcessSpec {
+/**
+ * The TCP front that passes a client's disconnect on to workerd. `host` is in brackets if it is an
+ * IPv6 address.
+ */
+export function frontProcess(state: StateDir, host: string, port: number): ProcessSpec {
   return agent(state, {
     name: "front",
     role: "front",
-    args: flags({ listen, upstream: `unix:${state.socketPath}` }),
+    flags: { listen: `${host}:${port}`, upstream: `unix:${state.socketPath}` },
+    portFlags: (ready) => ({ listen: `${host}:${String(ready["port"])}`, ...adminPort(ready) }),
   });
 }
 
@@ -56,15 +59,14 @@ export function enginesProcess(
   return agent(state, {
     name: `engines-${pool.name}`,
     role: "simulator",
-    args: [
-      ...flags({
-        engines: String(source.count),
-        port: "0",
-        "served-model-name": pool.models.join(","),
-        "time-scale": String(source.timeScale),
-      }),
-      ...source.args,
-    ],
+    flags: {
+      engines: String(source.count),
+      port: "0",
+      "served-model-name": pool.models.join(","),
+      "time-scale": String(source.timeScale),
+      ...source.flags,
+    },
+    portFlags: (ready) => ({ ports: (ready["ports"] as number[]).join(",") }),
   });
 }
 
@@ -81,7 +83,8 @@ export function collectorProcess(state: StateDir, options: PoolAgentOptions): Pr
   return agent(state, {
     name,
     role: "collector",
-    args: poolArguments(name, options),
+    flags: poolFlags(name, options),
+    portFlags: adminPort,
     env: { FAIRLEAD_AGENT_TOKEN: options.pool.agentToken },
   });
 }
@@ -96,7 +99,8 @@ export function relayProcess(
   return agent(state, {
     name,
     role: "relay",
-    args: [...flags({ listen: relay.listen }), ...poolArguments(name, options)],
+    flags: { listen: relay.listen, ...poolFlags(name, options) },
+    portFlags: adminPort,
     env: {
       FAIRLEAD_AGENT_TOKEN: options.pool.agentToken,
       FAIRLEAD_RELAY_KEYS: relay.keys.map(({ id, secret }) => `${id}:${secret}`).join(","),
@@ -104,16 +108,16 @@ export function relayProcess(
   });
 }
 
-function poolArguments(name: string, options: PoolAgentOptions): string[] {
-  return flags({
+function poolFlags(name: string, options: PoolAgentOptions): Readonly<Record<string, string>> {
+  return {
     endpoints: options.endpointsFile,
     pool: options.pool.name,
     connect: options.url,
     name,
-    "admin-listen": "127.0.0.1:0",
-  });
+    "admin-listen": `${LOOPBACK}:0`,
+  };
 }
 
-function flags(values: Readonly<Record<string, string>>): string[] {
+function flagArguments(values: Readonly<Record<string, string>>): string[] {
   return Object.entries(values).flatMap(([name, value]) => [`--${name}`, value]);
 }

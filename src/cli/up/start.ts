@@ -5,8 +5,6 @@ import { join } from "node:path";
 import { AdminClient, errorMessage } from "../admin-client.ts";
 import { CliError } from "../cli-error.ts";
 import { checkDeployment, readDocument } from "../deployment-file.ts";
-import { workerdConfig } from "../workerd-config.ts";
-import { bundleWorker } from "./bundle.ts";
 import { defaultDeployment, localPools, usableKey, type LocalPool } from "./deployment.ts";
 import {
   commonModels,
@@ -18,16 +16,11 @@ import {
 } from "./engines.ts";
 import type { EngineSource, UpOptions } from "./options.ts";
 import { findFreePort, requireFreePort } from "./ports.ts";
-import {
-  collectorProcess,
-  enginesProcess,
-  frontProcess,
-  relayProcess,
-  workerdProcess,
-} from "./processes.ts";
+import { collectorProcess, enginesProcess, frontProcess, relayProcess } from "./processes.ts";
 import { untilAnswers, untilPoolIsFresh } from "./readiness.ts";
 import type { StateDir } from "./state-dir.ts";
 import type { Supervisor } from "./supervisor.ts";
+import { prepareWorkerd } from "./workerd.ts";
 
 export interface Run {
   readonly options: UpOptions;
@@ -56,7 +49,7 @@ interface PoolEndpoints {
 
 /** Starts everything and resolves when it is healthy. The caller stops what was started. */
 export async function startRun(run: Run): Promise<Ready> {
-  const { options, state, supervisor } = run;
+  const { options, supervisor } = run;
   const [probes] = await Promise.all([
     probeEngines(run, options.engines),
     requireFreePort(options.host, options.port),
@@ -81,13 +74,12 @@ export async function startRun(run: Run): Promise<Ready> {
   await Promise.all(
     pools.map((pool, index) => untilPoolIsFresh(admin, pool.name, endpoints[index]!.addresses)),
   );
-  state.announce(url);
   return {
     url,
     key: usableKey(deployment) ?? null,
     adminKey: run.adminKey,
     model: deployment.pools.find((pool) => pool.models.length > 0)?.models[0] ?? "",
-    pids: await processIds(supervisor),
+    pids: supervisor.pids(),
   };
 }
 
@@ -107,18 +99,15 @@ async function chooseDocument(run: Run, probes: readonly EngineProbe[]): Promise
   return defaultDeployment(state.keys, models, await findFreePort("127.0.0.1"));
 }
 
-/** Builds the Worker, starts workerd and the front before it, and gives the front's URL. */
+/** Builds the Worker, starts it in workerd with the front before it, and gives the front's URL. */
 async function startWorker(run: Run): Promise<string> {
   const { options, state, supervisor } = run;
   run.progress("Building the Worker and starting workerd.");
-  const bundleFile = "worker.js";
-  await bundleWorker(join(state.generatedDir, bundleFile));
-  const configFile = join(state.generatedDir, "workerd.capnp");
-  const { socketPath, storageDir } = state;
-  await writeFile(configFile, workerdConfig({ socketPath, storageDir, bundleFile }));
-  supervisor.start(workerdProcess(state, configFile, run.adminKey));
+  const { coordinatorCount } = options;
+  const specs = await prepareWorkerd({ state, adminKey: run.adminKey, coordinatorCount });
+  await Promise.all(specs.map((spec) => supervisor.start(spec).ready));
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
-  const front = supervisor.start(frontProcess(state, `${host}:${options.port}`));
+  const front = supervisor.start(frontProcess(state, host, options.port));
   const { port } = await front.ready;
   const url = `http://${reachableHost(host)}:${String(port)}`;
   await untilAnswers(`${url}/health`);
@@ -180,13 +169,4 @@ async function startPoolAgents(
     ...pool.relays.map((relay) => supervisor.start(relayProcess(state, agentOptions, relay))),
   ];
   await Promise.all(agents.map((agent) => agent.ready));
-}
-
-/** Process ids by name. workerd's is its own, not its guard's. */
-async function processIds(supervisor: Supervisor): Promise<Record<string, number>> {
-  const entries = supervisor.processes.map(async (each) => {
-    const { pid } = await each.ready;
-    return [each.name, typeof pid === "number" ? pid : each.pid] as const;
-  });
-  return Object.fromEntries(await Promise.all(entries));
 }

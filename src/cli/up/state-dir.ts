@@ -2,13 +2,23 @@
 // logs, generated files and the lock of the run itself.
 //
 //   keys.json       0600; made once, then kept
-//   storage/        SQLite files of the Durable Objects
+//   storage/        SQLite files of the Durable Objects, or of the first coordinator's
+//   storage-N/      those of coordinator N
 //   logs/NAME.log   one per process, begun anew at each start
-//   generated/      Worker bundle, workerd configuration, endpoint files
-//   running.json    who holds the directory: process id, URL, socket folder
+//   generated/      Worker bundle, workerd configurations, endpoint files
+//   running.json    who holds the directory: process id, URL, socket folder, and the process ids of
+//                   its parts by name, written anew whenever a part was started again
 
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
@@ -31,6 +41,8 @@ const runningSchema = z.object({
   /** Empty until the front listens. */
   url: z.string(),
   socketDir: z.string(),
+  /** Of the parts, by name; empty until all of them run. */
+  pids: z.record(z.string(), z.int().positive()).default({}),
 });
 export type Running = z.output<typeof runningSchema>;
 
@@ -39,11 +51,14 @@ export interface StateDir {
   readonly keys: Keys;
   readonly logsDir: string;
   readonly generatedDir: string;
-  readonly storageDir: string;
-  /** workerd's unix socket, in a folder of its own: the state directory's path may be too long. */
+  /** A folder of its own for unix sockets: the state directory's path may be too long. */
+  readonly socketDir: string;
+  /** Where the front finds workerd. */
   readonly socketPath: string;
-  /** Lets `fairlead explain` and `config` find this run. */
-  announce(url: string): void;
+  /** Makes the folder of a coordinator's SQLite files; 0 is also that of an unsplit workerd. */
+  storageDir(ordinal: number): string;
+  /** Lets `fairlead explain` and `config` find this run, and operators its parts. Again: replaces. */
+  announce(url: string, pids: Readonly<Record<string, number>>): void;
   /** Gives the directory back. Keys, storage and logs stay. */
   release(): void;
 }
@@ -53,7 +68,7 @@ export function openStateDir(dir: string): StateDir {
   const path = resolve(dir);
   const subfolders = ["logs", "generated", "storage"].map((name) => join(path, name));
   try {
-    for (const folder of subfolders) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    subfolders.forEach(makePrivate);
   } catch (error) {
     throw new CliError(`Cannot write to the state directory ${path}: ${describeError(error)}.`);
   }
@@ -66,7 +81,7 @@ export function openStateDir(dir: string): StateDir {
     rmSync(runningFile, { force: true });
   };
   try {
-    takeOver(runningFile, { pid: process.pid, url: "", socketDir });
+    takeOver(runningFile, { pid: process.pid, url: "", socketDir, pids: {} });
   } catch (error) {
     removeSocketDir();
     throw error;
@@ -77,15 +92,24 @@ export function openStateDir(dir: string): StateDir {
       keys: readOrCreateKeys(join(path, "keys.json")),
       logsDir,
       generatedDir,
-      storageDir,
+      socketDir,
       socketPath: join(socketDir, "workerd.sock"),
-      announce: (url) => writeJson(runningFile, { pid: process.pid, url, socketDir }),
+      storageDir(ordinal) {
+        const folder = ordinal === 0 ? storageDir : `${storageDir}-${ordinal}`;
+        makePrivate(folder);
+        return folder;
+      },
+      announce: (url, pids) => writeJson(runningFile, { pid: process.pid, url, socketDir, pids }),
       release,
     };
   } catch (error) {
     release();
     throw error;
   }
+}
+
+function makePrivate(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
 }
 
 /** Writes the lock. One that a killed process left behind is removed, with its socket folder. */
@@ -159,6 +183,8 @@ function readJson(file: string): unknown {
   }
 }
 
+/** Whoever reads the file meanwhile sees the old text or the new one, never a part. */
 function writeJson(file: string, value: Keys | Running): void {
-  writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+  writeFileSync(`${file}.new`, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+  renameSync(`${file}.new`, file);
 }

@@ -1,37 +1,60 @@
-// The processes of one `fairlead up`: started together, stopped together.
+// The processes of one `fairlead up`: started together, each kept running, stopped together.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { startProcess, type Exit, type ProcessSpec, type RunningProcess } from "./child-process.ts";
+import type { Exit, ProcessSpec } from "./child-process.ts";
+import { KeptProcess } from "./kept-process.ts";
+import { RESTART_LIMITS, type RestartLimits } from "./restarts.ts";
 
 /** Between SIGTERM and SIGKILL: what is under way may end. */
 export const STOP_MS_MAX = 5_000;
 /** More processes than this mean a configuration that belongs on more than one machine. */
 export const PROCESSES_MAX = 64;
 
+/** A process that could not be kept running. */
 export interface Death {
-  readonly process: RunningProcess;
+  readonly process: KeptProcess;
+  /** How it ended the last time. */
   readonly exit: Exit;
 }
 
+export interface SupervisorOptions {
+  /** A process is ready again after it ended like this. */
+  readonly onRestarted: (process: KeptProcess, exit: Exit) => void;
+  readonly restarts?: RestartLimits;
+}
+
 export class Supervisor {
-  readonly #processes: RunningProcess[] = [];
+  readonly #options: SupervisorOptions;
+  readonly #processes: KeptProcess[] = [];
   readonly #death = Promise.withResolvers<Death>();
   #isStopping = false;
 
-  /** Resolves with the first process that ends unasked. */
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with the first process that did not start, or ended too often to go on. */
   get death(): Promise<Death> {
     return this.#death.promise;
   }
 
-  get processes(): readonly RunningProcess[] {
+  get processes(): readonly KeptProcess[] {
     return this.#processes;
   }
 
-  start(spec: ProcessSpec): RunningProcess {
+  /** Process ids by name, of the processes as they run now. */
+  pids(): Record<string, number> {
+    return Object.fromEntries(this.#processes.map((each) => [each.name, each.pid]));
+  }
+
+  start(spec: ProcessSpec): KeptProcess {
     if (this.#isStopping) throw new Error(`${spec.name} was to start while everything stops`);
     if (this.#processes.length === PROCESSES_MAX)
       throw new RangeError(`more than ${PROCESSES_MAX} processes`);
-    const started = startProcess(spec);
+    const started = new KeptProcess(spec, {
+      limits: this.#options.restarts ?? RESTART_LIMITS,
+      onRestarted: this.#options.onRestarted,
+    });
     this.#processes.push(started);
     void started.exited.then((exit) => {
       if (!this.#isStopping) this.#death.resolve({ process: started, exit });
@@ -42,7 +65,7 @@ export class Supervisor {
   /** SIGTERM to all, then SIGKILL to what is left. Resolves when none is left. */
   async stop(): Promise<void> {
     this.#isStopping = true;
-    for (const each of this.#processes) each.signal("SIGTERM");
+    for (const each of this.#processes) each.stop("SIGTERM");
     const all = Promise.all(this.#processes.map((each) => each.exited));
     const controller = new AbortController();
     const deadline = sleep(STOP_MS_MAX, undefined, { signal: controller.signal }).catch(() => {});
@@ -55,6 +78,6 @@ export class Supervisor {
   /** Ends everything now. */
   kill(): void {
     this.#isStopping = true;
-    for (const each of this.#processes) each.signal("SIGKILL");
+    for (const each of this.#processes) each.stop("SIGKILL");
   }
 }

@@ -8,12 +8,17 @@ describe("parseUpOptions", () => {
       host: "127.0.0.1",
       port: 8787,
       stateDir: ".fairlead",
-      engines: { kind: "simulated", count: 3, timeScale: 1, args: [] },
+      engines: { kind: "simulated", count: 3, timeScale: 1, flags: {} },
       model: "fairlead-sim",
       configFile: undefined,
       isJson: false,
       exitsWithParent: false,
     });
+  });
+
+  it("splits objects from the Worker when told how many processes they get", () => {
+    expect(parseUpOptions([]).coordinatorCount).toBeUndefined();
+    expect(parseUpOptions(["--coordinators", "8"]).coordinatorCount).toBe(8);
   });
 
   it("passes parameters on to the simulated engines", () => {
@@ -26,7 +31,7 @@ describe("parseUpOptions", () => {
       kind: "simulated",
       count: 2,
       timeScale: 0.05,
-      args: ["--max-num-seqs", "8", "--block-size", "32"],
+      flags: { "max-num-seqs": "8", "block-size": "32" },
     });
   });
 
@@ -53,6 +58,9 @@ describe("parseUpOptions", () => {
     { args: ["--engines", "257"], says: "--engines takes a number from 1 to 256" },
     { args: ["--time-scale", "fast"], says: "--time-scale takes a number" },
     { args: ["--engine-arg", "seqs"], says: "--engine-arg takes name=value" },
+    { args: ["--engine-arg", "a=1", "--engine-arg", "a=2"], says: "--engine-arg a is given twice" },
+    { args: ["--coordinators", "0"], says: "--coordinators takes a number from 1 to 8" },
+    { args: ["--coordinators", "9"], says: "--coordinators takes a number from 1 to 8" },
     { args: ["--endpoint", "ten"], says: "--endpoint takes a URL" },
     { args: ["--endpoint", "https://a"], says: "plain HTTP" },
     { args: ["--endpoint", "http://a/v2"], says: "nothing behind it" },

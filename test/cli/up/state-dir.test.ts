@@ -31,13 +31,23 @@ describe("openStateDir", () => {
 
   it("refuses a directory that a living process holds, and says where that one listens", () => {
     const held = openStateDir(dir);
-    held.announce("http://127.0.0.1:1234");
+    held.announce("http://127.0.0.1:1234", { workerd: 1234 });
+    expect(readRunning(join(dir, "running.json"))?.pids).toEqual({ workerd: 1234 });
     expect(() => openStateDir(dir)).toThrow(
       new RegExp(`process ${process.pid}, http://127.0.0.1:1234`),
     );
     held.release();
     expect(existsSync(join(dir, "running.json"))).toBe(false);
     expect(existsSync(dirname(held.socketPath))).toBe(false);
+  });
+
+  it("gives each coordinator a storage folder of its own, the first one that of an unsplit run", () => {
+    const state = openStateDir(dir);
+    expect([0, 1, 2].map((ordinal) => state.storageDir(ordinal))).toEqual(
+      ["storage", "storage-1", "storage-2"].map((name) => join(dir, name)),
+    );
+    expect(statSync(state.storageDir(1)).mode & 0o777).toBe(0o700);
+    state.release();
   });
 
   it("takes over from a process that was killed, and removes its socket folder", () => {

@@ -5,16 +5,21 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ProcessSpec } from "../../../src/cli/up/child-process.ts";
+import { startProcess, type Exit, type ProcessSpec } from "../../../src/cli/up/child-process.ts";
 import { Supervisor } from "../../../src/cli/up/supervisor.ts";
 
 const GUARD = fileURLToPath(new URL("../../../src/cli/up/guard.ts", import.meta.url));
 
 let dir: string;
 let supervisor: Supervisor;
+let restarted: { name: string; pid: number; exit: Exit }[];
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), "supervisor-test-"));
-  supervisor = new Supervisor();
+  restarted = [];
+  supervisor = new Supervisor({
+    onRestarted: ({ name, pid }, exit) => restarted.push({ name, pid, exit }),
+    restarts: { countMax: 2, windowMs: 60_000, ceilingMs: { min: 1, max: 1 } },
+  });
 });
 afterEach(async () => {
   await supervisor.stop();
@@ -41,6 +46,12 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!holds() && performance.now() < deadline) await sleep(20);
+  expect(holds()).toBe(true);
 }
 
 /** Whether the process ends within five seconds. */
@@ -78,19 +89,54 @@ describe("Supervisor", { timeout: 30_000 }, () => {
     const started = supervisor.start({ ...script("bad", ""), args: [file] });
     const said = "  second\n  could not start: no such port\n  last\n";
     await expect(started.ready).rejects.toThrow(
-      `bad ended (status 3).\n${said}Its log is ${started.logFile}`,
+      `bad ended with status 3.\n${said}Its log is ${started.logFile}`,
     );
   });
 
-  it("tells of a process that ends unasked, and not of those it stops", async () => {
+  it("starts again what ends unasked, with the ports and the log of the first start", async () => {
+    const socket = join(dir, "s.sock");
+    const source = `import { existsSync, writeFileSync } from "node:fs";
+      console.error(process.argv.slice(2).join(" "), existsSync("${socket}"));
+      writeFileSync("${socket}", ""); ${FOREVER}`;
+    const started = supervisor.start({
+      ...script("kept", source),
+      sockets: [socket],
+      argsAgain: ({ port }) => [join(dir, "kept.mjs"), "--port", String(port)],
+    });
+    await started.ready;
+    const before = started.pid;
+    process.kill(before, "SIGKILL");
+    await until(() => restarted.length === 1);
+    expect(restarted).toEqual([
+      { name: "kept", pid: started.pid, exit: { code: null, signal: "SIGKILL" } },
+    ]);
+    expect(started.pid).not.toBe(before);
+    expect(supervisor.pids()).toEqual({ kept: started.pid });
+    expect(readFileSync(started.logFile, "utf8")).toBe(" false\n--port 7 false\n");
+    await supervisor.stop();
+    expect(isAlive(started.pid)).toBe(false);
+  });
+
+  it("gives up what ends too often, leaves the others and starts none that it stops", async () => {
     const staying = supervisor.start(script("staying", FOREVER));
     const dying = supervisor.start(script("dying", "setTimeout(() => process.exit(4), 50);"));
     const death = await supervisor.death;
     expect(death.process.name).toBe("dying");
+    expect(death.process.hasStarted).toBe(true);
     expect(death.exit).toEqual({ code: 4, signal: null });
+    expect(restarted.map(({ name }) => name)).toEqual(["dying", "dying"]);
     expect(isAlive(staying.pid)).toBe(true);
     await supervisor.stop();
     expect([staying, dying].some((each) => isAlive(each.pid))).toBe(false);
+  });
+
+  it("does not start again what was never ready", async () => {
+    const file = join(dir, "failing.mjs");
+    writeFileSync(file, "process.exit(2);");
+    supervisor.start({ ...script("never", ""), args: [file] });
+    const death = await supervisor.death;
+    expect(death.process.hasStarted).toBe(false);
+    expect(restarted).toEqual([]);
   });
 
   it("kills at once what ignores SIGTERM when told to", async () => {
@@ -109,8 +155,9 @@ describe("guard", { timeout: 30_000 }, () => {
       guarded("sh", "-c", 'trap "exit 9" TERM; while true; do sleep 0.02; done'),
     );
     const { pid } = (await started.ready) as { pid: number };
+    expect(started.pid).toBe(pid);
     await sleep(100);
-    started.signal("SIGTERM");
+    started.stop("SIGTERM");
     await expect(started.exited).resolves.toEqual({ code: 9, signal: null });
     expect(await ends(pid)).toBe(true);
   });
@@ -139,10 +186,17 @@ describe("guard", { timeout: 30_000 }, () => {
   });
 
   it("leaves no program behind when the guard itself is killed", async () => {
-    const started = supervisor.start(guarded("sleep", "1000"));
+    const started = startProcess(guarded("sleep", "1000"));
     const { pid } = (await started.ready) as { pid: number };
     process.kill(started.pid, "SIGKILL");
     expect(await ends(pid)).toBe(true);
+  });
+
+  it("ends by the signal that ended its program", async () => {
+    const started = startProcess(guarded("sleep", "1000"));
+    const { pid } = (await started.ready) as { pid: number };
+    process.kill(pid, "SIGKILL");
+    await expect(started.exited).resolves.toEqual({ code: null, signal: "SIGKILL" });
   });
 });
 
