@@ -226,6 +226,18 @@ export const METRIC = {
     help: "Attempts at endpoints by outcome.",
     labels: ["outcome"],
   }),
+  relayRetriesDeniedTotal: define({
+    name: "fairlead_relay_retries_denied_total",
+    kind: "counter",
+    help: "Retries that did not happen because the retry budget was empty.",
+    labels: [],
+  }),
+  relayMarkedEndpoints: define({
+    name: "fairlead_relay_marked_endpoints",
+    kind: "gauge",
+    help: "Endpoints this relay tries last because it could not reach them.",
+    labels: [],
+  }),
   relayOpenStreams: define({
     name: "fairlead_relay_open_streams",
     kind: "gauge",

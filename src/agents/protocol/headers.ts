@@ -21,6 +21,8 @@ export const TRACEPARENT_HEADER = "traceparent";
 
 /** Headers of the answer to a client. */
 export const FAIRLEAD_ENDPOINT_HEADER = "x-fairlead-endpoint";
+/** How many endpoints were tried; from a relay its own count, from the Worker that of all relays. */
+export const FAIRLEAD_ATTEMPTS_HEADER = "x-fairlead-attempts";
 export const FAIRLEAD_REQUEST_ID_HEADER = "x-fairlead-request-id";
 
 /** What the Worker's signature to a relay consists of, besides DESTINATION_HEADER and the stages. */

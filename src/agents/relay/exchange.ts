@@ -4,10 +4,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { METRIC } from "../../telemetry/names.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import type { Logger } from "../process/logger.ts";
-import { REQUEST_ID_HEADER, TRACEPARENT_HEADER } from "../protocol/headers.ts";
+import {
+  FAIRLEAD_ATTEMPTS_HEADER,
+  REQUEST_ID_HEADER,
+  TRACEPARENT_HEADER,
+} from "../protocol/headers.ts";
 import type { TicketClosed } from "../protocol/messages.ts";
 import { admit, type Admitted } from "./admission.ts";
-import type { EnginePools } from "./engine-pools.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
@@ -17,16 +20,15 @@ import type { TicketOutbox } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
 import { UNKNOWN_USAGE } from "./usage.ts";
 import type { UsedTickets } from "./used-tickets.ts";
-import { walk, type Walk } from "./walk.ts";
+import { walk, type Walk, type WalkContext } from "./walk.ts";
 
 /** A refused request's body is read to its end if it is at most this long; else the socket closes. */
 const DISCARD_BYTES_MAX = 1024 * 1024;
 const REQUEST_ID_CHARS_MAX = 128;
 
 /** What all requests of a relay share. */
-export interface RelayContext {
+export interface RelayContext extends WalkContext {
   readonly keys: RelayKeys;
-  readonly pools: EnginePools;
   readonly used: UsedTickets;
   readonly outbox: TicketOutbox;
   readonly budget: BodyBudget;
@@ -139,7 +141,7 @@ async function carry(
   for (let i = 0; i < admitted.offListCount; i++) {
     context.registry.inc(METRIC.relayAttemptsTotal, { outcome: "off-list" });
   }
-  const walked = await walk(context.pools, {
+  const walked = await walk(context, {
     path: admitted.signed.path,
     headers: engineHeaders(request, exchange),
     body: body.bytes,
@@ -159,6 +161,7 @@ async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): 
   const { response } = exchange;
   const nothing = { usage: UNKNOWN_USAGE, finishReason: null, status: null, ttftMs: null };
   const { result } = walked;
+  response.setHeader(FAIRLEAD_ATTEMPTS_HEADER, walked.triedCount);
   switch (result.kind) {
     case "answered": {
       let ttftMs: number | null = null;

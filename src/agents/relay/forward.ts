@@ -9,7 +9,7 @@ import type { EngineAnswer } from "./engine-pools.ts";
 import { JsonMeter } from "./json-meter.ts";
 import { SseMeter } from "./sse-meter.ts";
 import { type Usage } from "./usage.ts";
-import type { KeptAnswer } from "./walk.ts";
+import type { KeptAnswer } from "./kept-answer.ts";
 
 /** How long a client may leave its socket full before the request counts as abandoned. */
 const CLIENT_STALL_MS_MAX = 300_000;

@@ -7,10 +7,12 @@ import { EndpointSource } from "../discovery/endpoint-source.ts";
 import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
+import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyBudget } from "./request-body.ts";
+import { RetryBudget } from "./retry-budget.ts";
 import { TicketOutbox } from "./ticket-outbox.ts";
 import { UsedTickets } from "./used-tickets.ts";
 
@@ -62,12 +64,20 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const source = await EndpointSource.start({ path: options.endpointsPath, logger, registry });
   const pools = new EnginePools();
   pools.update(source.endpoints);
-  source.onChange((endpoints) => pools.update(endpoints));
+  const clock = () => performance.now();
+  const marks = new EndpointMarks({ clock, rng: Math.random, onChange: () => undefined });
+  source.onChange((endpoints) => {
+    pools.update(endpoints);
+    marks.retain(new Set(endpoints.map((endpoint) => endpoint.address)));
+  });
   const outbox = new TicketOutbox();
   const stopping = new AbortController();
   const context: RelayContext = {
     ...options,
     pools,
+    marks,
+    retries: new RetryBudget(() => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
+    clock,
     outbox,
     used: new UsedTickets(),
     budget: new BodyBudget(options.limits.heldBodyBytesMax),
@@ -83,7 +93,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     throw error;
   }
   const session = openSession(options, outbox);
-  observe(registry, open, outbox);
+  observe(registry, open, context);
   const renewal = setInterval(() => outbox.renew(), RENEW_MS);
   return {
     port,
@@ -174,8 +184,13 @@ function openSession(options: RelayOptions, outbox: TicketOutbox): PoolSession {
   return session;
 }
 
-function observe(registry: MetricRegistry, open: OpenRequests, outbox: TicketOutbox): void {
+function observe(
+  registry: MetricRegistry,
+  open: OpenRequests,
+  { outbox, marks }: RelayContext,
+): void {
   registry.onRender(() => {
+    registry.set(METRIC.relayMarkedEndpoints, {}, marks.standing().length);
     registry.set(METRIC.relayOpenStreams, {}, open.count);
     registry.set(METRIC.relayOutboxReports, {}, outbox.size);
   });

@@ -9,36 +9,38 @@
 //   502, 503                                              → next
 //   no head in time                                       → give up: it was working on it
 //   any other status                                      → the answer
+//
+// Marked endpoints come after all others, each part in the order given. A step after an attempt
+// that may have made an engine work is paid from the retry budget; when that is empty, the walk
+// ends with what it has.
 
+import type { Clock } from "../../scheduler/support/clock.ts";
+import { attempt, type Attempt, type AttemptOutcome, type AttemptRequest } from "./attempt.ts";
+import type { EndpointMarks } from "./endpoint-marks.ts";
 import type { EngineAnswer, EnginePool, EnginePools } from "./engine-pools.ts";
+import { keepAnswer, type KeptAnswer } from "./kept-answer.ts";
+import type { RetryBudget } from "./retry-budget.ts";
 
 /**
  * After a broken connection, a larger body is not sent again: it costs the most, and may be what
  * broke it.
  */
 export const RETRY_BODY_BYTES_MAX = 1024 * 1024;
-/** Of an answer that was passed over, in case no later endpoint answers at all. */
-const KEPT_ANSWER_BYTES_MAX = 64 * 1024;
-/** A refusal is short; nobody waits for one that dribbles. */
-const KEPT_ANSWER_MS_MAX = 1_000;
 
-/** How an attempt at one endpoint went; also a metric label. */
-type AttemptOutcome =
-  | "answered"
-  | "unreachable"
-  | "broken"
-  | "timeout"
-  | "overloaded"
-  | "unavailable"
-  | "off-list"
-  | "cancelled";
+/** What all walks of a relay share. */
+export interface WalkContext {
+  readonly pools: EnginePools;
+  readonly marks: EndpointMarks;
+  readonly retries: RetryBudget;
+  /** The marks' clock. */
+  readonly clock: Clock;
+}
 
-/** An answer that was passed over, whole. */
-export interface KeptAnswer {
-  readonly endpoint: string;
-  readonly status: number;
-  readonly headers: EngineAnswer["headers"];
-  readonly body: Buffer;
+export interface WalkRequest extends AttemptRequest {
+  readonly destinations: readonly string[];
+  /** Told before each endpoint that is tried. */
+  onTry(endpoint: string): void;
+  onAttempt(outcome: AttemptOutcome): void;
 }
 
 export interface Walk {
@@ -46,6 +48,8 @@ export interface Walk {
   readonly endpoint: string;
   /** Endpoints that were tried and failed before it, in order. */
   readonly failed: readonly string[];
+  /** Endpoints that were tried, `endpoint` included. */
+  readonly triedCount: number;
   readonly result:
     | { readonly kind: "answered"; readonly answer: EngineAnswer }
     /** Nobody answered; `kept` is the last engine's own refusal, if there was one. */
@@ -54,120 +58,113 @@ export interface Walk {
     | { readonly kind: "cancelled" };
 }
 
-export interface WalkRequest {
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array;
-  readonly destinations: readonly string[];
-  /** Aborted when the client has gone. */
-  readonly signal: AbortSignal;
-  /** Told before each endpoint that is tried. */
-  onTry(endpoint: string): void;
-  onAttempt(outcome: AttemptOutcome): void;
-}
-
-type Attempt =
-  | { readonly outcome: "answered"; readonly answer: EngineAnswer }
-  | { readonly outcome: "unreachable" | "broken" | "timeout" | "cancelled" };
-
-/** Tries the destinations in order. Never rejects. */
-export async function walk(pools: EnginePools, request: WalkRequest): Promise<Walk> {
+/** Tries the destinations. Never rejects. */
+export async function walk(context: WalkContext, request: WalkRequest): Promise<Walk> {
+  context.retries.deposit();
+  const left = [...request.destinations];
   const failed: string[] = [];
+  let endpoint = left[0]!;
   let kept: KeptAnswer | undefined;
-  let last = request.destinations[0]!;
-  for (const [index, endpoint] of request.destinations.entries()) {
-    const pool = pools.get(endpoint);
-    if (pool === undefined) {
-      // It left while the request was on its way here.
-      request.onAttempt("off-list");
-      continue;
-    }
-    last = endpoint;
+  let hasBroken = false;
+  let triedCount = 0;
+  for (;;) {
+    const pool = takeNext(context, left, request);
+    if (pool === undefined) break;
+    endpoint = pool.address;
+    triedCount += 1;
     request.onTry(endpoint);
-    const attempt = await attemptWithRetry(pool, request);
-    const isLast = index === request.destinations.length - 1;
-    if (attempt.outcome === "answered") {
-      const overload = overloadOf(attempt.answer.statusCode);
-      request.onAttempt(overload ?? "answered");
-      if (overload === undefined || isLast) {
-        return { endpoint, failed, result: { kind: "answered", answer: attempt.answer } };
-      }
-      kept = (await keep(endpoint, attempt.answer)) ?? kept;
-    } else {
-      request.onAttempt(attempt.outcome);
-      if (attempt.outcome === "cancelled")
-        return { endpoint, failed, result: { kind: "cancelled" } };
-      if (attempt.outcome === "timeout") return { endpoint, failed, result: { kind: "timeout" } };
+    const sentAtMs = context.clock();
+    const tried = await attemptWithRetry(context, pool, request);
+    request.onAttempt(tried.outcome);
+    mark(context.marks, tried, { endpoint, sentAtMs, hasBroken });
+    if (tried.outcome === "timeout" || tried.outcome === "cancelled") {
+      return { endpoint, failed, triedCount, result: { kind: tried.outcome } };
+    }
+    const goesOn = tried.outcome !== "answered" && mayGoOn(context, left, tried, request);
+    if ("answer" in tried) {
+      const { answer } = tried;
+      if (!goesOn) return { endpoint, failed, triedCount, result: { kind: "answered", answer } };
+      kept = (await keepAnswer(endpoint, answer)) ?? kept;
     }
     failed.push(endpoint);
-    const isResendable = request.body.byteLength <= RETRY_BODY_BYTES_MAX;
-    if (attempt.outcome === "broken" && !isResendable) break;
+    if (!goesOn) break;
+    hasBroken ||= tried.outcome === "broken";
   }
-  const endpoint = kept?.endpoint ?? last;
+  endpoint = kept?.endpoint ?? endpoint;
   const others = failed.filter((address) => address !== endpoint);
-  return { endpoint, failed: others, result: { kind: "exhausted", kept } };
+  return { endpoint, failed: others, triedCount, result: { kind: "exhausted", kept } };
 }
 
-function overloadOf(status: number): "overloaded" | "unavailable" | undefined {
-  if (status === 429) return "overloaded";
-  return status === 502 || status === 503 ? "unavailable" : undefined;
-}
-
-async function attemptWithRetry(pool: EnginePool, request: WalkRequest): Promise<Attempt> {
-  const mayBeStale = pool.hasAnswered && request.body.byteLength <= RETRY_BODY_BYTES_MAX;
-  const first = await attemptOnce(pool, request);
-  return first.outcome === "broken" && mayBeStale ? attemptOnce(pool, request) : first;
-}
-
-async function attemptOnce(pool: EnginePool, request: WalkRequest): Promise<Attempt> {
-  try {
-    const answer = await pool.dispatcher.request({
-      method: "POST",
-      path: request.path,
-      headers: request.headers,
-      body: request.body,
-      signal: request.signal,
-    });
-    pool.hasAnswered = true;
-    return { outcome: "answered", answer };
-  } catch (error) {
-    if (request.signal.aborted) return { outcome: "cancelled" };
-    const code = (error as NodeJS.ErrnoException).code ?? "";
-    if (code === "UND_ERR_HEADERS_TIMEOUT") return { outcome: "timeout" };
-    return { outcome: NEVER_SENT.has(code) ? "unreachable" : "broken" };
+/** Takes the next endpoint out of `left`; undefined when none is left. */
+function takeNext(
+  { pools, marks }: WalkContext,
+  left: string[],
+  request: WalkRequest,
+): EnginePool | undefined {
+  while (left.length > 0) {
+    const unmarked = left.findIndex((address) => !marks.isMarked(address));
+    const [address] = left.splice(Math.max(0, unmarked), 1);
+    const pool = pools.get(address!);
+    if (pool !== undefined) return pool;
+    // It left while the request was on its way here.
+    request.onAttempt("off-list");
   }
+  return undefined;
 }
 
-/** Failures of connecting: no byte of the request has left. */
-const NEVER_SENT: ReadonlySet<string> = new Set([
-  "ECONNREFUSED",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "ETIMEDOUT",
-  "UND_ERR_CONNECT_TIMEOUT",
-  "UND_ERR_CLOSED",
-  "UND_ERR_DESTROYED",
-]);
+/** Whether there is another endpoint and, where an engine may work twice, a retry to pay with. */
+function mayGoOn(
+  { pools, retries }: WalkContext,
+  left: readonly string[],
+  { outcome }: Attempt,
+  request: WalkRequest,
+): boolean {
+  if (!left.some((address) => pools.get(address) !== undefined)) return false;
+  if (outcome === "unreachable" || outcome === "off-list") return true;
+  if (outcome === "broken" && !isResendable(request)) return false;
+  return retries.tryWithdraw();
+}
 
-/** Reads an answer that is passed over; undefined if it is too long to keep or breaks off. */
-async function keep(endpoint: string, answer: EngineAnswer): Promise<KeptAnswer | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const overdue = setTimeout(() => answer.body.destroy(new Error("overdue")), KEPT_ANSWER_MS_MAX);
-  try {
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      size += chunk.byteLength;
-      if (size > KEPT_ANSWER_BYTES_MAX) return undefined;
-      chunks.push(chunk);
-    }
-  } catch {
-    // The engine broke off or took too long, or the client has gone.
-    return undefined;
-  } finally {
-    clearTimeout(overdue);
+function isResendable(request: WalkRequest): boolean {
+  return request.body.byteLength <= RETRY_BODY_BYTES_MAX;
+}
+
+async function attemptWithRetry(
+  { retries }: WalkContext,
+  pool: EnginePool,
+  request: WalkRequest,
+): Promise<Attempt> {
+  const mayBeStale = pool.hasAnswered && isResendable(request);
+  const first = await attempt(pool, request);
+  const isRetried = first.outcome === "broken" && mayBeStale && retries.tryWithdraw();
+  return isRetried ? attempt(pool, request) : first;
+}
+
+/**
+ * Holds an attempt for or against its endpoint. A request that breaks a second endpoint may itself
+ * be what breaks them: no single one may cause more than one mark that way.
+ */
+function mark(
+  marks: EndpointMarks,
+  tried: Attempt,
+  at: { endpoint: string; sentAtMs: number; hasBroken: boolean },
+): void {
+  const { endpoint } = at;
+  switch (tried.outcome) {
+    case "unreachable":
+      return marks.failed(endpoint, tried.why);
+    case "broken":
+      if (!at.hasBroken) marks.failed(endpoint, "reset");
+      return;
+    case "unavailable":
+      return marks.unavailable(endpoint);
+    case "answered":
+      if (tried.answer.statusCode < 500) marks.reached(endpoint, at.sentAtMs);
+      return;
+    case "overloaded":
+    case "timeout":
+    case "off-list":
+    case "cancelled":
+      return;
   }
-  const { statusCode: status, headers } = answer;
-  return { endpoint, status, headers, body: Buffer.concat(chunks) };
 }

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import {
   DESTINATION_SERVED_HEADER,
+  FAIRLEAD_ATTEMPTS_HEADER,
   INTERNAL_HEADER_PREFIXES,
   RELAY_ERROR_HEADER,
   SIGNED,
@@ -234,6 +235,7 @@ describe("a good request", () => {
         "date",
         "keep-alive",
         "transfer-encoding",
+        FAIRLEAD_ATTEMPTS_HEADER,
         DESTINATION_SERVED_HEADER,
       ].filter((name) => name !== "keep-alive" || "keep-alive" in answer.headers),
     );

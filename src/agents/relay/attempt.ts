@@ -1,0 +1,60 @@
+// One attempt at one endpoint, from connecting to the head of its answer.
+
+import type { EngineAnswer, EnginePool } from "./engine-pools.ts";
+
+/** How an attempt went; also a metric label. */
+export type AttemptOutcome = Attempt["outcome"];
+
+export type Attempt =
+  /** `overloaded` is a 429, `unavailable` a 502 or 503: answers that another endpoint may better. */
+  | {
+      readonly outcome: "answered" | "overloaded" | "unavailable";
+      readonly answer: EngineAnswer;
+    }
+  /** No connection came about; `why` is `timeout` if it took too long. */
+  | { readonly outcome: "unreachable"; readonly why: "refused" | "timeout" }
+  | { readonly outcome: "broken" | "timeout" | "off-list" | "cancelled" };
+
+export interface AttemptRequest {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+  /** Aborted when the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+/** Never rejects. An `answer` belongs to the caller, who reads or destroys its body. */
+export async function attempt(pool: EnginePool, request: AttemptRequest): Promise<Attempt> {
+  const { path, headers, body, signal } = request;
+  try {
+    const answer = await pool.dispatcher.request({ method: "POST", path, headers, body, signal });
+    pool.hasAnswered = true;
+    return { outcome: outcomeOf(answer.statusCode), answer };
+  } catch (error) {
+    if (signal.aborted) return { outcome: "cancelled" };
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    if (code === "UND_ERR_HEADERS_TIMEOUT") return { outcome: "timeout" };
+    if (LEFT.has(code)) return { outcome: "off-list" };
+    if (CONNECT_TIMEOUTS.has(code)) return { outcome: "unreachable", why: "timeout" };
+    if (CONNECT_FAILURES.has(code)) return { outcome: "unreachable", why: "refused" };
+    return { outcome: "broken" };
+  }
+}
+
+function outcomeOf(status: number): "answered" | "overloaded" | "unavailable" {
+  if (status === 429) return "overloaded";
+  return status === 502 || status === 503 ? "unavailable" : "answered";
+}
+
+/** The pool was closed before the request began: its endpoint has left. */
+const LEFT: ReadonlySet<string> = new Set(["UND_ERR_CLOSED", "UND_ERR_DESTROYED"]);
+
+/** Failures of connecting: no byte of the request has left. */
+const CONNECT_FAILURES: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+]);
+const CONNECT_TIMEOUTS: ReadonlySet<string> = new Set(["ETIMEDOUT", "UND_ERR_CONNECT_TIMEOUT"]);

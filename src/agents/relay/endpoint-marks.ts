@@ -1,0 +1,166 @@
+// Which endpoints this relay has just failed to reach. A marked endpoint is tried after all others;
+// it is never left out, because a mark may be wrong.
+//
+//             failed                                     lease over
+//   standing ─────────► marked for 1 s, 2 s, 4 s … 30 s ───────────► standing, failures remembered
+//       ▲                    │                                            │
+//       └──────── reached ───┴──────── reached, or nothing for a while ───┘
+//
+// What counts:
+//   unreachable, broken  a failure at once
+//   502, 503             a failure when UNAVAILABLE_STREAK of them came with no success between: one
+//                        alone may be about one request, and passing it over costs little
+//   429                  nothing: the engine is full, and says so
+//   other 5xx            nothing: the engine is there, but not well
+//   any other answer     success
+//
+// Failures under a lease do not prolong it: a hundred requests that break at once are one failure.
+
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { Rng } from "../../scheduler/support/rng.ts";
+import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
+
+export const MARK_LIMITS = {
+  /** Endpoints remembered; past it, nobody new is marked. */
+  endpointsMax: PROTOCOL_LIMITS.endpointsMax,
+  /** The first lease; each further one, with no success between, is twice as long. */
+  leaseMsMin: 1_000,
+  leaseMsMax: 30_000,
+  /** How long after the last failure earlier ones are forgotten. */
+  forgetMs: 60_000,
+  /** Answers 502 or 503 in a row that count as a failure; Envoy's consecutive_gateway_failure. */
+  unavailableStreak: 5,
+} as const;
+/** The part of a lease that is random, so that relays do not all try again at the same moment. */
+const JITTER = 0.25;
+
+/** Why an endpoint is marked, or `answered` when it no longer is. */
+type MarkReason = "refused" | "timeout" | "reset" | "unavailable" | "answered";
+
+/** What a relay says of an endpoint. */
+export interface Mark {
+  /** Address. */
+  readonly endpoint: string;
+  /** What is left of the lease; 0 when the endpoint was reached. */
+  readonly leaseMs: number;
+  readonly why: MarkReason;
+}
+
+export interface EndpointMarksOptions {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  /** Told when a mark is set or, with leaseMs 0, cleared; not when a lease ends by itself. */
+  readonly onChange: (mark: Mark) => void;
+}
+
+interface Trouble {
+  why: MarkReason;
+  /** Leases in a row. */
+  leases: number;
+  unavailable: number;
+  markedAtMs: number;
+  leaseEndsMs: number;
+  lastFailureMs: number;
+}
+
+export class EndpointMarks {
+  readonly #options: EndpointMarksOptions;
+  /** By address; only endpoints with something against them. */
+  readonly #troubles = new Map<string, Trouble>();
+
+  constructor(options: EndpointMarksOptions) {
+    this.#options = options;
+  }
+
+  isMarked(endpoint: string): boolean {
+    const trouble = this.#troubles.get(endpoint);
+    return trouble !== undefined && trouble.leaseEndsMs > this.#options.clock();
+  }
+
+  /** No connection came about, or it broke before an answer. */
+  failed(endpoint: string, why: "refused" | "timeout" | "reset"): void {
+    const trouble = this.#troubleOf(endpoint);
+    if (trouble !== undefined) this.#mark(endpoint, trouble, why);
+  }
+
+  /** It answered 502 or 503. */
+  unavailable(endpoint: string): void {
+    const trouble = this.#troubleOf(endpoint);
+    if (trouble === undefined) return;
+    trouble.unavailable += 1;
+    if (trouble.unavailable < MARK_LIMITS.unavailableStreak) return;
+    trouble.unavailable = 0;
+    this.#mark(endpoint, trouble, "unavailable");
+  }
+
+  /**
+   * It answered a request that was sent at `sentAtMs`. An answer to a request from before the mark
+   * may have been under way when the engine died: it clears nothing.
+   */
+  reached(endpoint: string, sentAtMs: number): void {
+    const trouble = this.#troubles.get(endpoint);
+    if (trouble === undefined || sentAtMs < trouble.markedAtMs) return;
+    this.#troubles.delete(endpoint);
+    if (trouble.leaseEndsMs > this.#options.clock()) {
+      this.#options.onChange({ endpoint, leaseMs: 0, why: "answered" });
+    }
+  }
+
+  /** Marks whose lease runs. */
+  standing(): Mark[] {
+    const nowMs = this.#options.clock();
+    return [...this.#troubles]
+      .filter(([, { leaseEndsMs }]) => leaseEndsMs > nowMs)
+      .map(([endpoint, { leaseEndsMs, why }]) => ({
+        endpoint,
+        leaseMs: Math.ceil(leaseEndsMs - nowMs),
+        why,
+      }));
+  }
+
+  /** Forgets every endpoint that is not in `addresses`: another may come to have its address. */
+  retain(addresses: ReadonlySet<string>): void {
+    for (const endpoint of this.#troubles.keys()) {
+      if (!addresses.has(endpoint)) this.#troubles.delete(endpoint);
+    }
+  }
+
+  #mark(endpoint: string, trouble: Trouble, why: MarkReason): void {
+    const { clock, rng, onChange } = this.#options;
+    const nowMs = clock();
+    if (trouble.leaseEndsMs > nowMs) return;
+    const { leaseMsMin, leaseMsMax } = MARK_LIMITS;
+    const ceilingMs = Math.min(leaseMsMax, leaseMsMin * 2 ** Math.min(trouble.leases, 30));
+    const leaseMs = Math.ceil(ceilingMs * (1 - JITTER * rng()));
+    trouble.why = why;
+    trouble.leases += 1;
+    trouble.markedAtMs = nowMs;
+    trouble.leaseEndsMs = nowMs + leaseMs;
+    onChange({ endpoint, leaseMs, why });
+  }
+
+  /** What is held against an endpoint, for one more failure; undefined when there is no room. */
+  #troubleOf(endpoint: string): Trouble | undefined {
+    const nowMs = this.#options.clock();
+    let trouble = this.#troubles.get(endpoint);
+    const isOld =
+      trouble !== undefined &&
+      nowMs - Math.max(trouble.lastFailureMs, trouble.leaseEndsMs) > MARK_LIMITS.forgetMs;
+    if (trouble === undefined || isOld) {
+      if (trouble === undefined && this.#troubles.size >= MARK_LIMITS.endpointsMax) {
+        return undefined;
+      }
+      trouble = {
+        why: "refused",
+        leases: 0,
+        unavailable: 0,
+        markedAtMs: -Infinity,
+        leaseEndsMs: -Infinity,
+        lastFailureMs: nowMs,
+      };
+      this.#troubles.set(endpoint, trouble);
+    }
+    trouble.lastFailureMs = nowMs;
+    return trouble;
+  }
+}

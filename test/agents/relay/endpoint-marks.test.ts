@@ -1,0 +1,140 @@
+import { describe, expect, it } from "vitest";
+import { EndpointMarks, MARK_LIMITS, type Mark } from "../../../src/agents/relay/endpoint-marks.ts";
+
+const { leaseMsMin, leaseMsMax, forgetMs, unavailableStreak, endpointsMax } = MARK_LIMITS;
+const E = "e:1";
+
+function createMarks(rng = () => 0) {
+  let nowMs = 0;
+  const changes: Mark[] = [];
+  const marks = new EndpointMarks({
+    clock: () => nowMs,
+    rng,
+    onChange: (mark) => changes.push(mark),
+  });
+  return {
+    marks,
+    changes,
+    now: () => nowMs,
+    advance: (ms: number) => (nowMs += ms),
+    /** Fails once after the standing lease, and gives the new lease. */
+    failAgain: () => {
+      nowMs += marks.standing()[0]?.leaseMs ?? 0;
+      marks.failed(E, "refused");
+      return marks.standing()[0]?.leaseMs;
+    },
+  };
+}
+
+describe("a mark", () => {
+  it("is set at once and ends with its lease", () => {
+    const { marks, advance, changes } = createMarks();
+    marks.failed(E, "refused");
+    expect(changes).toEqual([{ endpoint: E, leaseMs: leaseMsMin, why: "refused" }]);
+    advance(leaseMsMin - 1);
+    expect(marks.isMarked(E)).toBe(true);
+    expect(marks.standing()).toEqual([{ endpoint: E, leaseMs: 1, why: "refused" }]);
+    advance(1);
+    expect(marks.isMarked(E)).toBe(false);
+    expect(marks.standing()).toEqual([]);
+    expect(changes).toHaveLength(1);
+  });
+
+  it("lasts twice as long each time, up to a bound", () => {
+    const { failAgain } = createMarks();
+    expect(Array.from({ length: 7 }, failAgain)).toEqual([
+      1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000,
+    ]);
+  });
+
+  it("is shorter by up to a quarter, at random", () => {
+    const { failAgain } = createMarks(() => 0.999_999);
+    expect([failAgain(), failAgain()]).toEqual([751, 1_501]);
+  });
+
+  it("is one failure however many requests break under it", () => {
+    const { marks, changes, failAgain } = createMarks();
+    for (let i = 0; i < 100; i++) marks.failed(E, "reset");
+    expect(changes).toHaveLength(1);
+    expect(failAgain()).toBe(2 * leaseMsMin);
+  });
+
+  it("is cleared by an answer, and its past with it", () => {
+    const { marks, changes, failAgain, now, advance } = createMarks();
+    failAgain();
+    failAgain();
+    advance(1);
+    marks.reached(E, now());
+    expect(marks.isMarked(E)).toBe(false);
+    expect(changes.at(-1)).toEqual({ endpoint: E, leaseMs: 0, why: "answered" });
+    expect(failAgain()).toBe(leaseMsMin);
+  });
+
+  it("is not cleared by the answer to a request from before it", () => {
+    const { marks, now, advance } = createMarks();
+    const sentAtMs = now();
+    advance(1);
+    marks.failed(E, "reset");
+    marks.reached(E, sentAtMs);
+    expect(marks.isMarked(E)).toBe(true);
+  });
+
+  it("that has ended is cleared without a word", () => {
+    const { marks, changes, now, advance } = createMarks();
+    marks.failed(E, "reset");
+    advance(leaseMsMax);
+    marks.reached(E, now());
+    expect(changes).toHaveLength(1);
+  });
+
+  it("is not remembered for good", () => {
+    const { failAgain, advance } = createMarks();
+    failAgain();
+    advance(leaseMsMin + forgetMs);
+    expect(failAgain()).toBe(2 * leaseMsMin);
+    advance(2 * leaseMsMin + forgetMs + 1);
+    expect(failAgain()).toBe(leaseMsMin);
+  });
+
+  it("goes with its endpoint", () => {
+    const { marks } = createMarks();
+    marks.failed(E, "refused");
+    marks.failed("f:1", "refused");
+    marks.retain(new Set(["f:1"]));
+    expect([marks.isMarked(E), marks.isMarked("f:1")]).toEqual([false, true]);
+  });
+
+  it("is set on a bounded number of endpoints", () => {
+    const { marks } = createMarks();
+    for (let i = 0; i < endpointsMax; i++) marks.failed(`e:${i}`, "refused");
+    expect(marks.isMarked(`e:${endpointsMax - 1}`)).toBe(true);
+    marks.failed("late:1", "refused");
+    expect(marks.isMarked("late:1")).toBe(false);
+  });
+});
+
+describe("answers 502 and 503", () => {
+  it("mark an endpoint only when several come in a row", () => {
+    const { marks } = createMarks();
+    for (let i = 1; i < unavailableStreak; i++) marks.unavailable(E);
+    expect(marks.isMarked(E)).toBe(false);
+    marks.unavailable(E);
+    expect(marks.standing()).toEqual([{ endpoint: E, leaseMs: leaseMsMin, why: "unavailable" }]);
+  });
+
+  it("count from the start after a success", () => {
+    const { marks, now } = createMarks();
+    for (let i = 1; i < unavailableStreak; i++) marks.unavailable(E);
+    marks.reached(E, now());
+    marks.unavailable(E);
+    expect(marks.isMarked(E)).toBe(false);
+  });
+
+  it("count from the start after a while", () => {
+    const { marks, advance } = createMarks();
+    for (let i = 1; i < unavailableStreak; i++) marks.unavailable(E);
+    advance(forgetMs + 1);
+    marks.unavailable(E);
+    expect(marks.isMarked(E)).toBe(false);
+  });
+});

@@ -1,0 +1,142 @@
+// What the relay remembers between walks: marks, and the retry budget. Real sockets throughout.
+
+import { afterEach, describe, expect, it } from "vitest";
+import {
+  DESTINATION_SERVED_HEADER,
+  FAIRLEAD_ATTEMPTS_HEADER,
+  RELAY_ERROR_HEADER,
+} from "../../../src/agents/protocol/headers.ts";
+import { MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
+import { RETRY_LIMITS } from "../../../src/agents/relay/retry-budget.ts";
+import {
+  answerOk,
+  answerStatus,
+  resetConnection,
+  runRelay,
+  startStubEngine,
+  type Answer,
+  type StubEngine,
+} from "../support/running-relay.ts";
+
+/** Ports that nobody listens on. */
+const NOBODY = "127.0.0.1:1";
+const NOBODY_ELSE = "127.0.0.1:2";
+const MARKED = "fairlead_relay_marked_endpoints";
+const DENIED = "fairlead_relay_retries_denied_total";
+
+let stack = new AsyncDisposableStack();
+afterEach(async () => {
+  await stack.disposeAsync();
+  stack = new AsyncDisposableStack();
+});
+
+async function engine(behaviour: StubEngine["behaviour"] = answerOk): Promise<StubEngine> {
+  return stack.use(await startStubEngine(behaviour));
+}
+async function relayTo(...addresses: readonly string[]) {
+  return stack.use(await runRelay(addresses));
+}
+const served = (answer: Answer) => answer.headers.get(DESTINATION_SERVED_HEADER);
+const attempts = (answer: Answer) => answer.headers.get(FAIRLEAD_ATTEMPTS_HEADER);
+
+describe("marks", () => {
+  it("put an endpoint that refuses connections behind the others, for its lease", async () => {
+    const good = await engine();
+    const { ask, metric } = await relayTo(NOBODY, good.address);
+    expect(attempts(await ask([NOBODY, good.address]))).toBe("2");
+    expect(metric(MARKED)).toBe(1);
+    expect(attempts(await ask([NOBODY, good.address]))).toBe("1");
+  });
+
+  it("put one that breaks connections behind the others", async () => {
+    const good = await engine();
+    const bad = await engine(resetConnection);
+    const { ask } = await relayTo(bad.address, good.address);
+    await ask([bad.address, good.address]);
+    await ask([bad.address, good.address]);
+    expect(bad.requestCount).toBe(1);
+  });
+
+  it("never leave an endpoint out, and are cleared when it answers", async () => {
+    const bad = await engine(resetConnection);
+    const { ask, metric } = await relayTo(bad.address, NOBODY);
+    const first = await ask([bad.address, NOBODY]);
+    expect([first.status, attempts(first)]).toEqual([502, "2"]);
+    expect(first.headers.get(RELAY_ERROR_HEADER)).toBe("exhausted");
+    expect(metric(MARKED)).toBe(2);
+    bad.behaviour = answerOk;
+    expect(await ask([NOBODY, bad.address])).toMatchObject({ status: 200 });
+    expect(metric(MARKED)).toBe(1);
+  });
+
+  it("are not set by a full engine", async () => {
+    const full = await engine(answerStatus(429));
+    const good = await engine();
+    const { ask, metric } = await relayTo(full.address, good.address);
+    for (let i = 0; i < 2 * MARK_LIMITS.unavailableStreak; i++) {
+      expect(served(await ask([full.address, good.address]))).toBe(good.address);
+    }
+    expect(metric(MARKED)).toBe(0);
+    expect(full.requestCount).toBe(2 * MARK_LIMITS.unavailableStreak);
+  });
+
+  it.for([502, 503])("are set by a streak of %i, not by one", async (status) => {
+    const ill = await engine(answerStatus(status));
+    const good = await engine();
+    const { ask, metric } = await relayTo(ill.address, good.address);
+    for (let i = 1; i < MARK_LIMITS.unavailableStreak; i++) {
+      await ask([ill.address, good.address]);
+    }
+    expect(metric(MARKED)).toBe(0);
+    await ask([ill.address, good.address]);
+    expect(metric(MARKED)).toBe(1);
+  });
+
+  it("are not set on every endpoint by one request that breaks them all", async () => {
+    const fragile = [await engine(resetConnection), await engine(resetConnection)];
+    const addresses = fragile.map(({ address }) => address);
+    const { ask, metric } = await relayTo(...addresses);
+    const answer = await ask(addresses);
+    expect([answer.status, attempts(answer)]).toEqual([502, "2"]);
+    expect(metric(MARKED)).toBe(1);
+  });
+});
+
+describe("the retry budget", () => {
+  it("lets a reserve of requests move at once, and then hands out the engine's own answer", async () => {
+    const full = await engine(answerStatus(429));
+    const good = await engine();
+    const { ask, metric } = await relayTo(full.address, good.address);
+    const list = [full.address, good.address];
+    // Every tenth of these earns one more.
+    const movable = Math.floor(
+      (RETRY_LIMITS.reserve * RETRY_LIMITS.requestsPerRetry) / (RETRY_LIMITS.requestsPerRetry - 1),
+    );
+    let moved = 0;
+    let answer = await ask(list);
+    for (; answer.status === 200 && moved <= movable; answer = await ask(list)) moved += 1;
+    expect(Math.abs(moved - movable)).toBeLessThanOrEqual(1);
+    expect([answer.status, served(answer), attempts(answer)]).toEqual([429, full.address, "1"]);
+    expect(metric(DENIED)).toBe(1);
+  });
+
+  it("stops a walk whose connection broke, but no walk past a refused one", async () => {
+    const full = await engine(answerStatus(429));
+    const broken = await engine(resetConnection);
+    const good = await engine();
+    const { ask, metric } = await relayTo(full.address, broken.address, good.address, NOBODY);
+    for (let i = 0; metric(DENIED) === 0 && i < 2 * RETRY_LIMITS.reserve; i++) {
+      await ask([full.address, good.address]);
+    }
+    const stopped = await ask([broken.address, good.address]);
+    expect([stopped.status, attempts(stopped)]).toEqual([502, "1"]);
+    expect(served(await ask([NOBODY, good.address]))).toBe(good.address);
+  });
+});
+
+it("counts no endpoint that was not tried", async () => {
+  const good = await engine();
+  const { ask } = await relayTo(good.address);
+  const walked = await ask([NOBODY, NOBODY_ELSE, good.address]);
+  expect([served(walked), attempts(walked)]).toEqual([good.address, "1"]);
+});
