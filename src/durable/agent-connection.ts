@@ -6,23 +6,28 @@
 //
 // Agents authenticate to the Worker, before the upgrade comes here.
 
-import type { ScrapeStatus } from "../agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../agents/protocol/limits.ts";
 import type {
   EndpointRecord,
   FromObject,
   Hello,
-  MetricField,
+  Mark,
   TicketReport,
 } from "../agents/protocol/messages.ts";
-import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "../agents/protocol/version.ts";
+import {
+  PROTOCOL_VERSION,
+  PROTOCOL_VERSION_MIN,
+  SINCE_VERSION,
+} from "../agents/protocol/version.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
-import { AgentFrames, type CompleteRow, parseHello } from "./agent-frames.ts";
+import { AgentFrames, type CompleteRow, parseHello, type TicketsFrame } from "./agent-frames.ts";
+import { AppliedReports, type Reporter } from "./applied-reports.ts";
 import type { AgentState, PoolObjectConfig } from "./contract.ts";
 import { ENGINE_METRICS } from "./engine-metrics.ts";
 import type { Scrape } from "./endpoints.ts";
+import { toScrape } from "./metrics-rows.ts";
 import type { AckedAgent } from "./pool-storage.ts";
 
 /** Names the pool on an upgrade. Only the Pools entrypoint sets it; without it none is accepted. */
@@ -45,13 +50,16 @@ const CLOSE = {
 export interface AgentEvents {
   /** Undefined while the pool is not configured: nobody is welcome then. */
   config(): PoolObjectConfig | undefined;
-  ackedSeq(agent: string, epoch: string): number;
+  /** What is durable of the reports of an agent's epoch. */
+  acked(reporter: Reporter): { readonly seq: number; readonly report: number };
   collectorConnected(agent: string): void;
   collectorDisconnected(agent: string): void;
   /** False if the pool has too many collectors. */
   claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean;
   scraped(address: string, scrape: Scrape): void;
   reported(report: TicketReport): void;
+  /** A relay could not reach an endpoint, or could again. */
+  marked(mark: Mark): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
   tickNeeded(): void;
 }
@@ -74,32 +82,23 @@ interface Connection {
   readonly socket: WebSocket;
   readonly acceptedAtMs: number;
   hello: Hello | null;
-  readonly frames: AgentFrames;
-  /** Highest TICKETS frame applied, and acknowledged. */
+  /** Of the hello's version; the newest before it. */
+  frames: AgentFrames;
+  /** The last TICKETS frame that was applied. */
   appliedSeq: number;
-  ackedSeq: number;
+  isAckDue: boolean;
+  /** The agent was asked to send everything again, and what it sends has not come yet. */
+  isResyncAsked: boolean;
 }
-
-const SCRAPE_OUTCOMES = {
-  0: "ok",
-  1: "unreachable",
-  2: "malformed",
-} as const satisfies Record<ScrapeStatus, Scrape["outcome"]>;
-
-const SAMPLE_FIELDS = {
-  waiting: "waiting",
-  running: "running",
-  "kv-usage": "kvUsage",
-  "kv-block-size": "kvBlockSize",
-  "kv-blocks": "kvBlocks",
-} as const satisfies Record<MetricField, keyof Scrape["sample"]>;
 
 export class AgentConnections {
   readonly #options: AgentConnectionsOptions;
   readonly #connections = new Map<WebSocket, Connection>();
+  readonly #reports: AppliedReports;
 
   constructor(options: AgentConnectionsOptions) {
     this.#options = options;
+    this.#reports = new AppliedReports((reporter) => options.events.acked(reporter));
     for (const socket of options.ctx.getWebSockets()) this.#restore(socket);
   }
 
@@ -159,29 +158,30 @@ export class AgentConnections {
 
   /** Whether a socket has still to say hello or an ack is due. */
   get needsTick(): boolean {
-    for (const { hello, appliedSeq, ackedSeq } of this.#connections.values()) {
-      if (hello === null || appliedSeq > ackedSeq) return true;
+    for (const { hello, isAckDue } of this.#connections.values()) {
+      if (hello === null || isAckDue) return true;
     }
-    return false;
+    return !this.#reports.isSaved;
   }
 
-  /** What has been applied and not acknowledged. */
-  unacked(): AckedAgent[] {
-    return [...this.#connections.values()]
-      .filter(({ hello, appliedSeq, ackedSeq }) => hello !== null && appliedSeq > ackedSeq)
-      .map(({ hello, appliedSeq }) => ({
-        agent: hello!.agent,
-        epoch: hello!.epoch,
-        seq: appliedSeq,
-      }));
+  /** What has been applied and is not durable yet, also of relays that have left meanwhile. */
+  unsaved(): AckedAgent[] {
+    return this.#reports.unsaved();
   }
 
-  /** Acknowledges all that was applied. The runtime holds the message until writes are durable. */
-  ack(): void {
+  /**
+   * Acknowledges all that was applied: the caller has just written it. The runtime holds the
+   * messages until the write is durable.
+   */
+  saved(): void {
+    this.#reports.saved();
     for (const connection of this.#connections.values()) {
-      if (connection.appliedSeq <= connection.ackedSeq) continue;
-      connection.ackedSeq = connection.appliedSeq;
-      this.#send(connection, { t: "ack", seq: connection.ackedSeq });
+      if (!connection.isAckDue || connection.hello === null) continue;
+      connection.isAckDue = false;
+      const ack = { t: "ack", seq: connection.appliedSeq } as const;
+      const isNumbered = connection.hello.v >= SINCE_VERSION.numberedReports;
+      const report = this.#reports.applied(connection.hello);
+      this.#send(connection, isNumbered ? { ...ack, report } : ack);
     }
   }
 
@@ -202,9 +202,10 @@ export class AgentConnections {
     const connection: Connection = {
       socket,
       ...attachment,
-      frames: new AgentFrames(),
+      frames: new AgentFrames(attachment.hello?.v ?? PROTOCOL_VERSION),
       appliedSeq: 0,
-      ackedSeq: 0,
+      isAckDue: false,
+      isResyncAsked: false,
     };
     this.#connections.set(socket, connection);
     return connection;
@@ -231,6 +232,7 @@ export class AgentConnections {
     }
     this.#replaceEarlier(hello);
     connection.hello = hello;
+    connection.frames = new AgentFrames(hello.v);
     const { socket, acceptedAtMs } = connection;
     socket.serializeAttachment({ acceptedAtMs, hello } satisfies Attachment);
     this.#welcome(connection, hello);
@@ -247,8 +249,11 @@ export class AgentConnections {
 
   #welcome(connection: Connection, hello: Hello): void {
     const { events, objectEpoch } = this.#options;
-    const ackedSeq = events.ackedSeq(hello.agent, hello.epoch);
-    this.#send(connection, { t: "welcome", v: PROTOCOL_VERSION, objectEpoch, ackedSeq });
+    const { seq: ackedSeq, report: ackedReport } = events.acked(hello);
+    const welcome = { t: "welcome", v: hello.v, objectEpoch, ackedSeq } as const;
+    const isNumbered = hello.v >= SINCE_VERSION.numberedReports;
+    this.#send(connection, isNumbered ? { ...welcome, ackedReport } : welcome);
+    connection.isResyncAsked = true;
     this.#sendConfigure(connection);
     if (hello.role === "collector") events.collectorConnected(hello.agent);
   }
@@ -281,16 +286,16 @@ export class AgentConnections {
       return this.#refuse(connection, "protocol-error", `a frame is ${decoded.error}`);
     }
     count(decoded.frame.kind === "ignored" ? decoded.frame.why : "ok");
-    if (decoded.isAfterGap) this.#send(connection, { t: "resync", reason: "gap" });
+    if (decoded.isAfterGap) this.#askResync(connection);
     switch (decoded.frame.kind) {
       case "membership":
         return this.#claim(connection, connection.hello, decoded.frame.endpoints);
       case "metrics":
         return this.#apply(decoded.frame.rows);
       case "tickets":
-        for (const report of decoded.frame.reports) this.#options.events.reported(report);
-        connection.appliedSeq = decoded.frame.seq;
-        return this.#options.events.tickNeeded();
+        return this.#report(connection, connection.hello, decoded.frame);
+      case "marks":
+        return this.#mark(connection, connection.hello, decoded.frame.marks);
       case "ignored":
         return;
     }
@@ -305,14 +310,46 @@ export class AgentConnections {
     }
   }
 
+  #report(connection: Connection, hello: Hello, frame: TicketsFrame): void {
+    if (hello.role !== "relay") {
+      return this.#refuse(connection, "protocol-error", "only a relay reports tickets");
+    }
+    const { reports, numbers, seq } = frame;
+    const judged =
+      numbers === null
+        ? this.#reports.takeFrame(hello, seq)
+        : this.#reports.take(hello, seq, { ...numbers, count: reports.length });
+    if (!judged.ok && judged.why === "full") {
+      return this.#end(connection, CLOSE.tryAgainLater, "too many relays report at once");
+    }
+    if (!judged.ok) {
+      // A welcome asks for everything, too: what was under way then leads to no second resync.
+      if (!connection.isResyncAsked) this.#askResync(connection);
+      return;
+    }
+    connection.isResyncAsked = false;
+    for (const report of reports.slice(judged.skipCount)) this.#options.events.reported(report);
+    connection.appliedSeq = seq;
+    connection.isAckDue = true;
+    this.#options.events.tickNeeded();
+  }
+
+  #mark(connection: Connection, hello: Hello, marks: readonly Mark[]): void {
+    if (hello.role !== "relay") {
+      return this.#refuse(connection, "protocol-error", "only a relay marks endpoints");
+    }
+    for (const mark of marks) this.#options.events.marked(mark);
+  }
+
+  #askResync(connection: Connection): void {
+    connection.isResyncAsked = true;
+    this.#send(connection, { t: "resync", reason: "gap" });
+  }
+
   #apply(rows: readonly CompleteRow[]): void {
     const nowMs = this.#options.clock();
     for (const { endpoint, row, values } of rows) {
-      this.#options.events.scraped(endpoint.address, {
-        outcome: SCRAPE_OUTCOMES[row.status],
-        sampledAtMs: nowMs - row.ageMs,
-        sample: toSample(values),
-      });
+      this.#options.events.scraped(endpoint.address, toScrape(row, values, nowMs));
     }
   }
 
@@ -343,14 +380,4 @@ export class AgentConnections {
     const { hello } = connection;
     if (hello?.role === "collector") this.#options.events.collectorDisconnected(hello.agent);
   }
-}
-
-/** Fields by name; what the engine did not publish is absent. */
-function toSample(values: Float64Array): Scrape["sample"] {
-  const sample: { -readonly [Field in keyof Scrape["sample"]]: Scrape["sample"][Field] } = {};
-  ENGINE_METRICS.forEach(({ field }, i) => {
-    const value = values[i]!;
-    if (!Number.isNaN(value)) sample[SAMPLE_FIELDS[field]] = value;
-  });
-  return sample;
 }

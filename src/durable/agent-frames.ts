@@ -14,10 +14,14 @@ import {
   type EndpointRecord,
   type Hello,
   helloSchema,
+  type Mark,
+  marksSchema,
   membershipSchema,
+  numberedReportsSchema,
   type TicketReport,
   ticketReportsSchema,
 } from "../agents/protocol/messages.ts";
+import { SINCE_VERSION } from "../agents/protocol/version.ts";
 import type { z } from "zod";
 import { ENGINE_METRICS } from "./engine-metrics.ts";
 
@@ -29,10 +33,27 @@ export interface CompleteRow {
   readonly values: Float64Array;
 }
 
+/** Where a frame's reports stand among all of the agent's epoch. */
+export interface ReportNumbers {
+  /** The lowest number the agent still holds. */
+  readonly oldest: number;
+  /** The number of the frame's first report. */
+  readonly first: number;
+}
+
+export interface TicketsFrame {
+  readonly kind: "tickets";
+  readonly reports: readonly TicketReport[];
+  readonly seq: number;
+  /** null: of a version that does not number its reports. */
+  readonly numbers: ReportNumbers | null;
+}
+
 type AgentFrame =
   | { readonly kind: "membership"; readonly endpoints: readonly EndpointRecord[] }
   | { readonly kind: "metrics"; readonly rows: readonly CompleteRow[] }
-  | { readonly kind: "tickets"; readonly reports: readonly TicketReport[]; readonly seq: number }
+  | TicketsFrame
+  | { readonly kind: "marks"; readonly marks: readonly Mark[] }
   /** Nothing to apply: already seen, or metrics of endpoints that are not known (any more). */
   | { readonly kind: "ignored"; readonly why: "replayed" | "early" };
 
@@ -62,21 +83,28 @@ export function parseHello(text: string, versions: string): ParsedHello {
 }
 
 export class AgentFrames {
+  readonly #version: number;
   /** Unknown at first: the object may have lost its memory while the socket survived. */
   #lastSeq: number | undefined;
   #endpoints: readonly EndpointRecord[] | undefined;
   /** By row index of the membership. */
   #values: Float64Array[] = [];
 
+  /** `version` is what the welcome agreed to: frames of another one are refused. */
+  constructor(version: number) {
+    this.#version = version;
+  }
+
   /**
    * Decodes the next frame. A replayed frame is ignored. After a gap (`isAfterGap`) metrics are
-   * ignored until a membership comes, since rows are differences; ticket reports are idempotent
-   * and are taken in any case.
+   * ignored until a membership comes, since rows are differences. Ticket reports and marks are
+   * taken in any case: reports have numbers of their own, or are idempotent in version 1.
    */
   decode(bytes: Uint8Array): FrameOutcome {
     const header = decodeHeader(bytes);
     if (!header.ok) return header;
-    const { type, seq } = header.value;
+    const { type, version, seq } = header.value;
+    if (version !== this.#version) return { ok: false, error: "unsupported-version" };
     if (this.#lastSeq !== undefined && seq <= this.#lastSeq) {
       return accepted({ kind: "ignored", why: "replayed" }, false);
     }
@@ -97,11 +125,29 @@ export class AgentFrames {
       case FRAME.metrics:
         return this.#decodeMetrics(payload, isAfterGap);
       case FRAME.tickets: {
-        const parsed = parsePayload(ticketReportsSchema, payload);
+        const tickets = this.#parseTickets(payload);
+        if (tickets === undefined) return { ok: false, error: "bad-payload" };
+        return accepted({ kind: "tickets", seq, ...tickets }, isAfterGap);
+      }
+      case FRAME.marks: {
+        const parsed = parsePayload(marksSchema, payload);
         if (parsed === undefined) return { ok: false, error: "bad-payload" };
-        return accepted({ kind: "tickets", reports: parsed.reports, seq }, isAfterGap);
+        return accepted({ kind: "marks", marks: parsed.marks }, isAfterGap);
       }
     }
+  }
+
+  #parseTickets(
+    payload: Uint8Array,
+  ): { reports: TicketReport[]; numbers: ReportNumbers | null } | undefined {
+    if (this.#version < SINCE_VERSION.numberedReports) {
+      const parsed = parsePayload(ticketReportsSchema, payload);
+      return parsed === undefined ? undefined : { ...parsed, numbers: null };
+    }
+    const parsed = parsePayload(numberedReportsSchema, payload);
+    if (parsed === undefined) return undefined;
+    const { reports, ...numbers } = parsed;
+    return { reports, numbers };
   }
 
   #decodeMetrics(payload: Uint8Array, isAfterGap: boolean): FrameOutcome {

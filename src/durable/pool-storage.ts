@@ -11,6 +11,8 @@ import { migrate } from "./migrations.ts";
 export const USAGE_ROWS_MAX = 10_000;
 /** Agents whose acknowledged sequence is kept; the longest silent one is forgotten first. */
 export const AGENT_ROWS_MAX = 64;
+/** Tickets remembered as settled; the oldest are forgotten first. */
+export const SETTLED_ROWS_MAX = 20_000;
 /** Tenant and model of what is counted together. */
 const OTHER = "other";
 
@@ -36,6 +38,11 @@ const SQL_SCHEMA = [
      completion_tokens INTEGER NOT NULL,
      PRIMARY KEY (tenant, model)
    ) WITHOUT ROWID;`,
+  `-- Reports of the agent's epoch that are durable, by number; acked_seq is version 1's.
+   ALTER TABLE agents ADD COLUMN acked_report INTEGER NOT NULL DEFAULT 0;
+   -- Tickets that were settled without their relay's report, or in a later life of the object than
+   -- the one that opened them: a report that comes later must not count again.
+   CREATE TABLE settled (id INTEGER PRIMARY KEY, ticket TEXT NOT NULL UNIQUE);`,
 ];
 
 export interface StoredConfig {
@@ -56,11 +63,22 @@ export interface UsageTotals {
   completionTokens: number;
 }
 
-/** What an agent said up to `seq` is durable. */
+/** What a relay reported up to here is durable. */
 export interface AckedAgent {
   readonly agent: string;
   readonly epoch: string;
+  /** Its highest frame, as version 1 counts. */
   readonly seq: number;
+  /** Its highest report; 0 for a relay of version 1. */
+  readonly report: number;
+}
+
+/** What a tick writes, as one transaction: usage, and which reports it came from. */
+export interface SettledBatch {
+  readonly usage: readonly UsageTotals[];
+  readonly agents: readonly AckedAgent[];
+  /** Tickets a report may still come for, see SETTLED_ROWS_MAX. */
+  readonly tickets: readonly string[];
 }
 
 export class PoolStorage {
@@ -124,29 +142,34 @@ export class PoolStorage {
     this.#sql.exec("DELETE FROM claims WHERE agent = ?", agent);
   }
 
-  /** Highest durable `seq` of the agent's epoch; 0 if none. */
-  ackedSeq(agent: string, epoch: string): number {
+  /** What is durable of the agent's epoch; zeros if nothing is. */
+  acked({ agent, epoch }: { agent: string; epoch: string }): { seq: number; report: number } {
     const [row] = this.#sql
-      .exec<{ seq: number }>(
-        "SELECT acked_seq AS seq FROM agents WHERE agent = ? AND epoch = ?",
+      .exec<{ seq: number; report: number }>(
+        "SELECT acked_seq AS seq, acked_report AS report FROM agents WHERE agent = ? AND epoch = ?",
         agent,
         epoch,
       )
       .toArray();
-    return row?.seq ?? 0;
+    return row ?? { seq: 0, report: 0 };
+  }
+
+  isSettled(ticket: string): boolean {
+    return this.#sql.exec("SELECT 1 FROM settled WHERE ticket = ?", ticket).toArray().length > 0;
   }
 
   /** Adds usage and remembers what was acknowledged for it, in one transaction. */
-  settle(usage: readonly UsageTotals[], agents: readonly AckedAgent[], nowMs: number): void {
+  settle({ usage, agents, tickets }: SettledBatch, nowMs: number): void {
     this.#storage.transactionSync(() => {
       for (const totals of usage) this.#addUsage(totals);
-      for (const { agent, epoch, seq } of agents) {
+      for (const { agent, epoch, seq, report } of agents) {
         this.#sql.exec(
-          `INSERT OR REPLACE INTO agents (agent, epoch, acked_seq, updated_at_ms)
-           VALUES (?, ?, ?, ?)`,
+          `INSERT OR REPLACE INTO agents (agent, epoch, acked_seq, acked_report, updated_at_ms)
+           VALUES (?, ?, ?, ?, ?)`,
           agent,
           epoch,
           seq,
+          report,
           nowMs,
         );
       }
@@ -155,7 +178,19 @@ export class PoolStorage {
            (SELECT agent FROM agents ORDER BY updated_at_ms DESC LIMIT ?)`,
         AGENT_ROWS_MAX,
       );
+      this.#rememberSettled(tickets);
     });
+  }
+
+  #rememberSettled(tickets: readonly string[]): void {
+    if (tickets.length === 0) return;
+    for (const ticket of tickets) {
+      this.#sql.exec("INSERT OR IGNORE INTO settled (ticket) VALUES (?)", ticket);
+    }
+    this.#sql.exec(
+      "DELETE FROM settled WHERE id <= (SELECT MAX(id) FROM settled) - ?",
+      SETTLED_ROWS_MAX,
+    );
   }
 
   usage(): UsageTotals[] {

@@ -177,7 +177,7 @@ export class PoolObject extends DurableObject {
     const { membership } = this.#endpoints;
     return {
       config: () => this.#config.config ?? undefined,
-      ackedSeq: (agent, epoch) => this.#stored.ackedSeq(agent, epoch),
+      acked: (reporter) => this.#stored.acked(reporter),
       collectorConnected: (agent) => membership.connected(agent),
       collectorDisconnected: (agent) => {
         membership.disconnected(agent);
@@ -186,6 +186,7 @@ export class PoolObject extends DurableObject {
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
       scraped: (address, scrape) => this.#endpoints.scraped(address, scrape),
       reported: (report) => this.#reported(report),
+      marked: ({ endpoint, leaseMs }) => this.#endpoints.eject(endpoint, leaseMs),
       tickNeeded: () => this.#scheduleTick(),
     };
   }
@@ -232,10 +233,12 @@ export class PoolObject extends DurableObject {
     if (gone.length > 0) this.#endpoints.sync();
     for (const agent of gone) this.#stored.deleteClaim(agent);
     this.#agents.closeSilent();
-    // Usage before acks: what is acknowledged is durable.
-    if (this.#usage.isDirty) {
-      this.#stored.settle(this.#usage.take(), this.#agents.unacked(), systemClock());
+    // Usage before acks, and in one transaction with the numbers of the reports it came from: what
+    // is acknowledged is durable, and what is durable is never applied again.
+    const agents = this.#agents.unsaved();
+    if (this.#usage.isDirty || agents.length > 0) {
+      this.#stored.settle({ usage: this.#usage.take(), agents, tickets: [] }, systemClock());
     }
-    this.#agents.ack();
+    this.#agents.saved();
   }
 }

@@ -175,6 +175,12 @@ export const METRIC = {
     help: "Released tickets by how they were released.",
     labels: ["released_by"],
   }),
+  ticketsRestoredTotal: define({
+    name: "fairlead_tickets_restored_total",
+    kind: "counter",
+    help: "Tickets of the object's earlier life that relays reported, by what was done.",
+    labels: ["outcome"],
+  }),
   agentsConnected: define({
     name: "fairlead_agents_connected",
     kind: "gauge",
@@ -248,6 +254,12 @@ export const METRIC = {
     name: "fairlead_relay_outbox_reports",
     kind: "gauge",
     help: "Ticket reports not yet acknowledged.",
+    labels: [],
+  }),
+  relayOutboxDroppedTotal: define({
+    name: "fairlead_relay_outbox_dropped_total",
+    kind: "counter",
+    help: "Ticket reports given up because the outbox was full.",
     labels: [],
   }),
   relayTtftSeconds: define({

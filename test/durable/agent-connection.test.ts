@@ -57,7 +57,7 @@ describe("the hello", () => {
     const agent = await TestAgent.greeted();
     const { objectEpoch } = await poolStub().state();
     expect(agent.messages).toMatchObject([
-      { t: "welcome", v: 1, objectEpoch, ackedSeq: 0 },
+      { t: "welcome", v: 2, objectEpoch, ackedSeq: 0, ackedReport: 0 },
       { t: "configure", scrapeIntervalMs: 350 },
     ]);
     await configurePool(2, 400);
@@ -103,12 +103,13 @@ describe("the hello", () => {
         registry: new MetricRegistry(),
         events: {
           config: () => undefined,
-          ackedSeq: () => 0,
+          acked: () => ({ seq: 0, report: 0 }),
           collectorConnected: () => undefined,
           collectorDisconnected: () => undefined,
           claimed: () => true,
           scraped: () => undefined,
           reported: () => undefined,
+          marked: () => undefined,
           tickNeeded: () => undefined,
         },
       });

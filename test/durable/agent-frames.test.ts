@@ -4,9 +4,11 @@ import {
   encodeFrame,
   encodeMetrics,
   FRAME,
+  type FrameType,
   type MetricsRow,
 } from "../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../src/agents/protocol/limits.ts";
+import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
 import { AgentFrames, parseHello } from "../../src/durable/agent-frames.ts";
 import { ENGINE_METRICS } from "../../src/durable/engine-metrics.ts";
 
@@ -15,8 +17,12 @@ const ENDPOINTS = [
   { id: "default/b", address: "10.0.0.2:8000", engine: "vllm", labels: {} },
 ] as const;
 
-function json(type: typeof FRAME.membership | typeof FRAME.tickets, seq: number, value: unknown) {
-  return encodeFrame(type, seq, new TextEncoder().encode(JSON.stringify(value)));
+const version = PROTOCOL_VERSION;
+const newFrames = () => new AgentFrames(version);
+const encodeRows = (seq: number, rows: readonly MetricsRow[]) =>
+  encodeMetrics({ version, seq }, rows);
+function json(type: FrameType, seq: number, value: unknown) {
+  return encodeFrame({ type, version, seq }, new TextEncoder().encode(JSON.stringify(value)));
 }
 const membership = (seq: number) => json(FRAME.membership, seq, { endpoints: ENDPOINTS });
 const row = (values: number[], mask: number, endpoint = 0): MetricsRow => ({
@@ -29,10 +35,10 @@ const row = (values: number[], mask: number, endpoint = 0): MetricsRow => ({
 
 describe("metrics rows", () => {
   it("are completed with what the agent said before", () => {
-    const frames = new AgentFrames();
+    const frames = newFrames();
     frames.decode(membership(1));
-    frames.decode(encodeMetrics(2, [row([4, 2], 0b11)]));
-    const outcome = frames.decode(encodeMetrics(3, [row([7], 0b10), row([], 0, 1)]));
+    frames.decode(encodeRows(2, [row([4, 2], 0b11)]));
+    const outcome = frames.decode(encodeRows(3, [row([7], 0b10), row([], 0, 1)]));
     if (!outcome.ok || outcome.frame.kind !== "metrics") throw new Error("not metrics");
     expect(outcome.frame.rows.map(({ endpoint, values }) => [endpoint.id, ...values])).toEqual([
       ["default/a", 4, 7, NaN, NaN, NaN],
@@ -41,19 +47,19 @@ describe("metrics rows", () => {
   });
 
   it("are ignored before a membership and after a gap until the next one", () => {
-    const frames = new AgentFrames();
+    const frames = newFrames();
     const early = { ok: true, frame: { kind: "ignored", why: "early" } };
-    expect(frames.decode(encodeMetrics(41, [row([4], 1)]))).toMatchObject({
+    expect(frames.decode(encodeRows(41, [row([4], 1)]))).toMatchObject({
       ...early,
       isAfterGap: false,
     });
     frames.decode(membership(42));
-    expect(frames.decode(encodeMetrics(44, [row([4], 1)]))).toMatchObject({
+    expect(frames.decode(encodeRows(44, [row([4], 1)]))).toMatchObject({
       ...early,
       isAfterGap: true,
     });
     expect(frames.decode(membership(45))).toMatchObject({ isAfterGap: false });
-    expect(frames.decode(encodeMetrics(46, [row([4], 1)]))).toMatchObject({
+    expect(frames.decode(encodeRows(46, [row([4], 1)]))).toMatchObject({
       frame: { kind: "metrics" },
     });
   });
@@ -62,15 +68,15 @@ describe("metrics rows", () => {
     ["of an endpoint that was not listed", row([1], 1, 2)],
     ["with a field that was not asked for", row([1], 1 << ENGINE_METRICS.length)],
   ] as const)("%s are refused", ([, bad]) => {
-    const frames = new AgentFrames();
+    const frames = newFrames();
     frames.decode(membership(1));
-    expect(frames.decode(encodeMetrics(2, [bad]))).toEqual({ ok: false, error: "bad-payload" });
+    expect(frames.decode(encodeRows(2, [bad]))).toEqual({ ok: false, error: "bad-payload" });
   });
 });
 
 describe("sequence", () => {
   it("ignores what was seen before", () => {
-    const frames = new AgentFrames();
+    const frames = newFrames();
     frames.decode(membership(5));
     for (const seq of [5, 4, 1]) {
       expect(frames.decode(membership(seq))).toMatchObject({
@@ -80,9 +86,11 @@ describe("sequence", () => {
   });
 
   it("takes ticket reports also after a gap", () => {
-    const frames = new AgentFrames();
+    const frames = newFrames();
     frames.decode(membership(1));
-    expect(frames.decode(json(FRAME.tickets, 9, { reports: [] }))).toMatchObject({
+    expect(
+      frames.decode(json(FRAME.tickets, 9, { oldest: 1, first: 1, reports: [] })),
+    ).toMatchObject({
       frame: { kind: "tickets", seq: 9 },
       isAfterGap: true,
     });
@@ -91,13 +99,13 @@ describe("sequence", () => {
 
 describe("bad frames", () => {
   it("are errors, not exceptions", () => {
-    const decode = (bytes: Uint8Array) => new AgentFrames().decode(bytes);
+    const decode = (bytes: Uint8Array) => newFrames().decode(bytes);
     fc.assert(
       fc.property(
-        fc.constantFrom(FRAME.membership, FRAME.metrics, FRAME.tickets),
+        fc.constantFrom(...Object.values(FRAME)),
         fc.uint8Array({ maxLength: 64 }),
         (type, payload) => {
-          expect(decode(encodeFrame(type, 2, payload))).toHaveProperty("ok");
+          expect(decode(encodeFrame({ type, version, seq: 2 }, payload))).toHaveProperty("ok");
           expect(decode(payload)).toHaveProperty("ok");
         },
       ),
@@ -109,7 +117,9 @@ describe("bad frames", () => {
     ["not JSON", new TextEncoder().encode("{")],
     ["of another schema", new TextEncoder().encode('{"endpoints":[{"id":"x"}]}')],
   ] as const)("a membership that is %s is refused", ([, payload]) => {
-    expect(new AgentFrames().decode(encodeFrame(FRAME.membership, 1, payload))).toEqual({
+    expect(
+      newFrames().decode(encodeFrame({ type: FRAME.membership, version, seq: 1 }, payload)),
+    ).toEqual({
       ok: false,
       error: "bad-payload",
     });
@@ -127,10 +137,14 @@ describe("bad frames", () => {
       endpoint: "h:1",
     }));
     const refused = { ok: false, error: "bad-payload" };
-    expect(new AgentFrames().decode(json(FRAME.membership, 1, { endpoints }))).toEqual(refused);
-    expect(new AgentFrames().decode(json(FRAME.tickets, 1, { reports }))).toEqual(refused);
+    expect(newFrames().decode(json(FRAME.membership, 1, { endpoints }))).toEqual(refused);
+    expect(newFrames().decode(json(FRAME.tickets, 1, { oldest: 1, first: 1, reports }))).toEqual(
+      refused,
+    );
     reports.pop();
-    expect(new AgentFrames().decode(json(FRAME.tickets, 1, { reports }))).toMatchObject({
+    expect(
+      newFrames().decode(json(FRAME.tickets, 1, { oldest: 1, first: 1, reports })),
+    ).toMatchObject({
       ok: true,
     });
   });

@@ -1,13 +1,20 @@
 // What tests say to a pool's object: as the directory, as an agent on a real WebSocket, as a Worker.
 
 import { env } from "cloudflare:workers";
-import { encodeFrame, encodeMetrics, FRAME } from "../../src/agents/protocol/codec.ts";
+import {
+  encodeFrame,
+  encodeMetrics,
+  FRAME,
+  type FrameType,
+} from "../../src/agents/protocol/codec.ts";
 import type {
   EndpointRecord,
   FromObject,
   Hello,
+  Mark,
   TicketReport,
 } from "../../src/agents/protocol/messages.ts";
+import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
 import type { PickGrant, PickRequest } from "../../src/durable/contract.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
 
@@ -68,6 +75,7 @@ export class TestAgent {
   readonly #socket: WebSocket;
   readonly #hello: Hello;
   #seq = 0;
+  #reported = 0;
 
   private constructor(socket: WebSocket, hello: Hello) {
     this.#socket = socket;
@@ -89,7 +97,7 @@ export class TestAgent {
       throw new Error(`${response.status}: ${await response.text()}`);
     return new TestAgent(response.webSocket, {
       t: "hello",
-      v: 1,
+      v: PROTOCOL_VERSION,
       role: "collector",
       pool: POOL,
       agent: "collector-0",
@@ -127,8 +135,19 @@ export class TestAgent {
     this.#json(FRAME.membership, { endpoints });
   }
 
-  reports(reports: readonly TicketReport[]): void {
-    this.#json(FRAME.tickets, { reports });
+  /** The next reports; `numbers` where they are not new or others were given up. */
+  reports(
+    reports: readonly TicketReport[],
+    numbers: { oldest?: number; first?: number } = {},
+  ): void {
+    if (this.#hello.v === 1) return this.#json(FRAME.tickets, { reports });
+    const { oldest = 1, first = this.#reported + 1 } = numbers;
+    this.#reported = first + reports.length - 1;
+    this.#json(FRAME.tickets, { oldest, first, reports });
+  }
+
+  marks(marks: readonly Mark[]): void {
+    this.#json(FRAME.marks, { marks });
   }
 
   /** Fields in the order waiting, running, kv-usage, kv-block-size, kv-blocks; absent: unchanged. */
@@ -136,7 +155,7 @@ export class TestAgent {
     this.#seq += 1;
     this.send(
       encodeMetrics(
-        this.#seq,
+        { version: this.#hello.v, seq: this.#seq },
         rows.map(({ endpoint: index, fields = [], ageMs = 0 }) => ({
           endpoint: index,
           status: 0,
@@ -155,9 +174,10 @@ export class TestAgent {
     return until(() => this.messages.filter(isWanted)[count - 1]);
   }
 
-  #json(type: typeof FRAME.membership | typeof FRAME.tickets, value: unknown): void {
+  #json(type: FrameType, value: unknown): void {
     this.#seq += 1;
-    this.send(encodeFrame(type, this.#seq, new TextEncoder().encode(JSON.stringify(value))));
+    const header = { type, version: this.#hello.v, seq: this.#seq };
+    this.send(encodeFrame(header, new TextEncoder().encode(JSON.stringify(value))));
   }
 }
 

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { CLAIMS_MAX } from "../../src/durable/membership.ts";
 import {
   AGENT_ROWS_MAX,
+  SETTLED_ROWS_MAX,
   PoolStorage,
   USAGE_ROWS_MAX,
   type UsageTotals,
@@ -28,12 +29,14 @@ function totals(tenant: string): UsageTotals {
   };
 }
 
+const NOTHING = { usage: [], agents: [], tickets: [] };
+
 describe("usage rows", () => {
   it("past their maximum are counted together", async () => {
     const rows = await withStorage((stored) => {
       const many = Array.from({ length: USAGE_ROWS_MAX + 3 }, (_, i) => totals(`t${i}`));
-      stored.settle(many, [], 0);
-      stored.settle([totals("t0")], [], 0);
+      stored.settle({ ...NOTHING, usage: many }, 0);
+      stored.settle({ ...NOTHING, usage: [totals("t0")] }, 0);
       return stored.usage();
     });
     expect(rows).toHaveLength(USAGE_ROWS_MAX + 1);
@@ -48,13 +51,36 @@ describe("usage rows", () => {
 
 describe("agents", () => {
   it("are remembered by epoch, the longest silent forgotten first", async () => {
-    const seqs = await withStorage((stored) => {
+    const acked = await withStorage((stored) => {
       for (let i = 0; i <= AGENT_ROWS_MAX; i++) {
-        stored.settle([], [{ agent: `a${i}`, epoch: "e", seq: i + 1 }], i);
+        const agents = [{ agent: `a${i}`, epoch: "e", seq: i + 1, report: 10 * i }];
+        stored.settle({ ...NOTHING, agents }, i);
       }
-      return [stored.ackedSeq("a0", "e"), stored.ackedSeq("a1", "e"), stored.ackedSeq("a1", "f")];
+      return [
+        stored.acked({ agent: "a0", epoch: "e" }),
+        stored.acked({ agent: "a1", epoch: "e" }),
+        stored.acked({ agent: "a1", epoch: "f" }),
+      ];
     });
-    expect(seqs).toEqual([0, 2, 0]);
+    expect(acked).toEqual([
+      { seq: 0, report: 0 },
+      { seq: 2, report: 10 },
+      { seq: 0, report: 0 },
+    ]);
+  });
+});
+
+describe("settled tickets", () => {
+  it("are remembered up to their maximum, the oldest forgotten first", async () => {
+    const settled = await withStorage((stored) => {
+      const tickets = Array.from({ length: SETTLED_ROWS_MAX }, (_, i) => `t${i}`);
+      stored.settle({ ...NOTHING, tickets }, 0);
+      const before = [stored.isSettled("t0"), stored.isSettled("t1"), stored.isSettled("new")];
+      // Said twice, a ticket has one place.
+      stored.settle({ ...NOTHING, tickets: ["t5", "new"] }, 0);
+      return [before, stored.isSettled("t0"), stored.isSettled("t1"), stored.isSettled("new")];
+    });
+    expect(settled).toEqual([[true, true, false], false, true, true]);
   });
 });
 

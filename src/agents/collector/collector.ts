@@ -7,7 +7,7 @@
 
 import { EndpointSource } from "../discovery/endpoint-source.ts";
 import type { Logger } from "../process/logger.ts";
-import { encodeFrame, encodeMetrics, FRAME } from "../protocol/codec.ts";
+import { encodeFrame, encodeMetrics, FRAME, type FramePlace } from "../protocol/codec.ts";
 import type { Configure, EndpointRecord } from "../protocol/messages.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
@@ -127,12 +127,14 @@ class PoolCollector implements Collector {
   #send(): void {
     if (this.#isMembershipDue) {
       const payload = encodeMembership(this.#source.endpoints);
-      if (!this.#session.send((seq) => encodeFrame(FRAME.membership, seq, payload))) return;
+      const encode = (place: FramePlace) =>
+        encodeFrame({ type: FRAME.membership, ...place }, payload);
+      if (!this.#session.send(encode)) return;
       this.#isMembershipDue = false;
     }
     const rows = this.#ledger.rows(performance.now());
     if (rows.length === 0) return;
-    if (this.#session.send((seq) => encodeMetrics(seq, rows))) this.#ledger.confirm();
+    if (this.#session.send((place) => encodeMetrics(place, rows))) this.#ledger.confirm();
   }
 }
 

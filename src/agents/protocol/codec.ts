@@ -8,6 +8,7 @@
 // `seq` grows by one per frame within an agent's epoch, starting at 1. It is a double because a
 // 32-bit counter would wrap in weeks on a busy relay.
 //
+// MEMBERSHIP, TICKETS and MARKS payloads are JSON, see messages.ts.
 // METRICS payload: u16 row count, then per row
 //   u16 endpoint (index in the last MEMBERSHIP) · u8 status · u8 0 · u16 mask · u32 age in ms ·
 //   one f64 per set bit of the mask, lowest bit first (field i is configure.metrics[i])
@@ -15,10 +16,18 @@
 // the sample is fresh. The age is counted at sending, so agent and object need no common clock.
 
 import { PROTOCOL_LIMITS } from "./limits.ts";
-import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "./version.ts";
+import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SINCE_VERSION } from "./version.ts";
 
-export const FRAME = { membership: 1, metrics: 2, tickets: 3 } as const;
+export const FRAME = { membership: 1, metrics: 2, tickets: 3, marks: 4 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
+
+/** The version that brought each type. */
+const FRAME_SINCE: Readonly<Record<number, number>> = {
+  [FRAME.membership]: 1,
+  [FRAME.metrics]: 1,
+  [FRAME.tickets]: 1,
+  [FRAME.marks]: SINCE_VERSION.marks,
+};
 
 export const FRAME_HEADER_BYTES = 12;
 const ROW_HEADER_BYTES = 10;
@@ -27,10 +36,15 @@ const ROW_HEADER_BYTES = 10;
 export const SCRAPE_STATUS = { ok: 0, unreachable: 1, malformed: 2 } as const;
 export type ScrapeStatus = (typeof SCRAPE_STATUS)[keyof typeof SCRAPE_STATUS];
 
-export interface FrameHeader {
-  readonly type: FrameType;
+/** Where a frame stands on its connection: the session says, the encoder writes. */
+export interface FramePlace {
+  /** As agreed by the welcome. */
   readonly version: number;
   readonly seq: number;
+}
+
+export interface FrameHeader extends FramePlace {
+  readonly type: FrameType;
 }
 
 export interface MetricsRow {
@@ -55,11 +69,16 @@ export type Decoded<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly error: FrameError };
 
-function writeHeader(view: DataView, type: FrameType, seq: number): void {
+function writeHeader(view: DataView, { type, version, seq }: FrameHeader): void {
   view.setUint8(0, type);
-  view.setUint8(1, PROTOCOL_VERSION);
+  view.setUint8(1, version);
   view.setUint16(2, 0, true);
   view.setFloat64(4, seq, true);
+}
+
+function isFrameType(type: number, version: number): type is FrameType {
+  const since = FRAME_SINCE[type];
+  return since !== undefined && since <= version;
 }
 
 /** Reads a frame's header. Never throws; a frame from a stranger is a value, not an exception. */
@@ -72,9 +91,7 @@ export function decodeHeader(frame: Uint8Array): Decoded<FrameHeader> {
     return { ok: false, error: "unsupported-version" };
   }
   const type = view.getUint8(0);
-  if (type !== FRAME.membership && type !== FRAME.metrics && type !== FRAME.tickets) {
-    return { ok: false, error: "unknown-type" };
-  }
+  if (!isFrameType(type, version)) return { ok: false, error: "unknown-type" };
   const seq = view.getFloat64(4, true);
   if (!Number.isSafeInteger(seq) || seq < 1) return { ok: false, error: "bad-payload" };
   return { ok: true, value: { type, version, seq } };
@@ -86,27 +103,26 @@ export function framePayload(frame: Uint8Array): Uint8Array {
 }
 
 /**
- * Puts `payload` (UTF-8 JSON for MEMBERSHIP and TICKETS) behind a header.
- * The caller keeps payloads below limits.frameBytesMax.
+ * Puts `payload` (UTF-8 JSON for all but METRICS) behind a header. The caller keeps payloads below
+ * limits.frameBytesMax.
  */
-export function encodeFrame(
-  type: FrameType,
-  seq: number,
-  payload: Uint8Array,
-): Uint8Array<ArrayBuffer> {
+export function encodeFrame(header: FrameHeader, payload: Uint8Array): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(FRAME_HEADER_BYTES + payload.byteLength);
-  writeHeader(new DataView(frame.buffer), type, seq);
+  writeHeader(new DataView(frame.buffer), header);
   frame.set(payload, FRAME_HEADER_BYTES);
   return frame;
 }
 
 /** Encodes one METRICS frame. Rows are at most limits.endpointsMax. */
-export function encodeMetrics(seq: number, rows: readonly MetricsRow[]): Uint8Array<ArrayBuffer> {
+export function encodeMetrics(
+  place: FramePlace,
+  rows: readonly MetricsRow[],
+): Uint8Array<ArrayBuffer> {
   let bytes = FRAME_HEADER_BYTES + 2;
   for (const row of rows) bytes += ROW_HEADER_BYTES + 8 * row.values.length;
   const frame = new Uint8Array(bytes);
   const view = new DataView(frame.buffer);
-  writeHeader(view, FRAME.metrics, seq);
+  writeHeader(view, { ...place, type: FRAME.metrics });
   let at = FRAME_HEADER_BYTES;
   view.setUint16(at, rows.length, true);
   at += 2;

@@ -14,6 +14,14 @@ export const PROTOCOL_LIMITS = {
   metricFieldsMax: 16,
   /** Ticket reports in one frame. */
   ticketReportsMax: 512,
+  /** A ticket's name: what its object packed into it, opaque to everyone else. */
+  ticketCharsMax: 128,
+  /** A request's id as a report names it; the relay sends a longer one as "". */
+  requestIdCharsMax: 128,
+  /** Endpoints in one MARKS frame. */
+  marksMax: 1024,
+  /** A mark that says longer is refused: the sender is broken. Objects cut leases much lower. */
+  markLeaseMsMax: 600_000,
   /** Endpoints the Worker may list for one request; the relay walks them in order. */
   destinationsMax: 8,
   /** How far ahead of the relay's clock a signature may expire. */

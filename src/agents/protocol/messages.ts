@@ -81,6 +81,8 @@ const welcomeSchema = z.object({
   objectEpoch: name,
   /** Highest `seq` of this agent's epoch that the object holds durably; 0 if none. */
   ackedSeq: z.number().nonnegative(),
+  /** Since version 2: the number up to which this epoch's reports are durable; 0 if none is. */
+  ackedReport: z.number().nonnegative().optional(),
 });
 
 /** Object to collector: what to read and how often. Sent after `welcome` and on every change. */
@@ -92,8 +94,15 @@ const configureSchema = z.object({
 });
 export type Configure = z.output<typeof configureSchema>;
 
-/** Object to agent: every frame up to `seq` is durable and may leave the outbox. */
-const ackSchema = z.object({ t: z.literal("ack"), seq: z.number().nonnegative() });
+/**
+ * Object to agent: what may leave the outbox. In version 1 every frame up to `seq`; since version 2
+ * every report up to number `report`, and `seq` says only which frame was the last one heard.
+ */
+const ackSchema = z.object({
+  t: z.literal("ack"),
+  seq: z.number().nonnegative(),
+  report: z.number().nonnegative().optional(),
+});
 
 /** Object to agent: send everything again (membership, all metrics, all open tickets). */
 const resyncSchema = z.object({ t: z.literal("resync"), reason: z.string() });
@@ -115,7 +124,16 @@ export const fromObjectSchema = z.discriminatedUnion("t", [
 ]);
 export type FromObject = z.output<typeof fromObjectSchema>;
 
-const ticketId = z.string().min(1).max(128);
+const ticketId = z.string().min(1).max(PROTOCOL_LIMITS.ticketCharsMax);
+/**
+ * Whose request a ticket is for: with it, an object that lost its memory knows the ticket again.
+ * Since version 2; an object of version 1 refuses it. Empty where the relay does not know.
+ */
+const ticketSubject = {
+  requestId: z.string().max(PROTOCOL_LIMITS.requestIdCharsMax).optional(),
+  tenant: z.string().max(PROTOCOL_LIMITS.labelCharsMax).optional(),
+  model: z.string().max(PROTOCOL_LIMITS.labelCharsMax).optional(),
+};
 const tokens = z.int().nonnegative().nullable();
 
 /** The relay has taken a ticket over: from here on it owns it and will report its end. */
@@ -125,6 +143,7 @@ const ticketOpenedSchema = z.strictObject({
   attempt: z.int().nonnegative(),
   /** Address of the endpoint being tried. */
   endpoint: hostPortSchema,
+  ...ticketSubject,
 });
 
 /** A ticket's end as the relay saw it. */
@@ -146,12 +165,44 @@ const ticketClosedSchema = z.strictObject({
   finishReason: z.string().max(64).nullable(),
   /** Endpoints that were tried and failed before `endpoint`, in order. */
   failed: z.array(hostPortSchema).max(PROTOCOL_LIMITS.destinationsMax),
+  ...ticketSubject,
 });
 const ticketReportSchema = z.discriminatedUnion("kind", [ticketOpenedSchema, ticketClosedSchema]);
 export type TicketReport = z.output<typeof ticketReportSchema>;
 export type TicketClosed = z.output<typeof ticketClosedSchema>;
 
-/** Payload of a TICKETS frame. */
-export const ticketReportsSchema = z.strictObject({
-  reports: z.array(ticketReportSchema).max(PROTOCOL_LIMITS.ticketReportsMax),
+const reports = z.array(ticketReportSchema).max(PROTOCOL_LIMITS.ticketReportsMax);
+
+/** Payload of a TICKETS frame of version 1. */
+export const ticketReportsSchema = z.strictObject({ reports });
+
+/**
+ * Payload of a TICKETS frame since version 2. A relay numbers its reports from 1 in each epoch and
+ * keeps them until they are durable: those in a frame are `first`, `first + 1` and so on. Said
+ * again, a report has the number it had, so that the object applies each once.
+ */
+export const numberedReportsSchema = z
+  .strictObject({
+    /** The lowest number the relay still holds: what is below is durable or was given up. */
+    oldest: z.int().min(1),
+    first: z.int().min(1),
+    reports,
+  })
+  .refine(({ oldest, first }) => oldest <= first, "oldest is above first");
+export type NumberedReports = z.output<typeof numberedReportsSchema>;
+
+/** Why a mark was set; `answered` takes it back. Closed set; also a metric label. */
+export const MARK_REASONS = ["refused", "reset", "timeout", "unavailable", "answered"] as const;
+
+const markSchema = z.strictObject({
+  endpoint: hostPortSchema,
+  /** How long to keep away from it, from now; 0 takes an earlier mark back. */
+  leaseMs: z.int().min(0).max(PROTOCOL_LIMITS.markLeaseMsMax),
+  why: z.enum(MARK_REASONS),
+});
+export type Mark = z.output<typeof markSchema>;
+
+/** Payload of a MARKS frame: what a relay has just seen of endpoints. Never kept for later. */
+export const marksSchema = z.strictObject({
+  marks: z.array(markSchema).max(PROTOCOL_LIMITS.marksMax),
 });

@@ -1,7 +1,16 @@
 /**
- * The version an agent announces in its hello and in every frame's second byte. An object speaks
- * this version and the one before it; agents are upgraded on the customer's schedule.
+ * The newest version this code speaks: an agent announces it in its hello, and writes frames in the
+ * version of the welcome. An object speaks this version and the one before it; agents are upgraded
+ * on the customer's schedule.
  */
-export const PROTOCOL_VERSION = 1;
-/** The oldest version an object still understands. */
+export const PROTOCOL_VERSION = 2;
+/** The oldest version an object still understands, and an agent still falls back to. */
 export const PROTOCOL_VERSION_MIN = 1;
+
+/** The version that brought a part of the protocol: never sent to a peer of an earlier one. */
+export const SINCE_VERSION = {
+  /** Ticket reports are numbered, acknowledged by number, and name their request. */
+  numberedReports: 2,
+  /** MARKS frames. */
+  marks: 2,
+} as const;

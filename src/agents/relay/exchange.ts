@@ -9,6 +9,7 @@ import {
   REQUEST_ID_HEADER,
   TRACEPARENT_HEADER,
 } from "../protocol/headers.ts";
+import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { TicketClosed } from "../protocol/messages.ts";
 import { admit, type Admitted } from "./admission.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
@@ -16,7 +17,7 @@ import { prepareBody, type PreparedBody } from "./include-usage.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { readBody, type BodyBudget } from "./request-body.ts";
-import type { TicketOutbox } from "./ticket-outbox.ts";
+import type { TicketOutbox, TicketSubject } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
 import { UNKNOWN_USAGE } from "./usage.ts";
 import type { UsedTickets } from "./used-tickets.ts";
@@ -24,7 +25,6 @@ import { walk, type Walk, type WalkContext } from "./walk.ts";
 
 /** A refused request's body is read to its end if it is at most this long; else the socket closes. */
 const DISCARD_BYTES_MAX = 1024 * 1024;
-const REQUEST_ID_CHARS_MAX = 128;
 
 /** What all requests of a relay share. */
 export interface RelayContext extends WalkContext {
@@ -137,7 +137,7 @@ async function carry(
   body: PreparedBody & { release(): void },
 ): Promise<void> {
   const { context, admitted, span } = exchange;
-  const { ticket, attempt } = admitted.signed;
+  const subject = subjectOf(exchange, body.model);
   for (let i = 0; i < admitted.offListCount; i++) {
     context.registry.inc(METRIC.relayAttemptsTotal, { outcome: "off-list" });
   }
@@ -147,13 +147,20 @@ async function carry(
     body: body.bytes,
     destinations: admitted.destinations,
     signal: exchange.signal,
-    onTry: (endpoint) => context.outbox.opened(ticket, attempt, endpoint),
+    onTry: (endpoint) => context.outbox.opened(subject, endpoint),
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
   });
   body.release();
   const ending = await answer(exchange, walked, body.isUsageAdded);
-  report(exchange, walked, ending);
+  report(exchange, subject, walked, ending);
   span.end({ endpoint: walked.endpoint, model: body.model, ...ending });
+}
+
+/** What every report of the request names. A name past its bound would end the session. */
+function subjectOf({ admitted, requestId }: Exchange, model: string | null): TicketSubject {
+  const { ticket, attempt, tenant } = admitted.signed;
+  const isNamed = model !== null && model.length <= PROTOCOL_LIMITS.labelCharsMax;
+  return { ticket, attempt, requestId, tenant, model: isNamed ? model : "" };
 }
 
 /** Gives the client what the walk found. */
@@ -192,13 +199,11 @@ async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): 
 }
 
 /** Reports, counts and logs how the exchange ended. The log never holds any part of a body. */
-function report(exchange: Exchange, walked: Walk, ending: Ending): void {
+function report(exchange: Exchange, subject: TicketSubject, walked: Walk, ending: Ending): void {
   const { context, admitted, span } = exchange;
-  const { ticket, attempt, tenant } = admitted.signed;
   const closed: TicketClosed = {
     kind: "closed",
-    ticket,
-    attempt,
+    ...subject,
     endpoint: walked.endpoint,
     outcome: ending.outcome,
     status: ending.status,
@@ -214,8 +219,7 @@ function report(exchange: Exchange, walked: Walk, ending: Ending): void {
     context.registry.observe(METRIC.relayTtftSeconds, {}, ending.ttftMs / 1_000);
   }
   const { kind: _, ...facts } = closed;
-  const ids = { requestId: exchange.requestId, traceId: span.traceId, tenant };
-  context.logger.info({ ...ids, ...facts, path: admitted.signed.path }, "request");
+  context.logger.info({ traceId: span.traceId, ...facts, path: admitted.signed.path }, "request");
 }
 
 /** Since the request was received; to a tenth, which is what the clock is worth over I/O. */
@@ -238,7 +242,7 @@ function engineHeaders(request: IncomingMessage, exchange: Exchange): Record<str
 
 function readRequestId(request: IncomingMessage): string {
   const id = request.headers[REQUEST_ID_HEADER];
-  return typeof id === "string" && id.length <= REQUEST_ID_CHARS_MAX ? id : "";
+  return typeof id === "string" && id.length <= PROTOCOL_LIMITS.requestIdCharsMax ? id : "";
 }
 
 /** Refuses a request whose body is not read. */

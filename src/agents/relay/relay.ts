@@ -70,7 +70,9 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     pools.update(endpoints);
     marks.retain(new Set(endpoints.map((endpoint) => endpoint.address)));
   });
-  const outbox = new TicketOutbox();
+  const outbox = new TicketOutbox((count) => {
+    registry.inc(METRIC.relayOutboxDroppedTotal, {}, count);
+  });
   const stopping = new AbortController();
   const context: RelayContext = {
     ...options,
@@ -176,7 +178,7 @@ function openSession(options: RelayOptions, outbox: TicketOutbox): PoolSession {
     role: "relay",
     ...(timing === undefined ? {} : { timing }),
     events: {
-      onAck: (seq) => outbox.acked(seq),
+      onAck: (acknowledged) => outbox.acked(acknowledged),
       onResync: () => outbox.resync(),
     },
   });

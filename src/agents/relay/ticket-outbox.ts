@@ -1,11 +1,20 @@
 // Reports of tickets on their way to the pool's object. A report stays until the object says that
 // it is durable. After a reconnect everything unacknowledged is sent again, and an `opened` for
-// every ticket still open, so that an object that lost its memory rebuilds its ledger. Reports are
-// idempotent: one that arrives twice does no harm.
+// every ticket still open, so that an object that lost its memory rebuilds its ledger.
+//
+//      durable or given up  │  sent            │  not sent on this connection
+//   ────────────────────────┼──────────────────┼──────────────────────────────
+//                           └ #oldest          └ #oldest + #sentCount
+//
+// Reports are numbered from 1 and kept in order without a gap, so that the object applies each once:
+// one that is said again has the number it had. An object of version 1 knows no numbers; it is told
+// by frames, and ignores what it does not expect.
 
-import { encodeFrame, FRAME } from "../protocol/codec.ts";
+import { encodeFrame, FRAME, type FramePlace } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { TicketClosed, TicketReport } from "../protocol/messages.ts";
+import { SINCE_VERSION } from "../protocol/version.ts";
+import type { Acknowledged } from "../session/pool-session.ts";
 
 /** Unacknowledged reports kept while the object is away; the oldest leave first. */
 export const OUTBOX_REPORTS_MAX = 20_000;
@@ -20,22 +29,40 @@ type TicketOpened = Extract<TicketReport, { kind: "opened" }>;
 
 interface Entry {
   readonly report: TicketReport;
-  /** The frame it left in; 0 while it has not been sent on this connection. */
+  /** The frame of version 1 it left in on this connection; 0 if it left in none. */
   seq: number;
 }
 
 /** The part of a session an outbox needs. */
 export interface ReportSender {
-  send(encode: (seq: number) => Uint8Array): boolean;
+  send(encode: (place: FramePlace) => Uint8Array): boolean;
+}
+
+/** What a ticket is for, as far as the relay knows. */
+export interface TicketSubject {
+  readonly ticket: string;
+  readonly attempt: number;
+  readonly requestId: string;
+  readonly tenant: string;
+  readonly model: string;
 }
 
 export class TicketOutbox {
   readonly #open = new Map<string, TicketOpened>();
   #entries: Entry[] = [];
+  /** Number of the first entry. */
+  #oldest = 1;
+  /** Entries, from the first on, that were sent on this connection. */
+  #sentCount = 0;
   #sender: ReportSender | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #droppedCount = 0;
+  readonly #onDropped: (count: number) => void;
   #onEmpty: (() => void)[] = [];
+
+  /** `onDropped` is told how many reports were given up because the outbox was full. */
+  constructor(onDropped: (count: number) => void = () => undefined) {
+    this.#onDropped = onDropped;
+  }
 
   /** Reports go to `sender` from now on. */
   attach(sender: ReportSender): void {
@@ -48,14 +75,9 @@ export class TicketOutbox {
     return this.#entries.length;
   }
 
-  /** Reports that left unsent because the outbox was full. */
-  get droppedCount(): number {
-    return this.#droppedCount;
-  }
-
   /** A ticket's endpoint is being tried; said again when another one is. */
-  opened(ticket: string, attempt: number, endpoint: string): void {
-    const report: TicketOpened = { kind: "opened", ticket, attempt, endpoint };
+  opened(subject: TicketSubject, endpoint: string): void {
+    const report: TicketOpened = { kind: "opened", ...subject, endpoint };
     this.#open.set(keyOf(report), report);
     this.#add(report);
   }
@@ -65,22 +87,24 @@ export class TicketOutbox {
     this.#add(report);
   }
 
-  /** Frames up to `seq` are durable. */
-  acked(seq: number): void {
-    this.#entries = this.#entries.filter((entry) => entry.seq === 0 || entry.seq > seq);
+  /** What the object holds durably leaves. */
+  acked({ seq, report }: Acknowledged): void {
+    const byNumber = report === undefined ? 0 : Math.max(0, report - this.#oldest + 1);
+    let count = Math.min(byNumber, this.#entries.length);
+    for (; count < this.#sentCount; count++) {
+      const sentIn = this.#entries[count]!.seq;
+      if (sentIn === 0 || sentIn > seq) break;
+    }
+    this.#remove(count);
     if (this.#entries.length > 0) return;
     for (const resolve of this.#onEmpty.splice(0)) resolve();
   }
 
-  /** The object may have forgotten: says every open ticket and everything unacknowledged again. */
+  /** The object may have forgotten: says everything unacknowledged and every open ticket again. */
   resync(): void {
-    const waiting = new Set(this.#entries.map((entry) => entry.report));
-    const open = [...this.#open.values()].filter((report) => !waiting.has(report));
-    this.#entries = [
-      ...open.map((report) => ({ report, seq: 0 })),
-      ...this.#entries.map(({ report }) => ({ report, seq: 0 })),
-    ];
-    this.#bound();
+    this.#sentCount = 0;
+    for (const entry of this.#entries) entry.seq = 0;
+    this.renew();
     this.#schedule(0);
   }
 
@@ -111,15 +135,20 @@ export class TicketOutbox {
 
   #add(report: TicketReport): void {
     this.#entries.push({ report, seq: 0 });
-    this.#bound();
+    const excess = this.#entries.length - OUTBOX_REPORTS_MAX;
+    if (excess > 0) {
+      this.#remove(excess);
+      this.#onDropped(excess);
+    }
     this.#schedule(GATHER_MS);
   }
 
-  #bound(): void {
-    const excess = this.#entries.length - OUTBOX_REPORTS_MAX;
-    if (excess <= 0) return;
-    this.#entries.splice(0, excess);
-    this.#droppedCount += excess;
+  /** Takes the first `count` entries out. */
+  #remove(count: number): void {
+    if (count === 0) return;
+    this.#entries.splice(0, count);
+    this.#oldest += count;
+    this.#sentCount = Math.max(0, this.#sentCount - count);
   }
 
   #schedule(delayMs: number): void {
@@ -131,38 +160,46 @@ export class TicketOutbox {
   }
 
   #flush(): void {
-    for (;;) {
-      const batch = this.#nextBatch();
-      if (batch.entries.length === 0) return;
-      const payload = Buffer.from(`{"reports":[${batch.texts.join(",")}]}`);
-      let sentSeq = 0;
-      const isSent = this.#sender?.send((seq) => {
-        sentSeq = seq;
-        return encodeFrame(FRAME.tickets, seq, payload);
+    while (this.#sentCount < this.#entries.length) {
+      const { entries, texts } = this.#nextBatch();
+      const numbers = `"oldest":${this.#oldest},"first":${this.#oldest + this.#sentCount}`;
+      let seq = 0;
+      const isSent = this.#sender?.send((place) => {
+        const isNumbered = place.version >= SINCE_VERSION.numberedReports;
+        if (!isNumbered) seq = place.seq;
+        const json = isNumbered
+          ? `{${numbers},"reports":[${texts.join(",")}]}`
+          : JSON.stringify({ reports: entries.map(({ report }) => withoutSubject(report)) });
+        return encodeFrame({ type: FRAME.tickets, ...place }, Buffer.from(json));
       });
       if (isSent !== true) return this.#schedule(RETRY_MS);
-      for (const entry of batch.entries) entry.seq = sentSeq;
+      for (const entry of entries) entry.seq = seq;
+      this.#sentCount += entries.length;
     }
   }
 
-  /** The oldest unsent reports that fit one frame. */
+  /** The oldest unsent reports that fit one frame; at least one. */
   #nextBatch(): { entries: Entry[]; texts: string[] } {
-    const entries: Entry[] = [];
     const texts: string[] = [];
+    const from = this.#sentCount;
     let bytes = 0;
-    for (const entry of this.#entries) {
-      if (entry.seq !== 0) continue;
-      const text = JSON.stringify(entry.report);
+    for (let at = from; at < this.#entries.length; at++) {
+      const text = JSON.stringify(this.#entries[at]!.report);
       bytes += Buffer.byteLength(text) + 1;
       const isFull = texts.length >= PROTOCOL_LIMITS.ticketReportsMax;
       if (isFull || (bytes > FRAME_PAYLOAD_BYTES_MAX && texts.length > 0)) break;
-      entries.push(entry);
       texts.push(text);
     }
-    return { entries, texts };
+    return { entries: this.#entries.slice(from, from + texts.length), texts };
   }
 }
 
 function keyOf(report: TicketReport): string {
   return `${report.attempt} ${report.ticket}`;
+}
+
+/** A report as version 1 knows it: its objects refuse fields they do not know. */
+function withoutSubject(report: TicketReport): TicketReport {
+  const { requestId: _requestId, tenant: _tenant, model: _model, ...rest } = report;
+  return rest;
 }

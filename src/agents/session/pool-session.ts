@@ -4,6 +4,10 @@
 //       ▲                    │                     │
 //       └──── backoff ◄──────┴── close, silence ◄──┘
 //
+// The hello offers the newest version. An object of the release before refuses it; the session then
+// dials with the version before, and offers the newest again once that connection was lost, because
+// the object may have been upgraded meanwhile.
+//
 // What an agent says is sequenced by (epoch, seq). The epoch is random per process; seq grows by one
 // per frame and goes on across reconnects, so the object notices what was lost in between. The
 // session keeps nothing it has sent: after every `welcome` and `resync` its owner says all again.
@@ -14,6 +18,7 @@ import { WebSocket, type RawData } from "ws";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { Logger } from "../process/logger.ts";
+import type { FramePlace } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import {
   fromObjectSchema,
@@ -21,7 +26,7 @@ import {
   type FromObject,
   type Hello,
 } from "../protocol/messages.ts";
-import { PROTOCOL_VERSION } from "../protocol/version.ts";
+import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "../protocol/version.ts";
 import { backoffMs } from "./backoff.ts";
 
 /** Bytes that may wait in the socket; past it, frames are refused until the peer has read. */
@@ -56,12 +61,19 @@ const TIMING: SessionTiming = {
   stableMs: 5_000,
 };
 
+/** What the object holds durably of this epoch. */
+export interface Acknowledged {
+  /** Highest frame, as version 1 counts. */
+  readonly seq: number;
+  /** Highest report, as later versions count; undefined in version 1. */
+  readonly report: number | undefined;
+}
+
 /** What the owner of a session is told. Calls never overlap. */
 interface SessionEvents {
   /** The object forgot or never knew: send everything again. Follows every `welcome`, too. */
   onResync(): void;
-  /** Frames up to `seq` are durable. */
-  onAck(seq: number): void;
+  onAck(acknowledged: Acknowledged): void;
   onConfigure?(configure: Configure): void;
 }
 
@@ -87,6 +99,10 @@ export class PoolSession {
   #isEstablished = false;
   #isClosed = false;
   #seq = 0;
+  /** What the next hello offers, or the current one has offered. */
+  #offered = PROTOCOL_VERSION;
+  /** What the welcome agreed to; 0 before it. */
+  #version = 0;
   #attempt = 0;
   #heardAtMs = 0;
   /** When the connection was established, for `stableMs`. */
@@ -111,21 +127,26 @@ export class PoolSession {
     return this.#isEstablished;
   }
 
+  /** The version frames are written in; 0 while the session is down. */
+  get version(): number {
+    return this.#isEstablished ? this.#version : 0;
+  }
+
   /** The sequence number `send` will use next. */
   get nextSeq(): number {
     return this.#seq + 1;
   }
 
   /**
-   * Sends the frame that `encode` makes for the sequence number it is given. False, without calling
-   * it, when the session is down or its buffer full: nothing was sent and no number used.
+   * Sends the frame that `encode` makes for the place it is given. False, without calling it, when
+   * the session is down or its buffer full: nothing was sent and no number used.
    */
-  send(encode: (seq: number) => Uint8Array): boolean {
+  send(encode: (place: FramePlace) => Uint8Array): boolean {
     const socket = this.#socket;
     if (!this.#isEstablished || socket?.readyState !== WebSocket.OPEN) return false;
     if (socket.bufferedAmount > SEND_BUFFER_BYTES_MAX) return false;
     this.#seq += 1;
-    socket.send(encode(this.#seq));
+    socket.send(encode({ version: this.#version, seq: this.#seq }));
     return true;
   }
 
@@ -163,7 +184,7 @@ export class PoolSession {
 
   #greet(socket: WebSocket): void {
     const { role, pool, agent } = this.#options;
-    const hello: Hello = { t: "hello", v: PROTOCOL_VERSION, role, pool, agent, epoch: this.#epoch };
+    const hello: Hello = { t: "hello", v: this.#offered, role, pool, agent, epoch: this.#epoch };
     socket.send(JSON.stringify(hello));
     this.#heardAtMs = performance.now();
     this.#handshake = setTimeout(() => {
@@ -192,32 +213,53 @@ export class PoolSession {
     const { events, logger } = this.#options;
     switch (message.t) {
       case "welcome":
-        clearTimeout(this.#handshake);
-        this.#isEstablished = true;
-        this.#establishedAtMs = performance.now();
-        logger.info(
-          { objectEpoch: message.objectEpoch, version: message.v },
-          "session established",
-        );
-        events.onAck(message.ackedSeq);
-        events.onResync();
+        this.#welcomed(message);
         break;
       case "configure":
         events.onConfigure?.(message);
         break;
       case "ack":
-        events.onAck(message.seq);
+        events.onAck({ seq: message.seq, report: message.report });
         break;
       case "resync":
         logger.info({ reason: message.reason }, "the object asks for everything again");
         events.onResync();
         break;
       case "refused":
-        // A version, a name or a pool that does not fit stays so until somebody changes it.
-        this.#isRefused = message.code !== "protocol-error";
-        logger.error({ code: message.code, detail: message.message }, "refused by the object");
+        this.#refused(message);
         break;
     }
+  }
+
+  #welcomed(message: Extract<FromObject, { t: "welcome" }>): void {
+    const { events, logger } = this.#options;
+    const { v: version, objectEpoch, ackedSeq, ackedReport } = message;
+    clearTimeout(this.#handshake);
+    if (version < PROTOCOL_VERSION_MIN || version > this.#offered) {
+      this.#isRefused = true;
+      logger.error({ offered: this.#offered, version }, "the object welcomed another version");
+      this.#socket?.terminate();
+      return;
+    }
+    this.#version = version;
+    this.#isEstablished = true;
+    this.#establishedAtMs = performance.now();
+    logger.info({ objectEpoch, version }, "session established");
+    events.onAck({ seq: ackedSeq, report: ackedReport });
+    events.onResync();
+  }
+
+  #refused({ code, message: detail }: Extract<FromObject, { t: "refused" }>): void {
+    const { logger } = this.#options;
+    if (code === "unsupported-version" && this.#offered > PROTOCOL_VERSION_MIN) {
+      logger.warn({ offered: this.#offered, detail }, "the object is older: offering less");
+      this.#offered -= 1;
+      return;
+    }
+    // A version, a name or a pool that does not fit stays so until somebody changes it.
+    this.#isRefused = code !== "protocol-error";
+    if (code === "unsupported-version") this.#offered = PROTOCOL_VERSION;
+    logger.error({ code, detail }, "refused by the object");
   }
 
   #refusedByHttp(socket: WebSocket, response: IncomingMessage): void {
@@ -241,6 +283,7 @@ export class PoolSession {
     const { logger, registry, role } = this.#options;
     const wasStable =
       this.#isEstablished && performance.now() - this.#establishedAtMs >= this.#timing.stableMs;
+    if (this.#isEstablished) this.#offered = PROTOCOL_VERSION;
     this.#isEstablished = false;
     this.#socket = undefined;
     if (this.#isClosed) return;

@@ -34,8 +34,10 @@ const ROWS: MetricsRow[] = [
 describe("frames", () => {
   it("have the bytes that agents in the field send", () => {
     const payload = Buffer.from("{}");
-    expect(hex(encodeFrame(FRAME.membership, 1, payload))).toBe(MEMBERSHIP.replaceAll(" ", ""));
-    expect(hex(encodeMetrics(7, ROWS))).toBe(METRICS.replaceAll(" ", ""));
+    expect(hex(encodeFrame({ type: FRAME.membership, version: 1, seq: 1 }, payload))).toBe(
+      MEMBERSHIP.replaceAll(" ", ""),
+    );
+    expect(hex(encodeMetrics({ version: 1, seq: 7 }, ROWS))).toBe(METRICS.replaceAll(" ", ""));
   });
 
   it("are read from those bytes", () => {
@@ -54,19 +56,24 @@ describe("frames", () => {
 
   it("carry sequence numbers past 32 bits", () => {
     const seq = Number.MAX_SAFE_INTEGER;
-    const header = decodeHeader(encodeFrame(FRAME.tickets, seq, new Uint8Array()));
-    expect(header).toEqual({ ok: true, value: { type: 3, version: PROTOCOL_VERSION, seq } });
+    const header = { type: FRAME.tickets, version: PROTOCOL_VERSION, seq };
+    expect(decodeHeader(encodeFrame(header, new Uint8Array()))).toEqual({
+      ok: true,
+      value: header,
+    });
   });
 
   it("cap an age that does not fit", () => {
-    const frame = encodeMetrics(1, [{ endpoint: 0, status: 0, ageMs: 1e12, mask: 0, values: [] }]);
+    const frame = encodeMetrics({ version: 1, seq: 1 }, [
+      { endpoint: 0, status: 0, ageMs: 1e12, mask: 0, values: [] },
+    ]);
     expect(decodeMetrics(framePayload(frame))).toMatchObject({ value: [{ ageMs: 0xffffffff }] });
   });
 });
 
 describe("decodeHeader", () => {
   const header = (type: number, version: number, seq: number) => {
-    const frame = encodeFrame(FRAME.membership, seq, new Uint8Array());
+    const frame = encodeFrame({ type: FRAME.membership, version: 1, seq }, new Uint8Array());
     frame[0] = type;
     frame[1] = version;
     return frame;
@@ -76,6 +83,7 @@ describe("decodeHeader", () => {
     { name: "nothing", frame: new Uint8Array(), error: "too-short" },
     { name: "half a header", frame: new Uint8Array(FRAME_HEADER_BYTES - 1), error: "too-short" },
     { name: "an unknown type", frame: header(9, 1, 1), error: "unknown-type" },
+    { name: "a type newer than its version", frame: header(4, 1, 1), error: "unknown-type" },
     { name: "a version before ours", frame: header(1, 0, 1), error: "unsupported-version" },
     {
       name: "a version after ours",
@@ -95,7 +103,10 @@ describe("decodeHeader", () => {
 
   it("takes a frame at the size limit and refuses one past it", () => {
     const frame = (bytes: number) =>
-      encodeFrame(FRAME.tickets, 1, new Uint8Array(bytes - FRAME_HEADER_BYTES));
+      encodeFrame(
+        { type: FRAME.tickets, version: PROTOCOL_VERSION, seq: 1 },
+        new Uint8Array(bytes - FRAME_HEADER_BYTES),
+      );
     expect(decodeHeader(frame(PROTOCOL_LIMITS.frameBytesMax)).ok).toBe(true);
     expect(errorOf(decodeHeader(frame(PROTOCOL_LIMITS.frameBytesMax + 1)))).toBe("too-long");
   });
@@ -109,7 +120,8 @@ describe("decodeMetrics", () => {
     mask: 1,
     values: [1],
   });
-  const payload = (rows: readonly MetricsRow[]) => framePayload(encodeMetrics(1, rows));
+  const payload = (rows: readonly MetricsRow[]) =>
+    framePayload(encodeMetrics({ version: 1, seq: 1 }, rows));
 
   it("refuses every shortened payload, and one that is too long", () => {
     const whole = payload(ROWS);
@@ -138,7 +150,7 @@ describe("decodeMetrics", () => {
       values: Array.from({ length: PROTOCOL_LIMITS.metricFieldsMax }, (_, i) => i),
     });
     const rows = Array.from({ length: PROTOCOL_LIMITS.endpointsMax }, (_, i) => full(i));
-    const frame = encodeMetrics(1, rows);
+    const frame = encodeMetrics({ version: 1, seq: 1 }, rows);
     expect(decodeHeader(frame).ok).toBe(true);
     expect(decodeMetrics(framePayload(frame))).toEqual({ ok: true, value: rows });
     expect(errorOf(decodeMetrics(payload([...rows, full(0)])))).toBe("bad-payload");

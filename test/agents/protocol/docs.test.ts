@@ -7,8 +7,9 @@ import type { z } from "zod";
 import {
   fromObjectSchema,
   helloSchema,
+  marksSchema,
   membershipSchema,
-  ticketReportsSchema,
+  numberedReportsSchema,
 } from "../../../src/agents/protocol/messages.ts";
 import { parseDeployment } from "../../../src/config/deployment.ts";
 
@@ -16,7 +17,8 @@ const SCHEMAS: Record<string, z.ZodType> = {
   hello: helloSchema,
   "from-object": fromObjectSchema,
   membership: membershipSchema,
-  tickets: ticketReportsSchema,
+  tickets: numberedReportsSchema,
+  marks: marksSchema,
 };
 
 describe("docs/protocol.md", () => {

@@ -1,12 +1,23 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { decodeHeader, FRAME, framePayload } from "../../../src/agents/protocol/codec.ts";
+import {
+  decodeHeader,
+  FRAME,
+  type FramePlace,
+  framePayload,
+} from "../../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
 import {
+  numberedReportsSchema,
   ticketReportsSchema,
   type TicketClosed,
   type TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
-import { OUTBOX_REPORTS_MAX, TicketOutbox } from "../../../src/agents/relay/ticket-outbox.ts";
+import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
+import {
+  OUTBOX_REPORTS_MAX,
+  TicketOutbox,
+  type TicketSubject,
+} from "../../../src/agents/relay/ticket-outbox.ts";
 
 const closed = (ticket: string, more: Partial<TicketClosed> = {}): TicketClosed => ({
   kind: "closed",
@@ -25,35 +36,51 @@ const closed = (ticket: string, more: Partial<TicketClosed> = {}): TicketClosed 
   ...more,
 });
 
+const subject = (ticket: string): TicketSubject => ({
+  ticket,
+  attempt: 0,
+  requestId: `request of ${ticket}`,
+  tenant: "acme",
+  model: "m",
+});
+
 /** A session that decodes what it is given. */
 class Sender {
   isUp = true;
+  version = PROTOCOL_VERSION;
+  numbers: [oldest: number, first: number][] = [];
   seq = 0;
   frames: TicketReport[][] = [];
   bytesMax = 0;
 
-  send(encode: (seq: number) => Uint8Array): boolean {
+  send(encode: (place: FramePlace) => Uint8Array): boolean {
     if (!this.isUp) return false;
-    const frame = encode(++this.seq);
-    const header = decodeHeader(frame);
-    if (!header.ok || header.value.type !== FRAME.tickets || header.value.seq !== this.seq) {
-      throw new Error("not a TICKETS frame of this sequence number");
-    }
+    const place = { version: this.version, seq: ++this.seq };
+    const frame = encode(place);
+    expect(decodeHeader(frame)).toEqual({ ok: true, value: { type: FRAME.tickets, ...place } });
     this.bytesMax = Math.max(this.bytesMax, frame.byteLength);
     const json: unknown = JSON.parse(Buffer.from(framePayload(frame)).toString());
-    this.frames.push(ticketReportsSchema.parse(json).reports);
+    if (this.version === 1) {
+      this.frames.push(ticketReportsSchema.parse(json).reports);
+    } else {
+      const { oldest, first, reports } = numberedReportsSchema.parse(json);
+      this.numbers.push([oldest, first]);
+      this.frames.push(reports);
+    }
     return true;
   }
 }
 
 let outbox: TicketOutbox;
 let sender: Sender;
+const dropped = vi.fn<(count: number) => void>();
 const kinds = (reports: readonly TicketReport[]) =>
   reports.map((report) => `${report.kind} ${report.ticket}`);
 
 beforeEach(() => {
   vi.useFakeTimers();
-  outbox = new TicketOutbox();
+  dropped.mockClear();
+  outbox = new TicketOutbox(dropped);
   sender = new Sender();
 });
 afterEach(() => {
@@ -64,23 +91,32 @@ afterEach(() => {
 describe("TicketOutbox", () => {
   it("gathers reports into one frame, in order, and drops them once they are durable", () => {
     outbox.attach(sender);
-    outbox.opened("a", 0, "h:1");
-    outbox.opened("b", 0, "h:1");
+    outbox.opened(subject("a"), "h:1");
+    outbox.opened(subject("b"), "h:1");
     outbox.closed(closed("a"));
     vi.advanceTimersByTime(100);
     expect(sender.frames.map(kinds)).toEqual([["opened a", "opened b", "closed a"]]);
     expect(outbox.size).toBe(3);
     outbox.closed(closed("b"));
     vi.advanceTimersByTime(100);
-    outbox.acked(1);
+    expect(sender.numbers).toEqual([
+      [1, 1],
+      [1, 4],
+    ]);
+    outbox.acked({ seq: 0, report: 3 });
     expect(outbox.size).toBe(1);
-    outbox.acked(2);
+    outbox.acked({ seq: 0, report: 4 });
     expect(outbox.size).toBe(0);
+    // An object that counts further than this relay is believed as far as reports go.
+    outbox.acked({ seq: 0, report: 9 });
+    outbox.opened(subject("c"), "h:1");
+    vi.advanceTimersByTime(100);
+    expect(sender.numbers.at(-1)).toEqual([5, 5]);
   });
 
   it("sends nothing twice on one connection", () => {
     outbox.attach(sender);
-    outbox.opened("a", 0, "h:1");
+    outbox.opened(subject("a"), "h:1");
     vi.advanceTimersByTime(10_000);
     expect(sender.frames).toHaveLength(1);
   });
@@ -88,7 +124,7 @@ describe("TicketOutbox", () => {
   it("keeps reports while the session is down and sends them when it is back", () => {
     sender.isUp = false;
     outbox.attach(sender);
-    outbox.opened("a", 0, "h:1");
+    outbox.opened(subject("a"), "h:1");
     vi.advanceTimersByTime(10_000);
     sender.isUp = true;
     vi.advanceTimersByTime(1_000);
@@ -97,42 +133,46 @@ describe("TicketOutbox", () => {
 
   it("says every open ticket and everything unacknowledged again after a reconnect", () => {
     outbox.attach(sender);
-    outbox.opened("open and durable", 0, "h:1");
-    outbox.opened("open", 0, "h:1");
-    outbox.opened("ended", 0, "h:1");
+    outbox.opened(subject("open and durable"), "h:1");
+    outbox.opened(subject("open"), "h:1");
+    outbox.opened(subject("ended"), "h:1");
     vi.advanceTimersByTime(100);
-    outbox.acked(1);
+    outbox.acked({ seq: 0, report: 1 });
     outbox.closed(closed("ended"));
     vi.advanceTimersByTime(100);
-    // A late acknowledgement of the old connection must not drop what is being sent again.
     outbox.resync();
-    outbox.acked(2);
     vi.advanceTimersByTime(100);
     expect(kinds(sender.frames.at(-1)!)).toEqual([
-      "opened open and durable",
       "opened open",
+      "opened ended",
       "closed ended",
+      "opened open and durable",
     ]);
+    // What was said before has the number it had, and is acknowledged by it at any time.
+    expect(sender.numbers.at(-1)).toEqual([2, 2]);
+    outbox.acked({ seq: 0, report: 4 });
+    expect(outbox.size).toBe(1);
   });
 
   it("names the endpoint that is tried last when it says an open ticket again", () => {
     outbox.attach(sender);
-    outbox.opened("a", 0, "h:1");
-    outbox.opened("a", 0, "h:2");
+    outbox.opened(subject("a"), "h:1");
+    outbox.opened(subject("a"), "h:2");
     vi.advanceTimersByTime(100);
-    outbox.acked(1);
+    outbox.acked({ seq: 0, report: 2 });
     outbox.resync();
     vi.advanceTimersByTime(100);
     expect(sender.frames.at(-1)).toMatchObject([{ ticket: "a", endpoint: "h:2" }]);
+    expect(sender.numbers.at(-1)).toEqual([3, 3]);
   });
 
   it("renews what is open, once, and nothing that has ended", () => {
     outbox.attach(sender);
-    outbox.opened("a", 0, "h:1");
-    outbox.opened("b", 0, "h:1");
+    outbox.opened(subject("a"), "h:1");
+    outbox.opened(subject("b"), "h:1");
     outbox.closed(closed("b"));
     vi.advanceTimersByTime(100);
-    outbox.acked(1);
+    outbox.acked({ seq: 0, report: 3 });
     outbox.renew();
     outbox.renew();
     vi.advanceTimersByTime(100);
@@ -142,7 +182,7 @@ describe("TicketOutbox", () => {
   it("splits frames by count and by bytes", () => {
     outbox.attach(sender);
     const count = PROTOCOL_LIMITS.ticketReportsMax + 1;
-    for (let i = 0; i < count; i++) outbox.opened(`t${i}`, 0, "h:1");
+    for (let i = 0; i < count; i++) outbox.opened(subject(`t${i}`), "h:1");
     vi.advanceTimersByTime(100);
     expect(sender.frames.map((reports) => reports.length)).toEqual([count - 1, 1]);
     const failed = Array.from({ length: 8 }, (_, i) => `${"h".repeat(250)}${i}:8000`);
@@ -157,27 +197,74 @@ describe("TicketOutbox", () => {
     outbox.attach(sender);
     for (let i = 0; i < OUTBOX_REPORTS_MAX + 3; i++) outbox.closed(closed(`t${i}`));
     expect(outbox.size).toBe(OUTBOX_REPORTS_MAX);
-    expect(outbox.droppedCount).toBe(3);
+    expect(dropped).toHaveBeenCalledTimes(3);
     sender.isUp = true;
     vi.advanceTimersByTime(1_000);
     expect(sender.frames[0]![0]).toMatchObject({ ticket: "t3" });
+    // The object learns that what came before will never come.
+    expect(sender.numbers[0]).toEqual([4, 4]);
   });
 
   it("drains: resolves once everything is durable, or when it has waited long enough", async () => {
     outbox.attach(sender);
     await outbox.drain(1_000);
-    outbox.opened("a", 0, "h:1");
+    outbox.opened(subject("a"), "h:1");
     const durable = vi.fn<() => void>();
     const draining = outbox.drain(1_000).then(durable);
     expect(sender.frames.map(kinds)).toEqual([["opened a"]]);
     await vi.advanceTimersByTimeAsync(500);
     expect(durable).not.toHaveBeenCalled();
-    outbox.acked(1);
+    outbox.acked({ seq: 0, report: 1 });
     await draining;
     outbox.closed(closed("a"));
     const late = outbox.drain(1_000);
     await vi.advanceTimersByTimeAsync(1_000);
     await late;
     expect(outbox.size).toBe(1);
+  });
+
+  describe("to an object of version 1", () => {
+    beforeEach(() => {
+      sender.version = 1;
+      outbox.attach(sender);
+    });
+
+    it("leaves out what that version does not know", () => {
+      outbox.opened(subject("a"), "h:1");
+      outbox.closed({ ...closed("a"), requestId: "r", tenant: "acme", model: "m" });
+      vi.advanceTimersByTime(100);
+      expect(sender.frames).toEqual([
+        [{ kind: "opened", ticket: "a", attempt: 0, endpoint: "h:1" }, closed("a")],
+      ]);
+    });
+
+    it("is acknowledged by frames, and not by frames of an earlier connection", () => {
+      outbox.closed(closed("a"));
+      vi.advanceTimersByTime(100);
+      outbox.closed(closed("b"));
+      vi.advanceTimersByTime(100);
+      outbox.acked({ seq: 1, report: undefined });
+      expect(outbox.size).toBe(1);
+      outbox.resync();
+      outbox.acked({ seq: 2, report: undefined });
+      expect(outbox.size).toBe(1);
+      vi.advanceTimersByTime(100);
+      outbox.acked({ seq: 3, report: undefined });
+      expect(outbox.size).toBe(0);
+    });
+
+    it("is not asked again for what it held when the object was upgraded", () => {
+      outbox.closed(closed("a"));
+      outbox.closed(closed("b"));
+      vi.advanceTimersByTime(100);
+      outbox.closed(closed("c"));
+      vi.advanceTimersByTime(100);
+      sender.version = 2;
+      outbox.acked({ seq: 1, report: 0 });
+      outbox.resync();
+      vi.advanceTimersByTime(100);
+      expect(kinds(sender.frames.at(-1)!)).toEqual(["closed c"]);
+      expect(sender.numbers.at(-1)).toEqual([3, 3]);
+    });
   });
 });

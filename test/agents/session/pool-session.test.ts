@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { encodeFrame, FRAME } from "../../../src/agents/protocol/codec.ts";
+import { encodeFrame, FRAME, type FramePlace } from "../../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
 import type { Configure } from "../../../src/agents/protocol/messages.ts";
 import {
+  type Acknowledged,
   PoolSession,
   SEND_BUFFER_BYTES_MAX,
   type SessionTiming,
@@ -28,7 +29,7 @@ const { logger, lines } = captureLogs();
 const registry = new MetricRegistry();
 const events = {
   onResync: vi.fn<() => void>(),
-  onAck: vi.fn<(seq: number) => void>(),
+  onAck: vi.fn<(acknowledged: Acknowledged) => void>(),
   onConfigure: vi.fn<(configure: Configure) => void>(),
 };
 
@@ -47,8 +48,8 @@ function open(timing: Partial<SessionTiming> = {}): PoolSession {
   return session;
 }
 
-const emptyMembership = (seq: number) =>
-  encodeFrame(FRAME.membership, seq, Buffer.from('{"endpoints":[]}'));
+const emptyMembership = (place: FramePlace) =>
+  encodeFrame({ type: FRAME.membership, ...place }, Buffer.from('{"endpoints":[]}'));
 
 async function established(): Promise<PoolSession> {
   await vi.waitFor(() => expect(session?.isEstablished).toBe(true), { timeout: 5_000 });
@@ -73,7 +74,7 @@ describe("PoolSession", () => {
     expect(object.upgrades[0]!.headers.authorization).toBe(`Bearer ${TOKEN}`);
     expect(object.hellos[0]).toMatchObject({
       t: "hello",
-      v: 1,
+      v: 2,
       role: "collector",
       pool: "eu 1",
       agent: "collector-0",
@@ -105,7 +106,7 @@ describe("PoolSession", () => {
     object.socket!.send("not json");
     object.socket!.send(Buffer.from([1, 2, 3]));
     object.send({ t: "configure", scrapeIntervalMs: 100, metrics: [], novelty: true });
-    object.send({ t: "ack", seq: 7 });
+    object.send({ t: "ack", seq: 7, report: 6 });
     object.send({ t: "resync", reason: "gap" });
     await vi.waitFor(() => expect(events.onResync).toHaveBeenCalledTimes(2));
     expect(events.onConfigure).toHaveBeenCalledExactlyOnceWith({
@@ -113,7 +114,7 @@ describe("PoolSession", () => {
       scrapeIntervalMs: 100,
       metrics: [],
     });
-    expect(events.onAck).toHaveBeenLastCalledWith(7);
+    expect(events.onAck).toHaveBeenLastCalledWith({ seq: 7, report: 6 });
     expect(object.hellos).toHaveLength(1);
   });
 
@@ -155,7 +156,9 @@ describe("PoolSession", () => {
     object.socket!.pause();
     const payload = Buffer.alloc(PROTOCOL_LIMITS.frameBytesMax / 2, 0x20);
     let sent = 0;
-    while (sent < 1_000 && session!.send((seq) => encodeFrame(FRAME.membership, seq, payload))) {
+    const encode = (place: FramePlace) =>
+      encodeFrame({ type: FRAME.membership, ...place }, payload);
+    while (sent < 1_000 && session!.send(encode)) {
       sent += 1;
     }
     // The kernel's socket buffers take some frames more than the session's own bound.
@@ -199,14 +202,37 @@ describe("PoolSession", () => {
     await established();
   });
 
-  it("retries slowly when the object refuses its version", async () => {
+  it("speaks the version before to an older object, and offers the newest anew later", async () => {
+    object.version = 1;
+    open();
+    expect((await established()).version).toBe(1);
+    session!.send(emptyMembership);
+    await vi.waitFor(() => expect(object.frames).toHaveLength(1));
+    expect(object.hellos.map(({ v }) => v)).toEqual([2, 1]);
+    expect(object.frames[0]).toMatchObject({ version: 1 });
+    object.version = 2;
+    object.socket!.terminate();
+    await vi.waitFor(() => expect(object.hellos.map(({ v }) => v)).toEqual([2, 1, 2]));
+    expect((await established()).version).toBe(2);
+  });
+
+  it("retries slowly when the object welcomes a version that was not offered", async () => {
     object.isWelcoming = false;
     open();
     await vi.waitFor(() => expect(object.hellos).toHaveLength(1));
-    object.send({ t: "refused", code: "unsupported-version", message: "versions 2 to 3" });
-    object.socket!.close(1008);
+    object.send({ t: "welcome", v: 3, objectEpoch: "o", ackedSeq: 0 });
     await vi.waitFor(() => {
       const retry = lines.find((line) => line["msg"] === "not connected, will retry");
+      expect(retry?.["retryMs"]).toBeGreaterThanOrEqual(QUICK.refusedRetryMs / 2);
+    });
+    expect(session!.isEstablished).toBe(false);
+  });
+
+  it("retries slowly when the object refuses every version", async () => {
+    object.version = 0;
+    open();
+    await vi.waitFor(() => {
+      const retry = lines.findLast((line) => line["msg"] === "not connected, will retry");
       expect(retry?.["retryMs"]).toBeGreaterThanOrEqual(QUICK.refusedRetryMs / 2);
     });
   });

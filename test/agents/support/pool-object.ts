@@ -13,18 +13,23 @@ import {
 } from "../../../src/agents/protocol/codec.ts";
 import {
   helloSchema,
+  marksSchema,
   membershipSchema,
+  numberedReportsSchema,
   ticketReportsSchema,
   type Configure,
   type EndpointRecord,
   type Hello,
+  type Mark,
   type TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
+import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
 
-export type ReceivedFrame = { seq: number; connection: number } & (
+export type ReceivedFrame = { seq: number; version: number; connection: number } & (
   | { kind: "membership"; endpoints: EndpointRecord[] }
   | { kind: "metrics"; rows: MetricsRow[] }
   | { kind: "tickets"; reports: TicketReport[] }
+  | { kind: "marks"; marks: Mark[] }
 );
 
 export class FakePoolObject {
@@ -33,6 +38,8 @@ export class FakePoolObject {
   readonly upgrades: IncomingMessage[] = [];
   /** HTTP status to refuse upgrades with; 101 accepts. */
   upgradeStatus = 101;
+  /** The newest version it speaks; it refuses a hello of a later one, as real objects do. */
+  version = PROTOCOL_VERSION;
   /** Whether a hello is answered. */
   isWelcoming = true;
   configure: Configure | undefined;
@@ -86,9 +93,14 @@ export class FakePoolObject {
     const connection = this.upgrades.length;
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       if (isBinary) return this.#frame(data, connection);
-      this.hellos.push(helloSchema.parse(JSON.parse(data.toString())));
+      const hello = helloSchema.parse(JSON.parse(data.toString()));
+      this.hellos.push(hello);
       if (!this.isWelcoming) return;
-      this.send({ t: "welcome", v: 1, objectEpoch: "o1", ackedSeq: 0 });
+      if (hello.v > this.version) {
+        this.send({ t: "refused", code: "unsupported-version", message: "speaks less" });
+        return socket.close(1008);
+      }
+      this.send({ t: "welcome", v: hello.v, objectEpoch: "o1", ackedSeq: 0 });
       if (this.configure !== undefined) this.send(this.configure);
       if (this.isDropping) socket.close();
     });
@@ -97,20 +109,42 @@ export class FakePoolObject {
   #frame(data: Buffer, connection: number): void {
     const header = decodeHeader(data);
     if (!header.ok) throw new Error(`bad frame: ${header.error}`);
-    const { seq, type } = header.value;
+    const { seq, type, version } = header.value;
     const payload = framePayload(data);
     if (type === FRAME.metrics) {
       const rows = decodeMetrics(payload);
       if (!rows.ok) throw new Error(`bad rows: ${rows.error}`);
-      this.frames.push({ seq, connection, kind: "metrics", rows: rows.value });
+      this.frames.push({ seq, version, connection, kind: "metrics", rows: rows.value });
       return;
     }
     const json: unknown = JSON.parse(Buffer.from(payload).toString());
     if (type === FRAME.membership) {
-      this.frames.push({ seq, connection, kind: "membership", ...membershipSchema.parse(json) });
+      this.frames.push({
+        seq,
+        version,
+        connection,
+        kind: "membership",
+        ...membershipSchema.parse(json),
+      });
       return;
     }
-    this.frames.push({ seq, connection, kind: "tickets", ...ticketReportsSchema.parse(json) });
-    if (this.isAcking) this.send({ t: "ack", seq });
+    if (type === FRAME.marks) {
+      this.frames.push({ seq, version, connection, kind: "marks", ...marksSchema.parse(json) });
+      return;
+    }
+    if (version === 1) {
+      this.frames.push({
+        seq,
+        version,
+        connection,
+        kind: "tickets",
+        ...ticketReportsSchema.parse(json),
+      });
+      if (this.isAcking) this.send({ t: "ack", seq });
+      return;
+    }
+    const { first, reports } = numberedReportsSchema.parse(json);
+    this.frames.push({ seq, version, connection, kind: "tickets", reports });
+    if (this.isAcking) this.send({ t: "ack", seq, report: first + reports.length - 1 });
   }
 }
