@@ -19,10 +19,11 @@
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
+import type { Mark } from "../protocol/messages.ts";
 
 export const MARK_LIMITS = {
   /** Endpoints remembered; past it, nobody new is marked. */
-  endpointsMax: PROTOCOL_LIMITS.endpointsMax,
+  endpointsMax: PROTOCOL_LIMITS.marksMax,
   /** The first lease; each further one, with no success between, is twice as long. */
   leaseMsMin: 1_000,
   leaseMsMax: 30_000,
@@ -34,18 +35,6 @@ export const MARK_LIMITS = {
 /** The part of a lease that is random, so that relays do not all try again at the same moment. */
 const JITTER = 0.25;
 
-/** Why an endpoint is marked, or `answered` when it no longer is. */
-type MarkReason = "refused" | "timeout" | "reset" | "unavailable" | "answered";
-
-/** What a relay says of an endpoint. */
-export interface Mark {
-  /** Address. */
-  readonly endpoint: string;
-  /** What is left of the lease; 0 when the endpoint was reached. */
-  readonly leaseMs: number;
-  readonly why: MarkReason;
-}
-
 export interface EndpointMarksOptions {
   readonly clock: Clock;
   readonly rng: Rng;
@@ -54,7 +43,7 @@ export interface EndpointMarksOptions {
 }
 
 interface Trouble {
-  why: MarkReason;
+  why: Mark["why"];
   /** Leases in a row. */
   leases: number;
   unavailable: number;
@@ -125,7 +114,7 @@ export class EndpointMarks {
     }
   }
 
-  #mark(endpoint: string, trouble: Trouble, why: MarkReason): void {
+  #mark(endpoint: string, trouble: Trouble, why: Mark["why"]): void {
     const { clock, rng, onChange } = this.#options;
     const nowMs = clock();
     if (trouble.leaseEndsMs > nowMs) return;

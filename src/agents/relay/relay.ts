@@ -6,10 +6,12 @@ import { METRIC } from "../../telemetry/names.ts";
 import { EndpointSource } from "../discovery/endpoint-source.ts";
 import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
+import type { Mark } from "../protocol/messages.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
+import { tellMarks } from "./mark-reports.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyBudget } from "./request-body.ts";
 import { RetryBudget } from "./retry-budget.ts";
@@ -65,7 +67,11 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const pools = new EnginePools();
   pools.update(source.endpoints);
   const clock = () => performance.now();
-  const marks = new EndpointMarks({ clock, rng: Math.random, onChange: () => undefined });
+  const onChange = (mark: Mark) => {
+    logger.info(mark, mark.leaseMs > 0 ? "endpoint marked" : "endpoint reached again");
+    tellMarks(session, [mark]);
+  };
+  const marks = new EndpointMarks({ clock, rng: Math.random, onChange });
   source.onChange((endpoints) => {
     pools.update(endpoints);
     marks.retain(new Set(endpoints.map((endpoint) => endpoint.address)));
@@ -94,7 +100,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     source.close();
     throw error;
   }
-  const session = openSession(options, outbox);
+  const session = openSession(options, outbox, marks);
   observe(registry, open, context);
   const renewal = setInterval(() => outbox.renew(), RENEW_MS);
   return {
@@ -171,15 +177,22 @@ function createRelayServer(context: RelayContext, open: OpenRequests, requestsMa
   return server;
 }
 
-function openSession(options: RelayOptions, outbox: TicketOutbox): PoolSession {
+function openSession(
+  options: RelayOptions,
+  outbox: TicketOutbox,
+  marks: EndpointMarks,
+): PoolSession {
   const { sessionTiming: timing } = options;
-  const session = new PoolSession({
+  const session: PoolSession = new PoolSession({
     ...options,
     role: "relay",
     ...(timing === undefined ? {} : { timing }),
     events: {
       onAck: (acknowledged) => outbox.acked(acknowledged),
-      onResync: () => outbox.resync(),
+      onResync: () => {
+        outbox.resync();
+        tellMarks(session, marks.standing());
+      },
     },
   });
   outbox.attach(session);

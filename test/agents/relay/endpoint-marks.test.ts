@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { EndpointMarks, MARK_LIMITS, type Mark } from "../../../src/agents/relay/endpoint-marks.ts";
+import type { Mark } from "../../../src/agents/protocol/messages.ts";
+import { EndpointMarks, MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
 
 const { leaseMsMin, leaseMsMax, forgetMs, unavailableStreak, endpointsMax } = MARK_LIMITS;
 const E = "e:1";

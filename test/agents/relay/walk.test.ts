@@ -1,6 +1,6 @@
 // What the relay remembers between walks: marks, and the retry budget. Real sockets throughout.
 
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   DESTINATION_SERVED_HEADER,
   FAIRLEAD_ATTEMPTS_HEADER,
@@ -21,6 +21,7 @@ import {
 /** Ports that nobody listens on. */
 const NOBODY = "127.0.0.1:1";
 const NOBODY_ELSE = "127.0.0.1:2";
+const WAIT = { timeout: 5_000 };
 const MARKED = "fairlead_relay_marked_endpoints";
 const DENIED = "fairlead_relay_retries_denied_total";
 
@@ -99,6 +100,58 @@ describe("marks", () => {
     const answer = await ask(addresses);
     expect([answer.status, attempts(answer)]).toEqual([502, "2"]);
     expect(metric(MARKED)).toBe(1);
+  });
+});
+
+describe("the pool's object", () => {
+  it("is told of a mark when it is set, after a resync, and when it is cleared", async () => {
+    const bad = await engine(resetConnection);
+    const running = await relayTo(bad.address);
+    const { ask, object } = running;
+    const told = () =>
+      object.frames.flatMap((frame) => (frame.kind === "marks" ? frame.marks : []));
+    await vi.waitFor(() => expect(running.relay.isConnected).toBe(true), WAIT);
+    await ask([bad.address]);
+    await vi.waitFor(() => expect(told()).toHaveLength(1), WAIT);
+    expect(told()[0]).toMatchObject({ endpoint: bad.address, why: "reset" });
+    expect(told()[0]!.leaseMs).toBeGreaterThan(0);
+    object.send({ t: "resync", reason: "test" });
+    await vi.waitFor(() => expect(told()).toHaveLength(2), WAIT);
+    expect(told()[1]).toMatchObject({ endpoint: bad.address, why: "reset" });
+    bad.behaviour = answerOk;
+    await ask([bad.address]);
+    await vi.waitFor(() => expect(told()).toHaveLength(3), WAIT);
+    expect(told()[2]).toEqual({ endpoint: bad.address, leaseMs: 0, why: "answered" });
+  });
+
+  it("is told what still stands when the session is back, and nothing else", async () => {
+    const good = await engine();
+    const running = await relayTo(NOBODY, good.address);
+    const { ask, object } = running;
+    const told = () => object.frames.filter((frame) => frame.kind === "marks");
+    await vi.waitFor(() => expect(running.relay.isConnected).toBe(true), WAIT);
+    object.upgradeStatus = 503;
+    object.socket!.terminate();
+    await vi.waitFor(() => expect(running.relay.isConnected).toBe(false), WAIT);
+    await ask([NOBODY, good.address]);
+    expect(told()).toHaveLength(0);
+    object.upgradeStatus = 101;
+    await vi.waitFor(() => expect(told()).toHaveLength(1), WAIT);
+    expect(told()[0]!.marks).toMatchObject([{ endpoint: NOBODY, why: "refused" }]);
+  });
+
+  it("of the version before is told nothing", async () => {
+    const good = await engine();
+    const running = await relayTo(NOBODY, good.address);
+    const { ask, object } = running;
+    object.version = 1;
+    await vi.waitFor(() => expect(running.relay.isConnected).toBe(true), WAIT);
+    object.socket!.terminate();
+    await vi.waitFor(() => expect(object.hellos.at(-1)!.v).toBe(1), WAIT);
+    await vi.waitFor(() => expect(running.relay.isConnected).toBe(true), WAIT);
+    await ask([NOBODY, good.address]);
+    await vi.waitFor(() => expect(object.tickets.length).toBeGreaterThan(0), WAIT);
+    expect(object.frames.filter((frame) => frame.kind === "marks")).toEqual([]);
   });
 });
 
