@@ -7,7 +7,7 @@ export interface Bench {
   readonly name: string;
   /** It reads the figures of other processes from /proc. */
   readonly needsProc: boolean;
-  measure(): Iterable<Measurement> | AsyncIterable<Measurement>;
+  measure(): AsyncIterable<Measurement>;
 }
 
 export interface CommandContext {

@@ -8,14 +8,7 @@
 import { createContentKeys } from "../src/scheduler/kv/content-keys.ts";
 import { prepareInference } from "../src/worker/openai/prepare.ts";
 import { CHAT_PATH, createChatBody, MODEL } from "./conversation.ts";
-import {
-  type Measurement,
-  nanosecondsPerAsyncCall,
-  nanosecondsPerCall,
-  sink,
-  type Timing,
-  TIMING,
-} from "./measure.ts";
+import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "./measure.ts";
 import { PoolInUse } from "./pool-in-use.ts";
 
 const AGAINST = "JSON.parse, round robin";
@@ -30,7 +23,6 @@ export async function* measureDecision(
   tokens: number,
   timing: Timing = TIMING,
 ): AsyncGenerator<Measurement> {
-  const bench = `decision-${tokens / 1_000}k-tokens`;
   const bodies = Array.from({ length: BODIES }, (_, seed) =>
     new TextEncoder().encode(
       createChatBody({ bodyBytes: tokens * BYTES_PER_TOKEN, isStream: false, seed }),
@@ -38,29 +30,38 @@ export async function* measureDecision(
   );
   const pool = new PoolInUse(ENDPOINTS);
   for (const body of bodies) pool.warm(await keysOf(body));
-  let turn = 0;
-  const nextBody = () => bodies[turn++ % BODIES]!;
-  const decide = async () => {
-    sink.value += pool.pickRecorded(await keysOf(nextBody()));
-  };
-  const naive = () => {
-    const parsed = JSON.parse(new TextDecoder().decode(nextBody())) as object;
-    sink.value += Object.keys(parsed).length + (turn % ENDPOINTS);
-  };
-  const prepare = async () => {
-    sink.value += (await keysOf(nextBody())).length;
-  };
-  const ms = (await nanosecondsPerAsyncCall(decide, timing)) / 1e6;
-  const ratio = ms / (nanosecondsPerCall(naive, timing) / 1e6);
-  const part = { bench, unit: "ms", ratio: null, against: null };
-  yield { bench, metric: "cpu_ms", value: ms, unit: "ms", ratio, against: AGAINST };
-  const prepareNs = await nanosecondsPerAsyncCall(prepare, timing);
-  yield { ...part, metric: "prepare_ms", value: prepareNs / 1e6 };
   const texts = bodies.map(contentsOf);
-  const keysNs = nanosecondsPerCall(() => {
-    sink.value += hash(texts[turn++ % BODIES]!);
-  }, timing);
-  yield { ...part, metric: "content_keys_ms", value: keysNs / 1e6 };
+  let turn = 0;
+  const next = <T>(list: readonly T[]): T => list[turn++ % BODIES]!;
+  const ns = await nanosecondsEach(
+    {
+      async decision() {
+        sink.value += pool.pickRecorded(await keysOf(next(bodies)));
+      },
+      async prepare() {
+        sink.value += (await keysOf(next(bodies))).length;
+      },
+      contentKeys() {
+        sink.value += hash(next(texts));
+      },
+      naive() {
+        const parsed = JSON.parse(new TextDecoder().decode(next(bodies))) as object;
+        sink.value += Object.keys(parsed).length + (turn % ENDPOINTS);
+      },
+    },
+    timing,
+  );
+  const figure = (metric: string, value: number): Measurement => ({
+    bench: `decision-${tokens / 1_000}k-tokens`,
+    metric,
+    value: value / 1e6,
+    unit: "ms",
+    ratio: value / ns.naive,
+    against: AGAINST,
+  });
+  yield figure("cpu_ms", ns.decision);
+  yield figure("prepare_ms", ns.prepare);
+  yield figure("content_keys_ms", ns.contentKeys);
 }
 
 /** The texts of a body's messages. */

@@ -2,7 +2,7 @@
 
 import { CONTENT_BLOCK_TOKENS } from "../src/scheduler/kv/content-keys.ts";
 import { createRng } from "../src/scheduler/support/rng.ts";
-import { type Measurement, nanosecondsPerCall, sink, type Timing, TIMING } from "./measure.ts";
+import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "./measure.ts";
 import { PoolInUse } from "./pool-in-use.ts";
 
 const AGAINST = "objects and a sort";
@@ -19,38 +19,35 @@ export function createKeys(tokens: number, seed: number): Uint32Array {
  * `us` is what the pool does for every request: a prompt that some endpoints hold in part, and the
  * record of the decision. The naive picker keeps no record.
  */
-export function* measurePick(endpoints: number, timing: Timing = TIMING): Generator<Measurement> {
-  const bench = `pick-${endpoints}`;
+export async function* measurePick(
+  endpoints: number,
+  timing: Timing = TIMING,
+): AsyncGenerator<Measurement> {
   const warm = createKeys(PROMPT_TOKENS, 1);
   const cold = createKeys(PROMPT_TOKENS, 2);
   const pool = new PoolInUse(endpoints);
   pool.warm(warm);
-  const us = (body: () => number): number => {
-    const ns = nanosecondsPerCall(() => {
-      sink.value += body();
-    }, timing);
-    return ns / 1e3;
-  };
-  for (const [suffix, keys] of [
-    ["", warm],
-    ["_cold", cold],
+  for (const [metric, keys] of [
+    ["us", warm],
+    ["us_cold", cold],
   ] as const) {
-    const naive = us(() => pool.naive.pick(keys).length);
-    const figure = (metric: string, value: number): Measurement => ({
-      bench,
-      metric,
-      value,
+    const ns = await nanosecondsEach(
+      {
+        recorded: () => void (sink.value += pool.pickRecorded(keys)),
+        plain: () => void (sink.value += pool.pickSlot(keys)),
+        naive: () => void (sink.value += pool.naive.pick(keys).length),
+      },
+      timing,
+    );
+    const figure = (name: string, value: number): Measurement => ({
+      bench: `pick-${endpoints}`,
+      metric: name,
+      value: value / 1e3,
       unit: "us",
-      ratio: value / naive,
+      ratio: value / ns.naive,
       against: AGAINST,
     });
-    yield figure(
-      `us${suffix}`,
-      us(() => pool.pickRecorded(keys)),
-    );
-    yield figure(
-      `us${suffix}_without_record`,
-      us(() => pool.pickSlot(keys)),
-    );
+    yield figure(metric, ns.recorded);
+    yield figure(`${metric}_without_record`, ns.plain);
   }
 }

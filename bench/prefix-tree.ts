@@ -6,7 +6,7 @@ import { createRng, type Rng } from "../src/scheduler/support/rng.ts";
 import {
   liveBytes,
   type Measurement,
-  nanosecondsPerCall,
+  nanosecondsEach,
   sink,
   type Timing,
   TIMING,
@@ -133,7 +133,7 @@ function weigh<T>(make: () => T): { readonly made: T; readonly bytes: number } {
 }
 
 /** Paths spread over all that are held, so that a look-up finds little in the processor's cache. */
-function* measureLookups(blocks: number, timing: Timing): Generator<Measurement> {
+async function* measureLookups(blocks: number, timing: Timing): AsyncGenerator<Measurement> {
   const mix = HOLDER_MIXES.conversations;
   const tree = createTree(mix, blocks);
   const naive = createNaive(mix, blocks);
@@ -143,22 +143,26 @@ function* measureLookups(blocks: number, timing: Timing): Generator<Measurement>
   const bigProbes = probes.map(asBigints);
   const out = new Int32Array(ENDPOINTS_MAX);
   let at = 0;
-  const perWalk = nanosecondsPerCall(() => {
-    at = (at + 1) % probes.length;
-    tree.match(probes[at]!, out);
-    sink.value += out[0]!;
-  }, timing);
-  const perNaiveWalk = nanosecondsPerCall(() => {
-    at = (at + 1) % probes.length;
-    naive.match(bigProbes[at]!, out);
-    sink.value += out[0]!;
-  }, timing);
+  const next = () => (at = (at + 1) % probes.length);
+  const perWalk = await nanosecondsEach(
+    {
+      tree() {
+        tree.match(probes[next()]!, out);
+        sink.value += out[0]!;
+      },
+      naive() {
+        naive.match(bigProbes[next()]!, out);
+        sink.value += out[0]!;
+      },
+    },
+    timing,
+  );
   yield {
     bench: PREFIX_TREE_NAME,
     metric: "ns_per_lookup_key",
-    value: perWalk / PATH_BLOCKS,
+    value: perWalk.tree / PATH_BLOCKS,
     unit: "ns",
-    ratio: perWalk / perNaiveWalk,
+    ratio: perWalk.tree / perWalk.naive,
     against: AGAINST,
   };
 }
@@ -167,7 +171,10 @@ function* measureLookups(blocks: number, timing: Timing): Generator<Measurement>
  * `bytes_per_block` is the tree's own count, growth included: just after a segment has split, a tree
  * is largest for what it holds.
  */
-export function* measurePrefixTree(blocks = BLOCKS, timing = TIMING): Generator<Measurement> {
+export async function* measurePrefixTree(
+  blocks = BLOCKS,
+  timing = TIMING,
+): AsyncGenerator<Measurement> {
   yield* measureBytes(blocks);
   yield* measureLookups(blocks, timing);
 }

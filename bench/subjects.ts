@@ -86,11 +86,13 @@ async function startFairlead(started: Started[], engine: string, relay: string):
   const ready = (await up.ready) as { pids: Readonly<Record<string, number>> };
   const running = readRunning(join(dir, "running.json"));
   if (running === undefined) throw new Error("fairlead up said that it is ready but does not run");
+  const pids = Object.values(ready.pids).filter(isWorkerd);
+  if (pids.length === 0) throw new Error("fairlead up names no workerd among its processes");
   const headers = { authorization: `Bearer ${TENANT.key}` };
   return {
     name: "fairlead",
     socketPath: join(running.socketDir, "workerd.sock"),
-    pids: Object.values(ready.pids).filter(isWorkerd),
+    pids,
     headers: () => headers,
   };
 }

@@ -16,7 +16,10 @@ function bench(name: string, needsProc = false): Bench {
     metric: "m",
     bench: name,
   };
-  return { name, needsProc, measure: () => [measurement] };
+  async function* measure() {
+    yield measurement;
+  }
+  return { name, needsProc, measure };
 }
 
 async function run(args: string[], benches: Bench[], missingProc?: string) {

@@ -1,12 +1,5 @@
 import { describe, expect, it } from "vitest";
-import {
-  median,
-  nanosecondsPerAsyncCall,
-  nanosecondsPerCall,
-  quartileRange,
-} from "../../bench/measure.ts";
-
-const TIMING = { rounds: 3, roundMsMin: 2 };
+import { median, nanosecondsEach, quartileRange } from "../../bench/measure.ts";
 
 describe("median", () => {
   it.for([
@@ -28,17 +21,31 @@ describe("quartileRange", () => {
   });
 });
 
-describe("nanosecondsPerCall", () => {
+describe("nanosecondsEach", () => {
   it("is more for a body that does more, waiting or not", async () => {
     let kept = 0;
     const work = (steps: number) => () => {
       for (let i = 0; i < steps; i++) kept = Math.imul(kept + i, 0x5bd1e995);
     };
-    const little = nanosecondsPerCall(work(1_000), TIMING);
-    const much = nanosecondsPerCall(work(100_000), TIMING);
-    const waiting = await nanosecondsPerAsyncCall(async () => work(100_000)(), TIMING);
-    expect(much).toBeGreaterThan(5 * little);
-    expect(waiting).toBeGreaterThan(5 * little);
+    const much = work(100_000);
+    const ns = await nanosecondsEach(
+      { little: work(1_000), much, waiting: async () => much() },
+      { rounds: 3, roundMsMin: 2 },
+    );
+    expect(ns.much).toBeGreaterThan(5 * ns.little);
+    expect(ns.waiting).toBeGreaterThan(5 * ns.little);
     expect(kept).not.toBe(0);
+  });
+
+  it("waits for a body before it calls it again", async () => {
+    let running = 0;
+    let mostRunning = 0;
+    const body = async () => {
+      mostRunning = Math.max(mostRunning, ++running);
+      await Promise.resolve();
+      running--;
+    };
+    await nanosecondsEach({ body }, { rounds: 1, roundMsMin: 1 });
+    expect(mostRunning).toBe(1);
   });
 });

@@ -10,7 +10,7 @@ import { measurePrefixTree } from "../../bench/prefix-tree.ts";
 const TIMING = { rounds: 1, roundMsMin: 1 };
 
 async function metricsOf(
-  measurements: Iterable<Measurement> | AsyncIterable<Measurement>,
+  measurements: AsyncIterable<Measurement>,
 ): Promise<Record<string, string>> {
   const units: Record<string, string> = {};
   for await (const { bench, metric, value, unit, ratio } of measurements) {
