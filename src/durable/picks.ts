@@ -2,15 +2,12 @@
 
 import type { TicketClosed } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
-import { ApproximatePrefix } from "../scheduler/kv/approximate-prefix.ts";
-import { PrefixTree } from "../scheduler/kv/prefix-tree.ts";
 import {
   type DecisionRecord,
   DecisionRecorder,
   DecisionRing,
 } from "../scheduler/decision-record.ts";
 import { EndpointPicker, type Picked } from "../scheduler/endpoint-picker.ts";
-import { ENDPOINTS_MAX, type EndpointTable } from "../scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
@@ -18,9 +15,8 @@ import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./contract.ts";
 import type { Endpoints } from "./endpoints.ts";
-import type { PrefixSize } from "./pool-metrics.ts";
 import type { StoredConfig } from "./pool-storage.ts";
-import type { PrefixLearner } from "./prefix-claims.ts";
+import type { PrefixMemory } from "./prefix-memory.ts";
 import { NO_SLOT, type Settlement, type Ticket, TicketLedger } from "./ticket-ledger.ts";
 
 /** Output reserved for a request; real lengths are rarely near what clients allow. */
@@ -47,6 +43,7 @@ export interface PicksOptions {
   /** A fresh seed for each decision, kept in its record. */
   readonly seed: () => number;
   readonly endpoints: Endpoints;
+  readonly prefixes: PrefixMemory;
   readonly registry: MetricRegistry;
   readonly onSettled: (settlement: Settlement) => void;
 }
@@ -54,7 +51,6 @@ export interface PicksOptions {
 export class Picks {
   readonly #options: PicksOptions;
   readonly #ledger: TicketLedger;
-  readonly #prefix = new ApproximatePrefix(new PrefixTree(), ENDPOINTS_MAX);
   readonly #decisions = new DecisionRing();
   readonly #recorder = new DecisionRecorder();
   #picker: EndpointPicker | undefined;
@@ -69,7 +65,7 @@ export class Picks {
       epoch: options.epoch,
       clock: options.clock,
       load: options.endpoints.table,
-      learner: createLearner(this.#prefix, options.endpoints.table),
+      learner: options.prefixes,
       onReleased: (released_by) => options.registry.inc(METRIC.ticketsTotal, { released_by }),
     });
   }
@@ -86,10 +82,6 @@ export class Picks {
 
   get hasTickets(): boolean {
     return this.#ledger.size > 0;
-  }
-
-  get prefixSize(): PrefixSize {
-    return this.#prefix.tree;
   }
 
   configure({ version, config }: StoredConfig): void {
@@ -166,7 +158,7 @@ export class Picks {
 
   endpointRemoved(slot: number): void {
     this.#ledger.endpointRemoved(slot);
-    this.#prefix.removeEndpoint(slot);
+    this.#options.prefixes.endpointRemoved(slot);
     this.#picker?.onEndpointRemoved(slot);
   }
 
@@ -240,7 +232,7 @@ export class Picks {
   }
 
   readonly #match = (keys: Uint32Array, out: Int32Array): void =>
-    this.#prefix.tree.match(keys, out);
+    this.#options.prefixes.tree.match(keys, out);
 
   #grant(ticket: Ticket): PickResult {
     return {
@@ -258,19 +250,6 @@ export class Picks {
       endpoint_name: endpoint,
     });
   }
-}
-
-/** The ledger's view of the prefix knowledge. */
-function createLearner(prefix: ApproximatePrefix, table: EndpointTable): PrefixLearner {
-  const matched = new Int32Array(ENDPOINTS_MAX);
-  return {
-    heldBlocks(keys, slot) {
-      prefix.tree.match(keys, matched);
-      return matched[slot]!;
-    },
-    learn: (keys, slot) => prefix.learn(keys, slot, table.columns.kvCapacityTokens[slot]!),
-    forget: (keys, firstBlock, slot) => prefix.unlearn(keys, slot, firstBlock),
-  };
 }
 
 /** A Worker of another version may send more keys than this one counts with. */

@@ -3,11 +3,12 @@
 import { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { PoolState } from "./contract.ts";
+import type { JournalCounts } from "./prefix-journal.ts";
 
 /** Sizes of what the pool knows of prefixes. */
-export interface PrefixSize {
-  readonly blockCount: number;
-  readonly byteLength: number;
+interface PrefixSizes {
+  readonly tree: { readonly blockCount: number; readonly byteLength: number };
+  readonly journal: { readonly byteLength: number; readonly counts: Readonly<JournalCounts> };
 }
 
 /** The plugin that feeds the prefix tree; a label of llm-d's metrics. */
@@ -19,21 +20,21 @@ const ENDPOINT_GAUGES = [
   METRIC.inflightTokens,
 ] as const;
 
-/** A registry whose gauges show `state()` and `prefix()` as they are at each render. */
+/** A registry whose gauges show `state()` and `prefixes()` as they are at each render. */
 export function createPoolMetrics(
   state: () => PoolState,
-  prefix: () => PrefixSize | undefined,
+  prefixes: () => PrefixSizes,
 ): MetricRegistry {
   const registry = new MetricRegistry();
-  registry.onRender(() => setGauges(registry, state(), prefix()));
+  registry.onRender(() => {
+    const now = state();
+    setGauges(registry, now);
+    setPrefixSizes(registry, now.pool, prefixes());
+  });
   return registry;
 }
 
-function setGauges(
-  registry: MetricRegistry,
-  state: PoolState,
-  prefix: PrefixSize | undefined,
-): void {
+function setGauges(registry: MetricRegistry, state: PoolState): void {
   const name = state.pool;
   // Departed endpoints leave no stale series behind.
   for (const gauge of ENDPOINT_GAUGES) registry.reset(gauge);
@@ -70,7 +71,19 @@ function setGauges(
     const connected = state.agents.filter((agent) => agent.role === role).length;
     registry.set(METRIC.agentsConnected, { role }, connected);
   }
-  if (prefix === undefined) return;
-  registry.set(METRIC.prefixIndexerSize, { plugin_name: PREFIX_PLUGIN }, prefix.blockCount);
-  registry.set(METRIC.prefixTreeBytes, { name }, prefix.byteLength);
+}
+
+function setPrefixSizes(
+  registry: MetricRegistry,
+  name: string,
+  { tree, journal }: PrefixSizes,
+): void {
+  registry.set(METRIC.prefixIndexerSize, { plugin_name: PREFIX_PLUGIN }, tree.blockCount);
+  registry.set(METRIC.prefixTreeBytes, { name }, tree.byteLength);
+  const { counts } = journal;
+  registry.set(METRIC.prefixJournalBytes, { name }, journal.byteLength);
+  registry.set(METRIC.prefixJournalWrittenBytesTotal, { name }, counts.writtenBytes);
+  registry.set(METRIC.prefixJournalLeftOutBlocksTotal, { name }, counts.leftOutBlocks);
+  registry.set(METRIC.prefixJournalRowsTotal, { name, outcome: "dropped" }, counts.droppedRows);
+  registry.set(METRIC.prefixJournalRowsTotal, { name, outcome: "corrupt" }, counts.corruptRows);
 }

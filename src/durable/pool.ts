@@ -23,18 +23,24 @@ import { Endpoints } from "./endpoints.ts";
 import { type PickDesk, PickHandle } from "./pick-handle.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
+import { JournalStorage } from "./journal-storage.ts";
+import { PrefixMemory } from "./prefix-memory.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
 import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
 const TICK_MS = 500;
+/** Rows of the prefix journal that are read before the first pick; a small pool has no more. */
+const RESTORE_ROWS_AT_ONCE = 8;
+
 export class PoolObject extends DurableObject {
   readonly #objectEpoch = randomHex(8);
   readonly #stored: PoolStorage;
   readonly #registry: MetricRegistry;
   readonly #usage: Usage;
   readonly #endpoints: Endpoints;
+  readonly #prefixes: PrefixMemory;
   readonly #picks: Picks;
   readonly #agents: AgentConnections;
   #config: StoredConfig;
@@ -47,26 +53,34 @@ export class PoolObject extends DurableObject {
     this.#config = this.#stored.config();
     this.#registry = createPoolMetrics(
       () => this.state(),
-      () => this.#picks.prefixSize,
+      () => this.#prefixes,
     );
     this.#usage = new Usage(this.#registry);
     this.#endpoints = new Endpoints({
       clock: systemClock,
       onRemoved: (slot) => this.#picks.endpointRemoved(slot),
     });
+    for (const { agent, endpoints } of this.#stored.claims()) {
+      this.#endpoints.membership.restore(agent, endpoints);
+    }
+    this.#endpoints.sync();
+    // After the endpoints: the journal tells by them which of its rows are still about somebody.
+    this.#prefixes = new PrefixMemory({
+      store: new JournalStorage(ctx.storage),
+      table: this.#endpoints.table,
+      clock: systemClock,
+    });
+    this.#restorePrefixes(RESTORE_ROWS_AT_ONCE);
     this.#picks = new Picks({
       epoch: this.#objectEpoch,
       clock: systemClock,
       seed: randomSeed,
       endpoints: this.#endpoints,
+      prefixes: this.#prefixes,
       registry: this.#registry,
       onSettled: (settlement) => this.#usage.add(settlement),
     });
     this.#picks.configure(this.#config);
-    for (const { agent, endpoints } of this.#stored.claims()) {
-      this.#endpoints.membership.restore(agent, endpoints);
-    }
-    this.#endpoints.sync();
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
@@ -204,6 +218,13 @@ export class PoolObject extends DurableObject {
     else this.#picks.closed(report, slot);
   }
 
+  /** Puts rows of the prefix journal back into the tree; later ones one at a time, between picks. */
+  #restorePrefixes(rows: number): void {
+    const { journal } = this.#prefixes;
+    for (let row = 0; row < rows && !journal.isRestored; row++) journal.restoreRow();
+    if (!journal.isRestored) setTimeout(() => this.#restorePrefixes(1), 0);
+  }
+
   /** Plans a tick unless one is planned or nothing waits for time to pass. */
   #scheduleTick(): void {
     if (this.#tickTimer !== undefined || !this.#needsTick()) return;
@@ -222,6 +243,7 @@ export class PoolObject extends DurableObject {
     return (
       this.#picks.hasTickets ||
       this.#usage.isDirty ||
+      this.#prefixes.journal.isDirty ||
       this.#agents.needsTick ||
       this.#endpoints.membership.hasLeases
     );
@@ -229,6 +251,7 @@ export class PoolObject extends DurableObject {
 
   #tick(): void {
     this.#picks.sweep();
+    this.#prefixes.journal.write();
     const gone = this.#endpoints.membership.expire();
     if (gone.length > 0) this.#endpoints.sync();
     for (const agent of gone) this.#stored.deleteClaim(agent);

@@ -101,7 +101,7 @@ export class MetricRegistry {
     this.#metric(definition).series(labels).values[0]! += by;
   }
 
-  /** Sets a gauge. */
+  /** Sets a gauge, or a counter that is kept elsewhere. */
   set<D extends MetricDefinition>(definition: D, labels: LabelsOf<D>, value: number): void {
     this.#metric(definition).series(labels).values[0] = value;
   }

@@ -135,6 +135,30 @@ export const METRIC = {
     help: "Memory of the prefix tree.",
     labels: ["name"],
   }),
+  prefixJournalBytes: define({
+    name: "fairlead_prefix_journal_bytes",
+    kind: "gauge",
+    help: "Stored rows of the prefix journal.",
+    labels: ["name"],
+  }),
+  prefixJournalWrittenBytesTotal: define({
+    name: "fairlead_prefix_journal_written_bytes_total",
+    kind: "counter",
+    help: "Bytes written to the prefix journal since the object started.",
+    labels: ["name"],
+  }),
+  prefixJournalLeftOutBlocksTotal: define({
+    name: "fairlead_prefix_journal_left_out_blocks_total",
+    kind: "counter",
+    help: "Blocks learned and not journalled, because too much was waiting to be written.",
+    labels: ["name"],
+  }),
+  prefixJournalRowsTotal: define({
+    name: "fairlead_prefix_journal_rows_total",
+    kind: "counter",
+    help: "Rows of the prefix journal that were dropped by a bound, or could not be read.",
+    labels: ["name", "outcome"],
+  }),
   requestInputTokens: define({
     name: "llm_d_epp_request_input_tokens",
     kind: "histogram",

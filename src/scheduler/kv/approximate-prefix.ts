@@ -24,8 +24,11 @@ export class ApproximatePrefix {
     this.#capacityTokens = new Float64Array(slotsMax).fill(NaN);
   }
 
-  /** The engine at `slot` has computed, or is about to compute, this prefix. */
-  learn(keys: Uint32Array, slot: number, kvCapacityTokens: number): void {
+  /**
+   * The engine at `slot` has computed, or is about to compute, this prefix. Returns how many blocks,
+   * from the first on, it was known to hold.
+   */
+  learn(keys: Uint32Array, slot: number, kvCapacityTokens: number): number {
     if (kvCapacityTokens !== this.#capacityTokens[slot]) {
       this.#capacityTokens[slot] = kvCapacityTokens;
       this.tree.setCapacity(
@@ -33,7 +36,7 @@ export class ApproximatePrefix {
         kvCapacityTokens > 0 ? kvCapacityTokens / CONTENT_BLOCK_TOKENS : DEFAULT_CAPACITY_BLOCKS,
       );
     }
-    this.tree.insert(keys, slot);
+    return this.tree.insert(keys, slot);
   }
 
   /**

@@ -119,6 +119,14 @@ export class BlockTable {
     return id;
   }
 
+  /** Writes the entry's key into two words of `out`, from `at` on. */
+  readKey(id: number, out: Uint32Array, at: number): void {
+    const chunk = this.#chunks[id >>> CHUNK_BITS]!;
+    const word = (id & CHUNK_MASK) * ENTRY_WORDS;
+    out[at] = chunk[word]!;
+    out[at + 1] = chunk[word + 1]!;
+  }
+
   payload(id: number): number {
     return this.#chunks[id >>> CHUNK_BITS]![(id & CHUNK_MASK) * ENTRY_WORDS + 2]!;
   }

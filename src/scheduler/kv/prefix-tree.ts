@@ -47,6 +47,12 @@ export interface PrefixTreeOptions {
   readonly bytesMax?: number;
 }
 
+/** A piece of what an endpoint holds, and the position of the next. */
+export interface HeldPiece {
+  readonly keys: Uint32Array;
+  readonly next: number | undefined;
+}
+
 /** One per pool. Every argument `slot` is below `slotsMax`. */
 export class PrefixTree {
   readonly #ringBytesMax: number;
@@ -58,6 +64,7 @@ export class PrefixTree {
   #ringBytes = 0;
   /** One past the highest slot that ever held a block: bounds the bit planes of a match. */
   #slotCount = 0;
+  #heldCount = 0;
   #evictedForCapacity = 0;
   #evictedForBytes = 0;
   #leftOut = 0;
@@ -81,6 +88,11 @@ export class PrefixTree {
   /** Distinct blocks that somebody holds. */
   get blockCount(): number {
     return this.#table.size;
+  }
+
+  /** (block, endpoint) pairs: the sum of heldBlocks over all endpoints. */
+  get heldCount(): number {
+    return this.#heldCount;
   }
 
   /** Bytes of all arrays, growth slack and free lists included. */
@@ -111,11 +123,11 @@ export class PrefixTree {
 
   /**
    * Marks every block of a path as held by `slot`, and as used now. Keys past CONTENT_KEYS_MAX are
-   * left out. O(keys), amortised.
+   * left out. Returns how many blocks, from the first on, it held already. O(keys), amortised.
    */
-  insert(keys: Uint32Array, slot: number): void {
+  insert(keys: Uint32Array, slot: number): number {
     const count = Math.min(keys.length >>> 1, CONTENT_KEYS_MAX);
-    if (count === 0) return;
+    if (count === 0) return 0;
     const taken = Math.min(count, this.#table.entriesMax);
     this.#makeRoom(taken);
     let length = 0;
@@ -129,9 +141,31 @@ export class PrefixTree {
     }
     if (slot >= this.#slotCount) this.#slotCount = slot + 1;
     // Leaf first: the ring then evicts a path from its tail.
-    for (let i = length - 1; i >= 0; i--) this.#hold(this.#path[i]!, slot);
+    let held = length;
+    for (let i = length - 1; i >= 0; i--) if (!this.#hold(this.#path[i]!, slot)) held = i;
     this.#evictOverCapacity(slot);
     while (this.#ringBytes > this.#ringBytesMax && this.#evictColdest());
+    return held;
+  }
+
+  /**
+   * Reads the blocks that `slot` holds in pieces, least recent piece first, each in the order in
+   * which `insert` restores its recency. A piece is the end of `buffer`, and at most that long.
+   * Begin at position 0 and go on at `next`, until there is none. Every block that is held from the
+   * first call to the last is read at least once, whatever is inserted and evicted in between.
+   */
+  readHeld(slot: number, position: number, buffer: Uint32Array): HeldPiece {
+    const ring = this.#rings[slot];
+    let words = buffer.length;
+    if (ring === undefined) return { keys: buffer.subarray(words), next: undefined };
+    let at = Math.max(position, ring.start);
+    for (; at < ring.end && words >= 2; at++) {
+      const id = ring.at(at);
+      if (!this.#sets.has(this.#table.payload(id), slot)) continue;
+      words -= 2;
+      this.#table.readKey(id, buffer, words);
+    }
+    return { keys: buffer.subarray(words), next: at < ring.end ? at : undefined };
   }
 
   /**
@@ -194,20 +228,22 @@ export class PrefixTree {
     this.#capacity[slot] = 0x7fff_ffff;
   }
 
-  /** Adds the holder, or notes the block's renewed use. */
-  #hold(id: number, slot: number): void {
+  /** Adds the holder, or notes the block's renewed use: true if it was held. */
+  #hold(id: number, slot: number): boolean {
     const set = this.#table.payload(id);
     if (this.#sets.has(set, slot)) {
       this.#table.setPayload(id, this.#sets.reference(set, slot));
-      return;
+      return true;
     }
     if (!this.#sets.canAdd(set)) {
       this.#leftOut++;
-      return;
+      return false;
     }
     this.#table.setPayload(id, this.#sets.add(set, slot));
     this.#held[slot]!++;
+    this.#heldCount++;
     this.#pushId(id, slot);
+    return false;
   }
 
   #pushId(id: number, slot: number): void {
@@ -225,6 +261,7 @@ export class PrefixTree {
   #release(id: number, slot: number): void {
     const set = this.#sets.remove(this.#table.payload(id), slot);
     this.#held[slot]!--;
+    this.#heldCount--;
     if (set === 0) this.#table.remove(id);
     else this.#table.setPayload(id, set);
   }
@@ -282,7 +319,7 @@ export class PrefixTree {
     const ring = this.#rings[slot];
     if (ring === undefined || ring.length <= this.#held[slot]! * 2 + STALE_IDS_MAX) return;
     const before = ring.byteLength;
-    const kept = new ClockRing();
+    const kept = new ClockRing(ring.end);
     const seen = new Set<number>();
     while (ring.length > 0) {
       const id = ring.shift();

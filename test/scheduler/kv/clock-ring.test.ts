@@ -26,6 +26,21 @@ describe("ClockRing", () => {
     );
   });
 
+  it("keeps an id's position while others come and go", () => {
+    const ring = new ClockRing(5);
+    for (let id = 0; id < 2_000; id++) {
+      ring.push(id);
+      if (id % 3 === 1) ring.shift();
+      for (const position of [ring.start, (ring.start + ring.end) >>> 1, ring.end - 1]) {
+        expect(ring.at(position)).toBe(position - 5);
+      }
+    }
+    while (ring.length > 0) ring.shift();
+    expect([ring.start, ring.end]).toEqual([2_005, 2_005]);
+    ring.push(7);
+    expect(ring.at(2_005)).toBe(7);
+  });
+
   it("gives its memory back as it empties", () => {
     const ring = new ClockRing();
     for (let id = 0; id < 10_000; id++) ring.push(id);

@@ -247,3 +247,98 @@ describe("PrefixTree", () => {
     expect(tree.byteLength - before).toBeLessThan(16 * 1024);
   });
 });
+
+describe("reading what an endpoint holds", () => {
+  const BUFFER_WORDS = 2 * 7;
+
+  function* pieces(tree: PrefixTree, slot: number): Generator<Uint32Array> {
+    const buffer = new Uint32Array(BUFFER_WORDS);
+    for (let position: number | undefined = 0; position !== undefined;) {
+      const piece = tree.readHeld(slot, position, buffer);
+      position = piece.next;
+      yield piece.keys.slice();
+    }
+  }
+
+  function blockNames(keys: Uint32Array): string[] {
+    return Array.from({ length: keys.length / 2 }, (_, i) => `${keys[i * 2]}:${keys[i * 2 + 1]}`);
+  }
+
+  it("gives it all, and nothing of others", () => {
+    const tree = new PrefixTree({ slotsMax: 8 });
+    for (let i = 0; i < 30; i++) tree.insert(pathKeys([i, 1, 2, 3, 4]), i % 3);
+    const read = new Set([...pieces(tree, 1)].flatMap(blockNames));
+    expect(read.size).toBe(tree.heldBlocks(1));
+    expect(read).toEqual(
+      new Set(
+        Array.from({ length: 10 }, (_, i) => pathKeys([i * 3 + 1, 1, 2, 3, 4])).flatMap(blockNames),
+      ),
+    );
+    expect([...pieces(tree, 7)].flatMap(blockNames)).toEqual([]);
+    expect(tree.heldCount).toBe(150);
+  });
+
+  it("restores the order of eviction", () => {
+    const tree = new PrefixTree({ slotsMax: 2 });
+    const again = new PrefixTree({ slotsMax: 2 });
+    for (let i = 0; i < 20; i++) tree.insert(pathKeys([i, 1, 2, 3]), 0);
+    for (const keys of pieces(tree, 0)) again.insert(keys, 0);
+    for (let capacity = 79; capacity >= 0; capacity--) {
+      tree.setCapacity(0, capacity);
+      again.setCapacity(0, capacity);
+      const left = [...pieces(tree, 0)].flatMap(blockNames);
+      expect([...pieces(again, 0)].flatMap(blockNames).toSorted()).toEqual(left.toSorted());
+    }
+  });
+
+  it("misses nothing that stays, whatever changes in between", () => {
+    const tree = new PrefixTree({ slotsMax: 2 });
+    const staying = pathKeys([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+    for (let i = 0; i < 20; i++) tree.insert(pathKeys([100 + i, 1, 2]), 0);
+    tree.insert(staying, 0);
+    const read = new Set<string>();
+    let step = 0;
+    for (const keys of pieces(tree, 0)) {
+      blockNames(keys).forEach((name) => read.add(name));
+      step += 1;
+      // Used again, it moves to the ring's end when its turn comes; others are evicted and come.
+      tree.insert(staying, 0);
+      tree.setCapacity(0, 60 - step);
+      tree.removeHolder(pathKeys([100 + step, 1, 2]), 0);
+      if (step < 9) tree.insert(pathKeys([200 + step, 1]), 0);
+    }
+    for (const name of blockNames(staying)) expect(read.has(name)).toBe(true);
+  });
+
+  it("begins again when the ring was rebuilt in between", () => {
+    const tree = new PrefixTree({ slotsMax: 2 });
+    const staying = pathKeys([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
+    tree.insert(staying, 0);
+    const buffer = new Uint32Array(BUFFER_WORDS);
+    const first = tree.readHeld(0, 0, buffer);
+    const read = new Set(blockNames(first.keys));
+    const passing = pathKeys([7, 7, 7]);
+    for (let i = 0; i < 600; i++) {
+      tree.insert(passing, 0);
+      tree.removeHolder(passing, 0);
+    }
+    for (let next = first.next; next !== undefined;) {
+      const piece = tree.readHeld(0, next, buffer);
+      blockNames(piece.keys).forEach((name) => read.add(name));
+      next = piece.next;
+    }
+    for (const name of blockNames(staying)) expect(read.has(name)).toBe(true);
+  });
+});
+
+describe("insert", () => {
+  it("says how many blocks, from the first on, the endpoint held", () => {
+    const tree = new PrefixTree({ slotsMax: 4 });
+    expect(tree.insert(pathKeys([1, 2, 3]), 0)).toBe(0);
+    expect(tree.insert(pathKeys([1, 2, 3, 4, 5]), 0)).toBe(3);
+    expect(tree.insert(pathKeys([1, 2, 9]), 0)).toBe(2);
+    expect(tree.insert(pathKeys([1, 2, 3, 4, 5]), 0)).toBe(5);
+    expect(tree.insert(pathKeys([1, 2]), 1)).toBe(0);
+    expect(tree.insert(new Uint32Array(), 0)).toBe(0);
+  });
+});
