@@ -1,7 +1,8 @@
 // A pool as a decision finds it: loads differ, and a third of the endpoints hold a part of the prompt.
 
 import { schedulerConfigSchema } from "../src/scheduler/config.ts";
-import { DecisionRecorder } from "../src/scheduler/decision-record.ts";
+import { DecisionRecorder } from "../src/scheduler/decision-recorder.ts";
+import { DecisionRing } from "../src/scheduler/decision-ring.ts";
 import { EndpointPicker } from "../src/scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
@@ -19,8 +20,10 @@ export class PoolInUse {
   readonly naive = new NaivePicker();
   readonly #table = new EndpointTable();
   readonly #tree = new PrefixTree();
-  readonly #picker = new EndpointPicker(schedulerConfigSchema.parse({}));
-  readonly #recorder = new DecisionRecorder();
+  readonly #scheduler = schedulerConfigSchema.parse({});
+  readonly #picker = new EndpointPicker(this.#scheduler);
+  readonly #ring = new DecisionRing();
+  readonly #recorder = new DecisionRecorder(this.#ring);
   readonly #match = (keys: Uint32Array, out: Int32Array) => this.#tree.match(keys, out);
   readonly #rng: Rng;
   #seed = 0;
@@ -61,15 +64,16 @@ export class PoolInUse {
   pickRecorded(keys: Uint32Array): number {
     const seed = this.#seed;
     const [slot] = this.#pick(keys, this.#recorder);
-    const record = this.#recorder.finish(this.#table, { attempt: 1, configVersion: 1, seed })!;
-    return slot! + record.ids.length;
+    const facts = { attempt: 0, configVersion: 1, scheduler: this.#scheduler, seed };
+    this.#recorder.finish(this.#table, facts);
+    return slot! + this.#ring.byteLength;
   }
 
   #pick(keys: Uint32Array, recorder?: DecisionRecorder): Int32Array {
     const promptTokens = (keys.length / 2) * CONTENT_BLOCK_TOKENS;
     const input = {
       request: {
-        requestId: "r",
+        requestId: `r${this.#seed}`,
         model: "m",
         tenant: "t",
         priority: 0,

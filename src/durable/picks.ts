@@ -2,11 +2,10 @@
 
 import type { TicketClosed } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
-import {
-  type DecisionRecord,
-  DecisionRecorder,
-  DecisionRing,
-} from "../scheduler/decision-record.ts";
+import type { SchedulerConfig } from "../scheduler/config.ts";
+import type { DecisionRecord } from "../scheduler/decision-record.ts";
+import { DecisionRecorder } from "../scheduler/decision-recorder.ts";
+import { DecisionRing } from "../scheduler/decision-ring.ts";
 import { EndpointPicker, type Picked } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
@@ -52,10 +51,10 @@ export class Picks {
   readonly #options: PicksOptions;
   readonly #ledger: TicketLedger;
   readonly #decisions = new DecisionRing();
-  readonly #recorder = new DecisionRecorder();
+  readonly #recorder = new DecisionRecorder(this.#decisions);
   #picker: EndpointPicker | undefined;
-  /** Configuration of #picker, to see whether it changed. */
-  #scheduler: string | undefined;
+  /** Configuration of #picker: one object while it does not change. */
+  #scheduler: SchedulerConfig | undefined;
   #configVersion = 0;
   #staleAfterMs = ONE_WAY_MS;
 
@@ -86,11 +85,11 @@ export class Picks {
 
   configure({ version, config }: StoredConfig): void {
     this.#configVersion = version;
-    const scheduler = config === null ? undefined : JSON.stringify(config.scheduler);
-    if (scheduler !== this.#scheduler) {
+    const scheduler = config?.scheduler;
+    if (JSON.stringify(scheduler) !== JSON.stringify(this.#scheduler)) {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
-      this.#picker = config === null ? undefined : new EndpointPicker(config.scheduler);
+      this.#picker = scheduler === undefined ? undefined : new EndpointPicker(scheduler);
     }
     this.#staleAfterMs = SCRAPES_MISSED_MAX * (config?.scrapeIntervalMs ?? 0) + ONE_WAY_MS;
   }
@@ -185,14 +184,15 @@ export class Picks {
     };
     const outcome = picker.pick(input, this.#recorder);
     const { attempt } = at;
-    const facts = { attempt, configVersion: this.#configVersion, seed };
-    const record = this.#recorder.finish(
+    const { exclude } = input;
+    const scheduler = this.#scheduler!;
+    const facts = { attempt, configVersion: this.#configVersion, scheduler, seed, exclude };
+    this.#recorder.finish(
       endpoints.table,
       outcome.ok
         ? facts
         : { ...facts, dropped: { reason: outcome.reason, detail: outcome.detail } },
     );
-    if (record !== undefined) this.#decisions.add(record);
     return outcome;
   }
 

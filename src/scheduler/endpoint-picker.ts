@@ -5,7 +5,12 @@ import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
 import type { Dropped } from "./outcome.ts";
-import { type NarrowingContext, type ProfileRecorder, SchedulingProfile } from "./profile.ts";
+import {
+  type NarrowingContext,
+  type PluginSubstitution,
+  type ProfileRecorder,
+  SchedulingProfile,
+} from "./profile.ts";
 import { createRng } from "./support/rng.ts";
 
 /** What a pick looks at. */
@@ -39,7 +44,8 @@ export interface PickRecorder extends ProfileRecorder {
   picked(context: NarrowingContext, totals: Float64Array, slots: Int32Array): void;
 }
 
-const DESTINATIONS_MAX = 8;
+/** Endpoints of one choice. */
+export const DESTINATIONS_MAX = 8;
 
 /** One per pool. Owns every buffer of a decision; holds about 30 kB. */
 export class EndpointPicker {
@@ -53,8 +59,8 @@ export class EndpointPicker {
     totalBlocks: 0,
   };
 
-  constructor(config: SchedulerConfig) {
-    this.#profile = new SchedulingProfile(config.schedulingProfiles[0]!);
+  constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
+    this.#profile = new SchedulingProfile(config.schedulingProfiles[0]!, substitution);
   }
 
   // Hot path: pick_64 and pick_1000 in bench/. Allocates one context and the result.

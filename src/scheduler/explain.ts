@@ -1,8 +1,20 @@
-// A decision record as something to read: who was considered, with what numbers, and why the
-// others lost. The schema is what /admin/v1/explain answers and the CLI parses.
+// A decision record as a document: who was considered, with what numbers, why the others lost, and
+// everything that replay.ts needs to take the decision again. The object makes it, /admin/v1/explain
+// answers it, the CLI reads it.
+//
+// Documents are kept in files. Fields are only ever added, as optional ones: an older document is
+// still read, and an older CLI reads a newer document.
 
 import { z } from "zod";
-import { type DecisionRecord, RECORD_COLUMNS } from "./decision-record.ts";
+import type { SchedulerConfig } from "./config.ts";
+import {
+  COLUMN_NAMES,
+  DECISION_LIMITS,
+  type DecisionRecord,
+  type RecordedCandidate,
+} from "./decision-record.ts";
+import { CONTENT_KEYS_MAX } from "./kv/content-keys.ts";
+import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";
 
 const candidateSchema = z.object({
   id: z.string(),
@@ -21,6 +33,15 @@ const candidateSchema = z.object({
   /** By scorer type, before weighting; null where not scored. */
   scores: z.record(z.string(), z.number().nullable()),
   why: z.string(),
+  slot: z
+    .int()
+    .min(0)
+    .max(ENDPOINTS_MAX - 1)
+    .optional(),
+  /** Type of the filter that removed it. */
+  removedBy: z.string().nullable().optional(),
+  /** All that a plugin could read of it, exactly; null for a time that never was. */
+  columns: z.record(z.string(), z.number().nullable()).optional(),
 });
 
 const attemptSchema = z.object({
@@ -30,13 +51,14 @@ const attemptSchema = z.object({
   tenant: z.string(),
   priority: z.number(),
   promptTokens: z.number(),
-  totalBlocks: z.number(),
+  totalBlocks: z.int().min(0).max(CONTENT_KEYS_MAX),
   configVersion: z.number(),
   seed: z.number(),
   staleAfterMs: z.number(),
   filters: z.array(z.object({ type: z.string(), removed: z.number() })),
   scorers: z.array(z.object({ type: z.string(), weight: z.number() })),
   candidateCount: z.number(),
+  /** All, or the best DECISION_LIMITS.candidatesMax of them. */
   candidates: z.array(candidateSchema),
   /** Addresses in the order to try; empty when the request was refused. */
   chosen: z.array(z.string()),
@@ -51,6 +73,18 @@ const attemptSchema = z.object({
       completionTokens: z.number().nullable(),
     })
     .nullable(),
+  outputTokensMax: z.number().nullable().optional(),
+  bodyBytes: z.number().optional(),
+  /** Ids of endpoints that had failed for this request and were not considered. */
+  excluded: z.array(z.string()).optional(),
+  /** Content keys of blocks 0, keyStride, 2 × keyStride, … in hexadecimal. */
+  keys: z
+    .array(z.string().regex(/^[0-9a-f]{16}$/, "expected 16 hexadecimal digits"))
+    .max(DECISION_LIMITS.keysMax)
+    .optional(),
+  keyStride: z.int().min(1).optional(),
+  /** What decided. Not parsed here: a newer deployment may have plugins this code does not know. */
+  scheduler: z.unknown().optional(),
 });
 
 export const explanationSchema = z.object({
@@ -58,9 +92,20 @@ export const explanationSchema = z.object({
   pool: z.string(),
   attempts: z.array(attemptSchema),
 });
-export type Explanation = z.output<typeof explanationSchema>;
-export type ExplainedAttempt = Explanation["attempts"][number];
+/** An explanation as it was read: what its writer did not know is absent. */
+export type ExplanationDocument = z.output<typeof explanationSchema>;
+export type ExplainedAttempt = ExplanationDocument["attempts"][number];
 export type ExplainedCandidate = ExplainedAttempt["candidates"][number];
+
+/** An attempt as this code writes it. */
+export type WrittenAttempt = Omit<ExplainedAttempt, "scheduler"> & {
+  readonly scheduler: SchedulerConfig;
+};
+export interface Explanation {
+  readonly requestId: string;
+  readonly pool: string;
+  readonly attempts: readonly WrittenAttempt[];
+}
 
 /** All attempts at one request. Undefined if no record of it is kept. */
 export function explain(pool: string, records: readonly DecisionRecord[]): Explanation | undefined {
@@ -69,13 +114,12 @@ export function explain(pool: string, records: readonly DecisionRecord[]): Expla
   return { requestId: first.requestId, pool, attempts: records.map(explainAttempt) };
 }
 
-function explainAttempt(record: DecisionRecord): ExplainedAttempt {
-  const candidates = record.ids.map((_, row) => candidateOf(record, row));
+/** One attempt. */
+export function explainAttempt(record: DecisionRecord): WrittenAttempt {
+  const candidates = record.candidates.map((candidate) => candidateOf(record, candidate));
   rankCandidates(record, candidates);
   const winner = candidates[record.chosen[0] ?? -1];
-  for (const [row, candidate] of candidates.entries()) {
-    candidate.why = why({ record, candidate, winner, removedBy: record.removedBy[row]! });
-  }
+  for (const candidate of candidates) candidate.why = why({ record, candidate, winner });
   return {
     attempt: record.attempt,
     atMs: record.atMs,
@@ -91,38 +135,56 @@ function explainAttempt(record: DecisionRecord): ExplainedAttempt {
     scorers: [...record.scorers],
     candidateCount: record.candidateCount,
     candidates: candidates.toSorted((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity)),
-    chosen: record.chosen.map((row) => record.addresses[row]!),
+    chosen: record.chosen.map((row) => record.candidates[row]!.address),
     dropped: record.dropped ?? null,
     result: record.result ?? null,
+    outputTokensMax: record.outputTokensMax,
+    bodyBytes: record.bodyBytes,
+    excluded: [...record.excluded],
+    keys: keysInHex(record.keys),
+    keyStride: record.keyStride,
+    scheduler: record.scheduler,
   };
+}
+
+function keysInHex(keys: Uint32Array): string[] {
+  const word = (index: number) => keys[index]!.toString(16).padStart(8, "0");
+  // Low word first in memory, high word first in print.
+  return Array.from({ length: keys.length / 2 }, (_, i) => word(2 * i + 1) + word(2 * i));
 }
 
 function orNull(value: number): number | null {
   return Number.isNaN(value) ? null : value;
 }
 
-function candidateOf(record: DecisionRecord, row: number): ExplainedCandidate {
-  const width = RECORD_COLUMNS.length + record.scorers.length;
-  const value = (column: number) => record.values[row * width + column]!;
-  const at = (name: (typeof RECORD_COLUMNS)[number]) => value(RECORD_COLUMNS.indexOf(name));
-  const sampledAtMs = at("sampledAtMs");
+function candidateOf(record: DecisionRecord, candidate: RecordedCandidate): ExplainedCandidate {
+  const { columns, removedBy } = candidate;
+  const { sampledAtMs } = columns;
   return {
-    id: record.ids[row]!,
-    address: record.addresses[row]!,
+    id: candidate.id,
+    address: candidate.address,
     rank: null,
-    total: orNull(at("total")),
-    queueDepth: at("queueDepth"),
-    runningRequests: at("runningRequests"),
-    kvUsage: at("kvUsage"),
-    inFlightRequests: at("inFlightRequests"),
-    inFlightTokens: at("inFlightTokens"),
-    matchedBlocks: at("matchedBlocks"),
+    total: orNull(candidate.total),
+    queueDepth: columns.queueDepth,
+    runningRequests: columns.runningRequests,
+    kvUsage: columns.kvUsage,
+    inFlightRequests: columns.inFlightRequests,
+    inFlightTokens: columns.inFlightTokens,
+    matchedBlocks: candidate.matchedBlocks,
     ageMs: sampledAtMs === -Infinity ? null : record.atMs - sampledAtMs,
     scores: Object.fromEntries(
-      record.scorers.map(({ type }, s) => [type, orNull(value(RECORD_COLUMNS.length + s))]),
+      record.scorers.map(({ type }, s) => [type, candidate.scores[s] ?? null]),
     ),
     why: "",
+    slot: candidate.slot,
+    removedBy: record.filters[removedBy]?.type ?? null,
+    columns: Object.fromEntries(COLUMN_NAMES.map((name) => [name, finite(columns[name])])),
   };
+}
+
+/** JSON has no infinity. -Infinity is a time that never was. */
+function finite(value: number): number | null {
+  return value === -Infinity ? null : Math.min(value, Number.MAX_VALUE);
 }
 
 /** The chosen in their order, then the other scored candidates by total. */
@@ -141,10 +203,9 @@ function why(input: {
   record: DecisionRecord;
   candidate: ExplainedCandidate;
   winner: ExplainedCandidate | undefined;
-  removedBy: number;
 }): string {
-  const { record, candidate, winner, removedBy } = input;
-  if (removedBy >= 0) return `removed by ${record.filters[removedBy]!.type}`;
+  const { record, candidate, winner } = input;
+  if (typeof candidate.removedBy === "string") return `removed by ${candidate.removedBy}`;
   if (candidate === winner) return "chosen";
   if (winner === undefined || candidate.total === null) return "not scored";
   if (candidate.total === winner.total) return "tied with the chosen; decided at random";

@@ -56,7 +56,9 @@ export interface Scorer {
 export interface Picker {
   /**
    * Writes the slots to try, best first, into `out` and returns how many.
-   * `totals[i]` is the weighted sum for candidates[i].
+   * `totals[i]` is the weighted sum for candidates[i]. A candidate that is not chosen does not
+   * matter: without it the choice is the same. Records of large pools, which keep the best candidates
+   * only, rely on it.
    */
   pick(context: PickContext, totals: Float64Array, rng: Rng, out: Int32Array): number;
 }

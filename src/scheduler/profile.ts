@@ -9,55 +9,57 @@ import type { Filter, PickContext, Picker, Scorer } from "./plugin.ts";
 import { FILTERS, PICKERS, pluginOf, SCORERS } from "./registry.ts";
 import type { Rng } from "./support/rng.ts";
 
-/** Sees each step of a decision. Absent on decisions nobody records. */
+/** Sees each step of a decision. Absent on decisions nobody records. Arrays are reused after a call. */
 export interface ProfileRecorder {
-  /** Candidates as they entered the filter, in `context`; `kept` slots remain after it. */
-  filtered(type: string, before: Int32Array, kept: Int32Array): void;
-  /** `scores[i]` belongs to context.candidates[i]; only valid during the call. */
-  scored(type: string, weight: number, context: PickContext, scores: Float64Array): void;
+  /** After each filter, in order: `slots[0 .. count)` are left. */
+  filtered(slots: Int32Array, count: number): void;
+  /** After each scorer, in order: `scores[i]`, within [0, 1], belongs to context.candidates[i]. */
+  scored(context: PickContext, scores: Float64Array): void;
 }
+
+/** Puts another plugin in the place of one that was just created. A replay does. */
+export interface PluginSubstitution {
+  filter(type: string, plugin: Filter): Filter;
+  scorer(type: string, plugin: Scorer): Scorer;
+}
+
+const NO_SUBSTITUTION: PluginSubstitution = {
+  filter: (_type, plugin) => plugin,
+  scorer: (_type, plugin) => plugin,
+};
 
 /** A context whose candidates the profile may narrow. */
 export type NarrowingContext = { -readonly [K in keyof PickContext]: PickContext[K] };
 
-interface Step<Plugin> {
-  readonly type: string;
-  readonly plugin: Plugin;
-}
-
-interface WeightedScorer extends Step<Scorer> {
+interface WeightedScorer {
+  readonly plugin: Scorer;
   readonly weight: number;
 }
 
 /** One profile of one pool, with its plugins' memory. */
 export class SchedulingProfile {
   readonly name: string;
-  readonly #filters: readonly Step<Filter>[];
+  readonly #filters: readonly Filter[];
   readonly #scorers: readonly WeightedScorer[];
   readonly #picker: Picker;
 
-  constructor(config: SchedulingProfileConfig) {
+  constructor(config: SchedulingProfileConfig, substitution = NO_SUBSTITUTION) {
     this.name = config.name;
-    this.#filters = config.filters.map((ref) => ({
-      type: ref.type,
-      plugin: pluginOf(FILTERS, ref).create(ref.params as never),
-    }));
+    this.#filters = config.filters.map((ref) =>
+      substitution.filter(ref.type, pluginOf(FILTERS, ref).create(ref.params as never)),
+    );
     this.#scorers = config.scorers.map((ref) => ({
-      type: ref.type,
       weight: ref.weight,
-      plugin: pluginOf(SCORERS, ref).create(ref.params as never),
+      plugin: substitution.scorer(ref.type, pluginOf(SCORERS, ref).create(ref.params as never)),
     }));
     this.#picker = pluginOf(PICKERS, config.picker).create(config.picker.params as never);
   }
 
   /** Narrows `context.candidates`; returns how many are left. */
   filter(context: NarrowingContext, recorder?: ProfileRecorder): number {
-    for (const { type, plugin } of this.#filters) {
-      const before = recorder && context.candidates.slice(0, context.candidateCount);
+    for (const plugin of this.#filters) {
       context.candidateCount = plugin.filter(context);
-      if (before !== undefined) {
-        recorder!.filtered(type, before, context.candidates.subarray(0, context.candidateCount));
-      }
+      recorder?.filtered(context.candidates, context.candidateCount);
       if (context.candidateCount === 0) return 0;
     }
     return context.candidateCount;
@@ -75,7 +77,7 @@ export class SchedulingProfile {
   ): void {
     const count = context.candidateCount;
     totals.fill(0, 0, count);
-    for (const { type, plugin, weight } of this.#scorers) {
+    for (const { plugin, weight } of this.#scorers) {
       plugin.score(context, scores);
       for (let i = 0; i < count; i++) {
         const score = scores[i]!;
@@ -83,7 +85,7 @@ export class SchedulingProfile {
         else if (score > 1) scores[i] = 1;
         totals[i]! += scores[i]! * weight;
       }
-      recorder?.scored(type, weight, context, scores);
+      recorder?.scored(context, scores);
     }
   }
 

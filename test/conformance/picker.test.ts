@@ -57,6 +57,23 @@ describe.for(PICKERS.map((plugin) => [plugin.type, plugin] as const))("%s", ([, 
     );
   });
 
+  it("chooses alike without some of those it did not choose", () => {
+    fc.assert(
+      fc.property(decision, fc.nat(), ({ facts, totals, seed }, mask) => {
+        const chosen = picksOf(create(), { facts, totals, seed });
+        const kept = facts.candidates
+          .map((slot, i) => ({ slot, total: totals[i]! }))
+          .filter(({ slot }, i) => chosen.includes(slot) || ((mask >> (i % 31)) & 1) === 1);
+        const fewer = {
+          facts: { ...facts, candidates: kept.map(({ slot }) => slot) },
+          totals: Float64Array.from(kept, ({ total }) => total),
+          seed,
+        };
+        expect(picksOf(create(), fewer)).toEqual(chosen);
+      }),
+    );
+  });
+
   it("changes neither the decision nor the totals", () => {
     fc.assert(
       fc.property(decision, ({ facts, totals, seed }) => {

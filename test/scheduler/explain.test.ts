@@ -1,23 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
-import { DecisionRecorder } from "../../src/scheduler/decision-record.ts";
 import { type ExplainedAttempt, explain, explanationSchema } from "../../src/scheduler/explain.ts";
 import { NOW_MS } from "./support/pick-context.ts";
 import { promptKeys, TestPool } from "./support/pool.ts";
+import { recordPick, type RecordedOptions } from "./support/recorded.ts";
 
 const PROMPT = "a prompt of some length ".repeat(50);
 
 /** The explanation of one pick, after a trip through JSON as on its way to the CLI. */
-function explained(
-  pool: TestPool,
-  options: Parameters<TestPool["pick"]>[1] = {},
-): ExplainedAttempt {
-  const recorder = new DecisionRecorder();
-  const outcome = pool.pick(PROMPT, { ...options, recorder });
-  const dropped = outcome.ok ? {} : { dropped: outcome };
-  const record = recorder.finish(pool.table, { attempt: 0, configVersion: 1, seed: 1, ...dropped });
-  const text = JSON.stringify(explain("pool-a", [record!]));
-  return explanationSchema.parse(JSON.parse(text)).attempts[0]!;
+function explained(pool: TestPool, options: RecordedOptions = {}): ExplainedAttempt {
+  const record = recordPick(pool, PROMPT, options)!;
+  const text = JSON.stringify(explain("pool-a", [record]));
+  return explanationSchema.parse(JSON.parse(text)).attempts[0]! as ExplainedAttempt;
 }
 
 const whyOf = (attempt: ExplainedAttempt) =>

@@ -67,17 +67,17 @@ describe("SchedulingProfile", () => {
     expect([...totals]).toEqual([0, 0]);
   });
 
-  it("narrows the candidates, and tells a recorder who was removed", () => {
+  it("narrows the candidates, and tells a recorder who is left after each filter", () => {
     const context = pickContext([{}, { ageMs: STALE_AFTER_MS + 1 }, {}]);
     const seen: unknown[] = [];
     const left = createProfile().filter(context, {
-      filtered: (type, before, kept) => seen.push([type, [...before], [...kept]]),
+      filtered: (slots, count) => seen.push([...slots.subarray(0, count)]),
       scored: () => seen.push("scored"),
     });
     expect([left, context.candidateCount]).toEqual([2, 2]);
     expect(seen).toEqual([
-      ["ejection-filter", [0, 1, 2], [0, 1, 2]],
-      ["metrics-freshness-filter", [0, 1, 2], [0, 2]],
+      [0, 1, 2],
+      [0, 2],
     ]);
   });
 
@@ -89,13 +89,12 @@ describe("SchedulingProfile", () => {
       new Float64Array(2),
       {
         filtered: () => seen.push("filtered"),
-        scored: (type, weight, context, scores) =>
-          seen.push([type, weight, [...scores.subarray(0, context.candidateCount)]]),
+        scored: (context, scores) => seen.push([...scores.subarray(0, context.candidateCount)]),
       },
     );
     expect(seen).toEqual([
-      ["queue-scorer", 2, [0, 1]],
-      ["kv-cache-utilization-scorer", 3, [1, 0.75]],
+      [0, 1],
+      [1, 0.75],
     ]);
   });
 });

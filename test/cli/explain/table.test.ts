@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ExplainedCandidate, Explanation } from "../../../src/scheduler/explain.ts";
+import type { ExplainedCandidate, ExplanationDocument } from "../../../src/scheduler/explain.ts";
 import { renderExplanation } from "../../../src/cli/explain/table.ts";
 
 function candidate(index: number, change: Partial<ExplainedCandidate> = {}): ExplainedCandidate {
@@ -26,7 +26,9 @@ function candidate(index: number, change: Partial<ExplainedCandidate> = {}): Exp
   };
 }
 
-function explanation(change: Partial<Explanation["attempts"][number]> = {}): Explanation {
+function explanation(
+  change: Partial<ExplanationDocument["attempts"][number]> = {},
+): ExplanationDocument {
   return {
     requestId: "fl-0a1b2c3d-00-x",
     pool: "local",

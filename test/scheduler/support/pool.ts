@@ -24,10 +24,12 @@ export function promptKeys(prompt: string): Uint32Array {
 export class TestPool {
   readonly table = new EndpointTable();
   readonly prefix = new ApproximatePrefix(new PrefixTree(), ENDPOINTS_MAX);
+  readonly config: SchedulerConfig;
   readonly picker: EndpointPicker;
   #seed = 1;
 
   constructor(endpoints: number, config: SchedulerConfig = schedulerConfigSchema.parse({})) {
+    this.config = config;
     this.picker = new EndpointPicker(config);
     for (let n = 0; n < endpoints; n++) {
       const address = `10.0.${n >> 8}.${n & 255}:8000`;

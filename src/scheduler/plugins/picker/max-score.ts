@@ -3,8 +3,9 @@
 //   out = the maxNumOfEndpoints candidates with the highest totals
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/picker/maxscore (shuffle, then stable
-// sort). A tie is broken by one random number a candidate, which gives every tied candidate the same
-// chance. Near-ties are not ties: a difference of 1e-9 always decides. O(n·k) for k endpoints.
+// sort). A tie goes to the larger lot, and a candidate's lot depends on the seed and its slot alone:
+// every tied candidate has the same chance, and who else took part does not matter. Near-ties are not
+// ties: a difference of 1e-9 always decides. O(n·k) for k endpoints.
 
 import { z } from "zod";
 import { definePicker, type PickContext } from "../../plugin.ts";
@@ -19,20 +20,31 @@ const params = z.strictObject({
     .describe("Endpoints returned, best first; the relay tries them in order"),
 });
 
-/** Index of the best total that is not taken, each tied one with the same chance. */
-function bestNotTaken(totals: Float64Array, taken: Uint8Array, count: number, rng: Rng): number {
+/** A candidate's lot in this decision. No two slots have the same: every step can be undone. */
+function lotOf(slot: number, salt: number): number {
+  let lot = (slot ^ salt) >>> 0;
+  lot = Math.imul(lot ^ (lot >>> 16), 0x21f0aaad);
+  lot = Math.imul(lot ^ (lot >>> 15), 0x735a2d97);
+  return (lot ^ (lot >>> 15)) >>> 0;
+}
+
+interface Draw {
+  readonly candidates: Int32Array;
+  readonly totals: Float64Array;
+  readonly taken: Uint8Array;
+  readonly salt: number;
+}
+
+/** Index of the best of the first `count` totals that is not taken. */
+function bestNotTaken({ candidates, totals, taken, salt }: Draw, count: number): number {
   let best = -1;
-  let ties = 0;
   for (let i = 0; i < count; i++) {
     if (taken[i] === 1) continue;
-    if (best === -1 || totals[i]! > totals[best]!) {
-      best = i;
-      ties = 1;
-    } else if (totals[i] === totals[best]) {
-      // Reservoir sampling: the k-th tied candidate replaces the winner with probability 1/k.
-      ties++;
-      if (rng() * ties < 1) best = i;
-    }
+    const isBetter =
+      best === -1 ||
+      totals[i]! > totals[best]! ||
+      (totals[i] === totals[best] && lotOf(candidates[i]!, salt) > lotOf(candidates[best]!, salt));
+    if (isBetter) best = i;
   }
   return best;
 }
@@ -48,8 +60,9 @@ export const maxScorePicker = definePicker({
         if (taken.length < count) taken = new Uint8Array(context.candidates.length);
         taken.fill(0, 0, count);
         const wanted = Math.min(maxNumOfEndpoints, count, out.length);
+        const draw = { candidates: context.candidates, totals, taken, salt: rng() * 2 ** 32 };
         for (let picked = 0; picked < wanted; picked++) {
-          const best = bestNotTaken(totals, taken, count, rng);
+          const best = bestNotTaken(draw, count);
           taken[best] = 1;
           out[picked] = context.candidates[best]!;
         }

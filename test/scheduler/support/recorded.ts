@@ -1,0 +1,41 @@
+// One pick of a TestPool, recorded.
+
+import type { DecisionFacts, DecisionRecord } from "../../../src/scheduler/decision-record.ts";
+import { DecisionRecorder } from "../../../src/scheduler/decision-recorder.ts";
+import { DecisionRing } from "../../../src/scheduler/decision-ring.ts";
+import type { PickInput } from "../../../src/scheduler/endpoint-picker.ts";
+import { inferenceRequest } from "./pick-context.ts";
+import { promptKeys, type TestPool } from "./pool.ts";
+
+export const SEED = 5;
+export const CONFIG_VERSION = 3;
+
+export interface RecordedOptions extends Partial<PickInput> {
+  readonly requestId?: string;
+  readonly attempt?: number;
+  readonly ring?: DecisionRing;
+  readonly recorder?: DecisionRecorder;
+}
+
+/** Picks for `prompt` and returns the record; undefined for a pool without endpoints. */
+export function recordPick(
+  pool: TestPool,
+  prompt: string,
+  options: RecordedOptions = {},
+): DecisionRecord | undefined {
+  const { ring = new DecisionRing(), requestId = "request-1", attempt = 0 } = options;
+  const recorder = options.recorder ?? new DecisionRecorder(ring);
+  const request = inferenceRequest({ requestId, keys: promptKeys(prompt) });
+  const seed = options.seed ?? SEED;
+  const outcome = pool.pick(prompt, { request, ...options, seed, recorder });
+  const facts: DecisionFacts = {
+    attempt,
+    configVersion: CONFIG_VERSION,
+    scheduler: pool.config,
+    seed,
+    ...(options.exclude === undefined ? {} : { exclude: options.exclude }),
+    ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
+  };
+  recorder.finish(pool.table, facts);
+  return ring.find(request.requestId).find((record) => record.attempt === attempt);
+}
