@@ -92,6 +92,8 @@ export interface Fairlead {
   readonly pids: Readonly<Record<string, number>>;
   /** As running.json says now; empty when the run has ended. */
   pidsNow(): Readonly<Record<string, number>>;
+  /** Prometheus text of a part with an admin port of its own. */
+  metricsOf(part: string): Promise<string>;
   readonly stateDir: string;
   readonly invocation: Invocation;
   readonly client: OpenAI;
@@ -138,7 +140,11 @@ export async function startFairleadIn(stateDir: string, ...args: string[]): Prom
     adminKey,
     model,
     pids,
-    pidsNow: () => readPids(stateDir),
+    pidsNow: () => readRunning(stateDir)?.pids ?? {},
+    async metricsOf(part) {
+      const port = readRunning(stateDir)?.adminPorts[part];
+      return (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    },
     stateDir,
     invocation,
     client: new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries: 0 }),
@@ -175,10 +181,15 @@ function readEngines(stateDir: string): string[] {
   return endpoints.map(({ address, port }) => `http://${address}:${port}`);
 }
 
-function readPids(stateDir: string): Record<string, number> {
+interface Running {
+  readonly pids: Readonly<Record<string, number>>;
+  readonly adminPorts: Readonly<Record<string, number>>;
+}
+
+/** undefined when the run has ended. */
+function readRunning(stateDir: string): Running | undefined {
   const file = join(stateDir, "running.json");
-  if (!existsSync(file)) return {};
-  return (JSON.parse(readFileSync(file, "utf8")) as { pids: Record<string, number> }).pids;
+  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Running) : undefined;
 }
 
 function readLogs(stateDir: string): Record<string, string> {

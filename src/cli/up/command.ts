@@ -25,7 +25,8 @@ export const upCommand: Command = {
       },
     });
     const onReady = ({ url }: Ready) => {
-      announce = () => state.announce(url, supervisor.pids());
+      announce = () =>
+        state.announce({ url, pids: supervisor.pids(), adminPorts: supervisor.adminPorts() });
       announce();
     };
     const signalled = untilStopped(options, () => supervisor.kill());

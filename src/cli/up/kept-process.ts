@@ -54,6 +54,12 @@ export class KeptProcess {
     return this.#programPid ?? this.#current.pid;
   }
 
+  /** Where its /health and /metrics are, the same after a restart; undefined: it has none. */
+  get adminPort(): number | undefined {
+    const port = this.#firstReady?.["adminPort"];
+    return typeof port === "number" ? port : undefined;
+  }
+
   /** Whether it was ready once. If not, its end is a failure to start. */
   get hasStarted(): boolean {
     return this.#firstReady !== undefined;

@@ -6,8 +6,8 @@
 //   storage-N/      those of coordinator N
 //   logs/NAME.log   one per process, begun anew at each start
 //   generated/      Worker bundle, workerd configurations, endpoint files
-//   running.json    who holds the directory: process id, URL, socket folder, and the process ids of
-//                   its parts by name, written anew whenever a part was started again
+//   running.json    who holds the directory: process id, URL, socket folder, and its parts' process
+//                   ids and admin ports by name, written anew whenever a part was started again
 
 import { randomBytes } from "node:crypto";
 import {
@@ -43,6 +43,8 @@ const runningSchema = z.object({
   socketDir: z.string(),
   /** Of the parts, by name; empty until all of them run. */
   pids: z.record(z.string(), z.int().positive()).default({}),
+  /** Of the parts that serve /health and /metrics on a loopback port of their own, by name. */
+  adminPorts: z.record(z.string(), z.int().positive()).default({}),
 });
 export type Running = z.output<typeof runningSchema>;
 
@@ -58,7 +60,7 @@ export interface StateDir {
   /** Makes the folder of a coordinator's SQLite files; 0 is also that of an unsplit workerd. */
   storageDir(ordinal: number): string;
   /** Lets `fairlead explain` and `config` find this run, and operators its parts. Again: replaces. */
-  announce(url: string, pids: Readonly<Record<string, number>>): void;
+  announce(parts: Pick<Running, "url" | "pids" | "adminPorts">): void;
   /** Gives the directory back. Keys, storage and logs stay. */
   release(): void;
 }
@@ -81,7 +83,7 @@ export function openStateDir(dir: string): StateDir {
     rmSync(runningFile, { force: true });
   };
   try {
-    takeOver(runningFile, { pid: process.pid, url: "", socketDir, pids: {} });
+    takeOver(runningFile, { pid: process.pid, url: "", socketDir, pids: {}, adminPorts: {} });
   } catch (error) {
     removeSocketDir();
     throw error;
@@ -99,7 +101,7 @@ export function openStateDir(dir: string): StateDir {
         makePrivate(folder);
         return folder;
       },
-      announce: (url, pids) => writeJson(runningFile, { pid: process.pid, url, socketDir, pids }),
+      announce: (parts) => writeJson(runningFile, { pid: process.pid, socketDir, ...parts }),
       release,
     };
   } catch (error) {

@@ -47,6 +47,15 @@ export class Supervisor {
     return Object.fromEntries(this.#processes.map((each) => [each.name, each.pid]));
   }
 
+  /** Ports of /health and /metrics by name, of the processes that have them. */
+  adminPorts(): Record<string, number> {
+    return Object.fromEntries(
+      this.#processes.flatMap(({ name, adminPort }) =>
+        adminPort === undefined ? [] : [[name, adminPort] as const],
+      ),
+    );
+  }
+
   start(spec: ProcessSpec): KeptProcess {
     if (this.#isStopping) throw new Error(`${spec.name} was to start while everything stops`);
     if (this.#processes.length === PROCESSES_MAX)

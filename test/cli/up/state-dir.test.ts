@@ -31,8 +31,9 @@ describe("openStateDir", () => {
 
   it("refuses a directory that a living process holds, and says where that one listens", () => {
     const held = openStateDir(dir);
-    held.announce("http://127.0.0.1:1234", { workerd: 1234 });
-    expect(readRunning(join(dir, "running.json"))?.pids).toEqual({ workerd: 1234 });
+    const parts = { url: "http://127.0.0.1:1234", pids: { relay: 7 }, adminPorts: { relay: 9 } };
+    held.announce(parts);
+    expect(readRunning(join(dir, "running.json"))).toMatchObject(parts);
     expect(() => openStateDir(dir)).toThrow(
       new RegExp(`process ${process.pid}, http://127.0.0.1:1234`),
     );
