@@ -1,6 +1,6 @@
 // Decisions of one pool: asks the scheduler, opens tickets, learns from their ends, keeps records.
 
-import type { TicketClosed } from "../agents/protocol/messages.ts";
+import type { TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config.ts";
 import type { DecisionRecord } from "../scheduler/decision-record.ts";
@@ -14,9 +14,10 @@ import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./contract.ts";
 import type { Endpoints } from "./endpoints.ts";
-import type { StoredConfig } from "./pool-storage.ts";
+import { OTHER, type StoredConfig } from "./pool-storage.ts";
 import type { PrefixMemory } from "./prefix-memory.ts";
-import { NO_SLOT, type Settlement, type Ticket, TicketLedger } from "./ticket-ledger.ts";
+import type { Settlement, Ticket, TicketSubject } from "./ticket.ts";
+import { NO_SLOT, TicketLedger } from "./ticket-ledger.ts";
 
 /** Output reserved for a request; real lengths are rarely near what clients allow. */
 export const OUTPUT_TOKENS_RESERVED_MAX = 512;
@@ -45,6 +46,8 @@ export interface PicksOptions {
   readonly prefixes: PrefixMemory;
   readonly registry: MetricRegistry;
   readonly onSettled: (settlement: Settlement) => void;
+  /** Whether a ticket of an earlier life of the object was settled. */
+  readonly isSettled: (ticket: string) => boolean;
 }
 
 export class Picks {
@@ -66,6 +69,8 @@ export class Picks {
       load: options.endpoints.table,
       learner: options.prefixes,
       onReleased: (released_by) => options.registry.inc(METRIC.ticketsTotal, { released_by }),
+      isSettled: options.isSettled,
+      onRestored: (outcome) => options.registry.inc(METRIC.ticketsRestoredTotal, { outcome }),
     });
   }
 
@@ -128,13 +133,15 @@ export class Picks {
   }
 
   /** A relay has taken a ticket over. */
-  opened(ticket: string, attempt: number, slot: number): void {
-    this.#ledger.opened(ticket, attempt, slot);
+  opened(report: TicketOpened, slot: number): void {
+    const { ticket, attempt } = report;
+    const settlement = this.#ledger.opened(ticket, attempt, slot, subjectOf(report));
+    if (settlement !== undefined) this.#options.onSettled(settlement);
   }
 
   /** A relay's report of a ticket's end. */
   closed(report: TicketClosed, slot: number): void {
-    const settlement = this.#ledger.closed(report.ticket, report.attempt, {
+    const end = {
       slot,
       // Whatever came after, an endpoint that sent a byte of success has read the prompt.
       isPromptCached: report.ttftMs !== null && report.status !== null && report.status < 300,
@@ -142,7 +149,9 @@ export class Picks {
       promptTokens: report.promptTokens,
       cachedTokens: report.cachedTokens,
       completionTokens: report.completionTokens,
-    });
+    };
+    const { ticket, attempt } = report;
+    const settlement = this.#ledger.closed(ticket, attempt, end, subjectOf(report));
     if (settlement === undefined) return;
     const { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
     const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
@@ -250,6 +259,13 @@ export class Picks {
       endpoint_name: endpoint,
     });
   }
+}
+
+/** Undefined from a relay of version 1, which does not tell. */
+function subjectOf({ requestId, tenant, model }: TicketReport): TicketSubject | undefined {
+  if (requestId === undefined || tenant === undefined || model === undefined) return undefined;
+  // A model the relay could not read counts with what has no usage of its own.
+  return { requestId, tenant, model: model === "" ? OTHER : model };
 }
 
 /** A Worker of another version may send more keys than this one counts with. */

@@ -14,7 +14,7 @@ export const AGENT_ROWS_MAX = 64;
 /** Tickets remembered as settled; the oldest are forgotten first. */
 export const SETTLED_ROWS_MAX = 20_000;
 /** Tenant and model of what is counted together. */
-const OTHER = "other";
+export const OTHER = "other";
 
 const SQL_SCHEMA = [
   `-- One row. json is NULL while the pool is not (or no longer) configured.

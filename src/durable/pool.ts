@@ -26,7 +26,9 @@ import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./journal-storage.ts";
 import { PrefixMemory } from "./prefix-memory.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
+import { SettledTickets } from "./settled-tickets.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
+import type { Settlement } from "./ticket.ts";
 import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
@@ -39,6 +41,7 @@ export class PoolObject extends DurableObject {
   readonly #stored: PoolStorage;
   readonly #registry: MetricRegistry;
   readonly #usage: Usage;
+  readonly #settled: SettledTickets;
   readonly #endpoints: Endpoints;
   readonly #prefixes: PrefixMemory;
   readonly #picks: Picks;
@@ -56,6 +59,7 @@ export class PoolObject extends DurableObject {
       () => this.#prefixes,
     );
     this.#usage = new Usage(this.#registry);
+    this.#settled = new SettledTickets((ticket) => this.#stored.isSettled(ticket));
     this.#endpoints = new Endpoints({
       clock: systemClock,
       onRemoved: (slot) => this.#picks.endpointRemoved(slot),
@@ -78,7 +82,8 @@ export class PoolObject extends DurableObject {
       endpoints: this.#endpoints,
       prefixes: this.#prefixes,
       registry: this.#registry,
-      onSettled: (settlement) => this.#usage.add(settlement),
+      onSettled: (settlement) => this.#settle(settlement),
+      isSettled: (ticket) => this.#settled.has(ticket),
     });
     this.#picks.configure(this.#config);
     // Last: it greets the sockets that survived, and everything they may cause must stand.
@@ -214,8 +219,13 @@ export class PoolObject extends DurableObject {
 
   #reported(report: TicketReport): void {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
-    if (report.kind === "opened") this.#picks.opened(report.ticket, report.attempt, slot);
+    if (report.kind === "opened") this.#picks.opened(report, slot);
     else this.#picks.closed(report, slot);
+  }
+
+  #settle(settlement: Settlement): void {
+    this.#usage.add(settlement);
+    if (settlement.mayBeReported) this.#settled.add(settlement.ticket);
   }
 
   /** Puts rows of the prefix journal back into the tree; later ones one at a time, between picks. */
@@ -260,7 +270,8 @@ export class PoolObject extends DurableObject {
     // is acknowledged is durable, and what is durable is never applied again.
     const agents = this.#agents.unsaved();
     if (this.#usage.isDirty || agents.length > 0) {
-      this.#stored.settle({ usage: this.#usage.take(), agents, tickets: [] }, systemClock());
+      const batch = { usage: this.#usage.take(), agents, tickets: this.#settled.take() };
+      this.#stored.settle(batch, systemClock());
     }
     this.#agents.saved();
   }

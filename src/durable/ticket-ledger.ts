@@ -9,7 +9,12 @@
 //    └────────────────────┴──► released, not settled ──closed, 60 s────┘
 //
 // Reports may come late, twice or in the wrong order: each end happens once, and a report about a
-// forgotten ticket changes nothing.
+// forgotten ticket changes nothing. A ticket that the Worker gives back before a relay was heard of
+// it waits as well, but as void: only a report can still make it count.
+//
+// The ledger is lost with the object's memory; relays then say again what they carry. `opened` of an
+// earlier life's ticket puts it back, with what its name tells, and `closed` settles it, unless it is
+// among those that were settled before (`isSettled`).
 //
 // Prefixes are learned when the relay hands the prompt to an endpoint (`opened`), as llm-d does at
 // dispatch, so that the next request of a burst already finds it. That entry is speculative: if
@@ -18,7 +23,19 @@
 
 import { assert } from "../scheduler/support/assert.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
-import { type PrefixClaim, PrefixClaims, type PrefixLearner } from "./prefix-claims.ts";
+import {
+  estimateOf,
+  type ReleasedBy,
+  type Settlement,
+  settlementOf,
+  type Ticket,
+  type TicketEnd,
+  type TicketSpec,
+  type TicketState,
+  type TicketSubject,
+} from "./ticket.ts";
+import { encodeTicketName, parseTicketName, type TicketName } from "./ticket-name.ts";
+import { PrefixClaims, type PrefixLearner } from "./prefix-claims.ts";
 
 export const TICKET_LIMITS = {
   /** Tickets known at once, open or not settled. Past it picks are refused. */
@@ -36,14 +53,8 @@ export const TICKET_LIMITS = {
 /** Not an endpoint: it left the pool, or was never in it. */
 export const NO_SLOT = -1;
 
-/** How a ticket's load left. Closed set; a metric label. */
-export type ReleasedBy =
-  | "report"
-  | "handle"
-  | "cancelled"
-  | "relay-unreachable"
-  | "unmetered"
-  | "expired";
+/** Holder of tickets of an earlier life: their handles are gone. */
+const NO_HOLDER = 0;
 
 /** Where the load of open tickets is accounted. */
 interface EndpointLoad {
@@ -51,65 +62,8 @@ interface EndpointLoad {
   released(slot: number, tokens: number): void;
 }
 
-/** A granted pick. */
-export interface TicketSpec {
-  readonly requestId: string;
-  readonly attempt: number;
-  readonly tenant: string;
-  readonly model: string;
-  readonly priority: number;
-  readonly keys: Uint32Array;
-  readonly promptTokens: number;
-  readonly outputTokens: number;
-  /** Charged to the endpoint while the ticket is open. */
-  readonly reservedTokens: number;
-  /** The first endpoint, and the addresses of all, in order. */
-  readonly slot: number;
-  readonly endpoints: readonly string[];
-  /** The handle that may release it. */
-  readonly holder: number;
-}
-
-export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "holder">> {
-  readonly id: string;
-}
-
-interface TicketState extends Ticket {
-  keys: Uint32Array | null;
-  /** The endpoint that carries the load now. */
-  slot: number;
-  holder: number;
-  isWithRelay: boolean;
-  releasedBy: ReleasedBy | null;
-  dueAtMs: number;
-  /** The speculative entry, until the endpoint has answered or failed. */
-  claim: PrefixClaim | null;
-}
-
-/** The end of a ticket as a relay reported it. */
-export interface TicketEnd {
-  readonly slot: number;
-  /** The endpoint has read the prompt: it answered, or began to. */
-  readonly isPromptCached: boolean;
-  readonly ttftMs: number | null;
-  readonly promptTokens: number | null;
-  readonly cachedTokens: number | null;
-  readonly completionTokens: number | null;
-}
-
-/** Usage of one ticket, once. */
-export interface Settlement {
-  readonly requestId: string;
-  readonly attempt: number;
-  readonly tenant: string;
-  readonly model: string;
-  readonly priority: number;
-  readonly isEstimated: boolean;
-  readonly ttftMs: number | null;
-  readonly promptTokens: number;
-  readonly cachedTokens: number;
-  readonly completionTokens: number;
-}
+/** What became of a report about a ticket of an earlier life. Closed set; a metric label. */
+export type RestoreOutcome = "opened" | "closed" | "settled-before" | "no-room";
 
 export interface LedgerOptions {
   /** Starts every ticket's name, so that tickets of an earlier life are told apart. */
@@ -119,6 +73,9 @@ export interface LedgerOptions {
   readonly learner: PrefixLearner;
   readonly limits?: TicketLimits;
   readonly onReleased?: (by: ReleasedBy) => void;
+  /** Whether a ticket of an earlier life was settled: see Settlement.mayBeReported. */
+  readonly isSettled?: (ticket: string) => boolean;
+  readonly onRestored?: (outcome: RestoreOutcome) => void;
 }
 
 export type TicketLimits = Readonly<Record<keyof typeof TICKET_LIMITS, number>>;
@@ -167,7 +124,7 @@ export class TicketLedger {
     if (this.size < this.#limits.ticketsMax) return { hasRoom: true, settlement: undefined };
     const [oldest] = this.#unsettled.values();
     if (oldest === undefined) return { hasRoom: false, settlement: undefined };
-    return { hasRoom: true, settlement: this.#estimate(oldest) };
+    return { hasRoom: true, settlement: this.#giveUp(oldest) };
   }
 
   /** Charges the endpoint. The caller has asked for room and that the pick is not open already. */
@@ -179,10 +136,11 @@ export class TicketLedger {
     const keepsKeys = this.#keyBytes + spec.keys.byteLength <= this.#limits.keyBytesMax;
     const ticket: TicketState = {
       ...spec,
-      id: `${this.#options.epoch}-${this.#created.toString(36)}`,
+      id: encodeTicketName(this.#options.epoch, this.#created, spec),
       // A copy: the request's own buffer may be part of a larger message.
       keys: keepsKeys ? spec.keys.slice() : null,
       isWithRelay: false,
+      isVoid: false,
       releasedBy: null,
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
       claim: null,
@@ -194,36 +152,52 @@ export class TicketLedger {
     return ticket;
   }
 
-  /** A relay has taken the ticket and tries `slot`. Said again, it renews the lease. */
-  opened(id: string, attempt: number, slot: number): void {
+  /**
+   * A relay has taken the ticket and tries `slot`. Said again, it renews the lease. `subject` puts a
+   * ticket of an earlier life back; to make room for it another one may be settled.
+   */
+  opened(
+    id: string,
+    attempt: number,
+    slot: number,
+    subject?: TicketSubject,
+  ): Settlement | undefined {
     const ticket = this.#find(id, attempt);
-    if (ticket === undefined) return;
+    if (ticket === undefined) {
+      const name = this.#earlierName(id);
+      if (name === undefined || subject === undefined) return undefined;
+      return this.#restore({ ...name, ...subject, id, attempt, slot });
+    }
+    ticket.isVoid = false;
     if (ticket.releasedBy === null) {
       this.#move(ticket, slot);
-      ticket.isWithRelay = true;
-      ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
-      this.#beforeRelay.delete(id);
-      this.#withRelay.delete(id);
-      this.#withRelay.set(id, ticket);
+      this.#leaseToRelay(ticket);
     }
     this.#teach(ticket, slot);
+    return undefined;
   }
 
-  /** A relay's report of the end. Undefined if the ticket was settled before or is unknown. */
-  closed(id: string, attempt: number, end: TicketEnd): Settlement | undefined {
+  /**
+   * A relay's report of the end. Undefined if the ticket was settled before or is unknown, which one
+   * of an earlier life is not if its `subject` is told.
+   */
+  closed(
+    id: string,
+    attempt: number,
+    end: TicketEnd,
+    subject?: TicketSubject,
+  ): Settlement | undefined {
     const ticket = this.#find(id, attempt);
-    if (ticket === undefined) return undefined;
-    this.#correct(ticket, end);
-    this.#release(ticket, "report");
-    this.#forget(ticket);
-    return {
-      ...subjectOf(ticket),
-      isEstimated: false,
-      ttftMs: end.ttftMs,
-      promptTokens: end.promptTokens ?? 0,
-      cachedTokens: end.cachedTokens ?? 0,
-      completionTokens: end.completionTokens ?? 0,
-    };
+    if (ticket !== undefined) {
+      this.#correct(ticket, end);
+      this.#release(ticket, "report");
+      this.#forget(ticket);
+      return settlementOf(ticket, end, this.#isEarlier(id));
+    }
+    const name = this.#earlierName(id);
+    if (name === undefined || subject === undefined) return undefined;
+    this.#options.onRestored?.("closed");
+    return settlementOf({ ...name, ...subject, id, attempt }, end, true);
   }
 
   /** The Worker gives the ticket back, in words. Ignored from a handle that no longer guards it. */
@@ -232,8 +206,8 @@ export class TicketLedger {
     if (ticket === undefined || ticket.holder !== holder) return;
     const hasRun = ticket.isWithRelay || by === "unmetered";
     if (by === "unmetered") this.#teach(ticket, ticket.slot);
+    ticket.isVoid = !hasRun;
     this.#release(ticket, by);
-    if (!hasRun && (by === "cancelled" || by === "relay-unreachable")) this.#forget(ticket);
   }
 
   /** The Worker's handle is gone. A ticket that a relay has is the relay's to end. */
@@ -254,7 +228,8 @@ export class TicketLedger {
     const settlements: Settlement[] = [];
     for (const ticket of this.#unsettled.values()) {
       if (ticket.dueAtMs > nowMs) break;
-      settlements.push(this.#estimate(ticket));
+      const settlement = this.#giveUp(ticket);
+      if (settlement !== undefined) settlements.push(settlement);
     }
     return settlements;
   }
@@ -271,15 +246,65 @@ export class TicketLedger {
   }
 
   #find(id: string, attempt: number): TicketState | undefined {
-    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id) ?? this.#unsettled.get(id);
+    const ticket = this.#get(id);
     return ticket?.attempt === attempt ? ticket : undefined;
+  }
+
+  #get(id: string): TicketState | undefined {
+    return this.#beforeRelay.get(id) ?? this.#withRelay.get(id) ?? this.#unsettled.get(id);
+  }
+
+  #isEarlier(id: string): boolean {
+    return !id.startsWith(`${this.#options.epoch}-`);
+  }
+
+  /** Undefined unless the ticket is of an earlier life, is not in the ledger and was not settled. */
+  #earlierName(id: string): TicketName | undefined {
+    if (!this.#isEarlier(id) || this.#get(id) !== undefined) return undefined;
+    const name = parseTicketName(id);
+    if (name === undefined || this.#options.isSettled?.(id) !== true) return name;
+    this.#options.onRestored?.("settled-before");
+    return undefined;
+  }
+
+  #restore(
+    told: TicketName & TicketSubject & { id: string; attempt: number; slot: number },
+  ): Settlement | undefined {
+    const { hasRoom, settlement } = this.makeRoom();
+    this.#options.onRestored?.(hasRoom ? "opened" : "no-room");
+    if (!hasRoom) return undefined;
+    const { epoch: _, ...facts } = told;
+    const ticket: TicketState = {
+      ...facts,
+      endpoints: [],
+      keys: null,
+      holder: NO_HOLDER,
+      isWithRelay: true,
+      isVoid: false,
+      releasedBy: null,
+      dueAtMs: 0,
+      claim: null,
+    };
+    // Not found by its request: whoever picks again has lost the answer, and so this ticket.
+    this.#leaseToRelay(ticket);
+    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
+    return settlement;
+  }
+
+  #leaseToRelay(ticket: TicketState): void {
+    ticket.isWithRelay = true;
+    ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
+    this.#beforeRelay.delete(ticket.id);
+    this.#withRelay.delete(ticket.id);
+    this.#withRelay.set(ticket.id, ticket);
   }
 
   #release(ticket: TicketState, by: ReleasedBy): void {
     if (ticket.releasedBy !== null) return;
     ticket.releasedBy = by;
     ticket.dueAtMs = this.#options.clock() + this.#limits.settleMs;
-    this.#byRequest.delete(requestKey(ticket.requestId, ticket.attempt));
+    const key = requestKey(ticket.requestId, ticket.attempt);
+    if (this.#byRequest.get(key) === ticket) this.#byRequest.delete(key);
     this.#beforeRelay.delete(ticket.id);
     this.#withRelay.delete(ticket.id);
     this.#unsettled.set(ticket.id, ticket);
@@ -303,16 +328,11 @@ export class TicketLedger {
     load.dispatched(slot, reservedTokens, clock());
   }
 
-  #estimate(ticket: TicketState): Settlement {
+  /** No report came: an estimate, unless the ticket is void. */
+  #giveUp(ticket: TicketState): Settlement | undefined {
     this.#forget(ticket);
-    return {
-      ...subjectOf(ticket),
-      isEstimated: true,
-      ttftMs: null,
-      promptTokens: ticket.promptTokens,
-      cachedTokens: 0,
-      completionTokens: ticket.outputTokens,
-    };
+    if (ticket.isVoid) return undefined;
+    return estimateOf(ticket);
   }
 
   #forget(ticket: TicketState): void {
@@ -340,10 +360,6 @@ export class TicketLedger {
     }
     if (isHere && ticket.keys !== null) this.#claims.confirm(ticket.keys, end.slot);
   }
-}
-
-function subjectOf({ requestId, attempt, tenant, model, priority }: TicketState) {
-  return { requestId, attempt, tenant, model, priority };
 }
 
 /** A request id never holds a line feed: it comes from a header. */

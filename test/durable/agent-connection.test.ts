@@ -1,6 +1,7 @@
 import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
+import { encodeFrame, FRAME } from "../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../src/agents/protocol/limits.ts";
 import {
   AGENT_SOCKETS_MAX,
@@ -8,6 +9,7 @@ import {
   HELLO_DEADLINE_MS,
 } from "../../src/durable/agent-connection.ts";
 import { MetricRegistry } from "../../src/telemetry/metrics.ts";
+import recorded from "../fixtures/protocol-v1.json" with { type: "json" };
 import {
   configurePool,
   endpoint,
@@ -151,6 +153,98 @@ describe("what breaks the protocol closes the connection:", () => {
   });
 });
 
+describe("marks", () => {
+  it("of a relay keep decisions away from an endpoint, until it takes them back", async () => {
+    await poolWithEndpoints(2);
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    const { address } = endpoint(1);
+    relay.marks([
+      { endpoint: address, leaseMs: 20_000, why: "refused" },
+      { endpoint: "10.9.9.9:1", leaseMs: 20_000, why: "reset" },
+    ]);
+    const ejectedMs = async () => (await endpoints()).map((e) => (e.ejectedMs ?? 0) > 0);
+    await until(async () => (await ejectedMs())[0]);
+    expect(await ejectedMs()).toEqual([true, false]);
+    relay.marks([{ endpoint: address, leaseMs: 0, why: "answered" }]);
+    await until(async () => !(await ejectedMs())[0]);
+  });
+
+  it("of a collector, and its reports, break the protocol", async () => {
+    await configurePool();
+    const one = await TestAgent.greeted({ agent: "c1" });
+    one.marks([]);
+    expect(await one.received("refused")).toMatchObject({ code: "protocol-error" });
+    const two = await TestAgent.greeted({ agent: "c2" });
+    two.reports([]);
+    expect(await two.received("refused")).toMatchObject({ code: "protocol-error" });
+  });
+});
+
+describe("reports", () => {
+  it("that skip what the relay still holds are not applied, and asked for again once", async () => {
+    await configurePool();
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    relay.reports([], { first: 1 });
+    relay.reports([], { first: 5 });
+    relay.reports([], { first: 6 });
+    expect(await relay.received("resync")).toMatchObject({ reason: "gap" });
+    relay.reports([], { oldest: 7, first: 7 });
+    await until(() =>
+      relay.messages.find((message) => message.t === "ack" && message.report === 6),
+    );
+    expect(relay.messages.filter((message) => message.t === "resync")).toHaveLength(1);
+  });
+});
+
+describe("an agent of the release before", () => {
+  const { agent } = recorded;
+  const bytes = (hex: string) => Uint8Array.from(hex.match(/../g)!, (byte) => parseInt(byte, 16));
+
+  async function replay({ hello, frames }: { hello: string; frames: readonly string[] }) {
+    const connection = await TestAgent.connect();
+    connection.send(hello);
+    const welcome = await connection.received("welcome");
+    for (const frame of frames) connection.send(bytes(frame));
+    return { connection, welcome };
+  }
+
+  it("is answered in its version and its collector's frames are understood", async () => {
+    await configurePool();
+    const { connection, welcome } = await replay(agent.collector);
+    expect(welcome).toEqual({ ...welcome, v: 1, ackedSeq: 0 });
+    expect(Object.keys(welcome)).not.toContain("ackedReport");
+    await until(async () => (await endpoints())[0]?.isFresh);
+    expect(await endpoints()).toMatchObject([
+      { address: agent.collector.engineAddress, queueDepth: 3, runningRequests: 2, kvUsage: 0.5 },
+      { address: "127.0.0.1:1", scrape: "unreachable", isFresh: false },
+    ]);
+    expect(connection.closed).toBeUndefined();
+  });
+
+  it("is acknowledged by frame, and told nothing it does not know", async () => {
+    await configurePool();
+    const { connection } = await replay(agent.relay);
+    const seq = agent.relay.frames.length;
+    await until(() =>
+      connection.messages.find((message) => message.t === "ack" && message.seq === seq),
+    );
+    expect(connection.closed).toBeUndefined();
+    expect(JSON.stringify(connection.messages)).not.toMatch(/"(report|ackedReport)"/);
+    const metrics = await poolStub().metrics();
+    expect(metrics).toContain(`fairlead_agent_frames_total{outcome="ok"} ${seq}`);
+  });
+
+  it("must keep to the version that was agreed", async () => {
+    await configurePool();
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0", v: 1 });
+    relay.send(encodeFrame({ type: FRAME.tickets, version: 2, seq: 1 }, new Uint8Array()));
+    expect(await relay.received("refused")).toMatchObject({
+      code: "protocol-error",
+      message: "a frame is unsupported-version",
+    });
+  });
+});
+
 describe("metrics", () => {
   it("reach the endpoints, complete from differences", async () => {
     const collector = await poolWithEndpoints(1);
@@ -225,5 +319,17 @@ describe("hibernation", () => {
     await until(async () => (await queueDepth()) === 2);
     expect(await endpoints()).toMatchObject([{ id: endpoint(2).id, isFresh: true }]);
     expect((await poolStub().state()).agents).toMatchObject([{ agent: "collector-0" }]);
+  });
+
+  it("does not take what was under way for more than it is", async () => {
+    await configurePool();
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    await evictDurableObject(poolStub());
+    // Sent before the second welcome arrived: the object that wakes knows of no report before it.
+    relay.reports([], { oldest: 1, first: 4 });
+    expect(await relay.received("welcome", 2)).toMatchObject({ ackedReport: 0 });
+    relay.reports([], { oldest: 4, first: 4 });
+    expect(await relay.received("ack")).toMatchObject({ report: 3 });
+    expect(relay.messages.filter((message) => message.t === "resync")).toEqual([]);
   });
 });

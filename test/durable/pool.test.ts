@@ -317,22 +317,6 @@ describe("an object that lost its memory", () => {
     ]);
   });
 
-  it("ignores reports about tickets of its earlier life, and acknowledges them", async () => {
-    await poolWithEndpoints(1);
-    let grant: PickGrant;
-    {
-      using handle = await env.POOLS.open(POOL);
-      grant = granted(await handle.pick(pickRequest("r")));
-      // A ticket that is not settled keeps a timer, and so the object.
-      await handle.release("relay-unreachable");
-    }
-    await evictDurableObject(poolStub(), { webSockets: "close" });
-    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
-    relay.reports([opened(grant), closed(grant)]);
-    expect(await relay.received("ack")).toMatchObject({ seq: 1 });
-    expect(await inFlight()).toBe(0);
-  });
-
   it("keeps its configuration", async () => {
     await configurePool(7, 500);
     await evictDurableObject(poolStub());

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { ReleasedBy, Settlement } from "../../src/durable/ticket.ts";
 import {
   NO_SLOT,
-  type ReleasedBy,
-  type Settlement,
+  type RestoreOutcome,
   TICKET_LIMITS,
   type TicketLimits,
   TicketLedger,
@@ -19,12 +19,14 @@ const END_OK = {
 };
 
 /** A ledger over counters and a map instead of the endpoint table and the prefix tree. */
-function createHarness(limits: TicketLimits = TICKET_LIMITS) {
+function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
   let nowMs = 1_000;
   const requests = new Map<number, number>();
   const tokens = new Map<number, number>();
   const held = new Map<string, Set<number>>();
   const released: ReleasedBy[] = [];
+  const restored: RestoreOutcome[] = [];
+  const settled = new Set<string>();
   const blocks = (keys: Uint32Array) =>
     Array.from({ length: keys.length / BLOCK_WORDS }, (_, i) => String(keys[i * BLOCK_WORDS]));
   const add = (map: Map<number, number>, slot: number, by: number) =>
@@ -45,7 +47,7 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS) {
     },
   };
   const ledger = new TicketLedger({
-    epoch: "e",
+    epoch,
     clock: () => nowMs,
     limits,
     learner,
@@ -60,11 +62,15 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS) {
       },
     },
     onReleased: (by) => released.push(by),
+    isSettled: (ticket) => settled.has(ticket),
+    onRestored: (outcome) => restored.push(outcome),
   });
   let created = 0;
   return {
     ledger,
     released,
+    restored,
+    settled,
     learner,
     advance: (ms: number) => (nowMs += ms),
     requests: (slot: number) => requests.get(slot) ?? 0,
@@ -215,9 +221,27 @@ describe("settlement", () => {
   });
 
   it("is nothing for what never reached a relay", () => {
-    const h = createHarness();
+    const h = createHarness({ ...TICKET_LIMITS, ticketsMax: 2 });
     h.ledger.release(h.open(0).id, "relay-unreachable", 7);
-    expect(h.ledger.size).toBe(0);
+    h.ledger.release(h.open(0).id, "cancelled", 7);
+    expect(h.ledger.makeRoom()).toEqual({ hasRoom: true, settlement: undefined });
+    expect(h.ledger.size).toBe(1);
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()).toEqual([]);
+    expect([h.ledger.size, h.ledger.keyBytes]).toEqual([0, 0]);
+  });
+
+  it("is the relay's if one had the ticket when the Worker gave it back", () => {
+    const h = createHarness();
+    const [reported, silent] = [h.open(0), h.open(0)];
+    for (const { id } of [reported, silent]) {
+      h.ledger.release(id, "cancelled", 7);
+      h.ledger.opened(id, 0, 0);
+    }
+    expect(h.requests(0)).toBe(0);
+    expect(h.ledger.closed(reported.id, 0, { ...END_OK, slot: 0 })?.isEstimated).toBe(false);
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()).toMatchObject([{ ticket: silent.id, isEstimated: true }]);
   });
 
   it("ignores a report of another attempt", () => {
@@ -225,6 +249,117 @@ describe("settlement", () => {
     const ticket = h.open(0);
     expect(h.ledger.closed(ticket.id, 1, { ...END_OK, slot: 0 })).toBeUndefined();
     expect(h.requests(0)).toBe(1);
+  });
+});
+
+describe("tickets of an earlier life", () => {
+  const SUBJECT = { requestId: "r1", tenant: "acme", model: "m" };
+  /** The ledger that follows another one, and a ticket of that one. */
+  function afterLoss(limits: TicketLimits = TICKET_LIMITS) {
+    const before = createHarness(TICKET_LIMITS, "e0");
+    return { id: before.open(0).id, h: createHarness(limits, "e1") };
+  }
+
+  it("come back with what the relay and their name tell, and are settled by the report", () => {
+    const { id, h } = afterLoss();
+    h.ledger.opened(id, 0, 3, SUBJECT);
+    expect([h.requests(3), h.tokens(3), h.ledger.openCount]).toEqual([1, 120, 1]);
+    h.ledger.opened(id, 0, 4, SUBJECT);
+    expect([h.requests(3), h.requests(4)]).toEqual([0, 1]);
+    expect(h.ledger.closed(id, 0, { ...END_OK, slot: 4 }, SUBJECT)).toMatchObject({
+      ...SUBJECT,
+      ticket: id,
+      isEstimated: false,
+      mayBeReported: true,
+      completionTokens: 10,
+    });
+    expect([h.requests(4), h.tokens(4), h.ledger.size]).toEqual([0, 0, 0]);
+    expect([h.restored, h.released]).toEqual([["opened"], ["report"]]);
+  });
+
+  it("are settled by a report that is the first one heard of them", () => {
+    const { id, h } = afterLoss();
+    const end = { ...END_OK, slot: 0 };
+    expect(h.ledger.closed(id, 0, end, SUBJECT)).toMatchObject({ ...SUBJECT, promptTokens: 100 });
+    h.settled.add(id);
+    expect(h.ledger.closed(id, 0, end, SUBJECT)).toBeUndefined();
+    h.ledger.opened(id, 0, 0, SUBJECT);
+    expect([h.requests(0), h.ledger.size]).toEqual([0, 0]);
+    expect(h.restored).toEqual(["closed", "settled-before", "settled-before"]);
+  });
+
+  it("are settled by an estimate from their name if the relay falls silent", () => {
+    const { id, h } = afterLoss();
+    h.ledger.opened(id, 0, 0, SUBJECT);
+    h.advance(TICKET_LIMITS.withRelayMs);
+    h.ledger.sweep();
+    expect(h.requests(0)).toBe(0);
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()).toMatchObject([
+      {
+        ...SUBJECT,
+        isEstimated: true,
+        mayBeReported: true,
+        promptTokens: 100,
+        completionTokens: 50,
+      },
+    ]);
+  });
+
+  it("stay unknown without a subject, with a name of nobody's, or of this life", () => {
+    const { id, h } = afterLoss();
+    const own = h.open(0);
+    h.ledger.closed(own.id, 0, { ...END_OK, slot: 0 });
+    for (const [ticket, subject] of [
+      [id, undefined],
+      ["nobody's", SUBJECT],
+      [own.id, SUBJECT],
+    ] as const) {
+      h.ledger.opened(ticket, 0, 0, subject);
+      expect(h.ledger.closed(ticket, 0, { ...END_OK, slot: 0 }, subject)).toBeUndefined();
+    }
+    expect([h.ledger.size, h.requests(0), h.restored]).toEqual([0, 0, []]);
+  });
+
+  it("are not taken for a pick of the same request in this life", () => {
+    const { id, h } = afterLoss();
+    h.ledger.opened(id, 0, 0, SUBJECT);
+    expect(h.ledger.reopen("r1", 0, 8)).toBeUndefined();
+    const own = h.open(0);
+    h.ledger.closed(id, 0, { ...END_OK, slot: 0 }, SUBJECT);
+    expect(h.ledger.reopen("r1", 0, 8)?.id).toBe(own.id);
+  });
+
+  it("are left out when the ledger is full, unless an unsettled one makes room", () => {
+    const { id, h } = afterLoss({ ...TICKET_LIMITS, ticketsMax: 1 });
+    const own = h.open(0);
+    expect(h.ledger.opened(id, 0, 1, SUBJECT)).toBeUndefined();
+    expect([h.ledger.size, h.requests(1)]).toEqual([1, 0]);
+    h.ledger.abandon(own.id, 7);
+    expect(h.ledger.opened(id, 0, 1, SUBJECT)).toMatchObject({ ticket: own.id, isEstimated: true });
+    expect([h.ledger.size, h.requests(1), h.restored]).toEqual([1, 1, ["no-room", "opened"]]);
+  });
+});
+
+describe("what may be reported in a later life", () => {
+  it.for([
+    ["an estimate after a relay fell silent", "cancelled", true, true],
+    ["an estimate after the handle went", "handle", false, true],
+    ["an estimate of what no relay was given", "unmetered", false, false],
+  ] as const)("%s", ([, by, isOpened, mayBeReported]) => {
+    const h = createHarness();
+    const { id } = h.open(0);
+    if (isOpened) h.ledger.opened(id, 0, 0);
+    if (by === "handle") h.ledger.abandon(id, 7);
+    else h.ledger.release(id, by, 7);
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()[0]?.mayBeReported).toBe(mayBeReported);
+  });
+
+  it("not a ticket of this life that was reported", () => {
+    const h = createHarness();
+    const settlement = h.ledger.closed(h.open(0).id, 0, { ...END_OK, slot: 0 });
+    expect(settlement?.mayBeReported).toBe(false);
   });
 });
 

@@ -1,10 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { Settlement } from "../../src/durable/ticket-ledger.ts";
+import type { Settlement } from "../../src/durable/ticket.ts";
 import { Usage, USAGE_PENDING_MAX } from "../../src/durable/usage.ts";
 import { MetricRegistry } from "../../src/telemetry/metrics.ts";
 
 function settlement(shape: Partial<Settlement> = {}): Settlement {
   return {
+    ticket: "t",
+    mayBeReported: false,
     requestId: "r",
     attempt: 0,
     tenant: "acme",

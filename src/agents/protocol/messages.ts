@@ -169,6 +169,7 @@ const ticketClosedSchema = z.strictObject({
 });
 const ticketReportSchema = z.discriminatedUnion("kind", [ticketOpenedSchema, ticketClosedSchema]);
 export type TicketReport = z.output<typeof ticketReportSchema>;
+export type TicketOpened = z.output<typeof ticketOpenedSchema>;
 export type TicketClosed = z.output<typeof ticketClosedSchema>;
 
 const reports = z.array(ticketReportSchema).max(PROTOCOL_LIMITS.ticketReportsMax);

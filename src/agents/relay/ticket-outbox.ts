@@ -12,7 +12,7 @@
 
 import { encodeFrame, FRAME, type FramePlace } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
-import type { TicketClosed, TicketReport } from "../protocol/messages.ts";
+import type { TicketClosed, TicketOpened, TicketReport } from "../protocol/messages.ts";
 import { SINCE_VERSION } from "../protocol/version.ts";
 import type { Acknowledged } from "../session/pool-session.ts";
 
@@ -24,8 +24,6 @@ const FRAME_PAYLOAD_BYTES_MAX = 256 * 1024;
 const GATHER_MS = 10;
 /** Pace of new attempts while the session is down or its buffer full. */
 const RETRY_MS = 200;
-
-type TicketOpened = Extract<TicketReport, { kind: "opened" }>;
 
 interface Entry {
   readonly report: TicketReport;

@@ -57,7 +57,11 @@ class Sender {
     if (!this.isUp) return false;
     const place = { version: this.version, seq: ++this.seq };
     const frame = encode(place);
-    expect(decodeHeader(frame)).toEqual({ ok: true, value: { type: FRAME.tickets, ...place } });
+    const header = decodeHeader(frame);
+    if (!header.ok || header.value.type !== FRAME.tickets || header.value.seq !== this.seq) {
+      throw new Error("not a TICKETS frame of this sequence number");
+    }
+    if (header.value.version !== this.version) throw new Error("not of the session's version");
     this.bytesMax = Math.max(this.bytesMax, frame.byteLength);
     const json: unknown = JSON.parse(Buffer.from(framePayload(frame)).toString());
     if (this.version === 1) {
