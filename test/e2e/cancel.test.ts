@@ -3,6 +3,7 @@
 
 import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CONNECT_TIMEOUT_MS } from "../../src/agents/relay/engine-pools.ts";
 import type { PoolState } from "../../src/durable/contract.ts";
 import {
   eventually,
@@ -107,13 +108,13 @@ const nothingCounted = () =>
     );
   });
 
-/** Outcomes in the relay's log, oldest first. */
-function relayOutcomes(): string[] {
+/** The requests in the relay's log, oldest first. */
+function relayed(): { readonly outcome: string; readonly durationMs: number }[] {
   return up
     .logs()
     ["relay-local.log"]!.split("\n")
     .filter((line) => line.includes('"msg":"request"'))
-    .map((line) => (JSON.parse(line) as { outcome: string }).outcome);
+    .map((line) => JSON.parse(line) as { outcome: string; durationMs: number });
 }
 
 describe.for(["FIN", "RST"] as const)("a client that leaves by %s", { timeout: 60_000 }, (how) => {
@@ -161,12 +162,13 @@ describe.for(["FIN", "RST"] as const)("a client that leaves by %s", { timeout: 6
   it("while the relay still connects", async () => {
     const { requests } = await engineState();
     await using _queue = await fillAcceptQueue(engine);
-    const outcomes = relayOutcomes().length;
+    const before = relayed().length;
     const client = send({ isStream: true });
     await until("a relay has the ticket", async () => (await poolState()).tickets.open === 1);
     client.leave(how);
-    await until("the relay has given up", () => relayOutcomes().length > outcomes);
-    expect(relayOutcomes().at(-1)).toBe("cancelled");
+    await until("the relay has given up", () => relayed().length > before);
+    expect(relayed().at(-1)!.outcome).toBe("cancelled");
+    expect(relayed().at(-1)!.durationMs).toBeLessThan(CONNECT_TIMEOUT_MS);
     await nothingCounted();
     await _queue[Symbol.asyncDispose]();
     expect((await engineState()).requests).toHaveLength(requests.length);

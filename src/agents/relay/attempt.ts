@@ -25,9 +25,9 @@ export interface AttemptRequest {
 
 /** Never rejects. An `answer` belongs to the caller, who reads or destroys its body. */
 export async function attempt(pool: EnginePool, request: AttemptRequest): Promise<Attempt> {
-  const { path, headers, body, signal } = request;
+  const { signal } = request;
   try {
-    const answer = await pool.dispatcher.request({ method: "POST", path, headers, body, signal });
+    const answer = await untilAborted(send(pool, request), signal);
     pool.hasAnswered = true;
     return { outcome: outcomeOf(answer.statusCode), answer };
   } catch (error) {
@@ -38,6 +38,29 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
     if (CONNECT_TIMEOUTS.has(code)) return { outcome: "unreachable", why: "timeout" };
     if (CONNECT_FAILURES.has(code)) return { outcome: "unreachable", why: "refused" };
     return { outcome: "broken" };
+  }
+}
+
+function send(pool: EnginePool, request: AttemptRequest): Promise<EngineAnswer> {
+  const { path, headers, body, signal } = request;
+  return pool.dispatcher.request({ method: "POST", path, headers, body, signal });
+}
+
+/**
+ * Rejects as soon as `signal` aborts. undici itself looks at the signal only once it has a
+ * connection: it then sends nothing, but a client that left would be waited for until the connect
+ * timeout. An answer that comes after all is undici's to destroy, as the signal is aborted.
+ */
+async function untilAborted<T>(pending: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const giveUp = () => reject(new Error("aborted"));
+  signal.addEventListener("abort", giveUp, { once: true });
+  if (signal.aborted) giveUp();
+  try {
+    return await Promise.race([pending, promise]);
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+    pending.catch(() => undefined);
   }
 }
 

@@ -5,7 +5,7 @@ import type { EndpointRecord } from "../protocol/messages.ts";
 
 /** Below the 5 s after which uvicorn (vLLM, SGLang) closes an idle connection. */
 const KEEP_ALIVE_MS = 4_000;
-const CONNECT_TIMEOUT_MS = 2_000;
+export const CONNECT_TIMEOUT_MS = 2_000;
 /** An answer that is not streamed sends its head only when it is complete, so this is long. */
 const HEADERS_TIMEOUT_MS = 600_000;
 /** Silence inside an answer; an engine under load still sends a token now and then. */
