@@ -31,11 +31,11 @@ export const JOURNAL_LIMITS = {
   /** Between two writes. */
   writeIntervalMs: 1_000,
   /** Full chunks that wait for the next write; what is learned past them is left out. */
-  waitingMax: 16,
+  waitingMax: 32,
   /** What must have been learned before a checkpoint is worth its writes. */
   checkpointBytesMin: 1024 * 1024,
   /** Blocks a checkpoint reads for one write. */
-  checkpointBlocksMax: 32_768,
+  checkpointBlocksMax: 16_384,
 } as const;
 export type JournalLimits = Readonly<Record<keyof typeof JOURNAL_LIMITS, number>>;
 
@@ -131,7 +131,7 @@ export class PrefixJournal {
 
   /**
    * Puts the next row back into the tree. The caller repeats it until `isRestored`, and lets picks
-   * pass in between; nothing is written before. One row has at most 8,190 blocks.
+   * pass in between; nothing is written before. One row has at most 4,094 blocks.
    */
   restoreRow(): void {
     if (this.#restoredSeq === undefined) return;

@@ -10,7 +10,8 @@
 
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 
-export const CHUNK_BYTES_MAX = 64 * 1024;
+/** 4,096 blocks: what an object puts back at a time. The longest path takes half of it. */
+export const CHUNK_BYTES_MAX = 32 * 1024;
 
 const CHUNK_WORDS = CHUNK_BYTES_MAX / 4;
 const MAGIC = 0x314a4c46;
