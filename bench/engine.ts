@@ -1,5 +1,5 @@
-// An engine that costs nothing to ask: it answers at once, with an event stream of a fixed pace, or,
-// while it holds, when it is told to.
+// An engine that costs nothing to ask: it answers at once, with an event stream of a fixed pace, or
+// when it is told to.
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -46,8 +46,9 @@ const METRICS = ["num_requests_running", "num_requests_waiting", "kv_cache_usage
 /** An engine of this process. */
 export class BenchEngine {
   readonly #server = createServer((request, response) => this.#serve(request, response));
-  /** Resolves when held requests may be answered; undefined while none are held. */
-  #held: PromiseWithResolvers<void> | undefined;
+  /** Resolves when held requests may be answered. */
+  #released = Promise.withResolvers<void>();
+  #leftToHold = 0;
   #heldCount = 0;
 
   static async start(): Promise<BenchEngine> {
@@ -67,14 +68,15 @@ export class BenchEngine {
     return this.#heldCount;
   }
 
-  /** From now on nothing is answered, not even its head. */
-  hold(): void {
-    this.#held ??= Promise.withResolvers();
+  /** The next `count` requests are not answered, not even with a head; those after them are. */
+  hold(count: number): void {
+    this.#leftToHold = count;
   }
 
   release(): void {
-    this.#held?.resolve();
-    this.#held = undefined;
+    this.#leftToHold = 0;
+    this.#released.resolve();
+    this.#released = Promise.withResolvers();
   }
 
   close(): void {
@@ -94,9 +96,10 @@ export class BenchEngine {
     // A client that leaves shows at the write; nothing here outlives the run.
     request.on("error", () => {}).resume();
     await new Promise((resolve) => request.once("close", resolve).once("end", resolve));
-    if (this.#held !== undefined) {
+    if (this.#leftToHold > 0) {
+      this.#leftToHold -= 1;
       this.#heldCount += 1;
-      await this.#held.promise;
+      await this.#released.promise;
       this.#heldCount -= 1;
     }
     if (request.headers.accept === "text/event-stream") await stream(response);

@@ -1,14 +1,16 @@
 // What a request costs in memory while its engine has not begun to answer: resident memory of
 // workerd, Fairlead beside a bare Worker holding as many.
 //
-//   bytes = (memory with HELD.more held - memory with HELD.few held) / (HELD.more - HELD.few)
+//   bytes = (resident while held - resident before) / held
 //
-// The difference of two, so that what the first held requests grow (tables, heap) is not counted as
-// theirs. Each round has fresh processes, because a process keeps the memory it once had. Garbage is
-// part of the figure: a collector that has no reason to run lets it lie.
+// Before each of the two readings the same number of requests passes through, so that both times the
+// heap has grown to its high-water mark. Without it the figure would depend on when the collector
+// last ran: a heap of 100 MB takes up tens of megabytes of garbage before it is collected. Each round
+// has fresh processes, because a process keeps the memory it once had.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { createChatBody } from "./conversation.ts";
+import type { BenchEngine } from "./engine.ts";
 import { LoadClient } from "./load-client.ts";
 import { type Measurement, median, quartileRange } from "./measure.ts";
 import { residentBytes } from "./proc.ts";
@@ -18,23 +20,21 @@ export const HELD_NAME = "held-request";
 const AGAINST = "bare Worker";
 const BODIES = 64;
 const BODY_BYTES = 4_000;
-const WARM_UP_CONNECTIONS = 16;
+const PASSING_CONNECTIONS = 16;
 /** Until all are held. */
 const HOLD_MS_MAX = 30_000;
-/** For the rest of what arriving requests set off. */
+/** For the rest of what requests set off. */
 const SETTLE_MS = 500;
 
 export interface HeldBudget {
-  readonly warmUpRequests: number;
-  readonly held: { readonly few: number; readonly more: number };
+  /** At once; below the relay's connections to one engine. */
+  readonly held: number;
+  /** Before each reading. */
+  readonly passing: number;
   readonly rounds: number;
 }
 
-const BUDGET: HeldBudget = {
-  warmUpRequests: 1_000,
-  held: { few: 200, more: 1_000 },
-  rounds: 3,
-};
+const BUDGET: HeldBudget = { held: 1_000, passing: 2_000, rounds: 3 };
 
 export async function* measureHeldRequest(budget = BUDGET): AsyncGenerator<Measurement> {
   const bodies = Array.from({ length: BODIES }, (_, seed) =>
@@ -78,31 +78,29 @@ async function bytesPerHeld(options: {
 }): Promise<number> {
   const { stack, subject, budget } = options;
   const { engine } = stack;
-  const { few, more } = budget.held;
-  const client = new LoadClient(subject, { ...options, connections: more, isStream: false });
-  const sent: Promise<void>[] = [];
-  const residentWith = async (count: number): Promise<number> => {
-    const added = client.prepare(count - engine.heldCount);
-    sent.push(client.send(added, added.length));
-    await Promise.race([untilHeld(stack, count), failure(sent)]);
+  const connections = budget.held + PASSING_CONNECTIONS;
+  const client = new LoadClient(subject, { ...options, connections, isStream: false });
+  const readResident = async (): Promise<number> => {
+    await client.send(client.prepare(budget.passing), PASSING_CONNECTIONS);
     await sleep(SETTLE_MS);
     return residentBytes(subject.pids);
   };
+  let held = Promise.resolve();
   try {
     await client.untilAnswers();
-    await client.send(client.prepare(budget.warmUpRequests), WARM_UP_CONNECTIONS);
-    engine.hold();
-    const before = await residentWith(few);
-    const after = await residentWith(more);
-    return (after - before) / (more - few);
+    const before = await readResident();
+    engine.hold(budget.held);
+    held = client.send(client.prepare(budget.held), budget.held);
+    await Promise.race([untilHeld(engine, budget.held), failure(held)]);
+    return ((await readResident()) - before) / budget.held;
   } finally {
     engine.release();
-    await Promise.all(sent);
+    await held;
     await client.close();
   }
 }
 
-async function untilHeld({ engine }: Stack, count: number): Promise<void> {
+async function untilHeld(engine: BenchEngine, count: number): Promise<void> {
   const deadlineMs = performance.now() + HOLD_MS_MAX;
   while (engine.heldCount < count) {
     if (performance.now() > deadlineMs) {
@@ -112,8 +110,8 @@ async function untilHeld({ engine }: Stack, count: number): Promise<void> {
   }
 }
 
-/** Rejects when one of `sent` does. They end only after the engine is released. */
-async function failure(sent: readonly Promise<void>[]): Promise<never> {
-  await Promise.all(sent);
+/** Rejects when one of the held requests is refused. They end only after the engine is released. */
+async function failure(held: Promise<void>): Promise<never> {
+  await held;
   throw new Error("requests were answered that should be held");
 }
