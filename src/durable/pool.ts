@@ -13,15 +13,14 @@ import { explain } from "../scheduler/explain.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
-  PickGrant,
-  PickRefusal,
   PickRequest,
   PoolExplanation,
   PoolObjectConfig,
   PoolState,
+  WorkerRelease,
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
-import { PickHandle } from "./pick-handle.ts";
+import { type PickDesk, PickHandle } from "./pick-handle.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./journal-storage.ts";
@@ -115,19 +114,10 @@ export class PoolObject extends DurableObject {
     this.#agents.closeAll();
   }
 
-  /**
-   * Endpoints for a request, and the handle that guards the grant. Again with the same attempt: the
-   * same grant while it is open, with a new handle in place of the old one.
-   */
-  pick(request: PickRequest): (PickGrant & { readonly handle: PickHandle }) | PickRefusal {
+  /** A handle for one request. */
+  open(): PickHandle {
     this.#handleCount += 1;
-    const result = this.#picks.pick(request, this.#handleCount);
-    this.#scheduleTick();
-    if (!result.ok) return result;
-    const handle = new PickHandle(this.#picks, result.ticket, this.#handleCount);
-    return request.wantsSnapshot === true
-      ? { ...result, handle, snapshot: this.#endpoints.snapshot(this.#picks.staleAfterMs) }
-      : { ...result, handle };
+    return new PickHandle(this.#desk(), this.#handleCount);
   }
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
@@ -189,6 +179,19 @@ export class PoolObject extends DurableObject {
     this.#picks.configure(next);
   }
 
+  #desk(): PickDesk {
+    return {
+      pick: (request: PickRequest, holder: number) => {
+        const result = this.#picks.pick(request, holder);
+        this.#scheduleTick();
+        return result;
+      },
+      release: (ticket: string, how: WorkerRelease, holder: number) =>
+        this.#picks.release(ticket, how, holder),
+      abandon: (ticket: string, holder: number) => this.#picks.abandon(ticket, holder),
+    };
+  }
+
   #agentEvents(): AgentEvents {
     const { membership } = this.#endpoints;
     return {
@@ -201,8 +204,7 @@ export class PoolObject extends DurableObject {
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
       scraped: (address, scrape) => this.#endpoints.scraped(address, scrape),
-      relayConnected: (relay) => this.#picks.relayConnected(relay),
-      reported: (report, relay) => this.#reported(report, relay),
+      reported: (report) => this.#reported(report),
       marked: ({ endpoint, leaseMs }) => this.#endpoints.eject(endpoint, leaseMs),
       tickNeeded: () => this.#scheduleTick(),
     };
@@ -215,9 +217,9 @@ export class PoolObject extends DurableObject {
     return true;
   }
 
-  #reported(report: TicketReport, relay: Reporter): void {
+  #reported(report: TicketReport): void {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
-    if (report.kind === "opened") this.#picks.opened(report, slot, relay);
+    if (report.kind === "opened") this.#picks.opened(report, slot);
     else this.#picks.closed(report, slot);
   }
 
