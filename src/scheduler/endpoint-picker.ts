@@ -63,7 +63,7 @@ export class EndpointPicker {
     this.#profile = new SchedulingProfile(config.schedulingProfiles[0]!, substitution);
   }
 
-  // Hot path: pick_64 and pick_1000 in bench/. Allocates one context and the result.
+  // Hot path: pick-64 and pick-1000 in bench/. Allocates one context and the result.
   pick(input: PickInput, recorder?: PickRecorder): Picked | Dropped {
     const context = this.#begin(input);
     if (context.candidateCount === 0) {

@@ -62,7 +62,7 @@ class ContentKeyHasher implements ContentKeys {
     return this.#charCount;
   }
 
-  // Hot path: content_keys_100k_tokens in bench/.
+  // Hot path: decision-100k-tokens in bench/.
   update(text: string): void {
     const length = text.length;
     this.#charCount += length;

@@ -172,7 +172,7 @@ export class PrefixTree {
    * Writes into `out[slot]`, for every slot below `out.length`, how many blocks of the path it
    * holds without a gap from the first. Allocates nothing, and ends where nobody is left.
    */
-  // Hot path: pick_64, pick_1000 and prefix-tree in bench/.
+  // Hot path: pick-64, pick-1000 and prefix-tree in bench/.
   match(keys: Uint32Array, out: Int32Array): void {
     out.fill(0);
     const count = Math.min(keys.length >>> 1, CONTENT_KEYS_MAX);
