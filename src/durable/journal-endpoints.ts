@@ -1,6 +1,7 @@
 // Endpoint numbers of a prefix journal. A number names one life of an endpoint: it is given when the
 // endpoint is first learned of and is void once the endpoint has left, so that records about it need
-// not be looked for. Numbers are never given twice; the row that holds them says which is next.
+// not be looked for. Numbers are never given twice; the row that holds them says which is next. It
+// also says how large each cache is, which nobody else knows before the first sample.
 
 import { z } from "zod";
 import { ENDPOINTS_MAX, type EndpointTable } from "../scheduler/model/endpoint-table.ts";
@@ -9,7 +10,14 @@ import { NO_SLOT } from "./ticket-ledger.ts";
 const rowSchema = z.object({
   next: z.int().positive(),
   endpoints: z
-    .array(z.object({ number: z.int().positive(), id: z.string(), address: z.string() }))
+    .array(
+      z.object({
+        number: z.int().positive(),
+        id: z.string(),
+        address: z.string(),
+        kvCapacityTokens: z.number().nonnegative(),
+      }),
+    )
     .max(ENDPOINTS_MAX),
 });
 type Row = z.output<typeof rowSchema>;
@@ -33,13 +41,14 @@ export class JournalEndpoints {
 
   /**
    * Takes over a stored row: numbers whose endpoint is in the table, at the same address, are valid
-   * again. False if the row cannot be read; then no record can be told apart from another's.
+   * again, and `onEndpoint` is told the size of its cache. False if the row cannot be read; then no
+   * record can be told apart from another's.
    */
-  restore(row: unknown): boolean {
+  restore(row: unknown, onEndpoint: (slot: number, kvCapacityTokens: number) => void): boolean {
     const parsed = rowSchema.safeParse(row);
     if (!parsed.success) return false;
     this.#next = parsed.data.next;
-    for (const { number, id, address } of parsed.data.endpoints) {
+    for (const { number, id, address, kvCapacityTokens } of parsed.data.endpoints) {
       const slot = this.#table.slotOf(id);
       if (slot === undefined || this.#table.endpoint(slot)?.address !== address) {
         this.#isDirty = true;
@@ -47,6 +56,7 @@ export class JournalEndpoints {
       }
       this.#numbers[slot] = number;
       this.#slots.set(number, slot);
+      onEndpoint(slot, kvCapacityTokens);
     }
     return true;
   }
@@ -71,6 +81,11 @@ export class JournalEndpoints {
     return this.#slots.get(number) ?? NO_SLOT;
   }
 
+  /** A cache may have another size than the stored row says. */
+  resized(): void {
+    this.#isDirty = this.#slots.size > 0;
+  }
+
   removed(slot: number): void {
     const number = this.#numbers[slot]!;
     if (number === 0) return;
@@ -84,7 +99,8 @@ export class JournalEndpoints {
     this.#isDirty = false;
     const endpoints = Array.from(this.#slots, ([number, slot]) => {
       const { id, address } = this.#table.endpoint(slot)!;
-      return { number, id, address };
+      const kvCapacityTokens = this.#table.columns.kvCapacityTokens[slot]!;
+      return { number, id, address, kvCapacityTokens };
     });
     return { next: this.#next, endpoints };
   }

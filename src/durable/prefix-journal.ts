@@ -17,7 +17,7 @@ import {
   decodeJournalChunk,
   JournalChunk,
 } from "../scheduler/kv/journal-chunk.ts";
-import type { PrefixTree } from "../scheduler/kv/prefix-tree.ts";
+import type { ApproximatePrefix } from "../scheduler/kv/approximate-prefix.ts";
 import type { EndpointTable } from "../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import { JournalEndpoints } from "./journal-endpoints.ts";
@@ -51,7 +51,7 @@ export interface JournalStore {
 
 export interface PrefixJournalOptions {
   readonly store: JournalStore;
-  readonly tree: PrefixTree;
+  readonly prefix: ApproximatePrefix;
   /** Holds the endpoints that the object remembers. */
   readonly table: EndpointTable;
   readonly clock: Clock;
@@ -109,7 +109,10 @@ export class PrefixJournal {
     this.#limits = options.limits ?? JOURNAL_LIMITS;
     this.#endpoints = new JournalEndpoints(options.table);
     const stored = options.store.journalEndpoints();
-    if (!this.#endpoints.restore(stored)) this.#discardRows(stored !== undefined);
+    const isKnown = this.#endpoints.restore(stored, (slot, kvCapacityTokens) =>
+      options.prefix.setCapacity(slot, kvCapacityTokens),
+    );
+    if (!isKnown) this.#discardRows(stored !== undefined);
   }
 
   /** Bytes of all rows. */
@@ -157,8 +160,9 @@ export class PrefixJournal {
     for (const { endpoint, isRemoval, keys } of chunk.records) {
       const slot = this.#endpoints.slotOf(endpoint);
       if (slot === NO_SLOT) continue;
-      if (isRemoval) this.#options.tree.removeHolder(keys, slot);
-      else this.#options.tree.insert(keys, slot);
+      const { tree } = this.#options.prefix;
+      if (isRemoval) tree.removeHolder(keys, slot);
+      else tree.insert(keys, slot);
       this.counts.restoredBlocks += keys.length / 2;
     }
   }
@@ -235,6 +239,7 @@ export class PrefixJournal {
 
   #beginCheckpoint(): void {
     this.#sealTail();
+    this.#endpoints.resized();
     this.#learnedBytes = 0;
     const belowSeq = this.#nextSeq + this.#waiting.length;
     this.#checkpoint = { belowSeq, slot: 0, position: 0, bytes: 0 };
@@ -244,7 +249,7 @@ export class PrefixJournal {
   #readForCheckpoint(): boolean {
     const checkpoint = this.#checkpoint;
     if (checkpoint === undefined) return false;
-    const { tree, table } = this.#options;
+    const { prefix, table } = this.#options;
     let blocksLeft = this.#limits.checkpointBlocksMax;
     while (checkpoint.slot < table.columns.slotCount) {
       if (this.#tail.roomBlocks === 0) this.#sealTail();
@@ -253,7 +258,7 @@ export class PrefixJournal {
       if (blocks === 0) return false;
       const { slot, position } = checkpoint;
       const piece = this.#endpoints.isNumbered(slot)
-        ? tree.readHeld(slot, position, this.#piece.subarray(0, blocks * 2))
+        ? prefix.tree.readHeld(slot, position, this.#piece.subarray(0, blocks * 2))
         : undefined;
       if (piece !== undefined && piece.keys.length > 0) {
         const before = this.#tail.byteLength;

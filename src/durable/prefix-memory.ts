@@ -23,7 +23,7 @@ export class PrefixMemory implements PrefixLearner {
 
   constructor({ store, table, clock }: PrefixMemoryOptions) {
     this.#table = table;
-    this.journal = new PrefixJournal({ store, tree: this.tree, table, clock });
+    this.journal = new PrefixJournal({ store, prefix: this.#prefix, table, clock });
   }
 
   heldBlocks(keys: Uint32Array, slot: number): number {

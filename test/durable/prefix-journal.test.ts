@@ -8,6 +8,8 @@ import {
   type JournalStore,
   PrefixJournal,
 } from "../../src/durable/prefix-journal.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
+import { ApproximatePrefix } from "../../src/scheduler/kv/approximate-prefix.ts";
 import { CHUNK_BYTES_MAX } from "../../src/scheduler/kv/journal-chunk.ts";
 import { PrefixTree } from "../../src/scheduler/kv/prefix-tree.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
@@ -47,15 +49,16 @@ class MemoryStore implements JournalStore {
 /** One life of an object, as far as the journal is concerned. */
 class Life {
   readonly table = new EndpointTable();
-  readonly tree = new PrefixTree({ slotsMax: SLOTS });
+  readonly prefix = new ApproximatePrefix(new PrefixTree({ slotsMax: SLOTS }), SLOTS);
+  readonly tree = this.prefix.tree;
   readonly journal: PrefixJournal;
   nowMs: number;
 
   constructor(store: JournalStore, nowMs = START_MS, limits: JournalLimits = JOURNAL_LIMITS) {
     this.nowMs = nowMs;
     for (let slot = 0; slot < SLOTS; slot++) this.table.add(endpoint(slot));
-    const { tree, table } = this;
-    this.journal = new PrefixJournal({ store, tree, table, limits, clock: () => this.nowMs });
+    const { prefix, table } = this;
+    this.journal = new PrefixJournal({ store, prefix, table, limits, clock: () => this.nowMs });
   }
 
   restore(): this {
@@ -159,6 +162,20 @@ describe("the journal", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  it("remembers how large the caches are, so that no more comes back than fits", () => {
+    const store = new MemoryStore();
+    const life = new Life(store);
+    life.table.applySample(1, { waiting: 0, kvBlockSize: CONTENT_BLOCK_TOKENS, kvBlocks: 150 }, 0);
+    for (let name = 1; name <= 10; name++) {
+      life.prefix.setCapacity(1, life.table.columns.kvCapacityTokens[1]!);
+      life.learn(path(name, 100), 1);
+    }
+    life.write();
+    const again = new Life(store, life.nowMs).restore();
+    expect(again.held(1)).toEqual(life.held(1));
+    expect(again.held(1).size).toBe(150);
   });
 
   it("goes on over many lives", () => {
@@ -297,7 +314,13 @@ describe("rows that cannot be used", () => {
     elsewhere.add({ ...endpoint(0), address: "10.9.9.9:8000" });
     elsewhere.add(endpoint(1));
     const tree = new PrefixTree({ slotsMax: SLOTS });
-    const journal = new PrefixJournal({ store, tree, table: elsewhere, clock: () => again.nowMs });
+    const prefix = new ApproximatePrefix(tree, SLOTS);
+    const journal = new PrefixJournal({
+      store,
+      prefix,
+      table: elsewhere,
+      clock: () => again.nowMs,
+    });
     while (!journal.isRestored) journal.restoreRow();
     expect([tree.heldBlocks(0), tree.heldBlocks(1), tree.heldCount]).toEqual([0, 5, 5]);
   });

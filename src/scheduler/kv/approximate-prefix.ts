@@ -29,14 +29,18 @@ export class ApproximatePrefix {
    * from the first on, it was known to hold.
    */
   learn(keys: Uint32Array, slot: number, kvCapacityTokens: number): number {
-    if (kvCapacityTokens !== this.#capacityTokens[slot]) {
-      this.#capacityTokens[slot] = kvCapacityTokens;
-      this.tree.setCapacity(
-        slot,
-        kvCapacityTokens > 0 ? kvCapacityTokens / CONTENT_BLOCK_TOKENS : DEFAULT_CAPACITY_BLOCKS,
-      );
-    }
+    this.setCapacity(slot, kvCapacityTokens);
     return this.tree.insert(keys, slot);
+  }
+
+  /** The size of the cache at `slot`; 0 while unknown. What is over it is forgotten. */
+  setCapacity(slot: number, kvCapacityTokens: number): void {
+    if (kvCapacityTokens === this.#capacityTokens[slot]) return;
+    this.#capacityTokens[slot] = kvCapacityTokens;
+    this.tree.setCapacity(
+      slot,
+      kvCapacityTokens > 0 ? kvCapacityTokens / CONTENT_BLOCK_TOKENS : DEFAULT_CAPACITY_BLOCKS,
+    );
   }
 
   /**
