@@ -15,6 +15,12 @@ export class UsageError extends CliError {
   override readonly exitCode = 2;
 }
 
+/** Input that cannot be used. Status 2, for a command whose status 1 means something else. */
+export class InputError extends CliError {
+  override readonly name = "InputError";
+  override readonly exitCode = 2;
+}
+
 /** The sentence in an unknown error: Node hides the reason of a failed fetch in its cause. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

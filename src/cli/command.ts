@@ -2,5 +2,6 @@
 export interface Command {
   /** Printed by `fairlead help NAME` and below a wrong command line. */
   readonly usage: string;
-  run(args: string[]): Promise<void>;
+  /** Returns the exit code where success is not the only good end. */
+  run(args: string[]): Promise<number | void>;
 }

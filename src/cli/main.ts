@@ -7,6 +7,7 @@ import type { Command } from "./command.ts";
 const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import("./up/command.ts")).upCommand,
   explain: async () => (await import("./explain/command.ts")).explainCommand,
+  replay: async () => (await import("./replay/command.ts")).replayCommand,
   config: async () => (await import("./config/command.ts")).configCommand,
 };
 
@@ -15,6 +16,7 @@ const USAGE = `Usage: fairlead COMMAND [flags]
 Commands
   up                  run Fairlead on this machine, with simulated engines or your own
   explain REQUEST_ID  why a request went where it went
+  replay FILE         take an explained decision again, here and now
   config check FILE   list every mistake in a configuration
   config apply FILE   give a running deployment a new configuration, without a restart
   config get          print the configuration of a running deployment
@@ -36,10 +38,11 @@ async function main(args: string[]): Promise<number> {
   let command: Command | undefined;
   try {
     command = await load();
-    if (isHelp || rest.includes("--help") || rest.includes("-h"))
+    if (isHelp || rest.includes("--help") || rest.includes("-h")) {
       process.stdout.write(command.usage);
-    else await command.run(rest);
-    return 0;
+      return 0;
+    }
+    return (await command.run(rest)) ?? 0;
   } catch (error) {
     return report(error, command?.usage ?? "");
   }

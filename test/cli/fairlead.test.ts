@@ -29,7 +29,7 @@ describe("fairlead", { timeout: 30_000 }, () => {
   it("prints its commands, and the flags of each", () => {
     const help = fairlead(["help"]);
     expect(help).toMatchObject({ status: 0, stderr: "" });
-    for (const command of ["up", "explain", "config"]) {
+    for (const command of ["up", "explain", "replay", "config"]) {
       expect(help.stdout).toContain(`  ${command} `);
       const usage = fairlead(["help", command]);
       expect(usage.stdout).toMatch(new RegExp(`^Usage: fairlead ${command}`));
@@ -45,6 +45,7 @@ describe("fairlead", { timeout: 30_000 }, () => {
     { args: ["config"], says: "config takes check, apply or get" },
     { args: ["config", "check"], says: "FILE is missing." },
     { args: ["explain"], says: "REQUEST_ID is missing." },
+    { args: ["replay"], says: "FILE is missing." },
     { args: ["explain", "a", "b"], says: '"b" was not expected.' },
   ])("refuses $args with the usage and status 2", ({ args, says }) => {
     const { status, stderr, stdout } = fairlead(args);

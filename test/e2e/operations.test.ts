@@ -72,6 +72,33 @@ describe("fairlead explain", () => {
     expect(Object.keys(first!.scores)).toContain("prefix-cache-scorer");
   });
 
+  it("prints a document that replays to the same choice, and to another with another scheduler", async () => {
+    const shared = "A beginning that only one engine will hold. ".repeat(100);
+    await ask(`${shared} First.`);
+    const { endpoint, requestId } = await eventually("the engine is known to hold it", async () => {
+      const again = await ask(`${shared} Again.`);
+      const { stdout } = await cli("explain", again.requestId, "--json");
+      const [attempt] = explanationSchema.parse(JSON.parse(stdout)).attempts;
+      return attempt!.candidates.some(({ matchedBlocks }) => matchedBlocks > 0) ? again : undefined;
+    });
+    const file = join(dir, "explained.json");
+    writeFileSync(file, (await cli("explain", requestId, "--json")).stdout);
+    const same = await fairlead(["replay", file]);
+    expect(same).toMatchObject({ code: 0, stderr: "" });
+    expect(same.stdout).toMatch(/^Attempt \d: the same choice$/m);
+    expect(same.stdout).toContain(`replayed  ${endpoint}`);
+
+    const blind = join(dir, "blind.yaml");
+    const scorers = [{ type: "queue-scorer" }];
+    writeFileSync(blind, stringify({ schedulingProfiles: [{ scorers }] }));
+    const other = await fairlead(["replay", file, "--config", blind, "--json"]);
+    expect(other.code).toBe(0);
+    const { attempts } = JSON.parse(other.stdout) as {
+      attempts: { replayed: { scorers: unknown } }[];
+    };
+    expect(attempts[0]!.replayed.scorers).toEqual([{ type: "queue-scorer", weight: 1 }]);
+  });
+
   it("says so when the request is unknown, the key is wrong or nobody answers", async () => {
     const unknown = await cli("explain", "fl-00000000-00-aaaaaaaaaaaaaaaaaaaaaaaaaa");
     expect(unknown.code).toBe(1);

@@ -12,7 +12,7 @@ Prints the decision about a request: every candidate with its load, its cache an
 score, and why the others lost. The id is in the answer's x-fairlead-request-id. The latest decisions
 of each pool are kept, a few thousand of them.
 
-  --json             print the decision as JSON
+  --json             print everything on record as one JSON document, for \`fairlead replay\`
 ${ADMIN_FLAGS_USAGE}`;
 
 export const explainCommand: Command = {

@@ -9,11 +9,13 @@ const HEADING_CHARS_MAX = 9;
 /** Longer ids are cut in the middle, so that the table stays a table. */
 const ID_CHARS_MAX = 32;
 
-interface Column {
+/** Of a table with a line for each `Row`. */
+export interface Column<Row> {
   readonly heading: string;
   readonly align: "left" | "right";
-  cell(candidate: ExplainedCandidate): string;
+  cell(row: Row): string;
 }
+type CandidateColumn = Column<ExplainedCandidate>;
 
 /** The answer of /admin/v1/explain as text. */
 export function renderExplanation(answer: unknown): string {
@@ -55,24 +57,29 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
     `  ${attempt.candidateCount} candidates${removed.map((text) => `; ${text}`).join("")}`,
     `  configuration version ${attempt.configVersion}, random seed ${attempt.seed}`,
   ];
+  const { excluded = [] } = attempt;
+  if (excluded.length > 0) lines.push(`  not tried again: ${excluded.join(", ")}`);
   if (chosen.length > 1) lines.push(`  if it fails, next: ${chosen.slice(1).join(", ")}`);
   return lines;
 }
 
-const RANK: Column = {
+const RANK: CandidateColumn = {
   heading: "#",
   align: "right",
   cell: (candidate) => (candidate.rank === null ? "-" : String(candidate.rank)),
 };
-const ENDPOINT: Column = {
+const ENDPOINT: CandidateColumn = {
   heading: "endpoint",
   align: "left",
-  cell: ({ id }) =>
-    id.length <= ID_CHARS_MAX ? id : `${id.slice(0, 12)}…${id.slice(13 - ID_CHARS_MAX)}`,
+  cell: ({ id }) => shortId(id),
 };
 
-function loadColumns(attempt: ExplainedAttempt): Column[] {
-  const number = (heading: string, cell: Column["cell"]): Column => ({
+export function shortId(id: string): string {
+  return id.length <= ID_CHARS_MAX ? id : `${id.slice(0, 12)}…${id.slice(13 - ID_CHARS_MAX)}`;
+}
+
+function loadColumns(attempt: ExplainedAttempt): CandidateColumn[] {
+  const number = (heading: string, cell: CandidateColumn["cell"]): CandidateColumn => ({
     heading,
     align: "right",
     cell,
@@ -90,8 +97,8 @@ function loadColumns(attempt: ExplainedAttempt): Column[] {
   ];
 }
 
-function scoreColumns(attempt: ExplainedAttempt): Column[] {
-  const scores = attempt.scorers.map(({ type, weight }): Column => ({
+function scoreColumns(attempt: ExplainedAttempt): CandidateColumn[] {
+  const scores = attempt.scorers.map(({ type, weight }): CandidateColumn => ({
     heading: `${shortType(type)} ×${weight}`,
     align: "right",
     cell: ({ scores: given }) => given[type]?.toFixed(2) ?? "-",
@@ -106,7 +113,7 @@ function scoreColumns(attempt: ExplainedAttempt): Column[] {
 }
 
 /** Every scorer's type ends alike; without the ending more of them fit side by side. */
-function shortType(text: string): string {
+export function shortType(text: string): string {
   return text.replace(/-scorer$/, "");
 }
 
@@ -116,17 +123,15 @@ function describeAge(ageMs: number | null, staleAfterMs: number): string {
   return ageMs > staleAfterMs ? `${age} stale` : age;
 }
 
-function renderTable(
-  columns: readonly Column[],
-  candidates: readonly ExplainedCandidate[],
-): string[] {
+/** Lines indented by two; headings stand above, broken where they are long. */
+export function renderTable<Row>(columns: readonly Column<Row>[], items: readonly Row[]): string[] {
   const headings = columns.map((column) => breakHeading(column.heading));
   const height = Math.max(...headings.map((lines) => lines.length));
   // Headings stand on the first row of candidates.
   const rows = Array.from({ length: height }, (_, line) =>
     headings.map((lines) => lines[line - height + lines.length] ?? ""),
   );
-  rows.push(...candidates.map((candidate) => columns.map((column) => column.cell(candidate))));
+  rows.push(...items.map((item) => columns.map((column) => column.cell(item))));
   const widths = columns.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
   return rows.map((row) =>
     row
