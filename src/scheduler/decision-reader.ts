@@ -1,4 +1,4 @@
-// Unpacks a record of a segment; see decision-segment.ts for the form. Only when somebody asks.
+// Unpacks a record of a segment; see decision-layout.ts for the form. Only when somebody asks.
 
 import {
   type ColumnName,
@@ -6,13 +6,8 @@ import {
   type DecisionResult,
   type RecordedCandidate,
 } from "./decision-record.ts";
-import {
-  type DecisionSegment,
-  FLOAT_COLUMNS,
-  FLOAT_FIELDS,
-  INT_COLUMNS,
-  INT_FIELDS,
-} from "./decision-segment.ts";
+import { FLOAT_COLUMNS, FLOAT_FIELDS, INT_COLUMNS, INT_FIELDS } from "./decision-layout.ts";
+import type { DecisionSegment } from "./decision-segment.ts";
 import type { DropReason } from "./outcome.ts";
 
 type Header = Readonly<Record<(typeof FLOAT_FIELDS)[number] | (typeof INT_FIELDS)[number], number>>;

@@ -15,7 +15,7 @@ export const DECISION_LIMITS = {
   /**
    * Keys kept of a request, every 2^n-th from the first. A replay needs none of them, as it has what
    * each candidate matched; they tell which requests shared a prefix, to 1 % of the longest prompt,
-   * and cost at most 1 KiB, where 64 candidates cost 5.5.
+   * and cost at most 1 KiB, where 64 candidates cost 6.
    */
   keysMax: 128,
   /** Endpoints kept of those that a retry excluded; what is tried is fewer. */

@@ -3,7 +3,8 @@
 
 import { DECISION_LIMITS, type DecisionFacts } from "./decision-record.ts";
 import type { DecisionRing } from "./decision-ring.ts";
-import type { EndpointNames, SeenDecision } from "./decision-segment.ts";
+import type { SeenDecision } from "./decision-rows.ts";
+import type { EndpointNames } from "./decision-segment.ts";
 import { DESTINATIONS_MAX, type PickRecorder } from "./endpoint-picker.ts";
 import { SCHEDULER_LIMITS } from "./config.ts";
 import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";

@@ -9,12 +9,9 @@
 
 import { DECISION_LIMITS, type DecisionRecord, type DecisionResult } from "./decision-record.ts";
 import { readRecord } from "./decision-reader.ts";
-import {
-  DecisionSegment,
-  type FinishedDecision,
-  RECORD_BYTES_MAX,
-  SlotIndex,
-} from "./decision-segment.ts";
+import { RECORD_BYTES_MAX } from "./decision-layout.ts";
+import { DecisionSegment, type FinishedDecision } from "./decision-segment.ts";
+import { SlotIndex } from "./decision-slots.ts";
 import { assert } from "./support/assert.ts";
 
 /** Pieces of a full ring: what is dropped at a time. */

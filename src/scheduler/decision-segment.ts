@@ -1,11 +1,5 @@
-// A piece of the decision ring: packed records of one configuration in one buffer.
-//
-//   record  = floats[12] ints[16] float-rows int-rows tail        in words of 8 bytes
-//   floats  = FLOAT_FIELDS                       NaN for what is not known
-//   ints    = INT_FIELDS                         texts as indices into `#texts`, -1 for none
-//   float-rows = one run of rowCount a float64 column, then one a scorer (NaN: not scored)
-//   int-rows   = one run of rowCount each: int32 columns, slot, endpoint, matched, removed by
-//   tail    = removed[filterCount] chosen[chosenCount] excluded[excludedCount] keys[2 × keyCount]
+// A piece of the decision ring: packed records of one configuration in one buffer. Their form is in
+// decision-layout.ts.
 //
 // Endpoints and texts are named by an index that is valid in this segment only, so that dropping a
 // segment drops all that only it refers to. Texts a client chooses are counted; endpoints are shared
@@ -13,35 +7,22 @@
 
 import type { SchedulerConfig } from "./config.ts";
 import {
-  COLUMN_NAMES,
-  DECISION_LIMITS,
-  type DecisionFacts,
-  type DecisionResult,
-  RECORDED_COLUMNS,
-} from "./decision-record.ts";
-import { DESTINATIONS_MAX } from "./endpoint-picker.ts";
-import { SCHEDULER_LIMITS } from "./config.ts";
+  FLOAT_COLUMNS,
+  FLOAT_FIELDS,
+  FLOATS,
+  HEADER_WORDS,
+  INT_COLUMNS,
+  keyStrideOf,
+  NO_TEXT,
+  RECORD_BYTES_MAX,
+  recordWords,
+} from "./decision-layout.ts";
+import { DECISION_LIMITS, type DecisionFacts, type DecisionResult } from "./decision-record.ts";
+import { gatherFloats, gatherInts, gatherScores, type SeenDecision } from "./decision-rows.ts";
+import type { SlotIndex } from "./decision-slots.ts";
 import { ENDPOINTS_MAX, type Endpoint } from "./model/endpoint-table.ts";
 import type { PickContext } from "./plugin.ts";
 import { assert } from "./support/assert.ts";
-
-/** What a DecisionRecorder saw of one pick. Its buffers are reused for the next. */
-export interface SeenDecision {
-  candidateCount: number;
-  /** Rows are the candidates to keep. */
-  rowCount: number;
-  readonly slots: Int32Array;
-  readonly removedBy: Int8Array;
-  /** By row: its index in every array of `scores`, or -1. */
-  readonly scoredIndex: Int32Array;
-  filterCount: number;
-  /** By filter. */
-  readonly removed: Int32Array;
-  scorerCount: number;
-  readonly scores: Float64Array[];
-  chosenCount: number;
-  readonly chosenRows: Int32Array;
-}
 
 /** Who a slot is: an EndpointTable. */
 export interface EndpointNames {
@@ -56,67 +37,6 @@ export interface FinishedDecision {
   readonly table: EndpointNames;
 }
 
-export const FLOAT_FIELDS = [
-  "atMs",
-  "staleAfterMs",
-  "seed",
-  "configVersion",
-  "priority",
-  "promptTokens",
-  "outputTokensMax",
-  "bodyBytes",
-  "resultTtftMs",
-  "resultPromptTokens",
-  "resultCachedTokens",
-  "resultCompletionTokens",
-] as const;
-export const INT_FIELDS = [
-  "attempt",
-  "totalBlocks",
-  "keyCount",
-  "keyStride",
-  "candidateCount",
-  "rowCount",
-  "filterCount",
-  "scorerCount",
-  "chosenCount",
-  "excludedCount",
-  "model",
-  "tenant",
-  "dropReason",
-  "dropDetail",
-  "resultOutcome",
-  "resultEndpoint",
-] as const;
-
-/** Runs of a record's rows. */
-export const FLOAT_COLUMNS = COLUMN_NAMES.filter((name) => RECORDED_COLUMNS[name] === "float64");
-export const INT_COLUMNS = COLUMN_NAMES.filter((name) => RECORDED_COLUMNS[name] === "int32");
-/** Slot, endpoint, matched blocks, removed by: behind the int32 columns. */
-const ROW_INTS = INT_COLUMNS.length + 4;
-
-const FLOATS = FLOAT_FIELDS.length;
-const INTS = INT_FIELDS.length;
-const HEADER_WORDS = FLOATS + INTS / 2;
-const NO_TEXT = -1;
-
-function recordWords(rowCount: number, scorerCount: number, tailInts: number): number {
-  const floats = (FLOAT_COLUMNS.length + scorerCount) * rowCount;
-  return HEADER_WORDS + floats + Math.ceil((ROW_INTS * rowCount + tailInts) / 2);
-}
-
-/** The longest record: a segment must hold it. */
-export const RECORD_BYTES_MAX =
-  8 *
-  recordWords(
-    DECISION_LIMITS.candidatesMax,
-    SCHEDULER_LIMITS.scorersMax,
-    SCHEDULER_LIMITS.filtersMax +
-      DESTINATIONS_MAX +
-      DECISION_LIMITS.excludedMax +
-      2 * DECISION_LIMITS.keysMax,
-  );
-
 /** Endpoints a segment names, over all their comings and goings; then it is full. */
 const SEGMENT_ENDPOINTS_MAX = 2 * ENDPOINTS_MAX;
 /** Heap that the ring's index takes for a record, besides the characters of its request id. */
@@ -127,40 +47,6 @@ const TEXT_BYTES = 96;
 const ENDPOINT_REF_BYTES = 16;
 /** Heap of an endpoint that the table has dropped: the object, its strings and labels. */
 const ENDPOINT_BYTES = 512;
-
-/**
- * The smallest power of two that keeps few enough keys: then two requests keep the keys of the same
- * blocks, up to the larger of their strides, and a prefix they share shows.
- */
-function keyStrideOf(totalBlocks: number): number {
-  let stride = 1;
-  while (Math.ceil(totalBlocks / stride) > DECISION_LIMITS.keysMax) stride *= 2;
-  return stride;
-}
-
-/** Which index each slot's endpoint has in the newest segment. One per ring; 12 kB. */
-export class SlotIndex {
-  readonly #endpoints: (Endpoint | undefined)[] = Array.from({ length: ENDPOINTS_MAX });
-  readonly #indices = new Int32Array(ENDPOINTS_MAX).fill(-1);
-
-  /** -1 if the slot's endpoint has none. */
-  indexOf(slot: number, endpoint: Endpoint): number {
-    return this.#endpoints[slot] === endpoint ? this.#indices[slot]! : -1;
-  }
-
-  /** True if the slot was another endpoint's. */
-  assign(slot: number, endpoint: Endpoint, index: number): boolean {
-    const before = this.#endpoints[slot];
-    this.#endpoints[slot] = endpoint;
-    this.#indices[slot] = index;
-    return before !== undefined && before !== endpoint;
-  }
-
-  /** Keeps who is where, to notice who is replaced. */
-  forgetIndices(): void {
-    this.#indices.fill(-1);
-  }
-}
 
 /** A segment of a DecisionRing. */
 export class DecisionSegment {
@@ -337,39 +223,4 @@ export class DecisionSegment {
     this.#extraBytes += TEXT_BYTES + 2 * text.length;
     return index;
   }
-}
-
-// Stand-alone, each for one kind of array, so that their loops are compiled once and tightly.
-
-/** Writes the column's value of each row into `out` from `at`; returns the place behind. */
-function gatherInts(column: Int32Array, seen: SeenDecision, out: Int32Array, at: number): number {
-  const { rowCount, slots } = seen;
-  for (let row = 0; row < rowCount; row++) out[at + row] = column[slots[row]!]!;
-  return at + rowCount;
-}
-
-function gatherFloats(
-  column: Float64Array,
-  seen: SeenDecision,
-  out: Float64Array,
-  at: number,
-): number {
-  const { rowCount, slots } = seen;
-  for (let row = 0; row < rowCount; row++) out[at + row] = column[slots[row]!]!;
-  return at + rowCount;
-}
-
-/** NaN where a row was not scored. */
-function gatherScores(
-  scores: Float64Array,
-  seen: SeenDecision,
-  out: Float64Array,
-  at: number,
-): number {
-  const { rowCount, scoredIndex } = seen;
-  for (let row = 0; row < rowCount; row++) {
-    const index = scoredIndex[row]!;
-    out[at + row] = index < 0 ? Number.NaN : scores[index]!;
-  }
-  return at + rowCount;
 }

@@ -4,6 +4,9 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
 import { HANDLE_PICKS_MAX } from "../../src/durable/pick-handle.ts";
 import { EXCLUDE_MAX, OUTPUT_TOKENS_RESERVED_MAX } from "../../src/durable/picks.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
+import { replayAttempt } from "../../src/scheduler/replay.ts";
+import { parseReplayable } from "../../src/scheduler/replay-document.ts";
 import {
   closed,
   configurePool,
@@ -246,6 +249,32 @@ describe("explain", () => {
       },
     ]);
     expect((await env.POOLS.explain(POOL, "r2")).explanation).toBeNull();
+  });
+
+  it("carries the configuration that decided, also after another is in force", async () => {
+    await poolWithEndpoints(2);
+    using handle = await env.POOLS.open(POOL);
+    granted(await handle.pick(pickRequest("before")));
+    const before = schedulerConfigSchema.parse({});
+    const after = schedulerConfigSchema.parse({
+      schedulingProfiles: [{ scorers: [{ type: "queue-scorer", weight: 7 }] }],
+    });
+    const config = { name: POOL, scrapeIntervalMs: 200 };
+    await poolStub().configure({ ...config, scheduler: before }, 2);
+    granted(await handle.pick(pickRequest("between")));
+    await poolStub().configure({ ...config, scheduler: after }, 3);
+    granted(await handle.pick(pickRequest("after")));
+    for (const [requestId, configVersion, scheduler] of [
+      ["before", 1, before],
+      ["between", 2, before],
+      ["after", 3, after],
+    ] as const) {
+      const { explanation } = await env.POOLS.explain(POOL, requestId);
+      expect(explanation!.attempts).toMatchObject([{ configVersion, scheduler }]);
+      const parsed = parseReplayable(explanation);
+      const [attempt] = parsed.ok ? parsed.value.attempts : [];
+      expect(replayAttempt(attempt!).isSame).toBe(true);
+    }
   });
 });
 

@@ -138,16 +138,20 @@ describe("parseReplayable", () => {
     const text = JSON.stringify(createDocument());
     const paths = pathsOf(JSON.parse(text) as Json);
     const value = fc.oneof(fc.jsonValue(), fc.constantFrom(-1, 0, 1e308, "", null));
+    const counts = { replayed: 0, refused: 0 };
     fc.assert(
       fc.property(fc.constantFrom(...paths), value, (path, damage) => {
         const document = JSON.parse(text) as Json;
         setAt(document, path, damage as Json);
         const parsed = parseReplayable(document);
-        if (!parsed.ok) expect(parsed.issues.length).toBeGreaterThan(0);
-        else for (const attempt of parsed.value.attempts) replayAttempt(attempt);
+        counts[parsed.ok ? "replayed" : "refused"]++;
+        const { attempts } = parsed.ok ? parsed.value : { attempts: [] };
+        for (const attempt of attempts) replayAttempt(attempt);
+        return parsed.ok || parsed.issues.length > 0;
       }),
       { numRuns: 1_000 },
     );
+    expect(Math.min(counts.replayed, counts.refused)).toBeGreaterThan(100);
   });
 });
 
