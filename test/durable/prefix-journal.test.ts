@@ -164,6 +164,17 @@ describe("the journal", () => {
     );
   });
 
+  it("does not bring back what was taken back", () => {
+    const store = new MemoryStore();
+    const life = new Life(store);
+    life.learn(path(1, 5), 0);
+    life.learn(path(1, 5), 1);
+    life.forget(path(1, 5).subarray(2 * 2), 0);
+    life.write();
+    const again = new Life(store, life.nowMs).restore();
+    expect(again.allHeld().map((held) => held.size)).toEqual([2, 5, 0, 0]);
+  });
+
   it("remembers how large the caches are, so that no more comes back than fits", () => {
     const store = new MemoryStore();
     const life = new Life(store);
