@@ -57,7 +57,9 @@ export interface AgentEvents {
   /** False if the pool has too many collectors. */
   claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean;
   scraped(address: string, scrape: Scrape): void;
-  reported(report: TicketReport): void;
+  /** A relay has said hello: for the first time in this life, or again. */
+  relayConnected(relay: Reporter): void;
+  reported(report: TicketReport, relay: Reporter): void;
   /** A relay could not reach an endpoint, or could again. */
   marked(mark: Mark): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
@@ -256,6 +258,7 @@ export class AgentConnections {
     connection.isResyncAsked = true;
     this.#sendConfigure(connection);
     if (hello.role === "collector") events.collectorConnected(hello.agent);
+    else events.relayConnected(hello);
   }
 
   #sendConfigure(connection: Connection): void {
@@ -328,7 +331,8 @@ export class AgentConnections {
       return;
     }
     connection.isResyncAsked = false;
-    for (const report of reports.slice(judged.skipCount)) this.#options.events.reported(report);
+    for (const report of reports.slice(judged.skipCount))
+      this.#options.events.reported(report, hello);
     connection.appliedSeq = seq;
     connection.isAckDue = true;
     this.#options.events.tickNeeded();

@@ -13,6 +13,16 @@ export interface PickRequest {
   readonly attempt: number;
   /** Endpoint addresses that already failed for this request. */
   readonly exclude: readonly string[];
+  /** The caller's snapshot of the pool is old, or it has none. */
+  readonly wantsSnapshot?: boolean;
+}
+
+/** Endpoints that may be picked and their loads at one moment: enough to do without the object for a while. */
+export interface PoolSnapshot {
+  /** At most SNAPSHOT_ENDPOINTS_MAX. */
+  readonly addresses: readonly string[];
+  /** Requests running, waiting and under way, per address. */
+  readonly loads: readonly number[];
 }
 
 export interface PickGrant {
@@ -23,6 +33,7 @@ export interface PickGrant {
   readonly endpoints: readonly string[];
   /** Random at each construction of the object. */
   readonly objectEpoch: string;
+  readonly snapshot?: PoolSnapshot;
 }
 
 export interface PickRefusal {
@@ -33,6 +44,25 @@ export interface PickRefusal {
 }
 
 export type PickResult = PickGrant | PickRefusal;
+
+/**
+ * A grant as the Worker receives it. Disposing it disposes the handle, as does the end of the
+ * Worker's context: the object then releases what no relay has taken over.
+ */
+export interface HeldGrant extends PickGrant, Disposable {
+  readonly handle: GrantHandle;
+}
+
+/** The Worker's end of a PickHandle. */
+export interface GrantHandle {
+  /** Gives the grant back, because it will not be used. */
+  release(how: WorkerRelease): Promise<void>;
+}
+
+/** What a Worker asks of a pool's object on a request's way. */
+export interface PoolPort {
+  pick(request: PickRequest): Promise<HeldGrant | PickRefusal>;
+}
 
 /** How a ticket's load left the ledger, when the Worker says so itself. */
 export type WorkerRelease = "cancelled" | "relay-unreachable" | "unmetered";

@@ -7,7 +7,10 @@ import type { DecisionRecord } from "../scheduler/decision-record.ts";
 import { DecisionRecorder } from "../scheduler/decision-recorder.ts";
 import { DecisionRing } from "../scheduler/decision-ring.ts";
 import { EndpointPicker, type Picked } from "../scheduler/endpoint-picker.ts";
-import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
+import {
+  type InferenceRequest,
+  reservedOutputTokens,
+} from "../scheduler/model/inference-request.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
@@ -16,11 +19,9 @@ import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./cont
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER, type StoredConfig } from "./pool-storage.ts";
 import type { PrefixMemory } from "./prefix-memory.ts";
-import type { Settlement, Ticket, TicketSubject } from "./ticket.ts";
+import type { RelayLife, Settlement, Ticket, TicketSubject } from "./ticket.ts";
 import { NO_SLOT, TicketLedger } from "./ticket-ledger.ts";
 
-/** Output reserved for a request; real lengths are rarely near what clients allow. */
-export const OUTPUT_TOKENS_RESERVED_MAX = 512;
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;
 /** Time from a scrape to the object that still counts as prompt. */
@@ -133,9 +134,11 @@ export class Picks {
   }
 
   /** A relay has taken a ticket over. */
-  opened(report: TicketOpened, slot: number): void {
+  opened(report: TicketOpened, slot: number, { agent, epoch }: RelayLife): void {
     const { ticket, attempt } = report;
-    const settlement = this.#ledger.opened(ticket, attempt, slot, subjectOf(report));
+    const subject = subjectOf(report);
+    const told = subject === undefined ? undefined : { ...subject, relay: { agent, epoch } };
+    const settlement = this.#ledger.opened(ticket, attempt, slot, told);
     if (settlement !== undefined) this.#options.onSettled(settlement);
   }
 
@@ -157,6 +160,11 @@ export class Picks {
     const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
     this.#decisions.settle(settlement.requestId, settlement.attempt, result);
     this.#options.onSettled(settlement);
+  }
+
+  /** A relay is there, perhaps for the first time since its start. */
+  relayConnected(relay: RelayLife): void {
+    this.#ledger.relayStarted(relay);
   }
 
   /** Ends what has expired. */
@@ -213,10 +221,7 @@ export class Picks {
     const { table } = this.#options.endpoints;
     const { slots, matchedBlocks, totalBlocks } = picked;
     const uncachedTokens = request.promptTokens - matchedBlocks * CONTENT_BLOCK_TOKENS;
-    const outputTokens = Math.min(
-      request.outputTokensMax ?? OUTPUT_TOKENS_RESERVED_MAX,
-      OUTPUT_TOKENS_RESERVED_MAX,
-    );
+    const outputTokens = reservedOutputTokens(request.outputTokensMax);
     const first = slots[0] ?? NO_SLOT;
     this.#count("success", request.model, table.endpoint(first)?.id ?? "");
     if (totalBlocks > 0) {

@@ -13,22 +13,26 @@ import { explain } from "../scheduler/explain.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
+  PickGrant,
+  PickRefusal,
   PickRequest,
   PoolExplanation,
   PoolObjectConfig,
+  PoolSnapshot,
   PoolState,
-  WorkerRelease,
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
-import { type PickDesk, PickHandle } from "./pick-handle.ts";
+import { PickHandle } from "./pick-handle.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./journal-storage.ts";
 import { PrefixMemory } from "./prefix-memory.ts";
+import { takeSnapshot } from "./pool-snapshot.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { SettledTickets } from "./settled-tickets.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
 import type { Settlement } from "./ticket.ts";
+import type { RelayLife } from "./ticket.ts";
 import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
@@ -114,10 +118,19 @@ export class PoolObject extends DurableObject {
     this.#agents.closeAll();
   }
 
-  /** A handle for one request. */
-  open(): PickHandle {
+  /**
+   * Endpoints for a request, and the handle that guards the grant. Again with the same attempt: the
+   * same grant while it is open, with a new handle in place of the old one.
+   */
+  pick(request: PickRequest): (PickGrant & { readonly handle: PickHandle }) | PickRefusal {
     this.#handleCount += 1;
-    return new PickHandle(this.#desk(), this.#handleCount);
+    const result = this.#picks.pick(request, this.#handleCount);
+    this.#scheduleTick();
+    if (!result.ok) return result;
+    const handle = new PickHandle(this.#picks, result.ticket, this.#handleCount);
+    return request.wantsSnapshot === true
+      ? { ...result, handle, snapshot: this.#snapshot() }
+      : { ...result, handle };
   }
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
@@ -173,23 +186,18 @@ export class PoolObject extends DurableObject {
     this.#agents.closed(socket);
   }
 
+  #snapshot(): PoolSnapshot {
+    return takeSnapshot(this.#endpoints.table, {
+      nowMs: systemClock(),
+      staleAfterMs: this.#picks.staleAfterMs,
+      start: Math.random(),
+    });
+  }
+
   #setConfig(next: StoredConfig): void {
     this.#stored.setConfig(next.version, next.config);
     this.#config = next;
     this.#picks.configure(next);
-  }
-
-  #desk(): PickDesk {
-    return {
-      pick: (request: PickRequest, holder: number) => {
-        const result = this.#picks.pick(request, holder);
-        this.#scheduleTick();
-        return result;
-      },
-      release: (ticket: string, how: WorkerRelease, holder: number) =>
-        this.#picks.release(ticket, how, holder),
-      abandon: (ticket: string, holder: number) => this.#picks.abandon(ticket, holder),
-    };
   }
 
   #agentEvents(): AgentEvents {
@@ -204,7 +212,8 @@ export class PoolObject extends DurableObject {
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
       scraped: (address, scrape) => this.#endpoints.scraped(address, scrape),
-      reported: (report) => this.#reported(report),
+      relayConnected: (relay) => this.#picks.relayConnected(relay),
+      reported: (report, relay) => this.#reported(report, relay),
       marked: ({ endpoint, leaseMs }) => this.#endpoints.eject(endpoint, leaseMs),
       tickNeeded: () => this.#scheduleTick(),
     };
@@ -217,9 +226,9 @@ export class PoolObject extends DurableObject {
     return true;
   }
 
-  #reported(report: TicketReport): void {
+  #reported(report: TicketReport, relay: RelayLife): void {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
-    if (report.kind === "opened") this.#picks.opened(report, slot);
+    if (report.kind === "opened") this.#picks.opened(report, slot, relay);
     else this.#picks.closed(report, slot);
   }
 

@@ -1,10 +1,17 @@
-// The only way to a pool's object. The Worker calls this entrypoint and never the object itself, so
-// that objects can live in this process, on Cloudflare, or in another workerd.
+// The way to a pool's object from another process, and for everything but picks also from the same:
+// so objects can live in this process, on Cloudflare, or in another workerd. A Worker that has the
+// objects in its own script picks from them directly (docs/decisions/014-pick-path.md).
 
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
-import type { PoolExplanation, PoolObjectConfig, PoolState } from "./contract.ts";
-import type { PickHandle } from "./pick-handle.ts";
+import type {
+  HeldGrant,
+  PickRefusal,
+  PickRequest,
+  PoolExplanation,
+  PoolObjectConfig,
+  PoolState,
+} from "./contract.ts";
 import type { PoolObject } from "./pool.ts";
 
 const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})$/;
@@ -14,10 +21,10 @@ interface PoolsEnv {
 }
 
 export class Pools extends WorkerEntrypoint<PoolsEnv> {
-  /** A handle to pick with; see PickHandle. Call `open(pool).pick(…)` in one round trip. */
-  open(pool: string): Promise<PickHandle> {
-    // The stub of the object's handle, passed on: what is disposed here is disposed there.
-    return this.#object(pool).open() as unknown as Promise<PickHandle>;
+  /** Endpoints for a request; see PoolObject.pick. */
+  pick(pool: string, request: PickRequest): Promise<HeldGrant | PickRefusal> {
+    // The object's own answer, passed on: what is disposed at the Worker is disposed there.
+    return this.#object(pool).pick(request) as unknown as Promise<HeldGrant | PickRefusal>;
   }
 
   /**

@@ -1,8 +1,9 @@
 // The claims on a pool's capacity: which requests load which endpoint, and what became of them.
 //
 // A ticket has two independent ends. *Released*: its load leaves the endpoint; by the first of the
-// relay's report, the Worker's handle, and expiry. *Settled*: its usage is known; by the relay's
-// report, or as an estimate SETTLE_MS after the release. It is forgotten when both have happened.
+// relay's report, the relay's restart, the Worker's handle, and expiry. *Settled*: its usage is known;
+// by the relay's report, or as an estimate SETTLE_MS after the release. It is forgotten when both have
+// happened.
 //
 //   open ──opened──► with relay ──closed──► released + settled ──► forgotten
 //    │ handle, 30 s       │ handle cancelled, 10 min                   ▲
@@ -25,6 +26,7 @@ import { assert } from "../scheduler/support/assert.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import {
   estimateOf,
+  type RelayLife,
   type ReleasedBy,
   type Settlement,
   settlementOf,
@@ -34,7 +36,11 @@ import {
   type TicketState,
   type TicketSubject,
 } from "./ticket.ts";
-import { encodeTicketName, parseTicketName, type TicketName } from "./ticket-name.ts";
+import {
+  encodeTicketName,
+  parseTicketName,
+  type TicketName,
+} from "../agents/protocol/ticket-name.ts";
 import { PrefixClaims, type PrefixLearner } from "./prefix-claims.ts";
 
 export const TICKET_LIMITS = {
@@ -140,6 +146,7 @@ export class TicketLedger {
       // A copy: the request's own buffer may be part of a larger message.
       keys: keepsKeys ? spec.keys.slice() : null,
       isWithRelay: false,
+      relay: undefined,
       isVoid: false,
       releasedBy: null,
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
@@ -169,6 +176,7 @@ export class TicketLedger {
       return this.#restore({ ...name, ...subject, id, attempt, slot });
     }
     ticket.isVoid = false;
+    ticket.relay = subject?.relay;
     if (ticket.releasedBy === null) {
       this.#move(ticket, slot);
       this.#leaseToRelay(ticket);
@@ -214,6 +222,14 @@ export class TicketLedger {
   abandon(id: string, holder: number): void {
     const ticket = this.#beforeRelay.get(id);
     if (ticket?.holder === holder) this.#release(ticket, "handle");
+  }
+
+  /** A relay has begun a life: what earlier ones carried has died with them. */
+  relayStarted({ agent, epoch }: RelayLife): void {
+    for (const ticket of this.#withRelay.values()) {
+      if (ticket.relay?.agent === agent && ticket.relay.epoch !== epoch)
+        this.#release(ticket, "relay-restarted");
+    }
   }
 
   /** Ends every lease that is over. Returns what was settled by estimate. */
@@ -280,6 +296,7 @@ export class TicketLedger {
       keys: null,
       holder: NO_HOLDER,
       isWithRelay: true,
+      relay: told.relay,
       isVoid: false,
       releasedBy: null,
       dueAtMs: 0,

@@ -9,6 +9,7 @@ export type ReleasedBy =
   | "cancelled"
   | "relay-unreachable"
   | "unmetered"
+  | "relay-restarted"
   | "expired";
 
 /** A granted pick. */
@@ -41,6 +42,8 @@ export interface TicketState extends Ticket {
   slot: number;
   holder: number;
   isWithRelay: boolean;
+  /** Who has it, as far as it was told. */
+  relay: RelayLife | undefined;
   /** Given back before any relay was heard of it: nothing to settle, unless one is. */
   isVoid: boolean;
   releasedBy: ReleasedBy | null;
@@ -49,8 +52,18 @@ export interface TicketState extends Ticket {
   claim: PrefixClaim | null;
 }
 
+/** A relay from its start to its end. */
+export interface RelayLife {
+  /** Its name. */
+  readonly agent: string;
+  /** Random at each start. */
+  readonly epoch: string;
+}
+
 /** Whose request a ticket is, as a relay reported it; with it, a ticket can be put back. */
 export interface TicketSubject {
+  /** The relay that says so. */
+  readonly relay?: RelayLife | undefined;
   readonly requestId: string;
   readonly tenant: string;
   readonly model: string;

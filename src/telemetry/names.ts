@@ -53,6 +53,24 @@ export const METRIC = {
     help: "Age of this isolate's copy of the configuration.",
     labels: [],
   }),
+  workerRetriesTotal: define({
+    name: "fairlead_worker_retries_total",
+    kind: "counter",
+    help: "Attempts after the first one of a request: another relay, or other endpoints.",
+    labels: [],
+  }),
+  workerRetriesDeniedTotal: define({
+    name: "fairlead_worker_retries_denied_total",
+    kind: "counter",
+    help: "Retries that did not happen because the retry budget was empty.",
+    labels: [],
+  }),
+  snapshotPicksTotal: define({
+    name: "fairlead_snapshot_picks_total",
+    kind: "counter",
+    help: "Picks from this isolate's last snapshot, because the pool's object was away.",
+    labels: [],
+  }),
 
   // PoolObject
   schedulerAttemptsTotal: define({

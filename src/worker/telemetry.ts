@@ -29,6 +29,8 @@ export interface RequestFacts {
   endpoint?: string;
   /** Picks made: one, and one for every retry. */
   attempts: number;
+  /** Over all relays. */
+  endpointsTried: number;
   isStream: boolean;
   requestBytes: number;
   /**
@@ -53,7 +55,7 @@ export class RequestTelemetry {
 
   constructor(call: Call, path: string) {
     this.#call = call;
-    this.facts = { path, attempts: 0, isStream: false, requestBytes: 0 };
+    this.facts = { path, attempts: 0, endpointsTried: 0, isStream: false, requestBytes: 0 };
     this.#span = trace
       .getTracer("fairlead")
       .startSpan(
@@ -95,6 +97,7 @@ export class RequestTelemetry {
         stream: facts.isStream,
         streamEnd: facts.streamEnd,
         attempts: facts.attempts,
+        endpointsTried: facts.endpointsTried,
         requestBytes: facts.requestBytes,
         ms: Date.now() - this.#call.receivedAtMs,
       });

@@ -110,6 +110,7 @@ describe("the hello", () => {
           collectorDisconnected: () => undefined,
           claimed: () => true,
           scraped: () => undefined,
+          relayConnected: () => undefined,
           reported: () => undefined,
           marked: () => undefined,
           tickNeeded: () => undefined,

@@ -1,7 +1,6 @@
 // What an object that was killed learns back from its relays: real objects, aborted.
 
 import { abortAllDurableObjects, reset, runInDurableObject } from "cloudflare:test";
-import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
 import { PoolStorage, type UsageTotals } from "../../src/durable/pool-storage.ts";
@@ -10,11 +9,11 @@ import {
   closed,
   opened,
   pickRequest,
-  POOL,
   poolStub,
   poolWithEndpoints,
   TestAgent,
   until,
+  TestWorker,
 } from "./pool-client.ts";
 
 afterEach(() => reset());
@@ -41,8 +40,8 @@ const settled = (requests: number) =>
   });
 
 async function pick(requestId: string): Promise<PickGrant> {
-  const handle = await env.POOLS.open(POOL);
-  const result: PickResult = await handle.pick(pickRequest(requestId));
+  const worker = new TestWorker();
+  const result: PickResult = await worker.pick(pickRequest(requestId));
   if (!result.ok) throw new Error(result.detail);
   return result;
 }

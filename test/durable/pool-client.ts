@@ -15,7 +15,14 @@ import type {
   TicketReport,
 } from "../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
-import type { PickGrant, PickRequest } from "../../src/durable/contract.ts";
+import type {
+  HeldGrant,
+  PickGrant,
+  PickRefusal,
+  PickRequest,
+  PickResult,
+  WorkerRelease,
+} from "../../src/durable/contract.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
 
 export const POOL = "eu-1";
@@ -65,6 +72,28 @@ export async function until<T>(
     if (value !== undefined && value !== null && value !== false) return value;
     if (Date.now() > endMs) throw new Error(`not within ${withinMs} ms: ${String(probe)}`);
     await scheduler.wait(10);
+  }
+}
+
+/** One Worker's grants, as it holds them while it serves a request. */
+export class TestWorker implements Disposable {
+  #held: HeldGrant[] = [];
+
+  async pick(request: PickRequest): Promise<PickResult> {
+    // What comes through RPC has the types of stubs.
+    const result = (await env.POOLS.pick(POOL, request)) as unknown as HeldGrant | PickRefusal;
+    if (!result.ok) return result;
+    this.#held.push(result);
+    const { ticket, endpoints, objectEpoch, snapshot } = result;
+    return { ok: true, ticket, endpoints, objectEpoch, ...(snapshot && { snapshot }) };
+  }
+
+  async release(how: WorkerRelease): Promise<void> {
+    for (const grant of this.#held) await grant.handle.release(how);
+  }
+
+  [Symbol.dispose](): void {
+    for (const grant of this.#held.splice(0)) grant[Symbol.dispose]();
   }
 }
 

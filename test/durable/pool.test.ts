@@ -2,9 +2,9 @@ import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
-import { HANDLE_PICKS_MAX } from "../../src/durable/pick-handle.ts";
-import { EXCLUDE_MAX, OUTPUT_TOKENS_RESERVED_MAX } from "../../src/durable/picks.ts";
+import { EXCLUDE_MAX } from "../../src/durable/picks.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
+import { OUTPUT_TOKENS_RESERVED_MAX } from "../../src/scheduler/model/inference-request.ts";
 import { replayAttempt } from "../../src/scheduler/replay.ts";
 import { parseReplayable } from "../../src/scheduler/replay-document.ts";
 import {
@@ -19,6 +19,7 @@ import {
   poolWithEndpoints,
   TestAgent,
   until,
+  TestWorker,
 } from "./pool-client.ts";
 
 afterEach(() => reset());
@@ -33,8 +34,8 @@ const inFlight = async () =>
 
 describe("a pool that is not configured", () => {
   it("refuses picks and says so", async () => {
-    using handle = await env.POOLS.open(POOL);
-    expect(await handle.pick(pickRequest("r"))).toMatchObject({
+    using worker = new TestWorker();
+    expect(await worker.pick(pickRequest("r"))).toMatchObject({
       ok: false,
       reason: "rejected-no-endpoints",
       detail: "the pool is not configured",
@@ -49,8 +50,8 @@ describe("a pool that is not configured", () => {
   it("refuses again once it is retired, and sends its agents away", async () => {
     const collector = await poolWithEndpoints(1);
     await poolStub().retire(2);
-    using handle = await env.POOLS.open(POOL);
-    expect(await handle.pick(pickRequest("r"))).toMatchObject({ ok: false });
+    using worker = new TestWorker();
+    expect(await worker.pick(pickRequest("r"))).toMatchObject({ ok: false });
     expect(await until(() => collector.closed)).toMatchObject({ code: 1013 });
     await expect(TestAgent.connect()).rejects.toThrow("404: pool eu-1 is not configured");
   });
@@ -59,8 +60,8 @@ describe("a pool that is not configured", () => {
 describe("picks", () => {
   it("list endpoints in order, and a ticket that loads the first", async () => {
     await poolWithEndpoints(3);
-    using handle = await env.POOLS.open(POOL);
-    const grant = granted(await handle.pick(pickRequest("r")));
+    using worker = new TestWorker();
+    const grant = granted(await worker.pick(pickRequest("r")));
     expect(grant.endpoints).toHaveLength(3);
     const loaded = (await poolStub().state()).endpoints.filter((e) => e.inFlightRequests > 0);
     expect(loaded).toMatchObject([
@@ -70,8 +71,8 @@ describe("picks", () => {
 
   it("are idempotent by request and attempt, also from another handle", async () => {
     await poolWithEndpoints(3);
-    using first = await env.POOLS.open(POOL);
-    using second = await env.POOLS.open(POOL);
+    using first = new TestWorker();
+    using second = new TestWorker();
     const grant = await first.pick(pickRequest("r"));
     expect(await second.pick(pickRequest("r"))).toEqual(grant);
     expect(await second.pick({ ...pickRequest("r"), attempt: 1 })).not.toEqual(grant);
@@ -80,19 +81,19 @@ describe("picks", () => {
 
   it("leave excluded endpoints out", async () => {
     await poolWithEndpoints(2);
-    using handle = await env.POOLS.open(POOL);
+    using worker = new TestWorker();
     const exclude = [endpoint(1).address, "10.9.9.9:1"];
-    const grant = granted(await handle.pick({ ...pickRequest("r"), exclude }));
+    const grant = granted(await worker.pick({ ...pickRequest("r"), exclude }));
     expect(grant.endpoints).toEqual([endpoint(2).address]);
   });
 
   it("look at a bounded number of excluded endpoints", async () => {
     await poolWithEndpoints(1);
-    using handle = await env.POOLS.open(POOL);
+    using worker = new TestWorker();
     const unknown = Array.from({ length: EXCLUDE_MAX }, (_, i) => `10.9.9.9:${i + 1}`);
     const exclude = [...unknown, endpoint(1).address];
-    expect(granted(await handle.pick({ ...pickRequest("r1"), exclude })).endpoints).toHaveLength(1);
-    expect(await handle.pick({ ...pickRequest("r2"), exclude: exclude.slice(1) })).toMatchObject({
+    expect(granted(await worker.pick({ ...pickRequest("r1"), exclude })).endpoints).toHaveLength(1);
+    expect(await worker.pick({ ...pickRequest("r2"), exclude: exclude.slice(1) })).toMatchObject({
       ok: false,
       reason: "rejected-no-endpoints",
     });
@@ -100,8 +101,8 @@ describe("picks", () => {
 
   it("reserve uncached input and a bounded output", async () => {
     await poolWithEndpoints(1);
-    using handle = await env.POOLS.open(POOL);
-    granted(await handle.pick(pickRequest("r", { outputTokensMax: 100_000 })));
+    using worker = new TestWorker();
+    granted(await worker.pick(pickRequest("r", { outputTokensMax: 100_000 })));
     expect((await poolStub().state()).endpoints).toMatchObject([
       { inFlightTokens: 1_280 + OUTPUT_TOKENS_RESERVED_MAX },
     ]);
@@ -109,23 +110,13 @@ describe("picks", () => {
 
   it("spread a burst between two samples", async () => {
     await poolWithEndpoints(4);
-    using handle = await env.POOLS.open(POOL);
+    using worker = new TestWorker();
     const first = new Set<string>();
     for (let i = 0; i < 4; i++) {
       const shape = { keys: contentKeys(100 + i) };
-      first.add(granted(await handle.pick(pickRequest(`r${i}`, shape))).endpoints[0]!);
+      first.add(granted(await worker.pick(pickRequest(`r${i}`, shape))).endpoints[0]!);
     }
     expect(first.size).toBe(4);
-  });
-
-  it("of one handle are bounded", async () => {
-    await poolWithEndpoints(1);
-    using handle = await env.POOLS.open(POOL);
-    for (let i = 0; i < HANDLE_PICKS_MAX; i++) granted(await handle.pick(pickRequest(`r${i}`)));
-    expect(await handle.pick(pickRequest("late"))).toMatchObject({
-      ok: false,
-      reason: "rejected-saturated",
-    });
   });
 
   it("write nothing", async () => {
@@ -136,9 +127,9 @@ describe("picks", () => {
         throw new Error("a write on the way of a pick");
       };
     });
-    using handle = await env.POOLS.open(POOL);
-    expect(granted(await handle.pick(pickRequest("r"))).ok).toBe(true);
-    await handle.cancel();
+    using worker = new TestWorker();
+    expect(granted(await worker.pick(pickRequest("r"))).ok).toBe(true);
+    await worker.release("cancelled");
   });
 });
 
@@ -146,8 +137,8 @@ describe("a ticket's load", () => {
   it("leaves with the handle", async () => {
     await poolWithEndpoints(1);
     {
-      using handle = await env.POOLS.open(POOL);
-      granted(await handle.pick(pickRequest("r")));
+      using worker = new TestWorker();
+      granted(await worker.pick(pickRequest("r")));
       expect(await inFlight()).toBe(1);
     }
     await until(async () => (await inFlight()) === 0);
@@ -158,8 +149,8 @@ describe("a ticket's load", () => {
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
     let grant: PickGrant;
     {
-      using handle = await env.POOLS.open(POOL);
-      grant = granted(await handle.pick(pickRequest("r")));
+      using worker = new TestWorker();
+      grant = granted(await worker.pick(pickRequest("r")));
       relay.reports([opened(grant)]);
       await relay.received("ack");
     }
@@ -173,9 +164,9 @@ describe("a ticket's load", () => {
     "leaves when the Worker says %s",
     async (how) => {
       await poolWithEndpoints(1);
-      using handle = await env.POOLS.open(POOL);
-      granted(await handle.pick(pickRequest("r")));
-      await handle.release(how);
+      using worker = new TestWorker();
+      granted(await worker.pick(pickRequest("r")));
+      await worker.release(how);
       expect(await inFlight()).toBe(0);
       expect(await poolStub().metrics()).toContain(
         `fairlead_tickets_total{released_by="${how}"} 1`,
@@ -183,28 +174,24 @@ describe("a ticket's load", () => {
     },
   );
 
-  it("leaves on cancel, and the handle picks no more", async () => {
+  it("leaves on cancel", async () => {
     await poolWithEndpoints(1);
-    using handle = await env.POOLS.open(POOL);
-    granted(await handle.pick(pickRequest("r")));
-    await handle.cancel();
+    using worker = new TestWorker();
+    granted(await worker.pick(pickRequest("r")));
+    await worker.release("cancelled");
     expect(await inFlight()).toBe(0);
-    expect(await handle.pick(pickRequest("r2"))).toMatchObject({
-      ok: false,
-      reason: "rejected-context-cancelled",
-    });
   });
 
   it("goes with an endpoint that leaves", async () => {
     const collector = await poolWithEndpoints(2);
-    using handle = await env.POOLS.open(POOL);
-    granted(await handle.pick({ ...pickRequest("r"), exclude: [endpoint(2).address] }));
+    using worker = new TestWorker();
+    granted(await worker.pick({ ...pickRequest("r"), exclude: [endpoint(2).address] }));
     collector.membership([endpoint(2), endpoint(3)]);
     await until(async () =>
       (await poolStub().state()).endpoints.some((e) => e.id === endpoint(3).id),
     );
     expect(await inFlight()).toBe(0);
-    await handle.cancel();
+    await worker.release("cancelled");
     expect(await inFlight()).toBe(0);
   });
 });
@@ -214,15 +201,15 @@ describe("prefixes", () => {
     await poolWithEndpoints(8);
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
     const keys = contentKeys(5);
-    using handle = await env.POOLS.open(POOL);
-    const first = granted(await handle.pick(pickRequest("r1", { keys })));
+    using worker = new TestWorker();
+    const first = granted(await worker.pick(pickRequest("r1", { keys })));
     const served = first.endpoints[1]!;
     relay.reports([opened(first), closed(first, served)]);
     await relay.received("ack");
     for (let i = 0; i < 5; i++) {
-      const next = granted(await handle.pick(pickRequest(`again-${i}`, { keys })));
+      const next = granted(await worker.pick(pickRequest(`again-${i}`, { keys })));
       expect(next.endpoints[0]).toBe(served);
-      await handle.release("relay-unreachable");
+      await worker.release("relay-unreachable");
     }
   });
 });
@@ -231,8 +218,8 @@ describe("explain", () => {
   it("tells the decision and how it went", async () => {
     await poolWithEndpoints(3);
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
-    using handle = await env.POOLS.open(POOL);
-    const grant = granted(await handle.pick(pickRequest("r1")));
+    using worker = new TestWorker();
+    const grant = granted(await worker.pick(pickRequest("r1")));
     relay.reports([closed(grant)]);
     await relay.received("ack");
     const { explanation, objectEpoch } = await env.POOLS.explain(POOL, "r1");
@@ -253,17 +240,17 @@ describe("explain", () => {
 
   it("carries the configuration that decided, also after another is in force", async () => {
     await poolWithEndpoints(2);
-    using handle = await env.POOLS.open(POOL);
-    granted(await handle.pick(pickRequest("before")));
+    using worker = new TestWorker();
+    granted(await worker.pick(pickRequest("before")));
     const before = schedulerConfigSchema.parse({});
     const after = schedulerConfigSchema.parse({
       schedulingProfiles: [{ scorers: [{ type: "queue-scorer", weight: 7 }] }],
     });
     const config = { name: POOL, scrapeIntervalMs: 200 };
     await poolStub().configure({ ...config, scheduler: before }, 2);
-    granted(await handle.pick(pickRequest("between")));
+    granted(await worker.pick(pickRequest("between")));
     await poolStub().configure({ ...config, scheduler: after }, 3);
-    granted(await handle.pick(pickRequest("after")));
+    granted(await worker.pick(pickRequest("after")));
     for (const [requestId, configVersion, scheduler] of [
       ["before", 1, before],
       ["between", 2, before],
@@ -287,10 +274,10 @@ describe("usage", () => {
   it("is durable before a report is acknowledged, and counted once", async () => {
     await poolWithEndpoints(1);
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
-    using handle = await env.POOLS.open(POOL);
+    using worker = new TestWorker();
     const [one, two] = [
-      granted(await handle.pick(pickRequest("r1"))),
-      granted(await handle.pick(pickRequest("r2"))),
+      granted(await worker.pick(pickRequest("r1"))),
+      granted(await worker.pick(pickRequest("r2"))),
     ];
     relay.reports([opened(one), closed(one), closed(one)]);
     relay.reports([closed(two), closed(one), opened(two)]);
@@ -314,8 +301,8 @@ describe("usage", () => {
   it("shows in the metrics", async () => {
     await poolWithEndpoints(1);
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
-    using handle = await env.POOLS.open(POOL);
-    relay.reports([closed(granted(await handle.pick(pickRequest("r1"))))]);
+    using worker = new TestWorker();
+    relay.reports([closed(granted(await worker.pick(pickRequest("r1"))))]);
     await relay.received("ack");
     const text = await env.POOLS.metrics(POOL);
     for (const line of [
@@ -336,8 +323,8 @@ describe("an object that lost its memory", () => {
     await poolWithEndpoints(2);
     const before = (await poolStub().state()).objectEpoch;
     await evictDurableObject(poolStub(), { webSockets: "close" });
-    using handle = await env.POOLS.open(POOL);
-    const grant = granted(await handle.pick(pickRequest("r")));
+    using worker = new TestWorker();
+    const grant = granted(await worker.pick(pickRequest("r")));
     expect(grant.endpoints).toHaveLength(2);
     expect(grant.objectEpoch).not.toBe(before);
     expect((await poolStub().state()).endpoints).toMatchObject([

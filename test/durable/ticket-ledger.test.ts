@@ -148,6 +148,35 @@ describe("load", () => {
     expect([h.requests(0), h.requests(1), h.released]).toEqual([0, 1, ["handle"]]);
   });
 
+  it("leaves when the relay that has it starts anew, and only then", () => {
+    const h = createHarness();
+    const relay = { agent: "relay-1", epoch: "a" };
+    const subject = { requestId: "r1", tenant: "acme", model: "m", relay };
+    const [lost, others, unknown] = [h.open(0), h.open(1), h.open(2)];
+    h.ledger.opened(lost.id, 0, 0, subject);
+    h.ledger.opened(others.id, 0, 1, { ...subject, relay: { agent: "relay-2", epoch: "a" } });
+    h.ledger.opened(unknown.id, 0, 2);
+    h.ledger.relayStarted(relay);
+    expect(h.released).toEqual([]);
+    h.ledger.relayStarted({ agent: "relay-1", epoch: "b" });
+    expect([0, 1, 2].map((slot) => h.requests(slot))).toEqual([0, 1, 1]);
+    expect(h.released).toEqual(["relay-restarted"]);
+    // What it has done is not known; a report may still be on its way.
+    expect(h.ledger.closed(lost.id, 0, { ...END_OK, slot: 0 })).toMatchObject({
+      promptTokens: 100,
+    });
+  });
+
+  it("leaves when the relay that put it back starts anew", () => {
+    const h = createHarness(TICKET_LIMITS, "later");
+    const { id } = createHarness(TICKET_LIMITS, "earlier").open(3);
+    const relay = { agent: "relay-1", epoch: "a" };
+    h.ledger.opened(id, 0, 3, { requestId: "r1", tenant: "acme", model: "m", relay });
+    expect(h.requests(3)).toBe(1);
+    h.ledger.relayStarted({ ...relay, epoch: "b" });
+    expect([h.requests(3), h.released]).toEqual([0, ["relay-restarted"]]);
+  });
+
   it("stays when an earlier handle of the same attempt goes", () => {
     const h = createHarness();
     const ticket = h.open(0);

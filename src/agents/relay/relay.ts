@@ -2,6 +2,7 @@
 
 import { createServer, type Server } from "node:http";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { EndpointSource } from "../discovery/endpoint-source.ts";
 import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
@@ -14,7 +15,6 @@ import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import { tellMarks } from "./mark-reports.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyBudget } from "./request-body.ts";
-import { RetryBudget } from "./retry-budget.ts";
 import { TicketOutbox } from "./ticket-outbox.ts";
 import { UsedTickets } from "./used-tickets.ts";
 
@@ -25,6 +25,8 @@ export const RELAY_LIMITS = {
   /** Bodies in memory over all requests, from the first byte until an engine answers. */
   heldBodyBytesMax: 512 * 1024 * 1024,
 } as const;
+/** Retries that may happen at once: more than one engine carries before its first bytes. */
+export const RETRY_RESERVE = 256;
 /** A client must have sent its body by then. */
 const BODY_READ_MS_MAX = 60_000;
 /** Longer than clients keep idle connections, so that they close first. */
@@ -84,7 +86,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     ...options,
     pools,
     marks,
-    retries: new RetryBudget(() => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
+    retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
     clock,
     outbox,
     used: new UsedTickets(),

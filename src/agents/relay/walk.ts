@@ -19,7 +19,7 @@ import { attempt, type Attempt, type AttemptOutcome, type AttemptRequest } from 
 import type { EndpointMarks } from "./endpoint-marks.ts";
 import type { EngineAnswer, EnginePool, EnginePools } from "./engine-pools.ts";
 import { keepAnswer, type KeptAnswer } from "./kept-answer.ts";
-import type { RetryBudget } from "./retry-budget.ts";
+import type { RetryBudget } from "../../scheduler/support/retry-budget.ts";
 
 /**
  * After a broken connection, a larger body is not sent again: it costs the most, and may be what

@@ -1,3 +1,11 @@
+/** Output reserved for a request at most; real lengths are rarely near what clients allow. */
+export const OUTPUT_TOKENS_RESERVED_MAX = 512;
+
+/** Output tokens that a request is charged with until its real usage is known. */
+export function reservedOutputTokens(outputTokensMax: number | null): number {
+  return Math.min(outputTokensMax ?? OUTPUT_TOKENS_RESERVED_MAX, OUTPUT_TOKENS_RESERVED_MAX);
+}
+
 /** What the scheduler knows of a request. Never the prompt itself: only keys, counts and sizes. */
 export interface InferenceRequest {
   readonly requestId: string;

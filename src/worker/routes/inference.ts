@@ -1,6 +1,7 @@
 // POST /v1/chat/completions and /v1/completions.
 
 import type { Context } from "hono";
+import { FAIRLEAD_ATTEMPTS_HEADER } from "../../agents/protocol/headers.ts";
 import type { Settings } from "../../config/settings.ts";
 import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
@@ -13,7 +14,7 @@ import { readSettings } from "../settings.ts";
 import { RequestTelemetry } from "../telemetry.ts";
 import { answerClient } from "../upstream/client-answer.ts";
 import { dispatch } from "../upstream/dispatch.ts";
-import { openHandle } from "../upstream/pool-session.ts";
+import { poolPort } from "../upstream/pool-port.ts";
 
 /** A request that has passed every check of the Worker's own. */
 interface Admitted {
@@ -35,7 +36,9 @@ export function inferenceRoute(path: InferencePath) {
     const fail = (error: ApiError) => {
       telemetry.facts.code = error.code;
       telemetry.end(statusOf(error.code), settings.requestLog);
-      return errorResponse(error);
+      const { endpointsTried } = telemetry.facts;
+      const headers = { ...error.headers, [FAIRLEAD_ATTEMPTS_HEADER]: String(endpointsTried) };
+      return errorResponse(endpointsTried === 0 ? error : { ...error, headers });
     };
     let isStreaming = false;
     try {
@@ -45,22 +48,26 @@ export function inferenceRoute(path: InferencePath) {
         ...admitted.value,
         call: c.get("call"),
         telemetry,
-        open: (pool) => openHandle(c.env, pool),
+        port: (pool) => poolPort(c.env, pool),
         signal: c.req.raw.signal,
       });
       if (!dispatched.ok) return fail(dispatched.error);
-      const { response, endpoint, session } = dispatched;
+      const { response, endpoint, grant } = dispatched;
       telemetry.facts.endpoint = endpoint;
       const exposedEndpoint =
         settings.exposeEndpointHeader && endpoint !== "" ? endpoint : undefined;
       const { requestId } = c.get("call");
-      const answer = answerClient(response, { exposedEndpoint, requestId });
+      const answer = answerClient(response, {
+        exposedEndpoint,
+        requestId,
+        endpointsTried: telemetry.facts.endpointsTried,
+      });
       isStreaming = true;
       void answer.ended.then((end) => {
         telemetry.facts.streamEnd = end;
         if (end === "lost") telemetry.facts.code = "upstream_lost";
         telemetry.end(answer.response.status, settings.requestLog);
-        session[Symbol.dispose]();
+        grant[Symbol.dispose]();
         held.resolve();
       });
       return answer.response;

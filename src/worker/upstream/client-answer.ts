@@ -1,6 +1,9 @@
 // An engine's answer on its way to the client. Bodies are piped natively: no JavaScript a chunk.
 
-import { FAIRLEAD_ENDPOINT_HEADER } from "../../agents/protocol/headers.ts";
+import {
+  FAIRLEAD_ATTEMPTS_HEADER,
+  FAIRLEAD_ENDPOINT_HEADER,
+} from "../../agents/protocol/headers.ts";
 import { type ApiError, errorEvent } from "../openai/errors.ts";
 
 /** Headers of an engine's answer that a client may see. */
@@ -24,6 +27,8 @@ export interface AnswerOptions {
   /** Undefined: not to be told. */
   readonly exposedEndpoint: string | undefined;
   readonly requestId: string;
+  /** At least 1. */
+  readonly endpointsTried: number;
 }
 
 /** The client's view of an engine's answer: new headers, the same body. */
@@ -36,6 +41,7 @@ export function answerClient(answer: Response, options: AnswerOptions): ClientAn
   if (options.exposedEndpoint !== undefined) {
     headers.set(FAIRLEAD_ENDPOINT_HEADER, options.exposedEndpoint);
   }
+  headers.set(FAIRLEAD_ATTEMPTS_HEADER, String(options.endpointsTried));
   const { status, body } = answer;
   const isStream = (headers.get("content-type") ?? "").startsWith("text/event-stream");
   if (!isStream || body === null) {

@@ -1,30 +1,37 @@
 // A prepared request to an engine's answer: pools in order, in each a pick, a relay, and until the
-// first byte another try.
+// first byte another try, after a pause, as long as the pool's retry budget lasts.
 //
 //   for each pool (POOLS_TRIED_MAX)
 //     for each attempt (ATTEMPTS_PER_POOL_MAX)
 //       pick ── no endpoints, object unavailable ──► next pool
 //         │  └─ saturated, expired … ──────────────► refuse
-//       relay ─ unreachable, busy, stopping ───────► next relay
+//       relay ─ unreachable, busy, stopping ───────► next relay, or the only one again
 //         │  └─ every listed endpoint failed ──────► pick others
 //         │  └─ declined for our own fault ────────► refuse
 //       answer
 
-import type { PickRequest } from "../../durable/contract.ts";
+import type { PickRequest, PoolPort } from "../../durable/contract.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import type { RelayConfig } from "../../config/deployment.ts";
 import type { Tenant, Pool } from "../directory-index.ts";
 import type { Call } from "../call.ts";
+import { metrics } from "../metrics.ts";
 import { type ApiError, dropError } from "../openai/errors.ts";
 import type { Prepared } from "../openai/prepare.ts";
 import { requestIdAt } from "../request-id.ts";
 import type { RequestTelemetry } from "../telemetry.ts";
-import { type OpeningHandle, PoolSession } from "./pool-session.ts";
-import { fetchRelay, type RelayAnswer } from "./relay-fetch.ts";
+import { type Grant, pickEndpoints } from "./pool-picks.ts";
+import { type PoolView, PoolViews } from "./pool-view.ts";
+import { fetchRelay, type RelayAnswer, type RelayRequest } from "./relay-fetch.ts";
 import { RelayMarks } from "./relay-order.ts";
 
 export const POOLS_TRIED_MAX = 3;
-export const ATTEMPTS_PER_POOL_MAX = 2;
+export const ATTEMPTS_PER_POOL_MAX = 3;
+/** The pause before a retry is anything below this, doubled with each retry: full jitter. */
+export const RETRY_PAUSE_BASE_MS = 25;
 
 const marks = new RelayMarks();
+const views = new PoolViews();
 
 export interface Job {
   readonly call: Call;
@@ -33,8 +40,8 @@ export interface Job {
   readonly prepared: Prepared;
   /** In the order to try them; at least one. */
   readonly pools: readonly Pool[];
-  /** Opens a handle on the pool of this name. */
-  readonly open: (pool: string) => OpeningHandle;
+  /** A fresh way to the object of the pool of this name. */
+  readonly port: (pool: string) => PoolPort;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
 }
@@ -45,7 +52,7 @@ export type Dispatched =
       readonly response: Response;
       readonly endpoint: string;
       /** Dispose it when the answer has ended: until then it guards the ticket. */
-      readonly session: PoolSession;
+      readonly grant: Grant;
     }
   | { readonly ok: false; readonly error: ApiError };
 
@@ -67,59 +74,94 @@ async function tryPool(job: Job, pool: Pool): Promise<PoolOutcome> {
   const { name } = pool.config;
   job.telemetry.facts.pool = name;
   job.call.requestId = requestIdAt(job.call.requestId, pool.tag);
-  const session = new PoolSession(() => job.open(name));
-  const cancel = () => session.cancel();
-  job.signal.addEventListener("abort", cancel, { once: true });
-  let outcome: PoolOutcome | undefined;
+  const view = views.of(name);
+  view.retries.deposit();
+  const relays = marks.order(pool.config.relays, Date.now(), Math.random());
+  const exclude: string[] = [];
+  for (let retry = 0; retry < ATTEMPTS_PER_POOL_MAX && relays.length > 0; retry++) {
+    if (retry > 0 && !(await mayRetry(view, retry, job))) break;
+    if (job.signal.aborted) return clientLeft();
+    const outcome = await tryRelay(job, { pool, view, relays, exclude });
+    if (outcome !== "retry") return outcome;
+  }
+  return job.signal.aborted ? clientLeft() : refused("upstream_unavailable");
+}
+
+/** Where a request stands in one pool. */
+interface Attempt {
+  readonly pool: Pool;
+  readonly view: PoolView;
+  /** The first one is next. */
+  readonly relays: RelayConfig[];
+  /** Endpoints that a relay could not reach. */
+  readonly exclude: string[];
+}
+
+/** One pick and one relay. What failed is noted in `at` for the next attempt. */
+async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
+  const { facts } = job.telemetry;
+  const attempt = ++facts.attempts;
+  const port = () => job.port(at.pool.config.name);
+  const grant = await pickEndpoints(pickRequest(job, attempt, at.exclude), { port, view: at.view });
+  if (!grant.ok) {
+    facts.detail = grant.detail;
+    if (grant.reason === "unavailable") return refused("pool_unavailable");
+    // What was excluded has failed a moment ago: that is a failure, not an empty pool.
+    if (at.exclude.length > 0) return refused("upstream_unavailable");
+    const error = dropError(grant.reason, grant.retryAfterMs);
+    return { ok: false, error, isFinal: grant.reason !== "rejected-no-endpoints" };
+  }
+  if (grant.isFromSnapshot) {
+    metrics.inc(METRIC.snapshotPicksTotal, {});
+    facts.detail = "from the snapshot";
+  }
+  let isKept = false;
   try {
-    outcome = await tryRelays(job, pool, session);
-    return outcome;
+    const answer = await fetchRelay(relayRequest(job, at.relays[0]!, grant, attempt));
+    facts.endpointsTried += answer.endpointsTried;
+    if (answer.kind === "answered") {
+      isKept = true;
+      return { ok: true, response: answer.response, endpoint: answer.endpoint, grant };
+    }
+    const next = judge(answer);
+    grant.release(answer.kind === "cancelled" ? "cancelled" : "relay-unreachable");
+    if (next === "stop") return stop(job, answer);
+    facts.detail = answer.kind === "declined" ? answer.code : answer.kind;
+    if (next === "other-relay") passOver(at.relays);
+    else at.exclude.push(...grant.endpoints);
+    return "retry";
   } finally {
-    job.signal.removeEventListener("abort", cancel);
-    if (outcome?.ok !== true) session[Symbol.dispose]();
+    if (!isKept) grant[Symbol.dispose]();
   }
 }
 
-async function tryRelays(job: Job, pool: Pool, session: PoolSession): Promise<PoolOutcome> {
-  const relays = marks.order(pool.config.relays, Date.now(), Math.random());
-  const exclude: string[] = [];
-  for (let tries = 0; tries < ATTEMPTS_PER_POOL_MAX; tries++) {
-    const [relay] = relays;
-    if (relay === undefined) break;
-    job.telemetry.facts.attempts++;
-    const attempt = job.telemetry.facts.attempts;
-    const picked = await session.pick(pickRequest(job, attempt, exclude));
-    if (job.signal.aborted) return clientLeft();
-    if (!picked.ok) {
-      job.telemetry.facts.detail = picked.detail;
-      if (picked.reason === "unavailable") return refused("pool_unavailable");
-      // What was excluded has failed a moment ago: that is a failure, not an empty pool.
-      if (exclude.length > 0) break;
-      const error = dropError(picked.reason, picked.retryAfterMs);
-      return { ok: false, error, isFinal: picked.reason !== "rejected-no-endpoints" };
-    }
-    const answer = await fetchRelay({
-      relay,
-      prepared: job.prepared,
-      grant: picked,
-      attempt,
-      tenant: job.tenant.id,
-      requestId: job.call.requestId,
-      trace: job.telemetry.trace,
-      tracestate: job.call.tracestate,
-      signal: job.signal,
-    });
-    if (answer.kind === "answered") return { ok: true, ...answer, session };
-    const next = judge(answer);
-    if (next === "stop") return stop(job, answer);
-    session.release("relay-unreachable");
-    job.telemetry.facts.detail = answer.kind === "declined" ? answer.code : answer.kind;
-    if (next === "other-relay") {
-      marks.mark(relay.url, Date.now());
-      relays.shift();
-    } else exclude.push(...picked.endpoints);
-  }
-  return refused("upstream_unavailable");
+/** Marks the relay. The next one takes its place, or it gets another chance if it is the only one. */
+function passOver(relays: RelayConfig[]): void {
+  marks.mark(relays[0]!.url, Date.now());
+  if (relays.length > 1) relays.shift();
+}
+
+/** Takes a retry out of the pool's budget and waits before it. False: no retry. */
+async function mayRetry(view: PoolView, retry: number, job: Job): Promise<boolean> {
+  if (job.signal.aborted || !view.retries.tryWithdraw()) return false;
+  metrics.inc(METRIC.workerRetriesTotal, {});
+  const pauseMs = Math.random() * RETRY_PAUSE_BASE_MS * 2 ** retry;
+  await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  return true;
+}
+
+function relayRequest(job: Job, relay: RelayConfig, grant: Grant, attempt: number): RelayRequest {
+  return {
+    relay,
+    prepared: job.prepared,
+    grant,
+    attempt,
+    tenant: job.tenant.id,
+    requestId: job.call.requestId,
+    trace: job.telemetry.trace,
+    tracestate: job.call.tracestate,
+    signal: job.signal,
+  };
 }
 
 /** What a relay's word means for the next attempt. */

@@ -2,6 +2,7 @@
 
 import {
   DESTINATION_SERVED_HEADER,
+  FAIRLEAD_ATTEMPTS_HEADER,
   RELAY_ERROR_HEADER,
   REQUEST_ID_HEADER,
   STAGE_HEADERS,
@@ -22,7 +23,7 @@ const SIGNATURE_LIFETIME_MS = 60_000;
 export interface RelayRequest {
   readonly relay: RelayConfig;
   readonly prepared: Prepared;
-  readonly grant: PickGrant;
+  readonly grant: Pick<PickGrant, "ticket" | "endpoints">;
   readonly attempt: number;
   readonly tenant: string;
   readonly requestId: string;
@@ -32,46 +33,52 @@ export interface RelayRequest {
   readonly signal: AbortSignal;
 }
 
-export type RelayAnswer =
-  /** An engine answered, whatever it said. */
-  | { readonly kind: "answered"; readonly response: Response; readonly endpoint: string }
+/** `endpointsTried` is the relay's count; a relay that could not be asked counts as one. */
+export type RelayAnswer = { readonly endpointsTried: number } & (
+  | /** An engine answered, whatever it said. */
+    { readonly kind: "answered"; readonly response: Response; readonly endpoint: string }
   /** The relay itself declined; the code is one of its own. */
   | { readonly kind: "declined"; readonly code: string }
   /** No relay answered. */
   | { readonly kind: "unreachable" }
-  | { readonly kind: "cancelled" };
+  | { readonly kind: "cancelled" }
+);
 
 /** Sends the request. Never rejects. */
 export async function fetchRelay(request: RelayRequest): Promise<RelayAnswer> {
   const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), HEADERS_DEADLINE_MS);
-  let response: Response;
+  const onAbort = () => abort.abort();
+  const timer = setTimeout(onAbort, HEADERS_DEADLINE_MS);
+  request.signal.addEventListener("abort", onAbort, { once: true });
   try {
-    response = await fetch(relayUrl(request.relay.url, request.prepared.path), {
+    const response = await fetch(relayUrl(request.relay.url, request.prepared.path), {
       method: "POST",
       headers: await relayHeaders(request),
       body: request.prepared.body,
-      signal: AbortSignal.any([abort.signal, request.signal]),
+      signal: abort.signal,
       redirect: "manual",
     });
+    return await judge(response);
   } catch {
     // Refused, reset, unresolved, no TLS, out of time, or the client left.
-    return { kind: request.signal.aborted ? "cancelled" : "unreachable" };
+    return { kind: request.signal.aborted ? "cancelled" : "unreachable", endpointsTried: 1 };
   } finally {
     clearTimeout(timer);
   }
-  return judge(response);
 }
 
 async function judge(response: Response): Promise<RelayAnswer> {
   const code = response.headers.get(RELAY_ERROR_HEADER);
   const endpoint = response.headers.get(DESTINATION_SERVED_HEADER);
+  const endpointsTried = Number(response.headers.get(FAIRLEAD_ATTEMPTS_HEADER) ?? 1);
   // An error page without either header is from something between here and the relay.
   if (code === null && (endpoint !== null || response.ok)) {
-    return { kind: "answered", response, endpoint: endpoint ?? "" };
+    return { kind: "answered", response, endpoint: endpoint ?? "", endpointsTried };
   }
   await response.body?.cancel();
-  return code === null ? { kind: "unreachable" } : { kind: "declined", code };
+  return code === null
+    ? { kind: "unreachable", endpointsTried: 1 }
+    : { kind: "declined", code, endpointsTried };
 }
 
 /** A proxy before the relay may add a path of its own and must take it away again. */

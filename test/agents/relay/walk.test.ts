@@ -7,7 +7,8 @@ import {
   RELAY_ERROR_HEADER,
 } from "../../../src/agents/protocol/headers.ts";
 import { MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
-import { RETRY_LIMITS } from "../../../src/agents/relay/retry-budget.ts";
+import { RETRY_RESERVE } from "../../../src/agents/relay/relay.ts";
+import { REQUESTS_PER_RETRY } from "../../../src/scheduler/support/retry-budget.ts";
 import {
   answerOk,
   answerStatus,
@@ -162,9 +163,7 @@ describe("the retry budget", () => {
     const { ask, metric } = await relayTo(full.address, good.address);
     const list = [full.address, good.address];
     // Every tenth of these earns one more.
-    const movable = Math.floor(
-      (RETRY_LIMITS.reserve * RETRY_LIMITS.requestsPerRetry) / (RETRY_LIMITS.requestsPerRetry - 1),
-    );
+    const movable = Math.floor((RETRY_RESERVE * REQUESTS_PER_RETRY) / (REQUESTS_PER_RETRY - 1));
     let moved = 0;
     let answer = await ask(list);
     for (; answer.status === 200 && moved <= movable; answer = await ask(list)) moved += 1;
@@ -178,7 +177,7 @@ describe("the retry budget", () => {
     const broken = await engine(resetConnection);
     const good = await engine();
     const { ask, metric } = await relayTo(full.address, broken.address, good.address, NOBODY);
-    for (let i = 0; metric(DENIED) === 0 && i < 2 * RETRY_LIMITS.reserve; i++) {
+    for (let i = 0; metric(DENIED) === 0 && i < 2 * RETRY_RESERVE; i++) {
       await ask([full.address, good.address]);
     }
     const stopped = await ask([broken.address, good.address]);

@@ -96,10 +96,11 @@ export function chatBody(fields: Readonly<Record<string, unknown>> = {}) {
 /** What the relay saw of the request with this answer. */
 export async function seenBy(response: Response): Promise<Seen> {
   const id = response.headers.get("x-fairlead-request-id");
-  return seenAs(id!);
+  return (await seenAs(id!))!;
 }
 
-export async function seenAs(requestId: string): Promise<Seen> {
+/** Null: nothing of that request has reached the relay. */
+export async function seenAs(requestId: string): Promise<Seen | null> {
   const seen = await fetch(`${inject("relayUrl")}/seen/${requestId}`);
-  return seen.json<Seen>();
+  return seen.json<Seen | null>();
 }

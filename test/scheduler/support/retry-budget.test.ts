@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { RETRY_LIMITS, RetryBudget } from "../../../src/agents/relay/retry-budget.ts";
+import { REQUESTS_PER_RETRY, RetryBudget } from "../../../src/scheduler/support/retry-budget.ts";
+
+const RESERVE = 32;
 
 function createBudget() {
   let deniedCount = 0;
-  const budget = new RetryBudget(() => (deniedCount += 1));
+  const budget = new RetryBudget(RESERVE, () => (deniedCount += 1));
   const withdraw = (count: number) => {
     for (let i = 0; i < count; i++) budget.tryWithdraw();
   };
@@ -16,7 +18,7 @@ function createBudget() {
 describe("a retry budget", () => {
   it("starts with its reserve, and denies the retry past it", () => {
     const { budget, withdraw, denied } = createBudget();
-    withdraw(RETRY_LIMITS.reserve - 1);
+    withdraw(RESERVE - 1);
     expect(budget.tryWithdraw()).toBe(true);
     expect(denied()).toBe(0);
     expect(budget.tryWithdraw()).toBe(false);
@@ -25,20 +27,20 @@ describe("a retry budget", () => {
 
   it("earns one retry with every tenth request, exactly", () => {
     const { budget, withdraw, deposit } = createBudget();
-    withdraw(RETRY_LIMITS.reserve);
-    deposit(RETRY_LIMITS.requestsPerRetry - 1);
+    withdraw(RESERVE);
+    deposit(REQUESTS_PER_RETRY - 1);
     expect(budget.tryWithdraw()).toBe(false);
     deposit(1);
     expect(budget.tryWithdraw()).toBe(true);
-    deposit(7 * RETRY_LIMITS.requestsPerRetry);
+    deposit(7 * REQUESTS_PER_RETRY);
     withdraw(7);
     expect(budget.tryWithdraw()).toBe(false);
   });
 
   it("saves up no more than its reserve", () => {
     const { budget, withdraw, deposit } = createBudget();
-    deposit(10 * RETRY_LIMITS.reserve * RETRY_LIMITS.requestsPerRetry);
-    withdraw(RETRY_LIMITS.reserve);
+    deposit(10 * RESERVE * REQUESTS_PER_RETRY);
+    withdraw(RESERVE);
     expect(budget.tryWithdraw()).toBe(false);
   });
 });

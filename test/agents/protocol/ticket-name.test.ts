@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PROTOCOL_LIMITS } from "../../src/agents/protocol/limits.ts";
+import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
 import {
   encodeTicketName,
   NAMED_PRIORITY_MAX,
   NAMED_TOKENS_MAX,
   parseTicketName,
-} from "../../src/durable/ticket-name.ts";
+} from "../../../src/agents/protocol/ticket-name.ts";
 
 const FACTS = { promptTokens: 1_280, outputTokens: 512, reservedTokens: 768, priority: -1 };
 
