@@ -1,5 +1,10 @@
-// One attempt at one endpoint, from connecting to the head of its answer.
+// One attempt at one endpoint, from connecting to the first byte of its answer.
+//
+// Engines send the head of a stream before they have read the prompt, so a head says little. As long
+// as no byte has followed it, nothing of this answer is lost with the engine, and the relay holds it
+// back: another endpoint may still give the whole one.
 
+import { once } from "node:events";
 import type { EngineAnswer, EnginePool } from "./engine-pools.ts";
 
 /** How an attempt went; also a metric label. */
@@ -13,7 +18,9 @@ export type Attempt =
     }
   /** No connection came about; `why` is `timeout` if it took too long. */
   | { readonly outcome: "unreachable"; readonly why: "refused" | "timeout" }
-  | { readonly outcome: "broken" | "timeout" | "off-list" | "cancelled" };
+  /** The connection broke before the answer's first byte; `hadHead` if its head had come. */
+  | { readonly outcome: "broken"; readonly hadHead: boolean }
+  | { readonly outcome: "timeout" | "off-list" | "cancelled" };
 
 export interface AttemptRequest {
   readonly path: string;
@@ -21,14 +28,19 @@ export interface AttemptRequest {
   readonly body: Uint8Array;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
+  /** How long a stream's head waits for its first byte. */
+  readonly headHeldMsMax: number;
 }
 
 /** Never rejects. An `answer` belongs to the caller, who reads or destroys its body. */
 export async function attempt(pool: EnginePool, request: AttemptRequest): Promise<Attempt> {
-  const { signal } = request;
+  const { signal, headHeldMsMax } = request;
   try {
     const answer = await untilAborted(send(pool, request), signal);
     pool.hasAnswered = true;
+    if (isStream(answer) && !(await hasBegun(answer, headHeldMsMax))) {
+      return signal.aborted ? { outcome: "cancelled" } : { outcome: "broken", hadHead: true };
+    }
     return { outcome: outcomeOf(answer.statusCode), answer };
   } catch (error) {
     if (signal.aborted) return { outcome: "cancelled" };
@@ -37,7 +49,7 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
     if (LEFT.has(code)) return { outcome: "off-list" };
     if (CONNECT_TIMEOUTS.has(code)) return { outcome: "unreachable", why: "timeout" };
     if (CONNECT_FAILURES.has(code)) return { outcome: "unreachable", why: "refused" };
-    return { outcome: "broken" };
+    return { outcome: "broken", hadHead: false };
   }
 }
 
@@ -61,6 +73,25 @@ async function untilAborted<T>(pending: Promise<T>, signal: AbortSignal): Promis
   } finally {
     signal.removeEventListener("abort", giveUp);
     pending.catch(() => undefined);
+  }
+}
+
+/** Whether the answer is an event stream. */
+export function isStream(answer: EngineAnswer): boolean {
+  return (answer.headers["content-type"] ?? "").includes("text/event-stream");
+}
+
+/** Waits for the first byte, for a while, and leaves it unread. False if the body broke before it. */
+async function hasBegun({ body }: EngineAnswer, headHeldMsMax: number): Promise<boolean> {
+  const held = new AbortController();
+  const timer = setTimeout(() => held.abort(), headHeldMsMax);
+  try {
+    if (!body.destroyed) await once(body, "readable", { signal: held.signal });
+    return !body.destroyed;
+  } catch {
+    return held.signal.aborted;
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -33,6 +33,7 @@ export interface RelayContext extends WalkContext {
   readonly outbox: TicketOutbox;
   readonly budget: BodyBudget;
   readonly bodyBytesMax: number;
+  readonly headHeldMsMax: number;
   readonly logger: Logger;
   readonly registry: MetricRegistry;
   /** Aborted when the relay has drained long enough: what is still open ends now. */
@@ -147,6 +148,7 @@ async function carry(
     body: body.bytes,
     destinations: admitted.destinations,
     signal: exchange.signal,
+    headHeldMsMax: context.headHeldMsMax,
     onTry: (endpoint) => context.outbox.opened(subject, endpoint),
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
   });

@@ -5,6 +5,7 @@
 import { once } from "node:events";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
+import { isStream } from "./attempt.ts";
 import type { EngineAnswer } from "./engine-pools.ts";
 import { JsonMeter } from "./json-meter.ts";
 import { SseMeter } from "./sse-meter.ts";
@@ -43,9 +44,8 @@ export async function forwardAnswer(
   response: ServerResponse,
   request: ForwardRequest,
 ): Promise<Forwarded> {
-  const isStream = (answer.headers["content-type"] ?? "").includes("text/event-stream");
   writeHead(response, answer.statusCode, answer.headers, request.endpoint);
-  return isStream
+  return isStream(answer)
     ? forwardStream(answer, response, request)
     : forwardWhole(answer, response, request);
 }

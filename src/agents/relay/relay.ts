@@ -18,12 +18,17 @@ import { BodyBudget } from "./request-body.ts";
 import { TicketOutbox } from "./ticket-outbox.ts";
 import { UsedTickets } from "./used-tickets.ts";
 
-/** Bounds of one relay. Past each of them a request is refused as busy. */
+/** Bounds of one relay. Past the first two a request is refused as busy. */
 export const RELAY_LIMITS = {
   /** Requests carried at once. */
   requestsMax: 10_000,
   /** Bodies in memory over all requests, from the first byte until an engine answers. */
   heldBodyBytesMax: 512 * 1024 * 1024,
+  /**
+   * How long a stream's head is held back until a byte follows. Some proxies, Cloudflare's among
+   * them, give up a request that has shown no head for about 100 s; an engine's queue may be longer.
+   */
+  headHeldMsMax: 30_000,
 } as const;
 /** Retries that may happen at once: more than one engine carries before its first bytes. */
 export const RETRY_RESERVE = 256;
@@ -88,6 +93,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     marks,
     retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
     clock,
+    headHeldMsMax: options.limits.headHeldMsMax,
     outbox,
     used: new UsedTickets(),
     budget: new BodyBudget(options.limits.heldBodyBytesMax),

@@ -2,9 +2,10 @@
 // answer: once a client has seen a byte, nothing is tried again.
 //
 //   unreachable (refused, unknown host, connect timeout)  → next: nothing was sent
-//   broken (reset, closed, garbage instead of a head)     → the same once more, if the connection
-//                                                           may just have been a dead idle one;
-//                                                           then next, for bodies up to 1 MiB
+//   broken (reset, closed, garbage)                       → the same once more, if no head came and
+//                                                           the connection may just have been a
+//                                                           dead idle one; then next, for bodies up
+//                                                           to 1 MiB
 //   429                                                   → next: the engine is full, not ill
 //   502, 503                                              → next
 //   no head in time                                       → give up: it was working on it
@@ -136,7 +137,8 @@ async function attemptWithRetry(
 ): Promise<Attempt> {
   const mayBeStale = pool.hasAnswered && isResendable(request);
   const first = await attempt(pool, request);
-  const isRetried = first.outcome === "broken" && mayBeStale && retries.tryWithdraw();
+  const isStale = mayBeStale && first.outcome === "broken" && !first.hadHead;
+  const isRetried = isStale && retries.tryWithdraw();
   return isRetried ? attempt(pool, request) : first;
 }
 

@@ -156,7 +156,7 @@ describe("the pool's object", () => {
   });
 });
 
-describe("the retry budget", () => {
+describe("the retry budget", { timeout: 60_000 }, () => {
   it("lets a reserve of requests move at once, and then hands out the engine's own answer", async () => {
     const full = await engine(answerStatus(429));
     const good = await engine();

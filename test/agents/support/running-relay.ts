@@ -32,7 +32,7 @@ export interface RunningRelay {
   readonly open: (
     destinations: readonly string[],
     body?: string,
-    signal?: AbortSignal,
+    headers?: Readonly<Record<string, string>>,
   ) => Promise<Response>;
   /** Value of a series in the relay's metrics, 0 where it is missing. */
   readonly metric: (series: string) => number;
@@ -63,12 +63,11 @@ export async function runRelay(addresses: readonly string[]): Promise<RunningRel
     registry,
     sessionTiming: { retryBaseMs: 10, retryCapMs: 50 },
   });
-  const open: RunningRelay["open"] = (destinations, body = CHAT, signal) =>
+  const open: RunningRelay["open"] = (destinations, body = CHAT, headers = {}) =>
     fetch(`http://127.0.0.1:${relay.port}/v1/chat/completions`, {
       method: "POST",
-      headers: sign(destinations.join(","), body),
+      headers: { ...sign(destinations.join(","), body), ...headers },
       body,
-      ...(signal === undefined ? {} : { signal }),
     });
   return {
     relay,
