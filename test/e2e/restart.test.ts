@@ -48,16 +48,17 @@ const RELAY: Part = {
 const COLLECTOR: Part = { part: "collector-local", allowed: [], keepsStreams: true };
 const FRONT: Part = { part: "front", allowed: ["broken"], keepsStreams: false };
 
+// The relay dies last: the ledger that must let go of its tickets is then the one that gave them.
 const FORMS = [
   {
     form: "one workerd",
     args: [],
     parts: [
       ENGINES,
-      RELAY,
       COLLECTOR,
       FRONT,
       { part: "workerd", allowed: ["broken"], keepsStreams: false },
+      RELAY,
     ],
   },
   {
@@ -65,13 +66,13 @@ const FORMS = [
     args: ["--coordinators", "2"],
     parts: [
       ENGINES,
-      RELAY,
       COLLECTOR,
       FRONT,
       { part: "edge", allowed: ["broken"], keepsStreams: false },
       { part: "coordinator-0", allowed: ["refused pool_unavailable"], keepsStreams: true },
       // It holds no pool here.
       { part: "coordinator-1", allowed: [], keepsStreams: true },
+      RELAY,
     ],
   },
 ] as const satisfies readonly { form: string; args: readonly string[]; parts: readonly Part[] }[];
