@@ -40,13 +40,14 @@ export interface FinishedDecision {
 /** Endpoints a segment names, over all their comings and goings; then it is full. */
 const SEGMENT_ENDPOINTS_MAX = 2 * ENDPOINTS_MAX;
 /** Heap that the ring's index takes for a record, besides the characters of its request id. */
-const RECORD_INDEX_BYTES = 176;
+const RECORD_INDEX_BYTES = 240;
 /** Heap of a text besides its characters: header, array element, entry of the index. */
 const TEXT_BYTES = 96;
 /** A reference to an endpoint that the table holds, too. */
 const ENDPOINT_REF_BYTES = 16;
-/** Heap of an endpoint that the table has dropped: the object, its strings and labels. */
-const ENDPOINT_BYTES = 512;
+/** Heap of an endpoint that the table has dropped, and of each label, besides characters. */
+const ENDPOINT_BYTES = 192;
+const LABEL_BYTES = 48;
 
 /** A segment of a DecisionRing. */
 export class DecisionSegment {
@@ -210,8 +211,9 @@ export class DecisionSegment {
     assert(endpoint !== undefined, "a candidate is in the table");
     const known = this.#slots.indexOf(slot, endpoint);
     if (known >= 0) return known;
-    const isReplaced = this.#slots.assign(slot, endpoint, this.#endpoints.length);
-    this.#extraBytes += ENDPOINT_REF_BYTES + (isReplaced ? ENDPOINT_BYTES : 0);
+    const replaced = this.#slots.assign(slot, endpoint, this.#endpoints.length);
+    this.#extraBytes += ENDPOINT_REF_BYTES;
+    if (replaced !== undefined) this.#extraBytes += bytesOfEndpoint(replaced);
     return this.#endpoints.push(endpoint) - 1;
   }
 
@@ -223,4 +225,11 @@ export class DecisionSegment {
     this.#extraBytes += TEXT_BYTES + 2 * text.length;
     return index;
   }
+}
+
+function bytesOfEndpoint({ id, address, labels }: Endpoint): number {
+  let bytes = ENDPOINT_BYTES + id.length + address.length;
+  for (const [name, value] of Object.entries(labels))
+    bytes += LABEL_BYTES + name.length + value.length;
+  return bytes;
 }

@@ -12,12 +12,12 @@ export class SlotIndex {
     return this.#endpoints[slot] === endpoint ? this.#indices[slot]! : -1;
   }
 
-  /** True if the slot was another endpoint's. */
-  assign(slot: number, endpoint: Endpoint, index: number): boolean {
+  /** Returns whose the slot was before, if it was another endpoint's. */
+  assign(slot: number, endpoint: Endpoint, index: number): Endpoint | undefined {
     const before = this.#endpoints[slot];
     this.#endpoints[slot] = endpoint;
     this.#indices[slot] = index;
-    return before !== undefined && before !== endpoint;
+    return before === endpoint ? undefined : before;
   }
 
   /** Keeps who is where, to notice who is replaced. */

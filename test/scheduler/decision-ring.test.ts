@@ -26,7 +26,8 @@ function sampledPool(endpoints = 4): TestPool {
 
 const SMALL_BYTES = 128 * 1024;
 
-describe("DecisionRing", () => {
+// Some fill a whole ring, on a machine that may be busy.
+describe("DecisionRing", { timeout: 30_000 }, () => {
   it("finds every attempt of a request, first attempt first", () => {
     const ring = new DecisionRing();
     const pool = sampledPool();
@@ -178,7 +179,7 @@ function fill(
     pool.pick("", { request: inferenceRequest({ requestId, keys }), recorder });
     recorder.finish(pool.table, facts);
     ring.settle(requestId, 0, { ...RESULT, endpoint: `10.0.0.${requests % 64}:8000` });
-    if (churns) replaceEndpoint(pool, requests % 64);
+    for (let slot = 0; churns && slot < 16; slot++) replaceEndpoint(pool, slot);
     if (ring.byteLength < bytes) drops++;
     bytes = ring.byteLength;
   }
@@ -187,8 +188,8 @@ function fill(
 
 function replaceEndpoint(pool: TestPool, slot: number): void {
   pool.table.remove(slot);
-  const id = `default/churned-${requests}`;
-  const address = `10.1.${requests >> 8}.${requests & 255}:8000`;
+  const id = `default/churned-${requests}-${slot}`;
+  const address = `10.1.${requests >> 8}.${requests & 255}:${8_000 + slot}`;
   const labels = { "llm-d.ai/engine-type": `engine-${requests}` };
   pool.table.add({ id, address, engine: "vllm", labels });
 }

@@ -21,7 +21,7 @@ function createDocument(change: Change = () => {}): Record<string, Json> {
   return document as never;
 }
 
-describe("parseReplayable", () => {
+describe("parseReplayable", { timeout: 30_000 }, () => {
   it("reads what explain wrote", () => {
     expect(parseReplayable(createDocument())).toMatchObject({ ok: true });
   });

@@ -10,7 +10,7 @@ const USAGE = `Usage: fairlead explain REQUEST_ID [flags]
 
 Prints the decision about a request: every candidate with its load, its cache and each scorer's
 score, and why the others lost. The id is in the answer's x-fairlead-request-id. The latest decisions
-of each pool are kept, a few thousand of them.
+of each pool are kept, hundreds to thousands of them.
 
   --json             print everything on record as one JSON document, for \`fairlead replay\`
 ${ADMIN_FLAGS_USAGE}`;
