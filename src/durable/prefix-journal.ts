@@ -34,8 +34,8 @@ export const JOURNAL_LIMITS = {
   waitingMax: 32,
   /** What must have been learned before a checkpoint is worth its writes. */
   checkpointBytesMin: 1024 * 1024,
-  /** Blocks a checkpoint reads for one write. */
-  checkpointBlocksMax: 16_384,
+  /** Blocks a checkpoint reads for one write, which takes about 5 ms then. */
+  checkpointBlocksMax: 32_768,
 } as const;
 export type JournalLimits = Readonly<Record<keyof typeof JOURNAL_LIMITS, number>>;
 

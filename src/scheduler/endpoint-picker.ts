@@ -63,6 +63,10 @@ export class EndpointPicker {
     this.#profile = new SchedulingProfile(config.schedulingProfiles[0]!, substitution);
   }
 
+  /**
+   * Chooses. Scorers that learn from picks are told at once, so ask only when the choice will be
+   * granted: who has no room refuses before.
+   */
   // Hot path: pick-64 and pick-1000 in bench/. Allocates one context and the result.
   pick(input: PickInput, recorder?: PickRecorder): Picked | Dropped {
     const context = this.#begin(input);
