@@ -47,7 +47,7 @@ export class RequestSigner {
       method: "POST",
       path: CHAT_PATH,
       tenant: this.#tenant,
-      // No object has given out such a name.
+      // No object gives out such a name.
       ticket: `bench-${this.#tickets.toString(36)}`,
       attempt: 1,
       destinations: this.#destination,
