@@ -1,6 +1,9 @@
 // Each process of a run killed and started again alone, under load. What clients may see meanwhile is
 // documented in docs/architecture.md, "When a part dies".
 
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ask, startLoad, tally, type Load } from "./load.ts";
@@ -69,7 +72,8 @@ const FORMS = [
       COLLECTOR,
       FRONT,
       { part: "edge", allowed: ["broken"], keepsStreams: false },
-      { part: "coordinator-0", allowed: ["refused pool_unavailable"], keepsStreams: true },
+      // The Worker serves from its last snapshot.
+      { part: "coordinator-0", allowed: [], keepsStreams: true },
       // It holds no pool here.
       { part: "coordinator-1", allowed: [], keepsStreams: true },
       RELAY,
@@ -174,5 +178,55 @@ describe.each(FORMS)("with $form", { timeout: 90_000 }, ({ args, parts }) => {
       expect(stderr).toContain(`${part} ended by SIGKILL; started again\n`);
     expect([...pids].filter(isAlive)).toEqual([]);
     expect(pids.size).toBe(Object.keys(up.pids).length + parts.length);
+  });
+});
+
+describe("while a pool's object is away", { timeout: 60_000 }, () => {
+  /** What the pool's object has settled, from the database that outlives it. */
+  function settled(up: Fairlead): { requests: number; estimated: number; tokens: number } {
+    const folder = join(up.stateDir, "storage", "fairlead-PoolObject");
+    const file = readdirSync(folder).find((name) => /^[0-9a-f]{64}\.sqlite$/.test(name))!;
+    const database = new DatabaseSync(join(folder, file), { readOnly: true });
+    const row = database
+      .prepare(
+        `SELECT coalesce(sum(requests), 0) AS requests,
+           coalesce(sum(estimated_requests), 0) AS estimated,
+           coalesce(sum(completion_tokens), 0) AS tokens FROM usage`,
+      )
+      .get();
+    database.close();
+    return { ...row } as { requests: number; estimated: number; tokens: number };
+  }
+
+  it("streams go on, requests are served, and each is counted once when it is back", async () => {
+    const SHORT_TOKENS = 60;
+    await using up = await startFairlead("--coordinators", "1", "--engines", "3");
+    const short = (isStream: boolean) =>
+      ask(up, up.model, { isStream, outputTokens: SHORT_TOKENS });
+    // It leaves the Worker a snapshot to serve from.
+    const seen = [await short(false)];
+    const long = Array.from({ length: 5 }, () =>
+      ask(up, up.model, { isStream: true, outputTokens: LONG_TOKENS }),
+    );
+    const open = async () => ((await up.admin(`/pools/${POOL}`)) as PoolState).tickets.open;
+    await eventually("they run", async () => ((await open()) === long.length ? true : undefined));
+    const pid = up.pidsNow()["coordinator-0"]!;
+    process.kill(pid, "SIGKILL");
+    while (up.pidsNow()["coordinator-0"] === pid) seen.push(await short(seen.length % 2 === 0));
+    expect(seen.length).toBeGreaterThan(1);
+    const longSeen = await Promise.all(long);
+    expect(tally([...seen, ...longSeen])).toEqual({ ok: seen.length + long.length });
+    const expected = {
+      requests: seen.length + long.length,
+      estimated: 0,
+      tokens: seen.length * SHORT_TOKENS + long.length * LONG_TOKENS,
+    };
+    await eventually(
+      "everything is settled",
+      () => (settled(up).requests >= expected.requests ? true : undefined),
+      SERVICE_MS_MAX,
+    );
+    expect(settled(up)).toEqual(expected);
+    expect(await open()).toBe(0);
   });
 });
