@@ -218,8 +218,23 @@ export class ObjectModel {
     for (const settlement of this.ledger.sweep()) this.#settle(settlement);
   }
 
-  /** Writes, then acknowledges; `isAcking` false: it dies in between. */
-  tick(isAcking: boolean): void {
+  /** Writes, then acknowledges. */
+  tick(): void {
+    this.#write();
+    for (const link of this.links) {
+      if (link.isAckDue) {
+        link.toRelay.push({ t: "ack", report: this.#reports.applied(link.relay) });
+      }
+      link.isAckDue = false;
+    }
+  }
+
+  tickAndDie(losesSockets: boolean): void {
+    this.#write();
+    this.restart(losesSockets);
+  }
+
+  #write(): void {
     for (const ticket of this.#usage.splice(0)) {
       this.durable.counted.set(ticket, (this.durable.counted.get(ticket) ?? 0) + 1);
     }
@@ -231,13 +246,6 @@ export class ObjectModel {
     }
     for (const ticket of this.#settled.take()) this.durable.settled.add(ticket);
     this.#reports.saved();
-    if (!isAcking) return this.restart(true);
-    for (const link of this.links) {
-      if (link.isAckDue) {
-        link.toRelay.push({ t: "ack", report: this.#reports.applied(link.relay) });
-      }
-      link.isAckDue = false;
-    }
   }
 
   connect(relay: RelayModel): void {
