@@ -1,12 +1,12 @@
 // The Worker and its objects in processes of their own, joined as `fairlead up --coordinators` joins
 // them. The rest of the product must not notice.
 
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { coordinatorOf } from "../../src/config/coordinators.ts";
-import { eventually, freePort, startFairlead, type Fairlead } from "./harness.ts";
+import { eventually, freePort, startFairleadIn, type Fairlead } from "./harness.ts";
 
 /** One for each coordinator. */
 const POOLS = ["local", "qwen"] as const;
@@ -14,6 +14,7 @@ const POOLS = ["local", "qwen"] as const;
 const root = mkdtempSync(join(tmpdir(), "fairlead-split-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
+const configFile = join(root, "fairlead.yaml");
 let up: Fairlead;
 beforeAll(async () => {
   const pool = async (name: string) => ({
@@ -33,11 +34,14 @@ beforeAll(async () => {
     pools: await Promise.all(POOLS.map(pool)),
     tenants: [{ id: "acme", keys: ["sk-acme-0123456789"] }],
   };
-  const file = join(root, "fairlead.yaml");
-  writeFileSync(file, JSON.stringify(config));
-  up = await startFairlead("--coordinators", "2", "--engines", "2", "--config", file);
+  writeFileSync(configFile, JSON.stringify(config));
+  up = await start("--coordinators", "2");
 });
 afterAll(() => up?.[Symbol.asyncDispose]());
+
+/** Always in the same state directory. */
+const start = (...args: string[]) =>
+  startFairleadIn(join(root, "state"), "--engines", "2", "--config", configFile, ...args);
 
 const ask = (name: string, content: string) =>
   up.client.chat.completions
@@ -67,6 +71,19 @@ describe("fairlead up --coordinators 2", { timeout: 60_000 }, () => {
       "fairlead-SettingsObject",
     ]);
     expect(namespaces("storage-1")).toEqual(["fairlead-PoolObject"]);
+  });
+
+  it("joins them by sockets that nobody else can open", () => {
+    const { socketDir } = JSON.parse(readFileSync(join(root, "state", "running.json"), "utf8")) as {
+      socketDir: string;
+    };
+    expect(readdirSync(socketDir).toSorted()).toEqual([
+      "control.sock",
+      "pools-0.sock",
+      "pools-1.sock",
+      "workerd.sock",
+    ]);
+    expect(statSync(socketDir).mode & 0o777).toBe(0o700);
   });
 
   it("holds each pool in the coordinator that its name says", () => {
@@ -136,5 +153,17 @@ describe("fairlead up --coordinators 2", { timeout: 60_000 }, () => {
     await expect(ask("local", "Hello")).rejects.toThrow("503");
     expect((await patch(true)).status).toBe(200);
     await ask("local", "Hello");
+  });
+
+  // Last: it starts anew.
+  it("serves every pool with more or fewer coordinators than before", async () => {
+    const version = async () => ((await up.admin("/config")) as { version: number }).version;
+    const before = await version();
+    for (const args of [[], ["--coordinators", "2"], ["--coordinators", "1"]]) {
+      await up.interrupt();
+      up = await start(...args);
+      for (const name of POOLS) expect((await ask(name, "Hello")).data.model).toContain(name);
+    }
+    expect(await version()).toBe(before + 3);
   });
 });
