@@ -75,7 +75,7 @@ async function forwardStream(
   response: ServerResponse,
   request: ForwardRequest,
 ): Promise<Forwarded> {
-  // The client may show that something happens before the first token is there.
+  // The first byte may still be long in coming: the client can show that something happens.
   response.flushHeaders();
   const meter = new SseMeter(request.isUsageAdded);
   const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
