@@ -1,5 +1,8 @@
 // What the relay remembers between walks: marks, and the retry budget. Real sockets throughout.
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   DESTINATION_SERVED_HEADER,
@@ -38,6 +41,25 @@ async function engine(behaviour: StubEngine["behaviour"] = answerOk): Promise<St
 async function relayTo(...addresses: readonly string[]) {
   return stack.use(await runRelay(addresses));
 }
+/** A process that listens and is stopped, its accept queue full: further connects wait. */
+async function startStuckListener(): Promise<AsyncDisposable & { readonly address: string }> {
+  const script = `const server = require("node:net").createServer().listen(
+    { port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(server.address().port))`;
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  const port = Number(line.toString());
+  child.kill("SIGSTOP");
+  const fillers = Array.from({ length: 4 }, () => connect({ port, host: "127.0.0.1" }));
+  for (const socket of fillers) socket.on("error", () => undefined);
+  return {
+    address: `127.0.0.1:${port}`,
+    async [Symbol.asyncDispose]() {
+      for (const socket of fillers) socket.destroy();
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    },
+  };
+}
 const served = (answer: Answer) => answer.headers.get(DESTINATION_SERVED_HEADER);
 const attempts = (answer: Answer) => answer.headers.get(FAIRLEAD_ATTEMPTS_HEADER);
 
@@ -57,6 +79,17 @@ describe("marks", () => {
     await ask([bad.address, good.address]);
     await ask([bad.address, good.address]);
     expect(bad.requestCount).toBe(1);
+  });
+
+  it("put one that does not accept connections behind the others", async () => {
+    const good = await engine();
+    const stuck = stack.use(await startStuckListener());
+    const { ask, metric, object } = await relayTo(stuck.address, good.address);
+    expect(served(await ask([stuck.address, good.address]))).toBe(good.address);
+    expect(metric(MARKED)).toBe(1);
+    expect(attempts(await ask([stuck.address, good.address]))).toBe("1");
+    const marks = object.frames.flatMap((frame) => (frame.kind === "marks" ? frame.marks : []));
+    expect(marks.map(({ why }) => why)).toEqual(["timeout"]);
   });
 
   it("never leave an endpoint out, and are cleared when it answers", async () => {
