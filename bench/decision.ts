@@ -6,6 +6,7 @@
 // `prepare_ms` and `content_keys_ms` are parts of it, the latter of the former.
 
 import { createContentKeys } from "../src/scheduler/kv/content-keys.ts";
+import { feedPrompt } from "../src/worker/openai/prompt-bytes.ts";
 import { prepareInference } from "../src/worker/openai/prepare.ts";
 import { CHAT_PATH, createChatBody, MODEL } from "./conversation.ts";
 import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "./measure.ts";
@@ -74,7 +75,7 @@ function contentsOf(body: Uint8Array): string[] {
 
 function hash(texts: readonly string[]): number {
   const keys = createContentKeys({ model: MODEL });
-  for (const text of texts) keys.update(text);
+  for (const text of texts) feedPrompt(keys, text);
   return keys.keys().length;
 }
 

@@ -15,7 +15,7 @@ const switches = {
 export const settingsSchema = z.object({
   acceptRequests: switches.acceptRequests.default(true),
   exposeEndpointHeader: switches.exposeEndpointHeader.default(true),
-  requestLog: switches.requestLog.default("all"),
+  requestLog: switches.requestLog.default("errors"),
 });
 export type Settings = z.output<typeof settingsSchema>;
 

@@ -2,10 +2,13 @@
 
 const encoder = new TextEncoder();
 
+const HEX_OF_BYTE = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** Lower-case hex. */
 export function hex(bytes: ArrayBuffer | Uint8Array): string {
+  const view = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes);
   let text = "";
-  for (const byte of new Uint8Array(bytes)) text += byte.toString(16).padStart(2, "0");
+  for (let i = 0; i < view.length; i++) text += HEX_OF_BYTE[view[i]!]!;
   return text;
 }
 

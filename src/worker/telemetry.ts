@@ -121,6 +121,8 @@ export class RequestTelemetry {
   }
 
   #endSpan(status: number, isError: boolean): void {
+    // Without an SDK nobody reads what would be put together here.
+    if (!this.#span.isRecording()) return this.#span.end();
     const { model, tenant, pool, endpoint } = this.facts;
     this.#span.setAttributes({
       "http.response.status_code": status,

@@ -12,7 +12,7 @@ describe("settings", () => {
     expect(await stub().get()).toEqual({
       acceptRequests: true,
       exposeEndpointHeader: true,
-      requestLog: "all",
+      requestLog: "errors",
     });
   });
 
@@ -21,12 +21,12 @@ describe("settings", () => {
       ok: true,
       settings: { ...DEFAULT_SETTINGS, acceptRequests: false },
     });
-    await stub().update({ requestLog: "errors" });
+    await stub().update({ requestLog: "off" });
     await evictDurableObject(stub());
     expect(await stub().get()).toEqual({
       acceptRequests: false,
       exposeEndpointHeader: true,
-      requestLog: "errors",
+      requestLog: "off",
     });
   });
 

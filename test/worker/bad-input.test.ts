@@ -5,6 +5,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vite
 import { ENGINE_CONTROLS } from "../../src/worker/openai/engine-controls.ts";
 import { JSON_DEPTH_MAX } from "../../src/worker/openai/parse-json.ts";
 import {
+  adminSend,
   BODY_BYTES_MAX,
   chat,
   chatBody,
@@ -347,7 +348,8 @@ describe("a client's own request id", () => {
   });
 });
 
-it("logs one line a request, and nothing of its content", async () => {
+it("logs one line a request if asked to, and nothing of its content", async () => {
+  await adminSend("/admin/v1/settings", { method: "PATCH", body: '{"requestLog":"all"}' });
   const response = await chat(body(), { "x-request-id": "mine-2" });
   await response.body?.cancel();
   expect(logged).toHaveLength(1);

@@ -14,18 +14,16 @@ it("answers a failure of our own with a 500 that reveals nothing, and logs where
   vi.spyOn(console, "log").mockImplementation((line: string) => {
     logged.push(JSON.parse(line) as Record<string, unknown>);
   });
-  const broken = {
-    open: () => {
-      throw new TypeError("the prompt was: canary-4711");
-    },
-  };
+  vi.spyOn(crypto.subtle, "digest").mockImplementation(() => {
+    throw new TypeError("the prompt was: canary-4711");
+  });
   const response = await router.fetch(
     new Request("https://fairlead.test/v1/chat/completions", {
       method: "POST",
       body: JSON.stringify(chatBody()),
       headers: { authorization: `Bearer ${TENANT_KEY}`, "content-type": "application/json" },
     }),
-    { ...env, POOLS: broken } as unknown as Env,
+    env,
     createExecutionContext(),
   );
   expect(response.status).toBe(500);

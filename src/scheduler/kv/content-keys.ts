@@ -1,20 +1,20 @@
 // Content keys: what the router calls a prefix, without a tokenizer.
 //
-//   canonical prompt   |<- 256 code units ->|<- 256 code units ->| rest (no key) |
-//   keys                        k1                    k2
+//   canonical prompt   |<- 256 bytes ->|<- 256 bytes ->| rest (no key) |
+//   keys                      k1              k2
 //   k0 = H(model, adapter, salt)      k(i) = mix(k(i-1), block(i))
 //
 // A key names its block and everything before it, so equal keys mean equal prefixes. Two 32-bit
 // lanes run the body of MurmurHash3 (Austin Appleby, public domain) with different constants, over
-// words of two UTF-16 code units: 64 bits in plain JavaScript numbers, no BigInt, no copy.
-// docs/decisions/005-content-keys.md says why characters and why 256.
+// words of four bytes of UTF-8, lowest first: 64 bits in plain JavaScript numbers, no BigInt, no copy.
+// docs/decisions/005-content-keys.md says why bytes of the canonical prompt and why 256.
 
-/** UTF-16 code units a block. */
-export const CONTENT_BLOCK_CHARS = 256;
-/** The usual estimate for English text and common tokenizers. */
-export const CHARS_PER_TOKEN = 4;
-export const CONTENT_BLOCK_TOKENS = CONTENT_BLOCK_CHARS / CHARS_PER_TOKEN;
-/** Keys of one prompt at most: 512 Ki characters. What is longer is known by its beginning. */
+/** Bytes of UTF-8 a block. A multiple of 4. */
+export const CONTENT_BLOCK_BYTES = 256;
+/** The usual estimate for English text and common tokenizers; other scripts come close in bytes. */
+export const BYTES_PER_TOKEN = 4;
+export const CONTENT_BLOCK_TOKENS = CONTENT_BLOCK_BYTES / BYTES_PER_TOKEN;
+/** Keys of one prompt at most: 512 KiB. What is longer is known by its beginning. */
 export const CONTENT_KEYS_MAX = 2048;
 
 /** Everything an engine's own block hash depends on besides the text. */
@@ -29,11 +29,11 @@ export interface ContentKeyRoot {
 /** A running computation over one prompt. */
 export interface ContentKeys {
   /** Feeds the next part. Feeding "ab" equals feeding "a", then "b": separators are the caller's. */
-  update(text: string): void;
+  update(bytes: Uint8Array): void;
   /** Keys of the full blocks so far, two words each (low, high): a copy. */
   keys(): Uint32Array;
-  /** Code units fed so far, also those past the last key. */
-  readonly charCount: number;
+  /** Bytes fed so far, also those past the last key. */
+  readonly byteCount: number;
 }
 
 function finalize(hash: number): number {
@@ -46,39 +46,54 @@ function finalize(hash: number): number {
 class ContentKeyHasher implements ContentKeys {
   #low: number;
   #high: number;
-  /** Code units of the current block so far, and the odd one waiting for its pair. */
-  #inBlock = 0;
-  #pending = 0;
+  /** The beginning of a block whose end has not come yet. */
+  readonly #partial = new Uint8Array(CONTENT_BLOCK_BYTES);
+  #partialBytes = 0;
   #keys = new Uint32Array(64);
   #keyCount = 0;
-  #charCount = 0;
+  #byteCount = 0;
 
   constructor(low: number, high: number) {
     this.#low = low;
     this.#high = high;
   }
 
-  get charCount(): number {
-    return this.#charCount;
+  get byteCount(): number {
+    return this.#byteCount;
   }
 
   // Hot path: decision-100k-tokens in bench/.
-  update(text: string): void {
-    const length = text.length;
-    this.#charCount += length;
+  update(bytes: Uint8Array): void {
+    this.#byteCount += bytes.length;
+    let at = 0;
+    if (this.#partialBytes > 0) {
+      at = Math.min(bytes.length, CONTENT_BLOCK_BYTES - this.#partialBytes);
+      this.#partial.set(at === bytes.length ? bytes : bytes.subarray(0, at), this.#partialBytes);
+      this.#partialBytes += at;
+      if (this.#partialBytes < CONTENT_BLOCK_BYTES) return;
+      this.#partialBytes = 0;
+      this.#addBlock(this.#partial, 0);
+    }
+    for (; at + CONTENT_BLOCK_BYTES <= bytes.length; at += CONTENT_BLOCK_BYTES) {
+      if (this.#keyCount === CONTENT_KEYS_MAX) return;
+      this.#addBlock(bytes, at);
+    }
+    if (at === bytes.length) return;
+    this.#partial.set(bytes.subarray(at));
+    this.#partialBytes = bytes.length - at;
+  }
+
+  keys(): Uint32Array {
+    return this.#keys.slice(0, this.#keyCount * 2);
+  }
+
+  #addBlock(bytes: Uint8Array, from: number): void {
     if (this.#keyCount === CONTENT_KEYS_MAX) return;
     let low = this.#low;
     let high = this.#high;
-    let inBlock = this.#inBlock;
-    let pending = this.#pending;
-    for (let at = 0; at < length; at++) {
-      const unit = text.charCodeAt(at);
-      inBlock++;
-      if ((inBlock & 1) === 1) {
-        pending = unit;
-        continue;
-      }
-      const word = pending | (unit << 16);
+    for (let at = from; at < from + CONTENT_BLOCK_BYTES; at += 4) {
+      const word =
+        bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
       let k = Math.imul(word, 0xcc9e2d51);
       k = Math.imul((k << 15) | (k >>> 17), 0x1b873593);
       low ^= k;
@@ -87,22 +102,10 @@ class ContentKeyHasher implements ContentKeys {
       k = Math.imul((k << 16) | (k >>> 16), 0xab0e9789);
       high ^= k;
       high = (Math.imul((high << 17) | (high >>> 15), 5) + 0x561ccd1b + low) | 0;
-      if (inBlock === CONTENT_BLOCK_CHARS) {
-        inBlock = 0;
-        low = finalize(low ^ CONTENT_BLOCK_CHARS) | 0;
-        high = finalize(high ^ low) | 0;
-        this.#push(low >>> 0, high >>> 0);
-        if (this.#keyCount === CONTENT_KEYS_MAX) break;
-      }
     }
-    this.#low = low;
-    this.#high = high;
-    this.#inBlock = inBlock;
-    this.#pending = pending;
-  }
-
-  keys(): Uint32Array {
-    return this.#keys.slice(0, this.#keyCount * 2);
+    this.#low = finalize(low ^ CONTENT_BLOCK_BYTES) | 0;
+    this.#high = finalize(high ^ this.#low) | 0;
+    this.#push(this.#low >>> 0, this.#high >>> 0);
   }
 
   #push(low: number, high: number): void {

@@ -19,7 +19,7 @@ export interface InferenceRequest {
    * (low, high). See kv/content-keys.ts. Length is at most 2 × CONTENT_KEYS_MAX.
    */
   readonly keys: Uint32Array;
-  /** Estimate: characters / CHARS_PER_TOKEN, over the whole prompt, also past the last key. */
+  /** Estimate: bytes / BYTES_PER_TOKEN, over the whole prompt, also past the last key. */
   readonly promptTokens: number;
   /** What the client asked for at most; null if it set no limit. */
   readonly outputTokensMax: number | null;

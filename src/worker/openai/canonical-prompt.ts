@@ -11,7 +11,8 @@
 import { sha256Hex } from "../crypto.ts";
 import { type ChatRequest, type ContentPart, type Prompt, TEMPLATE_FIELDS } from "./schemas.ts";
 
-const BOUNDARY = "\ud800";
+/** Begins each piece of a conversation; see prompt-bytes.ts for what becomes of it. */
+export const BOUNDARY = "\ud800";
 
 /** Media up to this length stand as they are; a longer one (a data URL) as its hash. */
 export const MEDIA_CHARS_MAX = 2_048;

@@ -3,7 +3,7 @@
 
 import { spliceBytes } from "../../agents/protocol/json-spans.ts";
 import {
-  CHARS_PER_TOKEN,
+  BYTES_PER_TOKEN,
   type ContentKeys,
   createContentKeys,
 } from "../../scheduler/kv/content-keys.ts";
@@ -13,6 +13,7 @@ import { writeChatPrompt, writeCompletionPrompt } from "./canonical-prompt.ts";
 import { checkEngineControls } from "./engine-controls.ts";
 import type { Checked } from "./errors.ts";
 import { type JsonBody, parseJsonBody } from "./parse-json.ts";
+import { feedPrompt } from "./prompt-bytes.ts";
 import { parseChatRequest, parseCompletionRequest } from "./schemas.ts";
 
 /** The paths a client may use, which are also the engine's. Nothing else is ever forwarded. */
@@ -90,8 +91,8 @@ function readChat(json: JsonBody): Checked<Read> {
   if (!parsed.ok) return parsed;
   const fields = parsed.value;
   const write = async (hasher: ContentKeys) => {
-    await writeChatPrompt(fields, (text) => hasher.update(text));
-    return { prompts: 1, tokens: Math.ceil(hasher.charCount / CHARS_PER_TOKEN) };
+    await writeChatPrompt(fields, (piece) => feedPrompt(hasher, piece));
+    return { prompts: 1, tokens: Math.ceil(hasher.byteCount / BYTES_PER_TOKEN) };
   };
   return { ok: true, value: { fields, write } };
 }
@@ -101,8 +102,8 @@ function readCompletion(json: JsonBody): Checked<Read> {
   if (!parsed.ok) return parsed;
   const fields = parsed.value;
   const write = async (hasher: ContentKeys) => {
-    const counts = writeCompletionPrompt(fields.prompt, (text) => hasher.update(text));
-    const tokens = counts.tokenIds + Math.ceil(counts.chars / CHARS_PER_TOKEN);
+    const counts = writeCompletionPrompt(fields.prompt, (piece) => feedPrompt(hasher, piece));
+    const tokens = counts.tokenIds + Math.ceil(counts.chars / BYTES_PER_TOKEN);
     return { prompts: counts.prompts, tokens };
   };
   return { ok: true, value: { fields, write } };

@@ -33,17 +33,19 @@ export interface AnswerOptions {
 
 /** The client's view of an engine's answer: new headers, the same body. */
 export function answerClient(answer: Response, options: AnswerOptions): ClientAnswer {
-  const headers = new Headers({ "cache-control": "no-store" });
+  const headers: Record<string, string> = {
+    "cache-control": "no-store",
+    [FAIRLEAD_ATTEMPTS_HEADER]: String(options.endpointsTried),
+  };
   for (const name of ANSWER_HEADERS) {
     const value = answer.headers.get(name);
-    if (value !== null) headers.set(name, value);
+    if (value !== null) headers[name] = value;
   }
   if (options.exposedEndpoint !== undefined) {
-    headers.set(FAIRLEAD_ENDPOINT_HEADER, options.exposedEndpoint);
+    headers[FAIRLEAD_ENDPOINT_HEADER] = options.exposedEndpoint;
   }
-  headers.set(FAIRLEAD_ATTEMPTS_HEADER, String(options.endpointsTried));
   const { status, body } = answer;
-  const isStream = (headers.get("content-type") ?? "").startsWith("text/event-stream");
+  const isStream = (headers["content-type"] ?? "").startsWith("text/event-stream");
   if (!isStream || body === null) {
     return {
       response: new Response(body, { status, headers }),

@@ -4,7 +4,7 @@ import {
   DEFAULT_CAPACITY_BLOCKS,
 } from "../../../src/scheduler/kv/approximate-prefix.ts";
 import {
-  CONTENT_BLOCK_CHARS,
+  CONTENT_BLOCK_BYTES,
   CONTENT_BLOCK_TOKENS,
   createContentKeys,
 } from "../../../src/scheduler/kv/content-keys.ts";
@@ -14,7 +14,7 @@ const SLOTS = 4;
 
 function keysOf(name: string, blocks: number): Uint32Array {
   const content = createContentKeys({ model: name });
-  content.update("x".repeat(blocks * CONTENT_BLOCK_CHARS));
+  content.update(new Uint8Array(blocks * CONTENT_BLOCK_BYTES).fill(120));
   return content.keys();
 }
 

@@ -3,16 +3,18 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  CONTENT_BLOCK_CHARS,
+  CONTENT_BLOCK_BYTES,
   CONTENT_KEYS_MAX,
   type ContentKeyRoot,
   createContentKeys,
 } from "../../../src/scheduler/kv/content-keys.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
 
+const utf8 = (text: string) => new TextEncoder().encode(text);
+
 function keysOf(text: string, root: ContentKeyRoot = { model: "m" }): string[] {
   const content = createContentKeys(root);
-  content.update(text);
+  content.update(utf8(text));
   return hex(content.keys());
 }
 
@@ -46,17 +48,19 @@ function naiveKeys(text: string, root: { model: string; adapter: string; salt: s
   let low = rootLane(rootText, 0x811c9dc5n);
   let high = rootLane(rootText, 0x9747b28cn);
   const keys: string[] = [];
-  const blocks = Math.min(CONTENT_KEYS_MAX, Math.floor(text.length / CONTENT_BLOCK_CHARS));
+  const bytes = [...utf8(text)].map(BigInt);
+  const blocks = Math.min(CONTENT_KEYS_MAX, Math.floor(bytes.length / CONTENT_BLOCK_BYTES));
   for (let block = 0; block < blocks; block++) {
-    for (let i = 0; i < CONTENT_BLOCK_CHARS; i += 2) {
-      const at = block * CONTENT_BLOCK_CHARS + i;
-      const word = BigInt(text.charCodeAt(at)) | (BigInt(text.charCodeAt(at + 1)) << 16n);
+    for (let i = 0; i < CONTENT_BLOCK_BYTES; i += 4) {
+      const at = block * CONTENT_BLOCK_BYTES + i;
+      const [a, b, c, d] = bytes.slice(at, at + 4);
+      const word = a! | (b! << 8n) | (c! << 16n) | (d! << 24n);
       low ^= U32(rotate(U32(word * 0xcc9e2d51n), 15n) * 0x1b873593n);
       low = U32(rotate(low, 13n) * 5n + 0xe6546b64n);
       high ^= U32(rotate(U32(word * 0x239b961bn), 16n) * 0xab0e9789n);
       high = U32(rotate(high, 17n) * 5n + 0x561ccd1bn + low);
     }
-    low = finalize(low ^ BigInt(CONTENT_BLOCK_CHARS));
+    low = finalize(low ^ BigInt(CONTENT_BLOCK_BYTES));
     high = finalize(high ^ low);
     keys.push(high.toString(16).padStart(8, "0") + low.toString(16).padStart(8, "0"));
   }
@@ -85,19 +89,19 @@ describe("content keys", () => {
       name: "plain text",
       root: { model: "model-a" },
       prompt: "the quick brown fox jumps over the lazy dog. ".repeat(12),
-      want: ["9bfc2df66e8e836f", "9f2c693e98648483"],
+      want: ["5c4f3de3a806decb", "25ca456b5fadfd4f"],
     },
     {
       name: "adapter and salt",
       root: { model: "model-a", adapter: "lora-1", salt: "tenant-a" },
       prompt: "the quick brown fox jumps over the lazy dog. ".repeat(12),
-      want: ["0aba0e5dd2497cf0", "f0a0e324423ea411"],
+      want: ["efa8e850fbe23c40", "92fc605d8c7c5db2"],
     },
     {
       name: "wide characters, surrogate pairs and a lone surrogate",
       root: { model: "模型" },
       prompt: "多言語😀\ud800".repeat(43),
-      want: ["d3fa0eaea87d3f5b"],
+      want: ["5ff8e60118e37805", "ab6fa10e51612d8a"],
     },
   ])("keep their golden values: $name", ({ root, prompt, want }) => {
     expect(keysOf(prompt, root)).toEqual(want);
@@ -108,21 +112,22 @@ describe("content keys", () => {
     fc.assert(
       fc.property(text, fc.array(fc.nat(600), { maxLength: 12 }), (prompt, cuts) => {
         const content = createContentKeys({ model: "m" });
+        const bytes = utf8(prompt);
         let from = 0;
         for (const length of cuts) {
-          content.update(prompt.slice(from, from + length));
+          content.update(bytes.subarray(from, from + length));
           from += length;
         }
-        content.update(prompt.slice(from));
+        content.update(bytes.subarray(Math.min(from, bytes.length)));
         expect(hex(content.keys())).toEqual(keysOf(prompt));
-        expect(content.charCount).toBe(prompt.length);
+        expect(content.byteCount).toBe(bytes.length);
       }),
     );
   });
 
   it("are shared up to the block where two prompts part, and by nothing after it", () => {
-    const shared = "s".repeat(CONTENT_BLOCK_CHARS * 3);
-    const tail = "t".repeat(CONTENT_BLOCK_CHARS * 2);
+    const shared = "s".repeat(CONTENT_BLOCK_BYTES * 3);
+    const tail = "t".repeat(CONTENT_BLOCK_BYTES * 2);
     const one = keysOf(`${shared}a${tail}`);
     const two = keysOf(`${shared}b${tail}`);
     expect(one.slice(0, 3)).toEqual(two.slice(0, 3));
@@ -130,32 +135,32 @@ describe("content keys", () => {
   });
 
   it("exist for full blocks only", () => {
-    expect(keysOf("x".repeat(CONTENT_BLOCK_CHARS - 1))).toHaveLength(0);
-    expect(keysOf("x".repeat(CONTENT_BLOCK_CHARS))).toHaveLength(1);
-    expect(keysOf("x".repeat(CONTENT_BLOCK_CHARS * 2 - 1))).toHaveLength(1);
+    expect(keysOf("x".repeat(CONTENT_BLOCK_BYTES - 1))).toHaveLength(0);
+    expect(keysOf("x".repeat(CONTENT_BLOCK_BYTES))).toHaveLength(1);
+    expect(keysOf("x".repeat(CONTENT_BLOCK_BYTES * 2 - 1))).toHaveLength(1);
   });
 
-  it("end at CONTENT_KEYS_MAX, while characters are counted on", () => {
+  it("end at CONTENT_KEYS_MAX, while bytes are counted on", () => {
     const content = createContentKeys({ model: "m" });
-    const part = "y".repeat(CONTENT_BLOCK_CHARS * 500);
-    for (let i = 0; i < 6; i++) content.update(part);
+    const part = "y".repeat(CONTENT_BLOCK_BYTES * 500);
+    for (let i = 0; i < 6; i++) content.update(utf8(part));
     expect(content.keys()).toHaveLength(CONTENT_KEYS_MAX * 2);
-    expect(content.charCount).toBe(part.length * 6);
-    content.update("z");
+    expect(content.byteCount).toBe(part.length * 6);
+    content.update(utf8("z"));
     expect(hex(content.keys())).toEqual(keysOf(part.repeat(5)));
   });
 
   it("are a copy that later parts leave alone", () => {
     const content = createContentKeys({ model: "m" });
-    content.update("a".repeat(CONTENT_BLOCK_CHARS));
+    content.update(utf8("a".repeat(CONTENT_BLOCK_BYTES)));
     const before = content.keys();
-    content.update("b".repeat(CONTENT_BLOCK_CHARS));
+    content.update(utf8("b".repeat(CONTENT_BLOCK_BYTES)));
     expect(before).toHaveLength(2);
     expect(content.keys()).toHaveLength(4);
   });
 
   it("differ by model, adapter and salt, however these are cut", () => {
-    const prompt = "p".repeat(CONTENT_BLOCK_CHARS);
+    const prompt = "p".repeat(CONTENT_BLOCK_BYTES);
     const roots: ContentKeyRoot[] = [
       { model: "ab" },
       { model: "a", adapter: "b" },
@@ -171,7 +176,7 @@ describe("content keys", () => {
   });
 
   it("take an absent adapter or salt as an empty one", () => {
-    const prompt = "p".repeat(CONTENT_BLOCK_CHARS);
+    const prompt = "p".repeat(CONTENT_BLOCK_BYTES);
     expect(keysOf(prompt, { model: "a", adapter: "", salt: "" })).toEqual(
       keysOf(prompt, { model: "a" }),
     );
@@ -179,11 +184,11 @@ describe("content keys", () => {
 
   it("change about half of their bits when one character changes", () => {
     const rng = createRng(11);
-    const base = Array.from({ length: CONTENT_BLOCK_CHARS }, () => 97 + Math.floor(rng() * 26));
+    const base = Array.from({ length: CONTENT_BLOCK_BYTES }, () => 97 + Math.floor(rng() * 26));
     const keyOf = (units: number[]) => BigInt(`0x${keysOf(String.fromCharCode(...units))[0]!}`);
     const original = keyOf(base);
     let flipped = 0;
-    for (let at = 0; at < CONTENT_BLOCK_CHARS; at++) {
+    for (let at = 0; at < CONTENT_BLOCK_BYTES; at++) {
       const changed = [...base];
       changed[at]! ^= 1;
       const bits = (original ^ keyOf(changed)).toString(2).replaceAll("0", "").length;
@@ -192,17 +197,19 @@ describe("content keys", () => {
       expect(bits).toBeLessThan(53);
       flipped += bits;
     }
-    expect(Math.abs(flipped / CONTENT_BLOCK_CHARS - 32)).toBeLessThan(2);
+    expect(Math.abs(flipped / CONTENT_BLOCK_BYTES - 32)).toBeLessThan(2);
   });
 
   it("do not collide, in either lane beyond chance, over 200,000 similar blocks", () => {
     const count = 200_000;
-    const filler = "-".repeat(CONTENT_BLOCK_CHARS - 8);
+    const block = new Uint8Array(CONTENT_BLOCK_BYTES).fill(45);
+    const encoder = new TextEncoder();
     const both = new Set<bigint>();
     const lanes = [new Set<number>(), new Set<number>()];
     for (let i = 0; i < count; i++) {
       const content = createContentKeys({ model: "m" });
-      content.update(String(i).padStart(8, "0") + filler);
+      encoder.encodeInto(String(i).padStart(8, "0"), block);
+      content.update(block);
       const [low, high] = content.keys();
       both.add((BigInt(high!) << 32n) | BigInt(low!));
       lanes[0]!.add(low!);

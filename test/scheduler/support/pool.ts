@@ -17,7 +17,7 @@ import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./pick-context.ts";
 /** Keys of a prompt. */
 export function promptKeys(prompt: string): Uint32Array {
   const content = createContentKeys({ model: "model-a" });
-  content.update(prompt);
+  content.update(new TextEncoder().encode(prompt));
   return content.keys();
 }
 

@@ -39,6 +39,7 @@ beforeEach(async () => {
     lines.push(JSON.parse(line) as LogLine);
   });
   collector = await deploy();
+  await adminSend("/admin/v1/settings", { method: "PATCH", body: '{"requestLog":"all"}' });
 });
 
 afterEach(() => {
