@@ -278,7 +278,9 @@ export class ObjectModel {
     link.isAckDue = true;
     for (const report of reports.slice(judged.skipCount)) {
       const { ticket, attempt, requestId, tenant, model } = report;
-      const subject = { requestId: requestId!, tenant: tenant!, model: model! };
+      const { agent, epoch } = link.relay;
+      const who = { requestId: requestId!, tenant: tenant!, model: model! };
+      const subject = { ...who, relay: { agent, epoch } };
       const slot = slotOf(report.endpoint);
       if (report.kind === "opened") {
         this.#settle(this.ledger.opened(ticket, attempt, slot, subject));
@@ -298,8 +300,9 @@ export class ObjectModel {
   #welcome(link: Link): void {
     link.isGreeted = true;
     link.isResyncAsked = true;
-    const { report } = this.#acked(link.relay.agent, link.relay.epoch);
-    link.toRelay.push({ t: "welcome", report });
+    const { agent, epoch } = link.relay;
+    link.toRelay.push({ t: "welcome", report: this.#acked(agent, epoch).report });
+    this.ledger.relayStarted({ agent, epoch });
   }
 
   #wake(link: Link): void {
