@@ -12,9 +12,8 @@
 
 /** What is believed of the endpoints' caches. */
 export interface PrefixLearner {
-  /** Blocks of the path that `slot` is believed to hold, from the first on. */
-  heldBlocks(keys: Uint32Array, slot: number): number;
-  learn(keys: Uint32Array, slot: number): void;
+  /** Returns how many blocks of the path, from the first on, `slot` was believed to hold before. */
+  learn(keys: Uint32Array, slot: number): number;
   /** Takes back the path's blocks from `firstBlock` on. */
   forget(keys: Uint32Array, firstBlock: number, slot: number): void;
 }
@@ -38,8 +37,7 @@ export class PrefixClaims {
 
   /** The prompt is on its way to `slot`. */
   claim(keys: Uint32Array, slot: number): PrefixClaim {
-    const claim = { keys, slot, keptBlocks: this.#learner.heldBlocks(keys, slot) };
-    this.#learner.learn(keys, slot);
+    const claim = { keys, slot, keptBlocks: this.#learner.learn(keys, slot) };
     const claims = this.#bySlot.get(slot);
     if (claims === undefined) this.#bySlot.set(slot, new Set([claim]));
     else claims.add(claim);

@@ -19,21 +19,16 @@ export class PrefixMemory implements PrefixLearner {
   readonly journal: PrefixJournal;
   readonly #prefix = new ApproximatePrefix(this.tree, ENDPOINTS_MAX);
   readonly #table: EndpointTable;
-  readonly #matched = new Int32Array(ENDPOINTS_MAX);
 
   constructor({ store, table, clock }: PrefixMemoryOptions) {
     this.#table = table;
     this.journal = new PrefixJournal({ store, prefix: this.#prefix, table, clock });
   }
 
-  heldBlocks(keys: Uint32Array, slot: number): number {
-    this.tree.match(keys, this.#matched);
-    return this.#matched[slot]!;
-  }
-
-  learn(keys: Uint32Array, slot: number): void {
+  learn(keys: Uint32Array, slot: number): number {
     const held = this.#prefix.learn(keys, slot, this.#table.columns.kvCapacityTokens[slot]!);
     this.journal.learned(keys, slot, held);
+    return held;
   }
 
   forget(keys: Uint32Array, firstBlock: number, slot: number): void {

@@ -163,7 +163,7 @@ export class ObjectModel {
         dispatched: (slot, tokens) => charge(slot, tokens),
         released: (slot, tokens) => charge(slot, -tokens),
       },
-      learner: { heldBlocks: () => 0, learn: () => undefined, forget: () => undefined },
+      learner: { learn: () => 0, forget: () => undefined },
       isSettled: (ticket) => this.#settled.has(ticket),
       onReleased: () => (this.releasedCount += 1),
       onRestored: (outcome) => (this.enteredCount += outcome === "opened" ? 1 : 0),

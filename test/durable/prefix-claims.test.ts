@@ -17,11 +17,11 @@ function createHarness() {
   const held = Array.from({ length: SLOTS }, () => new Set<number>());
   const blocks = (keys: Uint32Array) => [...keys].filter((_, word) => word % 2 === 0);
   const claims = new PrefixClaims({
-    heldBlocks(keys, slot) {
+    learn(keys, slot) {
       const missing = blocks(keys).findIndex((block) => !held[slot]!.has(block));
+      for (const block of blocks(keys)) held[slot]!.add(block);
       return missing === -1 ? BLOCKS : missing;
     },
-    learn: (keys, slot) => blocks(keys).forEach((block) => held[slot]!.add(block)),
     forget: (keys, firstBlock, slot) =>
       blocks(keys)
         .slice(firstBlock)

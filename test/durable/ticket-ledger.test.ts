@@ -37,10 +37,12 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
       return missing === -1 ? blocks(keys).length : missing;
     },
     learn(keys: Uint32Array, slot: number) {
+      const before = this.heldBlocks(keys, slot);
       for (const block of blocks(keys)) {
         const holders = held.get(block) ?? new Set();
         held.set(block, holders.add(slot));
       }
+      return before;
     },
     forget(keys: Uint32Array, firstBlock: number, slot: number) {
       for (const block of blocks(keys).slice(firstBlock)) held.get(block)?.delete(slot);

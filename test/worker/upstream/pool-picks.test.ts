@@ -1,0 +1,211 @@
+// Asking a pool's object that answers, fails, hangs or is gone.
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { parseTicketName } from "../../../src/agents/protocol/ticket-name.ts";
+import type {
+  HeldGrant,
+  PickRefusal,
+  PickRequest,
+  PoolPort,
+  WorkerRelease,
+} from "../../../src/durable/contract.ts";
+import {
+  PICK_DEADLINE_MS,
+  PICK_DEADLINE_WITH_SNAPSHOT_MS,
+  pickEndpoints,
+} from "../../../src/worker/upstream/pool-picks.ts";
+import { AWAY_MS, PoolView, SNAPSHOT_SERVES_MS } from "../../../src/worker/upstream/pool-view.ts";
+
+const REQUEST: PickRequest = {
+  request: {
+    requestId: "fl-1",
+    model: "m",
+    tenant: "acme",
+    priority: 3,
+    keys: new Uint32Array(4),
+    promptTokens: 900,
+    outputTokensMax: 100,
+    bodyBytes: 4_000,
+  },
+  attempt: 1,
+  exclude: [],
+};
+const SNAPSHOT = { addresses: ["10.0.0.1:8000", "10.0.0.2:8000"], loads: [0, 4] };
+
+/** An object of which every call is answered by the next of `answers`. */
+class ScriptedObject {
+  readonly calls: PickRequest[] = [];
+  readonly released: WorkerRelease[] = [];
+  disposedCount = 0;
+  portCount = 0;
+  readonly #answers: (() => Promise<HeldGrant | PickRefusal>)[];
+
+  constructor(...answers: (() => Promise<HeldGrant | PickRefusal>)[]) {
+    this.#answers = answers;
+  }
+
+  readonly port = (): PoolPort => {
+    this.portCount++;
+    return {
+      pick: (request) => {
+        this.calls.push(request);
+        return this.#answers.shift()!();
+      },
+    };
+  };
+
+  readonly grants = async (): Promise<HeldGrant> => ({
+    ok: true,
+    ticket: "e-1",
+    endpoints: ["10.0.0.9:8000"],
+    objectEpoch: "e",
+    snapshot: SNAPSHOT,
+    handle: {
+      release: async (how) => {
+        this.released.push(how);
+      },
+    },
+    [Symbol.dispose]: () => {
+      this.disposedCount++;
+    },
+  });
+}
+
+const fails = (flags: object) => () => Promise.reject(Object.assign(new Error("gone"), flags));
+
+/** A view that has just seen SNAPSHOT. */
+function seenView(): PoolView {
+  const view = new PoolView();
+  view.update(SNAPSHOT, Date.now());
+  return view;
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000_000 });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** Lets time pass until the pick is decided. */
+async function picked(object: ScriptedObject, view: PoolView) {
+  const outcome = pickEndpoints(REQUEST, { port: object.port, view });
+  await vi.advanceTimersByTimeAsync(PICK_DEADLINE_MS + 1_000);
+  return outcome;
+}
+
+describe("an object that answers", () => {
+  it("grants, tells its snapshot when asked, and is given back what is not used", async () => {
+    const object = new ScriptedObject();
+    const view = new PoolView();
+    const script = new ScriptedObject(object.grants, object.grants);
+    const first = await picked(script, view);
+    expect(first).toMatchObject({ ok: true, ticket: "e-1", isFromSnapshot: false });
+    if (!first.ok) return;
+    first.release("relay-unreachable");
+    first[Symbol.dispose]();
+    expect([object.released, object.disposedCount]).toEqual([["relay-unreachable"], 1]);
+    expect(script.calls[0]?.wantsSnapshot).toBe(true);
+    view.update(SNAPSHOT, Date.now());
+    await picked(script, view);
+    expect(script.calls[1]).not.toHaveProperty("wantsSnapshot");
+  });
+
+  it("is believed when it refuses", async () => {
+    const refusal = {
+      ok: false,
+      reason: "rejected-saturated",
+      detail: "",
+      retryAfterMs: 1,
+    } as const;
+    const script = new ScriptedObject(async () => refusal);
+    expect(await picked(script, seenView())).toEqual(refusal);
+  });
+});
+
+describe("an object that fails", () => {
+  it("is asked once more, through a fresh stub, if that is safe", async () => {
+    const object = new ScriptedObject();
+    const script = new ScriptedObject(fails({ retryable: true }), object.grants);
+    expect(await picked(script, new PoolView())).toMatchObject({ ok: true, ticket: "e-1" });
+    expect(script.portCount).toBe(2);
+  });
+
+  it.for([
+    { name: "twice", flags: { retryable: true }, calls: 2 },
+    { name: "for good", flags: {}, calls: 1 },
+    { name: "from overload", flags: { retryable: true, overloaded: true }, calls: 1 },
+  ])("$name is asked $calls times, and the snapshot stands in", async ({ flags, calls }) => {
+    const script = new ScriptedObject(fails(flags), fails(flags));
+    const grant = await picked(script, seenView());
+    expect(script.calls).toHaveLength(calls);
+    expect(grant).toMatchObject({ ok: true, isFromSnapshot: true, endpoints: SNAPSHOT.addresses });
+    const bare = new ScriptedObject(fails(flags), fails(flags));
+    expect(await picked(bare, new PoolView())).toMatchObject({ ok: false, reason: "unavailable" });
+  });
+
+  it("is left alone for a lease, then asked again", async () => {
+    const object = new ScriptedObject();
+    const script = new ScriptedObject(fails({}), object.grants);
+    const view = seenView();
+    const context = { port: script.port, view };
+    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
+    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
+    expect(script.calls).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(AWAY_MS);
+    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: false });
+  });
+
+  it("is not stood in for once the snapshot is too old", async () => {
+    const view = seenView();
+    await vi.advanceTimersByTimeAsync(SNAPSHOT_SERVES_MS);
+    const script = new ScriptedObject(fails({}));
+    expect(await picked(script, view)).toMatchObject({ ok: false, reason: "unavailable" });
+  });
+});
+
+describe("an object that hangs", () => {
+  it.for([
+    { view: "a snapshot", known: true, deadlineMs: PICK_DEADLINE_WITH_SNAPSHOT_MS },
+    { view: "nothing", known: false, deadlineMs: PICK_DEADLINE_MS },
+  ])("is waited for $deadlineMs ms with $view at hand", async ({ known, deadlineMs }) => {
+    const script = new ScriptedObject(() => new Promise(() => undefined));
+    let outcome: unknown;
+    const view = known ? seenView() : new PoolView();
+    void pickEndpoints(REQUEST, { port: script.port, view }).then((value) => (outcome = value));
+    await vi.advanceTimersByTimeAsync(deadlineMs - 1);
+    expect(outcome).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(2);
+    expect(outcome).toMatchObject(known ? { isFromSnapshot: true } : { reason: "unavailable" });
+  });
+
+  it("has what it grants too late disposed", async () => {
+    const object = new ScriptedObject();
+    const late = Promise.withResolvers<HeldGrant>();
+    const script = new ScriptedObject(() => late.promise);
+    expect(await picked(script, new PoolView())).toMatchObject({ reason: "unavailable" });
+    late.resolve(await object.grants());
+    await vi.advanceTimersByTimeAsync(1);
+    expect(object.disposedCount).toBe(1);
+  });
+});
+
+describe("a ticket of our own", () => {
+  it("is one that an object can put back, of an epoch it never had, and never twice", async () => {
+    const view = seenView();
+    const context = { port: new ScriptedObject(fails({}), fails({})).port, view };
+    const grants = [await pickEndpoints(REQUEST, context), await pickEndpoints(REQUEST, context)];
+    const [one, two] = grants.map((grant) => (grant.ok ? grant.ticket : ""));
+    expect(one).not.toBe(two);
+    expect(parseTicketName(one!)).toMatchObject({
+      promptTokens: 900,
+      outputTokens: 100,
+      reservedTokens: 1_000,
+      priority: 3,
+    });
+    const [first] = grants;
+    if (!first?.ok) throw new Error("no grant");
+    first.release("cancelled");
+    first[Symbol.dispose]();
+  });
+});
