@@ -190,7 +190,6 @@ export const numberedReportsSchema = z
     reports,
   })
   .refine(({ oldest, first }) => oldest <= first, "oldest is above first");
-export type NumberedReports = z.output<typeof numberedReportsSchema>;
 
 /** Why a mark was set; `answered` takes it back. Closed set; also a metric label. */
 export const MARK_REASONS = ["refused", "reset", "timeout", "unavailable", "answered"] as const;

@@ -5,7 +5,9 @@ import {
   fromObjectSchema,
   helloSchema,
   hostPortSchema,
+  marksSchema,
   membershipSchema,
+  numberedReportsSchema,
   ticketReportsSchema,
 } from "../../../src/agents/protocol/messages.ts";
 
@@ -16,6 +18,10 @@ const {
   metricFieldsMax,
   ticketReportsMax,
   destinationsMax,
+  ticketCharsMax,
+  requestIdCharsMax,
+  marksMax,
+  markLeaseMsMax,
 } = PROTOCOL_LIMITS;
 const endpoint = { id: "default/e", address: "10.0.0.1:8000", engine: "vllm" };
 const labels = (count: number) =>
@@ -34,6 +40,7 @@ const closed = {
   finishReason: null,
   failed: [],
 };
+const mark = (leaseMs: number) => ({ endpoint: "h:1", leaseMs, why: "refused" });
 const configure = (count: number) => ({
   t: "configure",
   scrapeIntervalMs: 200,
@@ -95,9 +102,41 @@ describe("messages", () => {
       make: (n: number) => ({ reports: [{ ...closed, failed: Array(n).fill("h:1") }] }),
       max: destinationsMax,
     },
+    {
+      name: "characters of a ticket's name",
+      schema: ticketReportsSchema,
+      make: (n: number) => ({ reports: [{ ...opened, ticket: "t".repeat(n) }] }),
+      max: ticketCharsMax,
+    },
+    {
+      name: "characters of a request id",
+      schema: ticketReportsSchema,
+      make: (n: number) => ({ reports: [{ ...opened, requestId: "r".repeat(n) }] }),
+      max: requestIdCharsMax,
+    },
+    {
+      name: "marks",
+      schema: marksSchema,
+      make: (n: number) => ({ marks: Array(n).fill(mark(1)) }),
+      max: marksMax,
+    },
+    {
+      name: "ms of a mark's lease",
+      schema: marksSchema,
+      make: (n: number) => ({ marks: [mark(n)] }),
+      max: markLeaseMsMax,
+    },
   ])("hold $max $name and no more", ({ schema, make, max }) => {
     expect(schema.safeParse(make(max)).error).toBeUndefined();
     expect(schema.safeParse(make(max + 1)).success).toBe(false);
+  });
+
+  it("number reports from what the relay still holds on", () => {
+    const frame = (oldest: number, first: number) => ({ oldest, first, reports: [opened] });
+    expect(numberedReportsSchema.safeParse(frame(3, 3)).success).toBe(true);
+    expect(numberedReportsSchema.safeParse(frame(4, 3)).success).toBe(false);
+    expect(numberedReportsSchema.safeParse(frame(0, 3)).success).toBe(false);
+    expect(numberedReportsSchema.safeParse({ reports: [opened] }).success).toBe(false);
   });
 
   it("let an object add fields, and an agent not", () => {
