@@ -4,6 +4,7 @@ import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
 import { measurePick } from "./pick.ts";
+import { measureObjectRestart, RESTART_NAME } from "./object-restart.ts";
 import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
 import { measureProxy, PROXY_NAMES } from "./proxy.ts";
 
@@ -20,5 +21,6 @@ export const BENCHES: readonly Bench[] = [
     measure: () => measurePick(endpoints),
   })),
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
+  { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
 ];

@@ -15,8 +15,7 @@
 // The relay is a process of its own and counts for neither side. The front of `fairlead up` is left
 // out: it counts for neither, too, and the bare Worker has none.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readlinkSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -24,11 +23,11 @@ import { fileURLToPath } from "node:url";
 import { findFreePort } from "../src/cli/up/ports.ts";
 import { readRunning } from "../src/cli/up/state-dir.ts";
 import { COMPATIBILITY_DATE, COMPATIBILITY_FLAGS } from "../src/cli/workerd-config.ts";
+import { FAIRLEAD, start, type Started } from "./child.ts";
 import { MODEL } from "./conversation.ts";
 import { BenchEngine } from "./engine.ts";
 import { RequestSigner } from "./signed-headers.ts";
 
-const FAIRLEAD = fileURLToPath(new URL("../src/cli/fairlead.mjs", import.meta.url));
 const GUARD = fileURLToPath(new URL("../src/cli/up/guard.ts", import.meta.url));
 const TENANT = { id: "bench", key: "bench-key-of-the-tenant" };
 const RELAY_KEY = { id: "k1", secret: "bench-secret-of-the-relay" };
@@ -161,36 +160,4 @@ const config :Workerd.Config = (
   ],
 );
 `;
-}
-
-interface Started {
-  /** What the first line of its stdout says. Rejects with its stderr if it ends before. */
-  readonly ready: Promise<unknown>;
-  /** Ends it and removes its folder. */
-  readonly stop: () => Promise<void>;
-}
-
-/** Runs a script with this Node. It ends with us, however we end: its stdin closes then. */
-function start(dir: string, args: readonly string[]): Started {
-  const child: ChildProcess = spawn(process.execPath, [...args], { stdio: "pipe" });
-  let stdout = "";
-  let stderr = "";
-  const ready = Promise.withResolvers<unknown>();
-  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
-    stdout += text;
-    if (stdout.includes("\n")) ready.resolve(JSON.parse(stdout.slice(0, stdout.indexOf("\n"))));
-  });
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-  const ended = new Promise<void>((resolve) => {
-    child.on("close", () => {
-      ready.reject(new Error(`${args[0]} ended: ${stderr}`));
-      rmSync(dir, { recursive: true, force: true });
-      resolve();
-    });
-  });
-  const stop = () => {
-    child.kill("SIGTERM");
-    return ended;
-  };
-  return { ready: ready.promise, stop };
 }

@@ -4,6 +4,7 @@
 import { describe, expect, it } from "vitest";
 import { measureHeldRequest } from "../../bench/held-request.ts";
 import type { Measurement } from "../../bench/measure.ts";
+import { measureObjectRestart } from "../../bench/object-restart.ts";
 import { missingProc } from "../../bench/proc.ts";
 import { measureProxy } from "../../bench/proxy.ts";
 
@@ -40,6 +41,15 @@ describe.skipIf(missingProc() !== undefined)(
       const budget = { warmUpRequests: 0, requestsPerRound: 16, rounds: 1 };
       const figures = await collect(measureProxy("proxy-sse-100", budget));
       expect(figures.get("cpu_ms")).toBeGreaterThan(0);
+    });
+
+    it("has what a killed object knew back within three seconds of its return", async () => {
+      const figures = await collect(
+        measureObjectRestart({ streams: 6, bodyBytes: 4_000, rounds: 1 }),
+      );
+      for (const part of ["loads_ms", "ledger_ms", "tree_ms"]) {
+        expect(figures.get(part)).toBeLessThan(3_000);
+      }
     });
 
     it("compares the memory of requests that wait for their engine", async () => {

@@ -13,6 +13,13 @@ let requestId: string;
 
 beforeAll(async () => {
   up = await startFairlead("--engines", "2", "--engine-arg", "mode=echo");
+  // As much as it can write.
+  const set = await up.fetch("/admin/v1/settings", {
+    method: "PATCH",
+    body: '{"requestLog":"all"}',
+    headers: { authorization: `Bearer ${up.adminKey}`, "content-type": "application/json" },
+  });
+  expect(set.status).toBe(200);
   const content = `${CANARY} ${"and so on ".repeat(200)}`;
   const messages = [{ role: "user" as const, content }];
   const { response } = await up.client.chat.completions

@@ -53,7 +53,8 @@ export interface SessionTiming {
 
 const TIMING: SessionTiming = {
   retryBaseMs: 250,
-  retryCapMs: 5_000,
+  // An object that restarts wants its agents back within three seconds; a pool has few of them.
+  retryCapMs: 1_500,
   refusedRetryMs: 30_000,
   handshakeMs: 5_000,
   pingMs: 5_000,
