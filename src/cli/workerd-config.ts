@@ -13,7 +13,11 @@ import { CONTROL_ORDINAL, COORDINATORS_MAX, POOLS_BINDING_NAMES } from "../confi
 
 /** As in wrangler.toml. */
 export const COMPATIBILITY_DATE = "2026-11-03";
-export const COMPATIBILITY_FLAGS = ["enable_request_signal", "pipe_to_backward_propagation"];
+export const COMPATIBILITY_FLAGS = [
+  "enable_request_signal",
+  "pipe_to_backward_propagation",
+  "request_signal_passthrough",
+];
 
 /** Durable Object bindings and their classes, as in wrangler.toml. */
 export const OBJECTS = [

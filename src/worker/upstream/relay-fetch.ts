@@ -13,6 +13,7 @@ import type { PickGrant } from "../../durable/contract.ts";
 import { formatTraceparent, type TraceContext } from "../../telemetry/traceparent.ts";
 import { sha256Hex } from "../crypto.ts";
 import type { Prepared } from "../openai/prepare.ts";
+import { withDeadline } from "../shared-copy.ts";
 import { signRequest } from "./sign.ts";
 
 /** An answer that is not streamed has no headers before it is complete, so this is long. */
@@ -44,33 +45,31 @@ export type RelayAnswer = { readonly endpointsTried: number } & (
   | { readonly kind: "cancelled" }
 );
 
-/** Sends the request. Never rejects. */
+/** Sends the request. What the network does is a value. */
 export async function fetchRelay(request: RelayRequest): Promise<RelayAnswer> {
-  const abort = new AbortController();
-  const onAbort = () => abort.abort();
-  const timer = setTimeout(onAbort, HEADERS_DEADLINE_MS);
-  request.signal.addEventListener("abort", onAbort, { once: true });
+  const headers = await relayHeaders(request);
   try {
-    const response = await fetch(relayUrl(request.relay.url, request.prepared.path), {
+    const answer = fetch(relayUrl(request.relay.url, request.prepared.path), {
       method: "POST",
-      headers: await relayHeaders(request),
+      headers,
       body: request.prepared.body,
-      signal: abort.signal,
+      signal: request.signal,
       redirect: "manual",
     });
-    return await judge(response);
+    // What is out of time ends with this request's context. A controller to end it sooner would cost
+    // every request as much as signing it does.
+    return await judge(await withDeadline(answer, HEADERS_DEADLINE_MS));
   } catch {
     // Refused, reset, unresolved, no TLS, out of time, or the client left.
     return { kind: request.signal.aborted ? "cancelled" : "unreachable", endpointsTried: 1 };
-  } finally {
-    clearTimeout(timer);
   }
 }
 
 async function judge(response: Response): Promise<RelayAnswer> {
   const code = response.headers.get(RELAY_ERROR_HEADER);
   const endpoint = response.headers.get(DESTINATION_SERVED_HEADER);
-  const endpointsTried = Number(response.headers.get(FAIRLEAD_ATTEMPTS_HEADER) ?? 1);
+  // Something else than a relay may stand in its place, and not tell.
+  const endpointsTried = Number(response.headers.get(FAIRLEAD_ATTEMPTS_HEADER)) || 1;
   // An error page without either header is from something between here and the relay.
   if (code === null && (endpoint !== null || response.ok)) {
     return { kind: "answered", response, endpoint: endpoint ?? "", endpointsTried };
