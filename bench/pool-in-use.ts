@@ -1,8 +1,8 @@
 // A pool as a decision finds it: loads differ, and a third of the endpoints hold a part of the prompt.
 
 import { schedulerConfigSchema } from "../src/scheduler/config.ts";
-import { DecisionRecorder } from "../src/scheduler/decision-recorder.ts";
-import { DecisionRing } from "../src/scheduler/decision-ring.ts";
+import { DecisionRecorder } from "../src/scheduler/decisions/recorder.ts";
+import { DecisionRing } from "../src/scheduler/decisions/ring.ts";
 import { EndpointPicker } from "../src/scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";

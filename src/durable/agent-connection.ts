@@ -23,7 +23,7 @@ import type { Clock } from "../scheduler/support/clock.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { AgentFrames, type CompleteRow, parseHello, type TicketsFrame } from "./agent-frames.ts";
-import { AppliedReports, type Reporter } from "./applied-reports.ts";
+import { AppliedReports, type Reporter } from "./tickets/applied-reports.ts";
 import type { AgentState, PoolObjectConfig } from "./contract.ts";
 import { ENGINE_METRICS } from "./engine-metrics.ts";
 import type { Scrape } from "./endpoints.ts";

@@ -4,7 +4,7 @@ import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { EndpointState, ScrapeOutcome } from "./contract.ts";
 import { Membership } from "./membership.ts";
-import { NO_SLOT } from "./ticket-ledger.ts";
+import { NO_SLOT } from "./tickets/ledger.ts";
 
 /** A relay's word keeps an endpoint away for this long at most; relays say it again if need be. */
 export const EJECTION_MS_MAX = 30_000;

@@ -3,9 +3,9 @@
 import type { TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config.ts";
-import type { DecisionRecord } from "../scheduler/decision-record.ts";
-import { DecisionRecorder } from "../scheduler/decision-recorder.ts";
-import { DecisionRing } from "../scheduler/decision-ring.ts";
+import type { DecisionRecord } from "../scheduler/decisions/record.ts";
+import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
+import { DecisionRing } from "../scheduler/decisions/ring.ts";
 import { EndpointPicker, type Picked } from "../scheduler/endpoint-picker.ts";
 import {
   type InferenceRequest,
@@ -18,9 +18,9 @@ import { METRIC } from "../telemetry/names.ts";
 import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./contract.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER, type StoredConfig } from "./pool-storage.ts";
-import type { PrefixMemory } from "./prefix-memory.ts";
-import type { RelayLife, Settlement, Ticket, TicketSubject } from "./ticket.ts";
-import { NO_SLOT, TicketLedger } from "./ticket-ledger.ts";
+import type { PrefixMemory } from "./prefix/memory.ts";
+import type { RelayLife, Settlement, Ticket, TicketSubject } from "./tickets/ticket.ts";
+import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;

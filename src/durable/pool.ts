@@ -9,7 +9,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
-import { explain } from "../scheduler/explain.ts";
+import { explain } from "../scheduler/decisions/explain.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
@@ -25,14 +25,14 @@ import { Endpoints } from "./endpoints.ts";
 import { PickHandle } from "./pick-handle.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
-import { JournalStorage } from "./journal-storage.ts";
-import { PrefixMemory } from "./prefix-memory.ts";
+import { JournalStorage } from "./prefix/journal-storage.ts";
+import { PrefixMemory } from "./prefix/memory.ts";
 import { takeSnapshot } from "./pool-snapshot.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
-import { SettledTickets } from "./settled-tickets.ts";
+import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
-import type { Settlement } from "./ticket.ts";
-import type { RelayLife } from "./ticket.ts";
+import type { Settlement } from "./tickets/ticket.ts";
+import type { RelayLife } from "./tickets/ticket.ts";
 import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */

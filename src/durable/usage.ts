@@ -3,7 +3,7 @@
 import { METRIC } from "../telemetry/names.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import type { UsageTotals } from "./pool-storage.ts";
-import type { Settlement } from "./ticket.ts";
+import type { Settlement } from "./tickets/ticket.ts";
 
 /** Tenant and model pairs waiting to be written; later pairs wait together. */
 export const USAGE_PENDING_MAX = 1_000;

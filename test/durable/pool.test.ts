@@ -5,8 +5,8 @@ import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
 import { EXCLUDE_MAX } from "../../src/durable/picks.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
 import { OUTPUT_TOKENS_RESERVED_MAX } from "../../src/scheduler/model/inference-request.ts";
-import { replayAttempt } from "../../src/scheduler/replay.ts";
-import { parseReplayable } from "../../src/scheduler/replay-document.ts";
+import { replayAttempt } from "../../src/scheduler/decisions/replay.ts";
+import { parseReplayable } from "../../src/scheduler/decisions/replay-document.ts";
 import {
   closed,
   configurePool,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Settlement } from "../../src/durable/ticket.ts";
+import type { Settlement } from "../../src/durable/tickets/ticket.ts";
 import { Usage, USAGE_PENDING_MAX } from "../../src/durable/usage.ts";
 import { MetricRegistry } from "../../src/telemetry/metrics.ts";
 

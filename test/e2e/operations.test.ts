@@ -6,7 +6,7 @@ import { join } from "node:path";
 import OpenAI from "openai";
 import { parse, stringify } from "yaml";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { explanationSchema } from "../../src/scheduler/explain.ts";
+import { explanationSchema } from "../../src/scheduler/decisions/explain.ts";
 import { eventually, fairlead, startFairlead, type Fairlead } from "./harness.ts";
 
 let up: Fairlead;

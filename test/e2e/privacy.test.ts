@@ -19,7 +19,7 @@ beforeAll(async () => {
     body: '{"requestLog":"all"}',
     headers: { authorization: `Bearer ${up.adminKey}`, "content-type": "application/json" },
   });
-  expect(set.status).toBe(200);
+  if (set.status !== 200) throw new Error(await set.text());
   const content = `${CANARY} ${"and so on ".repeat(200)}`;
   const messages = [{ role: "user" as const, content }];
   const { response } = await up.client.chat.completions

@@ -1,7 +1,7 @@
 // A decision as text for a terminal: what was seen of each candidate, how it was scored, why it lost.
 
-import { explanationSchema } from "../../scheduler/explain.ts";
-import type { ExplainedAttempt, ExplainedCandidate } from "../../scheduler/explain.ts";
+import { explanationSchema } from "../../scheduler/decisions/explain.ts";
+import type { ExplainedAttempt, ExplainedCandidate } from "../../scheduler/decisions/explain.ts";
 import { CliError } from "../cli-error.ts";
 
 /** Headings are broken at hyphens into lines of about this length; the weight has its own. */

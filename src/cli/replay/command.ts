@@ -2,13 +2,13 @@
 
 import { createReadStream } from "node:fs";
 import type { SchedulerConfig } from "../../scheduler/config.ts";
-import { replayAttempt } from "../../scheduler/replay.ts";
+import { replayAttempt } from "../../scheduler/decisions/replay.ts";
 import {
   type DocumentIssue,
   parseReplayable,
   parseScheduler,
   type ReplayableDocument,
-} from "../../scheduler/replay-document.ts";
+} from "../../scheduler/decisions/replay-document.ts";
 import { CliError, describeError, InputError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { parseFlags, positionals } from "../flags.ts";

@@ -1,7 +1,7 @@
 // A replay as text for a terminal: what was chosen, what is chosen now, and where they part.
 
-import type { ExplainedAttempt, WrittenAttempt } from "../../scheduler/explain.ts";
-import type { Replay } from "../../scheduler/replay.ts";
+import type { ExplainedAttempt, WrittenAttempt } from "../../scheduler/decisions/explain.ts";
+import type { Replay } from "../../scheduler/decisions/replay.ts";
 import { type Column, renderTable, shortId, shortType } from "../explain/table.ts";
 
 type Rank = Pick<ExplainedAttempt["candidates"][number], "id" | "rank" | "total">;

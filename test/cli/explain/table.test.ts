@@ -1,5 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { ExplainedCandidate, ExplanationDocument } from "../../../src/scheduler/explain.ts";
+import type {
+  ExplainedCandidate,
+  ExplanationDocument,
+} from "../../../src/scheduler/decisions/explain.ts";
 import { renderExplanation } from "../../../src/cli/explain/table.ts";
 
 function candidate(index: number, change: Partial<ExplainedCandidate> = {}): ExplainedCandidate {

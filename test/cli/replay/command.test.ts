@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { explain, type WrittenAttempt } from "../../../src/scheduler/explain.ts";
+import { explain, type WrittenAttempt } from "../../../src/scheduler/decisions/explain.ts";
 import { TestPool } from "../../scheduler/support/pool.ts";
 import { recordPick } from "../../scheduler/support/recorded.ts";
 

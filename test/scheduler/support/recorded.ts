@@ -1,8 +1,8 @@
 // One pick of a TestPool, recorded.
 
-import type { DecisionFacts, DecisionRecord } from "../../../src/scheduler/decision-record.ts";
-import { DecisionRecorder } from "../../../src/scheduler/decision-recorder.ts";
-import { DecisionRing } from "../../../src/scheduler/decision-ring.ts";
+import type { DecisionFacts, DecisionRecord } from "../../../src/scheduler/decisions/record.ts";
+import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
+import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import type { PickInput } from "../../../src/scheduler/endpoint-picker.ts";
 import { inferenceRequest } from "./pick-context.ts";
 import { promptKeys, type TestPool } from "./pool.ts";

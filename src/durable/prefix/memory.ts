@@ -1,0 +1,44 @@
+// What a pool believes of its endpoints' caches: the prefix tree, and the journal that brings it back.
+
+import { ApproximatePrefix } from "../../scheduler/kv/approximate-prefix.ts";
+import { PrefixTree } from "../../scheduler/kv/prefix-tree.ts";
+import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { PrefixLearner } from "./claims.ts";
+import { type JournalStore, PrefixJournal } from "./journal.ts";
+
+export interface PrefixMemoryOptions {
+  readonly store: JournalStore;
+  /** Holds the endpoints that the object remembers. */
+  readonly table: EndpointTable;
+  readonly clock: Clock;
+}
+
+export class PrefixMemory implements PrefixLearner {
+  readonly tree = new PrefixTree();
+  readonly journal: PrefixJournal;
+  readonly #prefix = new ApproximatePrefix(this.tree, ENDPOINTS_MAX);
+  readonly #table: EndpointTable;
+
+  constructor({ store, table, clock }: PrefixMemoryOptions) {
+    this.#table = table;
+    this.journal = new PrefixJournal({ store, prefix: this.#prefix, table, clock });
+  }
+
+  learn(keys: Uint32Array, slot: number): number {
+    const held = this.#prefix.learn(keys, slot, this.#table.columns.kvCapacityTokens[slot]!);
+    this.journal.learned(keys, slot, held);
+    return held;
+  }
+
+  forget(keys: Uint32Array, firstBlock: number, slot: number): void {
+    this.#prefix.unlearn(keys, slot, firstBlock);
+    this.journal.forgotten(keys.subarray(firstBlock * 2), slot);
+  }
+
+  /** The slot is about to be given to another endpoint. */
+  endpointRemoved(slot: number): void {
+    this.#prefix.removeEndpoint(slot);
+    this.journal.endpointRemoved(slot);
+  }
+}

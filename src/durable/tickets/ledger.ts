@@ -1,0 +1,385 @@
+// The claims on a pool's capacity: which requests load which endpoint, and what became of them.
+//
+// A ticket has two independent ends. *Released*: its load leaves the endpoint; by the first of the
+// relay's report, the relay's restart, the Worker's handle, and expiry. *Settled*: its usage is known;
+// by the relay's report, or as an estimate SETTLE_MS after the release. It is forgotten when both have
+// happened.
+//
+//   open ──opened──► with relay ──closed──► released + settled ──► forgotten
+//    │ handle, 30 s       │ handle cancelled, 10 min                   ▲
+//    └────────────────────┴──► released, not settled ──closed, 60 s────┘
+//
+// Reports may come late, twice or in the wrong order: each end happens once, and a report about a
+// forgotten ticket changes nothing. A ticket that the Worker gives back before a relay was heard of
+// it waits as well, but as void: only a report can still make it count.
+//
+// The ledger is lost with the object's memory; relays then say again what they carry. `opened` of an
+// earlier life's ticket puts it back, with what its name tells, and `closed` settles it, unless it is
+// among those that were settled before (`isSettled`).
+//
+// Prefixes are learned when the relay hands the prompt to an endpoint (`opened`), as llm-d does at
+// dispatch, so that the next request of a burst already finds it. That entry is speculative: if
+// `closed` says that another endpoint answered, or that none did, the blocks that only this ticket
+// vouches for are taken back, and the endpoint that did answer learns them. See PrefixClaims.
+
+import { assert } from "../../scheduler/support/assert.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import {
+  estimateOf,
+  type RelayLife,
+  type ReleasedBy,
+  type Settlement,
+  settlementOf,
+  type Ticket,
+  type TicketEnd,
+  type TicketSpec,
+  type TicketState,
+  type TicketSubject,
+} from "./ticket.ts";
+import {
+  encodeTicketName,
+  parseTicketName,
+  type TicketName,
+} from "../../agents/protocol/ticket-name.ts";
+import { PrefixClaims, type PrefixLearner } from "../prefix/claims.ts";
+
+export const TICKET_LIMITS = {
+  /** Tickets known at once, open or not settled. Past it picks are refused. */
+  ticketsMax: 20_000,
+  /** Content keys kept for learning, over all tickets. A ticket past it teaches nothing. */
+  keyBytesMax: 16 * 1024 * 1024,
+  /** Lease of a ticket that no relay has taken yet. */
+  beforeRelayMs: 30_000,
+  /** Lease of a ticket a relay has; each `opened` renews it. */
+  withRelayMs: 600_000,
+  /** From release to an estimated settlement. */
+  settleMs: 60_000,
+} as const;
+
+/** Not an endpoint: it left the pool, or was never in it. */
+export const NO_SLOT = -1;
+
+/** Holder of tickets of an earlier life: their handles are gone. */
+const NO_HOLDER = 0;
+
+/** Where the load of open tickets is accounted. */
+interface EndpointLoad {
+  dispatched(slot: number, tokens: number, nowMs: number): void;
+  released(slot: number, tokens: number): void;
+}
+
+/** What became of a report about a ticket of an earlier life. Closed set; a metric label. */
+export type RestoreOutcome = "opened" | "closed" | "settled-before" | "no-room";
+
+export interface LedgerOptions {
+  /** Starts every ticket's name, so that tickets of an earlier life are told apart. */
+  readonly epoch: string;
+  readonly clock: Clock;
+  readonly load: EndpointLoad;
+  readonly learner: PrefixLearner;
+  readonly limits?: TicketLimits;
+  readonly onReleased?: (by: ReleasedBy) => void;
+  /** Whether a ticket of an earlier life was settled: see Settlement.mayBeReported. */
+  readonly isSettled?: (ticket: string) => boolean;
+  readonly onRestored?: (outcome: RestoreOutcome) => void;
+}
+
+export type TicketLimits = Readonly<Record<keyof typeof TICKET_LIMITS, number>>;
+
+export class TicketLedger {
+  readonly #options: LedgerOptions;
+  readonly #limits: TicketLimits;
+  readonly #byRequest = new Map<string, TicketState>();
+  // Each lease is constant, so insertion order is order of expiry: a sweep looks at the heads only.
+  readonly #beforeRelay = new Map<string, TicketState>();
+  readonly #withRelay = new Map<string, TicketState>();
+  readonly #unsettled = new Map<string, TicketState>();
+  readonly #claims: PrefixClaims;
+  #created = 0;
+  #keyBytes = 0;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#limits = options.limits ?? TICKET_LIMITS;
+    this.#claims = new PrefixClaims(options.learner);
+  }
+
+  /** Tickets that load an endpoint. */
+  get openCount(): number {
+    return this.#beforeRelay.size + this.#withRelay.size;
+  }
+
+  /** All tickets known, including those only waiting to be settled. */
+  get size(): number {
+    return this.openCount + this.#unsettled.size;
+  }
+
+  get keyBytes(): number {
+    return this.#keyBytes;
+  }
+
+  /** The open ticket of an earlier pick of the same attempt; `holder` becomes its guard. */
+  reopen(requestId: string, attempt: number, holder: number): Ticket | undefined {
+    const ticket = this.#byRequest.get(requestKey(requestId, attempt));
+    if (ticket !== undefined) ticket.holder = holder;
+    return ticket;
+  }
+
+  /** Room for one more ticket. Settles the oldest early if only that makes room. */
+  makeRoom(): { readonly hasRoom: boolean; readonly settlement: Settlement | undefined } {
+    if (this.size < this.#limits.ticketsMax) return { hasRoom: true, settlement: undefined };
+    const [oldest] = this.#unsettled.values();
+    if (oldest === undefined) return { hasRoom: false, settlement: undefined };
+    return { hasRoom: true, settlement: this.#giveUp(oldest) };
+  }
+
+  /** Charges the endpoint. The caller has asked for room and that the pick is not open already. */
+  open(spec: TicketSpec): Ticket {
+    assert(this.size < this.#limits.ticketsMax, "a ticket past the maximum");
+    const key = requestKey(spec.requestId, spec.attempt);
+    assert(!this.#byRequest.has(key), "two open tickets for one attempt");
+    this.#created += 1;
+    const keepsKeys = this.#keyBytes + spec.keys.byteLength <= this.#limits.keyBytesMax;
+    const ticket: TicketState = {
+      ...spec,
+      id: encodeTicketName(this.#options.epoch, this.#created, spec),
+      // A copy: the request's own buffer may be part of a larger message.
+      keys: keepsKeys ? spec.keys.slice() : null,
+      isWithRelay: false,
+      relay: undefined,
+      isVoid: false,
+      releasedBy: null,
+      dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
+      claim: null,
+    };
+    this.#keyBytes += ticket.keys?.byteLength ?? 0;
+    this.#byRequest.set(key, ticket);
+    this.#beforeRelay.set(ticket.id, ticket);
+    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
+    return ticket;
+  }
+
+  /**
+   * A relay has taken the ticket and tries `slot`. Said again, it renews the lease. `subject` puts a
+   * ticket of an earlier life back; to make room for it another one may be settled.
+   */
+  opened(
+    id: string,
+    attempt: number,
+    slot: number,
+    subject?: TicketSubject,
+  ): Settlement | undefined {
+    const ticket = this.#find(id, attempt);
+    if (ticket === undefined) {
+      const name = this.#earlierName(id);
+      if (name === undefined || subject === undefined) return undefined;
+      return this.#restore({ ...name, ...subject, id, attempt, slot });
+    }
+    ticket.isVoid = false;
+    ticket.relay = subject?.relay;
+    if (ticket.releasedBy === null) {
+      this.#move(ticket, slot);
+      this.#leaseToRelay(ticket);
+    }
+    this.#teach(ticket, slot);
+    return undefined;
+  }
+
+  /**
+   * A relay's report of the end. Undefined if the ticket was settled before or is unknown, which one
+   * of an earlier life is not if its `subject` is told.
+   */
+  closed(
+    id: string,
+    attempt: number,
+    end: TicketEnd,
+    subject?: TicketSubject,
+  ): Settlement | undefined {
+    const ticket = this.#find(id, attempt);
+    if (ticket !== undefined) {
+      this.#correct(ticket, end);
+      this.#release(ticket, "report");
+      this.#forget(ticket);
+      return settlementOf(ticket, end, this.#isEarlier(id));
+    }
+    const name = this.#earlierName(id);
+    if (name === undefined || subject === undefined) return undefined;
+    this.#options.onRestored?.("closed");
+    return settlementOf({ ...name, ...subject, id, attempt }, end, true);
+  }
+
+  /** The Worker gives the ticket back, in words. Ignored from a handle that no longer guards it. */
+  release(id: string, by: ReleasedBy, holder: number): void {
+    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    if (ticket === undefined || ticket.holder !== holder) return;
+    const hasRun = ticket.isWithRelay || by === "unmetered";
+    if (by === "unmetered") this.#teach(ticket, ticket.slot);
+    ticket.isVoid = !hasRun;
+    this.#release(ticket, by);
+  }
+
+  /** The Worker's handle is gone. A ticket that a relay has is the relay's to end. */
+  abandon(id: string, holder: number): void {
+    const ticket = this.#beforeRelay.get(id);
+    if (ticket?.holder === holder) this.#release(ticket, "handle");
+  }
+
+  /** A relay has begun a life: what earlier ones carried has died with them. */
+  relayStarted({ agent, epoch }: RelayLife): void {
+    for (const ticket of this.#withRelay.values()) {
+      if (ticket.relay?.agent === agent && ticket.relay.epoch !== epoch)
+        this.#release(ticket, "relay-restarted");
+    }
+  }
+
+  /** Ends every lease that is over. Returns what was settled by estimate. */
+  sweep(): Settlement[] {
+    const nowMs = this.#options.clock();
+    for (const leases of [this.#beforeRelay, this.#withRelay]) {
+      for (const ticket of leases.values()) {
+        if (ticket.dueAtMs > nowMs) break;
+        this.#release(ticket, "expired");
+      }
+    }
+    const settlements: Settlement[] = [];
+    for (const ticket of this.#unsettled.values()) {
+      if (ticket.dueAtMs > nowMs) break;
+      const settlement = this.#giveUp(ticket);
+      if (settlement !== undefined) settlements.push(settlement);
+    }
+    return settlements;
+  }
+
+  /** The endpoint has left and took its load along; its slot may be given to another. */
+  endpointRemoved(slot: number): void {
+    for (const leases of [this.#beforeRelay, this.#withRelay, this.#unsettled]) {
+      for (const ticket of leases.values()) {
+        if (ticket.slot === slot) ticket.slot = NO_SLOT;
+        if (ticket.claim?.slot === slot) ticket.claim = null;
+      }
+    }
+    this.#claims.endpointRemoved(slot);
+  }
+
+  #find(id: string, attempt: number): TicketState | undefined {
+    const ticket = this.#get(id);
+    return ticket?.attempt === attempt ? ticket : undefined;
+  }
+
+  #get(id: string): TicketState | undefined {
+    return this.#beforeRelay.get(id) ?? this.#withRelay.get(id) ?? this.#unsettled.get(id);
+  }
+
+  #isEarlier(id: string): boolean {
+    return !id.startsWith(`${this.#options.epoch}-`);
+  }
+
+  /** Undefined unless the ticket is of an earlier life, is not in the ledger and was not settled. */
+  #earlierName(id: string): TicketName | undefined {
+    if (!this.#isEarlier(id) || this.#get(id) !== undefined) return undefined;
+    const name = parseTicketName(id);
+    if (name === undefined || this.#options.isSettled?.(id) !== true) return name;
+    this.#options.onRestored?.("settled-before");
+    return undefined;
+  }
+
+  #restore(
+    told: TicketName & TicketSubject & { id: string; attempt: number; slot: number },
+  ): Settlement | undefined {
+    const { hasRoom, settlement } = this.makeRoom();
+    this.#options.onRestored?.(hasRoom ? "opened" : "no-room");
+    if (!hasRoom) return undefined;
+    const { epoch: _, ...facts } = told;
+    const ticket: TicketState = {
+      ...facts,
+      endpoints: [],
+      keys: null,
+      holder: NO_HOLDER,
+      isWithRelay: true,
+      relay: told.relay,
+      isVoid: false,
+      releasedBy: null,
+      dueAtMs: 0,
+      claim: null,
+    };
+    // Not found by its request: whoever picks again has lost the answer, and so this ticket.
+    this.#leaseToRelay(ticket);
+    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
+    return settlement;
+  }
+
+  #leaseToRelay(ticket: TicketState): void {
+    ticket.isWithRelay = true;
+    ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
+    this.#beforeRelay.delete(ticket.id);
+    this.#withRelay.delete(ticket.id);
+    this.#withRelay.set(ticket.id, ticket);
+  }
+
+  #release(ticket: TicketState, by: ReleasedBy): void {
+    if (ticket.releasedBy !== null) return;
+    ticket.releasedBy = by;
+    ticket.dueAtMs = this.#options.clock() + this.#limits.settleMs;
+    const key = requestKey(ticket.requestId, ticket.attempt);
+    if (this.#byRequest.get(key) === ticket) this.#byRequest.delete(key);
+    this.#beforeRelay.delete(ticket.id);
+    this.#withRelay.delete(ticket.id);
+    this.#unsettled.set(ticket.id, ticket);
+    this.#move(ticket, NO_SLOT);
+    this.#options.onReleased?.(by);
+  }
+
+  /** Moves the load to another endpoint, or off all of them. */
+  #move(ticket: TicketState, slot: number): void {
+    if (ticket.slot === slot) return;
+    if (ticket.slot !== NO_SLOT) {
+      this.#options.load.released(ticket.slot, ticket.reservedTokens);
+    }
+    ticket.slot = slot;
+    if (slot !== NO_SLOT) this.#dispatch(ticket);
+  }
+
+  /** Charges the ticket's endpoint, as of now. */
+  #dispatch({ slot, reservedTokens }: TicketState): void {
+    const { clock, load } = this.#options;
+    load.dispatched(slot, reservedTokens, clock());
+  }
+
+  /** No report came: an estimate, unless the ticket is void. */
+  #giveUp(ticket: TicketState): Settlement | undefined {
+    this.#forget(ticket);
+    if (ticket.isVoid) return undefined;
+    return estimateOf(ticket);
+  }
+
+  #forget(ticket: TicketState): void {
+    assert(ticket.releasedBy !== null, "a ticket is forgotten before its release");
+    this.#unsettled.delete(ticket.id);
+    if (ticket.claim !== null) this.#claims.drop(ticket.claim);
+    ticket.claim = null;
+    this.#keyBytes -= ticket.keys?.byteLength ?? 0;
+    ticket.keys = null;
+  }
+
+  #teach(ticket: TicketState, slot: number): void {
+    if (ticket.keys === null || slot === NO_SLOT || ticket.claim?.slot === slot) return;
+    if (ticket.claim !== null) this.#claims.takeBack(ticket.claim);
+    ticket.claim = this.#claims.claim(ticket.keys, slot);
+  }
+
+  /** Replaces what was believed at `opened` by what `closed` says. */
+  #correct(ticket: TicketState, end: TicketEnd): void {
+    const isHere = end.isPromptCached && end.slot !== NO_SLOT;
+    if (ticket.claim !== null) {
+      if (isHere && ticket.claim.slot === end.slot) this.#claims.drop(ticket.claim);
+      else this.#claims.takeBack(ticket.claim);
+      ticket.claim = null;
+    }
+    if (isHere && ticket.keys !== null) this.#claims.confirm(ticket.keys, end.slot);
+  }
+}
+
+/** A request id never holds a line feed: it comes from a header. */
+function requestKey(requestId: string, attempt: number): string {
+  return `${requestId}\n${attempt}`;
+}

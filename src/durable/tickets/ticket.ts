@@ -1,0 +1,131 @@
+// What a pool's object knows of one ticket: a claim on an endpoint's capacity.
+
+import type { PrefixClaim } from "../prefix/claims.ts";
+
+/** How a ticket's load left. Closed set; a metric label. */
+export type ReleasedBy =
+  | "report"
+  | "handle"
+  | "cancelled"
+  | "relay-unreachable"
+  | "unmetered"
+  | "relay-restarted"
+  | "expired";
+
+/** A granted pick. */
+export interface TicketSpec {
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly tenant: string;
+  readonly model: string;
+  readonly priority: number;
+  readonly keys: Uint32Array;
+  readonly promptTokens: number;
+  readonly outputTokens: number;
+  /** Charged to the endpoint while the ticket is open. */
+  readonly reservedTokens: number;
+  /** The first endpoint, and the addresses of all, in order. */
+  readonly slot: number;
+  readonly endpoints: readonly string[];
+  /** The handle that may release it; above 0. */
+  readonly holder: number;
+}
+
+export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "holder">> {
+  readonly id: string;
+}
+
+/** A ticket in the ledger, which alone changes it. */
+export interface TicketState extends Ticket {
+  keys: Uint32Array | null;
+  /** The endpoint that carries the load now. */
+  slot: number;
+  holder: number;
+  isWithRelay: boolean;
+  /** Who has it, as far as it was told. */
+  relay: RelayLife | undefined;
+  /** Given back before any relay was heard of it: nothing to settle, unless one is. */
+  isVoid: boolean;
+  releasedBy: ReleasedBy | null;
+  dueAtMs: number;
+  /** The speculative entry, until the endpoint has answered or failed. */
+  claim: PrefixClaim | null;
+}
+
+/** A relay from its start to its end. */
+export interface RelayLife {
+  /** Its name. */
+  readonly agent: string;
+  /** Random at each start. */
+  readonly epoch: string;
+}
+
+/** Whose request a ticket is, as a relay reported it; with it, a ticket can be put back. */
+export interface TicketSubject {
+  /** The relay that says so. */
+  readonly relay?: RelayLife | undefined;
+  readonly requestId: string;
+  readonly tenant: string;
+  readonly model: string;
+}
+
+/** The end of a ticket as a relay reported it. */
+export interface TicketEnd {
+  readonly slot: number;
+  /** The endpoint has read the prompt: it answered, or began to. */
+  readonly isPromptCached: boolean;
+  readonly ttftMs: number | null;
+  readonly promptTokens: number | null;
+  readonly cachedTokens: number | null;
+  readonly completionTokens: number | null;
+}
+
+/** Usage of one ticket, once. */
+export interface Settlement {
+  readonly ticket: string;
+  /** A report may still come that a later life of the object would take for news. */
+  readonly mayBeReported: boolean;
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly tenant: string;
+  readonly model: string;
+  readonly priority: number;
+  readonly isEstimated: boolean;
+  readonly ttftMs: number | null;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+}
+
+type Settled = TicketSubject & { readonly id: string; attempt: number; priority: number };
+
+/** What a relay reported of a ticket's end, as usage. */
+export function settlementOf(ticket: Settled, end: TicketEnd, mayBeReported: boolean): Settlement {
+  return {
+    ...subjectOf(ticket),
+    mayBeReported,
+    isEstimated: false,
+    ttftMs: end.ttftMs,
+    promptTokens: end.promptTokens ?? 0,
+    cachedTokens: end.cachedTokens ?? 0,
+    completionTokens: end.completionTokens ?? 0,
+  };
+}
+
+/** What a ticket counts as that nobody reported the end of. */
+export function estimateOf(ticket: TicketState): Settlement {
+  return {
+    ...subjectOf(ticket),
+    // What no relay was given, none can report.
+    mayBeReported: ticket.releasedBy !== "unmetered",
+    isEstimated: true,
+    ttftMs: null,
+    promptTokens: ticket.promptTokens,
+    cachedTokens: 0,
+    completionTokens: ticket.outputTokens,
+  };
+}
+
+function subjectOf({ id: ticket, requestId, attempt, tenant, model, priority }: Settled) {
+  return { ticket, requestId, attempt, tenant, model, priority };
+}

@@ -1,0 +1,111 @@
+import { describe, expect, it } from "vitest";
+import { schedulerConfigSchema } from "../../../src/scheduler/config.ts";
+import {
+  type ExplainedAttempt,
+  explain,
+  explanationSchema,
+} from "../../../src/scheduler/decisions/explain.ts";
+import { NOW_MS } from "../support/pick-context.ts";
+import { promptKeys, TestPool } from "../support/pool.ts";
+import { recordPick, type RecordedOptions } from "../support/recorded.ts";
+
+const PROMPT = "a prompt of some length ".repeat(50);
+
+/** The explanation of one pick, after a trip through JSON as on its way to the CLI. */
+function explained(pool: TestPool, options: RecordedOptions = {}): ExplainedAttempt {
+  const record = recordPick(pool, PROMPT, options)!;
+  const text = JSON.stringify(explain("pool-a", [record]));
+  return explanationSchema.parse(JSON.parse(text)).attempts[0]! as ExplainedAttempt;
+}
+
+const whyOf = (attempt: ExplainedAttempt) =>
+  Object.fromEntries(attempt.candidates.map(({ id, why }) => [id.replace("default/", ""), why]));
+
+describe("explain", () => {
+  it("says nothing of a request without a record", () => {
+    expect(explain("pool-a", [])).toBeUndefined();
+  });
+
+  it("says why each loser lost: the scorer that cost it most", () => {
+    const pool = new TestPool(3);
+    pool.sampleAll({ 1: { waiting: 8 }, 2: { kvUsage: 0.9 } });
+    pool.prefix.learn(promptKeys(PROMPT), 0, 0);
+    pool.prefix.learn(promptKeys(PROMPT), 1, 0);
+    pool.prefix.learn(promptKeys(PROMPT), 2, 0);
+    expect(whyOf(explained(pool))).toEqual({
+      e0: "chosen",
+      e1: "lost 2.00 on queue-scorer",
+      e2: "lost 1.80 on kv-cache-utilization-scorer",
+    });
+  });
+
+  it("ranks candidates and gives their numbers as they were seen", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll({ 0: { waiting: 8, kvUsage: 0.5 } });
+    pool.table.dispatched(0, 120, 0);
+    pool.prefix.learn(promptKeys(PROMPT), 1, 0);
+    const blocks = promptKeys(PROMPT).length / 2;
+    expect(explained(pool, { nowMs: NOW_MS + 150 })).toMatchObject({
+      totalBlocks: blocks,
+      chosen: ["10.0.0.1:8000", "10.0.0.0:8000"],
+      candidates: [
+        { id: "default/e1", rank: 1, matchedBlocks: blocks, ageMs: 150, queueDepth: 0 },
+        {
+          id: "default/e0",
+          rank: 2,
+          matchedBlocks: 0,
+          queueDepth: 9,
+          kvUsage: 0.5,
+          inFlightRequests: 1,
+          inFlightTokens: 120,
+          scores: { "queue-scorer": 0, "prefix-cache-scorer": 0 },
+        },
+      ],
+    });
+  });
+
+  it("ranks those that were not chosen behind the chosen, by their totals", () => {
+    const profile = { scorers: [{ type: "queue-scorer" }], picker: { type: "max-score-picker" } };
+    const pool = new TestPool(4, schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+    pool.sampleAll({ 0: { waiting: 3 }, 1: { waiting: 1 }, 2: { waiting: 2 } });
+    const { chosen, candidates } = explained(pool);
+    expect(chosen).toEqual(["10.0.0.3:8000"]);
+    expect(candidates.map(({ queueDepth, rank }) => [queueDepth, rank])).toEqual([
+      [0, 1],
+      [1, 2],
+      [2, 3],
+      [3, 4],
+    ]);
+  });
+
+  it("says which candidate was left out because a relay could not reach it", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    pool.table.eject(0, NOW_MS + 1);
+    expect(whyOf(explained(pool))).toEqual({ e0: "removed by ejection-filter", e1: "chosen" });
+  });
+
+  it("names the filter that removed a candidate, and an age that does not exist as null", () => {
+    const pool = new TestPool(2);
+    pool.table.applySample(1, { waiting: 0 }, NOW_MS);
+    const attempt = explained(pool);
+    expect(whyOf(attempt)).toEqual({ e0: "removed by metrics-freshness-filter", e1: "chosen" });
+    expect(attempt.candidates[1]).toMatchObject({
+      id: "default/e0",
+      rank: null,
+      total: null,
+      ageMs: null,
+      scores: { "queue-scorer": null },
+    });
+  });
+
+  it("tells a tie from a loss", () => {
+    const config = { schedulingProfiles: [{ scorers: [{ type: "queue-scorer" }] }] };
+    const pool = new TestPool(2, schedulerConfigSchema.parse(config));
+    pool.sampleAll();
+    expect(Object.values(whyOf(explained(pool))).toSorted()).toEqual([
+      "chosen",
+      "tied with the chosen; decided at random",
+    ]);
+  });
+});

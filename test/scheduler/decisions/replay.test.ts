@@ -1,0 +1,236 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type SchedulerConfig, schedulerConfigSchema } from "../../../src/scheduler/config.ts";
+import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
+import { explain } from "../../../src/scheduler/decisions/explain.ts";
+import { FILTERS, PICKERS, SCORERS } from "../../../src/scheduler/registry.ts";
+import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
+import {
+  parseReplayable,
+  type ReplayableAttempt,
+} from "../../../src/scheduler/decisions/replay-document.ts";
+import { NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
+import { promptKeys, TestPool } from "../support/pool.ts";
+import { recordPick, type RecordedOptions } from "../support/recorded.ts";
+
+/** A record after its trip to a file and back. */
+function recordedAttempt(
+  pool: TestPool,
+  prompt: string,
+  options: RecordedOptions = {},
+): ReplayableAttempt {
+  const text = JSON.stringify(explain("pool-a", [recordPick(pool, prompt, options)!]));
+  const parsed = parseReplayable(JSON.parse(text));
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  return parsed.value.attempts[0]!;
+}
+
+const filterRefs = fc.shuffledSubarray(FILTERS.map(({ type }) => ({ type })));
+const scorerRefs = fc
+  .shuffledSubarray(SCORERS.map(({ type }) => type))
+  .chain((types) =>
+    fc.tuple(
+      ...types.map((type) =>
+        fc.record({ type: fc.constant(type), weight: fc.integer({ min: 1, max: 3 }) }),
+      ),
+    ),
+  );
+const scorerParams: Record<string, fc.Arbitrary<object>> = {
+  "prefix-cache-scorer": fc.record({ matchLengthWeight: fc.constantFrom(0, 0.3, 1) }),
+  "no-hit-lru-scorer": fc.record({ lruSize: fc.constantFrom(1, 5, 1_024) }),
+};
+const pickerRef = fc.constantFrom(...PICKERS.map(({ type }) => type)).chain((type) =>
+  fc.record({
+    type: fc.constant(type),
+    params: fc.record({ maxNumOfEndpoints: fc.integer({ min: 1, max: 8 }) }),
+  }),
+);
+const anyConfig: fc.Arbitrary<SchedulerConfig> = fc
+  .record({ filters: filterRefs, scorers: scorerRefs, picker: pickerRef })
+  .chain(({ filters, scorers, picker }) =>
+    fc.tuple(...scorers.map(({ type }) => scorerParams[type] ?? fc.constant({}))).map((params) => ({
+      filters,
+      scorers: scorers.map((ref, i) => ({ ...ref, params: params[i] })),
+      picker,
+    })),
+  )
+  .map((profile) => schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+
+const PROMPTS = ["hi", "a shared beginning ".repeat(60), "another one ".repeat(200)];
+
+interface Event {
+  readonly kind: "sample" | "send" | "eject" | "leave" | "join" | "pick";
+  readonly slot: number;
+  readonly load: number;
+  readonly prompt: number;
+  readonly ageMs: number;
+  readonly seed: number;
+}
+const anyEvent: fc.Arbitrary<Event> = fc.record({
+  kind: fc.constantFrom("sample", "sample", "send", "send", "eject", "leave", "join", "pick"),
+  slot: fc.nat(99),
+  load: fc.nat(6),
+  prompt: fc.nat(PROMPTS.length - 1),
+  ageMs: fc.constantFrom(0, 0.25, STALE_AFTER_MS, STALE_AFTER_MS + 1),
+  seed: fc.nat(0xffff_ffff),
+});
+
+/** Lets the pool live, and returns what it decided on the way. */
+function live(pool: TestPool, events: readonly Event[]): ReplayableAttempt[] {
+  const attempts: ReplayableAttempt[] = [];
+  const { table } = pool;
+  for (const [n, { kind, slot, load, prompt, ageMs, seed }] of events.entries()) {
+    const at = slot % Math.max(1, table.columns.slotCount);
+    const isThere = table.endpoint(at) !== undefined;
+    const text = PROMPTS[prompt]!;
+    if (kind === "sample" && isThere) {
+      const sample = { waiting: load, running: load * 2, kvUsage: load / 7, kvBlocks: 1_000 };
+      table.applySample(at, sample, NOW_MS - ageMs);
+    } else if (kind === "send" && table.size > 0) {
+      pool.send(text);
+    } else if (kind === "eject" && isThere) {
+      table.eject(at, NOW_MS + load - 2);
+    } else if (kind === "leave" && isThere) {
+      pool.prefix.removeEndpoint(at);
+      pool.picker.onEndpointRemoved(at);
+      table.remove(at);
+    } else if (kind === "join") {
+      table.add({ id: `default/n${n}`, address: `10.9.9.${n}:80`, engine: "vllm", labels: {} });
+    } else if (table.size > 1) {
+      const exclude = load > 4 && table.size > 1 ? [at] : [];
+      attempts.push(recordedAttempt(pool, text, { seed, exclude }));
+    }
+  }
+  return attempts;
+}
+
+const anyLife = fc.record({
+  config: anyConfig,
+  endpoints: fc.oneof(fc.integer({ min: 2, max: 12 }), fc.integer({ min: 50, max: 150 })),
+  events: fc.array(anyEvent, { minLength: 1, maxLength: 60 }),
+});
+
+describe("replayAttempt", () => {
+  it("chooses as it was recorded, whatever the configuration and the pool's life", () => {
+    const seen = { full: 0, partial: 0, dropped: 0 };
+    fc.assert(
+      fc.property(anyLife, ({ config, endpoints, events }) => {
+        const last: Event = { kind: "pick", slot: 0, load: 0, prompt: 1, ageMs: 0, seed: 1 };
+        for (const attempt of live(new TestPool(endpoints, config), [...events, last])) {
+          const { isSame, replayed } = replayAttempt(attempt);
+          expect(replayed.chosen).toEqual(attempt.chosen);
+          expect(isSame).toBe(true);
+          const isPartial = attempt.candidateCount > attempt.candidates.length;
+          seen[isPartial ? "partial" : "full"]++;
+          if (attempt.dropped !== null) seen.dropped++;
+          const totals = (of: typeof replayed | typeof attempt) =>
+            new Map(of.candidates.map(({ id, total, removedBy }) => [id, { total, removedBy }]));
+          expect(totals(replayed)).toEqual(totals(attempt));
+        }
+      }),
+      { numRuns: 150 },
+    );
+    expect(seen.full).toBeGreaterThan(0);
+    expect(seen.partial).toBeGreaterThan(0);
+  }, 30_000);
+
+  it("replays a refusal", () => {
+    // No registered filter removes everybody, so the record is made by hand.
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    const attempt = recordedAttempt(pool, "x");
+    const refused = {
+      ...attempt,
+      chosen: [],
+      dropped: { reason: "rejected-saturated", detail: "no endpoint passed" },
+    };
+    expect(replayAttempt(refused).isSame).toBe(false);
+    expect(replayAttempt({ ...refused, dropped: null }).isSame).toBe(false);
+  });
+
+  it("notices when the code would choose another today", () => {
+    const pool = new TestPool(3);
+    pool.sampleAll({ 0: { waiting: 5 } });
+    const attempt = recordedAttempt(pool, "x");
+    const [best, ...others] = attempt.candidates;
+    const busier = { ...best!, columns: { ...best!.columns, queueDepth: 50 } };
+    const changed = { ...attempt, candidates: [busier, ...others] };
+    const { isSame, replayed } = replayAttempt(changed);
+    expect(isSame).toBe(false);
+    expect(replayed.chosen[0]).not.toBe(attempt.chosen[0]);
+  });
+
+  it("shows what another configuration would have chosen", () => {
+    const pool = new TestPool(2);
+    const prompt = PROMPTS[1]!;
+    pool.sampleAll({ 0: { waiting: 3 } });
+    pool.prefix.learn(promptKeys(prompt), 0, 0);
+    const onlyOf = (type: string) =>
+      schedulerConfigSchema.parse({ schedulingProfiles: [{ scorers: [{ type }] }] });
+    const attempt = recordedAttempt(pool, prompt);
+    const byQueue = replayAttempt(attempt, onlyOf("queue-scorer"));
+    const byPrefix = replayAttempt(attempt, onlyOf("prefix-cache-scorer"));
+    expect(byQueue.replayed.chosen[0]).toBe("10.0.0.1:8000");
+    expect(byPrefix.replayed.chosen[0]).toBe("10.0.0.0:8000");
+    expect(byQueue.notes).toEqual([]);
+  });
+
+  it("says what it cannot know of a scorer that learns", () => {
+    const queueOnly = schedulerConfigSchema.parse({
+      schedulingProfiles: [{ scorers: [{ type: "queue-scorer" }] }],
+    });
+    const plain = new TestPool(3, queueOnly);
+    plain.sampleAll();
+    const unrecorded = replayAttempt(recordedAttempt(plain, "x"), schedulerConfigSchema.parse({}));
+    expect(unrecorded.notes.join()).toContain(
+      "no-hit-lru-scorer learns from picks, and the record",
+    );
+    const pool = new TestPool(3);
+    pool.sampleAll();
+    pool.send("cold");
+    const attempt = recordedAttempt(pool, "x");
+    expect(replayAttempt(attempt).notes).toEqual([]);
+    expect(replayAttempt(attempt, pool.config).notes.join()).toContain("answers as recorded");
+  });
+
+  it("counts candidates for which a learning scorer has no answer", () => {
+    const pool = new TestPool(3);
+    pool.table.applySample(0, { waiting: 0 }, NOW_MS);
+    const attempt = recordedAttempt(pool, "x");
+    const unfiltered = schedulerConfigSchema.parse({ schedulingProfiles: [{ filters: [] }] });
+    const { notes, replayed } = replayAttempt(attempt, unfiltered);
+    expect(replayed.candidates.filter(({ total }) => total !== null)).toHaveLength(3);
+    expect(notes.join()).toContain("no-hit-lru-scorer has no answer on record for 2 candidates");
+  });
+
+  it("takes what a large pool's plugins said from the record, and says so", () => {
+    const pool = new TestPool(300);
+    // The least busy have full caches: they are not kept, and the queue's scale depends on them.
+    pool.sampleAll(
+      Object.fromEntries(
+        Array.from({ length: 300 }, (_, n) => [
+          n,
+          n < 200 ? { waiting: 0, kvUsage: 1 } : { waiting: 40 + (n % 7), kvUsage: 0.01 * (n % 5) },
+        ]),
+      ),
+    );
+    const attempt = recordedAttempt(pool, "x");
+    expect(attempt.candidates).toHaveLength(DECISION_LIMITS.candidatesMax);
+    const { isSame, notes } = replayAttempt(attempt);
+    expect(isSame).toBe(true);
+    expect(notes[0]).toContain("The record has 64 of 300 candidates");
+    const other = replayAttempt(attempt, schedulerConfigSchema.parse({}));
+    expect(other.notes.join()).toContain("might have chosen one that is not in it");
+  });
+
+  it("takes a column that an older document does not have as 0", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    const document = explain("pool-a", [recordPick(pool, "x")!])!;
+    for (const { columns } of document.attempts[0]!.candidates) delete columns!["ejectedUntilMs"];
+    const parsed = parseReplayable(JSON.parse(JSON.stringify(document)));
+    const { isSame, notes } = replayAttempt((parsed.ok && parsed.value.attempts[0]) as never);
+    expect(isSame).toBe(true);
+    expect(notes).toEqual([expect.stringContaining("does not say ejectedUntilMs")]);
+  });
+});
