@@ -1,4 +1,4 @@
-// Unpacks a record of a segment; see decision-layout.ts for the form. Only when somebody asks.
+// Unpacks a record of a segment; see layout.ts for the form. Only when somebody asks.
 
 import {
   type ColumnName,

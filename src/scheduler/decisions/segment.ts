@@ -1,5 +1,5 @@
 // A piece of the decision ring: packed records of one configuration in one buffer. Their form is in
-// decision-layout.ts.
+// layout.ts.
 //
 // Endpoints and texts are named by an index that is valid in this segment only, so that dropping a
 // segment drops all that only it refers to. Texts a client chooses are counted; endpoints are shared
