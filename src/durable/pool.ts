@@ -281,7 +281,14 @@ export class PoolObject extends DurableObject {
     const agents = this.#agents.unsaved();
     if (this.#usage.isDirty || agents.length > 0) {
       const batch = { usage: this.#usage.take(), agents, tickets: this.#settled.take() };
-      this.#stored.settle(batch, systemClock());
+      try {
+        this.#stored.settle(batch, systemClock());
+      } catch (error) {
+        // Nothing of it is written: it waits for the next tick, and so do the acknowledgements.
+        this.#usage.putBack(batch.usage);
+        for (const ticket of batch.tickets) this.#settled.add(ticket);
+        throw error;
+      }
     }
     this.#agents.saved();
   }

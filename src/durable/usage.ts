@@ -37,6 +37,18 @@ export class Usage {
     return taken;
   }
 
+  /** What was taken could not be written. */
+  putBack(taken: readonly UsageTotals[]): void {
+    for (const each of taken) {
+      const totals = this.#totals(each.tenant, each.model);
+      totals.requests += each.requests;
+      totals.estimatedRequests += each.estimatedRequests;
+      totals.promptTokens += each.promptTokens;
+      totals.cachedTokens += each.cachedTokens;
+      totals.completionTokens += each.completionTokens;
+    }
+  }
+
   #totals(tenant: string, model: string): UsageTotals {
     const key = `${tenant}\n${model}`;
     const known = this.#pending.get(key);

@@ -34,6 +34,25 @@ describe("usage", () => {
     expect([usage.isDirty, usage.take()]).toEqual([false, []]);
   });
 
+  it("takes back what could not be written, beside what came since", () => {
+    const usage = new Usage(new MetricRegistry());
+    usage.add(settlement());
+    const taken = usage.take();
+    usage.add(settlement({ isEstimated: true }));
+    usage.putBack(taken);
+    expect(usage.take()).toEqual([
+      {
+        tenant: "acme",
+        model: "m",
+        requests: 2,
+        estimatedRequests: 1,
+        promptTokens: 200,
+        cachedTokens: 128,
+        completionTokens: 20,
+      },
+    ]);
+  });
+
   it("counts pairs past the maximum together", () => {
     const usage = new Usage(new MetricRegistry());
     for (let i = 0; i < USAGE_PENDING_MAX + 5; i++) usage.add(settlement({ tenant: `t${i}` }));

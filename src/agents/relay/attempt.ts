@@ -4,7 +4,6 @@
 // as no byte has followed it, nothing of this answer is lost with the engine, and the relay holds it
 // back: another endpoint may still give the whole one.
 
-import { once } from "node:events";
 import type { EngineAnswer, EnginePool } from "./engine-pools.ts";
 
 /** How an attempt went; also a metric label. */
@@ -38,7 +37,8 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
   try {
     const answer = await untilAborted(send(pool, request), signal);
     pool.hasAnswered = true;
-    if (isStream(answer) && !(await hasBegun(answer, headHeldMsMax))) {
+    const isHeld = isStream(answer) && answer.statusCode < 300;
+    if (isHeld && !(await hasBegun(answer, headHeldMsMax))) {
       return signal.aborted ? { outcome: "cancelled" } : { outcome: "broken", hadHead: true };
     }
     return { outcome: outcomeOf(answer.statusCode), answer };
@@ -81,18 +81,28 @@ export function isStream(answer: EngineAnswer): boolean {
   return (answer.headers["content-type"] ?? "").includes("text/event-stream");
 }
 
-/** Waits for the first byte, for a while, and leaves it unread. False if the body broke before it. */
+/**
+ * Waits for the first byte, for a while, and leaves it unread. False if the body ended before it, be
+ * it broken or in good order: a stream without an event is no answer.
+ */
 async function hasBegun({ body }: EngineAnswer, headHeldMsMax: number): Promise<boolean> {
-  const held = new AbortController();
-  const timer = setTimeout(() => held.abort(), headHeldMsMax);
-  try {
-    if (!body.destroyed) await once(body, "readable", { signal: held.signal });
-    return !body.destroyed;
-  } catch {
-    return held.signal.aborted;
-  } finally {
-    clearTimeout(timer);
-  }
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, headHeldMsMax);
+  // At an end without a byte there is a `readable`, or, if it came with the head, only an `end`.
+  const news = ["readable", "end", "close", "error"] as const;
+  for (const event of news) body.once(event, resolve);
+  if (!hasEnded(body)) await promise;
+  clearTimeout(timer);
+  for (const event of news) body.off(event, resolve);
+  if (body.readableLength > 0) return true;
+  // An end that nobody has read yet shows only when somebody reads.
+  if (!hasEnded(body)) body.read(0);
+  await new Promise((done) => setImmediate(done));
+  return body.readableLength > 0 || !hasEnded(body);
+}
+
+function hasEnded(body: EngineAnswer["body"]): boolean {
+  return body.destroyed || body.readableEnded;
 }
 
 function outcomeOf(status: number): "answered" | "overloaded" | "unavailable" {

@@ -152,8 +152,9 @@ async function carry(
     onTry: (endpoint) => context.outbox.opened(subject, endpoint),
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
   });
-  body.release();
   const ending = await answer(exchange, walked, body.isUsageAdded);
+  // Not before: the client of the engine keeps the body as long as the answer comes.
+  body.release();
   report(exchange, subject, walked, ending);
   span.end({ endpoint: walked.endpoint, model: body.model, ...ending });
 }

@@ -160,11 +160,11 @@ async function pump(
 
 /** Resolves when the client has read; destroys a response that nobody reads any more. */
 async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  const stalled = AbortSignal.timeout(CLIENT_STALL_MS_MAX);
+  // Destroying it aborts the signal. A timeout signal would live on until it fires, once a wait.
+  const timer = setTimeout(() => response.destroy(), CLIENT_STALL_MS_MAX);
   try {
-    await once(response, "drain", { signal: AbortSignal.any([signal, stalled]) });
-  } catch (error) {
-    if (stalled.aborted) response.destroy();
-    throw error;
+    await once(response, "drain", { signal });
+  } finally {
+    clearTimeout(timer);
   }
 }

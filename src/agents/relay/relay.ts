@@ -22,7 +22,7 @@ import { UsedTickets } from "./used-tickets.ts";
 export const RELAY_LIMITS = {
   /** Requests carried at once. */
   requestsMax: 10_000,
-  /** Bodies in memory over all requests, from the first byte until an engine answers. */
+  /** Bodies in memory over all requests, from the first byte until the answer has ended. */
   heldBodyBytesMax: 512 * 1024 * 1024,
   /**
    * How long a stream's head is held back until a byte follows. Some proxies, Cloudflare's among

@@ -1,7 +1,7 @@
 // `fairlead up`: runs until it is told to stop, or until a part of it cannot be kept running.
 
 import { relative } from "node:path";
-import { CliError } from "../cli-error.ts";
+import { CliError, describeError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { describeEnd, describeExit } from "./child-process.ts";
 import { watchLogSizes } from "./log-size.ts";
@@ -21,7 +21,12 @@ export const upCommand: Command = {
     const supervisor = new Supervisor({
       onRestarted({ name }, exit) {
         progress(`${name} ${describeExit(exit)}; started again`);
-        announce();
+        try {
+          announce();
+        } catch (error) {
+          // A full disk must not end the run.
+          progress(`running.json could not be written: ${describeError(error)}`);
+        }
       },
     });
     const onReady = ({ url }: Ready) => {

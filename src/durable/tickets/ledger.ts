@@ -221,7 +221,10 @@ export class TicketLedger {
   /** The Worker's handle is gone. A ticket that a relay has is the relay's to end. */
   abandon(id: string, holder: number): void {
     const ticket = this.#beforeRelay.get(id);
-    if (ticket?.holder === holder) this.#release(ticket, "handle");
+    if (ticket?.holder !== holder) return;
+    // A grant that came too late was used by nobody; what a relay has after all, its report counts.
+    ticket.isVoid = true;
+    this.#release(ticket, "handle");
   }
 
   /** A relay has begun a life: what earlier ones carried has died with them. */

@@ -47,9 +47,10 @@ export async function pickEndpoints(
 ): Promise<Grant | PickRefusal | PoolUnavailable> {
   const { view } = context;
   const canServe = view.canServe(Date.now());
-  if (canServe && view.isAway(Date.now())) {
-    const grant = pickFromSnapshot(request, context);
+  if (canServe) {
+    const grant = view.isAway(Date.now()) ? pickFromSnapshot(request, context) : undefined;
     if (grant !== undefined) return grant;
+    view.beginProbe(Date.now(), PICK_DEADLINE_WITH_SNAPSHOT_MS);
   }
   const wantsSnapshot = view.wantsSnapshot(Date.now());
   const answer = await askObject(
@@ -57,11 +58,12 @@ export async function pickEndpoints(
     wantsSnapshot ? { ...request, wantsSnapshot } : request,
     canServe ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS,
   );
-  if (!answer.ok) {
-    if (answer.reason !== "unavailable") return answer;
+  if (!answer.ok && answer.reason === "unavailable") {
     view.markAway(Date.now());
     return pickFromSnapshot(request, context) ?? answer;
   }
+  view.markBack();
+  if (!answer.ok) return answer;
   if (answer.snapshot !== undefined) view.update(answer.snapshot, Date.now());
   return {
     ok: true,

@@ -45,6 +45,19 @@ export class PoolView {
     this.#awayUntilMs = nowMs + AWAY_MS;
   }
 
+  /**
+   * One request asks an object that was away whether it is back, for `deadlineMs` at most. Until it
+   * knows, the others go on with the snapshot.
+   */
+  beginProbe(nowMs: number, deadlineMs: number): void {
+    if (this.#awayUntilMs > 0) this.#awayUntilMs = nowMs + deadlineMs;
+  }
+
+  /** The object has answered. */
+  markBack(): void {
+    this.#awayUntilMs = 0;
+  }
+
   isAway(nowMs: number): boolean {
     return nowMs < this.#awayUntilMs;
   }

@@ -63,6 +63,32 @@ async function startStuckListener(): Promise<AsyncDisposable & { readonly addres
 const served = (answer: Answer) => answer.headers.get(DESTINATION_SERVED_HEADER);
 const attempts = (answer: Answer) => answer.headers.get(FAIRLEAD_ATTEMPTS_HEADER);
 
+type Behaviour = StubEngine["behaviour"];
+const EVENT_STREAM = { "content-type": "text/event-stream" };
+const EMPTY_STREAMS: Readonly<Record<string, Behaviour>> = {
+  "chunked, some time after its head": (response) => {
+    response.writeHead(200, EVENT_STREAM).flushHeaders();
+    setTimeout(() => response.end(), 50);
+  },
+  "closed, some time after its head": (response) => {
+    response.writeHead(200, { ...EVENT_STREAM, connection: "close" }).flushHeaders();
+    response.socket!.uncork();
+    setTimeout(() => response.socket!.end(), 50);
+  },
+  "with its head": (response) => {
+    response.writeHead(200, { ...EVENT_STREAM, "content-length": 0 }).end();
+  },
+};
+
+describe("a stream that ends in order before its first byte", () => {
+  it.for(Object.keys(EMPTY_STREAMS))("%s, is asked of another endpoint at once", async (name) => {
+    const [empty, good] = [await engine(EMPTY_STREAMS[name]), await engine()];
+    const relay = await relayTo(empty.address, good.address);
+    const answer = await relay.ask([empty.address, good.address]);
+    expect([answer.status, served(answer), attempts(answer)]).toEqual([200, good.address, "2"]);
+  });
+});
+
 describe("marks", () => {
   it("put an endpoint that refuses connections behind the others, for its lease", async () => {
     const good = await engine();

@@ -212,7 +212,7 @@ export class ObjectModel {
   /** The Worker gives a ticket back; its handle died with the life that made it. */
   giveBack(ticket: GrantedTicket, how: "cancelled" | "relay-unreachable" | "abandon"): void {
     if (ticket.life !== this.life) return;
-    ticket.isGivenBack ||= how !== "abandon";
+    ticket.isGivenBack = true;
     if (how === "abandon") this.ledger.abandon(ticket.id, ticket.holder);
     else this.ledger.release(ticket.id, how, ticket.holder);
   }

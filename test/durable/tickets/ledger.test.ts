@@ -150,6 +150,14 @@ describe("load", () => {
     expect([h.requests(0), h.requests(1), h.released]).toEqual([0, 1, ["handle"]]);
   });
 
+  it("counts for nothing when its handle goes before a relay was heard of it", () => {
+    const h = createHarness();
+    h.ledger.abandon(h.open(0).id, 7);
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()).toEqual([]);
+    expect([h.ledger.size, h.requests(0)]).toEqual([0, 0]);
+  });
+
   it("leaves when the relay that has it starts anew, and only then", () => {
     const h = createHarness();
     const relay = { agent: "relay-1", epoch: "a" };
@@ -366,7 +374,7 @@ describe("tickets of an earlier life", () => {
     const own = h.open(0);
     expect(h.ledger.opened(id, 0, 1, SUBJECT)).toBeUndefined();
     expect([h.ledger.size, h.requests(1)]).toEqual([1, 0]);
-    h.ledger.abandon(own.id, 7);
+    h.ledger.release(own.id, "unmetered", 7);
     expect(h.ledger.opened(id, 0, 1, SUBJECT)).toMatchObject({ ticket: own.id, isEstimated: true });
     expect([h.ledger.size, h.requests(1), h.restored]).toEqual([1, 1, ["no-room", "opened"]]);
   });
@@ -375,14 +383,12 @@ describe("tickets of an earlier life", () => {
 describe("what may be reported in a later life", () => {
   it.for([
     ["an estimate after a relay fell silent", "cancelled", true, true],
-    ["an estimate after the handle went", "handle", false, true],
     ["an estimate of what no relay was given", "unmetered", false, false],
   ] as const)("%s", ([, by, isOpened, mayBeReported]) => {
     const h = createHarness();
     const { id } = h.open(0);
     if (isOpened) h.ledger.opened(id, 0, 0);
-    if (by === "handle") h.ledger.abandon(id, 7);
-    else h.ledger.release(id, by, 7);
+    h.ledger.release(id, by, 7);
     h.advance(TICKET_LIMITS.settleMs);
     expect(h.ledger.sweep()[0]?.mayBeReported).toBe(mayBeReported);
   });
@@ -461,7 +467,7 @@ describe("bounds", () => {
 
   it("settles the oldest released ticket early to make room", () => {
     const h = createHarness({ ...TICKET_LIMITS, ticketsMax: 2 });
-    h.ledger.abandon(h.open(0).id, 7);
+    h.ledger.release(h.open(0).id, "unmetered", 7);
     h.open(0);
     expect(h.ledger.makeRoom()).toMatchObject({
       hasRoom: true,
@@ -494,17 +500,23 @@ describe("any order of events", () => {
       fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
         const h = createHarness();
         const ids: string[] = [];
-        let settledCount = 0;
+        const settledIds: string[] = [];
         const settled = (settlements: (Settlement | undefined)[]) => {
-          for (const settlement of settlements) if (settlement !== undefined) settledCount += 1;
+          for (const settlement of settlements)
+            if (settlement !== undefined) settledIds.push(settlement.ticket);
         };
+        // Given back before a relay was heard of them, they may count for nothing.
+        const abandoned = new Set<string>();
         for (const { act, ticket, slot, ms } of steps) {
           const id = ids[ticket % Math.max(1, ids.length)] ?? "none";
           if (act === "open") ids.push(h.open(slot, new Uint32Array([ticket, 0])).id);
           if (act === "opened") h.ledger.opened(id, 0, slot);
           if (act === "closed") settled([h.ledger.closed(id, 0, { ...END_OK, slot })]);
           if (act === "release") h.ledger.release(id, "unmetered", 7);
-          if (act === "abandon") h.ledger.abandon(id, 7);
+          if (act === "abandon") {
+            h.ledger.abandon(id, 7);
+            abandoned.add(id);
+          }
           if (act === "advance") {
             h.advance(ms);
             settled(h.ledger.sweep());
@@ -522,7 +534,8 @@ describe("any order of events", () => {
           settled(h.ledger.sweep());
         }
         expect([h.ledger.size, h.ledger.keyBytes]).toEqual([0, 0]);
-        expect(settledCount).toBe(ids.length);
+        expect(new Set(settledIds).size).toBe(settledIds.length);
+        expect(ids.filter((id) => !abandoned.has(id) && !settledIds.includes(id))).toEqual([]);
         for (const s of [0, 1, 2, 3]) expect([h.requests(s), h.tokens(s)]).toEqual([0, 0]);
       }),
       { numRuns: 300 },

@@ -156,6 +156,21 @@ describe("an object that fails", () => {
     expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: false });
   });
 
+  it("is asked by one request while it hangs, and the others do not wait", async () => {
+    const hangs = () => new Promise<never>(() => undefined);
+    const script = new ScriptedObject(fails({}), hangs);
+    const context = { port: script.port, view: seenView() };
+    await pickEndpoints(REQUEST, context);
+    await vi.advanceTimersByTimeAsync(AWAY_MS);
+    const probe = pickEndpoints(REQUEST, context);
+    for (let i = 0; i < 5; i++) {
+      expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
+    }
+    expect(script.calls).toHaveLength(2);
+    await vi.advanceTimersByTimeAsync(PICK_DEADLINE_WITH_SNAPSHOT_MS);
+    expect(await probe).toMatchObject({ isFromSnapshot: true });
+  });
+
   it("is not stood in for once the snapshot is too old", async () => {
     const view = seenView();
     await vi.advanceTimersByTimeAsync(SNAPSHOT_SERVES_MS);
