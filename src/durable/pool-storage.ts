@@ -52,7 +52,7 @@ export interface StoredConfig {
   readonly config: PoolObjectConfig | null;
 }
 
-/** Counters of one tenant and model. */
+/** Counters of one tenant and model. Of tickets: a request the Worker tried again has one a try. */
 export interface UsageTotals {
   readonly tenant: string;
   readonly model: string;
