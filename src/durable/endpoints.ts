@@ -1,5 +1,6 @@
 // The pool's endpoints: keeps the scheduler's table in step with membership and metrics.
 
+import { isFresh } from "../scheduler/freshness.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { EndpointState, ScrapeOutcome } from "./contract.ts";
@@ -86,7 +87,7 @@ export class Endpoints {
         address,
         engine,
         sampleAgeMs: Number.isFinite(ageMs) ? ageMs : null,
-        isFresh: ageMs <= staleAfterMs,
+        isFresh: isFresh({ endpoints: columns, nowMs, staleAfterMs }, slot),
         ejectedMs: Math.max(0, columns.ejectedUntilMs[slot]! - nowMs),
         scrape: this.#scrapes.get(id) ?? "none",
         queueDepth: columns.queueDepth[slot]!,

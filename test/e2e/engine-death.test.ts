@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PoolState } from "../../src/durable/contract.ts";
 import { eventually, startEngines, startFairlead, type Engines, type Fairlead } from "./harness.ts";
+import { contentsOf, eventsOf } from "../support/event-stream.ts";
 
 const STREAMS = 200;
 const TOKENS = 20;
@@ -53,21 +54,6 @@ function open(index: number): { stream: Stream; ended: Promise<void> } {
   return { stream, ended: read() };
 }
 
-interface Event {
-  readonly choices?: readonly { readonly delta: { readonly content?: string } }[];
-  readonly error?: { readonly code: string; readonly request_id: string };
-}
-
-function eventsOf({ text }: Stream): Event[] {
-  return text
-    .split("\n\n")
-    .filter((event) => event.startsWith("data: {"))
-    .map((event) => JSON.parse(event.slice("data: ".length)) as Event);
-}
-
-const tokenCount = (stream: Stream) =>
-  eventsOf(stream).filter((event) => (event.choices?.[0]?.delta.content ?? "") !== "").length;
-
 async function simState(engine: Engines): Promise<{ running: number; waiting: number }> {
   const response = await fetch(`${engine.origins[0]}/sim/state`);
   return (await response.json()) as { running: number; waiting: number };
@@ -94,13 +80,13 @@ describe("an engine killed under 200 streams", { timeout: 120_000 }, () => {
     const cut = streams.filter(({ text }) => text.includes('"error"'));
     for (const stream of streams) {
       if (cut.includes(stream)) continue;
-      expect(tokenCount(stream)).toBe(TOKENS);
+      expect(contentsOf(stream).length).toBe(TOKENS);
       expect(stream.text.endsWith("data: [DONE]\n\n")).toBe(true);
     }
     expect(cut.length).toBeGreaterThan(0);
     expect(cut.length).toBeLessThanOrEqual(32);
     for (const stream of cut) {
-      expect(tokenCount(stream)).toBeGreaterThan(0);
+      expect(contentsOf(stream).length).toBeGreaterThan(0);
       expect(eventsOf(stream).at(-1)!.error).toMatchObject({
         code: "engine_lost",
         request_id: stream.requestId,

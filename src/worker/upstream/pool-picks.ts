@@ -11,6 +11,7 @@ import type {
 import { encodeTicketName } from "../../agents/protocol/ticket-name.ts";
 import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
 import { randomHex } from "../crypto.ts";
+import { withDeadline } from "../shared-copy.ts";
 import type { PoolView } from "./pool-view.ts";
 
 /** How long a pick may take. Nothing waits in the object for capacity, so it is short. */
@@ -85,9 +86,12 @@ async function askObject(
   deadlineMs: number,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
   for (let isRetry = false; ; isRetry = true) {
+    let answer: Promise<HeldGrant | PickRefusal> | undefined;
     try {
-      return await withinDeadline(port().pick(request), deadlineMs);
+      answer = port().pick(request);
+      return await withDeadline(answer, deadlineMs);
     } catch (error) {
+      answer?.then(giveBack, () => undefined);
       if (isRetry || !isRetryable(error)) {
         return { ok: false, reason: "unavailable", detail: describe(error) };
       }
@@ -96,26 +100,9 @@ async function askObject(
   }
 }
 
-/** Like `withDeadline`, but an answer that comes too late is given back. */
-async function withinDeadline(
-  work: Promise<HeldGrant | PickRefusal>,
-  deadlineMs: number,
-): Promise<HeldGrant | PickRefusal> {
-  const { promise, resolve, reject } = Promise.withResolvers<HeldGrant | PickRefusal>();
-  let isLate = false;
-  const timer = setTimeout(() => {
-    isLate = true;
-    reject(new Error(`no answer within ${deadlineMs} ms`));
-  }, deadlineMs);
-  work.then((answer) => {
-    if (!isLate) resolve(answer);
-    else if (answer.ok) answer[Symbol.dispose]();
-  }, reject);
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-  }
+/** An answer that came too late. */
+function giveBack(answer: HeldGrant | PickRefusal): void {
+  if (answer.ok) answer[Symbol.dispose]();
 }
 
 /**

@@ -4,6 +4,8 @@
 import type { PoolSnapshot } from "../../durable/contract.ts";
 import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
+import type { Rng } from "../../scheduler/support/rng.ts";
+import { chooseOfTwo } from "../../scheduler/two-choices.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { metrics } from "../metrics.ts";
 
@@ -68,23 +70,12 @@ export class PoolView {
 
   /**
    * Endpoints by power of two choices, in the order to try them; counts the first as sent to. Empty
-   * if the snapshot is too old or holds none but the excluded. `random` gives numbers in [0, 1).
-   *
-   * Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing. Two random
-   * choices spread load nearly as well as the best one, and do not herd on old information.
+   * if the snapshot is too old or holds none but the excluded.
    */
-  choose(exclude: readonly string[], nowMs: number, random: () => number): string[] {
+  choose(exclude: readonly string[], nowMs: number, rng: Rng): string[] {
     if (!this.canServe(nowMs)) return [];
     const left = this.#addresses.flatMap((address, i) => (exclude.includes(address) ? [] : [i]));
-    const chosen: number[] = [];
-    while (chosen.length < SNAPSHOT_CHOICES && left.length > 0) {
-      chosen.push(...left.splice(Math.floor(random() * left.length), 1));
-    }
-    const [first, second] = chosen;
-    if (second !== undefined && this.#loads[second]! < this.#loads[first!]!) {
-      chosen[0] = second;
-      chosen[1] = first!;
-    }
+    const chosen = chooseOfTwo(left, this.#loads, SNAPSHOT_CHOICES, rng);
     if (chosen[0] !== undefined) this.#loads[chosen[0]]! += 1;
     return chosen.map((i) => this.#addresses[i]!);
   }

@@ -9,6 +9,7 @@ import {
 } from "../../../src/agents/protocol/headers.ts";
 import { startAgentProcess, type AgentProcess } from "../support/agent-process.ts";
 import { runRelay, type RunningRelay } from "../support/running-relay.ts";
+import { contentsOf, eventsOf } from "../../support/event-stream.ts";
 
 const STREAMS = 200;
 const MODEL = "m";
@@ -86,24 +87,6 @@ function open(relay: RunningRelay, list: readonly string[], index: number) {
   return { stream, ended: read() };
 }
 
-interface Event {
-  readonly choices?: readonly { readonly delta: { readonly content?: string } }[];
-  readonly error?: { readonly code: string; readonly request_id: string };
-}
-
-function eventsOf({ text }: Stream): Event[] {
-  return text
-    .split("\n\n")
-    .filter((event) => event.startsWith("data: {"))
-    .map((event) => JSON.parse(event.slice("data: ".length)) as Event);
-}
-
-function contentOf(stream: Stream): string {
-  return eventsOf(stream)
-    .map((event) => event.choices?.[0]?.delta.content ?? "")
-    .join("");
-}
-
 async function simState(engine: Engine): Promise<{ running: number; waiting: number }> {
   const response = await fetch(`http://${engine.address}/sim/state`);
   return (await response.json()) as { running: number; waiting: number };
@@ -137,12 +120,12 @@ describe("an engine killed under 200 streams", { timeout: 60_000 }, () => {
     const whole = streams.filter((stream) => !cut.includes(stream));
     for (const [index, stream] of streams.entries()) {
       if (!whole.includes(stream)) continue;
-      expect(contentOf(stream)).toBe(`${index} ${WORDS}`);
+      expect(contentsOf(stream).join("")).toBe(`${index} ${WORDS}`);
       expect(stream.text.endsWith("data: [DONE]\n\n")).toBe(true);
     }
     for (const stream of cut) {
       expect(stream.first).toBe(victim.address);
-      expect(contentOf(stream)).not.toBe("");
+      expect(contentsOf(stream).join("")).not.toBe("");
       expect(eventsOf(stream).at(-1)!.error).toMatchObject({
         code: "engine_lost",
         request_id: stream.requestId,
