@@ -1,9 +1,10 @@
 // Runs an engine in real time: keeps one timer at the engine's next event, maps virtual milliseconds
 // to wall ones, counts metrics, and passes tokens to whoever asked for them.
 
-import type { BlockHash } from "./model/block-hash.ts";
+import { type BlockHash, rootHash } from "./model/block-hash.ts";
 import { Engine, type EngineConfig, type EngineListener } from "./model/engine.ts";
-import type { Sequence, SequenceRequest } from "./model/sequence.ts";
+import type { Sequence } from "./model/sequence.ts";
+import { type SequenceRequest, TokenContent } from "./model/token-content.ts";
 import { EngineMetrics, type FinishedReason } from "./metrics.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
 
@@ -23,6 +24,15 @@ export interface Submission {
   readonly consumer: SequenceConsumer;
 }
 
+export interface RunnerConfig {
+  readonly engine: EngineConfig;
+  /** The name block hashes begin with. */
+  readonly model: string;
+  readonly hashSeed: string;
+  /** Wall milliseconds of a virtual one. */
+  readonly timeScale: number;
+}
+
 /** Counts since the start, beside the metrics vLLM has. */
 export interface RunnerCounts {
   aborted: number;
@@ -34,16 +44,18 @@ export class EngineRunner implements EngineListener {
   readonly engine: Engine;
   readonly metrics: EngineMetrics;
   readonly counts: RunnerCounts = { aborted: 0, blocksStored: 0, blocksRemoved: 0 };
+  readonly #hashRoot: BlockHash;
   readonly #timeScale: number;
   readonly #originMs = performance.now();
   readonly #consumers = new Map<Sequence, SequenceConsumer>();
   readonly #previousTokenAtMs = new Map<Sequence, number>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(config: EngineConfig, timeScale: number, rng: Rng) {
+  constructor({ engine, model, hashSeed, timeScale }: RunnerConfig, rng: Rng) {
+    this.#hashRoot = rootHash(model, hashSeed);
     this.#timeScale = timeScale;
-    this.engine = new Engine(config, this, rng);
-    this.metrics = new EngineMetrics(this.engine, timeScale);
+    this.engine = new Engine(engine, this, rng);
+    this.metrics = new EngineMetrics(this.engine, model, timeScale);
   }
 
   /**
@@ -55,7 +67,8 @@ export class EngineRunner implements EngineListener {
     if (this.engine.room < submissions.length) return undefined;
     const sequences: Sequence[] = [];
     for (const { request, consumer } of submissions) {
-      const sequence = this.engine.submit(request, nowMs)!;
+      const content = new TokenContent(request, this.#hashRoot, this.engine.config.blockSize);
+      const sequence = this.engine.submit(content, nowMs)!;
       this.#consumers.set(sequence, consumer);
       sequences.push(sequence);
     }

@@ -15,7 +15,7 @@ import { EngineRunner } from "./engine-runner.ts";
 import * as errors from "./errors.ts";
 import { FailureInjector, parseFailures, type Failure } from "./failures.ts";
 import { startGeneration, type GenerationHost } from "./generation.ts";
-import { engineConfig, servedModelNames, type SimulatorParameters } from "./parameters.ts";
+import { runnerConfig, servedModelNames, type SimulatorParameters } from "./parameters.ts";
 import { readBody, readJson, sendError, sendJson } from "./http-io.ts";
 import { RequestJournal, redactHeaders, type JournalEntry } from "./request-journal.ts";
 import { parseChat, parseText, parseTokenize } from "./request-schema.ts";
@@ -57,7 +57,7 @@ export class EngineServer {
     this.#bodyBytesMax = parameters["max-request-body-size-mb"] * BYTES_PER_MIB;
     const seed = parameters.seed + index;
     this.#host = {
-      runner: new EngineRunner(engineConfig(parameters), parameters["time-scale"], createRng(seed)),
+      runner: new EngineRunner(runnerConfig(parameters), createRng(seed)),
       mode: parameters.mode,
       model: servedModelNames(parameters)[0]!,
       rng: createRng(seed + OUTPUT_SEED_STEP),

@@ -97,9 +97,10 @@ export class EngineMetrics {
   readonly #generationTokens: MetricDefinition<EngineLabel>;
   readonly #maxTokens: MetricDefinition<EngineLabel>;
 
-  constructor(engine: Engine, timeScale: number) {
+  /** `model` is the label every series carries. */
+  constructor(engine: Engine, model: string, timeScale: number) {
     const { config } = engine;
-    this.#labels = { model_name: config.model, engine: ENGINE_INDEX };
+    this.#labels = { model_name: model, engine: ENGINE_INDEX };
     this.#secondsPerMs = timeScale / 1_000;
     const buckets = tokenBuckets(config.modelLengthMax);
     this.#promptTokens = histogram("request_prompt_tokens", "Prefill tokens.", buckets);

@@ -11,6 +11,7 @@ import {
   type FlagValues,
   type NumberRange,
 } from "../process/flags.ts";
+import type { RunnerConfig } from "./engine-runner.ts";
 import type { EngineConfig } from "./model/engine.ts";
 import { FAILURE_TYPES, parseFailures, parseFailureTypes, type Failure } from "./failures.ts";
 
@@ -113,14 +114,21 @@ export function servedModelNames(parameters: SimulatorParameters): readonly stri
   return given.length > 0 ? given : [parameters.model];
 }
 
-/** The model's own view of the parameters. */
-export function engineConfig(parameters: SimulatorParameters): EngineConfig {
+/** The engine's own view of the parameters. */
+export function runnerConfig(parameters: SimulatorParameters): RunnerConfig {
+  return {
+    engine: engineConfig(parameters),
+    model: servedModelNames(parameters)[0]!,
+    hashSeed: parameters["hash-seed"] ?? "",
+    timeScale: parameters["time-scale"],
+  };
+}
+
+function engineConfig(parameters: SimulatorParameters): EngineConfig {
   const calculator = parameters["latency-calculator"];
   const isConstant =
     parameters["time-to-first-token"] > 0 || parameters["time-to-first-token-std-dev"] > 0;
   return {
-    model: servedModelNames(parameters)[0]!,
-    hashSeed: parameters["hash-seed"] ?? "",
     blockSize: parameters["block-size"],
     blockCount: parameters["kv-cache-size"],
     sequencesMax: parameters["max-num-seqs"],

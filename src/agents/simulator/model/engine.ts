@@ -12,15 +12,12 @@
 
 import { assert } from "../../../scheduler/support/assert.ts";
 import type { Rng } from "../../../scheduler/support/rng.ts";
-import { rootHash, type BlockHash } from "./block-hash.ts";
-import { KvCache, type KvCacheListener } from "./kv-cache.ts";
-import { Sequence, type SequenceRequest } from "./sequence.ts";
+import type { BlockHash } from "./block-hash.ts";
+import { type BlockKey, KvCache, type KvCacheListener } from "./kv-cache.ts";
+import { Sequence, type SequenceContent } from "./sequence.ts";
 import { stepMs, type PrefillChunk, type TimingConfig } from "./timing.ts";
 
 export interface EngineConfig {
-  /** The name block hashes begin with. */
-  readonly model: string;
-  readonly hashSeed: string;
   readonly blockSize: number;
   readonly blockCount: number;
   /** Sequences that run at once. */
@@ -35,20 +32,20 @@ export interface EngineConfig {
 }
 
 /** Told what happens, in order of virtual time. Must not call the engine back. */
-export interface EngineListener extends KvCacheListener {
+export interface EngineListener<Hash extends BlockKey = BlockHash> extends KvCacheListener<Hash> {
   /** The sequence begins to be computed; not told again after a preemption. */
-  scheduled(sequence: Sequence, atMs: number): void;
+  scheduled(sequence: Sequence<Hash>, atMs: number): void;
   /** `sequence.generatedCount` counts the token. */
-  token(sequence: Sequence, atMs: number): void;
+  token(sequence: Sequence<Hash>, atMs: number): void;
   /** After the last token. The sequence's blocks are free. */
-  finished(sequence: Sequence, atMs: number): void;
-  preempted(sequence: Sequence): void;
+  finished(sequence: Sequence<Hash>, atMs: number): void;
+  preempted(sequence: Sequence<Hash>): void;
   /** A step that computed `tokenCount` tokens has ended. */
   stepped(tokenCount: number): void;
 }
 
-interface Scheduled {
-  readonly sequence: Sequence;
+interface Scheduled<Hash extends BlockKey> {
+  readonly sequence: Sequence<Hash>;
   readonly tokenCount: number;
   readonly isFirst: boolean;
 }
@@ -56,18 +53,17 @@ interface Scheduled {
 /** Steps one call of `advance` takes, so that a caller with a clock stays responsive. */
 export const STEPS_PER_ADVANCE_MAX = 256;
 
-export class Engine {
+export class Engine<Hash extends BlockKey = BlockHash> {
   readonly config: EngineConfig;
-  readonly cache: KvCache;
-  readonly #listener: EngineListener;
+  readonly cache: KvCache<Hash>;
+  readonly #listener: EngineListener<Hash>;
   readonly #rng: Rng;
-  readonly #root: BlockHash;
-  readonly #waiting: Sequence[] = [];
-  readonly #running: Sequence[] = [];
-  #batch: Scheduled[] = [];
+  readonly #waiting: Sequence<Hash>[] = [];
+  readonly #running: Sequence<Hash>[] = [];
+  #batch: Scheduled<Hash>[] = [];
   #stepEndsAtMs = Infinity;
 
-  constructor(config: EngineConfig, listener: EngineListener, rng: Rng) {
+  constructor(config: EngineConfig, listener: EngineListener<Hash>, rng: Rng) {
     assert(config.batchedTokensMax >= config.sequencesMax, "every running sequence can decode");
     assert(
       config.blockCount * config.blockSize >= config.modelLengthMax,
@@ -77,7 +73,6 @@ export class Engine {
     this.cache = new KvCache(config.blockCount, listener);
     this.#listener = listener;
     this.#rng = rng;
-    this.#root = rootHash(config.model, config.hashSeed);
   }
 
   get runningCount(): number {
@@ -95,8 +90,8 @@ export class Engine {
   }
 
   /** Takes a sequence in at `nowMs`, or gives undefined when the queue is full. */
-  submit(request: SequenceRequest, nowMs: number): Sequence | undefined {
-    const sequence = new Sequence(request, nowMs);
+  submit(content: SequenceContent<Hash>, nowMs: number): Sequence<Hash> | undefined {
+    const sequence = new Sequence(content, nowMs);
     assert(sequence.promptCount > 0 && sequence.outputCount > 0, "a sequence has tokens");
     assert(
       sequence.promptCount + sequence.outputCount <= this.config.modelLengthMax,
@@ -109,7 +104,7 @@ export class Engine {
   }
 
   /** Takes a sequence out at once. False if it had ended already. */
-  abort(sequence: Sequence): boolean {
+  abort(sequence: Sequence<Hash>): boolean {
     if (remove(this.#waiting, sequence)) return true;
     if (!remove(this.#running, sequence)) return false;
     this.#batch = this.#batch.filter((entry) => entry.sequence !== sequence);
@@ -170,7 +165,7 @@ export class Engine {
       if (sequence.arrivedAtMs > atMs) return;
       // The last token is always computed: its output is what the next token is drawn from.
       const findable = Math.floor((sequence.knownCount - 1) / blockSize);
-      const hits = this.cache.match(sequence.hashes(findable, this.#root, blockSize));
+      const hits = this.cache.match(sequence.content.hashes(findable), findable);
       const hitCount = hits.length * blockSize;
       const tokenCount = Math.min(sequence.knownCount - hitCount, budget);
       if (!this.#reserve(sequence, hits, tokenCount)) return;
@@ -188,7 +183,7 @@ export class Engine {
   }
 
   /** Makes room for `tokenCount` more tokens, and stores the blocks they fill. */
-  #reserve(sequence: Sequence, hits: readonly number[], tokenCount: number): boolean {
+  #reserve(sequence: Sequence<Hash>, hits: readonly number[], tokenCount: number): boolean {
     const { blockSize } = this.config;
     const begun = hits.length > 0 ? hits.length * blockSize : sequence.computedCount;
     const endCount = begun + tokenCount;
@@ -199,15 +194,17 @@ export class Engine {
     // As in vLLM, a block can be found from the step on that fills it: whoever finds it is computed
     // in the same step or later.
     const full = Math.floor(endCount / blockSize);
-    const hashes = sequence.hashes(full, this.#root, blockSize);
     const first = Math.max(sequence.storedBlockCount, hits.length);
-    for (let i = first; i < full; i++) this.cache.store(sequence.blocks[i]!, hashes[i]!);
+    if (first < full) {
+      const hashes = sequence.content.hashes(full);
+      for (let i = first; i < full; i++) this.cache.store(sequence.blocks[i]!, hashes[i]!);
+    }
     sequence.storedBlockCount = full;
     return true;
   }
 
   /** Preempts the sequence that began last, which the present batch never holds yet. */
-  #preemptLast(): Sequence {
+  #preemptLast(): Sequence<Hash> {
     const sequence = this.#running.pop()!;
     this.cache.release(sequence.blocks);
     sequence.restart();

@@ -14,25 +14,28 @@
 import { assert } from "../../../scheduler/support/assert.ts";
 import type { BlockHash } from "./block-hash.ts";
 
+/** What names a block: a hash, or in a simulation without tokens any number as unique as one. */
+export type BlockKey = bigint | number;
+
 /** Told about blocks that become findable and blocks that are evicted, in order. */
-export interface KvCacheListener {
-  stored(hash: BlockHash): void;
-  removed(hash: BlockHash): void;
+export interface KvCacheListener<Hash extends BlockKey = BlockHash> {
+  stored(hash: Hash): void;
+  removed(hash: Hash): void;
 }
 
-export class KvCache {
+export class KvCache<Hash extends BlockKey = BlockHash> {
   /** Blocks in total. */
   readonly size: number;
-  readonly #listener: KvCacheListener;
+  readonly #listener: KvCacheListener<Hash>;
   readonly #references: Int32Array;
-  readonly #hashes: (BlockHash | undefined)[];
-  readonly #byHash = new Map<BlockHash, number>();
+  readonly #hashes: (Hash | undefined)[];
+  readonly #byHash = new Map<Hash, number>();
   // The free list is a doubly linked ring through the sentinel at index `size`.
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   #freeCount: number;
 
-  constructor(size: number, listener: KvCacheListener) {
+  constructor(size: number, listener: KvCacheListener<Hash>) {
     this.size = size;
     this.#listener = listener;
     this.#references = new Int32Array(size);
@@ -52,11 +55,11 @@ export class KvCache {
     return this.#byHash.size;
   }
 
-  /** The blocks that hold the longest prefix of `hashes`, without a gap. Changes nothing. */
-  match(hashes: readonly BlockHash[]): number[] {
+  /** The blocks that hold the longest prefix of the first `count` hashes, without a gap. Changes nothing. */
+  match(hashes: ArrayLike<Hash>, count = hashes.length): number[] {
     const blocks: number[] = [];
-    for (const hash of hashes) {
-      const block = this.#byHash.get(hash);
+    for (let i = 0; i < count; i++) {
+      const block = this.#byHash.get(hashes[i]!);
       if (block === undefined) break;
       blocks.push(block);
     }
@@ -89,7 +92,7 @@ export class KvCache {
   }
 
   /** Names the content of a full block in use. A hash that is findable already stays where it is. */
-  store(block: number, hash: BlockHash): void {
+  store(block: number, hash: Hash): void {
     assert(this.#references[block]! > 0, "only a block in use is filled");
     if (this.#hashes[block] !== undefined || this.#byHash.has(hash)) return;
     this.#hashes[block] = hash;

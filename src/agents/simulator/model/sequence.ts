@@ -1,18 +1,24 @@
 // One prompt and the answer it is going to get, with how far the engine has come.
 
-import { blockHash, type BlockHash } from "./block-hash.ts";
+import type { BlockHash } from "./block-hash.ts";
+import type { BlockKey } from "./kv-cache.ts";
 
-export interface SequenceRequest {
+/** What an engine must know of a sequence: how long it is, and what its blocks are called. */
+export interface SequenceContent<Hash extends BlockKey = BlockHash> {
   /** At least one. */
-  readonly promptTokenIds: Uint32Array;
-  /** The answer, known beforehand to the simulator only. At least one. */
-  readonly outputTokenIds: Uint32Array;
-  /** Keeps the blocks of those who do not know it apart. */
-  readonly cacheSalt?: string;
+  readonly promptCount: number;
+  /** Tokens of the answer, known beforehand to the simulator only. At least one. */
+  readonly outputCount: number;
+  /**
+   * Hashes of the full blocks of prompt and answer, from the first on: `count` of them or more. Each
+   * names its block and everything before it.
+   */
+  hashes(count: number): ArrayLike<Hash>;
 }
 
 /** Owned by its Engine, which alone changes it. Times are virtual milliseconds. */
-export class Sequence {
+export class Sequence<Hash extends BlockKey = BlockHash> {
+  readonly content: SequenceContent<Hash>;
   readonly promptCount: number;
   readonly outputCount: number;
   readonly arrivedAtMs: number;
@@ -23,41 +29,24 @@ export class Sequence {
   generatedCount = 0;
   /** Prompt tokens found in the cache when the sequence was first scheduled. */
   cachedCount = 0;
-  /** Tokens the present run must compute before the next token comes; 1 while decoding. */
+  /** Tokens the present run must compute before the next token comes; 0 while decoding. */
   prefillCount = 0;
   firstScheduledAtMs: number | undefined;
   firstTokenAtMs: number | undefined;
   lastTokenAtMs: number | undefined;
   /** How many of `blocks`, from the first, were given their hash. */
   storedBlockCount = 0;
-  readonly #tokenIds: Uint32Array;
-  readonly #cacheSalt: string | undefined;
-  readonly #hashes: BlockHash[] = [];
 
-  constructor(request: SequenceRequest, arrivedAtMs: number) {
-    this.promptCount = request.promptTokenIds.length;
-    this.outputCount = request.outputTokenIds.length;
+  constructor(content: SequenceContent<Hash>, arrivedAtMs: number) {
+    this.content = content;
+    this.promptCount = content.promptCount;
+    this.outputCount = content.outputCount;
     this.arrivedAtMs = arrivedAtMs;
-    this.#cacheSalt = request.cacheSalt;
-    this.#tokenIds = new Uint32Array(this.promptCount + this.outputCount);
-    this.#tokenIds.set(request.promptTokenIds);
-    this.#tokenIds.set(request.outputTokenIds, this.promptCount);
   }
 
   /** Tokens the engine knows: the prompt and what it has generated. */
   get knownCount(): number {
     return this.promptCount + this.generatedCount;
-  }
-
-  /** Hashes of the first `count` full blocks, each computed once. */
-  hashes(count: number, root: BlockHash, blockSize: number): readonly BlockHash[] {
-    while (this.#hashes.length < count) {
-      const i = this.#hashes.length;
-      const tokenIds = this.#tokenIds.subarray(i * blockSize, (i + 1) * blockSize);
-      const extras = i === 0 && this.#cacheSalt !== undefined ? [this.#cacheSalt] : [];
-      this.#hashes.push(blockHash(this.#hashes[i - 1] ?? root, tokenIds, extras));
-    }
-    return this.#hashes.length === count ? this.#hashes : this.#hashes.slice(0, count);
   }
 
   /** Forgets what was computed, for a sequence that lost its blocks. What it generated stays. */

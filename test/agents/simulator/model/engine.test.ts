@@ -1,19 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { rootHash } from "../../../../src/agents/simulator/model/block-hash.ts";
 import {
   Engine,
   STEPS_PER_ADVANCE_MAX,
   type EngineConfig,
 } from "../../../../src/agents/simulator/model/engine.ts";
 import type { Sequence } from "../../../../src/agents/simulator/model/sequence.ts";
+import {
+  type SequenceRequest,
+  TokenContent,
+} from "../../../../src/agents/simulator/model/token-content.ts";
 import { createRng } from "../../../../src/scheduler/support/rng.ts";
 
+const ROOT = rootHash("m", "");
 const NONE = { meanMs: 0, stdDevMs: 0 };
 
 // The 8B-H100 profile without jitter: 30 ms + 0.25 ms a token, then 12 ms a token.
 const CONFIG: EngineConfig = {
-  model: "m",
-  hashSeed: "",
   blockSize: 16,
   blockCount: 256,
   sequencesMax: 5,
@@ -52,7 +56,9 @@ function createEngine(changes: Partial<EngineConfig> = {}) {
     },
     createRng(1),
   );
-  return { engine, tokenTimes, finished, preempted, steps };
+  const submit = (request: SequenceRequest, nowMs: number) =>
+    engine.submit(new TokenContent(request, ROOT, engine.config.blockSize), nowMs);
+  return { engine, submit, tokenTimes, finished, preempted, steps };
 }
 
 /** Tokens nobody else has. */
@@ -78,8 +84,8 @@ const ttftMs = (sequence: Sequence) => sequence.firstTokenAtMs! - sequence.arriv
 
 describe("timing", () => {
   it("256 tokens alone take 94 ms, and 11 tokens of answer 120 ms more", () => {
-    const { engine, tokenTimes } = createEngine();
-    const sequence = engine.submit(prompt(256, 11), 1_000)!;
+    const { engine, submit, tokenTimes } = createEngine();
+    const sequence = submit(prompt(256, 11), 1_000)!;
     drain(engine);
     expect(tokenTimes.get(sequence)![0]).toBe(1_094);
     expect(tokenTimes.get(sequence)!.at(-1)).toBe(1_094 + 120);
@@ -87,22 +93,22 @@ describe("timing", () => {
   });
 
   it("128 of 256 tokens cached with five running take 124 ms", () => {
-    const { engine } = createEngine();
-    engine.submit(prompt(128), 0);
+    const { engine, submit } = createEngine();
+    submit(prompt(128), 0);
     let atMs = drain(engine);
-    for (let i = 1; i <= 4; i++) engine.submit(prompt(16, 200, i * 10_000), atMs);
+    for (let i = 1; i <= 4; i++) submit(prompt(16, 200, i * 10_000), atMs);
     for (let i = 0; i < 20; i++) engine.advance((atMs = engine.nextEventAtMs()));
-    const sequence = engine.submit(prompt(256), atMs)!;
+    const sequence = submit(prompt(256), atMs)!;
     drain(engine);
     expect(sequence.cachedCount).toBe(128);
     expect(sequence.firstTokenAtMs! - sequence.firstScheduledAtMs!).toBe(124);
   });
 
   it("a prefix hit shortens the time to the first token by what it spares", () => {
-    const { engine } = createEngine();
-    const cold = engine.submit(prompt(1_024), 0)!;
+    const { engine, submit } = createEngine();
+    const cold = submit(prompt(1_024), 0)!;
     const warmAtMs = drain(engine);
-    const warm = engine.submit(prompt(1_024), warmAtMs)!;
+    const warm = submit(prompt(1_024), warmAtMs)!;
     drain(engine);
     expect(cold.cachedCount).toBe(0);
     expect(warm.cachedCount).toBe(1_008);
@@ -111,10 +117,10 @@ describe("timing", () => {
   });
 
   it("a prompt longer than the step's budget is computed in chunks, with others in between", () => {
-    const { engine, steps, tokenTimes } = createEngine({ batchedTokensMax: 512 });
-    const decoding = engine.submit(prompt(16, 20, 50_000), 0)!;
+    const { engine, submit, steps, tokenTimes } = createEngine({ batchedTokensMax: 512 });
+    const decoding = submit(prompt(16, 20, 50_000), 0)!;
     engine.advance(engine.nextEventAtMs());
-    const long = engine.submit(prompt(1_500), engine.nextEventAtMs() - 1)!;
+    const long = submit(prompt(1_500), engine.nextEventAtMs() - 1)!;
     drain(engine);
     expect(steps.slice(0, 6)).toEqual([16, 1, 512, 512, 1 + 478, 1]);
     expect(tokenTimes.get(decoding)).toHaveLength(20);
@@ -128,8 +134,8 @@ describe("timing", () => {
       prefillStdDevMs: 5,
     };
     const run = () => {
-      const { engine, tokenTimes } = createEngine({ timing });
-      for (let i = 0; i < 8; i++) engine.submit(prompt(100, 10, i * 1_000), 0);
+      const { engine, submit, tokenTimes } = createEngine({ timing });
+      for (let i = 0; i < 8; i++) submit(prompt(100, 10, i * 1_000), 0);
       drain(engine);
       return [...tokenTimes.values()];
     };
@@ -140,11 +146,11 @@ describe("timing", () => {
 
 describe("queueing", () => {
   it("runs at most sequencesMax, lets the rest wait in order, and refuses past waitingMax", () => {
-    const { engine, finished } = createEngine({ sequencesMax: 2, waitingMax: 3 });
-    const taken = Array.from({ length: 5 }, (_, i) => engine.submit(prompt(32, 5, i * 100), 0));
+    const { engine, submit, finished } = createEngine({ sequencesMax: 2, waitingMax: 3 });
+    const taken = Array.from({ length: 5 }, (_, i) => submit(prompt(32, 5, i * 100), 0));
     expect(taken).not.toContain(undefined);
     expect(engine.room).toBe(0);
-    expect(engine.submit(prompt(32), 0)).toBeUndefined();
+    expect(submit(prompt(32), 0)).toBeUndefined();
     engine.advance(engine.nextEventAtMs());
     expect(engine.runningCount).toBe(2);
     expect(engine.waitingCount).toBe(3);
@@ -154,10 +160,8 @@ describe("queueing", () => {
 
   it("overload queues: the more that arrive at once, the later the last one begins", () => {
     const lastTtftMs = (count: number) => {
-      const { engine } = createEngine();
-      const all = Array.from({ length: count }, (_, i) =>
-        engine.submit(prompt(512, 20, i * 1_000), 0)!,
-      );
+      const { engine, submit } = createEngine();
+      const all = Array.from({ length: count }, (_, i) => submit(prompt(512, 20, i * 1_000), 0)!);
       drain(engine);
       return ttftMs(all.at(-1)!);
     };
@@ -166,9 +170,9 @@ describe("queueing", () => {
   });
 
   it("does not admit a prompt that finds no blocks, and does when there are some again", () => {
-    const { engine } = createEngine({ blockCount: 20, modelLengthMax: 320 });
-    const first = engine.submit(prompt(200, 50), 0)!;
-    const second = engine.submit(prompt(200, 2, 5_000), 0)!;
+    const { engine, submit } = createEngine({ blockCount: 20, modelLengthMax: 320 });
+    const first = submit(prompt(200, 50), 0)!;
+    const second = submit(prompt(200, 2, 5_000), 0)!;
     engine.advance(engine.nextEventAtMs());
     expect(engine.waitingCount).toBe(1);
     drain(engine);
@@ -176,14 +180,14 @@ describe("queueing", () => {
   });
 
   it("preempts the latest when blocks run out, and computes it again before others begin", () => {
-    const { engine, preempted, finished, tokenTimes } = createEngine({
+    const { engine, submit, preempted, finished, tokenTimes } = createEngine({
       blockCount: 20,
       modelLengthMax: 320,
       sequencesMax: 2,
     });
-    const first = engine.submit(prompt(100, 150), 0)!;
-    const second = engine.submit(prompt(100, 150, 5_000), 0)!;
-    const third = engine.submit(prompt(100, 1, 9_000), 0)!;
+    const first = submit(prompt(100, 150), 0)!;
+    const second = submit(prompt(100, 150, 5_000), 0)!;
+    const third = submit(prompt(100, 1, 9_000), 0)!;
     drain(engine);
     expect(new Set(preempted)).toEqual(new Set([second]));
     expect(finished).toHaveLength(3);
@@ -193,18 +197,18 @@ describe("queueing", () => {
   });
 
   it("admits nobody in a step that preempts", () => {
-    const { engine, preempted } = createEngine({ blockCount: 20, modelLengthMax: 320 });
-    engine.submit(prompt(100, 150), 0);
-    engine.submit(prompt(100, 150, 5_000), 0);
+    const { engine, submit, preempted } = createEngine({ blockCount: 20, modelLengthMax: 320 });
+    submit(prompt(100, 150), 0);
+    submit(prompt(100, 150, 5_000), 0);
     while (preempted.length === 0) engine.advance(engine.nextEventAtMs());
     expect(engine.runningCount).toBe(1);
     expect(engine.waitingCount).toBe(1);
   });
 
   it("waits for a sequence that arrives in the future", () => {
-    const { engine } = createEngine();
-    engine.submit(prompt(16), 0);
-    const later = engine.submit(prompt(16, 1, 9_000), 500)!;
+    const { engine, submit } = createEngine();
+    submit(prompt(16), 0);
+    const later = submit(prompt(16, 1, 9_000), 500)!;
     drain(engine);
     expect(later.firstScheduledAtMs).toBe(500);
   });
@@ -212,8 +216,8 @@ describe("queueing", () => {
 
 describe("abort", () => {
   it("frees the blocks at once", () => {
-    const { engine } = createEngine();
-    const sequence = engine.submit(prompt(320, 10), 0)!;
+    const { engine, submit } = createEngine();
+    const sequence = submit(prompt(320, 10), 0)!;
     expect(engine.cache.inUseCount).toBe(20);
     expect(engine.abort(sequence)).toBe(true);
     expect(engine.cache.inUseCount).toBe(0);
@@ -222,10 +226,10 @@ describe("abort", () => {
   });
 
   it("takes a waiting sequence out of the queue", () => {
-    const { engine, finished } = createEngine({ sequencesMax: 1 });
-    const first = engine.submit(prompt(16, 3), 0)!;
-    const second = engine.submit(prompt(16, 3, 100), 0)!;
-    const third = engine.submit(prompt(16, 3, 200), 0)!;
+    const { engine, submit, finished } = createEngine({ sequencesMax: 1 });
+    const first = submit(prompt(16, 3), 0)!;
+    const second = submit(prompt(16, 3, 100), 0)!;
+    const third = submit(prompt(16, 3, 200), 0)!;
     expect(engine.abort(second)).toBe(true);
     drain(engine);
     expect(finished).toEqual([first, third]);
@@ -234,38 +238,38 @@ describe("abort", () => {
 
 describe("caching", () => {
   it("hits only whole blocks, and never the last token", () => {
-    const { engine } = createEngine();
-    engine.submit(prompt(64), 0);
+    const { engine, submit } = createEngine();
+    submit(prompt(64), 0);
     const atMs = drain(engine);
-    const same = engine.submit(prompt(64), atMs)!;
-    const longer = engine.submit(prompt(70), atMs)!;
+    const same = submit(prompt(64), atMs)!;
+    const longer = submit(prompt(70), atMs)!;
     drain(engine);
     expect(same.cachedCount).toBe(48);
     expect(longer.cachedCount).toBe(64);
   });
 
   it("finds the blocks of an answer, too", () => {
-    const { engine } = createEngine();
+    const { engine, submit } = createEngine();
     const request = prompt(40, 40);
-    engine.submit(request, 0);
+    submit(request, 0);
     const atMs = drain(engine);
     const promptTokenIds = Uint32Array.from([
       ...request.promptTokenIds,
       ...request.outputTokenIds,
       1,
     ]);
-    const next = engine.submit({ ...prompt(1), promptTokenIds }, atMs)!;
+    const next = submit({ ...prompt(1), promptTokenIds }, atMs)!;
     drain(engine);
     // 79 of the 80 were computed: the last token of an answer never is.
     expect(next.cachedCount).toBe(64);
   });
 
   it("keeps prompts with different salts apart", () => {
-    const { engine } = createEngine();
-    engine.submit({ ...prompt(64), cacheSalt: "a" }, 0);
+    const { engine, submit } = createEngine();
+    submit({ ...prompt(64), cacheSalt: "a" }, 0);
     const atMs = drain(engine);
-    const other = engine.submit({ ...prompt(64), cacheSalt: "b" }, atMs)!;
-    const same = engine.submit({ ...prompt(64), cacheSalt: "a" }, atMs)!;
+    const other = submit({ ...prompt(64), cacheSalt: "b" }, atMs)!;
+    const same = submit({ ...prompt(64), cacheSalt: "a" }, atMs)!;
     drain(engine);
     expect(other.cachedCount).toBe(0);
     expect(same.cachedCount).toBe(48);
@@ -280,8 +284,8 @@ describe("advance", () => {
       prefillOverheadMs: 0,
       prefillMsPerToken: 0,
     };
-    const { engine, tokenTimes } = createEngine({ timing });
-    const sequence = engine.submit(prompt(16, STEPS_PER_ADVANCE_MAX + 10), 0)!;
+    const { engine, submit, tokenTimes } = createEngine({ timing });
+    const sequence = submit(prompt(16, STEPS_PER_ADVANCE_MAX + 10), 0)!;
     engine.advance(0);
     expect(tokenTimes.get(sequence)).toHaveLength(STEPS_PER_ADVANCE_MAX);
     expect(engine.nextEventAtMs()).toBe(0);
@@ -301,7 +305,7 @@ it("whatever arrives and is aborted, every token comes once, in order, and all b
   });
   fc.assert(
     fc.property(fc.array(arrivalArb, { maxLength: 25 }), (arrivals) => {
-      const { engine, tokenTimes, finished, steps } = createEngine({
+      const { engine, submit, tokenTimes, finished, steps } = createEngine({
         blockCount: 24,
         modelLengthMax: 160,
         blockSize: 8,
@@ -314,7 +318,7 @@ it("whatever arrives and is aborted, every token comes once, in order, and all b
         nowMs += arrival.afterMs;
         engine.advance(nowMs);
         const request = prompt(arrival.promptCount, arrival.outputCount, arrival.family * 1_000);
-        const sequence = engine.submit(request, nowMs)!;
+        const sequence = submit(request, nowMs)!;
         if (arrival.isAborted) engine.abort(sequence);
         else kept.push(sequence);
         expect(engine.runningCount).toBeLessThanOrEqual(4);
