@@ -25,7 +25,10 @@ export const DECISION_LIMITS = {
 } as const;
 
 /** What a plugin can read of an endpoint, besides its matched blocks. */
-export type ColumnName = Exclude<keyof EndpointColumns, "slotCount" | "isPresent">;
+export type ColumnName = Exclude<
+  keyof EndpointColumns,
+  "slotCount" | "isPresent" | "adapters" | "scalar"
+>;
 
 /**
  * Every column, whether a plugin reads it today or not, and how it is packed. A column that is added
@@ -40,6 +43,7 @@ export const RECORDED_COLUMNS = {
   inFlightRequests: "int32",
   inFlightTokens: "float64",
   ejectedUntilMs: "float64",
+  loraMax: "int32",
 } as const satisfies Record<ColumnName, "int32" | "float64">;
 
 export const COLUMN_NAMES = Object.keys(RECORDED_COLUMNS) as ColumnName[];

@@ -19,6 +19,7 @@ import { DecisionRecorder } from "./recorder.ts";
 import { DecisionRing } from "./ring.ts";
 import { EndpointPicker } from "../endpoint-picker.ts";
 import { explainAttempt, type WrittenAttempt } from "./explain.ts";
+import { Adapters } from "../model/adapters.ts";
 import { ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
 import type { InferenceRequest } from "../model/inference-request.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
@@ -91,10 +92,14 @@ class RebuiltPool {
 }
 
 function rebuildPool(candidates: readonly ReplayableCandidate[]): RebuiltPool {
+  const columns = emptyColumns();
   const pool = new RebuiltPool({
     slotCount: Math.max(...candidates.map(({ slot }) => slot)) + 1,
     isPresent: new Uint8Array(ENDPOINTS_MAX),
-    ...emptyColumns(),
+    ...columns,
+    // Not in the record: no adapter is active anywhere, and no scalar is known.
+    adapters: new Adapters(columns.loraMax),
+    scalar: () => undefined,
   });
   for (const candidate of candidates) pool.add(candidate);
   return pool;

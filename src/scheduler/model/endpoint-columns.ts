@@ -3,6 +3,8 @@
 // A slot is given at discovery and kept until the endpoint leaves, so the prefix tree can name
 // holders by slot. Freed slots are reused; whoever frees one must also remove it from the tree.
 
+import type { AdapterTable } from "./adapters.ts";
+
 /**
  * Column-oriented view of a pool. Index `slot` is one endpoint in every column. Loads are as last
  * reported plus what was dispatched since that report, so that a burst of picks between two samples
@@ -28,4 +30,13 @@ export interface EndpointColumns {
   readonly inFlightTokens: Float64Array;
   /** Unix ms at which the last ejection ends; 0 for an endpoint that nothing speaks against. */
   readonly ejectedUntilMs: Float64Array;
+  /** LoRA adapters the engine can have active at once; 0 while unknown. */
+  readonly loraMax: Int32Array;
+  /** Which adapters are active and waiting where. */
+  readonly adapters: AdapterTable;
+  /**
+   * Numbers the configuration names, by slot: custom metrics, GPU utilization. NaN where the endpoint
+   * has not told it lately; undefined for a key that the configuration does not name.
+   */
+  scalar(attributeKey: string): Float64Array | undefined;
 }

@@ -1,7 +1,9 @@
 // The owner of a pool's EndpointColumns: gives and frees slots, applies samples, counts load.
 
+import { Adapters, type AdapterSample } from "./adapters.ts";
 import type { EndpointColumns } from "./endpoint-columns.ts";
 import { RecentDispatches } from "./recent-dispatches.ts";
+import { Scalars } from "./scalars.ts";
 
 /** Slots of one pool: pods times data-parallel ranks. */
 export const ENDPOINTS_MAX = 1024;
@@ -24,6 +26,15 @@ export interface EndpointSample {
   readonly kvUsage?: number;
   readonly kvBlockSize?: number;
   readonly kvBlocks?: number;
+  /** Unix seconds at which the engine's process began, as it reports it. */
+  readonly processStartS?: number;
+  /** By attribute key; NaN for one that the engine has stopped to publish. */
+  readonly scalars?: ReadonlyMap<string, number>;
+  /**
+   * A load that the engine used to report was not there. What was there is taken, but the sample does
+   * not count as newer: an endpoint that is half silent goes stale like one that is silent.
+   */
+  readonly isPartial?: boolean;
 }
 
 class Columns implements EndpointColumns {
@@ -37,6 +48,13 @@ class Columns implements EndpointColumns {
   readonly inFlightRequests = new Int32Array(ENDPOINTS_MAX);
   readonly inFlightTokens = new Float64Array(ENDPOINTS_MAX);
   readonly ejectedUntilMs = new Float64Array(ENDPOINTS_MAX);
+  readonly loraMax = new Int32Array(ENDPOINTS_MAX);
+  readonly adapters = new Adapters(this.loraMax);
+  readonly scalars = new Scalars(ENDPOINTS_MAX);
+
+  scalar(attributeKey: string): Float64Array | undefined {
+    return this.scalars.column(attributeKey);
+  }
 }
 
 const INT32_MAX = 0x7fffffff;
@@ -50,7 +68,10 @@ function count(value: number): number {
   return Math.min(INT32_MAX, Math.max(0, Math.trunc(value)));
 }
 
-/** One per pool. About 60 kB, whatever the number of endpoints. */
+/** Process start times are told apart by more than this; a clock may be read twice. */
+const RESTART_TOLERANCE_S = 1;
+
+/** One per pool. About 100 kB, whatever the number of endpoints, and 8 kB a scalar. */
 export class EndpointTable {
   readonly #columns = new Columns();
   readonly #endpoints: (Endpoint | undefined)[] = [];
@@ -62,6 +83,8 @@ export class EndpointTable {
   readonly #dispatches = new RecentDispatches(ENDPOINTS_MAX);
   readonly #kvBlockSize = new Float64Array(ENDPOINTS_MAX);
   readonly #kvBlocks = new Float64Array(ENDPOINTS_MAX);
+  /** 0 while unknown. */
+  readonly #processStartS = new Float64Array(ENDPOINTS_MAX);
 
   get columns(): EndpointColumns {
     return this.#columns;
@@ -97,6 +120,7 @@ export class EndpointTable {
     this.#endpoints[slot] = undefined;
     this.#columns.isPresent[slot] = 0;
     this.#columns.ejectedUntilMs[slot] = 0;
+    this.#columns.adapters.clear(slot);
     this.#free.push(slot);
   }
 
@@ -123,20 +147,38 @@ export class EndpointTable {
    * Takes over a sample. Dispatches that had reached the engine by then are in its numbers and are
    * counted no more; those made while it was under way still are. An endpoint whose queue was never
    * reported stays unsampled: it must not look idle.
+   *
+   * True if the engine's process is another one than before: what is believed of its cache is void.
    */
-  applySample(slot: number, sample: EndpointSample, sampledAtMs: number): void {
+  applySample(slot: number, sample: EndpointSample, sampledAtMs: number): boolean {
     const columns = this.#columns;
     const { waiting, running, kvUsage, kvBlockSize, kvBlocks } = sample;
+    const isRestarted = this.#isRestarted(slot, sample.processStartS);
+    if (isRestarted) columns.adapters.clear(slot);
+    if (sample.scalars !== undefined) columns.scalars.apply(slot, sample.scalars);
     if (isKnown(waiting)) this.#reportedWaiting[slot] = count(waiting);
     if (isKnown(running)) columns.runningRequests[slot] = count(running);
     if (isKnown(kvUsage)) columns.kvUsage[slot] = Math.min(1, Math.max(0, kvUsage));
     if (isKnown(kvBlockSize)) this.#kvBlockSize[slot] = Math.max(0, kvBlockSize);
     if (isKnown(kvBlocks)) this.#kvBlocks[slot] = Math.max(0, kvBlocks);
     columns.kvCapacityTokens[slot] = this.#kvBlockSize[slot]! * this.#kvBlocks[slot]!;
-    if (this.#reportedWaiting[slot] === UNKNOWN) return;
-    this.#dispatches.sampled(slot, sampledAtMs);
+    if (this.#reportedWaiting[slot] === UNKNOWN) return isRestarted;
+    if (sample.isPartial !== true) {
+      this.#dispatches.sampled(slot, sampledAtMs);
+      columns.sampledAtMs[slot] = sampledAtMs;
+    }
     this.#setQueueDepth(slot);
-    columns.sampledAtMs[slot] = sampledAtMs;
+    return isRestarted;
+  }
+
+  /** Replaces what is known of the adapters of `slot`. */
+  applyAdapters(slot: number, adapters: AdapterSample): void {
+    this.#columns.adapters.set(slot, adapters);
+  }
+
+  /** Says which scalars there are; see Scalars.define. */
+  defineScalars(attributeKeys: readonly string[]): void {
+    this.#columns.scalars.define(attributeKeys);
   }
 
   /** Counts a request sent to `slot`: visible to the next decision at once. */
@@ -163,6 +205,18 @@ export class EndpointTable {
     this.#columns.ejectedUntilMs[slot] = untilMs;
   }
 
+  /**
+   * Only a later start is a restart: behind one address several processes may answer in turn, and
+   * each would be taken for a new one again and again.
+   */
+  #isRestarted(slot: number, startS: number | undefined): boolean {
+    if (!isKnown(startS) || startS <= 0) return false;
+    const known = this.#processStartS[slot]!;
+    if (startS <= known + RESTART_TOLERANCE_S) return false;
+    this.#processStartS[slot] = startS;
+    return known !== 0;
+  }
+
   #setQueueDepth(slot: number): void {
     const reported = Math.max(0, this.#reportedWaiting[slot]!);
     this.#columns.queueDepth[slot] = count(reported + this.#dispatches.count(slot));
@@ -186,6 +240,9 @@ export class EndpointTable {
     this.#dispatches.clear(slot);
     this.#kvBlockSize[slot] = 0;
     this.#kvBlocks[slot] = 0;
+    this.#processStartS[slot] = 0;
+    columns.adapters.clear(slot);
+    columns.scalars.clear(slot);
     return slot;
   }
 }

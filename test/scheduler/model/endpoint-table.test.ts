@@ -148,3 +148,69 @@ describe("EndpointTable", () => {
     ]);
   });
 });
+
+describe("LoRA and scalars", () => {
+  it("are an endpoint's own and leave with it", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.defineScalars(["gpu"]);
+    table.applyAdapters(slot, { active: ["sql"], waiting: [], maxActive: 4 });
+    table.applySample(slot, { waiting: 0, scalars: new Map([["gpu", 0.25]]) }, 1);
+    expect(table.columns.adapters.stateOf(slot, "sql")).toBe("active");
+    expect(table.columns.loraMax[slot]).toBe(4);
+    expect(table.columns.scalar("gpu")![slot]).toBe(0.25);
+    expect(table.columns.scalar("other")).toBeUndefined();
+    table.remove(slot);
+    expect(table.add(endpoint(2))).toBe(slot);
+    expect(table.columns.adapters.stateOf(slot, "sql")).toBe("absent");
+    expect(table.columns.loraMax[slot]).toBe(0);
+    expect(table.columns.scalar("gpu")![slot]).toBeNaN();
+  });
+});
+
+describe("a partial sample", () => {
+  it("brings its values and does not make the endpoint look fresh", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 2, kvUsage: 0.5 }, 1_000);
+    table.dispatched(slot, 10, 1_100);
+    table.applySample(slot, { waiting: 3, isPartial: true }, 5_000);
+    expect(table.columns.queueDepth[slot]).toBe(4);
+    expect(table.columns.sampledAtMs[slot]).toBe(1_000);
+    table.applySample(slot, { waiting: 3 }, 6_000);
+    expect(table.columns.queueDepth[slot]).toBe(3);
+    expect(table.columns.sampledAtMs[slot]).toBe(6_000);
+  });
+});
+
+describe("the start of an engine's process", () => {
+  it("says that it was restarted, once, and only when it is later", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    const restarted = (processStartS: number) =>
+      table.applySample(slot, { waiting: 0, processStartS }, 1);
+    expect([100, 100.5, 101, 102, 102, 100, 102, NaN, 0].map(restarted)).toEqual([
+      false,
+      false,
+      false,
+      true,
+      false,
+      false,
+      false,
+      false,
+      false,
+    ]);
+    table.remove(slot);
+    table.add(endpoint(2));
+    expect(restarted(900)).toBe(false);
+  });
+
+  it("ends what was known of its adapters", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 0, processStartS: 100 }, 1);
+    table.applyAdapters(slot, { active: ["sql"], waiting: [], maxActive: 4 });
+    table.applySample(slot, { waiting: 0, processStartS: 200 }, 2);
+    expect(table.columns.adapters.stateOf(slot, "sql")).toBe("absent");
+  });
+});

@@ -1,5 +1,6 @@
 // Builders of what a plugin is given, from the few facts a test is about.
 
+import { Adapters, type AdapterSample } from "../../../src/scheduler/model/adapters.ts";
 import type { EndpointColumns } from "../../../src/scheduler/model/endpoint-columns.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
 import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
@@ -17,6 +18,9 @@ export interface EndpointRow {
   readonly matchedBlocks?: number;
   /** What is left of an ejection, in ms; 0 or less for one that is over. */
   readonly ejectedMs?: number;
+  readonly lora?: Partial<AdapterSample>;
+  /** By attribute key. */
+  readonly scalars?: Readonly<Record<string, number>>;
 }
 
 export const NOW_MS = 1_000_000;
@@ -37,7 +41,19 @@ export function inferenceRequest(overrides: Partial<InferenceRequest> = {}): Inf
 }
 
 export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
+  const loraMax = Int32Array.from(rows, (row) => row.lora?.maxActive ?? 0);
+  const adapters = new Adapters(loraMax);
+  rows.forEach((row, slot) => {
+    if (row.lora !== undefined) adapters.set(slot, { active: [], waiting: [], maxActive: 0, ...row.lora });
+  });
+  const keys = new Set(rows.flatMap((row) => Object.keys(row.scalars ?? {})));
+  const scalars = new Map(
+    [...keys].map((key) => [key, Float64Array.from(rows, (row) => row.scalars?.[key] ?? NaN)]),
+  );
   return {
+    loraMax,
+    adapters,
+    scalar: (attributeKey) => scalars.get(attributeKey),
     slotCount: rows.length,
     isPresent: new Uint8Array(rows.length).fill(1),
     queueDepth: Int32Array.from(rows, (row) => row.queueDepth ?? 0),
