@@ -1,0 +1,69 @@
+// One request from the client to an engine and back.
+
+import type { SequenceContent } from "../../src/agents/simulator/model/sequence.ts";
+import { contentKeys } from "./content-keys.ts";
+import type { RoutedRequest } from "./policy.ts";
+import { BLOCK_TOKENS, type Session, type WorkloadRequest } from "./workload.ts";
+
+const BYTES_PER_TOKEN = 4;
+const MODEL = "Qwen/Qwen3-32B";
+
+export class Flight implements SequenceContent<number> {
+  readonly request: RoutedRequest;
+  readonly session: Session;
+  readonly turn: number;
+  readonly sentAtMs: number;
+  readonly isMeasured: boolean;
+  /** Where it is; -1 until an engine took it. */
+  slot = -1;
+  /** As the engine sees it. */
+  firstTokenAtMs = Infinity;
+
+  constructor(at: {
+    readonly index: number;
+    readonly sessionIndex: number;
+    readonly session: Session;
+    readonly turn: number;
+    readonly sentAtMs: number;
+    readonly isMeasured: boolean;
+  }) {
+    this.session = at.session;
+    this.turn = at.turn;
+    this.sentAtMs = at.sentAtMs;
+    this.isMeasured = at.isMeasured;
+    const truth = at.session.turns[at.turn]!.request;
+    const inference = inferenceRequest(truth, at.index, at.sessionIndex);
+    this.request = { index: at.index, session: at.sessionIndex, inference, truth };
+  }
+
+  get promptCount(): number {
+    return this.request.truth.promptTokens;
+  }
+
+  get outputCount(): number {
+    return this.request.truth.outputTokens;
+  }
+
+  hashes(): Int32Array {
+    return this.request.truth.blocks;
+  }
+}
+
+function inferenceRequest(truth: WorkloadRequest, index: number, session: number) {
+  return {
+    requestId: `r${index}`,
+    model: MODEL,
+    tenant: `t${session}`,
+    priority: 0,
+    keys: contentKeys(truth),
+    promptTokens: truth.promptTokens,
+    outputTokensMax: truth.outputTokensMax,
+    bodyBytes: truth.promptTokens * BYTES_PER_TOKEN,
+    headers: { "x-session-id": `s${session}` },
+  };
+}
+
+/** Whether `blocks` are as many as the request has full blocks. */
+export function hasAllBlocks({ promptTokens, outputTokens, blocks }: WorkloadRequest): boolean {
+  return blocks.length === Math.floor((promptTokens + outputTokens) / BLOCK_TOKENS);
+}

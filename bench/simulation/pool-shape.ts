@@ -1,0 +1,57 @@
+// The modelled pool: its engines, and the time that messages take.
+
+import type { EngineConfig } from "../../src/agents/simulator/model/engine.ts";
+import { BLOCK_TOKENS } from "./workload.ts";
+
+/** One-way times in milliseconds. */
+export interface Network {
+  /** From the decision to the engine: the Worker's and the relay's part. */
+  readonly toEngineMs: number;
+  /** From the engine to the client. */
+  readonly toClientMs: number;
+  /** From a relay or collector to the pool's object. */
+  readonly reportMs: number;
+}
+
+export interface PoolShape {
+  readonly endpointCount: number;
+  readonly engine: EngineConfig;
+  readonly network: Network;
+  /** From one sample of an engine's metrics to the next. */
+  readonly scrapeIntervalMs: number;
+}
+
+/** KV tokens of one engine: 2.384 M over 8 replicas, as published for Qwen3-32B on 2 × H100. */
+const KV_TOKENS = 298_000;
+
+/**
+ * Qwen3-32B on two H100 (TP 2) under vLLM, after llm-d's published benchmarks: 8192 tokens a chunk,
+ * 15,928 tokens/s of prefill. What a step takes is fitted to both plateaus of the shared-prefix run
+ * (test/bench/simulation/calibration.test.ts).
+ */
+export const QWEN3_32B_2XH100: EngineConfig = {
+  blockSize: BLOCK_TOKENS,
+  blockCount: Math.floor(KV_TOKENS / BLOCK_TOKENS),
+  sequencesMax: 1_024,
+  waitingMax: 100_000,
+  batchedTokensMax: 8_192,
+  modelLengthMax: 262_144,
+  timing: {
+    calculator: "per-token",
+    timeToFirstToken: { meanMs: 0, stdDevMs: 0 },
+    interTokenLatency: { meanMs: 30, stdDevMs: 0 },
+    prefillOverheadMs: 20,
+    prefillMsPerToken: 1_000 / 15_928,
+    prefillStdDevMs: 0,
+    timeFactorUnderLoad: 2,
+    sequencesMax: 256,
+  },
+};
+
+/** The pool of the published benchmarks: 8 endpoints in one place. */
+export const DEFAULT_SHAPE: PoolShape = {
+  endpointCount: 8,
+  engine: QWEN3_32B_2XH100,
+  network: { toEngineMs: 10, toClientMs: 10, reportMs: 10 },
+  scrapeIntervalMs: 200,
+};

@@ -1,0 +1,264 @@
+// A pool under a workload, in virtual time: clients, router, engines, and the messages between them.
+//
+//   client ──choose──► router ──toEngineMs──► engine ──toClientMs──► client, who sends the next turn
+//                        ▲                      │
+//                        └──────reportMs────────┘   dispatched, first token, end, samples
+//
+// Nothing is random here: a workload and a policy give the same run each time.
+
+import { Engine, type EngineListener } from "../../src/agents/simulator/model/engine.ts";
+import type { Sequence } from "../../src/agents/simulator/model/sequence.ts";
+import { createRng } from "../../src/scheduler/support/rng.ts";
+import { EventQueue } from "./event-queue.ts";
+import { Flight } from "./flight.ts";
+import type { Outcome, RunResult } from "./outcome.ts";
+import type { Policy, PolicyDefinition } from "./policy.ts";
+import type { PoolShape } from "./pool-shape.ts";
+import type { Phase, Session } from "./workload.ts";
+
+/** Samples come before the first request does. */
+const START_MS = 1_000;
+/** Of virtual time: more than any workload here takes, less than forever. */
+const VIRTUAL_MS_MAX = 7 * 24 * 3_600_000;
+
+export interface SimulationOptions {
+  readonly shape: PoolShape;
+  readonly policy: PolicyDefinition;
+  readonly phases: readonly Phase[];
+  /** Of what the policy draws. */
+  readonly seed: number;
+}
+
+export function simulate(options: SimulationOptions): RunResult {
+  return new Simulation(options).run();
+}
+
+class Simulation {
+  readonly #shape: PoolShape;
+  readonly #phases: readonly Phase[];
+  readonly #queue = new EventQueue();
+  readonly #engines: readonly Engine<number>[];
+  /** By slot: when the engine's next event is in the queue. */
+  readonly #wakesAtMs: Float64Array;
+  readonly #policy: Policy;
+  readonly #outcomes: Outcome[] = [];
+  #phase = -1;
+  #phaseStartMs = START_MS;
+  /** Turns of the present phase that have not ended. */
+  #turnsLeft = 0;
+  #sent = 0;
+  #sessions = 0;
+  #imbalanceSum = 0;
+  #imbalanceCount = 0;
+
+  constructor({ shape, policy, phases, seed }: SimulationOptions) {
+    this.#shape = shape;
+    this.#phases = phases;
+    this.#engines = Array.from({ length: shape.endpointCount }, (_, slot) =>
+      this.#createEngine(slot),
+    );
+    this.#wakesAtMs = new Float64Array(shape.endpointCount).fill(Infinity);
+    const rng = createRng(seed);
+    const engines = this.#engines;
+    this.#policy = policy.create({ endpointCount: shape.endpointCount, shape, rng, engines });
+  }
+
+  run(): RunResult {
+    this.#engines.forEach((_, slot) => this.#scheduleScrapes(slot));
+    this.#queue.add(START_MS, () => this.#beginPhase());
+    while (this.#phase < this.#phases.length && this.#queue.runNext()) {
+      if (this.#queue.nowMs > VIRTUAL_MS_MAX) throw new Error("the run takes over a week");
+    }
+    return {
+      outcomes: this.#outcomes,
+      imbalance: this.#imbalanceSum / Math.max(1, this.#imbalanceCount),
+      virtualMs: this.#queue.nowMs,
+    };
+  }
+
+  #beginPhase(): void {
+    this.#phase++;
+    this.#phaseStartMs = this.#queue.nowMs;
+    const phase = this.#phases[this.#phase];
+    if (phase === undefined) return;
+    this.#turnsLeft = phase.sessions.reduce((sum, { turns }) => sum + turns.length, 0);
+    if (this.#turnsLeft === 0) return this.#beginPhase();
+    for (const session of phase.sessions) {
+      const index = this.#sessions++;
+      const atMs = this.#phaseStartMs + session.startMs;
+      this.#queue.add(atMs, () => this.#send(session, index, 0));
+    }
+  }
+
+  #send(session: Session, sessionIndex: number, turn: number): void {
+    const nowMs = this.#queue.nowMs;
+    const sinceStartMs = nowMs - this.#phaseStartMs;
+    const { measuredFromMs, measuredUntilMs } = this.#phases[this.#phase]!;
+    const isMeasured = sinceStartMs >= measuredFromMs && sinceStartMs < measuredUntilMs;
+    const index = this.#sent++;
+    const flight = new Flight({ index, sessionIndex, session, turn, sentAtMs: nowMs, isMeasured });
+    const slots = Array.from(this.#policy.choose(flight.request, nowMs));
+    if (slots.length === 0) return this.#shed(flight, undefined);
+    this.#queue.add(nowMs + this.#shape.network.toEngineMs, () => this.#arrive(flight, slots, 0));
+  }
+
+  #arrive(flight: Flight, slots: readonly number[], attempt: number): void {
+    const { toEngineMs, reportMs } = this.#shape.network;
+    const slot = slots[attempt]!;
+    const nowMs = this.#queue.nowMs;
+    if (this.#engines[slot]!.submit(flight, nowMs) === undefined) {
+      if (attempt + 1 === slots.length) return this.#shed(flight, slot);
+      this.#queue.add(nowMs + toEngineMs, () => this.#arrive(flight, slots, attempt + 1));
+      return;
+    }
+    flight.slot = slot;
+    this.#wake(slot);
+    const { policy } = this;
+    if (policy.dispatched === undefined) return;
+    this.#queue.add(nowMs + reportMs, () =>
+      policy.dispatched!(flight.request, slot, this.#queue.nowMs),
+    );
+  }
+
+  get policy(): Policy {
+    return this.#policy;
+  }
+
+  /** Sees to it that the engine goes on when its next step ends. */
+  #wake(slot: number): void {
+    const atMs = this.#engines[slot]!.nextEventAtMs();
+    if (atMs === this.#wakesAtMs[slot] || atMs === Infinity) return;
+    this.#wakesAtMs[slot] = atMs;
+    this.#queue.add(atMs, () => {
+      if (this.#wakesAtMs[slot] !== atMs) return;
+      this.#wakesAtMs[slot] = Infinity;
+      this.#engines[slot]!.advance(atMs);
+      this.#wake(slot);
+    });
+  }
+
+  #createEngine(slot: number): Engine<number> {
+    const listener: EngineListener<number> = {
+      scheduled: () => {},
+      token: (sequence, atMs) => {
+        if (sequence.generatedCount === 1) this.#firstToken(sequence, slot, atMs);
+      },
+      finished: (sequence, atMs) => this.#finished(sequence, slot, atMs),
+      preempted: () => {},
+      stepped: () => {},
+      stored: () => {},
+      removed: () => {},
+    };
+    return new Engine(this.#shape.engine, listener, createRng(slot));
+  }
+
+  #firstToken(sequence: Sequence<number>, slot: number, atMs: number): void {
+    const flight = sequence.content as Flight;
+    flight.firstTokenAtMs = atMs;
+    if (this.#policy.firstToken === undefined) return;
+    this.#queue.add(atMs + this.#shape.network.reportMs, () =>
+      this.#policy.firstToken!(flight.request, slot, this.#queue.nowMs),
+    );
+  }
+
+  #finished(sequence: Sequence<number>, slot: number, atMs: number): void {
+    const flight = sequence.content as Flight;
+    const { reportMs, toClientMs } = this.#shape.network;
+    const { cachedCount } = sequence;
+    if (this.#policy.finished !== undefined) {
+      const how = {
+        ttftMs: flight.firstTokenAtMs - flight.sentAtMs,
+        durationMs: atMs - flight.sentAtMs,
+        promptTokens: flight.promptCount,
+        cachedTokens: cachedCount,
+        completionTokens: flight.outputCount,
+      };
+      this.#queue.add(atMs + reportMs, () =>
+        this.#policy.finished!(flight.request, slot, how, this.#queue.nowMs),
+      );
+    }
+    if (flight.isMeasured) {
+      this.#outcomes.push({
+        sentAtMs: flight.sentAtMs,
+        endedAtMs: atMs + toClientMs,
+        ttftMs: flight.firstTokenAtMs + toClientMs - flight.sentAtMs,
+        tpotMs: (atMs - flight.firstTokenAtMs) / Math.max(1, flight.outputCount - 1),
+        promptTokens: flight.promptCount,
+        cachedTokens: cachedCount,
+        outputTokens: flight.outputCount,
+        isShed: false,
+      });
+    }
+    this.#queue.add(atMs + toClientMs, () => this.#ended(flight));
+  }
+
+  /** Nobody took it. The client goes on with the next turn as if it had an answer. */
+  #shed(flight: Flight, lastSlot: number | undefined): void {
+    const nowMs = this.#queue.nowMs;
+    if (lastSlot !== undefined) this.#policy.shed?.(flight.request, lastSlot, nowMs);
+    if (flight.isMeasured) {
+      this.#outcomes.push({
+        sentAtMs: flight.sentAtMs,
+        endedAtMs: nowMs,
+        ttftMs: Infinity,
+        tpotMs: 0,
+        promptTokens: flight.promptCount,
+        cachedTokens: 0,
+        outputTokens: 0,
+        isShed: true,
+      });
+    }
+    this.#ended(flight);
+  }
+
+  #ended({ session, turn, request }: Flight): void {
+    this.#turnsLeft--;
+    const next = session.turns[turn + 1];
+    if (next !== undefined) {
+      const atMs = this.#queue.nowMs + next.delayMs;
+      this.#queue.add(atMs, () => this.#send(session, request.session, turn + 1));
+    } else if (this.#turnsLeft === 0) {
+      // Reports that are under way arrive before the next phase begins.
+      this.#queue.add(this.#queue.nowMs + START_MS, () => this.#beginPhase());
+    }
+  }
+
+  /** Scrapes are spread over the interval, so that not all endpoints are seen at once. */
+  #scheduleScrapes(slot: number): void {
+    const { scrapeIntervalMs, endpointCount, network } = this.#shape;
+    const scrape = (): void => {
+      const atMs = this.#queue.nowMs;
+      if (slot === 0) this.#measureImbalance();
+      if (this.#policy.sampled !== undefined) {
+        const { runningCount, waitingCount, cache, config } = this.#engines[slot]!;
+        const sample = {
+          waiting: waitingCount,
+          running: runningCount,
+          kvUsage: cache.inUseCount / cache.size,
+          kvBlockSize: config.blockSize,
+          kvBlocks: config.blockCount,
+        };
+        this.#queue.add(atMs + network.reportMs, () =>
+          this.#policy.sampled!(slot, sample, atMs, this.#queue.nowMs),
+        );
+      }
+      this.#queue.add(atMs + scrapeIntervalMs, scrape);
+    };
+    this.#queue.add((scrapeIntervalMs * slot) / endpointCount, scrape);
+  }
+
+  #measureImbalance(): void {
+    const phase = this.#phases[this.#phase];
+    if (phase === undefined || this.#queue.nowMs - this.#phaseStartMs < phase.measuredFromMs)
+      return;
+    let sum = 0;
+    let max = 0;
+    for (const { runningCount, waitingCount } of this.#engines) {
+      sum += runningCount + waitingCount;
+      max = Math.max(max, runningCount + waitingCount);
+    }
+    if (sum === 0) return;
+    this.#imbalanceSum += (max * this.#engines.length) / sum;
+    this.#imbalanceCount++;
+  }
+}

@@ -1,0 +1,55 @@
+// What clients do: sessions of requests that wait for each other, in phases.
+
+/** Tokens of a block, in the engines' caches as in the router's keys. */
+export { CONTENT_BLOCK_TOKENS as BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
+
+export interface WorkloadRequest {
+  readonly promptTokens: number;
+  /** Tokens the answer is going to have. Policies are not told, but for an oracle. */
+  readonly outputTokens: number;
+  /** What the client allows; null for no limit. */
+  readonly outputTokensMax: number | null;
+  /**
+   * Names of the full blocks of prompt and answer together. A name stands for its block and
+   * everything before it: equal names, equal prefixes.
+   */
+  readonly blocks: Int32Array;
+}
+
+export interface Turn {
+  readonly request: WorkloadRequest;
+  /** From the end of the turn before, as the client sees it: reading, or a tool at work. */
+  readonly delayMs: number;
+}
+
+export interface Session {
+  /** Of the first turn, since the beginning of the phase. */
+  readonly startMs: number;
+  readonly turns: readonly Turn[];
+}
+
+/** A phase begins when every request of the one before has ended. */
+export interface Phase {
+  readonly sessions: readonly Session[];
+  /** Requests sent from then on count, in ms since the beginning; Infinity for a warm-up. */
+  readonly measuredFromMs: number;
+  /** Until when: requests sent later are load and not counted. */
+  readonly measuredUntilMs: number;
+}
+
+/** When an answer was good: both must hold. */
+export interface Slo {
+  readonly ttftMs: number;
+  readonly tpotMs: number;
+}
+
+export interface Workload {
+  readonly name: string;
+  /** In one sentence, with its source. */
+  readonly about: string;
+  readonly slo: Slo;
+  /** Requests a second beyond which the oracle's queues only grow, with the default pool. */
+  readonly saturationRate: number;
+  /** What clients do at `rate` requests a second. Equal arguments, equal workloads. */
+  create(rate: number, seed: number): Phase[];
+}

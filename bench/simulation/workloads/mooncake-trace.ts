@@ -1,0 +1,94 @@
+// Requests of a recorded trace in the Mooncake format: JSON lines of
+//
+//   {"timestamp": ms, "input_length": tokens, "output_length": tokens, "hash_ids": [id, …]}
+//
+// An id names 512 tokens and everything before them. Of every id eight of our blocks are made; the
+// answer's blocks are nobody else's, because the trace does not say what became of it.
+//
+// Source: Mooncake, FAST25-release/README.md. Other rates than the trace's own are made by
+// stretching its time: what follows what, and how bursts look, stays.
+
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { BlockNames } from "../block-stream.ts";
+import { BLOCK_TOKENS, type Phase, type Session, type Workload } from "../workload.ts";
+
+const HASHED_TOKENS = 512;
+const BLOCKS_PER_HASH = HASHED_TOKENS / BLOCK_TOKENS;
+/** Requests read at most, and taken for one run. */
+const REQUESTS_MAX = 100_000;
+const REQUESTS_OF_RUN = 3_000;
+/** Of a run's requests, those that only fill the caches. */
+const WARM_UP_SHARE = 0.25;
+
+const lineSchema = z.object({
+  timestamp: z.number().min(0),
+  input_length: z.int().min(1),
+  output_length: z.int().min(1),
+  hash_ids: z.array(z.int().min(0)),
+});
+type TraceLine = z.output<typeof lineSchema>;
+
+export function traceWorkload(path: string): Workload {
+  const lines = parseTrace(readFileSync(path, "utf8"), path);
+  return {
+    name: "trace",
+    about: `The trace ${path}.`,
+    slo: { ttftMs: 30_000, tpotMs: 100 },
+    saturationRate: 8,
+    create: (rate) => [createPhase(lines.slice(0, REQUESTS_OF_RUN), rate)],
+  };
+}
+
+/** `source` is named in complaints. */
+export function parseTrace(text: string, source: string): TraceLine[] {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  if (lines.length === 0) throw new Error(`${source} holds no request.`);
+  return lines.slice(0, REQUESTS_MAX).map((line, i) => {
+    try {
+      const parsed = lineSchema.parse(JSON.parse(line));
+      if (parsed.hash_ids.length * HASHED_TOKENS < parsed.input_length)
+        throw new Error(`hash_ids are too few for input_length ${parsed.input_length}`);
+      return parsed;
+    } catch (error) {
+      throw new Error(
+        `${source} line ${i + 1} is no request of a Mooncake trace: ${String(error)}`,
+        {
+          cause: error,
+        },
+      );
+    }
+  });
+}
+
+function createPhase(lines: readonly TraceLine[], rate: number): Phase {
+  const firstMs = lines[0]!.timestamp;
+  const lastMs = lines.at(-1)!.timestamp;
+  const traceRate = lines.length / Math.max(1, (lastMs - firstMs) / 1_000);
+  const stretch = traceRate / rate;
+  const names = new BlockNames();
+  const known = new Map<number, number>();
+  const nameOf = (key: number): number => {
+    let name = known.get(key);
+    if (name === undefined) known.set(key, (name = names.take()));
+    return name;
+  };
+  const sessions = lines.map((line): Session => {
+    const { input_length: promptTokens, output_length: outputTokens } = line;
+    const promptBlocks = Math.floor(promptTokens / BLOCK_TOKENS);
+    const blocks = Int32Array.from(
+      { length: Math.floor((promptTokens + outputTokens) / BLOCK_TOKENS) },
+      (_, i) =>
+        i < promptBlocks
+          ? nameOf(
+              line.hash_ids[Math.floor(i / BLOCKS_PER_HASH)]! * BLOCKS_PER_HASH +
+                (i % BLOCKS_PER_HASH),
+            )
+          : names.take(),
+    );
+    const request = { promptTokens, outputTokens, outputTokensMax: null, blocks };
+    return { startMs: (line.timestamp - firstMs) * stretch, turns: [{ request, delayMs: 0 }] };
+  });
+  const measuredFromMs = (lastMs - firstMs) * stretch * WARM_UP_SHARE;
+  return { sessions, measuredFromMs, measuredUntilMs: Infinity };
+}
