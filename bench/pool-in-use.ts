@@ -1,12 +1,13 @@
 // A pool as a decision finds it: loads differ, and a third of the endpoints hold a part of the prompt.
 
-import { schedulerConfigSchema } from "../src/scheduler/config.ts";
+import { schedulerConfigSchema } from "../src/scheduler/config/schema.ts";
 import { DecisionRecorder } from "../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../src/scheduler/decisions/ring.ts";
 import { EndpointPicker } from "../src/scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
 import { EndpointTable } from "../src/scheduler/model/endpoint-table.ts";
+import type { PrefixSources } from "../src/scheduler/plugin.ts";
 import { createRng, type Rng } from "../src/scheduler/support/rng.ts";
 import { NaivePicker } from "./naive-picker.ts";
 
@@ -24,7 +25,9 @@ export class PoolInUse {
   readonly #picker = new EndpointPicker(this.#scheduler);
   readonly #ring = new DecisionRing();
   readonly #recorder = new DecisionRecorder(this.#ring);
-  readonly #match = (keys: Uint32Array, out: Int32Array) => this.#tree.match(keys, out);
+  readonly #prefixSources: PrefixSources = {
+    approximate: (keys, matchedBlocks) => this.#tree.match(keys, matchedBlocks),
+  };
   readonly #rng: Rng;
   #seed = 0;
 
@@ -83,7 +86,8 @@ export class PoolInUse {
         bodyBytes: 4 * promptTokens,
       },
       endpoints: this.#table.columns,
-      match: this.#match,
+      pool: this.#table,
+      prefixSources: this.#prefixSources,
       nowMs: NOW_MS,
       staleAfterMs: STALE_AFTER_MS,
       seed: this.#seed++,

@@ -2,7 +2,7 @@
 // DirectoryObject stores. One schema; every mistake is reported at once, with its path.
 
 import { z } from "zod";
-import { schedulerConfigSchema } from "../scheduler/config.ts";
+import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
 import { findContradictions } from "./cross-checks.ts";
 
 export const DEPLOYMENT_LIMITS = {

@@ -2,7 +2,7 @@
 // Fields are only ever added, as optional ones; a field is never renamed or given a new meaning.
 
 import type { ConfigIssue, Deployment } from "../config/deployment.ts";
-import type { SchedulerConfig } from "../scheduler/config.ts";
+import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { Explanation } from "../scheduler/decisions/explain.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";

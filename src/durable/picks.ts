@@ -2,7 +2,7 @@
 
 import type { TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
-import type { SchedulerConfig } from "../scheduler/config.ts";
+import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../scheduler/decisions/ring.ts";
@@ -11,6 +11,7 @@ import {
   type InferenceRequest,
   reservedOutputTokens,
 } from "../scheduler/model/inference-request.ts";
+import type { PrefixSources } from "../scheduler/plugin.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
@@ -193,7 +194,8 @@ export class Picks {
     const input = {
       request,
       endpoints: endpoints.table.columns,
-      match: this.#match,
+      pool: endpoints.table,
+      prefixSources: this.#prefixSources,
       nowMs: at.nowMs,
       staleAfterMs: this.#staleAfterMs,
       seed,
@@ -245,8 +247,9 @@ export class Picks {
     });
   }
 
-  readonly #match = (keys: Uint32Array, out: Int32Array): void =>
-    this.#options.prefixes.tree.match(keys, out);
+  readonly #prefixSources: PrefixSources = {
+    approximate: (keys, matchedBlocks) => this.#options.prefixes.tree.match(keys, matchedBlocks),
+  };
 
   #grant(ticket: Ticket): PickResult {
     return {

@@ -2,7 +2,8 @@
 // its reply back until it is durable.
 
 import { type EndpointRecord, membershipSchema } from "../agents/protocol/messages.ts";
-import { type SchedulerConfig, schedulerConfigSchema } from "../scheduler/config.ts";
+import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
+import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { CLAIMS_MAX } from "./membership.ts";
 import { migrate } from "./migrations.ts";

@@ -1,127 +1,257 @@
-// Runs a scheduling profile over a pool and returns the endpoints to try, in order.
+// Runs a pool's scheduling profiles and returns the endpoints to try, in order.
 
-import type { SchedulerConfig } from "./config.ts";
+import { SCHEDULER_LIMITS } from "./config/limits.ts";
+import { resolveProfile } from "./config/resolve.ts";
+import type { SchedulerConfig } from "./config/scheduler-config.ts";
+import type { DataByKey, DataKey, DataReader, PrefixMatch } from "./data/data.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
 import type { Dropped } from "./outcome.ts";
-import {
-  type NarrowingContext,
-  type PluginSubstitution,
-  type ProfileRecorder,
-  SchedulingProfile,
-} from "./profile.ts";
+import type {
+  EndpointDirectory,
+  PrefixSources,
+  ProfileResults,
+  ResponseHeader,
+  SchedulingStages,
+} from "./plugin.ts";
+import { Plugins, type PluginSubstitution } from "./plugins.ts";
+import { type NarrowingContext, type ProfileRecorder, SchedulingProfile } from "./profile.ts";
 import { createRng } from "./support/rng.ts";
 
 /** What a pick looks at. */
 export interface PickInput {
   readonly request: InferenceRequest;
   readonly endpoints: EndpointColumns;
-  /** Fills `out` (by slot) with matched blocks of `keys`. See PrefixTree.match. */
-  readonly match: (keys: Uint32Array, out: Int32Array) => void;
+  readonly pool: EndpointDirectory;
+  readonly prefixSources: PrefixSources;
   readonly nowMs: number;
   readonly staleAfterMs: number;
-  /** Seeds the tie-breaks: the same input and seed give the same choice. */
+  /** Seeds every draw: the same input and seed give the same choice. */
   readonly seed: number;
   /** Slots that failed for this request already. */
-  readonly exclude?: readonly number[];
+  readonly exclude?: readonly (number | undefined)[];
+  /** Whether a slot may be chosen at all; see subset.ts. */
+  readonly isEligible?: (slot: number) => boolean;
 }
 
 export interface Picked {
   readonly ok: true;
-  /** Slots in the order to try. A view into the picker's buffer: valid until the next pick. */
+  /** Slots in the order to try. A view into the picker's buffer, as all here: valid until the next pick. */
   readonly slots: Int32Array;
+  /** Choices of the other stages, where they ran and found somebody. */
+  readonly prefill?: Int32Array;
+  readonly encode?: Int32Array;
+  /** See SchedulingStages. */
+  readonly dataParallelPort?: number;
   /** Blocks of the request that slots[0] holds, of `totalBlocks`. */
   readonly matchedBlocks: number;
   readonly totalBlocks: number;
 }
 
 /** Sees a whole decision: who was considered, what each plugin said, who was chosen. */
-export interface PickRecorder extends ProfileRecorder {
+export interface PickRecorder {
   /** First call: the candidates before any filter. */
   considered(context: NarrowingContext): void;
-  /** Last call: totals after scoring and the choice. Arrays are only valid during the call. */
+  /** A profile begins to run over all that were considered; gives who watches it. */
+  began(context: NarrowingContext): ProfileRecorder;
+  /** The profile's last call: totals after scoring and the choice, which is empty where nobody passed. */
   picked(context: NarrowingContext, totals: Float64Array, slots: Int32Array): void;
 }
 
 /** Endpoints of one choice. */
 export const DESTINATIONS_MAX = 8;
 
-/** One per pool. Owns every buffer of a decision; holds about 30 kB. */
+const NOBODY = new Int32Array(0);
+
+class Results implements ProfileResults {
+  readonly #slots = new Map<string, Int32Array>();
+  firstSlot = -1;
+
+  clear(): void {
+    this.#slots.clear();
+    this.firstSlot = -1;
+  }
+
+  add(profile: string, slots: Int32Array): void {
+    this.#slots.set(profile, slots);
+    if (this.firstSlot < 0 && slots.length > 0) this.firstSlot = slots[0]!;
+  }
+
+  slotOf(profile: string): number | undefined {
+    const slots = this.#slots.get(profile);
+    return slots === undefined ? undefined : (slots[0] ?? -1);
+  }
+
+  slotsOf(profile: string): Int32Array {
+    return this.#slots.get(profile) ?? NOBODY;
+  }
+}
+
+class Data implements DataReader {
+  readonly #plugins: Plugins;
+
+  constructor(plugins: Plugins) {
+    this.#plugins = plugins;
+  }
+
+  get<Key extends DataKey>(key: Key, producer: string): DataByKey[Key] | undefined {
+    return this.#plugins.find(producer)?.data?.[key];
+  }
+}
+
+interface RunnableProfile {
+  readonly profile: SchedulingProfile;
+  readonly slots: Int32Array;
+}
+
+/** One per pool. Owns every buffer of a decision; holds about 50 kB. */
 export class EndpointPicker {
-  readonly #profile: SchedulingProfile;
+  readonly #plugins: Plugins;
+  readonly #profiles = new Map<string, RunnableProfile>();
+  /** Candidates of every profile. */
+  readonly #eligible = new Int32Array(ENDPOINTS_MAX);
   readonly #candidates = new Int32Array(ENDPOINTS_MAX);
+  readonly #keep = new Uint8Array(ENDPOINTS_MAX);
   readonly #totals = new Float64Array(ENDPOINTS_MAX);
   readonly #scores = new Float64Array(ENDPOINTS_MAX);
-  readonly #slots = new Int32Array(DESTINATIONS_MAX);
-  readonly #prefix: { matchedBlocks: Int32Array; totalBlocks: number } = {
-    matchedBlocks: new Int32Array(ENDPOINTS_MAX),
-    totalBlocks: 0,
-  };
+  readonly #results = new Results();
+  readonly #data: Data;
+  /** Headers that plugins want on answers. */
+  readonly responseHeaders: readonly ResponseHeader[];
 
   constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
-    this.#profile = new SchedulingProfile(config.schedulingProfiles[0]!, substitution);
+    this.#plugins = new Plugins(config, substitution);
+    this.#data = new Data(this.#plugins);
+    for (const { name } of config.schedulingProfiles) {
+      const profile = new SchedulingProfile(resolveProfile(config, name), this.#plugins);
+      this.#profiles.set(name, { profile, slots: new Int32Array(DESTINATIONS_MAX) });
+    }
+    this.responseHeaders = [...this.#plugins.all()].flatMap(({ responseHeader }) =>
+      responseHeader === undefined ? [] : [responseHeader],
+    );
   }
 
   /**
-   * Chooses. Scorers that learn from picks are told at once, so ask only when the choice will be
+   * Chooses. Plugins that learn from picks are told at once, so ask only when the choice will be
    * granted: who has no room refuses before.
    */
-  // Hot path: pick-64 and pick-1000 in bench/. Allocates one context and the result.
+  // Hot path: pick-64 and pick-1000 in bench/. Allocates a context, the result and the handler's stages.
   pick(input: PickInput, recorder?: PickRecorder): Picked | Dropped {
     const context = this.#begin(input);
-    if (context.candidateCount === 0) {
-      return {
-        ok: false,
-        reason: "rejected-no-endpoints",
-        detail: "the pool has no endpoint that may be picked",
-      };
-    }
-    input.match(input.request.keys, this.#prefix.matchedBlocks);
+    if (context.candidateCount > 0) this.#screen(context);
+    const eligibleCount = context.candidateCount;
+    if (eligibleCount === 0) return drop("rejected-no-endpoints", NO_ENDPOINTS);
+    for (const producer of this.#plugins.producers) producer.produce(context);
     recorder?.considered(context);
-    if (this.#profile.filter(context, recorder) === 0) {
-      return {
-        ok: false,
-        reason: "rejected-saturated",
-        detail: "no endpoint passed the scheduling profile's filters",
-      };
+    for (const admitter of this.#plugins.admitters) {
+      const denial = admitter.admit(context);
+      if (denial !== undefined) return drop("rejected-saturated", denial);
     }
-    this.#profile.score(context, this.#totals, this.#scores, recorder);
-    const count = this.#profile.pick(context, this.#totals, createRng(input.seed), this.#slots);
-    const slots = this.#slots.subarray(0, count);
-    recorder?.picked(context, this.#totals, slots);
-    this.#profile.onPicked(context, slots[0]!);
-    return {
-      ok: true,
-      slots,
-      matchedBlocks: context.prefix.matchedBlocks[slots[0]!]!,
-      totalBlocks: context.prefix.totalBlocks,
-    };
+    this.#runProfiles(context, eligibleCount, recorder);
+    const stages = this.#plugins.handler.finish(context);
+    if (typeof stages === "string") return drop("rejected-saturated", stages);
+    return this.#finish(context, stages);
   }
 
   /** Forgets a slot that is about to be reused. */
   onEndpointRemoved(slot: number): void {
-    this.#profile.onEndpointRemoved(slot);
+    for (const plugin of this.#plugins.all()) plugin.onEndpointRemoved?.(slot);
   }
 
   #begin(input: PickInput): NarrowingContext {
-    const { endpoints, exclude } = input;
+    const { endpoints, exclude, isEligible } = input;
     const candidates = this.#candidates;
     let count = 0;
     for (let slot = 0; slot < endpoints.slotCount; slot++) {
       if (endpoints.isPresent[slot] !== 1) continue;
       if (exclude !== undefined && exclude.includes(slot)) continue;
+      if (isEligible !== undefined && !isEligible(slot)) continue;
       candidates[count++] = slot;
     }
-    this.#prefix.totalBlocks = input.request.keys.length / 2;
+    this.#results.clear();
     return {
       request: input.request,
       endpoints,
-      prefix: this.#prefix,
+      pool: input.pool,
+      prefix: this.#plugins.get(this.#plugins.prefixProducer).data!["prefix-match"] as PrefixMatch,
+      prefixSources: input.prefixSources,
+      data: this.#data,
+      profile: "",
+      results: this.#results,
       candidates,
       candidateCount: count,
       nowMs: input.nowMs,
       staleAfterMs: input.staleAfterMs,
+      rng: createRng(input.seed),
     };
   }
+
+  #screen(context: NarrowingContext): void {
+    const { screeners } = this.#plugins;
+    const { candidates, candidateCount } = context;
+    if (screeners.length > 0) {
+      const keep = this.#keep.fill(1, 0, candidateCount);
+      for (const screener of screeners) screener.screen(context, keep);
+      let kept = 0;
+      for (let i = 0; i < candidateCount; i++) {
+        if (keep[i] === 1) candidates[kept++] = candidates[i]!;
+      }
+      context.candidateCount = kept;
+    }
+    this.#eligible.set(candidates.subarray(0, context.candidateCount));
+  }
+
+  #runProfiles(context: NarrowingContext, eligibleCount: number, recorder?: PickRecorder): void {
+    for (let runs = 0; runs < SCHEDULER_LIMITS.profilesMax; runs++) {
+      const name = this.#plugins.handler.next(context);
+      const runnable = name === undefined ? undefined : this.#profiles.get(name);
+      if (name === undefined || runnable === undefined) break;
+      context.profile = name;
+      this.#run(context, runnable, recorder);
+      context.profile = "";
+      context.candidates.set(this.#eligible.subarray(0, eligibleCount));
+      context.candidateCount = eligibleCount;
+    }
+  }
+
+  #run(
+    context: NarrowingContext,
+    { profile, slots }: RunnableProfile,
+    recorder?: PickRecorder,
+  ): void {
+    const watcher = recorder?.began(context);
+    let chosen = slots.subarray(0, 0);
+    if (profile.filter(context, watcher) > 0) {
+      profile.score(context, this.#totals, this.#scores, watcher);
+      const count = profile.pick(context, this.#totals, context.rng, slots);
+      chosen = slots.subarray(0, count);
+    }
+    recorder?.picked(context, this.#totals, chosen);
+    this.#results.add(profile.name, chosen);
+  }
+
+  #finish(context: NarrowingContext, stages: SchedulingStages): Picked {
+    const slots = this.#results.slotsOf(stages.primary);
+    const first = slots[0]!;
+    for (const plugin of this.#plugins.all()) plugin.onPicked?.(context, first);
+    const prefill = stages.prefill === undefined ? NOBODY : this.#results.slotsOf(stages.prefill);
+    const encode = stages.encode === undefined ? NOBODY : this.#results.slotsOf(stages.encode);
+    const { dataParallelPort } = stages;
+    return {
+      ok: true,
+      slots,
+      ...(prefill.length === 0 ? {} : { prefill }),
+      ...(encode.length === 0 ? {} : { encode }),
+      ...(dataParallelPort === undefined ? {} : { dataParallelPort }),
+      matchedBlocks: context.prefix.matchedBlocks[first]!,
+      totalBlocks: context.prefix.totalBlocks,
+    };
+  }
+}
+
+const NO_ENDPOINTS = "the pool has no endpoint that may be picked";
+
+function drop(reason: Dropped["reason"], detail: string): Dropped {
+  return { ok: false, reason, detail };
 }

@@ -1,16 +1,44 @@
 // Contracts of the plugins: Filter → Score → Pick, as llm-d's scheduling framework.
+//
+//   screeners → data producers → admitters → ┌ profile handler names a profile ┐ → onPicked
+//                                            └ filters → scorers → picker      ┘ until it names none
+//
+// One instance a named plugin and pool. An instance may be several kinds at once (context-length-aware
+// is a filter and a scorer); its definition says which. Everything is synchronous.
 
 import type { z } from "zod";
+import type { DataByKey, DataKey, DataReader, PrefixMatch } from "./data/data.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
+import type { Endpoint } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
 import type { Rng } from "./support/rng.ts";
 
-/** How much of a request's prefix each endpoint holds. Written by a data producer before scoring. */
-export interface PrefixMatch {
-  /** By slot: blocks of the request held without a gap from the first. Stale slots hold garbage. */
-  readonly matchedBlocks: Int32Array;
-  /** Blocks the request has; 0 for a prompt shorter than a block. */
-  readonly totalBlocks: number;
+/** Who a slot is. An EndpointTable. */
+export interface EndpointDirectory {
+  endpoint(slot: number): Endpoint | undefined;
+}
+
+/** Sources of prefix knowledge. Each fills arrays by slot; see PrefixMatch. */
+export interface PrefixSources {
+  /** Content keys learned from where requests went. */
+  readonly approximate: (keys: Uint32Array, matchedBlocks: Int32Array) => void;
+  /**
+   * What the engines' own events say, where there are any: blocks held without a gap, and by tier
+   * (`gpu`, `cpu`, …) in `tierBlocks`, which it fills for the tiers it has.
+   */
+  readonly exact?: (
+    keys: Uint32Array,
+    matchedBlocks: Int32Array,
+    tierBlocks: ReadonlyMap<string, Int32Array>,
+  ) => void;
+}
+
+/** What the profiles of this decision have chosen so far. */
+export interface ProfileResults {
+  /** First choice of a profile; -1 where it ran and found nobody, undefined where it did not run. */
+  slotOf(profile: string): number | undefined;
+  /** First choice of the first profile that found somebody; -1 before that. */
+  readonly firstSlot: number;
 }
 
 /**
@@ -20,7 +48,15 @@ export interface PrefixMatch {
 export interface PickContext {
   readonly request: InferenceRequest;
   readonly endpoints: EndpointColumns;
+  readonly pool: EndpointDirectory;
+  /** The pool's best prefix knowledge: a configured precise producer's, else the approximate one's. */
   readonly prefix: PrefixMatch;
+  /** For data producers only; everybody else reads what they made of it. */
+  readonly prefixSources: PrefixSources;
+  readonly data: DataReader;
+  /** Name of the profile at work; "" outside of profiles. */
+  readonly profile: string;
+  readonly results: ProfileResults;
   /** Slots still in the running are `candidates[0 .. candidateCount)`, in ascending order. */
   readonly candidates: Int32Array;
   readonly candidateCount: number;
@@ -28,32 +64,61 @@ export interface PickContext {
   readonly nowMs: number;
   /** Samples older than this are stale: their endpoint ranks behind every fresh one. */
   readonly staleAfterMs: number;
+  /** Seeded for this decision: the same decision draws the same numbers. */
+  readonly rng: Rng;
+}
+
+/** What every plugin may implement besides its kinds. */
+export interface PluginEvents {
+  /**
+   * Told once after a decision whose request was sent to `slot`, for those that learn from picks;
+   * `context.results` has the other profiles' choices.
+   */
+  onPicked?(context: PickContext, slot: number): void;
+  /** Told when an endpoint leaves: forget `slot`, it will be reused. */
+  onEndpointRemoved?(slot: number): void;
+  /** A header that the client's answer carries, with a value for whichever endpoint served. */
+  readonly responseHeader?: ResponseHeader;
+}
+
+export interface ResponseHeader {
+  readonly name: string;
+  /** The profile whose endpoint is named: nothing is set where it did not run. null: the primary. */
+  readonly profile: string | null;
+  valueOf(endpoint: Endpoint): string;
 }
 
 /** Removes candidates. */
-export interface Filter {
+export interface Filter extends PluginEvents {
   /**
-   * Compacts `context.candidates` in place, keeping order, and returns how many are left.
-   * 0 ends the decision with `rejected-saturated`, as in llm-d.
+   * Compacts `context.candidates` in place and returns how many are left. The order is kept, but for
+   * header-based-testing-filter. 0 ends the profile: nobody is chosen.
    */
   filter(context: PickContext): number;
 }
 
 /** Ranks candidates. A higher score is better. */
-export interface Scorer {
+export interface Scorer extends PluginEvents {
   /**
    * Writes one value in [0, 1] into each of `out[0 .. context.candidateCount)` (out[i] belongs to
    * slot candidates[i]) and touches nothing else. The caller owns `out`.
    */
   score(context: PickContext, out: Float64Array): void;
-  /** Told after a pick whose request was sent to `slot`. For scorers that learn from picks. */
-  onPicked?(context: PickContext, slot: number): void;
-  /** Told when an endpoint leaves: forget `slot`, it will be reused. */
-  onEndpointRemoved?(slot: number): void;
+  /** What the last score was made of, for records; see ScoreTerms. */
+  readonly terms?: ScoreTerms;
 }
 
+/** Parts of a score that are worth explaining: the scorer owns the arrays, valid until the next call. */
+export interface ScoreTerms {
+  /** e.g. `prefillMs`; the unit is in the name. At most SCORE_TERMS_MAX. */
+  readonly names: readonly string[];
+  /** One array a name, parallel to the candidates. */
+  readonly values: readonly Float64Array[];
+}
+export const SCORE_TERMS_MAX = 12;
+
 /** Orders the scored candidates. */
-export interface Picker {
+export interface Picker extends PluginEvents {
   /**
    * Writes the slots to try, best first, into `out` and returns how many.
    * `totals[i]` is the weighted sum for candidates[i]. A candidate that is not chosen does not
@@ -63,29 +128,171 @@ export interface Picker {
   pick(context: PickContext, totals: Float64Array, rng: Rng, out: Int32Array): number;
 }
 
-export interface PluginDefinition<Type extends string, Params extends z.ZodType, Instance> {
-  readonly type: Type;
-  readonly params: Params;
-  /** One instance per profile and pool; what it remembers must be rebuildable after an eviction. */
-  create(params: z.output<Params>): Instance;
+/** Says which profiles run and what their results mean. Exactly one a configuration. */
+export interface ProfileHandler extends PluginEvents {
+  /** The profile to run next, or undefined when all have run. Asked again after each, up to PROFILES_MAX times. */
+  next(context: PickContext): string | undefined;
+  /** After the last profile. A sentence when no endpoint can be named. */
+  finish(context: PickContext): SchedulingStages | string;
 }
-export type FilterPlugin<T extends string, P extends z.ZodType> = PluginDefinition<T, P, Filter>;
-export type ScorerPlugin<T extends string, P extends z.ZodType> = PluginDefinition<T, P, Scorer>;
-export type PickerPlugin<T extends string, P extends z.ZodType> = PluginDefinition<T, P, Picker>;
 
-/** Identity functions; they exist so that `create` sees the parsed type of `params`. */
-export function defineFilter<const T extends string, P extends z.ZodType>(
-  plugin: FilterPlugin<T, P>,
-): FilterPlugin<T, P> {
+/** Names of the profiles whose choices make the result. */
+export interface SchedulingStages {
+  /** Where the request goes; decode, where stages are split. */
+  readonly primary: string;
+  readonly prefill?: string;
+  readonly encode?: string;
+  /** The request goes to this port of the chosen rank's host, which dispatches to the rank. */
+  readonly dataParallelPort?: number;
+}
+
+/** Whether a stage is worth running for a request, given the decode endpoint that was chosen. */
+export interface Decider extends PluginEvents {
+  decide(context: PickContext, slot: number): boolean;
+}
+
+/** Fills its `data` before any profile runs; `context.candidates` are all that may be chosen. */
+export interface DataProducer extends PluginEvents {
+  readonly data: Partial<DataByKey>;
+  produce(context: PickContext): void;
+}
+
+/** Turns requests away. */
+export interface Admitter extends PluginEvents {
+  /** A sentence for whoever was turned away, or undefined. */
+  admit(context: PickContext): string | undefined;
+}
+
+/** Restricts the candidates of all profiles. Screeners see the same candidates; what all keep is left. */
+export interface Screener extends PluginEvents {
+  /** Clears `keep[i]` for each candidates[i] that may not be chosen. */
+  screen(context: PickContext, keep: Uint8Array): void;
+}
+
+/** Plugins that are configuration only here: what they describe happens elsewhere, as their files say. */
+export type Declaration = PluginEvents;
+
+export interface InstanceOfKind {
+  readonly filter: Filter;
+  readonly scorer: Scorer;
+  readonly picker: Picker;
+  readonly "profile-handler": ProfileHandler;
+  readonly decider: Decider;
+  readonly "data-producer": DataProducer;
+  readonly admitter: Admitter;
+  readonly screener: Screener;
+  readonly "request-header": Declaration;
+  readonly parser: Declaration;
+  readonly "data-source": Declaration;
+  readonly extractor: Declaration;
+  readonly "flow-control": Declaration;
+}
+export type PluginKind = keyof InstanceOfKind;
+
+/** Kinds that a scheduling profile lists. */
+export const PROFILE_KINDS = ["filter", "scorer", "picker"] as const satisfies PluginKind[];
+
+export type PluginInstance = PluginEvents &
+  Partial<Omit<Filter & Scorer, keyof PluginEvents>> &
+  Partial<Omit<Picker & ProfileHandler & Decider & DataProducer, keyof PluginEvents>> &
+  Partial<Omit<Admitter & Screener, keyof PluginEvents>>;
+
+/** Data that a plugin reads. */
+export interface DataNeed {
+  readonly key: DataKey;
+  /** Name of the producer's instance; the default one of DEFAULT_PRODUCERS where absent or "". */
+  readonly producer?: string | undefined;
+  /** Optional needs do not create a producer. */
+  readonly isOptional?: boolean;
+}
+
+/** A parameter that names another plugin. */
+export interface PluginReference {
+  /** Path within the parameters, e.g. `deciders.prefill`. */
+  readonly path: string;
+  readonly name: string;
+  readonly kind: PluginKind;
+}
+
+/** What an instance is given when it is made. */
+export interface Wiring {
+  /** The instance's own name. */
+  readonly name: string;
+  /** Names of the configuration's scheduling profiles, in order. */
+  readonly profiles: readonly string[];
+  /** Another instance; it was made before, because `references` names it. */
+  instance(name: string): PluginInstance;
+}
+
+/** llm-d's stability classes, `fairlead` for what llm-d does not have. */
+export type Stability = "beta" | "alpha" | "fairlead";
+
+/** A plugin type. */
+export interface PluginDefinition<
+  Type extends string = string,
+  Params extends z.ZodType = z.ZodType,
+  Kind extends PluginKind = PluginKind,
+> {
+  readonly type: Type;
+  readonly kinds: readonly Kind[];
+  /** `alpha` needs `allowExperimentalPlugins`. `beta` where absent. */
+  readonly stability?: Stability;
+  /** Types that llm-d still accepts for it. */
+  readonly aliases?: readonly string[];
+  /** What to use instead, as a sentence; the configuration check prints it. */
+  readonly deprecated?: string;
+  readonly params: Params;
+  consumes?(params: z.output<Params>): readonly DataNeed[];
+  readonly produces?: readonly DataKey[];
+  references?(params: z.output<Params>): readonly PluginReference[];
+  /** Request headers it reads, in lower case: the Worker passes these on, and no others. */
+  requestHeaders?(params: z.output<Params>): readonly string[];
+  /**
+   * Sentences for whoever configures it: options that act otherwise here than in llm-d, or not yet.
+   * The configuration check prints them.
+   */
+  notes?(params: z.output<Params>): readonly string[];
+  /** One instance a name and pool; what it remembers must be rebuildable after an eviction. */
+  create(params: z.output<Params>, wiring: Wiring): InstancesOf<Kind>;
+}
+
+type UnionToIntersection<U> = (U extends unknown ? (u: U) => void : never) extends (
+  i: infer I,
+) => void
+  ? I
+  : never;
+type InstancesOf<Kind extends PluginKind> = UnionToIntersection<InstanceOfKind[Kind]>;
+
+/** Identity; it exists so that `create` sees the parsed type of `params` and the kinds it must be. */
+export function definePlugin<
+  const Type extends string,
+  Params extends z.ZodType,
+  const Kind extends PluginKind,
+>(plugin: PluginDefinition<Type, Params, Kind>): PluginDefinition<Type, Params, Kind> {
   return plugin;
 }
-export function defineScorer<const T extends string, P extends z.ZodType>(
-  plugin: ScorerPlugin<T, P>,
-): ScorerPlugin<T, P> {
-  return plugin;
+
+type OneKind<Type extends string, Params extends z.ZodType, Kind extends PluginKind> = Omit<
+  PluginDefinition<Type, Params, Kind>,
+  "kinds"
+>;
+
+function ofKind<Kind extends PluginKind>(kind: Kind) {
+  return <const Type extends string, Params extends z.ZodType>(
+    plugin: OneKind<Type, Params, Kind>,
+  ): PluginDefinition<Type, Params, Kind> => ({ ...plugin, kinds: [kind] });
 }
-export function definePicker<const T extends string, P extends z.ZodType>(
-  plugin: PickerPlugin<T, P>,
-): PickerPlugin<T, P> {
-  return plugin;
-}
+
+export const defineFilter = ofKind("filter");
+export const defineScorer = ofKind("scorer");
+export const definePicker = ofKind("picker");
+export const defineProfileHandler = ofKind("profile-handler");
+export const defineDecider = ofKind("decider");
+export const defineDataProducer = ofKind("data-producer");
+export const defineAdmitter = ofKind("admitter");
+export const defineScreener = ofKind("screener");
+export const defineRequestHeader = ofKind("request-header");
+export const defineParser = ofKind("parser");
+export const defineDataSource = ofKind("data-source");
+export const defineExtractor = ofKind("extractor");
+export const defineFlowControl = ofKind("flow-control");

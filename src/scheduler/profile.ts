@@ -4,29 +4,18 @@
 //
 // Source: llm-d-router pkg/epp/scheduling/scheduler_profile.go. llm-d does not handle NaN.
 
-import type { SchedulingProfileConfig } from "./config.ts";
-import type { Filter, PickContext, Picker, Scorer } from "./plugin.ts";
-import { FILTERS, PICKERS, pluginOf, SCORERS } from "./registry.ts";
+import type { ResolvedProfile } from "./config/resolve.ts";
+import type { Filter, PickContext, Picker, ScoreTerms, Scorer } from "./plugin.ts";
+import type { Plugins } from "./plugins.ts";
 import type { Rng } from "./support/rng.ts";
 
-/** Sees each step of a decision. Absent on decisions nobody records. Arrays are reused after a call. */
+/** Sees each step of a profile's run. Absent on decisions nobody records. Arrays are reused after a call. */
 export interface ProfileRecorder {
   /** After each filter, in order: `slots[0 .. count)` are left. */
   filtered(slots: Int32Array, count: number): void;
   /** After each scorer, in order: `scores[i]`, within [0, 1], belongs to context.candidates[i]. */
-  scored(context: PickContext, scores: Float64Array): void;
+  scored(context: PickContext, scores: Float64Array, terms?: ScoreTerms): void;
 }
-
-/** Puts another plugin in the place of one that was just created. A replay does. */
-export interface PluginSubstitution {
-  filter(type: string, plugin: Filter): Filter;
-  scorer(type: string, plugin: Scorer): Scorer;
-}
-
-const NO_SUBSTITUTION: PluginSubstitution = {
-  filter: (_type, plugin) => plugin,
-  scorer: (_type, plugin) => plugin,
-};
 
 /** A context whose candidates the profile may narrow. */
 export type NarrowingContext = { -readonly [K in keyof PickContext]: PickContext[K] };
@@ -36,23 +25,21 @@ interface WeightedScorer {
   readonly weight: number;
 }
 
-/** One profile of one pool, with its plugins' memory. */
+/** One profile of one pool. Its plugins are shared with the pool's other profiles. */
 export class SchedulingProfile {
   readonly name: string;
   readonly #filters: readonly Filter[];
   readonly #scorers: readonly WeightedScorer[];
   readonly #picker: Picker;
 
-  constructor(config: SchedulingProfileConfig, substitution = NO_SUBSTITUTION) {
-    this.name = config.name;
-    this.#filters = config.filters.map((ref) =>
-      substitution.filter(ref.type, pluginOf(FILTERS, ref).create(ref.params as never)),
-    );
-    this.#scorers = config.scorers.map((ref) => ({
-      weight: ref.weight,
-      plugin: substitution.scorer(ref.type, pluginOf(SCORERS, ref).create(ref.params as never)),
+  constructor(profile: ResolvedProfile, plugins: Plugins) {
+    this.name = profile.name;
+    this.#filters = profile.filters.map(({ name }) => plugins.get(name) as Filter);
+    this.#scorers = profile.scorers.map(({ plugin, weight }) => ({
+      weight,
+      plugin: plugins.get(plugin.name) as Scorer,
     }));
-    this.#picker = pluginOf(PICKERS, config.picker).create(config.picker.params as never);
+    this.#picker = plugins.get(profile.picker.name) as Picker;
   }
 
   /** Narrows `context.candidates`; returns how many are left. */
@@ -85,20 +72,11 @@ export class SchedulingProfile {
         else if (score > 1) scores[i] = 1;
         totals[i]! += scores[i]! * weight;
       }
-      recorder?.scored(context, scores);
+      recorder?.scored(context, scores, plugin.terms);
     }
   }
 
   pick(context: PickContext, totals: Float64Array, rng: Rng, out: Int32Array): number {
     return this.#picker.pick(context, totals, rng, out);
-  }
-
-  /** Tells the scorers that learn where the request was sent. */
-  onPicked(context: PickContext, slot: number): void {
-    for (const { plugin } of this.#scorers) plugin.onPicked?.(context, slot);
-  }
-
-  onEndpointRemoved(slot: number): void {
-    for (const { plugin } of this.#scorers) plugin.onEndpointRemoved?.(slot);
   }
 }

@@ -1,77 +1,56 @@
-// Every plugin, and the schemas of references to them. Adding a plugin means adding one line here.
+// Every plugin. Adding one means adding one line here.
 
-import { z } from "zod";
-import { ejectionFilter } from "./plugins/filter/ejection.ts";
-import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness.ts";
-import { maxScorePicker } from "./plugins/picker/max-score.ts";
-import { kvCacheUtilizationScorer } from "./plugins/scorer/kv-cache-utilization.ts";
-import { noHitLruScorer } from "./plugins/scorer/no-hit-lru.ts";
-import { prefixCacheScorer } from "./plugins/scorer/prefix-cache.ts";
-import { queueScorer } from "./plugins/scorer/queue.ts";
+import type { PluginDefinition, PluginKind } from "./plugin.ts";
+import { approxPrefixCacheProducer } from "./plugins/data-producer/approx-prefix-cache-producer.ts";
+import { ejectionFilter } from "./plugins/filter/ejection-filter.ts";
+import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness-filter.ts";
+import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
+import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
+import { kvCacheUtilizationScorer } from "./plugins/scorer/kv-cache-utilization-scorer.ts";
+import { noHitLruScorer } from "./plugins/scorer/no-hit-lru-scorer.ts";
+import { prefixCacheScorer } from "./plugins/scorer/prefix-cache-scorer.ts";
+import { queueScorer } from "./plugins/scorer/queue-scorer.ts";
 
 /** In documentation order. */
-export const FILTERS = [ejectionFilter, metricsFreshnessFilter] as const;
-export const SCORERS = [
+export const PLUGINS = [
+  // Filters
+  ejectionFilter,
+  metricsFreshnessFilter,
+  // Scorers
   queueScorer,
   kvCacheUtilizationScorer,
   prefixCacheScorer,
   noHitLruScorer,
+  // Pickers
+  maxScorePicker,
+  // Profile handlers
+  singleProfileHandler,
+  // Data producers
+  approxPrefixCacheProducer,
 ] as const;
-export const PICKERS = [maxScorePicker] as const;
 
-interface AnyPlugin {
-  readonly type: string;
-  readonly params: z.ZodType;
+/** Any of them; parameters have been parsed by the definition's own schema before `create`. */
+export type AnyPluginDefinition = PluginDefinition;
+
+const byType = new Map<string, AnyPluginDefinition>();
+for (const plugin of PLUGINS as readonly unknown[] as readonly AnyPluginDefinition[])
+  for (const type of [plugin.type, ...(plugin.aliases ?? [])]) byType.set(type, plugin);
+
+/** The definition of a type or of a deprecated alias; undefined for a type that is not registered. */
+export function findPlugin(type: string): AnyPluginDefinition | undefined {
+  return byType.get(type);
 }
 
-/** The schema of a reference to `plugin`: its type and its parameters, defaults filled. */
-function refSchema<const Plugin extends AnyPlugin>(plugin: Plugin) {
-  return z.strictObject({
-    type: z.literal(plugin.type as Plugin["type"]),
-    params: (plugin.params as Plugin["params"]).prefault({} as never),
-  });
-}
-
-function scorerRefSchemaOf<const Plugin extends AnyPlugin>(plugin: Plugin) {
-  return refSchema(plugin).extend({
-    weight: z
-      .number()
-      .positive()
-      .max(1_000)
-      .default(1)
-      .describe("Factor of the score, as in llm-d"),
-  });
-}
-
-// Array.prototype.map forgets tuples; these restate the element types.
-type RefsOf<Plugins extends readonly AnyPlugin[]> = {
-  [K in keyof Plugins]: ReturnType<typeof refSchema<Plugins[K]>>;
-};
-type ScorerRefsOf<Plugins extends readonly AnyPlugin[]> = {
-  [K in keyof Plugins]: ReturnType<typeof scorerRefSchemaOf<Plugins[K]>>;
-};
-
-export const filterRefSchema = z.discriminatedUnion(
-  "type",
-  FILTERS.map((plugin) => refSchema(plugin)) as unknown as RefsOf<typeof FILTERS>,
-);
-export const scorerRefSchema = z.discriminatedUnion(
-  "type",
-  SCORERS.map((plugin) => scorerRefSchemaOf(plugin)) as unknown as ScorerRefsOf<typeof SCORERS>,
-);
-export const pickerRefSchema = z.discriminatedUnion(
-  "type",
-  PICKERS.map((plugin) => refSchema(plugin)) as unknown as RefsOf<typeof PICKERS>,
-);
-
-export type ScorerRef = z.output<typeof scorerRefSchema>;
-
-/** The definition a parsed reference names. The schema has checked that it exists. */
-export function pluginOf<Plugin extends AnyPlugin>(
-  plugins: readonly Plugin[],
-  ref: { readonly type: string },
-): Plugin {
-  const plugin = plugins.find((candidate) => candidate.type === ref.type);
-  if (plugin === undefined) throw new Error(`plugin type ${ref.type} is not registered`);
+/** The definition of a type that a checked configuration names. */
+export function pluginOf(type: string): AnyPluginDefinition {
+  const plugin = findPlugin(type);
+  if (plugin === undefined) throw new Error(`plugin type ${type} is not registered`);
   return plugin;
+}
+
+/** All plugins that are of a kind, in documentation order. */
+export function pluginsOfKind(kind: PluginKind): AnyPluginDefinition[] {
+  return (PLUGINS as readonly unknown[] as readonly AnyPluginDefinition[]).filter((plugin) =>
+    plugin.kinds.includes(kind),
+  );
 }

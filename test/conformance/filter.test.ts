@@ -2,13 +2,14 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { FILTERS } from "../../src/scheduler/registry.ts";
+import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { type ContextFacts, contextFacts, contextOf } from "./contexts.ts";
+import { createFilter } from "../scheduler/support/plugins.ts";
 
-describe.for(FILTERS.map((plugin) => [plugin.type, plugin] as const))("%s", ([, plugin]) => {
+describe.for(pluginsOfKind("filter").map(({ type }) => type))("%s", (type) => {
   const keptOf = (facts: ContextFacts): number[] => {
     const context = contextOf(facts);
-    const kept = plugin.create(plugin.params.parse({})).filter(context);
+    const kept = createFilter(type).filter(context);
     expect(kept).toBeLessThanOrEqual(facts.candidates.length);
     return [...context.candidates.subarray(0, kept)];
   };
@@ -36,7 +37,7 @@ describe.for(FILTERS.map((plugin) => [plugin.type, plugin] as const))("%s", ([, 
       fc.property(contextFacts, (facts) => {
         const context = contextOf(facts);
         const untouched = contextOf(facts);
-        plugin.create(plugin.params.parse({})).filter(context);
+        createFilter(type).filter(context);
         expect(context.endpoints).toEqual(untouched.endpoints);
         expect(context.prefix).toEqual(untouched.prefix);
         expect(context.candidates).toHaveLength(untouched.candidates.length);

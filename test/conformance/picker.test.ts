@@ -3,9 +3,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Picker } from "../../src/scheduler/plugin.ts";
-import { PICKERS } from "../../src/scheduler/registry.ts";
+import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { createPicker } from "../scheduler/support/plugins.ts";
 
 const UNTOUCHED = -7;
 const OUT_LENGTH = 8;
@@ -32,8 +33,8 @@ function picksOf(picker: Picker, { facts, totals, seed }: Decision): number[] {
   return [...out.subarray(0, count)];
 }
 
-describe.for(PICKERS.map((plugin) => [plugin.type, plugin] as const))("%s", ([, plugin]) => {
-  const create = (params: object = {}): Picker => plugin.create(plugin.params.parse(params));
+describe.for(pluginsOfKind("picker").map(({ type }) => type))("%s", (type) => {
+  const create = (params: object = {}): Picker => createPicker(type, params);
 
   it("returns candidates only, each once, and at least one where there is one", () => {
     fc.assert(

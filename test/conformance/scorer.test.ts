@@ -4,8 +4,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../src/scheduler/plugin.ts";
-import { SCORERS } from "../../src/scheduler/registry.ts";
+import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { createScorer } from "../scheduler/support/plugins.ts";
 
 const UNTOUCHED = -7;
 
@@ -15,8 +16,8 @@ function scoresOf(scorer: Scorer, facts: ContextFacts): number[] {
   return [...out];
 }
 
-describe.for(SCORERS.map((plugin) => [plugin.type, plugin] as const))("%s", ([, plugin]) => {
-  const create = (): Scorer => plugin.create(plugin.params.parse({}) as never);
+describe.for(pluginsOfKind("scorer").map(({ type }) => type))("%s", (type) => {
+  const create = (): Scorer => createScorer(type);
 
   it("writes a score in [0, 1] for every candidate and nothing past the last", () => {
     fc.assert(

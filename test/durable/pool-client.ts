@@ -23,7 +23,7 @@ import type {
   PickResult,
   WorkerRelease,
 } from "../../src/durable/contract.ts";
-import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 
 export const POOL = "eu-1";
 

@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
 import { EXCLUDE_MAX } from "../../src/durable/picks.ts";
-import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { OUTPUT_TOKENS_RESERVED_MAX } from "../../src/scheduler/model/inference-request.ts";
 import { replayAttempt } from "../../src/scheduler/decisions/replay.ts";
 import { parseReplayable } from "../../src/scheduler/decisions/replay-document.ts";
@@ -244,7 +244,13 @@ describe("explain", () => {
     granted(await worker.pick(pickRequest("before")));
     const before = schedulerConfigSchema.parse({});
     const after = schedulerConfigSchema.parse({
-      schedulingProfiles: [{ scorers: [{ type: "queue-scorer", weight: 7 }] }],
+      plugins: [{ type: "queue-scorer" }, { type: "max-score-picker" }],
+      schedulingProfiles: [
+        {
+          name: "default",
+          plugins: [{ pluginRef: "queue-scorer", weight: 7 }, { pluginRef: "max-score-picker" }],
+        },
+      ],
     });
     const config = { name: POOL, scrapeIntervalMs: 200 };
     await poolStub().configure({ ...config, scheduler: before }, 2);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import OpenAI from "openai";
 import { parse, stringify } from "yaml";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { profileDocument } from "../scheduler/support/profile-config.ts";
 import { explanationSchema } from "../../src/scheduler/decisions/explain.ts";
 import { eventually, fairlead, startFairlead, type Fairlead } from "./harness.ts";
 
@@ -89,8 +90,7 @@ describe("fairlead explain", () => {
     expect(same.stdout).toContain(`replayed  ${endpoint}`);
 
     const blind = join(dir, "blind.yaml");
-    const scorers = [{ type: "queue-scorer" }];
-    writeFileSync(blind, stringify({ schedulingProfiles: [{ scorers }] }));
+    writeFileSync(blind, stringify(profileDocument({ scorers: [{ type: "queue-scorer" }] })));
     const other = await fairlead(["replay", file, "--config", blind, "--json"]);
     expect(other.code).toBe(0);
     const { attempts } = JSON.parse(other.stdout) as {

@@ -1,12 +1,12 @@
 // Decisions of the default profile over a pool, as its users would notice them.
 
 import { describe, expect, it } from "vitest";
-import { schedulerConfigSchema } from "../../src/scheduler/config.ts";
 import type { Picked } from "../../src/scheduler/endpoint-picker.ts";
 import { ENDPOINTS_MAX } from "../../src/scheduler/model/endpoint-table.ts";
 import type { Dropped } from "../../src/scheduler/outcome.ts";
 import { NOW_MS, STALE_AFTER_MS } from "./support/pick-context.ts";
 import { promptKeys, TestPool } from "./support/pool.ts";
+import { profileConfig } from "./support/profile-config.ts";
 
 const LONG = "You are a patient assistant who answers in full sentences. ".repeat(100);
 
@@ -59,7 +59,7 @@ describe("EndpointPicker", () => {
 
   it("spreads a burst between two samples, each pick seeing the ones before it", () => {
     const profile = { scorers: [{ type: "queue-scorer" }] };
-    const pool = new TestPool(5, schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+    const pool = new TestPool(5, profileConfig(profile));
     pool.sampleAll({ 0: { waiting: 3 } });
     const counts = [0, 0, 0, 0, 0];
     // Four endpoints take three each before the fifth, which had three already, takes its share.
@@ -83,8 +83,8 @@ describe("EndpointPicker", () => {
   });
 
   it("does not take an old sample for an idle endpoint where no filter removes it", () => {
-    const config = { schedulingProfiles: [{ filters: [] }] };
-    const pool = new TestPool(2, schedulerConfigSchema.parse(config));
+    const config = profileConfig({ filters: [] });
+    const pool = new TestPool(2, config);
     pool.table.applySample(0, { waiting: 0, kvUsage: 0 }, NOW_MS - STALE_AFTER_MS - 1);
     pool.table.applySample(1, { waiting: 9, kvUsage: 0.5 }, NOW_MS);
     // The cold-prompt scorer favours slot 0 by 2; the known loads of slot 1 are worth 2 + 1.
@@ -92,8 +92,8 @@ describe("EndpointPicker", () => {
   });
 
   it("breaks ties by the seed alone", () => {
-    const config = { schedulingProfiles: [{ scorers: [] }] };
-    const pool = new TestPool(16, schedulerConfigSchema.parse(config));
+    const config = profileConfig({ scorers: [] });
+    const pool = new TestPool(16, config);
     pool.sampleAll();
     const bySeed = (seed: number) => slotsOf(pool.pick("x", { seed }))[0];
     expect(bySeed(7)).toBe(bySeed(7));
@@ -142,8 +142,8 @@ describe("EndpointPicker", () => {
     const pool = new TestPool(8);
     pool.sampleAll({ 1: { waiting: 3 }, 2: { waiting: 1 }, 3: { waiting: 2 } });
     expect(slotsOf(pool.pick("x"))).toHaveLength(4);
-    const config = { schedulingProfiles: [{ picker: { type: "max-score-picker" } }] };
-    const single = new TestPool(8, schedulerConfigSchema.parse(config));
+    const config = profileConfig({ picker: { type: "max-score-picker" } });
+    const single = new TestPool(8, config);
     expect(slotsOf(single.pick("x"))).toHaveLength(1);
   });
 

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
-import {
-  type SchedulingProfileConfig,
-  schedulingProfileSchema,
-} from "../../src/scheduler/config.ts";
+import { resolveProfile } from "../../src/scheduler/config/resolve.ts";
+import { Plugins } from "../../src/scheduler/plugins.ts";
 import { SchedulingProfile } from "../../src/scheduler/profile.ts";
 import { pickContext, STALE_AFTER_MS } from "./support/pick-context.ts";
+import { profileConfig, type ProfileFacts } from "./support/profile-config.ts";
 
-function createProfile(config: object = {}): SchedulingProfile {
-  return new SchedulingProfile(schedulingProfileSchema.parse(config));
+function createProfile(facts: ProfileFacts = {}): SchedulingProfile {
+  const config = profileConfig(facts);
+  return new SchedulingProfile(resolveProfile(config), new Plugins(config));
 }
 
 const LOAD_ONLY = {
@@ -48,13 +48,16 @@ describe("SchedulingProfile", () => {
   });
 
   it("counts a score above 1 as 1", () => {
-    const [scorer] = schedulingProfileSchema.parse({
-      scorers: [{ type: "prefix-cache-scorer" }],
-    }).scorers;
+    const parameters = { matchLengthWeight: 3, matchLengthScaleTokens: 64 };
     // A weight the schema refuses: 3 × 1² - 2 × 0.128 would be 2.744.
-    const params = { matchLengthWeight: 3, matchLengthScaleTokens: 64 };
-    const config = { ...schedulingProfileSchema.parse({}), scorers: [{ ...scorer!, params }] };
-    const profile = new SchedulingProfile(config as SchedulingProfileConfig);
+    const checked = profileConfig({ scorers: [{ type: "prefix-cache-scorer" }] });
+    const plugins = checked.plugins.map((plugin) =>
+      plugin.type === "prefix-cache-scorer"
+        ? { ...plugin, parameters: { ...plugin.parameters, ...parameters } }
+        : plugin,
+    );
+    const config = { ...checked, plugins };
+    const profile = new SchedulingProfile(resolveProfile(config), new Plugins(config));
     const totals = new Float64Array(1);
     const context = pickContext([{ matchedBlocks: 128 }], { totalBlocks: 1_000 });
     profile.score(context, totals, new Float64Array(1));

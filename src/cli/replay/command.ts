@@ -1,7 +1,7 @@
 // `fairlead replay`: takes an explained decision again, with the code that is here.
 
 import { createReadStream } from "node:fs";
-import type { SchedulerConfig } from "../../scheduler/config.ts";
+import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
 import { replayAttempt } from "../../scheduler/decisions/replay.ts";
 import {
   type DocumentIssue,

@@ -6,7 +6,7 @@
 // still read, and an older CLI reads a newer document.
 
 import { z } from "zod";
-import type { SchedulerConfig } from "../config.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import {
   COLUMN_NAMES,
   DECISION_LIMITS,

@@ -7,7 +7,7 @@
 //   int-rows   = one run of rowCount each: int32 columns, slot, endpoint, matched, removed by
 //   tail    = removed[filterCount] chosen[chosenCount] excluded[excludedCount] keys[2 × keyCount]
 
-import { SCHEDULER_LIMITS } from "../config.ts";
+import { SCHEDULER_LIMITS } from "../config/limits.ts";
 import { COLUMN_NAMES, DECISION_LIMITS, RECORDED_COLUMNS } from "./record.ts";
 import { DESTINATIONS_MAX } from "../endpoint-picker.ts";
 

@@ -1,5 +1,6 @@
 // Unpacks a record of a segment; see layout.ts for the form. Only when somebody asks.
 
+import { resolveProfile } from "../config/resolve.ts";
 import {
   type ColumnName,
   type DecisionRecord,
@@ -20,10 +21,10 @@ export function readRecord(
   requestId: string,
 ): DecisionRecord {
   const header = readHeader(segment, at);
-  const profile = segment.scheduler.schedulingProfiles[0]!;
+  const profile = resolveProfile(segment.scheduler);
   const scorers = profile.scorers
     .slice(0, header.scorerCount)
-    .map(({ type, weight }) => ({ type, weight }));
+    .map(({ plugin, weight }) => ({ type: plugin.name, weight }));
   const rowsAt = at + FLOAT_FIELDS.length + INT_FIELDS.length / 2;
   const { candidates, end } = readCandidates(segment, rowsAt, { header, scorers });
   let i = end;
@@ -52,7 +53,7 @@ export function readRecord(
     seed: header.seed,
     staleAfterMs: header.staleAfterMs,
     filters: Array.from(removed, (count, f) => ({
-      type: profile.filters[f]!.type,
+      type: profile.filters[f]!.name,
       removed: count,
     })),
     scorers,

@@ -5,7 +5,7 @@
 // unpacks it into these records when somebody asks. explain.ts turns a record into a document, and
 // replay.ts takes the document's decision again.
 
-import type { SchedulerConfig } from "../config.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import type { DropReason } from "../outcome.ts";
 

@@ -4,16 +4,16 @@
 import { DECISION_LIMITS, type DecisionFacts } from "./record.ts";
 import type { DecisionRing } from "./ring.ts";
 import type { SeenDecision } from "./rows.ts";
-import type { EndpointNames } from "./segment.ts";
 import { DESTINATIONS_MAX, type PickRecorder } from "../endpoint-picker.ts";
-import { SCHEDULER_LIMITS } from "../config.ts";
+import { SCHEDULER_LIMITS } from "../config/limits.ts";
 import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
-import type { PickContext } from "../plugin.ts";
+import type { EndpointDirectory, PickContext } from "../plugin.ts";
+import type { ProfileRecorder } from "../profile.ts";
 
 const ROWS_MAX = DECISION_LIMITS.candidatesMax;
 
 /** Writes into `ring`. Holds about 25 kB, and 8 kB a scorer. */
-export class DecisionRecorder implements PickRecorder {
+export class DecisionRecorder implements PickRecorder, ProfileRecorder {
   readonly #ring: DecisionRing;
   /** Candidates before any filter, and which filter removed each of them, or -1. */
   readonly #considered = new Int32Array(ENDPOINTS_MAX);
@@ -50,11 +50,13 @@ export class DecisionRecorder implements PickRecorder {
     const seen = this.#seen;
     this.#context = context;
     copyInts(context.candidates, this.#considered, count);
-    this.#removedBy.fill(-1, 0, count);
     seen.candidateCount = count;
-    seen.filterCount = 0;
-    seen.scorerCount = 0;
-    seen.chosenCount = 0;
+    this.#forgetRun();
+  }
+
+  began(): ProfileRecorder {
+    this.#forgetRun();
+    return this;
   }
 
   filtered(kept: Int32Array, keptCount: number): void {
@@ -91,7 +93,7 @@ export class DecisionRecorder implements PickRecorder {
    * Keeps what was seen since `considered`. False if that was never called: a pool without endpoints
    * has nothing to explain. Call it before the pool changes: loads are read from its columns now.
    */
-  finish(table: EndpointNames, facts: DecisionFacts): boolean {
+  finish(table: EndpointDirectory, facts: DecisionFacts): boolean {
     const context = this.#context;
     this.#context = undefined;
     if (context === undefined) return false;
@@ -102,6 +104,14 @@ export class DecisionRecorder implements PickRecorder {
     this.#describeRows();
     this.#ring.add({ context, seen: this.#seen, facts, table });
     return true;
+  }
+
+  #forgetRun(): void {
+    const seen = this.#seen;
+    this.#removedBy.fill(-1, 0, seen.candidateCount);
+    seen.filterCount = 0;
+    seen.scorerCount = 0;
+    seen.chosenCount = 0;
   }
 
   /** Filters keep the order, so the scored are the considered that no filter removed. */

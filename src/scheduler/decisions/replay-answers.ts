@@ -1,12 +1,12 @@
 // What filters and scorers said, for those that could not say it again; see replay.ts for which.
 
-import type { SchedulerConfig } from "../config.ts";
-import type { Filter, PickContext, Scorer } from "../plugin.ts";
-import type { PluginSubstitution } from "../profile.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
+import type { Filter, PickContext, PluginInstance, Scorer } from "../plugin.ts";
+import type { PluginSubstitution } from "../plugins.ts";
 import type { ReplayableAttempt, ReplayableCandidate } from "./replay-document.ts";
 
 /** Of one attempt; and notes about what the record cannot know. */
-export class RecordedAnswers implements PluginSubstitution {
+export class RecordedAnswers {
   readonly #attempt: ReplayableAttempt;
   readonly #other: SchedulerConfig | undefined;
   readonly #bySlot = new Map<number, ReplayableCandidate>();
@@ -27,14 +27,22 @@ export class RecordedAnswers implements PluginSubstitution {
     return [...this.#notes];
   }
 
-  filter(type: string, plugin: Filter): Filter {
+  /** What EndpointPicker asks for each plugin. */
+  readonly substitute: PluginSubstitution = (name, plugin, kinds) => {
+    let answering: PluginInstance = plugin;
+    if (kinds.includes("filter")) answering = this.#filter(name, plugin as Filter);
+    if (kinds.includes("scorer")) answering = this.#scorer(name, plugin as Scorer);
+    return answering;
+  };
+
+  #filter(type: string, plugin: Filter): Filter {
     if (!this.#isPartial || this.#other !== undefined) return plugin;
     return {
       filter: (context) => keepSlots(context, (slot) => this.#bySlot.get(slot)!.removedBy !== type),
     };
   }
 
-  scorer(type: string, plugin: Scorer): Scorer {
+  #scorer(type: string, plugin: Scorer): Scorer {
     const isLearning = plugin.onPicked !== undefined;
     const isRecorded = this.#attempt.scorers.some((scorer) => scorer.type === type);
     if (isLearning && !isRecorded) {
@@ -59,7 +67,7 @@ export class RecordedAnswers implements PluginSubstitution {
   #isUnchanged(type: string): boolean {
     if (this.#other === undefined) return true;
     const paramsIn = (config: SchedulerConfig) =>
-      config.schedulingProfiles[0]!.scorers.find((scorer) => scorer.type === type)?.params;
+      config.plugins.find(({ name }) => name === type)?.parameters;
     return (
       JSON.stringify(paramsIn(this.#other)) === JSON.stringify(paramsIn(this.#attempt.scheduler))
     );

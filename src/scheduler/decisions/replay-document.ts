@@ -2,7 +2,8 @@
 // trusted, and what is wrong is named by its path.
 
 import type { z } from "zod";
-import { type SchedulerConfig, schedulerConfigSchema } from "../config.ts";
+import { schedulerConfigSchema } from "../config/schema.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import { COLUMN_NAMES, type ColumnName, DECISION_LIMITS } from "./record.ts";
 import { type ExplainedAttempt, type ExplainedCandidate, explanationSchema } from "./explain.ts";
 

@@ -13,7 +13,7 @@
 // With another configuration the same substitutions are made as far as they fit, and the notes say
 // what the record cannot know.
 
-import type { SchedulerConfig } from "../config.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import { COLUMN_NAMES, type ColumnName, RECORDED_COLUMNS } from "./record.ts";
 import { DecisionRecorder } from "./recorder.ts";
 import { DecisionRing } from "./ring.ts";
@@ -40,7 +40,7 @@ export interface Replay {
 export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfig): Replay {
   const scheduler = other ?? attempt.scheduler;
   const substitution = new RecordedAnswers(attempt, other);
-  const picker = new EndpointPicker(scheduler, substitution);
+  const picker = new EndpointPicker(scheduler, substitution.substitute);
   const ring = new DecisionRing();
   const recorder = new DecisionRecorder(ring);
   const pool = rebuildPool(attempt.candidates);
@@ -49,7 +49,8 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
     {
       request,
       endpoints: pool.columns,
-      match: (_keys, out) => out.set(pool.matchedBlocks),
+      pool,
+      prefixSources: { approximate: (_keys, out) => out.set(pool.matchedBlocks) },
       nowMs: attempt.atMs,
       staleAfterMs: attempt.staleAfterMs,
       seed: attempt.seed,

@@ -5,7 +5,7 @@
 // segment drops all that only it refers to. Texts a client chooses are counted; endpoints are shared
 // with the pool's table, and counted in full once replaced there.
 
-import type { SchedulerConfig } from "../config.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import {
   FLOAT_COLUMNS,
   FLOAT_FIELDS,
@@ -21,20 +21,15 @@ import { DECISION_LIMITS, type DecisionFacts, type DecisionResult } from "./reco
 import { gatherFloats, gatherInts, gatherScores, type SeenDecision } from "./rows.ts";
 import type { SlotIndex } from "./slots.ts";
 import { ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
-import type { PickContext } from "../plugin.ts";
+import type { EndpointDirectory, PickContext } from "../plugin.ts";
 import { assert } from "../support/assert.ts";
-
-/** Who a slot is: an EndpointTable. */
-export interface EndpointNames {
-  endpoint(slot: number): Endpoint | undefined;
-}
 
 /** Everything of one decision that is to be kept. */
 export interface FinishedDecision {
   readonly context: PickContext;
   readonly seen: SeenDecision;
   readonly facts: DecisionFacts;
-  readonly table: EndpointNames;
+  readonly table: EndpointDirectory;
 }
 
 /** Endpoints a segment names, over all their comings and goings; then it is full. */
@@ -182,7 +177,7 @@ export class DecisionSegment {
   #writeIntRows(
     at: number,
     { endpoints, prefix }: PickContext,
-    { seen, table }: { readonly seen: SeenDecision; readonly table: EndpointNames },
+    { seen, table }: { readonly seen: SeenDecision; readonly table: EndpointDirectory },
   ): number {
     const { rowCount, slots, removedBy } = seen;
     const { ints } = this;
@@ -198,7 +193,7 @@ export class DecisionSegment {
     return i + 4 * rowCount;
   }
 
-  #indicesOf(slots: DecisionFacts["exclude"], table: EndpointNames): number[] {
+  #indicesOf(slots: DecisionFacts["exclude"], table: EndpointDirectory): number[] {
     if (slots === undefined || slots.length === 0) return [];
     return slots
       .filter((slot) => slot !== undefined && table.endpoint(slot) !== undefined)
@@ -206,7 +201,7 @@ export class DecisionSegment {
       .map((slot) => this.#endpointIndexOf(slot!, table));
   }
 
-  #endpointIndexOf(slot: number, table: EndpointNames): number {
+  #endpointIndexOf(slot: number, table: EndpointDirectory): number {
     const endpoint = table.endpoint(slot);
     assert(endpoint !== undefined, "a candidate is in the table");
     const known = this.#slots.indexOf(slot, endpoint);

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { explain, type WrittenAttempt } from "../../../src/scheduler/decisions/explain.ts";
 import { TestPool } from "../../scheduler/support/pool.ts";
+import { profileDocument } from "../../scheduler/support/profile-config.ts";
 import { recordPick } from "../../scheduler/support/recorded.ts";
 
 const BIN = fileURLToPath(new URL("../../../src/cli/fairlead.mjs", import.meta.url));
@@ -31,9 +32,7 @@ function createDocument(change: (attempt: WrittenAttempt) => WrittenAttempt = (s
   return JSON.stringify({ ...request, attempts: attempts.map(change) });
 }
 
-const QUEUE_BLIND = {
-  schedulingProfiles: [{ scorers: [{ type: "kv-cache-utilization-scorer" }] }],
-};
+const QUEUE_BLIND = profileDocument({ scorers: [{ type: "kv-cache-utilization-scorer" }] });
 
 /** As if the code had once chosen the third. */
 const chosenOtherwise = () =>
@@ -128,10 +127,10 @@ describe("fairlead replay", { timeout: 30_000 }, () => {
   });
 
   it("refuses a configuration with mistakes, by their paths", () => {
-    const text = stringify({ schedulingProfiles: [{ scorers: [{ type: "queue-scorre" }] }] });
+    const text = stringify({ plugins: [{ type: "queue-scorre" }] });
     const { status, stderr } = replay(["-", "--config", write("bad.yaml", text)], createDocument());
     expect(status).toBe(2);
-    expect(stderr).toContain("schedulingProfiles[0].scorers[0].type: ");
+    expect(stderr).toContain("plugins[0].type: ");
     const broken = replay(["-", "--config", write("no.yaml", "a: [")], createDocument());
     expect(broken.status).toBe(2);
     expect(broken.stderr).toContain("is not YAML");

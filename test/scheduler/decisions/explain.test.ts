@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { schedulerConfigSchema } from "../../../src/scheduler/config.ts";
 import {
   type ExplainedAttempt,
   explain,
   explanationSchema,
 } from "../../../src/scheduler/decisions/explain.ts";
 import { NOW_MS } from "../support/pick-context.ts";
+import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick, type RecordedOptions } from "../support/recorded.ts";
 
@@ -66,7 +66,7 @@ describe("explain", () => {
 
   it("ranks those that were not chosen behind the chosen, by their totals", () => {
     const profile = { scorers: [{ type: "queue-scorer" }], picker: { type: "max-score-picker" } };
-    const pool = new TestPool(4, schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+    const pool = new TestPool(4, profileConfig(profile));
     pool.sampleAll({ 0: { waiting: 3 }, 1: { waiting: 1 }, 2: { waiting: 2 } });
     const { chosen, candidates } = explained(pool);
     expect(chosen).toEqual(["10.0.0.3:8000"]);
@@ -100,8 +100,8 @@ describe("explain", () => {
   });
 
   it("tells a tie from a loss", () => {
-    const config = { schedulingProfiles: [{ scorers: [{ type: "queue-scorer" }] }] };
-    const pool = new TestPool(2, schedulerConfigSchema.parse(config));
+    const config = profileConfig({ scorers: [{ type: "queue-scorer" }] });
+    const pool = new TestPool(2, config);
     pool.sampleAll();
     expect(Object.values(whyOf(explained(pool))).toSorted()).toEqual([
       "chosen",

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { schedulerConfigSchema } from "../../../src/scheduler/config.ts";
 import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
+import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { CONFIG_VERSION, recordPick, SEED } from "../support/recorded.ts";
 
@@ -132,7 +132,7 @@ describe("DecisionRecorder", () => {
   });
 
   it("keeps the chosen where hundreds are as good", () => {
-    const config = schedulerConfigSchema.parse({ schedulingProfiles: [{ scorers: [] }] });
+    const config = profileConfig({ scorers: [] });
     const pool = new TestPool(500, config);
     pool.sampleAll();
     for (let seed = 0; seed < 20; seed++) {

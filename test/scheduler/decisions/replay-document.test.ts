@@ -43,11 +43,12 @@ describe("parseReplayable", { timeout: 30_000 }, () => {
     },
     {
       name: "a plugin that does not exist",
-      path: "attempts[0].scheduler.schedulingProfiles[0].scorers[0].type",
-      says: "Invalid",
+      path: "attempts[0].scheduler.plugins[2].type",
+      says: "newest-scorer",
       change: (attempt) => {
-        const text = JSON.stringify(attempt["scheduler"]).replace("queue-scorer", "newest-scorer");
-        attempt["scheduler"] = JSON.parse(text) as Json;
+        const text = JSON.stringify(attempt["scheduler"]);
+        const changed = text.replace('"type":"queue-scorer"', '"type":"newest-scorer"');
+        attempt["scheduler"] = JSON.parse(changed) as Json;
       },
     },
     {

@@ -1,15 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type SchedulerConfig, schedulerConfigSchema } from "../../../src/scheduler/config.ts";
+import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
+import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { explain } from "../../../src/scheduler/decisions/explain.ts";
-import { FILTERS, PICKERS, SCORERS } from "../../../src/scheduler/registry.ts";
+import { pluginsOfKind } from "../../../src/scheduler/registry.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import {
   parseReplayable,
   type ReplayableAttempt,
 } from "../../../src/scheduler/decisions/replay-document.ts";
 import { NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
+import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick, type RecordedOptions } from "../support/recorded.ts";
 
@@ -25,9 +27,9 @@ function recordedAttempt(
   return parsed.value.attempts[0]!;
 }
 
-const filterRefs = fc.shuffledSubarray(FILTERS.map(({ type }) => ({ type })));
+const filterRefs = fc.shuffledSubarray(pluginsOfKind("filter").map(({ type }) => ({ type })));
 const scorerRefs = fc
-  .shuffledSubarray(SCORERS.map(({ type }) => type))
+  .shuffledSubarray(pluginsOfKind("scorer").map(({ type }) => type))
   .chain((types) =>
     fc.tuple(
       ...types.map((type) =>
@@ -39,22 +41,24 @@ const scorerParams: Record<string, fc.Arbitrary<object>> = {
   "prefix-cache-scorer": fc.record({ matchLengthWeight: fc.constantFrom(0, 0.3, 1) }),
   "no-hit-lru-scorer": fc.record({ lruSize: fc.constantFrom(1, 5, 1_024) }),
 };
-const pickerRef = fc.constantFrom(...PICKERS.map(({ type }) => type)).chain((type) =>
-  fc.record({
-    type: fc.constant(type),
-    params: fc.record({ maxNumOfEndpoints: fc.integer({ min: 1, max: 8 }) }),
-  }),
-);
+const pickerRef = fc
+  .constantFrom(...pluginsOfKind("picker").map(({ type }) => type))
+  .chain((type) =>
+    fc.record({
+      type: fc.constant(type),
+      params: fc.record({ maxNumOfEndpoints: fc.integer({ min: 1, max: 8 }) }),
+    }),
+  );
 const anyConfig: fc.Arbitrary<SchedulerConfig> = fc
   .record({ filters: filterRefs, scorers: scorerRefs, picker: pickerRef })
   .chain(({ filters, scorers, picker }) =>
     fc.tuple(...scorers.map(({ type }) => scorerParams[type] ?? fc.constant({}))).map((params) => ({
       filters,
-      scorers: scorers.map((ref, i) => ({ ...ref, params: params[i] })),
+      scorers: scorers.map((ref, i) => ({ ...ref, params: params[i]! })),
       picker,
     })),
   )
-  .map((profile) => schedulerConfigSchema.parse({ schedulingProfiles: [profile] }));
+  .map((profile) => profileConfig(profile));
 
 const PROMPTS = ["hi", "a shared beginning ".repeat(60), "another one ".repeat(200)];
 
@@ -165,8 +169,7 @@ describe("replayAttempt", () => {
     const prompt = PROMPTS[1]!;
     pool.sampleAll({ 0: { waiting: 3 } });
     pool.prefix.learn(promptKeys(prompt), 0, 0);
-    const onlyOf = (type: string) =>
-      schedulerConfigSchema.parse({ schedulingProfiles: [{ scorers: [{ type }] }] });
+    const onlyOf = (type: string) => profileConfig({ scorers: [{ type }] });
     const attempt = recordedAttempt(pool, prompt);
     const byQueue = replayAttempt(attempt, onlyOf("queue-scorer"));
     const byPrefix = replayAttempt(attempt, onlyOf("prefix-cache-scorer"));
@@ -176,9 +179,7 @@ describe("replayAttempt", () => {
   });
 
   it("says what it cannot know of a scorer that learns", () => {
-    const queueOnly = schedulerConfigSchema.parse({
-      schedulingProfiles: [{ scorers: [{ type: "queue-scorer" }] }],
-    });
+    const queueOnly = profileConfig({ scorers: [{ type: "queue-scorer" }] });
     const plain = new TestPool(3, queueOnly);
     plain.sampleAll();
     const unrecorded = replayAttempt(recordedAttempt(plain, "x"), schedulerConfigSchema.parse({}));
@@ -197,7 +198,7 @@ describe("replayAttempt", () => {
     const pool = new TestPool(3);
     pool.table.applySample(0, { waiting: 0 }, NOW_MS);
     const attempt = recordedAttempt(pool, "x");
-    const unfiltered = schedulerConfigSchema.parse({ schedulingProfiles: [{ filters: [] }] });
+    const unfiltered = profileConfig({ filters: [] });
     const { notes, replayed } = replayAttempt(attempt, unfiltered);
     expect(replayed.candidates.filter(({ total }) => total !== null)).toHaveLength(3);
     expect(notes.join()).toContain("no-hit-lru-scorer has no answer on record for 2 candidates");

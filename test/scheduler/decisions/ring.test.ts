@@ -1,11 +1,11 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
-import { schedulerConfigSchema } from "../../../src/scheduler/config.ts";
 import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { inferenceRequest } from "../support/pick-context.ts";
+import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick } from "../support/recorded.ts";
 
@@ -97,9 +97,7 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
   it("keeps the configuration of every record, and those no longer than their records", () => {
     const ring = new DecisionRing(SMALL_BYTES);
     const configs = Array.from({ length: 100 }, (_, i) =>
-      schedulerConfigSchema.parse({
-        schedulingProfiles: [{ scorers: [{ type: "queue-scorer", weight: i + 1 }] }],
-      }),
+      profileConfig({ scorers: [{ type: "queue-scorer", weight: i + 1 }] }),
     );
     for (const [i, config] of configs.entries()) {
       const pool = new TestPool(2, config);

@@ -1,12 +1,18 @@
 // Builders of what a plugin is given, from the few facts a test is about.
 
+import type { DataByKey, PrefixMatch } from "../../../src/scheduler/data/data.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
 import { Adapters, type AdapterSample } from "../../../src/scheduler/model/adapters.ts";
 import type { EndpointColumns } from "../../../src/scheduler/model/endpoint-columns.ts";
+import type { Endpoint } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
 import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
+import { createRng } from "../../../src/scheduler/support/rng.ts";
 
 /** An endpoint; what is left out is idle, empty and sampled just now. */
 export interface EndpointRow {
+  readonly address?: string;
+  readonly labels?: Readonly<Record<string, string>>;
   readonly queueDepth?: number;
   readonly runningRequests?: number;
   readonly kvUsage?: number;
@@ -44,7 +50,8 @@ export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
   const loraMax = Int32Array.from(rows, (row) => row.lora?.maxActive ?? 0);
   const adapters = new Adapters(loraMax);
   rows.forEach((row, slot) => {
-    if (row.lora !== undefined) adapters.set(slot, { active: [], waiting: [], maxActive: 0, ...row.lora });
+    if (row.lora !== undefined)
+      adapters.set(slot, { active: [], waiting: [], maxActive: 0, ...row.lora });
   });
   const keys = new Set(rows.flatMap((row) => Object.keys(row.scalars ?? {})));
   const scalars = new Map(
@@ -69,23 +76,61 @@ export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
   };
 }
 
+export interface PickContextOptions {
+  readonly totalBlocks?: number;
+  readonly candidates?: readonly number[];
+  readonly request?: Partial<InferenceRequest>;
+  /** What producers say, whatever their names; prefix match and load come from the rows. */
+  readonly data?: Partial<DataByKey>;
+  /** First choices of profiles that have run. */
+  readonly results?: Readonly<Record<string, number>>;
+  readonly firstSlot?: number;
+  readonly seed?: number;
+}
+
+/** Undefined for a row that is not there. */
+function endpointOf(row: EndpointRow | undefined, slot: number): Endpoint | undefined {
+  if (row === undefined) return undefined;
+  const address = row.address ?? `10.0.0.${slot + 1}:8000`;
+  return { id: `default/e${slot}`, address, engine: "vllm", labels: row.labels ?? {} };
+}
+
 /** A decision over `rows`, one slot each; all are candidates unless `candidates` names some. */
 export function pickContext(
   rows: readonly EndpointRow[],
-  options: { readonly totalBlocks?: number; readonly candidates?: readonly number[] } = {},
+  options: PickContextOptions = {},
 ): NarrowingContext {
   const totalBlocks = options.totalBlocks ?? 0;
   const candidates = Int32Array.from(options.candidates ?? rows.keys());
+  const matchedBlocks = Int32Array.from(rows, (row) => row.matchedBlocks ?? 0);
+  const prefix: PrefixMatch = {
+    matchedBlocks,
+    weightedBlocks: matchedBlocks,
+    totalBlocks,
+    blockTokens: CONTENT_BLOCK_TOKENS,
+  };
+  const endpoints = endpointColumns(rows);
+  const data: Partial<DataByKey> = {
+    "prefix-match": prefix,
+    "in-flight-load": { requests: endpoints.inFlightRequests, tokens: endpoints.inFlightTokens },
+    ...options.data,
+  };
   return {
-    request: inferenceRequest({ keys: new Uint32Array(totalBlocks * 2) }),
-    endpoints: endpointColumns(rows),
-    prefix: {
-      matchedBlocks: Int32Array.from(rows, (row) => row.matchedBlocks ?? 0),
-      totalBlocks,
+    request: inferenceRequest({ keys: new Uint32Array(totalBlocks * 2), ...options.request }),
+    endpoints,
+    pool: { endpoint: (slot) => endpointOf(rows[slot], slot) },
+    prefix,
+    prefixSources: { approximate: (_keys, out) => out.set(prefix.matchedBlocks) },
+    data: { get: (key) => data[key] as never },
+    profile: "default",
+    results: {
+      slotOf: (profile) => options.results?.[profile],
+      firstSlot: options.firstSlot ?? -1,
     },
     candidates,
     candidateCount: candidates.length,
     nowMs: NOW_MS,
     staleAfterMs: STALE_AFTER_MS,
+    rng: createRng(options.seed ?? 1),
   };
 }

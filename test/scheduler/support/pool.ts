@@ -1,6 +1,7 @@
 // A pool as the object holds it: endpoints, prefix knowledge and a picker over both.
 
-import { type SchedulerConfig, schedulerConfigSchema } from "../../../src/scheduler/config.ts";
+import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
+import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import {
   EndpointPicker,
   type Picked,
@@ -52,7 +53,10 @@ export class TestPool {
     const input: PickInput = {
       request: inferenceRequest({ keys: promptKeys(prompt) }),
       endpoints: this.table.columns,
-      match: (keys, out) => this.prefix.tree.match(keys, out),
+      pool: this.table,
+      prefixSources: {
+        approximate: (keys, matchedBlocks) => this.prefix.tree.match(keys, matchedBlocks),
+      },
       nowMs: NOW_MS,
       staleAfterMs: STALE_AFTER_MS,
       seed: this.#seed++,

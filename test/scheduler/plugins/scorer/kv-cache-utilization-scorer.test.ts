@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { kvCacheUtilizationScorer } from "../../../../src/scheduler/plugins/scorer/kv-cache-utilization.ts";
 import { type EndpointRow, pickContext, STALE_AFTER_MS } from "../../support/pick-context.ts";
+import { createScorer } from "../../support/plugins.ts";
 
 describe("kv-cache-utilization-scorer", () => {
   it.for<{ name: string; rows: EndpointRow[]; want: number[] }>([
@@ -25,7 +25,7 @@ describe("kv-cache-utilization-scorer", () => {
     { name: "stays in range for a usage out of range", rows: [{ kvUsage: 1.5 }], want: [0] },
   ])("$name", ({ rows, want }) => {
     const out = new Float64Array(rows.length);
-    kvCacheUtilizationScorer.create({}).score(pickContext(rows), out);
+    createScorer("kv-cache-utilization-scorer").score(pickContext(rows), out);
     expect([...out]).toEqual(want);
   });
 });

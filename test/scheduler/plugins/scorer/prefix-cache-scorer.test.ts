@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { CONTENT_BLOCK_TOKENS } from "../../../../src/scheduler/kv/content-keys.ts";
-import { prefixCacheScorer } from "../../../../src/scheduler/plugins/scorer/prefix-cache.ts";
 import { pickContext } from "../../support/pick-context.ts";
+import { createScorer } from "../../support/plugins.ts";
 
 function scores(matched: readonly number[], totalBlocks: number, params: object = {}): number[] {
   const context = pickContext(
@@ -9,7 +9,7 @@ function scores(matched: readonly number[], totalBlocks: number, params: object 
     { totalBlocks },
   );
   const out = new Float64Array(matched.length);
-  prefixCacheScorer.create(prefixCacheScorer.params.parse(params)).score(context, out);
+  createScorer("prefix-cache-scorer", params).score(context, out);
   return [...out];
 }
 

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../../../src/scheduler/plugin.ts";
-import { noHitLruScorer } from "../../../../src/scheduler/plugins/scorer/no-hit-lru.ts";
 import type { NarrowingContext } from "../../../../src/scheduler/profile.ts";
 import { pickContext } from "../../support/pick-context.ts";
+import { createScorer } from "../../support/plugins.ts";
 
 function create(params: object = {}): Scorer {
-  return noHitLruScorer.create(noHitLruScorer.params.parse(params));
+  return createScorer("no-hit-lru-scorer", params);
 }
 
 function scores(scorer: Scorer, context: NarrowingContext): number[] {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ejectionFilter } from "../../../../src/scheduler/plugins/filter/ejection.ts";
 import { pickContext } from "../../support/pick-context.ts";
+import { createFilter } from "../../support/plugins.ts";
 
 const NEVER = undefined;
 
@@ -15,13 +15,13 @@ describe("ejection-filter", () => {
     const context = pickContext(
       ejected.map((ejectedMs) => (ejectedMs === undefined ? {} : { ejectedMs })),
     );
-    const kept = ejectionFilter.create({}).filter(context);
+    const kept = createFilter("ejection-filter").filter(context);
     expect([...context.candidates.subarray(0, kept)]).toEqual(want);
   });
 
   it("does not count an endpoint that is no candidate among those still standing", () => {
     const context = pickContext([{}, { ejectedMs: 1_000 }], { candidates: [1] });
-    expect(ejectionFilter.create({}).filter(context)).toBe(1);
+    expect(createFilter("ejection-filter").filter(context)).toBe(1);
     expect(context.candidates[0]).toBe(1);
   });
 });

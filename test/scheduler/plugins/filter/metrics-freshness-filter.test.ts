@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { metricsFreshnessFilter } from "../../../../src/scheduler/plugins/filter/metrics-freshness.ts";
 import { pickContext, STALE_AFTER_MS } from "../../support/pick-context.ts";
+import { createFilter } from "../../support/plugins.ts";
 
 const FRESH = STALE_AFTER_MS;
 const STALE = STALE_AFTER_MS + 1;
@@ -16,13 +16,13 @@ describe("metrics-freshness-filter", () => {
     { name: "keeps nothing of nothing", ages: [], want: [] },
   ])("$name", ({ ages, want }) => {
     const context = pickContext(ages.map((ageMs) => ({ ageMs })));
-    const kept = metricsFreshnessFilter.create({}).filter(context);
+    const kept = createFilter("metrics-freshness-filter").filter(context);
     expect([...context.candidates.subarray(0, kept)]).toEqual(want);
   });
 
   it("ignores the freshness of endpoints that are not candidates", () => {
     const context = pickContext([{ ageMs: 0 }, { ageMs: STALE }], { candidates: [1] });
-    expect(metricsFreshnessFilter.create({}).filter(context)).toBe(1);
+    expect(createFilter("metrics-freshness-filter").filter(context)).toBe(1);
     expect(context.candidates[0]).toBe(1);
   });
 });

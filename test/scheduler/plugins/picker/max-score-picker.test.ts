@@ -1,16 +1,19 @@
 import { describe, expect, it } from "vitest";
-import { maxScorePicker } from "../../../../src/scheduler/plugins/picker/max-score.ts";
 import { createRng } from "../../../../src/scheduler/support/rng.ts";
 import { pickContext } from "../../support/pick-context.ts";
+import { createPicker } from "../../support/plugins.ts";
 
 const half = () => 0.5;
 
 function pick(totals: readonly number[], maxNumOfEndpoints: number, rng: () => number): number[] {
   const out = new Int32Array(8);
   const context = pickContext(totals.map(() => ({})));
-  const count = maxScorePicker
-    .create({ maxNumOfEndpoints })
-    .pick(context, Float64Array.from(totals), rng, out);
+  const count = createPicker("max-score-picker", { maxNumOfEndpoints }).pick(
+    context,
+    Float64Array.from(totals),
+    rng,
+    out,
+  );
   return [...out.subarray(0, count)];
 }
 
@@ -28,7 +31,7 @@ describe("max-score-picker", () => {
   it("names slots, whatever their place among the candidates", () => {
     const context = pickContext([{}, {}, {}, {}], { candidates: [1, 3] });
     const out = new Int32Array(8);
-    const picker = maxScorePicker.create({ maxNumOfEndpoints: 4 });
+    const picker = createPicker("max-score-picker", { maxNumOfEndpoints: 4 });
     const count = picker.pick(context, Float64Array.of(1, 2), half, out);
     expect([...out.subarray(0, count)]).toEqual([3, 1]);
   });

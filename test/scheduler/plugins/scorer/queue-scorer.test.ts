@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { queueScorer } from "../../../../src/scheduler/plugins/scorer/queue.ts";
 import { type EndpointRow, pickContext, STALE_AFTER_MS } from "../../support/pick-context.ts";
+import { createScorer } from "../../support/plugins.ts";
 
 const STALE = STALE_AFTER_MS + 1;
 
 function scores(rows: readonly EndpointRow[], candidates?: readonly number[]): number[] {
   const context = pickContext(rows, candidates === undefined ? {} : { candidates });
   const out = new Float64Array(context.candidateCount);
-  queueScorer.create({}).score(context, out);
+  createScorer("queue-scorer").score(context, out);
   return [...out];
 }
 
