@@ -39,6 +39,12 @@ export const SIGNED = {
   signature: "x-fairlead-signature",
 } as const;
 
+/**
+ * Signed, too, where the model was rewritten: the name the client used, which the relay puts back into
+ * the answer. model-name.ts says how it is written.
+ */
+export const CLIENT_MODEL_HEADER = "x-fairlead-client-model";
+
 /** Prefixes of headers that are ours or llm-d's: never taken from a client, never sent to one unasked. */
 export const INTERNAL_HEADER_PREFIXES = ["x-fairlead-", "x-gateway-", "x-llm-d-"] as const;
 

@@ -1,7 +1,7 @@
 // What a Worker signs and a relay checks. Pure: each side brings its own HMAC-SHA-256 (Web Crypto
 // in the Worker, node:crypto in the relay) over the bytes of `signaturePayload`.
 
-import { DESTINATION_HEADER, SIGNED, STAGE_HEADERS } from "./headers.ts";
+import { CLIENT_MODEL_HEADER, DESTINATION_HEADER, SIGNED, STAGE_HEADERS } from "./headers.ts";
 
 /** The signed facts of one attempt at one request. */
 export interface SignedRequest {
@@ -21,6 +21,8 @@ export interface SignedRequest {
   readonly expiresAtMs: number;
   /** Lower-case hex SHA-256 of the body's bytes as sent. */
   readonly bodySha256: string;
+  /** As in its header. Absent where the model was not rewritten. */
+  readonly clientModel?: string;
 }
 
 /**
@@ -40,6 +42,9 @@ export function signaturePayload(request: SignedRequest): string {
     ...request.stages,
     String(request.expiresAtMs),
     request.bodySha256,
+    // A line only where there is something to say: relays that do not know the fact accept all other
+    // requests, and refuse these, whose answers they could not put right.
+    ...(request.clientModel === undefined ? [] : [`client-model ${request.clientModel}`]),
   ].join("\n");
 }
 
@@ -59,5 +64,6 @@ export function signedHeaders(request: SignedRequest, signatureHex: string): [st
     const value = request.stages[index] ?? "";
     if (value !== "") headers.push([name, value]);
   });
+  if (request.clientModel !== undefined) headers.push([CLIENT_MODEL_HEADER, request.clientModel]);
   return headers;
 }

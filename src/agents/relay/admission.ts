@@ -4,8 +4,14 @@
 
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
-import { DESTINATION_HEADER, SIGNED, STAGE_HEADERS } from "../protocol/headers.ts";
+import {
+  CLIENT_MODEL_HEADER,
+  DESTINATION_HEADER,
+  SIGNED,
+  STAGE_HEADERS,
+} from "../protocol/headers.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
+import { decodeModelName } from "../protocol/model-name.ts";
 import { signaturePayload, type SignedRequest } from "../protocol/signature.ts";
 import type { RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
@@ -80,6 +86,7 @@ function parseSigned(
   const attempt = header(SIGNED.attempt);
   const expires = header(SIGNED.expires);
   const signature = header(SIGNED.signature);
+  const clientModel = header(CLIENT_MODEL_HEADER);
   const signed: SignedRequest = {
     keyId: header(SIGNED.keyId),
     method: head.method,
@@ -91,6 +98,7 @@ function parseSigned(
     stages: STAGE_HEADERS.map(header),
     expiresAtMs: Number(expires),
     bodySha256: header(SIGNED.bodySha256),
+    ...(clientModel === "" ? {} : { clientModel }),
   };
   const isWellFormed =
     signed.keyId !== "" &&
@@ -100,6 +108,7 @@ function parseSigned(
     UNSIGNED_INTEGER.test(attempt) &&
     UNSIGNED_INTEGER.test(expires) &&
     signed.destinations !== "" &&
+    (clientModel === "" || decodeModelName(clientModel) !== undefined) &&
     HEX_SHA256.test(signed.bodySha256) &&
     HEX_SHA256.test(signature);
   return isWellFormed ? { signed, signature } : undefined;

@@ -11,9 +11,11 @@ import {
 } from "../protocol/headers.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { TicketClosed } from "../protocol/messages.ts";
+import { decodeModelName } from "../protocol/model-name.ts";
 import { admit, type Admitted } from "./admission.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
+import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { readBody, type BodyBudget } from "./request-body.ts";
@@ -152,7 +154,7 @@ async function carry(
     onTry: (endpoint) => context.outbox.opened(subject, endpoint),
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
   });
-  const ending = await answer(exchange, walked, body.isUsageAdded);
+  const ending = await answer(exchange, walked, body);
   // Not before: the client of the engine keeps the body as long as the answer comes.
   body.release();
   report(exchange, subject, walked, ending);
@@ -167,8 +169,9 @@ function subjectOf({ admitted, requestId }: Exchange, model: string | null): Tic
 }
 
 /** Gives the client what the walk found. */
-async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): Promise<Ending> {
+async function answer(exchange: Exchange, walked: Walk, body: PreparedBody): Promise<Ending> {
   const { response } = exchange;
+  const names = modelNames(exchange, body.model);
   const nothing = { usage: UNKNOWN_USAGE, finishReason: null, status: null, ttftMs: null };
   const { result } = walked;
   response.setHeader(FAIRLEAD_ATTEMPTS_HEADER, walked.triedCount);
@@ -177,7 +180,8 @@ async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): 
       let ttftMs: number | null = null;
       const forwarded = await forwardAnswer(result.answer, response, {
         endpoint: walked.endpoint,
-        isUsageAdded,
+        isUsageAdded: body.isUsageAdded,
+        names,
         requestId: exchange.requestId,
         signal: exchange.signal,
         onFirstByte: () => (ttftMs = elapsedMs(exchange)),
@@ -186,7 +190,7 @@ async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): 
     }
     case "exhausted":
       if (result.kept !== undefined) {
-        sendKept(result.kept, response);
+        sendKept(result.kept, response, names);
         return { ...nothing, outcome: "engine-error", status: result.kept.status };
       }
       refuse(response, "exhausted");
@@ -199,6 +203,16 @@ async function answer(exchange: Exchange, walked: Walk, isUsageAdded: boolean): 
       if (!response.destroyed) refuse(response, "stopping");
       return { ...nothing, outcome: "cancelled" };
   }
+}
+
+/** What puts the client's name of the model into the answer; undefined where both are one. */
+function modelNames({ admitted }: Exchange, engineName: string | null): ModelNames | undefined {
+  const { clientModel } = admitted.signed;
+  const clientName = clientModel === undefined ? undefined : decodeModelName(clientModel);
+  if (clientName === undefined || engineName === null || clientName === engineName) {
+    return undefined;
+  }
+  return new ModelNames(engineName, clientName);
 }
 
 /** Reports, counts and logs how the exchange ended. The log never holds any part of a body. */

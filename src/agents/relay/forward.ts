@@ -8,6 +8,7 @@ import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
 import { isStream } from "./attempt.ts";
 import type { EngineAnswer } from "./engine-pools.ts";
 import { JsonMeter } from "./json-meter.ts";
+import type { ModelNames } from "./model-names.ts";
 import { SseMeter } from "./sse-meter.ts";
 import { type Usage } from "./usage.ts";
 import type { KeptAnswer } from "./kept-answer.ts";
@@ -26,6 +27,8 @@ const ANSWER_HEADERS = [
 export interface ForwardRequest {
   readonly endpoint: string;
   readonly isUsageAdded: boolean;
+  /** Where the answer names the model otherwise than the client does. */
+  readonly names: ModelNames | undefined;
   readonly requestId: string;
   /** Aborted when the client has gone, or the relay stops. */
   readonly signal: AbortSignal;
@@ -51,9 +54,26 @@ export async function forwardAnswer(
 }
 
 /** Sends an answer that was kept while other endpoints were tried. */
-export function sendKept(kept: KeptAnswer, response: ServerResponse): void {
+export function sendKept(
+  kept: KeptAnswer,
+  response: ServerResponse,
+  names: ModelNames | undefined,
+): void {
   writeHead(response, kept.status, kept.headers, kept.endpoint);
-  response.end(kept.body);
+  response.end(lastOf(kept.body, readable(names, kept.headers)));
+}
+
+/** Undefined where the answer is compressed: nothing was asked to be, and nothing can be read in it. */
+function readable(
+  names: ModelNames | undefined,
+  headers: IncomingHttpHeaders,
+): ModelNames | undefined {
+  return (headers["content-encoding"] ?? "identity") === "identity" ? names : undefined;
+}
+
+/** `bytes` for the client, and with them what was held back before. */
+function lastOf(bytes: Buffer, names: ModelNames | undefined): Buffer {
+  return names === undefined ? bytes : Buffer.concat([names.push(bytes), names.end()]);
 }
 
 function writeHead(
@@ -78,14 +98,18 @@ async function forwardStream(
   // The first byte may still be long in coming: the client can show that something happens.
   response.flushHeaders();
   const meter = new SseMeter(request.isUsageAdded);
+  const names = readable(request.names, answer.headers);
   const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
   const pumped = await pump(answer, response, {
     ...request,
-    onChunk: (chunk) => meter.push(chunk),
+    onChunk(chunk) {
+      const events = meter.push(chunk);
+      return names === undefined ? events : names.push(events);
+    },
   });
   if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
   // Read before the verdict: the last event may lack its empty line.
-  const rest = pumped === "ended" ? meter.end() : "";
+  const rest = pumped === "ended" ? lastOf(meter.end(), names) : "";
   if (pumped === "broken" || !meter.isComplete) {
     response.end(`${meter.isInsideEvent ? "\n\n" : ""}${lostEvent(request.requestId)}`);
     return { outcome: "broken-stream", ...facts() };
@@ -112,12 +136,13 @@ async function forwardWhole(
   request: ForwardRequest,
 ): Promise<Forwarded> {
   const meter = new JsonMeter();
+  const names = readable(request.names, answer.headers);
   const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
   const pumped = await pump(answer, response, {
     ...request,
     onChunk(chunk) {
       meter.push(chunk);
-      return chunk;
+      return names === undefined ? chunk : names.push(chunk);
     },
   });
   if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
@@ -125,7 +150,7 @@ async function forwardWhole(
     response.destroy();
     return { outcome: "broken-stream", ...facts() };
   }
-  response.end();
+  response.end(names?.end());
   return { outcome: answer.statusCode >= 400 ? "engine-error" : "ok", ...facts() };
 }
 

@@ -1,7 +1,12 @@
 import { createHmac } from "node:crypto";
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { DESTINATION_HEADER, SIGNED, STAGE_HEADERS } from "../../../src/agents/protocol/headers.ts";
+import {
+  CLIENT_MODEL_HEADER,
+  DESTINATION_HEADER,
+  SIGNED,
+  STAGE_HEADERS,
+} from "../../../src/agents/protocol/headers.ts";
 import {
   signaturePayload,
   signedHeaders,
@@ -32,6 +37,13 @@ it("signs a text that stays as it is", () => {
   );
 });
 
+it("signs the client's name of the model where there is one", () => {
+  const renamed = { ...REQUEST, clientModel: "acme%2Fchat" };
+  expect(signaturePayload(renamed)).toBe(`${signaturePayload(REQUEST)}\nclient-model acme%2Fchat`);
+  const headers = Object.fromEntries(signedHeaders(renamed, "cd".repeat(32)));
+  expect(headers[CLIENT_MODEL_HEADER]).toBe("acme%2Fchat");
+});
+
 it("carries every signed fact in a header, and absent stages in none", () => {
   const headers = Object.fromEntries(signedHeaders(REQUEST, "cd".repeat(32)));
   expect(headers).toEqual({
@@ -49,7 +61,7 @@ it("carries every signed fact in a header, and absent stages in none", () => {
 
 it("gives two requests the same text only if they are the same", () => {
   const text = fc.string({ unit: fc.constantFrom("a", ",", ":", " ", "0"), maxLength: 3 });
-  const request: fc.Arbitrary<SignedRequest> = fc.record({
+  const facts = {
     keyId: text,
     method: text,
     path: text,
@@ -60,7 +72,11 @@ it("gives two requests the same text only if they are the same", () => {
     stages: fc.tuple(text, text, text, text),
     expiresAtMs: fc.nat(3),
     bodySha256: text,
-  });
+    clientModel: text,
+  };
+  const { clientModel: _, ...required } = facts;
+  const requiredKeys = Object.keys(required) as (keyof typeof required)[];
+  const request: fc.Arbitrary<SignedRequest> = fc.record(facts, { requiredKeys });
   fc.assert(
     fc.property(request, request, (a, b) => {
       const isSame = JSON.stringify(a) === JSON.stringify(b);
