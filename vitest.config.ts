@@ -11,7 +11,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: [
-            "test/{scheduler,telemetry,config,agents,cli,conformance,bench}/**/*.test.ts",
+            "test/{scheduler,telemetry,config,agents,cli,conformance,bench,docs}/**/*.test.ts",
             "test/tidy.test.ts",
           ],
         },
