@@ -17,6 +17,7 @@ import type {
 } from "./plugin.ts";
 import { Plugins, type PluginSubstitution } from "./plugins.ts";
 import { type NarrowingContext, type ProfileRecorder, SchedulingProfile } from "./profile.ts";
+import { createSubset } from "./subset.ts";
 import { createRng } from "./support/rng.ts";
 
 /** What a pick looks at. */
@@ -31,8 +32,6 @@ export interface PickInput {
   readonly seed: number;
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
-  /** Whether a slot may be chosen at all; see subset.ts. */
-  readonly isEligible?: (slot: number) => boolean;
 }
 
 export interface Picked {
@@ -160,20 +159,21 @@ export class EndpointPicker {
   }
 
   #begin(input: PickInput): NarrowingContext {
-    const { endpoints, exclude, isEligible } = input;
+    const { endpoints, exclude, pool, request } = input;
+    const subset = request.subset === undefined ? undefined : createSubset(request.subset);
     const candidates = this.#candidates;
     let count = 0;
     for (let slot = 0; slot < endpoints.slotCount; slot++) {
       if (endpoints.isPresent[slot] !== 1) continue;
       if (exclude !== undefined && exclude.includes(slot)) continue;
-      if (isEligible !== undefined && !isEligible(slot)) continue;
+      if (subset !== undefined && !subset(pool.endpoint(slot)!)) continue;
       candidates[count++] = slot;
     }
     this.#results.clear();
     return {
-      request: input.request,
+      request,
       endpoints,
-      pool: input.pool,
+      pool,
       prefix: this.#plugins.get(this.#plugins.prefixProducer).data!["prefix-match"] as PrefixMatch,
       prefixSources: input.prefixSources,
       data: this.#data,

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { Picked } from "../../src/scheduler/endpoint-picker.ts";
 import { ENDPOINTS_MAX } from "../../src/scheduler/model/endpoint-table.ts";
 import type { Dropped } from "../../src/scheduler/outcome.ts";
-import { NOW_MS, STALE_AFTER_MS } from "./support/pick-context.ts";
+import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./support/pick-context.ts";
 import { promptKeys, TestPool } from "./support/pool.ts";
 import { profileConfig } from "./support/profile-config.ts";
 
@@ -106,6 +106,22 @@ describe("EndpointPicker", () => {
     expect(slotsOf(pool.pick("x", { exclude: [0, 2] }))).toEqual([1]);
     // -1 stands for an address the pool no longer has.
     expect(slotsOf(pool.pick("x", { exclude: [-1] }))).toHaveLength(3);
+  });
+
+  it.for([
+    { subset: ["10.0.0.2:8000", "10.0.0.1:8000"], slot: 2 },
+    { subset: ["10.0.0.1"], slot: 1 },
+    { subset: ["10.0.0.1:8001"], slot: undefined },
+    { subset: ["10.9.9.9:8000"], slot: undefined },
+    { subset: [], slot: undefined },
+  ])("chooses within the subset $subset only", ({ subset, slot }) => {
+    const pool = new TestPool(4);
+    pool.sampleAll({ 1: { waiting: 9, kvUsage: 0.9 } });
+    const request = inferenceRequest({ subset, keys: promptKeys("x") });
+    const picked = pool.pick("x", { request });
+    if (slot === undefined)
+      expect(picked).toMatchObject({ ok: false, reason: "rejected-no-endpoints" });
+    else expect(slotsOf(picked)[0]).toBe(slot);
   });
 
   it("refuses when there is no endpoint, or all are excluded", () => {
