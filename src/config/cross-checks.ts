@@ -10,7 +10,19 @@ const TEXT_CHARS_MAX = 512;
 const text = z.string().max(TEXT_CHARS_MAX).optional().catch(undefined);
 const texts = z.array(text).optional().catch(undefined);
 
-const poolOutline = z.object({ name: text, region: text, models: texts });
+const matchOutline = z.object({ model: z.object({ value: text }) });
+const ruleOutline = z.object({ matches: z.array(matchOutline).optional() });
+/** Stands for rewrites that cannot be read: they may match any name. */
+const UNREADABLE = [{ rules: [{ matches: [{ model: { value: undefined } }] }] }];
+const poolOutline = z.object({
+  name: text,
+  region: text,
+  models: texts,
+  modelRewrites: z
+    .array(z.object({ rules: z.array(ruleOutline) }))
+    .optional()
+    .catch(UNREADABLE),
+});
 const tenantOutline = z.object({
   id: text,
   keys: texts,
@@ -27,6 +39,7 @@ const outlineSchema = z
   })
   .catch({ pools: [], tenants: [] });
 type Outline = z.output<typeof outlineSchema>;
+type PoolOutline = Outline["pools"][number];
 type TenantOutline = Outline["tenants"][number];
 
 export interface Contradiction {
@@ -57,7 +70,9 @@ export function findContradictions(document: unknown): Contradiction[] {
 /** Regions and models of tenants that no pool has. */
 function findUnknownNames({ pools, tenants }: Outline): Contradiction[] {
   const regions = knownNames(pools.map((pool) => pool.region));
-  const models = knownNames(pools.flatMap((pool) => pool.models ?? [undefined]));
+  const models = knownNames(
+    pools.flatMap((pool) => [...(pool.models ?? [undefined]), ...rewrittenNames(pool)]),
+  );
   return tenants.flatMap((tenant, t) => [
     ...unknownNames(tenant.regions, regions).map((region) => ({
       path: ["tenants", t, "regions"],
@@ -68,6 +83,12 @@ function findUnknownNames({ pools, tenants }: Outline): Contradiction[] {
       message: `no pool serves ${model}`,
     })),
   ]);
+}
+
+/** Model names that the pool's rewrites match. */
+function rewrittenNames({ modelRewrites }: PoolOutline): (string | undefined)[] {
+  const rules = (modelRewrites ?? []).flatMap((rewrite) => rewrite.rules);
+  return rules.flatMap((rule) => (rule.matches ?? []).map((match) => match.model.value));
 }
 
 /** undefined if one cannot be read: it may be the one a tenant means. */

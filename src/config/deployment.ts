@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
+import { modelRewritesSchema } from "../scheduler/rewrite/config.ts";
 import { findContradictions } from "./cross-checks.ts";
 
 export const DEPLOYMENT_LIMITS = {
@@ -68,6 +69,9 @@ const poolSchema = z.strictObject({
     .describe("Where Cloudflare creates the pool's object; only its first creation heeds it"),
   agentToken: hashableKey.describe("Token collector and relay authenticate with"),
   relays: z.array(relaySchema).min(1).max(DEPLOYMENT_LIMITS.relaysPerPoolMax),
+  modelRewrites: modelRewritesSchema
+    .optional()
+    .describe("Names clients may use besides `models`, and the models they stand for"),
   scrapeIntervalMs: z.int().min(50).max(60_000).default(200),
   scheduler: schedulerConfigSchema.prefault({}),
 });

@@ -34,6 +34,15 @@ export interface PickGrant {
   /** Random at each construction of the object. */
   readonly objectEpoch: string;
   readonly snapshot?: PoolSnapshot;
+  /** Headers for the client, which plugins of the pool set. The Worker heeds the first eight. */
+  readonly responseHeaders?: readonly GrantHeader[];
+}
+
+export interface GrantHeader {
+  /** Lower case. */
+  readonly name: string;
+  /** One for each of the grant's endpoints: the client gets that of the one which served. */
+  readonly values: readonly string[];
 }
 
 export interface PickRefusal {

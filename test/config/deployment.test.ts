@@ -28,6 +28,11 @@ function deployment(change: (config: Draft) => void = () => {}): Draft {
   return config;
 }
 
+const REWRITE = {
+  name: "fast",
+  rules: [{ matches: [{ model: { value: "fast" } }], targets: [{ modelRewrite: "llama" }] }],
+};
+
 function issues(input: unknown): string[] {
   const parsed = parseDeployment(input);
   return parsed.ok ? [] : parsed.issues.map((issue) => `${issue.path}: ${issue.message}`);
@@ -44,6 +49,18 @@ describe("parseDeployment", () => {
         tenants: [{ priority: 0, weight: 1, isolated: false, regions: ["*"], models: ["*"] }],
       },
     });
+  });
+
+  it("lets tenants name what a pool's rewrites match", () => {
+    const draft = (rewrites: unknown, model: string) =>
+      deployment((config: Draft) => {
+        config.pools[0]!["modelRewrites"] = rewrites;
+        config.tenants[0]!["models"] = ["llama", model];
+      });
+    expect(issues(draft([REWRITE], "fast"))).toEqual([]);
+    expect(issues(draft([REWRITE], "slow"))).toEqual(["tenants[0].models: no pool serves slow"]);
+    // What cannot be read may match the name: it is one mistake, not two.
+    expect(issues(draft([{ ...REWRITE, rules: 7 }], "slow"))).toHaveLength(1);
   });
 
   it("reports every mistake at once, each with its path", () => {
@@ -144,6 +161,11 @@ describe("parseDeployment", () => {
       name: "a model nobody serves",
       change: (config: Draft) => (config.tenants[0]!["models"] = ["gpt-9"]),
       want: "no pool serves gpt-9",
+    },
+    {
+      name: "two rewrites of one name",
+      change: (config: Draft) => (config.pools[0]!["modelRewrites"] = [REWRITE, REWRITE]),
+      want: "pools[0].modelRewrites[1].name: two rewrites of the pool are named fast",
     },
     {
       name: "isolation without a salt",

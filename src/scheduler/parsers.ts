@@ -1,0 +1,46 @@
+// Parsers of request bodies, as configurations name them: which paths each claims, and which are
+// there. The Worker has their code (src/worker/parsers); this is what a configuration can be checked by.
+//
+// Source: llm-d-router pkg/epp/framework/plugins/requesthandling/parsers.
+
+export interface ParserClaims {
+  readonly type: string;
+  /**
+   * Ends of paths, without the slash before them; one that begins with a slash is a whole path. None:
+   * the parser takes whatever nobody claims.
+   */
+  readonly claims: readonly string[];
+  /** Whether this release reads such bodies. A path that only others claim is answered with 404. */
+  readonly isBuilt: boolean;
+}
+
+export const PARSERS: readonly ParserClaims[] = [
+  { type: "openai-parser", claims: ["chat/completions", "completions"], isBuilt: true },
+  { type: "anthropic-parser", claims: ["messages", "messages/count_tokens"], isBuilt: false },
+  { type: "vllmhttp-parser", claims: ["inference/v1/generate"], isBuilt: false },
+  // The whole path: vLLM's ends alike.
+  { type: "sglanghttp-parser", claims: ["/generate"], isBuilt: false },
+  {
+    type: "vllmgrpc-parser",
+    claims: ["vllm.grpc.engine.VllmEngine/Generate", "vllm.grpc.engine.VllmEngine/Embed"],
+    isBuilt: false,
+  },
+  {
+    type: "vertexai-parser",
+    claims: [
+      "PredictionService/ChatCompletions",
+      "PredictionService/StreamRawPredict",
+      "PredictionService/RawPredict",
+    ],
+    isBuilt: false,
+  },
+  { type: "passthrough-parser", claims: [], isBuilt: false },
+];
+
+/** Parsers of a pool that names none, in this order; as in llm-d. */
+export const DEFAULT_PARSER_TYPES: readonly string[] = [
+  "openai-parser",
+  "anthropic-parser",
+  "vllmhttp-parser",
+  "passthrough-parser",
+];
