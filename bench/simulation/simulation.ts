@@ -140,9 +140,7 @@ class Simulation {
   #createEngine(slot: number): Engine<number> {
     const listener: EngineListener<number> = {
       scheduled: () => {},
-      token: (sequence, atMs) => {
-        if (sequence.generatedCount === 1) this.#firstToken(sequence, slot, atMs);
-      },
+      firstToken: (sequence, atMs) => this.#firstToken(sequence, slot, atMs),
       finished: (sequence, atMs) => this.#finished(sequence, slot, atMs),
       preempted: () => {},
       stepped: () => {},

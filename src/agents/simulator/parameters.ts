@@ -47,14 +47,17 @@ export const SIMULATOR_FLAGS = {
   "hash-seed": textFlag<string | null>("TEXT", "seed of block hashes (PYTHONHASHSEED)", null),
 
   "latency-calculator": choiceFlag(
-    ["auto", "constant", "per-token"],
-    "how the first token is timed; auto is constant if --time-to-first-token is given",
+    ["auto", "constant", "per-token", "roofline"],
+    "how steps are timed; auto is constant if --time-to-first-token is given, else per-token",
     "auto",
   ),
   "time-to-first-token": durationFlag("constant: time to the first token", 0),
   "time-to-first-token-std-dev": durationFlag("its deviation", 0),
   "prefill-overhead": durationFlag("per-token: time a prompt takes besides its tokens", 30),
-  "prefill-time-per-token": durationFlag("per-token: time of a prompt token not cached", 0.25),
+  "prefill-time-per-token": durationFlag(
+    "per-token, roofline: time of a prompt token not cached",
+    0.25,
+  ),
   "prefill-time-std-dev": durationFlag("its deviation, of the whole prompt", 0),
   "inter-token-latency": durationFlag("time between tokens", 12),
   "inter-token-latency-std-dev": durationFlag("its deviation", 0),
@@ -62,6 +65,13 @@ export const SIMULATOR_FLAGS = {
     "how much slower everything is with --max-num-seqs running",
     { min: 1, max: 1_000, isInteger: false },
     2,
+  ),
+
+  "step-time": durationFlag("roofline: time of any step", 20),
+  "decode-time-per-sequence": durationFlag("roofline: time of each sequence that decodes", 0.05),
+  "decode-time-per-context-token": durationFlag(
+    "roofline: time of each token in their contexts",
+    0.000_03,
   ),
 
   failures: failuresFlag("failures to inject, as POST /sim/failures takes them"),
@@ -150,6 +160,11 @@ function engineConfig(parameters: SimulatorParameters): EngineConfig {
       prefillStdDevMs: parameters["prefill-time-std-dev"],
       timeFactorUnderLoad: parameters["time-factor-under-load"],
       sequencesMax: parameters["max-num-seqs"],
+      roofline: {
+        stepMs: parameters["step-time"],
+        decodeMsPerSequence: parameters["decode-time-per-sequence"],
+        decodeMsPerContextToken: parameters["decode-time-per-context-token"],
+      },
     },
   };
 }

@@ -13,6 +13,7 @@
 import { assert } from "../../../scheduler/support/assert.ts";
 import type { Rng } from "../../../scheduler/support/rng.ts";
 import type { BlockHash } from "./block-hash.ts";
+import { DecodeRun } from "./decode-run.ts";
 import { type BlockKey, KvCache, type KvCacheListener } from "./kv-cache.ts";
 import { Sequence, type SequenceContent } from "./sequence.ts";
 import { stepMs, type PrefillChunk, type TimingConfig } from "./timing.ts";
@@ -35,8 +36,13 @@ export interface EngineConfig {
 export interface EngineListener<Hash extends BlockKey = BlockHash> extends KvCacheListener<Hash> {
   /** The sequence begins to be computed; not told again after a preemption. */
   scheduled(sequence: Sequence<Hash>, atMs: number): void;
-  /** `sequence.generatedCount` counts the token. */
-  token(sequence: Sequence<Hash>, atMs: number): void;
+  /** Told of the first token of a sequence only. */
+  firstToken?(sequence: Sequence<Hash>, atMs: number): void;
+  /**
+   * Told of every token; `sequence.generatedCount` counts it. Without it the engine is faster, and
+   * counts of running sequences are up to date only after `settle`.
+   */
+  token?(sequence: Sequence<Hash>, atMs: number): void;
   /** After the last token. The sequence's blocks are free. */
   finished(sequence: Sequence<Hash>, atMs: number): void;
   preempted(sequence: Sequence<Hash>): void;
@@ -62,6 +68,10 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   readonly #running: Sequence<Hash>[] = [];
   #batch: Scheduled<Hash>[] = [];
   #stepEndsAtMs = Infinity;
+  /** While the batch only decodes and nobody wants to be told of each token. */
+  #decodeRun: DecodeRun<Hash> | undefined;
+  /** Whether something happened that may let in who waits at the head. */
+  #mayAdmit = false;
 
   constructor(config: EngineConfig, listener: EngineListener<Hash>, rng: Rng) {
     assert(config.batchedTokensMax >= config.sequencesMax, "every running sequence can decode");
@@ -83,6 +93,16 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     return this.#waiting.length;
   }
 
+  /** In the order they began. */
+  get running(): readonly Sequence<Hash>[] {
+    return this.#running;
+  }
+
+  /** In the order they will begin. */
+  get waiting(): readonly Sequence<Hash>[] {
+    return this.#waiting;
+  }
+
   /** Sequences that could be submitted now without being refused. */
   get room(): number {
     const { sequencesMax, waitingMax } = this.config;
@@ -99,12 +119,15 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     );
     if (this.room <= 0) return undefined;
     this.#waiting.push(sequence);
+    this.#mayAdmit = true;
     if (this.#stepEndsAtMs === Infinity) this.#beginStep(nowMs);
     return sequence;
   }
 
   /** Takes a sequence out at once. False if it had ended already. */
   abort(sequence: Sequence<Hash>): boolean {
+    this.#leaveDecodeRun();
+    this.#mayAdmit = true;
     if (remove(this.#waiting, sequence)) return true;
     if (!remove(this.#running, sequence)) return false;
     this.#batch = this.#batch.filter((entry) => entry.sequence !== sequence);
@@ -127,13 +150,21 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     }
   }
 
+  /** Brings the counts of all sequences up to date. */
+  settle(): void {
+    this.#decodeRun?.settle();
+  }
+
   #beginStep(atMs: number): void {
+    if (this.#continueDecodeRun(atMs)) return;
     this.#batch = [];
     this.#stepEndsAtMs = Infinity;
     const budget = this.#scheduleRunning(this.config.batchedTokensMax);
     // A sequence preempted just now is at the head, and lacks at least the block that it lost.
     this.#scheduleWaiting(atMs, budget);
+    this.#mayAdmit = this.#waiting.length > 0 && this.#waiting[0]!.arrivedAtMs > atMs;
     if (this.#batch.length > 0) {
+      this.#beginDecodeRun();
       this.#stepEndsAtMs = atMs + this.#batchMs();
     } else if (this.#waiting.length > 0) {
       // Only a sequence from the future can be left waiting by an engine that runs nothing.
@@ -163,9 +194,7 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     while (this.#waiting.length > 0 && this.#running.length < sequencesMax && budget > 0) {
       const sequence = this.#waiting[0]!;
       if (sequence.arrivedAtMs > atMs) return;
-      // The last token is always computed: its output is what the next token is drawn from.
-      const findable = Math.floor((sequence.knownCount - 1) / blockSize);
-      const hits = this.cache.match(sequence.content.hashes(findable), findable);
+      const hits = this.#hitsOf(sequence);
       const hitCount = hits.length * blockSize;
       const tokenCount = Math.min(sequence.knownCount - hitCount, budget);
       if (!this.#reserve(sequence, hits, tokenCount)) return;
@@ -180,6 +209,13 @@ export class Engine<Hash extends BlockKey = BlockHash> {
       sequence.cachedCount = Math.min(hitCount, sequence.promptCount);
       this.#listener.scheduled(sequence, atMs);
     }
+  }
+
+  /** Blocks that hold the sequence's beginning, of one that has none. */
+  #hitsOf(sequence: Sequence<Hash>): number[] {
+    // The last token is always computed: its output is what the next token is drawn from.
+    const findable = Math.floor((sequence.knownCount - 1) / this.config.blockSize);
+    return this.cache.match(sequence.content.hashes(findable), findable);
   }
 
   /** Makes room for `tokenCount` more tokens, and stores the blocks they fill. */
@@ -213,19 +249,78 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     return sequence;
   }
 
+  #beginDecodeRun(): void {
+    if (this.#listener.token !== undefined || this.#batch.length < this.#running.length) return;
+    if (this.#running.some(({ prefillCount }) => prefillCount > 0)) return;
+    this.#decodeRun = new DecodeRun(this.#running, this.config.blockSize);
+  }
+
+  /** Begins the next step of a decode run. False, and out of it, if the step is another one. */
+  #continueDecodeRun(atMs: number): boolean {
+    const run = this.#decodeRun;
+    if (run === undefined) return false;
+    if (!this.#mayAdmit) {
+      let hasBlocks = true;
+      let hasStored = false;
+      for (const sequence of run.due()) {
+        hasBlocks &&= this.#reserve(sequence, [], 1);
+        hasStored = true;
+      }
+      // A block that was just filled may be one that the head of the queue looks for.
+      if (hasBlocks && !(hasStored && this.#headFits())) {
+        this.#stepEndsAtMs = atMs + this.#decodeMs(run.size, run.contextTokens);
+        return true;
+      }
+    }
+    // What was reserved stays so: reserving again changes nothing.
+    this.#leaveDecodeRun();
+    return false;
+  }
+
+  #leaveDecodeRun(): void {
+    this.#decodeRun?.settle();
+    this.#decodeRun = undefined;
+  }
+
+  /** Whether the head of the queue would be admitted beside a batch that decodes. */
+  #headFits(): boolean {
+    const { blockSize, sequencesMax, batchedTokensMax } = this.config;
+    const head = this.#waiting[0];
+    const budget = batchedTokensMax - this.#running.length;
+    if (head === undefined || this.#running.length >= sequencesMax || budget <= 0) return false;
+    const hits = this.#hitsOf(head);
+    const tokenCount = Math.min(head.knownCount - hits.length * blockSize, budget);
+    const blockCount = Math.ceil((hits.length * blockSize + tokenCount) / blockSize);
+    return this.cache.fits(hits, blockCount - hits.length);
+  }
+
+  #decodeMs(decodeCount: number, contextTokens: number): number {
+    const work = { prefill: [], decodeCount, contextTokens, runningCount: decodeCount };
+    return stepMs(this.config.timing, work, this.#rng);
+  }
+
   #batchMs(): number {
     const prefill: PrefillChunk[] = [];
     let decodeCount = 0;
+    let contextTokens = 0;
     for (const { sequence, tokenCount, isFirst } of this.#batch) {
       const isDecoding = sequence.prefillCount === 0;
-      if (isDecoding) decodeCount++;
-      else prefill.push({ tokens: tokenCount, tokensOfPrompt: sequence.prefillCount, isFirst });
+      if (isDecoding) {
+        decodeCount++;
+        contextTokens += sequence.knownCount;
+      } else prefill.push({ tokens: tokenCount, tokensOfPrompt: sequence.prefillCount, isFirst });
     }
-    const work = { prefill, decodeCount, runningCount: this.#running.length };
+    const runningCount = this.#running.length;
+    const work = { prefill, decodeCount, contextTokens, runningCount };
     return stepMs(this.config.timing, work, this.#rng);
   }
 
   #endStep(atMs: number): void {
+    if (this.#decodeRun?.endStep(atMs) === true) {
+      this.#listener.stepped(this.#decodeRun.size);
+      return;
+    }
+    this.#leaveDecodeRun();
     let tokenCount = 0;
     for (const entry of this.#batch) {
       const { sequence } = entry;
@@ -242,7 +337,8 @@ export class Engine<Hash extends BlockKey = BlockHash> {
         this.cache.release(sequence.blocks);
         sequence.blocks = [];
       }
-      this.#listener.token(sequence, atMs);
+      if (sequence.generatedCount === 1) this.#listener.firstToken?.(sequence, atMs);
+      this.#listener.token?.(sequence, atMs);
       if (isLast) this.#listener.finished(sequence, atMs);
     }
     if (tokenCount > 0) this.#listener.stepped(tokenCount);

@@ -66,15 +66,20 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
     return blocks;
   }
 
+  /** Whether `reserve` would give something. */
+  fits(hits: readonly number[], freshCount: number): boolean {
+    let available = this.#freeCount;
+    for (const block of hits) if (this.#references[block] === 0) available--;
+    return freshCount <= available;
+  }
+
   /**
    * Takes one more reference on each of `hits` and `freshCount` blocks of unknown content besides,
    * evicting the oldest free ones. Returns the fresh blocks, or undefined, with nothing changed, when
    * there are not enough.
    */
   reserve(hits: readonly number[], freshCount: number): number[] | undefined {
-    let available = this.#freeCount;
-    for (const block of hits) if (this.#references[block] === 0) available--;
-    if (freshCount > available) return undefined;
+    if (!this.fits(hits, freshCount)) return undefined;
     for (const block of hits) {
       if (this.#references[block] === 0) this.#unlink(block);
       this.#references[block]! += 1;

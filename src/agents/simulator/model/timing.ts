@@ -12,7 +12,15 @@
 // what makes a busy engine slow; with `constant` the longest counts.
 //
 // Source: llm-d-inference-sim pkg/llm-d-inference-sim/latencies.go, pkg/common/utils.go.
+//
+//   roofline:  step = SO + decodes·DT + tokens of their contexts·CT + prefill tokens·PT
+//
+// What a GPU does: reading the weights takes SO whatever the batch, each decoding sequence adds its
+// own part and the reading of its KV cache, and prefill computes at a constant speed beside them. So
+// prefill slows down whoever decodes, and long contexts slow down everybody. No load factor and no
+// draw: the batch is the load.
 
+import { assert } from "../../../scheduler/support/assert.ts";
 import type { Rng } from "../../../scheduler/support/rng.ts";
 
 /** A mean and a standard deviation. */
@@ -22,17 +30,28 @@ export interface Latency {
 }
 
 export interface TimingConfig {
-  readonly calculator: "constant" | "per-token";
+  readonly calculator: "constant" | "per-token" | "roofline";
   /** `constant` only. */
   readonly timeToFirstToken: Latency;
   readonly interTokenLatency: Latency;
-  /** `per-token` only, as the two below. */
-  readonly prefillOverheadMs: number;
+  /** `per-token` and `roofline`. */
   readonly prefillMsPerToken: number;
+  /** `per-token` only, as the one below. */
+  readonly prefillOverheadMs: number;
   readonly prefillStdDevMs: number;
   /** How much slower everything is when `sequencesMax` run: at least 1. */
   readonly timeFactorUnderLoad: number;
   readonly sequencesMax: number;
+  /** `roofline` only: needed by it. */
+  readonly roofline?: RooflineTiming;
+}
+
+export interface RooflineTiming {
+  /** Any step, however small. */
+  readonly stepMs: number;
+  readonly decodeMsPerSequence: number;
+  /** For each token in the context of a sequence that decodes. */
+  readonly decodeMsPerContextToken: number;
 }
 
 /** A part of a prompt that is computed in one step. */
@@ -49,6 +68,8 @@ export interface StepWork {
   readonly prefill: readonly PrefillChunk[];
   /** Sequences that decode one token. */
   readonly decodeCount: number;
+  /** Tokens of their contexts, together. */
+  readonly contextTokens: number;
   /** Sequences in the running set, whether or not they are part of this step. */
   readonly runningCount: number;
 }
@@ -78,11 +99,24 @@ export function standardNormal(rng: Rng): number {
 
 /** The duration of one step. */
 export function stepMs(config: TimingConfig, work: StepWork, rng: Rng): number {
+  if (config.calculator === "roofline") return rooflineMs(config, work);
   const factor = loadFactor(config, work.runningCount);
   const { meanMs, stdDevMs } = config.interTokenLatency;
   const decode = work.decodeCount === 0 ? 0 : drawMs({ meanMs: meanMs * factor, stdDevMs }, rng);
   if (work.prefill.length === 0) return decode;
   return Math.max(decode, drawMs(prefillLatency(config, work.prefill, factor), rng));
+}
+
+function rooflineMs({ roofline, prefillMsPerToken }: TimingConfig, work: StepWork): number {
+  assert(roofline !== undefined, "the roofline calculator has its times");
+  let prefillTokens = 0;
+  for (const { tokens } of work.prefill) prefillTokens += tokens;
+  return (
+    roofline.stepMs +
+    work.decodeCount * roofline.decodeMsPerSequence +
+    work.contextTokens * roofline.decodeMsPerContextToken +
+    prefillTokens * prefillMsPerToken
+  );
 }
 
 function prefillLatency(

@@ -338,3 +338,112 @@ it("whatever arrives and is aborted, every token comes once, in order, and all b
     { numRuns: 150 },
   );
 });
+
+it("gives the same whether or not somebody wants to be told of each token", () => {
+  const arrivalArb = fc.record({
+    afterMs: fc.integer({ min: 0, max: 2_000 }),
+    promptCount: fc.integer({ min: 1, max: 120 }),
+    outputCount: fc.integer({ min: 1, max: 60 }),
+    family: fc.integer({ min: 0, max: 3 }),
+    isAborted: fc.boolean(),
+  });
+  const timing: EngineConfig["timing"] = {
+    ...CONFIG.timing,
+    calculator: "roofline",
+    roofline: { stepMs: 20, decodeMsPerSequence: 0.3, decodeMsPerContextToken: 0.07 },
+  };
+  fc.assert(
+    fc.property(
+      fc.array(arrivalArb, { maxLength: 25 }),
+      fc.constantFrom(1, 4, 8),
+      (arrivals, blockSize) => {
+        const run = (isToldOfTokens: boolean) => {
+          const events: string[] = [];
+          const tell = (what: string) => (sequence: Sequence, atMs?: number) =>
+            events.push(`${what} ${ids.get(sequence.content)} ${atMs ?? ""}`);
+          const ids = new Map<unknown, number>();
+          const engine = new Engine(
+            { ...CONFIG, blockCount: 192 / blockSize, modelLengthMax: 180, blockSize, timing },
+            {
+              scheduled: tell("scheduled"),
+              firstToken: tell("first"),
+              ...(isToldOfTokens ? { token: () => {} } : {}),
+              finished: tell("finished"),
+              preempted: tell("preempted"),
+              stepped: (tokenCount) => events.push(`stepped ${tokenCount}`),
+              stored: (hash) => events.push(`+${hash}`),
+              removed: (hash) => events.push(`-${hash}`),
+            },
+            createRng(1),
+          );
+          let nowMs = 0;
+          arrivals.forEach(({ afterMs, promptCount, outputCount, family, isAborted }, i) => {
+            nowMs += afterMs;
+            engine.advance(nowMs);
+            // Answers go on as prompts of the same family do, so that prompts find answers, too.
+            const promptTokenIds = tokens(promptCount, family * 1_000);
+            const outputTokenIds = tokens(outputCount, family * 1_000 + promptCount);
+            const content = new TokenContent({ promptTokenIds, outputTokenIds }, ROOT, blockSize);
+            ids.set(content, i);
+            const sequence = engine.submit(content, nowMs)!;
+            if (isAborted && i % 2 === 1) engine.abort(sequence);
+            else if (isAborted && engine.running.length > 0) engine.abort(engine.running[0]!);
+          });
+          drain(engine);
+          return events;
+        };
+        expect(run(false)).toEqual(run(true));
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
+
+it("lets a prompt in as soon as an answer that it repeats fills the block it lacked", () => {
+  const scheduledAtMs: number[] = [];
+  const engine = new Engine(
+    { ...CONFIG, blockSize: 8, blockCount: 5, modelLengthMax: 40 },
+    {
+      scheduled: (_, atMs) => scheduledAtMs.push(atMs),
+      finished: () => {},
+      preempted: () => {},
+      stepped: () => {},
+      stored: () => {},
+      removed: () => {},
+    },
+    createRng(1),
+  );
+  const submit = (promptCount: number, outputCount: number, nowMs: number) => {
+    const promptTokenIds = tokens(promptCount);
+    const outputTokenIds = tokens(outputCount, promptCount);
+    engine.submit(new TokenContent({ promptTokenIds, outputTokenIds }, ROOT, 8), nowMs);
+  };
+  submit(8, 24, 0);
+  engine.advance(60);
+  // Four blocks of five are missing and three are free, until the answer's first eight tokens are
+  // computed: the prompt takes 32 ms, and a token 12.
+  submit(33, 1, 60);
+  drain(engine);
+  expect(scheduledAtMs).toEqual([0, 32 + 7 * 12]);
+});
+
+it("settles the counts of sequences that nobody was told about", () => {
+  const engine = new Engine(
+    CONFIG,
+    {
+      scheduled: () => {},
+      finished: () => {},
+      preempted: () => {},
+      stepped: () => {},
+      stored: () => {},
+      removed: () => {},
+    },
+    createRng(1),
+  );
+  const content = new TokenContent(prompt(16, 100), ROOT, CONFIG.blockSize);
+  const sequence = engine.submit(content, 0)!;
+  engine.advance(34 + 20 * 12);
+  engine.settle();
+  expect(sequence.generatedCount).toBe(21);
+  expect(sequence.lastTokenAtMs).toBe(34 + 20 * 12);
+});

@@ -27,6 +27,12 @@ const CONSTANT: TimingConfig = {
   timeToFirstToken: { meanMs: 100, stdDevMs: 0 },
 };
 
+const ROOFLINE: TimingConfig = {
+  ...PER_TOKEN,
+  calculator: "roofline",
+  roofline: { stepMs: 20, decodeMsPerSequence: 0.5, decodeMsPerContextToken: 0.01 },
+};
+
 const whole = (tokens: number) => ({ tokens, tokensOfPrompt: tokens, isFirst: true });
 const rng = () => 0.5;
 
@@ -46,19 +52,24 @@ describe("stepMs", () => {
     {
       name: "256 tokens, none cached, alone: 30 + 256/4",
       config: PER_TOKEN,
-      work: { prefill: [whole(256)], decodeCount: 0, runningCount: 1 },
+      work: { prefill: [whole(256)], decodeCount: 0, contextTokens: 0, runningCount: 1 },
       expected: 94,
     },
     {
       name: "128 of 256 cached, five running: twice 30 + 128/4",
       config: PER_TOKEN,
-      work: { prefill: [whole(128)], decodeCount: 4, runningCount: 5 },
+      work: { prefill: [whole(128)], decodeCount: 4, contextTokens: 0, runningCount: 5 },
       expected: 124,
     },
     {
       name: "two prompts in one step share its compute and its overhead",
       config: PER_TOKEN,
-      work: { prefill: [whole(100), whole(100)], decodeCount: 0, runningCount: 1 },
+      work: {
+        prefill: [whole(100), whole(100)],
+        decodeCount: 0,
+        contextTokens: 0,
+        runningCount: 1,
+      },
       expected: 80,
     },
     {
@@ -67,6 +78,7 @@ describe("stepMs", () => {
       work: {
         prefill: [{ tokens: 100, tokensOfPrompt: 200, isFirst: false }],
         decodeCount: 0,
+        contextTokens: 0,
         runningCount: 1,
       },
       expected: 25,
@@ -74,19 +86,24 @@ describe("stepMs", () => {
     {
       name: "decoding alone",
       config: PER_TOKEN,
-      work: { prefill: [], decodeCount: 3, runningCount: 1 },
+      work: { prefill: [], decodeCount: 3, contextTokens: 0, runningCount: 1 },
       expected: 12,
     },
     {
       name: "the slower of prefill and decode decides",
       config: { ...PER_TOKEN, prefillOverheadMs: 1 },
-      work: { prefill: [whole(4)], decodeCount: 1, runningCount: 1 },
+      work: { prefill: [whole(4)], decodeCount: 1, contextTokens: 0, runningCount: 1 },
       expected: 12,
     },
     {
       name: "constant: any prompt takes as long",
       config: CONSTANT,
-      work: { prefill: [whole(10), whole(2000)], decodeCount: 0, runningCount: 1 },
+      work: {
+        prefill: [whole(10), whole(2000)],
+        decodeCount: 0,
+        contextTokens: 0,
+        runningCount: 1,
+      },
       expected: 100,
     },
     {
@@ -95,9 +112,21 @@ describe("stepMs", () => {
       work: {
         prefill: [{ tokens: 50, tokensOfPrompt: 200, isFirst: true }],
         decodeCount: 0,
+        contextTokens: 0,
         runningCount: 1,
       },
       expected: 25,
+    },
+    {
+      name: "roofline: 20 + 2 decodes at 0.5 + 1000 tokens of context at 0.01 + 100 of prefill at 0.25",
+      config: ROOFLINE,
+      work: {
+        prefill: [whole(40), whole(60)],
+        decodeCount: 2,
+        contextTokens: 1_000,
+        runningCount: 4,
+      },
+      expected: 56,
     },
   ])("$name", ({ config, work, expected }) => {
     expect(stepMs(config, work, rng)).toBe(expected);
