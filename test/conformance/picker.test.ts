@@ -3,9 +3,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Picker } from "../../src/scheduler/plugin.ts";
-import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { examplesOf } from "./params.ts";
 import { createPicker } from "../scheduler/support/plugins.ts";
 
 const UNTOUCHED = -7;
@@ -33,8 +33,8 @@ function picksOf(picker: Picker, { facts, totals, seed }: Decision): number[] {
   return [...out.subarray(0, count)];
 }
 
-describe.for(pluginsOfKind("picker").map(({ type }) => type))("%s", (type) => {
-  const create = (params: object = {}): Picker => createPicker(type, params);
+describe.for(examplesOf("picker"))("$name", ({ type, params }) => {
+  const create = (): Picker => createPicker(type, params);
 
   it("returns candidates only, each once, and at least one where there is one", () => {
     fc.assert(

@@ -4,8 +4,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../src/scheduler/plugin.ts";
-import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { examplesOf } from "./params.ts";
 import { createScorer } from "../scheduler/support/plugins.ts";
 
 const UNTOUCHED = -7;
@@ -16,8 +16,8 @@ function scoresOf(scorer: Scorer, facts: ContextFacts): number[] {
   return [...out];
 }
 
-describe.for(pluginsOfKind("scorer").map(({ type }) => type))("%s", (type) => {
-  const create = (): Scorer => createScorer(type);
+describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
+  const create = (): Scorer => createScorer(type, params);
 
   it("writes a score in [0, 1] for every candidate and nothing past the last", () => {
     fc.assert(

@@ -82,6 +82,11 @@ export const DEFAULT_PRODUCERS = {
   "cache-source": "p2p-source-producer",
 } as const satisfies Record<DataKey, string>;
 
+/** The producer's instance that a plugin reads `key` from, whose parameters name `producer` or nobody. */
+export function producerOf(key: DataKey, producer: string | undefined): string {
+  return producer === undefined || producer === "" ? DEFAULT_PRODUCERS[key] : producer;
+}
+
 /** Data of the decision in progress. */
 export interface DataReader {
   /** What `producer` (an instance's name) says; undefined where there is none. */
