@@ -1,15 +1,19 @@
 // The router's keys of a prompt whose blocks have names: two words a block, like the Worker's.
 
-import { CONTENT_KEYS_MAX } from "../../src/scheduler/kv/content-keys.ts";
+import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../../src/scheduler/kv/content-keys.ts";
 import { BLOCK_TOKENS, type WorkloadRequest } from "./workload.ts";
 
-/** Keys of the prompt's full blocks. A name covers everything before its block, and so does a key. */
+/** Blocks of an engine in one of the router. */
+const BLOCKS_PER_KEY = CONTENT_BLOCK_TOKENS / BLOCK_TOKENS;
+
+/** Keys of the prompt. A name covers everything before its block, and so does a key. */
 export function contentKeys({ blocks, promptTokens }: WorkloadRequest): Uint32Array {
-  const count = Math.min(Math.floor(promptTokens / BLOCK_TOKENS), CONTENT_KEYS_MAX);
+  const count = Math.min(Math.floor(promptTokens / CONTENT_BLOCK_TOKENS), CONTENT_KEYS_MAX);
   const keys = new Uint32Array(2 * count);
   for (let i = 0; i < count; i++) {
-    keys[2 * i] = mix(blocks[i]!, 0x9e3779b9);
-    keys[2 * i + 1] = mix(blocks[i]!, 0x85ebca6b);
+    const name = blocks[(i + 1) * BLOCKS_PER_KEY - 1]!;
+    keys[2 * i] = mix(name, 0x9e3779b9);
+    keys[2 * i + 1] = mix(name, 0x85ebca6b);
   }
   return keys;
 }

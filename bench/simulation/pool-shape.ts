@@ -24,6 +24,12 @@ export interface PoolShape {
 /** KV tokens of one engine: 2.384 M over 8 replicas, as published for Qwen3-32B on 2 × H100. */
 const KV_TOKENS = 298_000;
 
+const CHUNK_TOKENS = 8_192;
+const PREFILL_TOKENS_PER_S = 15_928;
+const STEP_MS = 24;
+/** vLLM's default for this GPU. */
+const SEQUENCES_MAX = 1_024;
+
 /**
  * Qwen3-32B on two H100 (TP 2) under vLLM, after llm-d's published benchmarks: 8192 tokens a chunk,
  * 15,928 tokens/s of prefill. What a step takes is fitted to both plateaus of the shared-prefix run
@@ -32,19 +38,26 @@ const KV_TOKENS = 298_000;
 export const QWEN3_32B_2XH100: EngineConfig = {
   blockSize: BLOCK_TOKENS,
   blockCount: Math.floor(KV_TOKENS / BLOCK_TOKENS),
-  sequencesMax: 1_024,
+  sequencesMax: SEQUENCES_MAX,
   waitingMax: 100_000,
-  batchedTokensMax: 8_192,
+  batchedTokensMax: CHUNK_TOKENS,
   modelLengthMax: 262_144,
   timing: {
-    calculator: "per-token",
+    calculator: "roofline",
+    // A chunk on an idle engine, its step included, computes at the published peak.
+    prefillMsPerToken: 1_000 / PREFILL_TOKENS_PER_S - STEP_MS / CHUNK_TOKENS,
+    roofline: {
+      stepMs: STEP_MS,
+      decodeMsPerSequence: 0.02,
+      decodeMsPerContextToken: 0.000_012_5,
+    },
+    // Of the other calculators.
     timeToFirstToken: { meanMs: 0, stdDevMs: 0 },
-    interTokenLatency: { meanMs: 30, stdDevMs: 0 },
-    prefillOverheadMs: 20,
-    prefillMsPerToken: 1_000 / 15_928,
+    interTokenLatency: { meanMs: 0, stdDevMs: 0 },
+    prefillOverheadMs: 0,
     prefillStdDevMs: 0,
-    timeFactorUnderLoad: 2,
-    sequencesMax: 256,
+    timeFactorUnderLoad: 1,
+    sequencesMax: SEQUENCES_MAX,
   },
 };
 

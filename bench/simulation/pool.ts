@@ -11,13 +11,14 @@ import { ApproximatePrefix } from "../../src/scheduler/kv/approximate-prefix.ts"
 import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../../src/scheduler/kv/prefix-tree.ts";
 import {
+  type Dispatched,
   type EndpointSample,
   EndpointTable,
   ENDPOINTS_MAX,
 } from "../../src/scheduler/model/endpoint-table.ts";
 import { reservedOutputTokens } from "../../src/scheduler/model/inference-request.ts";
 import type { PrefixSources } from "../../src/scheduler/plugin.ts";
-import type { RoutedRequest } from "./policy.ts";
+import type { Finished, RoutedRequest } from "./policy.ts";
 
 /** A sample older than this is stale: three scrapes missed, and a second to get here. */
 const STALE_AFTER_SCRAPES = 3;
@@ -26,6 +27,9 @@ const ONE_WAY_MS = 1_000;
 interface Ticket {
   slot: number;
   readonly reservedTokens: number;
+  /** Of them, prompt that the endpoint has to compute. */
+  readonly uncached: number;
+  dispatched: Dispatched;
   /** Blocks held before this request; undefined until the prefix was learned. */
   heldBefore: number | undefined;
 }
@@ -52,23 +56,33 @@ export class Pool {
     const { promptTokens, outputTokensMax } = request.inference;
     const uncached = Math.max(0, promptTokens - matchedBlocks * CONTENT_BLOCK_TOKENS);
     const reservedTokens = uncached + reservedOutputTokens(outputTokensMax);
-    this.#tickets.set(request, { slot, reservedTokens, heldBefore: undefined });
-    this.table.dispatched(slot, reservedTokens, nowMs);
+    const dispatched = this.table.dispatched(slot, reservedTokens, nowMs, uncached);
+    const ticket = { slot, reservedTokens, uncached, dispatched, heldBefore: undefined };
+    this.#tickets.set(request, ticket);
   }
 
   dispatched(request: RoutedRequest, slot: number, nowMs: number): void {
     const ticket = this.#tickets.get(request)!;
     if (ticket.slot !== slot) {
-      this.table.released(ticket.slot, ticket.reservedTokens);
+      const { reservedTokens, uncached } = ticket;
+      this.table.released(ticket.slot, reservedTokens);
+      this.table.takenBack(ticket.slot, uncached, nowMs);
       ticket.slot = slot;
-      this.table.dispatched(slot, ticket.reservedTokens, nowMs);
+      ticket.dispatched = this.table.dispatched(slot, reservedTokens, nowMs, uncached);
     }
     const capacityTokens = this.table.columns.kvCapacityTokens[slot]!;
     ticket.heldBefore = this.#prefix.learn(request.inference.keys, slot, capacityTokens);
   }
 
-  finished(request: RoutedRequest): void {
-    const { slot, reservedTokens } = this.#take(request);
+  finished(request: RoutedRequest, how: Finished): void {
+    const { slot, reservedTokens, dispatched } = this.#take(request);
+    const { ttftMs, durationMs, promptTokens, cachedTokens } = how;
+    this.table.completed(slot, {
+      ttftMs,
+      decodeMs: durationMs - ttftMs,
+      workTokens: dispatched.aheadTokens + promptTokens - cachedTokens,
+      isHeld: dispatched.isHeld,
+    });
     this.table.released(slot, reservedTokens);
   }
 

@@ -1,7 +1,7 @@
 // What clients do: sessions of requests that wait for each other, in phases.
 
-/** Tokens of a block, in the engines' caches as in the router's keys. */
-export { CONTENT_BLOCK_TOKENS as BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
+/** Tokens of a block in the engines' caches, as is vLLM's default. The router's are longer. */
+export const BLOCK_TOKENS = 16;
 
 export interface WorkloadRequest {
   readonly promptTokens: number;

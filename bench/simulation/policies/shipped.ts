@@ -34,7 +34,7 @@ function createShipped(config: unknown, context: PolicyContext): Policy {
       return picked.slots;
     },
     dispatched: (request, slot, nowMs) => pool.dispatched(request, slot, nowMs),
-    finished: (request) => pool.finished(request),
+    finished: (request, _, how) => pool.finished(request, how),
     shed: (request) => pool.shed(request),
     sampled: (slot, sample, sampledAtMs) => pool.sampled(slot, sample, sampledAtMs),
   };
