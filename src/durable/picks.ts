@@ -150,6 +150,7 @@ export class Picks {
       // Whatever came after, an endpoint that sent a byte of success has read the prompt.
       isPromptCached: report.ttftMs !== null && report.status !== null && report.status < 300,
       ttftMs: report.ttftMs,
+      durationMs: report.durationMs,
       promptTokens: report.promptTokens,
       cachedTokens: report.cachedTokens,
       completionTokens: report.completionTokens,

@@ -22,6 +22,7 @@
 // `closed` says that another endpoint answered, or that none did, the blocks that only this ticket
 // vouches for are taken back, and the endpoint that did answer learns them. See PrefixClaims.
 
+import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import {
@@ -42,6 +43,7 @@ import {
   type TicketName,
 } from "../../agents/protocol/ticket-name.ts";
 import { PrefixClaims, type PrefixLearner } from "../prefix/claims.ts";
+import { speedLesson, uncachedTokens } from "./speed-lesson.ts";
 
 export const TICKET_LIMITS = {
   /** Tickets known at once, open or not settled. Past it picks are refused. */
@@ -62,11 +64,8 @@ export const NO_SLOT = -1;
 /** Holder of tickets of an earlier life: their handles are gone. */
 const NO_HOLDER = 0;
 
-/** Where the load of open tickets is accounted. */
-interface EndpointLoad {
-  dispatched(slot: number, tokens: number, nowMs: number): void;
-  released(slot: number, tokens: number): void;
-}
+/** Where the load of open tickets is accounted, and what they teach. An EndpointTable. */
+type EndpointLoad = Pick<EndpointTable, "dispatched" | "released" | "takenBack" | "completed">;
 
 /** What became of a report about a ticket of an earlier life. Closed set; a metric label. */
 export type RestoreOutcome = "opened" | "closed" | "settled-before" | "no-room";
@@ -150,6 +149,7 @@ export class TicketLedger {
       isVoid: false,
       releasedBy: null,
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
+      dispatched: undefined,
       claim: null,
     };
     this.#keyBytes += ticket.keys?.byteLength ?? 0;
@@ -198,6 +198,8 @@ export class TicketLedger {
     const ticket = this.#find(id, attempt);
     if (ticket !== undefined) {
       this.#correct(ticket, end);
+      const lesson = speedLesson(ticket, end);
+      if (lesson !== undefined) this.#options.load.completed(end.slot, lesson);
       this.#release(ticket, "report");
       this.#forget(ticket);
       return settlementOf(ticket, end, this.#isEarlier(id));
@@ -303,11 +305,13 @@ export class TicketLedger {
       isVoid: false,
       releasedBy: null,
       dueAtMs: 0,
+      dispatched: undefined,
       claim: null,
     };
     // Not found by its request: whoever picks again has lost the answer, and so this ticket.
     this.#leaseToRelay(ticket);
-    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
+    // Its prompt was most likely computed in the object's earlier life.
+    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket, 0);
     return settlement;
   }
 
@@ -335,17 +339,21 @@ export class TicketLedger {
   /** Moves the load to another endpoint, or off all of them. */
   #move(ticket: TicketState, slot: number): void {
     if (ticket.slot === slot) return;
+    const { clock, load } = this.#options;
     if (ticket.slot !== NO_SLOT) {
-      this.#options.load.released(ticket.slot, ticket.reservedTokens);
+      const isUnread = slot !== NO_SLOT || ticket.isVoid;
+      load.released(ticket.slot, ticket.reservedTokens);
+      if (isUnread) load.takenBack(ticket.slot, uncachedTokens(ticket), clock());
     }
     ticket.slot = slot;
     if (slot !== NO_SLOT) this.#dispatch(ticket);
   }
 
   /** Charges the ticket's endpoint, as of now. */
-  #dispatch({ slot, reservedTokens }: TicketState): void {
+  #dispatch(ticket: TicketState, uncached = uncachedTokens(ticket)): void {
     const { clock, load } = this.#options;
-    load.dispatched(slot, reservedTokens, clock());
+    const { slot, reservedTokens } = ticket;
+    ticket.dispatched = load.dispatched(slot, reservedTokens, clock(), uncached);
   }
 
   /** No report came: an estimate, unless the ticket is void. */

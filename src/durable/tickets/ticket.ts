@@ -1,5 +1,6 @@
 // What a pool's object knows of one ticket: a claim on an endpoint's capacity.
 
+import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
 
 /** How a ticket's load left. Closed set; a metric label. */
@@ -22,7 +23,7 @@ export interface TicketSpec {
   readonly keys: Uint32Array;
   readonly promptTokens: number;
   readonly outputTokens: number;
-  /** Charged to the endpoint while the ticket is open. */
+  /** Charged to the endpoint while the ticket is open: prompt that is not cached there, and output. */
   readonly reservedTokens: number;
   /** The first endpoint, and the addresses of all, in order. */
   readonly slot: number;
@@ -48,6 +49,8 @@ export interface TicketState extends Ticket {
   isVoid: boolean;
   releasedBy: ReleasedBy | null;
   dueAtMs: number;
+  /** What it found where it was sent last; undefined before that. */
+  dispatched: Dispatched | undefined;
   /** The speculative entry, until the endpoint has answered or failed. */
   claim: PrefixClaim | null;
 }
@@ -75,6 +78,8 @@ export interface TicketEnd {
   /** The endpoint has read the prompt: it answered, or began to. */
   readonly isPromptCached: boolean;
   readonly ttftMs: number | null;
+  /** From the relay's receipt of the request to the end of the answer; undefined where nobody told. */
+  readonly durationMs?: number;
   readonly promptTokens: number | null;
   readonly cachedTokens: number | null;
   readonly completionTokens: number | null;

@@ -43,6 +43,11 @@ export const RECORDED_COLUMNS = {
   inFlightRequests: "int32",
   inFlightTokens: "float64",
   ejectedUntilMs: "float64",
+  prefillBusyUntilMs: "float64",
+  prefillMsPerToken: "float64",
+  serviceMs: "float64",
+  requestTokens: "float64",
+  coldTokens: "float64",
   loraMax: "int32",
 } as const satisfies Record<ColumnName, "int32" | "float64">;
 

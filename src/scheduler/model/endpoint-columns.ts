@@ -30,6 +30,16 @@ export interface EndpointColumns {
   readonly inFlightTokens: Float64Array;
   /** Unix ms at which the last ejection ends; 0 for an endpoint that nothing speaks against. */
   readonly ejectedUntilMs: Float64Array;
+  /** Unix ms at which the prompts sent there will have been computed, as far as is known. */
+  readonly prefillBusyUntilMs: Float64Array;
+  /** Learned: what a prompt token that is not cached takes, beside whatever else runs. */
+  readonly prefillMsPerToken: Float64Array;
+  /** Learned: mean time from a request's first token to its end. */
+  readonly serviceMs: Float64Array;
+  /** Mean tokens that a request sent there adds to the KV memory in use; 0 before the first. */
+  readonly requestTokens: Float64Array;
+  /** Uncached prompt tokens sent there, older ones for less. Only proportions mean something. */
+  readonly coldTokens: Float64Array;
   /** LoRA adapters the engine can have active at once; 0 while unknown. */
   readonly loraMax: Int32Array;
   /** Which adapters are active and waiting where. */

@@ -2,6 +2,8 @@
 
 import { Adapters, type AdapterSample } from "./adapters.ts";
 import type { EndpointColumns } from "./endpoint-columns.ts";
+import { EngineSpeeds, type SpeedObservation } from "./engine-speeds.ts";
+import { EngineWork } from "./engine-work.ts";
 import { RecentDispatches } from "./recent-dispatches.ts";
 import { Scalars } from "./scalars.ts";
 
@@ -37,6 +39,14 @@ export interface EndpointSample {
   readonly isPartial?: boolean;
 }
 
+/** What a request finds where it is sent. */
+export interface Dispatched {
+  /** Prompt tokens to be computed before its own. */
+  readonly aheadTokens: number;
+  /** Its KV memory is not free yet: it will wait for others to end. */
+  readonly isHeld: boolean;
+}
+
 class Columns implements EndpointColumns {
   slotCount = 0;
   readonly isPresent = new Uint8Array(ENDPOINTS_MAX);
@@ -48,6 +58,13 @@ class Columns implements EndpointColumns {
   readonly inFlightRequests = new Int32Array(ENDPOINTS_MAX);
   readonly inFlightTokens = new Float64Array(ENDPOINTS_MAX);
   readonly ejectedUntilMs = new Float64Array(ENDPOINTS_MAX);
+  readonly speeds = new EngineSpeeds(ENDPOINTS_MAX);
+  readonly work = new EngineWork(ENDPOINTS_MAX);
+  readonly prefillBusyUntilMs = this.work.prefillBusyUntilMs;
+  readonly prefillMsPerToken = this.speeds.prefillMsPerToken;
+  readonly serviceMs = this.speeds.serviceMs;
+  readonly requestTokens = this.work.requestTokens;
+  readonly coldTokens = this.work.coldTokens;
   readonly loraMax = new Int32Array(ENDPOINTS_MAX);
   readonly adapters = new Adapters(this.loraMax);
   readonly scalars = new Scalars(ENDPOINTS_MAX);
@@ -71,7 +88,7 @@ function count(value: number): number {
 /** Process start times are told apart by more than this; a clock may be read twice. */
 const RESTART_TOLERANCE_S = 1;
 
-/** One per pool. About 100 kB, whatever the number of endpoints, and 8 kB a scalar. */
+/** One per pool. About 150 kB, whatever the number of endpoints, and 8 kB a scalar. */
 export class EndpointTable {
   readonly #columns = new Columns();
   readonly #endpoints: (Endpoint | undefined)[] = [];
@@ -181,13 +198,33 @@ export class EndpointTable {
     this.#columns.scalars.define(attributeKeys);
   }
 
-  /** Counts a request sent to `slot`: visible to the next decision at once. */
-  dispatched(slot: number, tokens: number, nowMs: number): void {
+  /**
+   * Counts a request sent to `slot`: visible to the next decision at once. `tokens` are what it adds
+   * to the KV memory in use, `uncachedTokens` those of them that are prompt.
+   */
+  dispatched(slot: number, tokens: number, nowMs: number, uncachedTokens = 0): Dispatched {
     const columns = this.#columns;
+    const isHeld = this.#isHeld(slot, tokens);
+    const msPerToken = columns.prefillMsPerToken[slot]!;
+    const request = { nowMs, uncachedTokens, kvTokens: tokens, msPerToken };
+    const aheadTokens = columns.work.sent(slot, request, this.size) / msPerToken;
     this.#dispatches.add(slot, nowMs);
     this.#setQueueDepth(slot);
     columns.inFlightRequests[slot]! += 1;
     columns.inFlightTokens[slot]! += tokens;
+    return { aheadTokens, isHeld };
+  }
+
+  /** The prompt of a dispatched request is not going to be computed at `slot` after all. */
+  takenBack(slot: number, uncachedTokens: number, nowMs: number): void {
+    const columns = this.#columns;
+    const uncachedMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
+    columns.work.takenBack(slot, uncachedMs, nowMs);
+  }
+
+  /** A request that `slot` has served teaches how fast it is. */
+  completed(slot: number, observation: SpeedObservation): void {
+    this.#columns.speeds.observe(slot, observation);
   }
 
   /**
@@ -217,6 +254,14 @@ export class EndpointTable {
     return known !== 0;
   }
 
+  /** Whether memory in use and what is on its way there leave no room for `tokens` more. */
+  #isHeld(slot: number, tokens: number): boolean {
+    const { kvCapacityTokens, kvUsage, queueDepth, requestTokens } = this.#columns;
+    const capacity = kvCapacityTokens[slot]!;
+    const onTheWay = queueDepth[slot]! * requestTokens[slot]!;
+    return capacity > 0 && kvUsage[slot]! * capacity + onTheWay + tokens > capacity;
+  }
+
   #setQueueDepth(slot: number): void {
     const reported = Math.max(0, this.#reportedWaiting[slot]!);
     this.#columns.queueDepth[slot] = count(reported + this.#dispatches.count(slot));
@@ -241,6 +286,8 @@ export class EndpointTable {
     this.#kvBlockSize[slot] = 0;
     this.#kvBlocks[slot] = 0;
     this.#processStartS[slot] = 0;
+    columns.speeds.clear(slot);
+    columns.work.clear(slot);
     columns.adapters.clear(slot);
     columns.scalars.clear(slot);
     return slot;

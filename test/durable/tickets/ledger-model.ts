@@ -164,8 +164,13 @@ export class ObjectModel {
       clock: () => this.nowMs,
       limits: this.#limits,
       load: {
-        dispatched: (slot, tokens) => charge(slot, tokens),
+        dispatched: (slot, tokens) => {
+          charge(slot, tokens);
+          return { aheadTokens: 0, isHeld: false };
+        },
         released: (slot, tokens) => charge(slot, -tokens),
+        takenBack: () => undefined,
+        completed: () => undefined,
       },
       learner: { learn: () => 0, forget: () => undefined },
       isSettled: (ticket) => this.#settled.has(ticket),

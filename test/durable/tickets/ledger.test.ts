@@ -24,6 +24,8 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
   const requests = new Map<number, number>();
   const tokens = new Map<number, number>();
   const held = new Map<string, Set<number>>();
+  const takenBack: number[][] = [];
+  const completed: (number | null)[][] = [];
   const released: ReleasedBy[] = [];
   const restored: RestoreOutcome[] = [];
   const settled = new Set<string>();
@@ -57,11 +59,15 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
       dispatched(slot, count) {
         add(requests, slot, 1);
         add(tokens, slot, count);
+        return { aheadTokens: 0, isHeld: false };
       },
       released(slot, count) {
         add(requests, slot, -1);
         add(tokens, slot, -count);
       },
+      takenBack: (slot, uncachedTokens) => void takenBack.push([slot, uncachedTokens]),
+      completed: (slot, { ttftMs, decodeMs, workTokens }) =>
+        void completed.push([slot, ttftMs, decodeMs, workTokens]),
     },
     onReleased: (by) => released.push(by),
     isSettled: (ticket) => settled.has(ticket),
@@ -70,6 +76,8 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
   let created = 0;
   return {
     ledger,
+    takenBack,
+    completed,
     released,
     restored,
     settled,
@@ -103,6 +111,26 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
 
 const KEYS = new Uint32Array([1, 0, 2, 0]);
 
+describe("speed", () => {
+  it("is learned from the report of the endpoint that read the prompt", () => {
+    const h = createHarness();
+    const ticket = h.open(3);
+    h.ledger.closed(ticket.id, 0, { ...END_OK, durationMs: 500, slot: 3 });
+    expect(h.completed).toEqual([[3, 20, 480, 36]]);
+    const other = h.open(3);
+    h.ledger.closed(other.id, 0, { ...END_OK, slot: 4 });
+    expect(h.completed).toHaveLength(1);
+  });
+
+  it("does not count the prompt of a ticket that came back unused, and counts one that was read", () => {
+    const h = createHarness();
+    h.ledger.abandon(h.open(1).id, 7);
+    expect(h.takenBack).toEqual([[1, 70]]);
+    h.ledger.closed(h.open(1).id, 0, { ...END_OK, slot: 1 });
+    expect(h.takenBack).toHaveLength(1);
+  });
+});
+
 describe("load", () => {
   it("is charged at the pick and leaves with the relay's report", () => {
     const h = createHarness();
@@ -125,6 +153,7 @@ describe("load", () => {
     const ticket = h.open(0);
     h.ledger.opened(ticket.id, 0, 5);
     expect([h.requests(0), h.requests(5)]).toEqual([0, 1]);
+    expect(h.takenBack).toEqual([[0, 70]]);
     h.ledger.opened(ticket.id, 0, NO_SLOT);
     expect([h.requests(0), h.requests(5)]).toEqual([0, 0]);
   });

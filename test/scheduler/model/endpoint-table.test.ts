@@ -149,6 +149,36 @@ describe("EndpointTable", () => {
   });
 });
 
+describe("work and speed", () => {
+  it("tells a request what is ahead of it, and whether its memory is free", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 0, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 1_000 }, 0);
+    expect(table.dispatched(slot, 5_000, 1_000, 4_000)).toEqual({ aheadTokens: 0, isHeld: false });
+    // 4,000 tokens at a tenth of a millisecond, of which 100 ms have passed.
+    expect(table.dispatched(slot, 5_000, 1_100, 4_000)).toEqual({
+      aheadTokens: 3_000,
+      isHeld: true,
+    });
+    table.takenBack(slot, 4_000, 1_100);
+    expect(table.columns.prefillBusyUntilMs[slot]).toBe(1_400);
+  });
+
+  it("begins with what the pool has learned", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.completed(slot, { ttftMs: 4_040, decodeMs: 700, workTokens: 4_000, isHeld: false });
+    const other = table.add(endpoint(2))!;
+    const { prefillMsPerToken, serviceMs } = table.columns;
+    expect(prefillMsPerToken[other]).toBe(prefillMsPerToken[slot]);
+    expect(serviceMs[other]).toBe(700);
+    table.dispatched(slot, 10, 5, 10);
+    table.remove(slot);
+    expect(table.add(endpoint(3))).toBe(slot);
+    expect(table.columns.prefillBusyUntilMs[slot]).toBe(0);
+  });
+});
+
 describe("LoRA and scalars", () => {
   it("are an endpoint's own and leave with it", () => {
     const table = new EndpointTable();

@@ -3,6 +3,7 @@
 import type { DataByKey, PrefixMatch } from "../../../src/scheduler/data/data.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
 import { Adapters, type AdapterSample } from "../../../src/scheduler/model/adapters.ts";
+import { UNLEARNED } from "../../../src/scheduler/model/engine-speeds.ts";
 import type { EndpointColumns } from "../../../src/scheduler/model/endpoint-columns.ts";
 import type { Endpoint } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
@@ -24,6 +25,12 @@ export interface EndpointRow {
   readonly matchedBlocks?: number;
   /** What is left of an ejection, in ms; 0 or less for one that is over. */
   readonly ejectedMs?: number;
+  /** Prompts sent there will have been computed in so many ms. */
+  readonly prefillBusyMs?: number;
+  readonly prefillMsPerToken?: number;
+  readonly serviceMs?: number;
+  readonly requestTokens?: number;
+  readonly coldTokens?: number;
   readonly lora?: Partial<AdapterSample>;
   /** By attribute key. */
   readonly scalars?: Readonly<Record<string, number>>;
@@ -70,6 +77,14 @@ export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
     sampledAtMs: Float64Array.from(rows, (row) => NOW_MS - (row.ageMs ?? 0)),
     inFlightRequests: Int32Array.from(rows, (row) => row.inFlightRequests ?? 0),
     inFlightTokens: Float64Array.from(rows, (row) => row.inFlightTokens ?? 0),
+    prefillBusyUntilMs: Float64Array.from(rows, (row) => NOW_MS + (row.prefillBusyMs ?? 0)),
+    prefillMsPerToken: Float64Array.from(
+      rows,
+      (row) => row.prefillMsPerToken ?? UNLEARNED.prefillMsPerToken,
+    ),
+    serviceMs: Float64Array.from(rows, (row) => row.serviceMs ?? UNLEARNED.serviceMs),
+    requestTokens: Float64Array.from(rows, (row) => row.requestTokens ?? 0),
+    coldTokens: Float64Array.from(rows, (row) => row.coldTokens ?? 0),
     ejectedUntilMs: Float64Array.from(rows, (row) =>
       row.ejectedMs === undefined ? 0 : NOW_MS + row.ejectedMs,
     ),

@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+import { BUSY_MS_MAX, EngineWork } from "../../../src/scheduler/model/engine-work.ts";
+
+const ENDPOINTS = 2;
+
+function send(work: EngineWork, slot: number, nowMs: number, uncachedTokens: number): number {
+  const request = { nowMs, uncachedTokens, kvTokens: uncachedTokens + 100, msPerToken: 0.1 };
+  return work.sent(slot, request, ENDPOINTS);
+}
+
+describe("the prefill queue", () => {
+  it("fills with what is sent and drains by itself", () => {
+    const work = new EngineWork(ENDPOINTS);
+    expect(send(work, 0, 1_000, 5_000)).toBe(0);
+    expect(send(work, 0, 1_100, 1_000)).toBe(400);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_600);
+    expect(send(work, 0, 9_000, 10)).toBe(0);
+    expect(work.prefillBusyUntilMs[1]).toBe(0);
+  });
+
+  it("loses what is taken back, and never more than is left", () => {
+    const work = new EngineWork(ENDPOINTS);
+    send(work, 0, 1_000, 5_000);
+    work.takenBack(0, 200, 1_100);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_300);
+    work.takenBack(0, 900, 1_100);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_100);
+    work.takenBack(0, 900, 1_200);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_100);
+  });
+
+  it("counts no further ahead than its bound", () => {
+    const work = new EngineWork(ENDPOINTS);
+    send(work, 0, 1_000, 1e12);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_000 + BUSY_MS_MAX);
+  });
+});
+
+describe("the tokens of a request", () => {
+  it("begin with the first and follow the mean", () => {
+    const work = new EngineWork(ENDPOINTS);
+    send(work, 0, 0, 900);
+    expect(work.requestTokens[0]).toBe(1_000);
+    for (let i = 0; i < 100; i++) send(work, 0, 0, 1_900);
+    expect(work.requestTokens[0]).toBeGreaterThan(1_990);
+  });
+});
+
+describe("cold tokens", () => {
+  it("weigh less the more was sent since", () => {
+    const work = new EngineWork(ENDPOINTS);
+    send(work, 0, 0, 1_000);
+    for (let i = 0; i < 10; i++) send(work, 1, 0, 2 ** 18);
+    send(work, 1, 0, 1_000);
+    expect(work.coldTokens[1]! / work.coldTokens[0]!).toBeGreaterThan(1_000);
+  });
+
+  it("keep their proportions when all are made smaller", () => {
+    const work = new EngineWork(ENDPOINTS);
+    for (let i = 0; i < 400; i++) send(work, i % 2, 0, 2 ** 18);
+    expect(work.coldTokens[1]! / work.coldTokens[0]!).toBeCloseTo(2 ** 0.5);
+    expect(Number.isFinite(work.coldTokens[0]!)).toBe(true);
+  });
+
+  it("leave with the endpoint", () => {
+    const work = new EngineWork(ENDPOINTS);
+    send(work, 0, 0, 1_000);
+    work.clear(0);
+    expect([work.coldTokens[0], work.requestTokens[0], work.prefillBusyUntilMs[0]]).toEqual([
+      0, 0, 0,
+    ]);
+  });
+});
