@@ -2,14 +2,20 @@
 
 import type { PluginDefinition, PluginKind } from "./plugin.ts";
 import { approxPrefixCacheProducer } from "./plugins/data-producer/approx-prefix-cache-producer.ts";
+import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-producer.ts";
+import { tokenProducer } from "./plugins/data-producer/token-producer.ts";
 import { ejectionFilter } from "./plugins/filter/ejection-filter.ts";
 import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness-filter.ts";
 import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
 import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
+import { activeRequestScorer } from "./plugins/scorer/active-request-scorer.ts";
 import { kvCacheUtilizationScorer } from "./plugins/scorer/kv-cache-utilization-scorer.ts";
+import { loadAwareScorer } from "./plugins/scorer/load-aware-scorer.ts";
 import { noHitLruScorer } from "./plugins/scorer/no-hit-lru-scorer.ts";
 import { prefixCacheScorer } from "./plugins/scorer/prefix-cache-scorer.ts";
 import { queueScorer } from "./plugins/scorer/queue-scorer.ts";
+import { runningRequestsSizeScorer } from "./plugins/scorer/running-requests-size-scorer.ts";
+import { tokenLoadScorer } from "./plugins/scorer/token-load-scorer.ts";
 
 /** In documentation order. */
 export const PLUGINS = [
@@ -21,12 +27,18 @@ export const PLUGINS = [
   kvCacheUtilizationScorer,
   prefixCacheScorer,
   noHitLruScorer,
+  runningRequestsSizeScorer,
+  loadAwareScorer,
+  activeRequestScorer,
+  tokenLoadScorer,
   // Pickers
   maxScorePicker,
   // Profile handlers
   singleProfileHandler,
   // Data producers
   approxPrefixCacheProducer,
+  inflightLoadProducer,
+  tokenProducer,
 ] as const;
 
 /** Any of them; parameters have been parsed by the definition's own schema before `create`. */

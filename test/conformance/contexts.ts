@@ -142,7 +142,9 @@ function dataOf({ rows, hasMedia }: ContextFacts): Partial<DataByKey> {
 export function snapshot(context: NarrowingContext): string {
   const { endpoints, prefix, candidates, request } = context;
   const { slotCount, adapters } = endpoints;
-  const columns = Object.values(endpoints).filter((column) => ArrayBuffer.isView(column));
+  const columns = Object.values(endpoints).filter(
+    (column): column is Int32Array | Float64Array | Uint8Array => ArrayBuffer.isView(column),
+  );
   const slots = [...Array(slotCount).keys()];
   return JSON.stringify([
     slotCount,

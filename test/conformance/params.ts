@@ -5,6 +5,7 @@ import type { PluginKind } from "../../src/scheduler/plugin.ts";
 import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 
 const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
+  "active-request-scorer": [{}, { idleThreshold: 3, maxBusyScore: 0.5 }],
   "prefix-cache-scorer": [{}, { matchLengthWeight: 0.5, matchLengthScaleTokens: 512 }],
 };
 

@@ -1,12 +1,14 @@
 // Instances of plugins, made as a pool makes them, for tests of one plugin.
 
 import type {
+  DataProducer,
   Filter,
   Picker,
   PluginInstance,
   Scorer,
   Wiring,
 } from "../../../src/scheduler/plugin.ts";
+import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
 import { pluginOf } from "../../../src/scheduler/registry.ts";
 
 /** Wiring of an instance that is called after its type, in a pool of one profile, `default`. */
@@ -41,4 +43,15 @@ export function createScorer(type: string, params: object = {}): Scorer {
 
 export function createPicker(type: string, params: object = {}): Picker {
   return createPlugin(type, params) as Picker;
+}
+
+/** Scores of the candidates, in their order. */
+export function scoresOf(scorer: Scorer, context: NarrowingContext): number[] {
+  const out = new Float64Array(context.candidateCount);
+  scorer.score(context, out);
+  return [...out];
+}
+
+export function createProducer(type: string, params: object = {}): DataProducer {
+  return createPlugin(type, params) as DataProducer;
 }

@@ -5,13 +5,16 @@
 //   cold prompt, one candidate:                  1
 //   cold prompt, n candidates, rank r:           1 - r / (n - 1)
 //
-// Ranks: endpoints never given a cold prompt first, in slot order, then the others, oldest first.
+// Ranks: endpoints never given a cold prompt first, in slot order, then the others, oldest first. A
+// request that was cold makes its endpoint the newest, and that of a profile named `prefill`, too.
 //
-// Source: llm-d-router pkg/epp/framework/plugins/scheduling/scorer/nohitlru. It counts prompts and
-// not their length: one long cold prompt weighs as much as a short one. What it remembers is lost
-// with the object and rebuilt by the next cold prompts. O(n), no allocation.
+// Source: llm-d-router pkg/epp/framework/plugins/scheduling/scorer/nohitlru. A block that anybody holds,
+// if only of a system prompt that all requests share, makes it say 0.5 of everybody: it does nothing
+// then. It counts prompts and not their length: one long cold prompt weighs as much as a short one.
+// What it remembers is lost with the object and rebuilt by the next cold prompts. O(n), no allocation.
 
 import { z } from "zod";
+import { producerOf } from "../../data/data.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { defineScorer, type PickContext, type Scorer } from "../../plugin.ts";
 
@@ -19,22 +22,28 @@ const params = z.strictObject({
   lruSize: z
     .int()
     .min(1)
-    .max(ENDPOINTS_MAX)
-    .default(ENDPOINTS_MAX)
-    .describe("Endpoints whose last cold prompt is remembered"),
+    .default(1024)
+    .describe(`Endpoints whose last cold prompt is remembered, up to ${ENDPOINTS_MAX}`),
+  prefixMatchInfoProducerName: z.string().default("").describe("Who tells what is cached where"),
+  prefixPluginType: z.string().optional().describe("Deprecated: as prefixPluginName"),
+  prefixPluginName: z
+    .string()
+    .optional()
+    .describe("Deprecated: the producer, where prefixMatchInfoProducerName is not given"),
 });
 
-/** True when no candidate holds the first block: the prompt is cold for all of them. */
-function isCold({ prefix, candidates, candidateCount }: PickContext): boolean {
-  if (prefix.totalBlocks === 0) return true;
-  for (let i = 0; i < candidateCount; i++) {
-    if (prefix.matchedBlocks[candidates[i]!]! > 0) return false;
-  }
-  return true;
+/** In configurations of that time, the scorer also kept the index. */
+const LEGACY_SCORER = "prefix-cache-scorer";
+
+function producerNameOf(given: z.output<typeof params>): string {
+  const legacy = given.prefixPluginName ?? given.prefixPluginType ?? "";
+  return given.prefixMatchInfoProducerName || (legacy === LEGACY_SCORER ? "" : legacy);
 }
 
 /** Both ends of the list of used slots. */
 const ENDS = ENDPOINTS_MAX;
+/** llm-d's name for the profile of the prefill stage. */
+const PREFILL_PROFILE = "prefill";
 /** Neighbour of a slot that is not in the list. */
 const UNUSED = -1;
 
@@ -45,21 +54,27 @@ const UNUSED = -1;
  */
 class NoHitLruScorer implements Scorer {
   readonly #lruSize: number;
+  readonly #producer: string;
   readonly #newer = new Int32Array(ENDPOINTS_MAX + 1).fill(UNUSED);
   readonly #older = new Int32Array(ENDPOINTS_MAX + 1).fill(UNUSED);
   #used = 0;
+  /** The request that was last found cold, by those that were candidates when it was scored. */
+  #coldRequestId: string | undefined;
   /** Scratch: by slot, its index among the candidates, or -1. */
   readonly #indexOf = new Int32Array(ENDPOINTS_MAX);
 
-  constructor(lruSize: number) {
-    this.#lruSize = lruSize;
+  constructor(lruSize: number, producer: string) {
+    this.#lruSize = Math.min(lruSize, ENDPOINTS_MAX);
+    this.#producer = producer;
     this.#newer[ENDS] = ENDS;
     this.#older[ENDS] = ENDS;
   }
 
   score(context: PickContext, out: Float64Array): void {
     const { candidates, candidateCount: count } = context;
-    if (!isCold(context)) {
+    const isCold = this.#isCold(context);
+    this.#coldRequestId = isCold ? context.request.requestId : undefined;
+    if (!isCold) {
       out.fill(0.5, 0, count);
       return;
     }
@@ -78,17 +93,33 @@ class NoHitLruScorer implements Scorer {
   }
 
   onPicked(context: PickContext, slot: number): void {
-    if (!isCold(context)) return;
+    if (this.#coldRequestId !== context.request.requestId) return;
+    this.#use(slot);
+    const prefill = context.results.slotOf(PREFILL_PROFILE) ?? -1;
+    if (prefill >= 0) this.#use(prefill);
+  }
+
+  onEndpointRemoved(slot: number): void {
+    this.#remove(slot);
+  }
+
+  /** True when no candidate holds the first block: the prompt is cold for all of them. */
+  #isCold({ data, candidates, candidateCount }: PickContext): boolean {
+    const match = data.get("prefix-match", this.#producer);
+    if (match === undefined || match.totalBlocks === 0) return true;
+    for (let i = 0; i < candidateCount; i++) {
+      if (match.matchedBlocks[candidates[i]!]! > 0) return false;
+    }
+    return true;
+  }
+
+  #use(slot: number): void {
     this.#remove(slot);
     const newest = this.#older[ENDS]!;
     this.#link(newest, slot);
     this.#link(slot, ENDS);
     this.#used++;
     if (this.#used > this.#lruSize) this.#remove(this.#newer[ENDS]!);
-  }
-
-  onEndpointRemoved(slot: number): void {
-    this.#remove(slot);
   }
 
   #remove(slot: number): void {
@@ -108,5 +139,11 @@ class NoHitLruScorer implements Scorer {
 export const noHitLruScorer = defineScorer({
   type: "no-hit-lru-scorer",
   params,
-  create: ({ lruSize }) => new NoHitLruScorer(lruSize),
+  consumes: (given) => [{ key: "prefix-match", producer: producerNameOf(given) }],
+  notes: ({ prefixPluginName, prefixPluginType }) =>
+    prefixPluginName === undefined && prefixPluginType === undefined
+      ? []
+      : ["prefixPluginType and prefixPluginName are deprecated: use prefixMatchInfoProducerName."],
+  create: (given) =>
+    new NoHitLruScorer(given.lruSize, producerOf("prefix-match", producerNameOf(given))),
 });

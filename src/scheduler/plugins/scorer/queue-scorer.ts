@@ -10,31 +10,13 @@
 // absolute load. O(n), no allocation.
 
 import { z } from "zod";
-import { isFresh } from "../../freshness.ts";
+import { scoreFewest } from "../../fewest.ts";
 import { defineScorer } from "../../plugin.ts";
 
 export const queueScorer = defineScorer({
   type: "queue-scorer",
   params: z.strictObject({}),
   create: () => ({
-    score(context, out) {
-      const { candidates, candidateCount } = context;
-      const { queueDepth } = context.endpoints;
-      let min = Infinity;
-      let max = -Infinity;
-      for (let i = 0; i < candidateCount; i++) {
-        const slot = candidates[i]!;
-        if (!isFresh(context, slot)) continue;
-        const depth = queueDepth[slot]!;
-        if (depth < min) min = depth;
-        if (depth > max) max = depth;
-      }
-      const span = max - min;
-      for (let i = 0; i < candidateCount; i++) {
-        const slot = candidates[i]!;
-        if (!isFresh(context, slot)) out[i] = 0;
-        else out[i] = span === 0 ? 1 : (max - queueDepth[slot]!) / span;
-      }
-    },
+    score: (context, out) => scoreFewest(context, context.endpoints.queueDepth, out),
   }),
 });

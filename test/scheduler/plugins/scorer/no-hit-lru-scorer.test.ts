@@ -1,17 +1,20 @@
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../../../src/scheduler/plugin.ts";
 import type { NarrowingContext } from "../../../../src/scheduler/profile.ts";
+import { pluginOf } from "../../../../src/scheduler/registry.ts";
 import { pickContext } from "../../support/pick-context.ts";
-import { createScorer } from "../../support/plugins.ts";
+import { createScorer, scoresOf } from "../../support/plugins.ts";
 
 function create(params: object = {}): Scorer {
   return createScorer("no-hit-lru-scorer", params);
 }
 
-function scores(scorer: Scorer, context: NarrowingContext): number[] {
-  const out = new Float64Array(context.candidateCount);
-  scorer.score(context, out);
-  return [...out];
+const scores = scoresOf;
+
+/** Scores a decision and sends its request to `slot`. */
+function send(scorer: Scorer, context: NarrowingContext, slot: number): void {
+  scores(scorer, context);
+  scorer.onPicked?.(context, slot);
 }
 
 const cold = () => pickContext([{}, {}, {}], { totalBlocks: 4 });
@@ -40,39 +43,80 @@ describe("no-hit-lru-scorer", () => {
 
   it("ranks used endpoints behind unused ones, oldest first", () => {
     const scorer = create();
-    scorer.onPicked?.(cold(), 0);
+    send(scorer, cold(), 0);
     expect(scores(scorer, cold())).toEqual([0, 1, 0.5]);
-    scorer.onPicked?.(cold(), 1);
+    send(scorer, cold(), 1);
     expect(scores(scorer, cold())).toEqual([0.5, 0, 1]);
-    scorer.onPicked?.(cold(), 2);
+    send(scorer, cold(), 2);
     expect(scores(scorer, cold())).toEqual([1, 0.5, 0]);
-    scorer.onPicked?.(cold(), 0);
+    send(scorer, cold(), 0);
     expect(scores(scorer, cold())).toEqual([0, 1, 0.5]);
   });
 
   it("does not learn from a prompt that was not cold", () => {
     const scorer = create();
-    scorer.onPicked?.(pickContext([{ matchedBlocks: 2 }, {}, {}], { totalBlocks: 4 }), 0);
+    send(scorer, pickContext([{ matchedBlocks: 2 }, {}, {}], { totalBlocks: 4 }), 0);
     expect(scores(scorer, cold())).toEqual([1, 0.5, 0]);
   });
 
   it("counts prompts, whatever their length", () => {
     const scorer = create();
-    scorer.onPicked?.(pickContext([{}, {}], { totalBlocks: 2_000 }), 0);
-    scorer.onPicked?.(pickContext([{}, {}], { totalBlocks: 1 }), 1);
+    send(scorer, pickContext([{}, {}], { totalBlocks: 2_000 }), 0);
+    send(scorer, pickContext([{}, {}], { totalBlocks: 1 }), 1);
     expect(scores(scorer, pickContext([{}, {}], { totalBlocks: 4 }))).toEqual([1, 0]);
+  });
+
+  it("asks those that were left to score whether a prompt is cold, also when it learns", () => {
+    const scorer = create();
+    const filtered = () =>
+      pickContext([{ matchedBlocks: 4 }, {}, {}], { totalBlocks: 4, candidates: [1, 2] });
+    scores(scorer, filtered());
+    // The object tells it with the candidates of all profiles.
+    scorer.onPicked?.(pickContext([{ matchedBlocks: 4 }, {}, {}], { totalBlocks: 4 }), 1);
+    expect(scores(scorer, filtered())).toEqual([0, 1]);
+  });
+
+  it("learns nothing from a decision in which it did not score", () => {
+    const scorer = create();
+    scores(scorer, cold());
+    scorer.onPicked?.(pickContext([{}, {}, {}], { request: { requestId: "another" } }), 0);
+    expect(scores(scorer, cold())).toEqual([1, 0.5, 0]);
+  });
+
+  it("makes the endpoint of the prefill profile the newest", () => {
+    const scorer = create();
+    send(scorer, pickContext([{}, {}, {}], { results: { prefill: 1 } }), 0);
+    expect(scores(scorer, cold())).toEqual([0.5, 0, 1]);
+    send(scorer, pickContext([{}, {}, {}], { results: { prefill: -1 } }), 2);
+    expect(scores(scorer, cold())).toEqual([1, 0.5, 0]);
+  });
+
+  it.for([
+    { name: "its producer", params: { prefixMatchInfoProducerName: "mine" }, want: "mine" },
+    { name: "a legacy name", params: { prefixPluginName: "old" }, want: "old" },
+    { name: "a legacy type", params: { prefixPluginType: "prefix-cache-scorer" }, want: "" },
+  ])("reads what $name tells", ({ params, want }) => {
+    const plugin = pluginOf("no-hit-lru-scorer");
+    const given = plugin.params.parse(params);
+    expect(plugin.consumes!(given)).toEqual([{ key: "prefix-match", producer: want }]);
+  });
+
+  it("takes more than a pool's endpoints as all of them", () => {
+    const scorer = create({ lruSize: 5_000 });
+    send(scorer, cold(), 0);
+    expect(scores(scorer, cold())).toEqual([0, 1, 0.5]);
   });
 
   it("remembers at most lruSize endpoints", () => {
     const scorer = create({ lruSize: 1 });
-    scorer.onPicked?.(cold(), 0);
-    scorer.onPicked?.(cold(), 1);
+    send(scorer, cold(), 0);
+    send(scorer, cold(), 1);
     expect(scores(scorer, cold())).toEqual([1, 0, 0.5]);
   });
 
   it("forgets an endpoint that left", () => {
     const scorer = create();
-    scorer.onPicked?.(cold(), 0);
+    send(scorer, cold(), 0);
     scorer.onEndpointRemoved?.(0);
     expect(scores(scorer, cold())).toEqual([1, 0.5, 0]);
   });

@@ -1,0 +1,88 @@
+import { describe, expect, it } from "vitest";
+import {
+  CONTENT_BLOCK_TOKENS,
+  CONTENT_KEYS_MAX,
+} from "../../../../src/scheduler/kv/content-keys.ts";
+import { PrefixTree } from "../../../../src/scheduler/kv/prefix-tree.ts";
+import { pluginOf } from "../../../../src/scheduler/registry.ts";
+import { pickContext } from "../../support/pick-context.ts";
+import { createProducer } from "../../support/plugins.ts";
+
+const TYPE = "approx-prefix-cache-producer";
+
+/** Keys of a chain of `blocks`. */
+const keysOf = (blocks: number): Uint32Array =>
+  Uint32Array.from({ length: 2 * blocks }, (_, i) => i + 1);
+
+/** What is matched of a request of `blocks`, of which slot n holds the first `held[n]`. */
+function match(held: readonly number[], blocks: number, params: object = {}) {
+  const tree = new PrefixTree();
+  held.forEach((count, slot) => tree.insert(keysOf(count), slot));
+  const producer = createProducer(TYPE, params);
+  producer.produce({
+    ...pickContext(
+      held.map(() => ({})),
+      { request: { keys: keysOf(blocks) } },
+    ),
+    prefixSources: { approximate: (keys, out) => tree.match(keys, out) },
+  });
+  const { matchedBlocks, weightedBlocks, totalBlocks } = producer.data["prefix-match"]!;
+  expect(weightedBlocks).toBe(matchedBlocks);
+  return { matched: [...matchedBlocks.subarray(0, held.length)], totalBlocks };
+}
+
+const notesOf = (params: object) => {
+  const plugin = pluginOf(TYPE);
+  return plugin.notes!(plugin.params.parse(params));
+};
+
+describe("approx-prefix-cache-producer", () => {
+  it("tells how much of a prompt each endpoint holds", () => {
+    expect(match([0, 3, 10], 8)).toEqual({ matched: [0, 3, 8], totalBlocks: 8 });
+  });
+
+  it("forgets the decision before", () => {
+    const producer = createProducer(TYPE);
+    producer.produce(pickContext([{ matchedBlocks: 4 }], { totalBlocks: 4 }));
+    producer.produce(pickContext([{ matchedBlocks: 1 }], { totalBlocks: 2 }));
+    const { matchedBlocks, totalBlocks } = producer.data["prefix-match"]!;
+    expect([matchedBlocks[0], totalBlocks]).toEqual([1, 2]);
+  });
+
+  it.for([
+    { name: "by tokens", params: { maxPrefixTokensToMatch: 4 * CONTENT_BLOCK_TOKENS }, want: 4 },
+    {
+      name: "by blocks of at least 64 tokens, where tokens are 0",
+      params: { maxPrefixTokensToMatch: 0, maxPrefixBlocksToMatch: 3, blockSizeTokens: 16 },
+      want: 3,
+    },
+    {
+      name: "by blocks of another size",
+      params: { maxPrefixTokensToMatch: 0, maxPrefixBlocksToMatch: 3, blockSizeTokens: 128 },
+      want: 6,
+    },
+    {
+      name: "not at all, where both are 0",
+      params: { maxPrefixTokensToMatch: 0, maxPrefixBlocksToMatch: 0 },
+      want: 8,
+    },
+  ])("cuts prompts off $name", ({ params, want }) => {
+    expect(match([8], 8, params)).toEqual({ matched: [want], totalBlocks: want });
+  });
+
+  it("cuts nothing off by default", () => {
+    expect(match([CONTENT_KEYS_MAX], CONTENT_KEYS_MAX).totalBlocks).toBe(CONTENT_KEYS_MAX);
+  });
+
+  it("says what has no meaning here", () => {
+    expect(notesOf({})).toEqual([]);
+    expect(notesOf({ blockSizeTokens: 64 })).toEqual([]);
+    expect(notesOf({ blockSize: 128 })).toEqual([
+      expect.stringContaining("deprecated"),
+      expect.stringContaining("64 tokens"),
+    ]);
+    expect(notesOf({ maxPrefixTokensToMatch: 262_144 })).toEqual([
+      expect.stringContaining("first 131072 tokens"),
+    ]);
+  });
+});

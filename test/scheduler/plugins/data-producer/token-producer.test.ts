@@ -1,0 +1,32 @@
+import { describe, expect, it } from "vitest";
+import { findPlugin, pluginOf } from "../../../../src/scheduler/registry.ts";
+import { createProducer } from "../../support/plugins.ts";
+
+const plugin = pluginOf("token-producer");
+const notesOf = (params: object) => plugin.notes!(plugin.params.parse(params));
+
+describe("token-producer", () => {
+  it("goes by its former type, too", () => {
+    expect(findPlugin("tokenizer")).toBe(plugin);
+  });
+
+  it("has nothing to tell that the request does not tell", () => {
+    expect(createProducer("token-producer").data).toEqual({});
+    expect(notesOf({})).toEqual([]);
+  });
+
+  it("says that prompts are not tokenized", () => {
+    const params = { modelName: "m", vllm: { url: "http://render:8000" } };
+    expect(notesOf(params)).toEqual([expect.stringContaining("not tokenized")]);
+    expect(notesOf({ udsTokenizerConfig: { socketFile: "/tmp/x" } })).toHaveLength(1);
+  });
+
+  it("wants a model's name for an engine that renders", () => {
+    const parsed = plugin.params.safeParse({ vllm: {} });
+    expect(parsed.error?.issues[0]?.path).toEqual(["modelName"]);
+  });
+
+  it("refuses parameters that llm-d does not have", () => {
+    expect(plugin.params.safeParse({ vllm: { uri: "x" }, modelName: "m" }).success).toBe(false);
+  });
+});
