@@ -1,6 +1,6 @@
 // Token streams without tokens: only how long they are, and which blocks they share.
 
-import { BLOCK_TOKENS } from "./workload.ts";
+import { fullBlocks } from "./workload.ts";
 
 /** Gives out names of blocks. One per workload. */
 export class BlockNames {
@@ -33,7 +33,7 @@ export class BlockStream {
   /** Adds `tokens` that no other stream has. Gives itself. */
   append(tokens: number): this {
     this.#tokens += tokens;
-    const full = Math.floor(this.#tokens / BLOCK_TOKENS);
+    const full = fullBlocks(this.#tokens);
     while (this.#blocks.length < full) this.#blocks.push(this.#names.take());
     return this;
   }

@@ -3,7 +3,7 @@
 import type { SequenceContent } from "../../src/agents/simulator/model/sequence.ts";
 import { contentKeys } from "./content-keys.ts";
 import type { RoutedRequest } from "./policy.ts";
-import { BLOCK_TOKENS, type Session, type WorkloadRequest } from "./workload.ts";
+import type { Session, WorkloadRequest } from "./workload.ts";
 
 const BYTES_PER_TOKEN = 4;
 const MODEL = "Qwen/Qwen3-32B";
@@ -61,9 +61,4 @@ function inferenceRequest(truth: WorkloadRequest, index: number, session: number
     bodyBytes: truth.promptTokens * BYTES_PER_TOKEN,
     headers: { "x-session-id": `s${session}` },
   };
-}
-
-/** Whether `blocks` are as many as the request has full blocks. */
-export function hasAllBlocks({ promptTokens, outputTokens, blocks }: WorkloadRequest): boolean {
-  return blocks.length === Math.floor((promptTokens + outputTokens) / BLOCK_TOKENS);
 }

@@ -19,7 +19,7 @@ export interface Outcome {
 /** Everything a run gives. */
 export interface RunResult {
   readonly outcomes: readonly Outcome[];
-  /** In every 200 ms: the busiest endpoint's requests by the mean endpoint's; their mean over time. */
+  /** Requests at the busiest endpoint by those at the mean one; their mean over time. */
   readonly imbalance: number;
   readonly virtualMs: number;
 }

@@ -46,6 +46,8 @@ class Simulation {
   #phaseStartMs = START_MS;
   /** Turns of the present phase that have not ended. */
   #turnsLeft = 0;
+  /** When the last session of the phase begins. */
+  #lastStartMs = 0;
   #sent = 0;
   #sessions = 0;
   #imbalanceSum = 0;
@@ -83,7 +85,9 @@ class Simulation {
     if (phase === undefined) return;
     this.#turnsLeft = phase.sessions.reduce((sum, { turns }) => sum + turns.length, 0);
     if (this.#turnsLeft === 0) return this.#beginPhase();
+    this.#lastStartMs = 0;
     for (const session of phase.sessions) {
+      this.#lastStartMs = Math.max(this.#lastStartMs, session.startMs);
       const index = this.#sessions++;
       const atMs = this.#phaseStartMs + session.startMs;
       this.#queue.add(atMs, () => this.#send(session, index, 0));
@@ -113,15 +117,10 @@ class Simulation {
     }
     flight.slot = slot;
     this.#wake(slot);
-    const { policy } = this;
-    if (policy.dispatched === undefined) return;
+    if (this.#policy.dispatched === undefined) return;
     this.#queue.add(nowMs + reportMs, () =>
-      policy.dispatched!(flight.request, slot, this.#queue.nowMs),
+      this.#policy.dispatched!(flight.request, slot, this.#queue.nowMs),
     );
-  }
-
-  get policy(): Policy {
-    return this.#policy;
   }
 
   /** Sees to it that the engine goes on when its next step ends. */
@@ -247,8 +246,10 @@ class Simulation {
 
   #measureImbalance(): void {
     const phase = this.#phases[this.#phase];
-    if (phase === undefined || this.#queue.nowMs - this.#phaseStartMs < phase.measuredFromMs)
-      return;
+    const sinceStartMs = this.#queue.nowMs - this.#phaseStartMs;
+    if (phase === undefined || sinceStartMs < phase.measuredFromMs) return;
+    // A pool that runs empty is never in balance.
+    if (sinceStartMs > this.#lastStartMs) return;
     let sum = 0;
     let max = 0;
     for (const { runningCount, waitingCount } of this.#engines) {

@@ -3,6 +3,11 @@
 /** Tokens of a block in the engines' caches, as is vLLM's default. The router's are longer. */
 export const BLOCK_TOKENS = 16;
 
+/** Blocks that are full when there are `tokens`. */
+export function fullBlocks(tokens: number): number {
+  return Math.floor(tokens / BLOCK_TOKENS);
+}
+
 export interface WorkloadRequest {
   readonly promptTokens: number;
   /** Tokens the answer is going to have. Policies are not told, but for an oracle. */

@@ -1,12 +1,17 @@
 // Every workload that can be named on the command line.
 
 import type { Workload } from "./workload.ts";
+import { conversationWorkload } from "./workloads/conversations.ts";
 import { traceWorkload } from "./workloads/mooncake-trace.ts";
-import { sharedPrefixWorkload, type SharedPrefixShape } from "./workloads/shared-prefix.ts";
+import { type SharedPrefixShape, sharedPrefixWorkload } from "./workloads/shared-prefix.ts";
 
-const SOURCE = "llm-d's guide_optimized-baseline_1";
+/** inference-perf's catalogue for reasoning: 2 s to the first token, 100 ms between tokens. */
+const REASONING_SLO = { ttftMs: 2_000, tpotMs: 100 };
+/** The same for interactive chat. */
+const CHAT_SLO = { ttftMs: 1_000, tpotMs: 50 };
+/** The same for code generation. */
+const CODE_SLO = { ttftMs: 30_000, tpotMs: 100 };
 
-/** 150 groups × 5 prompts, 6000 + 1200 tokens, answers of 1000. */
 const OPTIMIZED_BASELINE: SharedPrefixShape = {
   groups: 150,
   promptsPerGroup: 5,
@@ -23,11 +28,93 @@ export const WORKLOADS: readonly Workload[] = [
   sharedPrefixWorkload(
     {
       name: "shared-prefix",
-      about: `${SOURCE}: 150 × 5 prompts of 6000 + 1200 tokens, answers of 1000.`,
-      slo: { ttftMs: 2_000, tpotMs: 100 },
-      saturationRate: 20,
+      about: "llm-d guide_optimized-baseline_1: 150 × 5 prompts of 6000 + 1200, answers of 1000.",
+      slo: REASONING_SLO,
+      saturationRate: 28,
     },
     OPTIMIZED_BASELINE,
+  ),
+  sharedPrefixWorkload(
+    {
+      name: "shared-prefix-short",
+      about: "llm-d guide_optimized-baseline_2: 150 × 5 prompts of 2000 + 500, answers of 500.",
+      slo: REASONING_SLO,
+      saturationRate: 60,
+    },
+    { ...OPTIMIZED_BASELINE, systemTokens: 2_000, questionTokens: 500, outputTokens: 500 },
+  ),
+  sharedPrefixWorkload(
+    {
+      name: "shared-prefix-long",
+      about: "llm-d guide_tiered-prefix-cache_1: 250 × 5 prompts of 16000 + 256, answers of 256.",
+      slo: REASONING_SLO,
+      saturationRate: 12,
+    },
+    {
+      ...OPTIMIZED_BASELINE,
+      groups: 250,
+      systemTokens: 16_000,
+      questionTokens: 256,
+      outputTokens: 256,
+      warmUpRate: 5,
+    },
+  ),
+  sharedPrefixWorkload(
+    {
+      name: "fresh-questions",
+      about: "shared-prefix, but no question is asked twice.",
+      slo: REASONING_SLO,
+      saturationRate: 25,
+    },
+    { ...OPTIMIZED_BASELINE, questions: "fresh" },
+  ),
+  sharedPrefixWorkload(
+    {
+      name: "zipf",
+      about:
+        "fresh-questions, but the k-th system prompt is asked for 1/k^1.1 as often as the first.",
+      slo: REASONING_SLO,
+      saturationRate: 28,
+    },
+    { ...OPTIMIZED_BASELINE, questions: "fresh", popularity: "zipf" },
+  ),
+  conversationWorkload(
+    {
+      name: "chat",
+      about: "Lengths and pauses of llm-d's interactive-chat; conversations begin at a rate.",
+      slo: CHAT_SLO,
+      saturationRate: 30,
+    },
+    {
+      sharedTokens: 1_000,
+      privateTokens: { kind: "lognormal", min: 500, max: 15_000, mean: 4_000, stdDev: 2_500 },
+      turns: { kind: "lognormal", min: 1, max: 15, mean: 4, stdDev: 2.5 },
+      inputTokens: { kind: "lognormal", min: 10, max: 1_000, mean: 50, stdDev: 40 },
+      outputTokens: { kind: "normal", min: 10, max: 1_000, mean: 300, stdDev: 150 },
+      pauseS: { kind: "lognormal", min: 5, max: 300, mean: 45, stdDev: 40 },
+      modelLengthMax: 40_960,
+      requests: 6_000,
+      warmUpShare: 0.5,
+    },
+  ),
+  conversationWorkload(
+    {
+      name: "agentic",
+      about: "Lengths of llm-d's guide_predicted-latency-routing_1, whose tools answer at once.",
+      slo: CODE_SLO,
+      saturationRate: 1.3,
+    },
+    {
+      sharedTokens: 3_000,
+      privateTokens: { kind: "uniform", min: 15_000, max: 100_000 },
+      turns: { kind: "normal", min: 2, max: 20, mean: 6, stdDev: 3.5 },
+      inputTokens: { kind: "lognormal", min: 100, max: 10_000, mean: 1_500, stdDev: 1_200 },
+      outputTokens: { kind: "lognormal", min: 50, max: 4_000, mean: 800, stdDev: 600 },
+      pauseS: undefined,
+      modelLengthMax: 131_072,
+      requests: 1_500,
+      warmUpShare: 0.3,
+    },
   ),
 ];
 

@@ -2,7 +2,7 @@
 //
 //   {"timestamp": ms, "input_length": tokens, "output_length": tokens, "hash_ids": [id, …]}
 //
-// An id names 512 tokens and everything before them. Of every id eight of our blocks are made; the
+// An id names 512 tokens and everything before them. Of every id thirty-two of our blocks are made; the
 // answer's blocks are nobody else's, because the trace does not say what became of it.
 //
 // Source: Mooncake, FAST25-release/README.md. Other rates than the trace's own are made by
@@ -11,7 +11,7 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { BlockNames } from "../block-stream.ts";
-import { BLOCK_TOKENS, type Phase, type Session, type Workload } from "../workload.ts";
+import { BLOCK_TOKENS, fullBlocks, type Phase, type Session, type Workload } from "../workload.ts";
 
 const HASHED_TOKENS = 512;
 const BLOCKS_PER_HASH = HASHED_TOKENS / BLOCK_TOKENS;
@@ -75,16 +75,14 @@ function createPhase(lines: readonly TraceLine[], rate: number): Phase {
   };
   const sessions = lines.map((line): Session => {
     const { input_length: promptTokens, output_length: outputTokens } = line;
-    const promptBlocks = Math.floor(promptTokens / BLOCK_TOKENS);
-    const blocks = Int32Array.from(
-      { length: Math.floor((promptTokens + outputTokens) / BLOCK_TOKENS) },
-      (_, i) =>
-        i < promptBlocks
-          ? nameOf(
-              line.hash_ids[Math.floor(i / BLOCKS_PER_HASH)]! * BLOCKS_PER_HASH +
-                (i % BLOCKS_PER_HASH),
-            )
-          : names.take(),
+    const promptBlocks = fullBlocks(promptTokens);
+    const blocks = Int32Array.from({ length: fullBlocks(promptTokens + outputTokens) }, (_, i) =>
+      i < promptBlocks
+        ? nameOf(
+            line.hash_ids[Math.floor(i / BLOCKS_PER_HASH)]! * BLOCKS_PER_HASH +
+              (i % BLOCKS_PER_HASH),
+          )
+        : names.take(),
     );
     const request = { promptTokens, outputTokens, outputTokensMax: null, blocks };
     return { startMs: (line.timestamp - firstMs) * stretch, turns: [{ request, delayMs: 0 }] };
