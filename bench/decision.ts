@@ -7,7 +7,7 @@
 
 import { createContentKeys } from "../src/scheduler/kv/content-keys.ts";
 import { feedPrompt } from "../src/worker/openai/prompt-bytes.ts";
-import { prepareInference } from "../src/worker/openai/prepare.ts";
+import { openaiParser } from "../src/worker/openai/openai-parser.ts";
 import { CHAT_PATH, createChatBody, MODEL } from "./conversation.ts";
 import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "./measure.ts";
 import { PoolInUse } from "./pool-in-use.ts";
@@ -80,7 +80,7 @@ function hash(texts: readonly string[]): number {
 }
 
 async function keysOf(body: Uint8Array<ArrayBuffer>): Promise<Uint32Array> {
-  const prepared = await prepareInference(CHAT_PATH, body, TENANT);
-  if (!prepared.ok) throw new Error(prepared.error.message);
-  return prepared.value.keys;
+  const parsed = openaiParser.parse({ path: CHAT_PATH, bytes: body, headers: new Headers() });
+  if (!parsed.ok) throw new Error(parsed.error.message);
+  return (await parsed.value.prepare(parsed.value.model!, TENANT)).keys;
 }

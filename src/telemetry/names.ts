@@ -47,6 +47,12 @@ export const METRIC = {
     labels: REQUEST_LABELS,
     buckets: REQUEST_SECONDS,
   }),
+  modelRewriteDecisionsTotal: define({
+    name: "llm_d_epp_model_rewrite_decisions_total",
+    kind: "counter",
+    help: "Requests whose model a rewrite chose, once for each pool that was asked.",
+    labels: ["model_rewrite_name", "model_name", "target_model"],
+  }),
   directoryAgeSeconds: define({
     name: "fairlead_directory_age_seconds",
     kind: "gauge",

@@ -1,12 +1,13 @@
 // The configuration as requests look things up in it. Built once per version and isolate.
 
 import type { Deployment, PoolConfig, TenantConfig } from "../config/deployment.ts";
+import { poolNeeds, type PoolNeeds } from "./pool-needs.ts";
 import { poolTag } from "./request-id.ts";
 
 /** Who is asking, and what was granted to it. */
 export type Tenant = Omit<TenantConfig, "keys">;
 
-export interface Pool {
+export interface Pool extends PoolNeeds {
   readonly config: PoolConfig;
   /** Names the pool in request ids. */
   readonly tag: string;
@@ -20,6 +21,7 @@ export class DirectoryIndex {
   readonly #tenantsByKeyHash = new Map<string, Tenant>();
   /** In the order of the configuration. */
   readonly #pools = new Map<string, Pool>();
+  /** By the names clients use. */
   readonly #poolsByModel = new Map<string, Pool[]>();
 
   constructor(version: number, deployment: Deployment) {
@@ -29,9 +31,9 @@ export class DirectoryIndex {
       for (const key of keys) this.#tenantsByKeyHash.set(key, tenant);
     }
     for (const config of deployment.pools) {
-      const pool = { config, tag: poolTag(config.name) };
+      const pool = { config, tag: poolTag(config.name), ...poolNeeds(config) };
       this.#pools.set(config.name, pool);
-      for (const model of config.models) {
+      for (const model of new Set([...config.models, ...pool.rewrites.models])) {
         const serving = this.#poolsByModel.get(model);
         if (serving === undefined) this.#poolsByModel.set(model, [pool]);
         else serving.push(pool);
@@ -55,11 +57,15 @@ export class DirectoryIndex {
 
   /**
    * Pools the tenant may use for the model, in the order of the configuration. Empty alike for a
-   * model that does not exist and for one that is not the tenant's to use.
+   * model that does not exist and for one that is not the tenant's to use. Without a model: pools that
+   * rewrite such a request, to models that are all the tenant's to use.
    */
-  poolsServing(model: string, tenant: Tenant): Pool[] {
-    if (!allows(tenant.models, model)) return [];
-    const serving = this.#poolsByModel.get(model) ?? [];
+  poolsServing(model: string | null, tenant: Tenant): Pool[] {
+    if (model !== null && !allows(tenant.models, model)) return [];
+    const serving =
+      model === null
+        ? [...this.#pools.values()].filter((pool) => servesUnnamed(pool, tenant))
+        : (this.#poolsByModel.get(model) ?? []);
     return serving.filter((pool) => allows(tenant.regions, pool.config.region));
   }
 
@@ -69,6 +75,11 @@ export class DirectoryIndex {
       (model) => this.poolsServing(model, tenant).length > 0,
     );
   }
+}
+
+function servesUnnamed({ rewrites }: Pool, tenant: Tenant): boolean {
+  const targets = rewrites.targetsOfUnnamed;
+  return targets.length > 0 && targets.every((target) => allows(tenant.models, target));
 }
 
 function allows(granted: readonly string[], name: string): boolean {

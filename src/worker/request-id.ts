@@ -34,6 +34,11 @@ export function requestIdAt(requestId: string, tag: string): string {
   return `fl-${tag}-${SHARD}-${PATTERN.exec(requestId)![3]}`;
 }
 
+/** A seed for what is drawn on the request's account: the same for the same request, whatever the pool. */
+export function requestSeed(requestId: string): number {
+  return Number.parseInt(PATTERN.exec(requestId)![3]!.slice(0, 8), 16);
+}
+
 /** The pool tag in one of our ids; undefined for anything else. */
 export function parseRequestId(text: string): { readonly poolTag: string } | undefined {
   const match = PATTERN.exec(text);

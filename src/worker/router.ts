@@ -4,7 +4,7 @@ import { type Context, Hono } from "hono";
 import { adminRefusal } from "./auth.ts";
 import { type AppEnv, createCall, setRequestIds } from "./call.ts";
 import { errorResponse, refuse } from "./openai/errors.ts";
-import { INFERENCE_PATHS } from "./openai/prepare.ts";
+import { INFERENCE_PATHS } from "./parsers/built-parsers.ts";
 import * as admin from "./routes/admin.ts";
 import { connectAgent } from "./routes/agents.ts";
 import { inferenceRoute } from "./routes/inference.ts";
@@ -24,7 +24,12 @@ router.use(async (c, next) => {
   if (c.res.status !== 101) setRequestIds(c.res.headers, call);
 });
 
-for (const path of INFERENCE_PATHS) serve(path, { POST: inferenceRoute(path) });
+for (const path of INFERENCE_PATHS) {
+  const route = { POST: inferenceRoute(path) };
+  serve(path, route);
+  // Parsers take no notice of a slash at the end; the engine is asked without it.
+  serve(`${path}/`, route);
+}
 serve("/v1/models", { GET: listModels });
 // `.+`: names of models contain slashes.
 serve("/v1/models/:model{.+}", { GET: showModel });

@@ -24,7 +24,10 @@ export interface RequestFacts {
   path: string;
   tenant?: string;
   priority?: number;
+  /** The client's name for it. */
   model?: string;
+  /** What the engines are asked for; absent before a pool was. */
+  targetModel?: string;
   pool?: string;
   endpoint?: string;
   /** Picks made: one, and one for every retry. */
@@ -89,6 +92,7 @@ export class RequestTelemetry {
         path: facts.path,
         tenant: facts.tenant,
         model: facts.model,
+        targetModel: facts.targetModel === facts.model ? undefined : facts.targetModel,
         pool: facts.pool,
         endpoint: facts.endpoint,
         status,
@@ -105,10 +109,10 @@ export class RequestTelemetry {
   }
 
   #count(status: number, isError: boolean): void {
-    const { model = "", tenant = "", priority = 0, code } = this.facts;
+    const { model = "", targetModel = model, tenant = "", priority = 0, code } = this.facts;
     const labels = {
       model_name: model,
-      target_model_name: model,
+      target_model_name: targetModel,
       fairness_id: tenant,
       priority: String(priority),
     };

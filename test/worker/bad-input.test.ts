@@ -314,7 +314,6 @@ describe("paths", () => {
     { path: "/" },
     { path: "/v1" },
     { path: "/v1/embeddings" },
-    { path: "/v1/chat/completions/" },
     { path: "/v1/load_lora_adapter" },
     { path: "/tokenize" },
     { path: "/v1/../metrics/x" },
@@ -328,6 +327,7 @@ describe("paths", () => {
 
   it.for([
     { path: "/v1/chat/completions", method: "GET", allow: "POST" },
+    { path: "/v1/chat/completions/", method: "GET", allow: "POST" },
     { path: "/v1/models", method: "DELETE", allow: "GET" },
     { path: "/health", method: "POST", allow: "GET" },
     { path: "/admin/v1/config", method: "DELETE", allow: "GET, PUT" },

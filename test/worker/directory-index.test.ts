@@ -5,11 +5,17 @@ import { poolTag } from "../../src/worker/request-id.ts";
 
 const HASH = (digit: string) => `sha256:${digit.repeat(64)}`;
 
+function rewrite(name: string, models: string[], targets: string[]) {
+  const matches = models.map((value) => ({ model: { value } }));
+  return { name, rules: [{ matches, targets: targets.map((to) => ({ modelRewrite: to })) }] };
+}
+
 function index(): DirectoryIndex {
-  const pool = (name: string, region: string, models: string[]) => ({
+  const pool = (name: string, region: string, models: string[], modelRewrites?: unknown) => ({
     name,
     region,
     models,
+    modelRewrites,
     agentToken: HASH("f"),
     relays: [{ url: "http://relay", keys: [{ id: "k1", secret: "a-secret-0123456789" }] }],
   });
@@ -18,7 +24,12 @@ function index(): DirectoryIndex {
     pools: [
       pool("eu-2", "eu", ["a", "b"]),
       pool("eu-1", "eu", ["a"]),
-      pool("us-1", "us", ["a", "c"]),
+      pool(
+        "us-1",
+        "us",
+        ["a", "c"],
+        [rewrite("canary", ["a", "alias"], ["hidden"]), rewrite("rest", [], ["b", "c"])],
+      ),
     ],
     tenants: [
       { id: "all", keys: [HASH("1"), HASH("2")] },
@@ -48,13 +59,22 @@ describe("DirectoryIndex", () => {
     { key: "4", model: "a", pools: [] },
     { key: "4", model: "b", pools: ["eu-2"] },
     { key: "1", model: "no-such-model", pools: [] },
+    // A rewrite's name is served as the engines' own are; what it becomes is not.
+    { key: "1", model: "alias", pools: ["us-1"] },
+    { key: "3", model: "alias", pools: [] },
+    { key: "4", model: "alias", pools: [] },
+    { key: "1", model: "hidden", pools: [] },
+    // A request without a model goes where a generic rule serves it, to models one may use.
+    { key: "1", model: null, pools: ["us-1"] },
+    { key: "3", model: null, pools: [] },
+    { key: "4", model: null, pools: [] },
   ])("key $key finds $pools for model $model", ({ key, model, pools }) => {
     const found = directory.poolsServing(model, tenant(key));
     expect(found.map((pool) => pool.config.name)).toEqual(pools);
   });
 
   it("lists the models a tenant may use", () => {
-    expect(directory.modelsOf(tenant("1"))).toEqual(["a", "b", "c"]);
+    expect(directory.modelsOf(tenant("1"))).toEqual(["a", "b", "c", "alias"]);
     expect(directory.modelsOf(tenant("3"))).toEqual(["a", "b"]);
     expect(directory.modelsOf(tenant("4"))).toEqual(["b"]);
   });

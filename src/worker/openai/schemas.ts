@@ -14,7 +14,11 @@ const array = z.array(z.unknown(), "expected an array");
 
 /** Fields that both routes read. Null counts as absent, as in OpenAI's API. */
 const common = {
-  model: text.min(1, "expected the name of a model").max(256, "expected at most 256 characters"),
+  // A pool's rewrite may stand in for a model that is not named.
+  model: text
+    .min(1, "expected the name of a model")
+    .max(256, "expected at most 256 characters")
+    .optional(),
   stream: z.boolean("expected true or false").nullish(),
   stream_options: z
     .object({ include_usage: z.boolean("expected true or false").nullish() }, "expected an object")

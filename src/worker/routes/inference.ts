@@ -1,4 +1,4 @@
-// POST /v1/chat/completions and /v1/completions.
+// POST to the paths that parsers claim: /v1/chat/completions and /v1/completions.
 
 import type { Context } from "hono";
 import { FAIRLEAD_ATTEMPTS_HEADER } from "../../agents/protocol/headers.ts";
@@ -6,25 +6,29 @@ import type { Settings } from "../../config/settings.ts";
 import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
-import type { Pool, Tenant } from "../directory-index.ts";
+import type { Tenant } from "../directory-index.ts";
+import { findRoutes, type ModelRoute } from "../model-routes.ts";
 import { type ApiError, type Checked, errorResponse, refuse, statusOf } from "../openai/errors.ts";
-import { type InferencePath, type Prepared, prepareInference } from "../openai/prepare.ts";
 import { readBody } from "../openai/read-body.ts";
+import { BUILT_PARSERS } from "../parsers/built-parsers.ts";
+import { type Preparation, prepareFor } from "../parsers/preparation.ts";
+import { requestSeed } from "../request-id.ts";
 import { readSettings } from "../settings.ts";
 import { RequestTelemetry } from "../telemetry.ts";
 import { answerClient } from "../upstream/client-answer.ts";
-import { dispatch } from "../upstream/dispatch.ts";
+import { dispatch, POOLS_TRIED_MAX } from "../upstream/dispatch.ts";
+import { grantHeaders } from "../upstream/grant-headers.ts";
 import { poolPort } from "../upstream/pool-port.ts";
 
 /** A request that has passed every check of the Worker's own. */
 interface Admitted {
   readonly tenant: Tenant;
-  readonly prepared: Prepared;
-  readonly pools: readonly Pool[];
+  readonly prepare: Preparation;
+  readonly routes: readonly ModelRoute[];
 }
 
-/** Serves one path. */
-export function inferenceRoute(path: InferencePath) {
+/** Serves one path, which a parser claims. */
+export function inferenceRoute(path: string) {
   return async (c: Context<AppEnv>): Promise<Response> => {
     const telemetry = new RequestTelemetry(c.get("call"), path);
     // The runtime reports a client that left only while something keeps the context alive; without
@@ -48,6 +52,7 @@ export function inferenceRoute(path: InferencePath) {
         ...admitted.value,
         call: c.get("call"),
         telemetry,
+        headers: c.req.raw.headers,
         port: (pool) => poolPort(c.env, pool),
         signal: c.req.raw.signal,
       });
@@ -61,6 +66,7 @@ export function inferenceRoute(path: InferencePath) {
         exposedEndpoint,
         requestId,
         endpointsTried: telemetry.facts.endpointsTried,
+        grantHeaders: grantHeaders(grant, endpoint),
       });
       isStreaming = true;
       void answer.ended.then((end) => {
@@ -85,7 +91,7 @@ export function inferenceRoute(path: InferencePath) {
 async function admit(
   c: Context<AppEnv>,
   of: {
-    readonly path: InferencePath;
+    readonly path: string;
     readonly telemetry: RequestTelemetry;
     readonly settings: Settings;
   },
@@ -106,20 +112,23 @@ async function admit(
   const body = await readBody(request, directory.bodyBytesMax);
   if (!body.ok) return body;
   facts.requestBytes = body.value.byteLength;
-  const prepared = await prepareInference(of.path, body.value, tenant.value);
-  if (!prepared.ok) return prepared;
-  const { model, isStream } = prepared.value;
-  facts.isStream = isStream;
-  const pools = directory.poolsServing(model, tenant.value);
-  if (pools.length === 0) return refuse("model_not_found", modelNotFound(model), "model");
-  facts.model = model;
-  return { ok: true, value: { tenant: tenant.value, prepared: prepared.value, pools } };
-}
-
-/** The same for a model that is not there and one that is not the tenant's. */
-export function modelNotFound(model: string): string {
-  return (
-    `The model \`${model}\` does not exist or you do not have access to it. ` +
-    "GET /v1/models lists those you may use."
-  );
+  const parser = BUILT_PARSERS.find(of.path)!;
+  const { headers } = request;
+  const parsed = parser.parse({ path: of.path, bytes: body.value, headers });
+  if (!parsed.ok) return parsed;
+  const { model } = parsed.value;
+  facts.isStream = parsed.value.isStream;
+  const routes = findRoutes(directory, {
+    model,
+    path: of.path,
+    parser: parser.type,
+    tenant: tenant.value,
+    seed: requestSeed(c.get("call").requestId),
+  });
+  if (!routes.ok) return routes;
+  if (model !== null) facts.model = model;
+  const tried = routes.value.slice(0, POOLS_TRIED_MAX);
+  const models = tried.map((route) => route.model);
+  const prepare = await prepareFor(parsed.value, tenant.value, models);
+  return { ok: true, value: { tenant: tenant.value, prepare, routes: tried } };
 }

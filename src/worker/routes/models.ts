@@ -5,7 +5,7 @@ import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
 import { type Checked, errorResponse, refuse } from "../openai/errors.ts";
-import { modelNotFound } from "./inference.ts";
+import { modelNotFound } from "../model-routes.ts";
 
 export async function listModels(c: Context<AppEnv>): Promise<Response> {
   const models = await allowedModels(c);

@@ -29,11 +29,14 @@ export interface AnswerOptions {
   readonly requestId: string;
   /** At least 1. */
   readonly endpointsTried: number;
+  /** Of the grant's plugins; see grant-headers.ts. */
+  readonly grantHeaders: Readonly<Record<string, string>>;
 }
 
 /** The client's view of an engine's answer: new headers, the same body. */
 export function answerClient(answer: Response, options: AnswerOptions): ClientAnswer {
   const headers: Record<string, string> = {
+    ...options.grantHeaders,
     "cache-control": "no-store",
     [FAIRLEAD_ATTEMPTS_HEADER]: String(options.endpointsTried),
   };

@@ -16,8 +16,11 @@ import type { RelayConfig } from "../../config/deployment.ts";
 import type { Tenant, Pool } from "../directory-index.ts";
 import type { Call } from "../call.ts";
 import { metrics } from "../metrics.ts";
+import type { ModelRoute } from "../model-routes.ts";
 import { type ApiError, dropError } from "../openai/errors.ts";
-import type { Prepared } from "../openai/prepare.ts";
+import type { Preparation } from "../parsers/preparation.ts";
+import type { Prepared } from "../parsers/parser.ts";
+import { readRequestFacts } from "../request-facts.ts";
 import { requestIdAt } from "../request-id.ts";
 import type { RequestTelemetry } from "../telemetry.ts";
 import { type Grant, pickEndpoints } from "./pool-picks.ts";
@@ -37,9 +40,12 @@ export interface Job {
   readonly call: Call;
   readonly telemetry: RequestTelemetry;
   readonly tenant: Tenant;
-  readonly prepared: Prepared;
+  /** The request as a pool's engines are to see it. */
+  readonly prepare: Preparation;
   /** In the order to try them; at least one. */
-  readonly pools: readonly Pool[];
+  readonly routes: readonly ModelRoute[];
+  /** The client's. */
+  readonly headers: Pick<Headers, "get">;
   /** A fresh way to the object of the pool of this name. */
   readonly port: (pool: string) => PoolPort;
   /** Aborted when the client leaves. */
@@ -63,16 +69,19 @@ type PoolOutcome = Extract<Dispatched, { ok: true }> | (Refused & { readonly isF
 /** Finds somebody to answer. Expected failures are values. */
 export async function dispatch(job: Job): Promise<Dispatched> {
   let outcome: PoolOutcome | undefined;
-  for (const pool of job.pools.slice(0, POOLS_TRIED_MAX)) {
-    outcome = await tryPool(job, pool);
+  for (const route of job.routes.slice(0, POOLS_TRIED_MAX)) {
+    outcome = await tryPool(job, route);
     if (outcome.ok || outcome.isFinal) return outcome;
   }
   return outcome!;
 }
 
-async function tryPool(job: Job, pool: Pool): Promise<PoolOutcome> {
+async function tryPool(job: Job, route: ModelRoute): Promise<PoolOutcome> {
+  const { pool } = route;
   const { name } = pool.config;
   job.telemetry.facts.pool = name;
+  noteModel(job.telemetry, route);
+  const prepared = await job.prepare(route.model);
   job.call.requestId = requestIdAt(job.call.requestId, pool.tag);
   const view = views.of(name);
   view.retries.deposit();
@@ -81,15 +90,27 @@ async function tryPool(job: Job, pool: Pool): Promise<PoolOutcome> {
   for (let retry = 0; retry < ATTEMPTS_PER_POOL_MAX && relays.length > 0; retry++) {
     if (retry > 0 && !(await mayRetry(view, retry, job))) break;
     if (job.signal.aborted) return clientLeft();
-    const outcome = await tryRelay(job, { pool, view, relays, exclude });
+    const outcome = await tryRelay(job, { pool, prepared, view, relays, exclude });
     if (outcome !== "retry") return outcome;
   }
   return job.signal.aborted ? clientLeft() : refused("upstream_unavailable");
 }
 
+function noteModel({ facts }: RequestTelemetry, { model, rewrite }: ModelRoute): void {
+  facts.targetModel = model;
+  if (rewrite === null) return;
+  const labels = {
+    model_rewrite_name: rewrite,
+    model_name: facts.model ?? "",
+    target_model: model,
+  };
+  metrics.inc(METRIC.modelRewriteDecisionsTotal, labels);
+}
+
 /** Where a request stands in one pool. */
 interface Attempt {
   readonly pool: Pool;
+  readonly prepared: Prepared;
   readonly view: PoolView;
   /** The first one is next. */
   readonly relays: RelayConfig[];
@@ -102,7 +123,7 @@ async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
   const { facts } = job.telemetry;
   const attempt = ++facts.attempts;
   const port = () => job.port(at.pool.config.name);
-  const grant = await pickEndpoints(pickRequest(job, attempt, at.exclude), { port, view: at.view });
+  const grant = await pickEndpoints(pickRequest(job, attempt, at), { port, view: at.view });
   if (!grant.ok) {
     facts.detail = grant.detail;
     if (grant.reason === "unavailable") return refused("pool_unavailable");
@@ -117,7 +138,7 @@ async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
   }
   let isKept = false;
   try {
-    const answer = await fetchRelay(relayRequest(job, at.relays[0]!, grant, attempt));
+    const answer = await fetchRelay(relayRequest(job, at, grant, attempt));
     facts.endpointsTried += answer.endpointsTried;
     if (answer.kind === "answered") {
       isKept = true;
@@ -150,10 +171,10 @@ async function mayRetry(view: PoolView, retry: number, job: Job): Promise<boolea
   return true;
 }
 
-function relayRequest(job: Job, relay: RelayConfig, grant: Grant, attempt: number): RelayRequest {
+function relayRequest(job: Job, at: Attempt, grant: Grant, attempt: number): RelayRequest {
   return {
-    relay,
-    prepared: job.prepared,
+    relay: at.relays[0]!,
+    prepared: at.prepared,
     grant,
     attempt,
     tenant: job.tenant.id,
@@ -206,8 +227,8 @@ function refused(code: keyof typeof MESSAGES): Refused & { readonly isFinal: boo
   return { ok: false, error: { code, message: MESSAGES[code], param: null }, isFinal: false };
 }
 
-function pickRequest(job: Job, attempt: number, exclude: readonly string[]): PickRequest {
-  const { prepared, tenant, call } = job;
+function pickRequest({ tenant, call, headers }: Job, attempt: number, at: Attempt): PickRequest {
+  const { prepared, pool, exclude } = at;
   return {
     request: {
       requestId: call.requestId,
@@ -218,6 +239,8 @@ function pickRequest(job: Job, attempt: number, exclude: readonly string[]): Pic
       promptTokens: prepared.promptTokens,
       outputTokensMax: prepared.outputTokensMax,
       bodyBytes: prepared.body.byteLength,
+      ...(prepared.media === undefined ? {} : { media: prepared.media }),
+      ...readRequestFacts(headers, pool.requestHeaders),
     },
     attempt,
     exclude,

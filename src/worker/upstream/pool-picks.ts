@@ -70,6 +70,7 @@ export async function pickEndpoints(
     ok: true,
     ticket: answer.ticket,
     endpoints: answer.endpoints,
+    ...(answer.responseHeaders === undefined ? {} : { responseHeaders: answer.responseHeaders }),
     isFromSnapshot: false,
     release(how) {
       // A lost call is as good: the disposal releases the ticket too, or its lease expires.

@@ -8,11 +8,12 @@ import {
   STAGE_HEADERS,
   TRACEPARENT_HEADER,
 } from "../../agents/protocol/headers.ts";
+import { encodeModelName } from "../../agents/protocol/model-name.ts";
 import type { RelayConfig } from "../../config/deployment.ts";
 import type { PickGrant } from "../../durable/contract.ts";
 import { formatTraceparent, type TraceContext } from "../../telemetry/traceparent.ts";
 import { sha256Hex } from "../crypto.ts";
-import type { Prepared } from "../openai/prepare.ts";
+import type { Prepared } from "../parsers/parser.ts";
 import { withDeadline } from "../shared-copy.ts";
 import { signRequest } from "./sign.ts";
 
@@ -101,6 +102,9 @@ async function relayHeaders(request: RelayRequest): Promise<Record<string, strin
       stages: STAGE_HEADERS.map(() => ""),
       expiresAtMs: Date.now() + SIGNATURE_LIFETIME_MS,
       bodySha256: await sha256Hex(prepared.body),
+      ...(prepared.clientModel === undefined
+        ? {}
+        : { clientModel: encodeModelName(prepared.clientModel) }),
     },
     key.secret,
   );

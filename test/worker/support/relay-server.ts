@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { TestProject } from "vitest/node";
 import {
+  CLIENT_MODEL_HEADER,
   DESTINATION_HEADER,
   DESTINATION_SERVED_HEADER,
   RELAY_ERROR_HEADER,
@@ -83,6 +84,7 @@ function script(body: string): string {
 
 function isSigned(request: IncomingMessage, body: string): boolean {
   const header = (name: string) => String(request.headers[name] ?? "");
+  const clientModel = header(CLIENT_MODEL_HEADER);
   const payload = signaturePayload({
     keyId: header(SIGNED.keyId),
     method: request.method ?? "",
@@ -94,6 +96,7 @@ function isSigned(request: IncomingMessage, body: string): boolean {
     stages: STAGE_HEADERS.map(header),
     expiresAtMs: Number(header(SIGNED.expires)),
     bodySha256: createHash("sha256").update(body).digest("hex"),
+    ...(clientModel === "" ? {} : { clientModel }),
   });
   const expected = createHmac("sha256", RELAY_KEY.secret).update(payload).digest();
   const given = Buffer.from(header(SIGNED.signature), "hex");

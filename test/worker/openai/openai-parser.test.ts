@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { prepareInference } from "../../../src/worker/openai/prepare.ts";
+import { openaiParser } from "../../../src/worker/openai/openai-parser.ts";
+import type { BodyTenant } from "../../../src/worker/parsers/parser.ts";
 
 const PLAIN = { id: "plain", isolated: false } as const;
 const SALTED = { id: "salted", salt: "a-salt-0123456789", isolated: false } as const;
@@ -10,17 +11,26 @@ const encode = (text: string) => Uint8Array.from(new TextEncoder().encode(text))
 
 const LONG = "All work and no play makes Jack a dull boy. ".repeat(40);
 
+const CHAT = "/v1/chat/completions";
+
+/** `model`: what the engine is to be asked for; the client's own name where it is not given. */
+async function prepareText(path: string, text: string, tenant: BodyTenant, model?: string) {
+  const parsed = openaiParser.parse({ path, bytes: encode(text), headers: new Headers() });
+  if (!parsed.ok) throw new Error(parsed.error.message);
+  const prepared = await parsed.value.prepare(model ?? parsed.value.model!, tenant);
+  return { ...prepared, text: new TextDecoder().decode(prepared.body) };
+}
+
 async function prepare(
   fields: Readonly<Record<string, unknown>> | string,
-  tenant: Parameters<typeof prepareInference>[2] = PLAIN,
+  tenant: BodyTenant = PLAIN,
+  model?: string,
 ) {
   const text =
     typeof fields === "string"
       ? fields
       : JSON.stringify({ model: "m", messages: [{ role: "user", content: LONG }], ...fields });
-  const prepared = await prepareInference("/v1/chat/completions", encode(text), tenant);
-  if (!prepared.ok) throw new Error(prepared.error.message);
-  return { ...prepared.value, text: new TextDecoder().decode(prepared.value.body) };
+  return prepareText(CHAT, text, tenant, model);
 }
 
 const saltIn = (text: string) => (JSON.parse(text) as { cache_salt?: string }).cache_salt;
@@ -42,6 +52,44 @@ describe("what is forwarded", () => {
     const inserted = saltIn((await prepare({}, SEALED)).text);
     expect(inserted).toMatch(/^[0-9a-f]{64}$/);
     expect(saltIn((await prepare({ cache_salt: null }, SEALED)).text)).toBe(inserted);
+  });
+});
+
+describe("another model for the engine", () => {
+  it("stands in the place of the client's, and nothing else changes", async () => {
+    const text = `{ "messages":[{"role":"user","content":"model"}] , "model" : "m" ,"x":1.0}`;
+    const prepared = await prepare(text, PLAIN, 'org/"x"');
+    expect(prepared.text).toBe(text.replace('"m"', '"org/\\"x\\""'));
+    expect(prepared).toMatchObject({ model: 'org/"x"', clientModel: "m" });
+  });
+
+  it("is put in where the client names none, who is then told the engine's", async () => {
+    const prepared = await prepare('{"messages":[{"role":"user","content":"Hi"}]}', PLAIN, "n");
+    expect(prepared.text).toBe('{"model":"n","messages":[{"role":"user","content":"Hi"}]}');
+    expect(prepared).not.toHaveProperty("clientModel");
+  });
+
+  it("leaves the bytes as they are where it is the client's", async () => {
+    const text = '{"model":"\\u006d","messages":[{"role":"user","content":"Hi"}]}';
+    const prepared = await prepare(text, PLAIN, "m");
+    expect(prepared.text).toBe(text);
+    expect(prepared).not.toHaveProperty("clientModel");
+  });
+
+  it.for([
+    '{"model":"m","cache_salt":"s","messages":[{"role":"user","content":"Hi"}]}',
+    '{"cache_salt":"s","messages":[{"role":"user","content":"Hi"}],"model":"m"}',
+    '{"messages":[{"role":"user","content":"Hi"}]}',
+  ])("goes together with a salt in %s", async (text) => {
+    const sent = JSON.parse((await prepare(text, SEALED, "n")).text) as Record<string, unknown>;
+    expect(sent).toMatchObject({ model: "n", messages: [{ role: "user", content: "Hi" }] });
+    expect(sent["cache_salt"]).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  it("has content keys of its own: those of requests that name it", async () => {
+    const renamed = await prepare({}, PLAIN, "n");
+    expect(renamed.keys).not.toEqual((await prepare({})).keys);
+    expect(renamed.keys).toEqual((await prepare({ model: "n" })).keys);
   });
 });
 
@@ -84,10 +132,7 @@ describe("what the scheduler is told", () => {
   it("counts all prompts of a completion and keys the first", async () => {
     const read = async (prompt: unknown) => {
       const text = JSON.stringify({ model: "m", prompt, max_tokens: 5 });
-      const bytes = encode(text);
-      const prepared = await prepareInference("/v1/completions", bytes, PLAIN);
-      if (!prepared.ok) throw new Error(prepared.error.message);
-      return prepared.value;
+      return prepareText("/v1/completions", text, PLAIN);
     };
     const one = await read(LONG);
     const three = await read([LONG, "x", "y"]);
