@@ -44,3 +44,12 @@ export const DEFAULT_PARSER_TYPES: readonly string[] = [
   "vllmhttp-parser",
   "passthrough-parser",
 ];
+
+/** What whoever configures a parser should know of it; see PluginDefinition.notes. */
+export function parserNotes(type: string): string[] {
+  const parser = PARSERS.find((each) => each.type === type);
+  if (parser === undefined || parser.isBuilt) return [];
+  const paths = parser.claims.map((claim) => (claim.startsWith("/") ? claim : `…/${claim}`));
+  const what = paths.length === 0 ? "paths that no other parser claims" : paths.join(" and ");
+  return [`${type} is not built yet: requests for ${what} are answered with 404.`];
+}

@@ -6,6 +6,13 @@ import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-prod
 import { tokenProducer } from "./plugins/data-producer/token-producer.ts";
 import { ejectionFilter } from "./plugins/filter/ejection-filter.ts";
 import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness-filter.ts";
+import { anthropicParser } from "./plugins/parser/anthropic-parser.ts";
+import { openaiParser } from "./plugins/parser/openai-parser.ts";
+import { passthroughParser } from "./plugins/parser/passthrough-parser.ts";
+import { sglanghttpParser } from "./plugins/parser/sglanghttp-parser.ts";
+import { vertexaiParser } from "./plugins/parser/vertexai-parser.ts";
+import { vllmgrpcParser } from "./plugins/parser/vllmgrpc-parser.ts";
+import { vllmhttpParser } from "./plugins/parser/vllmhttp-parser.ts";
 import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
 import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
 import { activeRequestScorer } from "./plugins/scorer/active-request-scorer.ts";
@@ -39,6 +46,14 @@ export const PLUGINS = [
   approxPrefixCacheProducer,
   inflightLoadProducer,
   tokenProducer,
+  // Parsers
+  openaiParser,
+  anthropicParser,
+  vllmhttpParser,
+  sglanghttpParser,
+  vllmgrpcParser,
+  vertexaiParser,
+  passthroughParser,
 ] as const;
 
 /** Any of them; parameters have been parsed by the definition's own schema before `create`. */

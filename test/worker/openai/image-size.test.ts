@@ -4,10 +4,14 @@ import { readImageSize } from "../../../src/worker/openai/image-size.ts";
 const dataUrl = (type: string, bytes: readonly number[]) =>
   `data:image/${type};base64,${Buffer.from(bytes).toString("base64")}`;
 
+const hex = (text: string) => [...Buffer.from(text, "hex")];
 const u16 = (value: number) => [value >> 8, value & 255];
 const png = (width: number, height: number) => [
-  ...[0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 13, 0x49, 0x48, 0x44, 0x52],
-  ...[0, 0, ...u16(width), 0, 0, ...u16(height), 8, 2, 0, 0, 0],
+  ...hex("89504e470d0a1a0a0000000d494844520000"),
+  ...u16(width),
+  ...hex("0000"),
+  ...u16(height),
+  ...hex("0802000000"),
 ];
 const segment = (marker: number, size: number) => [
   0xff,
@@ -16,9 +20,12 @@ const segment = (marker: number, size: number) => [
   ...Array<number>(size).fill(0xff),
 ];
 const jpeg = (width: number, height: number, ...before: number[][]) => [
-  ...[0xff, 0xd8],
+  ...hex("ffd8"),
   ...before.flat(),
-  ...[0xff, 0xc2, 0, 17, 8, ...u16(height), ...u16(width), 3],
+  ...hex("ffc2001108"),
+  ...u16(height),
+  ...u16(width),
+  3,
 ];
 const gif = (width: number, height: number) => [
   ...Buffer.from("GIF89a"),
