@@ -30,7 +30,7 @@ export interface RoutedRequest {
 
 /** Pools to try, in order; at least one. */
 export function findRoutes(
-  directory: DirectoryIndex,
+  directory: Pick<DirectoryIndex, "poolsServing">,
   { model, path, parser, tenant, seed }: RoutedRequest,
 ): Checked<ModelRoute[]> {
   const pools = directory.poolsServing(model, tenant);
