@@ -19,13 +19,20 @@ import {
   PROTOCOL_VERSION_MIN,
   SINCE_VERSION,
 } from "../agents/protocol/version.ts";
+import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
-import { AgentFrames, type CompleteRow, parseHello, type TicketsFrame } from "./agent-frames.ts";
+import {
+  AgentFrames,
+  type CompleteRow,
+  parseHello,
+  type ServedModels,
+  type TicketsFrame,
+} from "./agent-frames.ts";
 import { AppliedReports, type Reporter } from "./tickets/applied-reports.ts";
 import type { AgentState, PoolObjectConfig } from "./contract.ts";
-import { ENGINE_METRICS } from "./engine-metrics.ts";
+import { configureMetrics } from "./engine-metrics.ts";
 import type { Scrape } from "./endpoints.ts";
 import { toScrape } from "./metrics-rows.ts";
 import type { AckedAgent } from "./pool-storage.ts";
@@ -50,6 +57,8 @@ const CLOSE = {
 export interface AgentEvents {
   /** Undefined while the pool is not configured: nobody is welcome then. */
   config(): PoolObjectConfig | undefined;
+  /** What collectors are to read. */
+  specification(): MetricsSpecification;
   /** What is durable of the reports of an agent's epoch. */
   acked(reporter: Reporter): { readonly seq: number; readonly report: number };
   collectorConnected(agent: string): void;
@@ -57,6 +66,8 @@ export interface AgentEvents {
   /** False if the pool has too many collectors. */
   claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean;
   scraped(address: string, scrape: Scrape): void;
+  /** What an endpoint serves, as a collector found it. */
+  served(served: ServedModels): void;
   /** A relay has said hello: for the first time in this life, or again. */
   relayConnected(relay: Reporter): void;
   reported(report: TicketReport, relay: Reporter): void;
@@ -264,10 +275,11 @@ export class AgentConnections {
   #sendConfigure(connection: Connection): void {
     const config = this.#options.events.config();
     if (config === undefined) return;
+    const knowsSpecifications = (connection.hello?.v ?? 0) >= SINCE_VERSION.models;
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
-      metrics: [...ENGINE_METRICS],
+      ...configureMetrics(this.#options.events.specification(), knowsSpecifications),
     });
   }
 
@@ -299,6 +311,9 @@ export class AgentConnections {
         return this.#report(connection, connection.hello, decoded.frame);
       case "marks":
         return this.#mark(connection, connection.hello, decoded.frame.marks);
+      case "models":
+        for (const served of decoded.frame.served) this.#options.events.served(served);
+        return;
       case "ignored":
         return;
     }
@@ -352,8 +367,8 @@ export class AgentConnections {
 
   #apply(rows: readonly CompleteRow[]): void {
     const nowMs = this.#options.clock();
-    for (const { endpoint, row, values } of rows) {
-      this.#options.events.scraped(endpoint.address, toScrape(row, values, nowMs));
+    for (const row of rows) {
+      this.#options.events.scraped(row.endpoint.address, toScrape(row, nowMs));
     }
   }
 

@@ -17,20 +17,32 @@ import {
   type Mark,
   marksSchema,
   membershipSchema,
+  modelsSchema,
   numberedReportsSchema,
   type TicketReport,
   ticketReportsSchema,
 } from "../agents/protocol/messages.ts";
+import { ROW_FIELDS } from "../agents/protocol/metrics-specification.ts";
 import { SINCE_VERSION } from "../agents/protocol/version.ts";
+import type { AdapterSample } from "../scheduler/model/adapters.ts";
 import type { z } from "zod";
-import { ENGINE_METRICS } from "./engine-metrics.ts";
 
 /** A row with every field the agent has ever sent of this endpoint on this connection. */
 export interface CompleteRow {
   readonly endpoint: EndpointRecord;
   readonly row: MetricsRow;
-  /** values[i] is ENGINE_METRICS[i]; NaN while unknown. */
+  /** values[i] is ROW_FIELDS[i], and behind them scalars[i]; NaN while unknown. */
   readonly values: Float64Array;
+  /** Attribute keys, as the agent's membership named them. */
+  readonly scalars: readonly string[];
+}
+
+/** What one endpoint serves. */
+export interface ServedModels {
+  readonly endpoint: EndpointRecord;
+  /** Undefined where the engine has not named an adapter. */
+  readonly lora: AdapterSample | undefined;
+  readonly models: readonly string[] | undefined;
 }
 
 /** Where a frame's reports stand among all of the agent's epoch. */
@@ -54,6 +66,7 @@ type AgentFrame =
   | { readonly kind: "metrics"; readonly rows: readonly CompleteRow[] }
   | TicketsFrame
   | { readonly kind: "marks"; readonly marks: readonly Mark[] }
+  | { readonly kind: "models"; readonly served: readonly ServedModels[] }
   /** Nothing to apply: already seen, or metrics of endpoints that are not known (any more). */
   | { readonly kind: "ignored"; readonly why: "replayed" | "early" };
 
@@ -87,6 +100,7 @@ export class AgentFrames {
   /** Unknown at first: the object may have lost its memory while the socket survived. */
   #lastSeq: number | undefined;
   #endpoints: readonly EndpointRecord[] | undefined;
+  #scalars: readonly string[] = [];
   /** By row index of the membership. */
   #values: Float64Array[] = [];
 
@@ -116,10 +130,7 @@ export class AgentFrames {
       case FRAME.membership: {
         const parsed = parsePayload(membershipSchema, payload);
         if (parsed === undefined) return { ok: false, error: "bad-payload" };
-        this.#endpoints = parsed.endpoints;
-        this.#values = parsed.endpoints.map(() =>
-          new Float64Array(ENGINE_METRICS.length).fill(NaN),
-        );
+        this.#listed(parsed.endpoints, parsed.scalars ?? []);
         return accepted({ kind: "membership", endpoints: parsed.endpoints }, isAfterGap);
       }
       case FRAME.metrics:
@@ -134,7 +145,16 @@ export class AgentFrames {
         if (parsed === undefined) return { ok: false, error: "bad-payload" };
         return accepted({ kind: "marks", marks: parsed.marks }, isAfterGap);
       }
+      case FRAME.models:
+        return this.#decodeModels(payload, isAfterGap);
     }
+  }
+
+  #listed(endpoints: readonly EndpointRecord[], scalars: readonly string[]): void {
+    this.#endpoints = endpoints;
+    this.#scalars = scalars;
+    const fieldCount = ROW_FIELDS.length + scalars.length;
+    this.#values = endpoints.map(() => new Float64Array(fieldCount).fill(Number.NaN));
   }
 
   #parseTickets(
@@ -158,17 +178,40 @@ export class AgentFrames {
     const rows: CompleteRow[] = [];
     for (const row of decoded.value) {
       const endpoint = endpoints[row.endpoint];
-      if (endpoint === undefined || row.mask >= 1 << ENGINE_METRICS.length) {
+      const values = this.#values[row.endpoint];
+      if (endpoint === undefined || values === undefined || row.mask >= 1 << values.length) {
         return { ok: false, error: "bad-payload" };
       }
-      const values = this.#values[row.endpoint]!;
       let at = 0;
-      for (let field = 0; field < ENGINE_METRICS.length; field++) {
+      for (let field = 0; field < values.length; field++) {
         if ((row.mask & (1 << field)) !== 0) values[field] = row.values[at++]!;
       }
-      rows.push({ endpoint, row, values });
+      rows.push({ endpoint, row, values, scalars: this.#scalars });
     }
     return accepted({ kind: "metrics", rows }, isAfterGap);
+  }
+
+  #decodeModels(payload: Uint8Array, isAfterGap: boolean): FrameOutcome {
+    const parsed = parsePayload(modelsSchema, payload);
+    if (parsed === undefined) return { ok: false, error: "bad-payload" };
+    const endpoints = this.#endpoints;
+    if (endpoints === undefined) return accepted({ kind: "ignored", why: "early" }, isAfterGap);
+    const namesOf = (indexes: readonly number[]) => indexes.map((index) => parsed.names[index]!);
+    const served: ServedModels[] = [];
+    for (const { endpoint: at, lora, models } of parsed.endpoints) {
+      const endpoint = endpoints[at];
+      if (endpoint === undefined) return { ok: false, error: "bad-payload" };
+      served.push({
+        endpoint,
+        lora: lora && {
+          active: namesOf(lora.active),
+          waiting: namesOf(lora.waiting),
+          maxActive: lora.max,
+        },
+        models: models && namesOf(models),
+      });
+    }
+    return accepted({ kind: "models", served }, isAfterGap);
   }
 }
 

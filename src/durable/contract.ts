@@ -129,6 +129,10 @@ export interface EndpointState {
   readonly kvCapacityTokens: number;
   readonly inFlightRequests: number;
   readonly inFlightTokens: number;
+  /** LoRA adapters: how many are active and waiting, and how many can be active; 0 unknown. */
+  readonly lora?: { readonly active: number; readonly waiting: number; readonly max: number };
+  /** What the engine lists as its models, where it is asked. */
+  readonly models?: readonly string[];
 }
 
 export interface AgentState {

@@ -1,8 +1,12 @@
 // The pool's endpoints: keeps the scheduler's table in step with membership and metrics.
 
+import type { EndpointRecord } from "../agents/protocol/messages.ts";
+import { ENGINE_LABELS } from "../scheduler/data-layer/engines.ts";
+import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import { isFresh } from "../scheduler/freshness.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
+import type { ServedModels } from "./agent-frames.ts";
 import type { EndpointState, ScrapeOutcome } from "./contract.ts";
 import { Membership } from "./membership.ts";
 import { NO_SLOT } from "./tickets/ledger.ts";
@@ -14,6 +18,8 @@ export interface EndpointsOptions {
   readonly clock: Clock;
   /** The slot is free now: forget everything that names it. */
   readonly onRemoved: (slot: number) => void;
+  /** The slot's engine is a new process, with an empty cache: forget what it was believed to hold. */
+  readonly onRestarted: (slot: number) => void;
 }
 
 /** One scrape of one endpoint: complete, not a difference. */
@@ -29,10 +35,17 @@ export class Endpoints {
   readonly #options: EndpointsOptions;
   /** By endpoint id. */
   readonly #scrapes = new Map<string, ScrapeOutcome>();
+  /** By endpoint id: what /v1/models lists, where it is asked for. */
+  readonly #models = new Map<string, readonly string[]>();
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
     this.membership = new Membership(options.clock);
+  }
+
+  /** What is read of endpoints from now on. */
+  configure({ scalars }: MetricsSpecification): void {
+    this.table.defineScalars(scalars);
   }
 
   /** Brings the table in step with the membership. An endpoint whose address changed is another. */
@@ -43,7 +56,9 @@ export class Endpoints {
       if (wanted.get(id)?.address !== address) this.#remove(slot, id);
     }
     // Never full and no address twice: the membership keeps both bounds.
-    for (const endpoint of wanted.values()) this.table.add(endpoint);
+    for (const endpoint of wanted.values()) {
+      this.table.add({ ...endpoint, engine: engineName(endpoint) });
+    }
   }
 
   /**
@@ -56,7 +71,17 @@ export class Endpoints {
     if (slot === NO_SLOT) return;
     if (scrape.sampledAtMs < this.table.columns.sampledAtMs[slot]!) return;
     this.#scrapes.set(this.table.endpoint(slot)!.id, scrape.outcome);
-    if (scrape.outcome === "ok") this.table.applySample(slot, scrape.sample, scrape.sampledAtMs);
+    if (scrape.outcome !== "ok") return;
+    const isRestarted = this.table.applySample(slot, scrape.sample, scrape.sampledAtMs);
+    if (isRestarted) this.#options.onRestarted(slot);
+  }
+
+  /** Takes what an endpoint of the pool serves. */
+  served({ endpoint, lora, models }: ServedModels): void {
+    const slot = this.slotOfAddress(endpoint.address);
+    if (slot === NO_SLOT) return;
+    if (lora !== undefined) this.table.applyAdapters(slot, lora);
+    if (models !== undefined) this.#models.set(this.table.endpoint(slot)!.id, models);
   }
 
   /**
@@ -81,6 +106,7 @@ export class Endpoints {
     const nowMs = this.#options.clock();
     return Array.from(this.table.slots(), (slot) => {
       const { id, address, engine } = this.table.endpoint(slot)!;
+      const models = this.#models.get(id);
       const ageMs = nowMs - columns.sampledAtMs[slot]!;
       return {
         id,
@@ -96,13 +122,26 @@ export class Endpoints {
         kvCapacityTokens: columns.kvCapacityTokens[slot]!,
         inFlightRequests: columns.inFlightRequests[slot]!,
         inFlightTokens: columns.inFlightTokens[slot]!,
+        lora: {
+          active: columns.adapters.activeCount(slot),
+          waiting: columns.adapters.waitingCount(slot),
+          max: columns.adapters.maxActive(slot),
+        },
+        ...(models === undefined ? {} : { models }),
       };
     });
   }
 
   #remove(slot: number, id: string): void {
     this.#scrapes.delete(id);
+    this.#models.delete(id);
     this.table.remove(slot);
     this.#options.onRemoved(slot);
   }
+}
+
+/** The label knows engines that the wire's own list does not have. */
+function engineName({ labels, engine }: EndpointRecord): string {
+  const label = ENGINE_LABELS.find((key) => (labels[key] ?? "") !== "");
+  return label === undefined ? engine : labels[label]!;
 }

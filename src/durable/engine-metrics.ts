@@ -1,67 +1,67 @@
-// Which Prometheus series carries which field, by engine. The object tells collectors, so that a new
-// engine version needs a release of the object and not of every agent.
-//
-// Names: llm-d's built-in mapping (llm-d-router pkg/epp/.../extractor/metrics/factories.go), with the
-// gauges that SGLang publishes since 0.5.11 in place of its info metric as second choice.
+// What collectors are told to read: the pool's specification, and the same in the words of the release
+// before, whose collectors know no specification.
 
-import type { EngineType, MetricField, MetricSource } from "../agents/protocol/messages.ts";
+import type {
+  Configure,
+  EngineType,
+  MetricSource,
+  MetricSpec,
+} from "../agents/protocol/messages.ts";
+import { ENGINE_TYPES } from "../agents/protocol/messages.ts";
+import {
+  LOAD_FIELD_COUNT,
+  metricsSpecificationSchema,
+  ROW_FIELDS,
+  type RowField,
+} from "../agents/protocol/metrics-specification.ts";
+import type {
+  EngineSpecification,
+  MetricsSpecification,
+} from "../scheduler/data-layer/specification.ts";
 
-/** SGLang's tensor-parallel ranks all report the same gauge; one of them is enough. */
-function sglang(series: string): MetricSource {
-  return { series, match: { tp_rank: "0" } };
+const FIELD_OF = {
+  waiting: "waiting",
+  running: "running",
+  "kv-usage": "kvUsage",
+  "kv-block-size": "kvBlockSize",
+  "kv-blocks": "kvBlocks",
+  "process-start": "processStart",
+} as const satisfies Record<RowField, keyof EngineSpecification>;
+
+/** The part of a `configure` that says what to read, for an agent that knows specifications or not. */
+export function configureMetrics(
+  specification: MetricsSpecification,
+  knowsSpecifications: boolean,
+): Pick<Configure, "metrics" | "specification"> {
+  const metrics = plainMetrics(specification);
+  if (!knowsSpecifications) return { metrics };
+  return { metrics, specification: metricsSpecificationSchema.parse(specification) };
 }
 
-interface EngineMetric {
-  readonly field: MetricField;
-  readonly sources: Record<EngineType, MetricSource[]>;
+/** Bit i of a METRICS row's mask is entry i: ROW_FIELDS, without the scalars behind them. */
+function plainMetrics({ engines }: MetricsSpecification): MetricSpec[] {
+  return ROW_FIELDS.map((field) => ({
+    field,
+    sources: Object.fromEntries(
+      ENGINE_TYPES.flatMap((type) => {
+        const engine = engines.find(({ name }) => name === type);
+        const sources = engine === undefined ? [] : plainSources(type, engine, field);
+        return sources.length === 0 ? [] : [[type, sources]];
+      }),
+    ),
+  }));
 }
 
-/** Bit i of a METRICS row's mask is ENGINE_METRICS[i]. Only ever appended to. */
-export const ENGINE_METRICS: readonly EngineMetric[] = [
-  {
-    field: "waiting",
-    sources: {
-      vllm: [{ series: "vllm:num_requests_waiting" }],
-      sglang: [sglang("sglang:num_queue_reqs"), { series: "sglang:num_queue_reqs" }],
-      "trtllm-serve": [{ series: "trtllm_num_requests_waiting" }],
-    },
-  },
-  {
-    field: "running",
-    sources: {
-      vllm: [{ series: "vllm:num_requests_running" }],
-      sglang: [sglang("sglang:num_running_reqs"), { series: "sglang:num_running_reqs" }],
-      "trtllm-serve": [{ series: "trtllm_num_requests_running" }],
-    },
-  },
-  {
-    field: "kv-usage",
-    sources: {
-      vllm: [{ series: "vllm:kv_cache_usage_perc" }],
-      sglang: [sglang("sglang:token_usage"), { series: "sglang:token_usage" }],
-      "trtllm-serve": [{ series: "trtllm_kv_cache_utilization" }],
-    },
-  },
-  {
-    field: "kv-block-size",
-    sources: {
-      vllm: [{ series: "vllm:cache_config_info", valueLabel: "block_size" }],
-      sglang: [
-        { series: "sglang:cache_config_info", valueLabel: "page_size" },
-        { series: "sglang:page_size" },
-      ],
-      "trtllm-serve": [{ series: "trtllm_kv_cache_tokens_per_block" }],
-    },
-  },
-  {
-    field: "kv-blocks",
-    sources: {
-      vllm: [{ series: "vllm:cache_config_info", valueLabel: "num_gpu_blocks" }],
-      sglang: [
-        { series: "sglang:cache_config_info", valueLabel: "num_pages" },
-        { series: "sglang:num_pages" },
-      ],
-      "trtllm-serve": [{ series: "trtllm_kv_cache_max_blocks" }],
-    },
-  },
-];
+function plainSources(
+  type: EngineType,
+  engine: EngineSpecification,
+  field: RowField,
+): MetricSource[] {
+  return engine[FIELD_OF[field]].flatMap((source): MetricSource[] => {
+    const isLabelled = source.valueLabel !== undefined || source.match?.["tp_rank"] !== undefined;
+    const isLoad = ROW_FIELDS.indexOf(field) < LOAD_FIELD_COUNT;
+    if (type !== "sglang" || isLabelled || !isLoad) return [source];
+    // Its tensor-parallel ranks all report the same gauge; such a collector takes the one it is told.
+    return [{ ...source, match: { ...source.match, tp_rank: "0" } }, source];
+  });
+}

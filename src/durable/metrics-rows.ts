@@ -1,9 +1,9 @@
 // A METRICS row of the wire as a scrape of the domain.
 
-import type { MetricsRow, ScrapeStatus } from "../agents/protocol/codec.ts";
-import type { MetricField } from "../agents/protocol/messages.ts";
+import type { ScrapeStatus } from "../agents/protocol/codec.ts";
+import { ROW_FIELDS, type RowField } from "../agents/protocol/metrics-specification.ts";
+import type { CompleteRow } from "./agent-frames.ts";
 import type { Scrape } from "./endpoints.ts";
-import { ENGINE_METRICS } from "./engine-metrics.ts";
 
 const SCRAPE_OUTCOMES = {
   0: "ok",
@@ -17,14 +17,19 @@ const SAMPLE_FIELDS = {
   "kv-usage": "kvUsage",
   "kv-block-size": "kvBlockSize",
   "kv-blocks": "kvBlocks",
-} as const satisfies Record<MetricField, keyof Scrape["sample"]>;
+  "process-start": "processStartS",
+} as const satisfies Record<RowField, keyof Scrape["sample"]>;
 
-/** `values[i]` is ENGINE_METRICS[i]; NaN, which the engine did not publish, is left out. */
-export function toScrape(row: MetricsRow, values: Float64Array, nowMs: number): Scrape {
+/** A field that the engine did not publish is left out; a scalar that is unknown is said to be. */
+export function toScrape({ row, values, scalars }: CompleteRow, nowMs: number): Scrape {
   const sample: { -readonly [Field in keyof Scrape["sample"]]: Scrape["sample"][Field] } = {};
-  ENGINE_METRICS.forEach(({ field }, i) => {
+  ROW_FIELDS.forEach((field, i) => {
     const value = values[i]!;
     if (!Number.isNaN(value)) sample[SAMPLE_FIELDS[field]] = value;
   });
+  if (scalars.length > 0) {
+    sample.scalars = new Map(scalars.map((key, i) => [key, values[ROW_FIELDS.length + i]!]));
+  }
+  if (row.isPartial === true) sample.isPartial = true;
   return { outcome: SCRAPE_OUTCOMES[row.status], sampledAtMs: nowMs - row.ageMs, sample };
 }

@@ -9,6 +9,7 @@
 
 import { DurableObject } from "cloudflare:workers";
 import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
+import { DEFAULT_SPECIFICATION } from "../scheduler/data-layer/compile.ts";
 import { explain } from "../scheduler/decisions/explain.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
@@ -67,6 +68,7 @@ export class PoolObject extends DurableObject {
     this.#endpoints = new Endpoints({
       clock: systemClock,
       onRemoved: (slot) => this.#picks.endpointRemoved(slot),
+      onRestarted: (slot) => this.#prefixes.endpointRemoved(slot),
     });
     for (const { agent, endpoints } of this.#stored.claims()) {
       this.#endpoints.membership.restore(agent, endpoints);
@@ -204,6 +206,7 @@ export class PoolObject extends DurableObject {
     const { membership } = this.#endpoints;
     return {
       config: () => this.#config.config ?? undefined,
+      specification: () => DEFAULT_SPECIFICATION,
       acked: (reporter) => this.#stored.acked(reporter),
       collectorConnected: (agent) => membership.connected(agent),
       collectorDisconnected: (agent) => {
@@ -212,6 +215,7 @@ export class PoolObject extends DurableObject {
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
       scraped: (address, scrape) => this.#endpoints.scraped(address, scrape),
+      served: (served) => this.#endpoints.served(served),
       relayConnected: (relay) => this.#picks.relayConnected(relay),
       reported: (report, relay) => this.#reported(report, relay),
       marked: ({ endpoint, leaseMs }) => this.#endpoints.eject(endpoint, leaseMs),

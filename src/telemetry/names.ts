@@ -249,6 +249,18 @@ export const METRIC = {
     help: "Scrapes of engine metrics by outcome.",
     labels: ["outcome"],
   }),
+  pollErrorsTotal: define({
+    name: "llm_d_epp_datalayer_poll_errors_total",
+    kind: "counter",
+    help: "Polls of a data source that brought nothing.",
+    labels: ["source_type"],
+  }),
+  extractErrorsTotal: define({
+    name: "llm_d_epp_datalayer_extract_errors_total",
+    kind: "counter",
+    help: "Answers in which something was missing that was there before, or could not be read.",
+    labels: ["source_type", "extractor_type"],
+  }),
   scrapeSeconds: define({
     name: "fairlead_scrape_duration_seconds",
     kind: "histogram",

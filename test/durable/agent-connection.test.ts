@@ -8,15 +8,19 @@ import {
   AgentConnections,
   HELLO_DEADLINE_MS,
 } from "../../src/durable/agent-connection.ts";
+import { DEFAULT_SPECIFICATION } from "../../src/scheduler/data-layer/compile.ts";
 import { MetricRegistry } from "../../src/telemetry/metrics.ts";
 import recorded from "../fixtures/protocol-v1.json" with { type: "json" };
+import recorded2 from "../fixtures/protocol-v2.json" with { type: "json" };
 import {
   configurePool,
   endpoint,
+  pickRequest,
   POOL,
   poolStub,
   poolWithEndpoints,
   TestAgent,
+  TestWorker,
   until,
 } from "./pool-client.ts";
 
@@ -110,6 +114,8 @@ describe("the hello", () => {
           collectorDisconnected: () => undefined,
           claimed: () => true,
           scraped: () => undefined,
+          served: () => undefined,
+          specification: () => DEFAULT_SPECIFICATION,
           relayConnected: () => undefined,
           reported: () => undefined,
           marked: () => undefined,
@@ -222,6 +228,24 @@ describe("an agent of the release before", () => {
     expect(connection.closed).toBeUndefined();
   });
 
+  it("that knows no specification is understood, and one of version 1 is not sent any", async () => {
+    await configurePool();
+    const collector = recorded2.agent.collector;
+    const { connection } = await replay(collector);
+    await until(async () => (await endpoints())[0]?.isFresh);
+    expect(await endpoints()).toMatchObject([
+      { address: collector.engineAddress, queueDepth: 3, runningRequests: 2, kvUsage: 0.5 },
+      { address: "127.0.0.1:1", scrape: "unreachable" },
+    ]);
+    expect(connection.closed).toBeUndefined();
+    expect(await connection.received("configure")).toHaveProperty("specification");
+    const older = await replay(agent.collector);
+    expect(await older.connection.received("configure")).not.toHaveProperty("specification");
+    const { connection: relay } = await replay(recorded2.agent.relay);
+    await until(() => relay.messages.find((message) => message.t === "ack"));
+    expect(relay.closed).toBeUndefined();
+  });
+
   it("is acknowledged by frame, and told nothing it does not know", async () => {
     await configurePool();
     const { connection } = await replay(agent.relay);
@@ -292,6 +316,40 @@ describe("metrics", () => {
     expect(await endpoints()).toMatchObject([{ address: "10.7.7.7:8000", runningRequests: 2 }]);
   });
 
+  it("that are partial bring their values and do not count as newer", async () => {
+    const collector = await poolWithEndpoints(1);
+    const ageMs = async () => (await endpoints())[0]!.sampleAgeMs!;
+    collector.metrics([{ endpoint: 0, ageMs: 5_000, fields: [1] }]);
+    collector.metrics([{ endpoint: 0, fields: [2], isPartial: true }]);
+    await until(async () => (await queueDepth()) === 2);
+    const before = await ageMs();
+    await until(async () => (await ageMs()) > before + 30);
+    collector.metrics([{ endpoint: 0, fields: [3] }]);
+    await until(async () => (await queueDepth()) === 3);
+    expect(await ageMs()).toBeLessThan(before + 30);
+  });
+
+  it("that show a new process end what was believed of the cache", async () => {
+    const collector = await poolWithEndpoints(1);
+    using worker = new TestWorker();
+    const matched = async (requestId: string) => {
+      const grant = await worker.pick(pickRequest(requestId));
+      if (!grant.ok) throw new Error(grant.detail);
+      await worker.release("unmetered");
+      const { explanation } = await poolStub().explain(requestId);
+      return explanation!.attempts[0]!.candidates[0]!.matchedBlocks;
+    };
+    const started = async (startS: number) => {
+      collector.metrics([{ endpoint: 0, fields: [startS, 0, 0, 16, 4_000, startS] }]);
+      await until(async () => ((await queueDepth()) ?? 0) >= startS);
+    };
+    await started(1_000);
+    expect(await matched("r1")).toBe(0);
+    expect(await matched("r2")).toBeGreaterThan(0);
+    await started(2_000);
+    expect(await matched("r3")).toBe(0);
+  });
+
   it("after a gap wait for what is asked for again", async () => {
     const collector = await poolWithEndpoints(1);
     collector.skip(1);
@@ -301,6 +359,27 @@ describe("metrics", () => {
     collector.membership([endpoint(1)]);
     collector.metrics([{ endpoint: 0, fields: [8, 0, 0, 16, 4_000] }]);
     await until(async () => (await queueDepth()) === 8);
+  });
+});
+
+describe("models", () => {
+  it("of a collector are known of its endpoints, and a relay knows none", async () => {
+    const collector = await poolWithEndpoints(1);
+    const lora = { active: [1], waiting: [], max: 4 };
+    const served = { names: ["base", "sql"], endpoints: [{ endpoint: 0, lora, models: [0, 1] }] };
+    collector.models(served);
+    await until(async () => (await endpoints())[0]?.models);
+    expect(await endpoints()).toMatchObject([
+      { lora: { active: 1, waiting: 0, max: 4 }, models: ["base", "sql"] },
+    ]);
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    relay.models(served);
+    await poolStub().state();
+    const metrics = await until(async () => {
+      const text = await poolStub().metrics();
+      return text.includes('fairlead_agent_frames_total{outcome="early"} 1') && text;
+    });
+    expect(metrics).toBeDefined();
   });
 });
 

@@ -8,9 +8,9 @@ import {
   type MetricsRow,
 } from "../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../src/agents/protocol/limits.ts";
+import { ROW_FIELDS } from "../../src/agents/protocol/metrics-specification.ts";
 import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
 import { AgentFrames, parseHello } from "../../src/durable/agent-frames.ts";
-import { ENGINE_METRICS } from "../../src/durable/engine-metrics.ts";
 
 const ENDPOINTS = [
   { id: "default/a", address: "10.0.0.1:8000", engine: "vllm", labels: {} },
@@ -41,8 +41,8 @@ describe("metrics rows", () => {
     const outcome = frames.decode(encodeRows(3, [row([7], 0b10), row([], 0, 1)]));
     if (!outcome.ok || outcome.frame.kind !== "metrics") throw new Error("not metrics");
     expect(outcome.frame.rows.map(({ endpoint, values }) => [endpoint.id, ...values])).toEqual([
-      ["default/a", 4, 7, NaN, NaN, NaN],
-      ["default/b", NaN, NaN, NaN, NaN, NaN],
+      ["default/a", 4, 7, NaN, NaN, NaN, NaN],
+      ["default/b", NaN, NaN, NaN, NaN, NaN, NaN],
     ]);
   });
 
@@ -66,11 +66,68 @@ describe("metrics rows", () => {
 
   it.for([
     ["of an endpoint that was not listed", row([1], 1, 2)],
-    ["with a field that was not asked for", row([1], 1 << ENGINE_METRICS.length)],
+    ["with a field that was not asked for", row([1], 1 << ROW_FIELDS.length)],
   ] as const)("%s are refused", ([, bad]) => {
     const frames = newFrames();
     frames.decode(membership(1));
     expect(frames.decode(encodeRows(2, [bad]))).toEqual({ ok: false, error: "bad-payload" });
+  });
+});
+
+describe("scalars", () => {
+  const listed = (seq: number, scalars: readonly string[]) =>
+    json(FRAME.membership, seq, { endpoints: ENDPOINTS, scalars });
+
+  it("stand behind the fields, under the keys that the membership named", () => {
+    const frames = newFrames();
+    frames.decode(listed(1, ["gpu", "power"]));
+    const outcome = frames.decode(encodeRows(2, [row([1, 0.5], 0b1000_0001)]));
+    if (!outcome.ok || outcome.frame.kind !== "metrics") throw new Error("not metrics");
+    const [first] = outcome.frame.rows;
+    expect(first!.scalars).toEqual(["gpu", "power"]);
+    expect([...first!.values]).toEqual([1, NaN, NaN, NaN, NaN, NaN, NaN, 0.5]);
+  });
+
+  it("end with a membership that names none", () => {
+    const frames = newFrames();
+    frames.decode(listed(1, ["gpu"]));
+    frames.decode(membership(2));
+    expect(frames.decode(encodeRows(3, [row([1], 1 << ROW_FIELDS.length)]))).toEqual({
+      ok: false,
+      error: "bad-payload",
+    });
+  });
+});
+
+describe("models", () => {
+  const models = (seq: number, endpoint: number) =>
+    json(FRAME.models, seq, {
+      names: ["sql", "law", "base"],
+      endpoints: [{ endpoint, lora: { active: [0], waiting: [1], max: 4 }, models: [2, 0] }],
+    });
+
+  it("come with their names and their endpoint", () => {
+    const frames = newFrames();
+    frames.decode(membership(1));
+    expect(frames.decode(models(2, 1))).toMatchObject({
+      frame: {
+        kind: "models",
+        served: [
+          {
+            endpoint: { id: "default/b" },
+            lora: { active: ["sql"], waiting: ["law"], maxActive: 4 },
+            models: ["base", "sql"],
+          },
+        ],
+      },
+    });
+  });
+
+  it("are ignored before a membership, and refused for an endpoint that was not listed", () => {
+    const frames = newFrames();
+    expect(frames.decode(models(1, 0))).toMatchObject({ frame: { kind: "ignored", why: "early" } });
+    frames.decode(membership(2));
+    expect(frames.decode(models(3, 2))).toEqual({ ok: false, error: "bad-payload" });
   });
 });
 

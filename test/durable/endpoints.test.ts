@@ -1,18 +1,24 @@
 import { describe, expect, it } from "vitest";
+import type { EndpointRecord } from "../../src/agents/protocol/messages.ts";
 import { EJECTION_MS_MAX, Endpoints } from "../../src/durable/endpoints.ts";
+import { DEFAULT_SPECIFICATION } from "../../src/scheduler/data-layer/compile.ts";
 
 const ADDRESS = "e0:8000";
 
+function record(id: string): EndpointRecord {
+  return { id, address: `${id}:8000`, engine: "vllm", labels: {} };
+}
+
 function createEndpoints() {
   let nowMs = 1_000;
-  const endpoints = new Endpoints({ clock: () => nowMs, onRemoved: () => undefined });
+  const restarted: number[] = [];
+  const endpoints = new Endpoints({
+    clock: () => nowMs,
+    onRemoved: () => undefined,
+    onRestarted: (slot) => restarted.push(slot),
+  });
   const claim = (...ids: string[]) => {
-    const claimed = ids.map((id) => ({
-      id,
-      address: `${id}:8000`,
-      engine: "vllm" as const,
-      labels: {},
-    }));
+    const claimed = ids.map(record);
     endpoints.membership.claim("a", claimed);
     endpoints.sync();
   };
@@ -20,6 +26,7 @@ function createEndpoints() {
   return {
     endpoints,
     claim,
+    restarted,
     advance: (ms: number) => (nowMs += ms),
     ejectedMs: () => endpoints.describe(1_000).map((endpoint) => endpoint.ejectedMs),
   };
@@ -79,4 +86,65 @@ describe("ejection", () => {
     expect(endpoints.table.slotOf("e2")).toBe(0);
     expect(ejectedMs()).toEqual([0, 0]);
   });
+});
+
+describe("what an endpoint serves", () => {
+  const lora = { active: ["sql"], waiting: [], maxActive: 4 };
+
+  it("is known by its address, until it leaves", () => {
+    const { endpoints, claim } = createEndpoints();
+    endpoints.served({ endpoint: record("e0"), lora, models: ["base"] });
+    endpoints.served({ endpoint: record("elsewhere"), lora, models: ["base"] });
+    expect(endpoints.describe(1_000)).toMatchObject([
+      { lora: { active: 1, waiting: 0, max: 4 }, models: ["base"] },
+      { lora: { active: 0, waiting: 0, max: 0 } },
+    ]);
+    claim("e1");
+    claim("e1", "e2");
+    expect(endpoints.table.slotOf("e2")).toBe(0);
+    expect(endpoints.describe(1_000)[0]).toMatchObject({ id: "e2", lora: { active: 0, max: 0 } });
+    expect(endpoints.describe(1_000)[0]).not.toHaveProperty("models");
+  });
+
+  it("is not forgotten by a report that leaves it out", () => {
+    const { endpoints } = createEndpoints();
+    endpoints.served({ endpoint: record("e0"), lora, models: undefined });
+    endpoints.served({ endpoint: record("e0"), lora: undefined, models: ["base"] });
+    expect(endpoints.describe(1_000)[0]).toMatchObject({ lora: { active: 1 }, models: ["base"] });
+  });
+});
+
+describe("a scrape", () => {
+  const scrape = (sample: object, sampledAtMs = 1) => ({
+    outcome: "ok" as const,
+    sampledAtMs,
+    sample,
+  });
+
+  it("that shows a new process says so once", () => {
+    const { endpoints, restarted } = createEndpoints();
+    endpoints.scraped("e1:8000", scrape({ waiting: 0, processStartS: 100 }));
+    expect(restarted).toEqual([]);
+    endpoints.scraped("e1:8000", scrape({ waiting: 0, processStartS: 200 }, 2));
+    endpoints.scraped("e1:8000", scrape({ waiting: 0, processStartS: 200 }, 3));
+    expect(restarted).toEqual([1]);
+  });
+
+  it("brings the scalars that the specification names", () => {
+    const { endpoints } = createEndpoints();
+    const scalars = new Map([["gpu", 0.5]]);
+    endpoints.scraped(ADDRESS, scrape({ waiting: 0, scalars }));
+    expect(endpoints.table.columns.scalar("gpu")).toBeUndefined();
+    endpoints.configure({ ...DEFAULT_SPECIFICATION, scalars: ["gpu"] });
+    endpoints.scraped(ADDRESS, scrape({ waiting: 0, scalars }, 2));
+    expect(endpoints.table.columns.scalar("gpu")![0]).toBe(0.5);
+  });
+});
+
+it("an endpoint's engine is what its label says, also if the wire's list does not have it", () => {
+  const { endpoints } = createEndpoints();
+  const labels = { "llm-d.ai/engine-type": "triton" };
+  endpoints.membership.claim("a", [{ ...record("t"), labels }]);
+  endpoints.sync();
+  expect(endpoints.describe(1_000)).toMatchObject([{ id: "t", engine: "triton" }]);
 });

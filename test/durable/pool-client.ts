@@ -12,6 +12,7 @@ import type {
   FromObject,
   Hello,
   Mark,
+  ModelsPayload,
   TicketReport,
 } from "../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
@@ -97,6 +98,13 @@ export class TestWorker implements Disposable {
   }
 }
 
+interface TestRow {
+  readonly endpoint: number;
+  readonly fields?: readonly number[];
+  readonly ageMs?: number;
+  readonly isPartial?: boolean;
+}
+
 /** One agent's end of its WebSocket. */
 export class TestAgent {
   readonly messages: FromObject[] = [];
@@ -179,18 +187,23 @@ export class TestAgent {
     this.#json(FRAME.marks, { marks });
   }
 
+  models(payload: ModelsPayload): void {
+    this.#json(FRAME.models, payload);
+  }
+
   /** Fields in the order waiting, running, kv-usage, kv-block-size, kv-blocks; absent: unchanged. */
-  metrics(rows: readonly { endpoint: number; fields?: readonly number[]; ageMs?: number }[]): void {
+  metrics(rows: readonly TestRow[]): void {
     this.#seq += 1;
     this.send(
       encodeMetrics(
         { version: this.#hello.v, seq: this.#seq },
-        rows.map(({ endpoint: index, fields = [], ageMs = 0 }) => ({
+        rows.map(({ endpoint: index, fields = [], ageMs = 0, isPartial = false }) => ({
           endpoint: index,
           status: 0,
           ageMs,
           mask: (1 << fields.length) - 1,
           values: fields,
+          ...(isPartial ? { isPartial } : {}),
         })),
       ),
     );

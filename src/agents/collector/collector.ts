@@ -9,10 +9,13 @@ import { EndpointSource } from "../discovery/endpoint-source.ts";
 import type { Logger } from "../process/logger.ts";
 import { encodeFrame, encodeMetrics, FRAME, type FramePlace } from "../protocol/codec.ts";
 import type { Configure, EndpointRecord } from "../protocol/messages.ts";
+import type { WireSpecification, WireTarget } from "../protocol/metrics-specification.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { EngineScraper } from "./engine-scraper.ts";
 import { MetricsLedger } from "./metrics-ledger.ts";
+import { ModelsLedger } from "./models-ledger.ts";
+import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
 
 /** How long results gather before a frame is sent. */
 const FLUSH_MS = 20;
@@ -51,8 +54,11 @@ class PoolCollector implements Collector {
   readonly #source: EndpointSource;
   readonly #session: PoolSession;
   readonly #ledger = new MetricsLedger();
+  readonly #models = new ModelsLedger();
   readonly #flush: NodeJS.Timeout;
   #configure: Configure | undefined;
+  /** The object of this connection has said what `#configure` holds. */
+  #isConfigured = false;
   #scrapers: EngineScraper[] = [];
   /** The object does not hold the current membership. Rows refer to it, so it goes first. */
   #isMembershipDue = true;
@@ -61,19 +67,25 @@ class PoolCollector implements Collector {
     this.#options = options;
     this.#source = source;
     this.#ledger.reset(source.endpoints.length);
+    this.#models.reset(source.endpoints.length);
     source.onChange(() => this.#restart());
     this.#session = new PoolSession({
       ...options,
       role: "collector",
       ...(options.sessionTiming === undefined ? {} : { timing: options.sessionTiming }),
       events: {
+        onWelcome: () => {
+          this.#isConfigured = false;
+        },
         onResync: () => {
           this.#isMembershipDue = true;
           this.#ledger.forgetSent();
+          this.#models.forgetSent();
         },
         onAck: () => undefined,
         onConfigure: (configure) => {
           // Said again after every reconnect.
+          this.#isConfigured = true;
           if (JSON.stringify(configure) === JSON.stringify(this.#configure)) return;
           this.#configure = configure;
           this.#restart();
@@ -110,34 +122,81 @@ class PoolCollector implements Collector {
     this.#scrapers = [];
     this.#isMembershipDue = true;
     this.#ledger.reset(this.#source.endpoints.length);
+    this.#models.reset(this.#source.endpoints.length);
     const configure = this.#configure;
     if (configure === undefined) return;
     const { registry } = this.#options;
+    const tls = this.#tlsFiles();
     this.#scrapers = this.#source.endpoints.map(
       (endpoint, index) =>
         new EngineScraper({
           endpoint,
           configure,
           registry,
+          tls,
           onResult: (result) => this.#ledger.observe(index, result, performance.now()),
+          onLora: (lora) => this.#models.lora(index, lora),
+          onModels: (models) => this.#models.models(index, models),
         }),
     );
   }
 
+  /** Certificates, each file read once a restart. Where one cannot be read, nothing is trusted. */
+  #tlsFiles(): (target: WireTarget) => TlsOptions {
+    const read = new Map<string, TlsOptions>();
+    return ({ tls }) => {
+      const key = JSON.stringify(tls);
+      const known = read.get(key);
+      if (known !== undefined) return known;
+      let options: TlsOptions = { rejectUnauthorized: true };
+      try {
+        options = readTlsFiles(tls);
+      } catch (err) {
+        this.#options.logger.error({ err }, "cannot read a certificate for scraping");
+      }
+      read.set(key, options);
+      return options;
+    };
+  }
+
   #send(): void {
+    // An object that is there again is about to say what it wants; it may be another release.
+    if (this.#configure !== undefined && !this.#isConfigured) return;
     if (this.#isMembershipDue) {
-      const payload = encodeMembership(this.#source.endpoints);
+      const payload = encodeMembership(this.#source.endpoints, this.#configure?.specification);
       const encode = (place: FramePlace) =>
         encodeFrame({ type: FRAME.membership, ...place }, payload);
       if (!this.#session.send(encode)) return;
       this.#isMembershipDue = false;
     }
     const rows = this.#ledger.rows(performance.now());
-    if (rows.length === 0) return;
-    if (this.#session.send((place) => encodeMetrics(place, rows))) this.#ledger.confirm();
+    if (rows.length > 0) {
+      if (!this.#session.send((place) => encodeMetrics(place, rows))) return;
+      this.#ledger.confirm();
+    }
+    // After the rows: they say that an engine is a new one, and then what it has loaded.
+    if (this.#configure?.specification !== undefined) this.#sendModels();
+  }
+
+  #sendModels(): void {
+    for (;;) {
+      const frame = this.#models.frame();
+      if (frame === undefined) return;
+      const payload = Buffer.from(JSON.stringify(frame.payload));
+      const isSent = this.#session.send((place) =>
+        encodeFrame({ type: FRAME.models, ...place }, payload),
+      );
+      if (!isSent) return;
+      frame.confirm();
+    }
   }
 }
 
-function encodeMembership(endpoints: readonly EndpointRecord[]): Uint8Array {
-  return Buffer.from(JSON.stringify({ endpoints }));
+/** Keys of scalars are for an object that sent a specification; others refuse them. */
+function encodeMembership(
+  endpoints: readonly EndpointRecord[],
+  specification: WireSpecification | undefined,
+): Uint8Array {
+  const scalars = specification?.scalars ?? [];
+  return Buffer.from(JSON.stringify(scalars.length === 0 ? { endpoints } : { endpoints, scalars }));
 }

@@ -1,113 +1,183 @@
-// Scrapes one endpoint: asks for its metrics again and again, one request at a time, and reads the
-// fields that the pool's object asked for.
+// Reads one endpoint: its engine's metrics, and whatever else the pool's object asked for. Every source
+// has a loop of its own, so that one that hangs delays no other.
 
-import { Client } from "undici";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { SCRAPE_STATUS, type ScrapeStatus } from "../protocol/codec.ts";
-import type { Configure, EndpointRecord, EngineType, MetricSpec } from "../protocol/messages.ts";
-import { scanPrometheus, type SeriesQuery } from "./prometheus-scanner.ts";
+import type { Configure, EndpointRecord, EngineType } from "../protocol/messages.ts";
+import {
+  ROW_FIELDS,
+  type WireExporter,
+  type WireSpecification,
+  type WireTarget,
+} from "../protocol/metrics-specification.ts";
+import { EndpointReadings, type ScrapeResult } from "./endpoint-readings.ts";
+import {
+  createEngineExtraction,
+  createExporterExtraction,
+  createPlainExtraction,
+  type EngineExtraction,
+  engineOf,
+  type LoraReading,
+} from "./extraction.ts";
+import { parseModelsList } from "./models-list.ts";
+import { PollLoop } from "./poll-loop.ts";
+import { originOf, ScrapeClient, type TlsOptions } from "./scrape-client.ts";
 
-/** A whole scrape, as llm-d bounds its polls. An engine too busy to answer counts as unreachable. */
-const SCRAPE_TIMEOUT_MS = 1_000;
-/** vLLM's text is 100 to 500 kB; more than this is not an engine's. */
-export const SCRAPE_BYTES_MAX = 8 * 1024 * 1024;
-/** Below uvicorn's 5 s, so that the engine never closes a connection in use. */
-const KEEP_ALIVE_MS = 4_000;
-/** Intervals vary by up to this share, so that endpoints do not beat in step. */
-const JITTER = 0.1;
+const METRICS_PATH = "/metrics";
+const MODELS_PATH = "/v1/models";
+const PROMETHEUS = "text/plain;version=0.0.4";
+/** Model lists change when somebody loads a model; nothing waits for them. */
+const MODELS_INTERVAL_MS = 10_000;
+/** DCGM measures every 30 s unless told otherwise. */
+const EXPORTER_INTERVAL_MS = 1_000;
 
-const METRICS_PATH: Record<EngineType, string> = {
-  vllm: "/metrics",
-  sglang: "/metrics",
+/** Where metrics are without a specification. */
+const PLAIN_PATH: Record<EngineType, string> = {
+  vllm: METRICS_PATH,
+  sglang: METRICS_PATH,
   "trtllm-serve": "/prometheus/metrics",
 };
-
-/** What one scrape found. */
-export interface ScrapeResult {
-  readonly status: ScrapeStatus;
-  /** By field in the order of `configure.metrics`; undefined where the engine has none. */
-  readonly values: readonly (number | undefined)[];
-}
 
 export interface ScraperOptions {
   readonly endpoint: EndpointRecord;
   readonly configure: Configure;
   readonly registry: MetricRegistry;
-  /** Called after each scrape. */
+  /** Certificates for a target. */
+  tls(target: WireTarget): TlsOptions;
+  /** Called after each scrape of the engine, or of the exporters where the engine is not read. */
   onResult(result: ScrapeResult): void;
+  /** Called when adapters were named. */
+  onLora(lora: LoraReading): void;
+  /** Called after each answer with a list of models. */
+  onModels(models: readonly string[]): void;
 }
 
 export class EngineScraper {
   readonly #options: ScraperOptions;
-  readonly #client: Client;
-  readonly #path: string;
-  readonly #reader: FieldReader;
-  readonly #stopped = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #readings: EndpointReadings;
+  readonly #loops: PollLoop[] = [];
+  readonly #clients: ScrapeClient[] = [];
+  #isStopped = false;
 
   constructor(options: ScraperOptions) {
     this.#options = options;
     const { endpoint, configure } = options;
-    this.#client = new Client(`http://${endpoint.address}`, {
-      connectTimeout: SCRAPE_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      maxResponseSize: SCRAPE_BYTES_MAX,
-    });
-    this.#path = METRICS_PATH[endpoint.engine];
-    this.#reader = createFieldReader(configure.metrics, endpoint.engine);
-    // Scrapers start together; their first scrapes are spread over one interval.
-    this.#schedule(Math.random() * configure.scrapeIntervalMs);
-  }
-
-  /** Stops at once; a scrape under way is abandoned and not reported. */
-  stop(): void {
-    this.#stopped.abort();
-    clearTimeout(this.#timer);
-    this.#client.destroy().catch(() => undefined);
-  }
-
-  #schedule(delayMs: number): void {
-    this.#timer = setTimeout(() => void this.#tick(), delayMs);
-  }
-
-  async #tick(): Promise<void> {
-    const { configure, registry } = this.#options;
-    const startedAtMs = performance.now();
-    const result = await this.#scrape();
-    if (this.#stopped.signal.aborted) return;
-    const tookMs = performance.now() - startedAtMs;
-    registry.inc(METRIC.scrapesTotal, { outcome: OUTCOMES[result.status] });
-    registry.observe(METRIC.scrapeSeconds, {}, tookMs / 1_000);
-    this.#options.onResult(result);
-    const jitter = 1 + JITTER * (2 * Math.random() - 1);
-    this.#schedule(Math.max(0, configure.scrapeIntervalMs * jitter - tookMs));
-  }
-
-  async #scrape(): Promise<ScrapeResult> {
-    let text: string;
-    try {
-      const response = await this.#client.request({
-        method: "GET",
-        path: this.#path,
-        headers: { accept: "text/plain;version=0.0.4" },
-        signal: AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(SCRAPE_TIMEOUT_MS)]),
-      });
-      if (response.statusCode !== 200) {
-        await response.body.dump();
-        return { status: SCRAPE_STATUS.malformed, values: [] };
-      }
-      text = await response.body.text();
-    } catch (error) {
-      // Refused, reset, timed out, or larger than allowed.
-      const isTooLarge = (error as NodeJS.ErrnoException).code === "UND_ERR_RES_EXCEEDED_MAX_SIZE";
-      const status = isTooLarge ? SCRAPE_STATUS.malformed : SCRAPE_STATUS.unreachable;
-      return { status, values: [] };
+    const { specification, metrics, scrapeIntervalMs } = configure;
+    const scalarCount = specification?.scalars.length ?? 0;
+    const fieldCount =
+      specification === undefined ? metrics.length : ROW_FIELDS.length + scalarCount;
+    this.#readings = new EndpointReadings(fieldCount, scalarCount);
+    if (specification !== undefined) {
+      this.#follow(specification);
+      return;
     }
-    const values = this.#reader(text);
-    const isEmpty = values.every((value) => value === undefined);
-    return { status: isEmpty ? SCRAPE_STATUS.malformed : SCRAPE_STATUS.ok, values };
+    const client = this.#track(new ScrapeClient(`http://${endpoint.address}`));
+    const extract = createPlainExtraction(metrics, endpoint.engine);
+    const path = PLAIN_PATH[endpoint.engine];
+    this.#poll(scrapeIntervalMs, () => this.#scrapeEngine(client, path, extract));
+  }
+
+  /** Stops at once; scrapes under way are abandoned and not reported. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const loop of this.#loops) loop.stop();
+    for (const client of this.#clients) client.close();
+  }
+
+  #follow(specification: WireSpecification): void {
+    const { endpoint, configure } = this.#options;
+    const { metrics, models, exporters, scalars } = specification;
+    const engine = engineOf(specification, endpoint.labels);
+    if (metrics !== null && engine !== undefined) {
+      const client = this.#connect(metrics);
+      const extract = createEngineExtraction(engine, scalars.length);
+      const path = metrics.path ?? engine.path ?? METRICS_PATH;
+      const intervalMs = metrics.intervalMs ?? configure.scrapeIntervalMs;
+      this.#poll(intervalMs, () => this.#scrapeEngine(client, path, extract));
+    }
+    for (const exporter of exporters) this.#followExporter(exporter, metrics === null);
+    if (models !== null) {
+      const client = this.#connect(models);
+      this.#poll(models.intervalMs ?? MODELS_INTERVAL_MS, () =>
+        this.#askModels(client, models.path ?? MODELS_PATH),
+      );
+    }
+  }
+
+  #followExporter(exporter: WireExporter, isAlone: boolean): void {
+    const { target } = exporter;
+    const client = this.#connect(target);
+    const extract = createExporterExtraction(exporter, namesOf(this.#options.endpoint));
+    this.#poll(target.intervalMs ?? EXPORTER_INTERVAL_MS, async () => {
+      const scraped = await client.get(target.path ?? METRICS_PATH, PROMETHEUS);
+      if (this.#isStopped) return;
+      if (!scraped.ok) this.#countPollError("exporter");
+      else this.#readings.scalarsRead(extract(scraped.text), performance.now());
+      if (!isAlone) return;
+      this.#options.onResult(
+        scraped.ok
+          ? this.#readings.scalarsOnly(performance.now())
+          : this.#readings.engineFailed(scraped.status),
+      );
+    });
+  }
+
+  async #scrapeEngine(
+    client: ScrapeClient,
+    path: string,
+    extract: EngineExtraction,
+  ): Promise<void> {
+    const startedAtMs = performance.now();
+    const scraped = await client.get(path, PROMETHEUS);
+    if (this.#isStopped) return;
+    const nowMs = performance.now();
+    const reading = scraped.ok ? extract(scraped.text) : undefined;
+    const result =
+      reading === undefined || !scraped.ok
+        ? this.#readings.engineFailed(scraped.ok ? SCRAPE_STATUS.malformed : scraped.status)
+        : this.#readings.engineRead(reading, nowMs);
+    this.#count(result, nowMs - startedAtMs);
+    this.#options.onResult(result);
+    if (reading?.lora !== undefined) this.#options.onLora(reading.lora);
+  }
+
+  async #askModels(client: ScrapeClient, path: string): Promise<void> {
+    const scraped = await client.get(path, "application/json");
+    if (this.#isStopped) return;
+    const models = scraped.ok ? parseModelsList(scraped.text) : undefined;
+    if (models === undefined) this.#countPollError("models-data-source");
+    else this.#options.onModels(models);
+  }
+
+  #count({ status, isPartial }: ScrapeResult, tookMs: number): void {
+    const { registry } = this.#options;
+    registry.inc(METRIC.scrapesTotal, { outcome: OUTCOMES[status] });
+    registry.observe(METRIC.scrapeSeconds, {}, tookMs / 1_000);
+    if (status === SCRAPE_STATUS.unreachable) this.#countPollError("metrics-data-source");
+    if (status !== SCRAPE_STATUS.malformed && !isPartial) return;
+    registry.inc(METRIC.extractErrorsTotal, {
+      source_type: "metrics-data-source",
+      extractor_type: "core-metrics-extractor",
+    });
+  }
+
+  #countPollError(source: "metrics-data-source" | "models-data-source" | "exporter"): void {
+    this.#options.registry.inc(METRIC.pollErrorsTotal, { source_type: source });
+  }
+
+  #connect(target: WireTarget): ScrapeClient {
+    const tls = target.scheme === "https" ? this.#options.tls(target) : undefined;
+    return this.#track(new ScrapeClient(originOf(target, this.#options.endpoint), tls));
+  }
+
+  #track(client: ScrapeClient): ScrapeClient {
+    this.#clients.push(client);
+    return client;
+  }
+
+  #poll(intervalMs: number, poll: () => Promise<void>): void {
+    this.#loops.push(new PollLoop(intervalMs, poll));
   }
 }
 
@@ -117,18 +187,8 @@ const OUTCOMES: Record<ScrapeStatus, string> = {
   [SCRAPE_STATUS.malformed]: "malformed",
 };
 
-type FieldReader = (text: string) => (number | undefined)[];
-
-/** Reads every field from its first source that is present, in one scan of the text. */
-function createFieldReader(specs: readonly MetricSpec[], engine: EngineType): FieldReader {
-  const sources: SeriesQuery[][] = specs.map((spec) => spec.sources[engine] ?? []);
-  const queries = sources.flat();
-  return (text) => {
-    const found = scanPrometheus(text, queries);
-    let next = 0;
-    return sources.map((alternatives) => {
-      const mine = found.slice(next, (next += alternatives.length));
-      return mine.find((value) => value !== undefined);
-    });
-  };
+/** What others' metrics call the endpoint: its name, and that of its pod if it is one rank of it. */
+function namesOf({ id }: EndpointRecord): string[] {
+  const name = id.slice(id.indexOf("/") + 1);
+  return [name, name.replace(/-rank-\d+$/, "")];
 }

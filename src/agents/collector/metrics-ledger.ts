@@ -3,7 +3,7 @@
 // order changed, each endpoint's next row is full.
 
 import type { MetricsRow } from "../protocol/codec.ts";
-import type { ScrapeResult } from "./engine-scraper.ts";
+import type { ScrapeResult } from "./endpoint-readings.ts";
 
 interface EndpointState {
   /** The newest result not yet sent. */
@@ -47,12 +47,13 @@ export class MetricsLedger {
       let mask = 0;
       const values: number[] = [];
       result.values.forEach((value, field) => {
-        if (value === undefined || value === sent[field]) return;
+        if (value === undefined || Object.is(value, sent[field])) return;
         mask |= 1 << field;
         values.push(value);
       });
       const ageMs = Math.max(0, Math.round(nowMs - observedAtMs));
-      rows.push({ endpoint, status: result.status, ageMs, mask, values });
+      const row = { endpoint, status: result.status, ageMs, mask, values };
+      rows.push(result.isPartial ? { ...row, isPartial: true } : row);
     });
     return rows;
   }

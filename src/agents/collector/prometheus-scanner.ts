@@ -6,8 +6,13 @@
 //   - a name matches whole: `num_requests_waiting` is not `num_requests_waiting_by_reason`;
 //   - every label in `match` must be there with that value; further labels do not matter;
 //   - among several matching series the highest explicit timestamp wins, the first of equals;
-//     series are never summed;
+//   - only gauges and counters are numbers; a summary's or histogram's own name is none;
 //   - NaN and infinities are dropped, as are lines that cannot be parsed.
+// And where they differ:
+//   - series without a TYPE line are read, too; llm-d wants to know that they are gauges;
+//   - a process of several data-parallel ranks publishes a series a rank, and llm-d takes the first.
+//     A query with rank labels picks one series of each rank by the rule above and then adds the
+//     ranks up, or averages them. A rank that the query itself matches stands alone.
 // Lines begin in their first column, as every client library writes them.
 //
 // Source: llm-d-router pkg/epp/framework/plugins/datalayer/extractor/metrics; Prometheus text
@@ -20,6 +25,12 @@ export interface SeriesQuery {
   readonly match?: Readonly<Record<string, string>> | undefined;
   /** Read the number from this label instead of the sample, as info metrics carry it. */
   readonly valueLabel?: string | undefined;
+  /** How several matching series become one number; `first` where absent. */
+  readonly combine?: "first" | "max" | "sum" | "mean" | undefined;
+  /** For `sum` and `mean`: the labels that tell ranks apart. */
+  readonly rankLabels?: readonly string[] | undefined;
+  /** Series with this label count only where it has one of these values. */
+  readonly own?: { readonly label: string; readonly values: readonly string[] } | undefined;
 }
 
 interface Sample {
@@ -33,32 +44,110 @@ const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
 /** Labels of one line; a line with more is passed over. */
 export const LINE_LABELS_MAX = 256;
 
+/** Ranks of one process; series of further ones are passed over. */
+export const RANKS_MAX = 256;
+/** Metric types whose own name carries no single number. */
+const MANY_VALUED = ["histogram", "summary", "gaugehistogram"];
+
 /** Reads `queries` from `text`; undefined where no usable series is. Never throws. */
 export function scanPrometheus(
   text: string,
   queries: readonly SeriesQuery[],
 ): (number | undefined)[] {
-  const values: (number | undefined)[] = queries.map(() => undefined);
-  const timestamps = queries.map(() => -Infinity);
-  const byName = new Map<string, number[]>();
-  queries.forEach((query, index) => {
-    const indexes = byName.get(query.series);
-    if (indexes === undefined) byName.set(query.series, [index]);
-    else indexes.push(index);
-  });
-  for (const [name, indexes] of byName) {
-    for (let at = nextLine(text, name, 0); at !== -1; at = nextLine(text, name, at + 1)) {
-      const sample = parseSample(text, at + name.length);
-      if (sample === undefined) continue;
-      for (const index of indexes) {
-        const value = valueOf(sample, queries[index]!);
-        if (value === undefined || sample.timestamp <= timestamps[index]!) continue;
-        values[index] = value;
-        timestamps[index] = sample.timestamp;
-      }
-    }
+  const tallies = queries.map((query) => new Tally(query));
+  const byName = Map.groupBy(tallies, ({ query }) => query.series);
+  for (const [name, asked] of byName) {
+    forEachSample(text, name, (sample) => {
+      for (const tally of asked) tally.add(sample);
+    });
   }
-  return values;
+  return tallies.map((tally) => tally.value());
+}
+
+/**
+ * The labels of the matching series whose value is largest, the first of equals: info metrics whose
+ * value is the time at which they became true keep a series for every set of labels there ever was.
+ */
+export function scanLatestLabels(
+  text: string,
+  { series, match }: Pick<SeriesQuery, "series" | "match">,
+): ReadonlyMap<string, string> | undefined {
+  let latest: Sample | undefined;
+  forEachSample(text, series, (sample) => {
+    if (!isMatching(sample, match)) return;
+    if (latest === undefined || sample.value > latest.value) latest = sample;
+  });
+  return latest?.labels;
+}
+
+/** What one query has found so far. */
+class Tally {
+  readonly query: SeriesQuery;
+  readonly #isRanked: boolean;
+  /** The winning series, by rank; one entry, "", where ranks do not matter. */
+  readonly #winners = new Map<string, { value: number; timestamp: number }>();
+
+  constructor(query: SeriesQuery) {
+    this.query = query;
+    this.#isRanked = query.combine === "sum" || query.combine === "mean";
+  }
+
+  add(sample: Sample): void {
+    const { match, own, combine } = this.query;
+    if (!isMatching(sample, match)) return;
+    if (own !== undefined) {
+      const owner = sample.labels.get(own.label);
+      if (owner !== undefined && !own.values.includes(owner)) return;
+    }
+    const value = valueOf(sample, this.query);
+    if (value === undefined) return;
+    const rank = this.#isRanked ? this.#rankOf(sample) : "";
+    const winner = this.#winners.get(rank);
+    if (winner === undefined) {
+      if (this.#winners.size >= RANKS_MAX) return;
+      this.#winners.set(rank, { value, timestamp: sample.timestamp });
+      return;
+    }
+    const isBetter = combine === "max" ? value > winner.value : sample.timestamp > winner.timestamp;
+    if (!isBetter) return;
+    winner.value = value;
+    winner.timestamp = sample.timestamp;
+  }
+
+  value(): number | undefined {
+    // A series without a rank, among others with one, is their total.
+    if (this.#winners.size > 1) this.#winners.delete("");
+    if (this.#winners.size === 0) return undefined;
+    let sum = 0;
+    for (const { value } of this.#winners.values()) sum += value;
+    return this.query.combine === "mean" ? sum / this.#winners.size : sum;
+  }
+
+  #rankOf({ labels }: Sample): string {
+    const ranks = this.query.rankLabels ?? [];
+    if (!ranks.some((label) => labels.has(label))) return "";
+    return ranks.map((label) => labels.get(label) ?? "").join("/");
+  }
+}
+
+function forEachSample(text: string, name: string, visit: (sample: Sample) => void): void {
+  let isTypeKnown = false;
+  for (let at = nextLine(text, name, 0); at !== -1; at = nextLine(text, name, at + 1)) {
+    const sample = parseSample(text, at + name.length);
+    if (sample === undefined) continue;
+    if (!isTypeKnown && MANY_VALUED.includes(typeBefore(text, at, name))) return;
+    isTypeKnown = true;
+    visit(sample);
+  }
+}
+
+/** The type that the nearest TYPE line above `at` gives `name`, or "". */
+function typeBefore(text: string, at: number, name: string): string {
+  const start = text.lastIndexOf("# TYPE ", at);
+  if (start === -1) return "";
+  const end = text.indexOf("\n", start);
+  const [, , typed, type = ""] = text.slice(start, end === -1 ? text.length : end).split(/\s+/, 4);
+  return typed === name ? type : "";
 }
 
 /** Start of the next line at or after `from` that begins with `name`, or -1. */
@@ -68,12 +157,14 @@ function nextLine(text: string, name: string, from: number): number {
   return at === -1 ? -1 : at + 1;
 }
 
-function valueOf(sample: Sample, query: SeriesQuery): number | undefined {
-  for (const label in query.match) {
-    if (sample.labels.get(label) !== query.match[label]) return undefined;
-  }
-  if (query.valueLabel === undefined) return sample.value;
-  const value = parseNumber(sample.labels.get(query.valueLabel) ?? "");
+function isMatching({ labels }: Sample, match: SeriesQuery["match"]): boolean {
+  for (const label in match) if (labels.get(label) !== match[label]) return false;
+  return true;
+}
+
+function valueOf(sample: Sample, { valueLabel }: SeriesQuery): number | undefined {
+  if (valueLabel === undefined) return sample.value;
+  const value = parseNumber(sample.labels.get(valueLabel) ?? "");
   return Number.isFinite(value) ? value : undefined;
 }
 

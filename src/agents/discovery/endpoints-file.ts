@@ -81,11 +81,9 @@ function toRecords(entries: readonly z.output<typeof entrySchema>[]): ParsedEndp
     const label = ENGINE_LABELS.map((name) => entry.labels[name]).find(
       (name) => name !== undefined,
     );
-    const engine = ENGINE_TYPES.find((type) => type === (label ?? ENGINE_DEFAULT));
+    // The pool's specification may know engines that this release does not: the label decides there.
+    const engine = ENGINE_TYPES.find((type) => type === label) ?? ENGINE_DEFAULT;
     const at = `endpoints[${index}]`;
-    if (engine === undefined) {
-      mistakes.push(`${at}.labels: engine type must be one of ${ENGINE_TYPES.join(", ")}`);
-    }
     if (ids.has(id)) mistakes.push(`${at}: ${id} is also endpoints[${ids.get(id)}]`);
     if (addresses.has(address)) {
       mistakes.push(
@@ -94,7 +92,7 @@ function toRecords(entries: readonly z.output<typeof entrySchema>[]): ParsedEndp
     }
     ids.set(id, index);
     addresses.set(address, index);
-    if (engine !== undefined) endpoints.push({ id, address, engine, labels: entry.labels });
+    endpoints.push({ id, address, engine, labels: entry.labels });
   });
   const bytesMax = PROTOCOL_LIMITS.frameBytesMax - FRAME_HEADER_BYTES;
   if (Buffer.byteLength(JSON.stringify({ endpoints })) > bytesMax) {

@@ -8,17 +8,19 @@
 // `seq` grows by one per frame within an agent's epoch, starting at 1. It is a double because a
 // 32-bit counter would wrap in weeks on a busy relay.
 //
-// MEMBERSHIP, TICKETS and MARKS payloads are JSON, see messages.ts.
+// MEMBERSHIP, TICKETS, MARKS and MODELS payloads are JSON, see messages.ts.
 // METRICS payload: u16 row count, then per row
-//   u16 endpoint (index in the last MEMBERSHIP) · u8 status · u8 0 · u16 mask · u32 age in ms ·
+//   u16 endpoint (index in the last MEMBERSHIP) · u8 status · u8 flags · u16 mask · u32 age in ms ·
 //   one f64 per set bit of the mask, lowest bit first (field i is configure.metrics[i])
 // Fields whose bit is not set are unchanged since the last row. A row with mask 0 says only that
 // the sample is fresh. The age is counted at sending, so agent and object need no common clock.
+// Flag bit 0: partial, a load that the engine used to publish was not there. A NaN says that the
+// field is no longer published; only an agent that was given a specification sends either.
 
 import { PROTOCOL_LIMITS } from "./limits.ts";
 import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SINCE_VERSION } from "./version.ts";
 
-export const FRAME = { membership: 1, metrics: 2, tickets: 3, marks: 4 } as const;
+export const FRAME = { membership: 1, metrics: 2, tickets: 3, marks: 4, models: 5 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
 /** The version that brought each type. */
@@ -27,10 +29,12 @@ const FRAME_SINCE: Readonly<Record<number, number>> = {
   [FRAME.metrics]: 1,
   [FRAME.tickets]: 1,
   [FRAME.marks]: SINCE_VERSION.marks,
+  [FRAME.models]: SINCE_VERSION.models,
 };
 
 export const FRAME_HEADER_BYTES = 12;
 const ROW_HEADER_BYTES = 10;
+const FLAG_PARTIAL = 1;
 
 /** How the last scrape of an endpoint went. */
 export const SCRAPE_STATUS = { ok: 0, unreachable: 1, malformed: 2 } as const;
@@ -54,8 +58,10 @@ export interface MetricsRow {
   readonly ageMs: number;
   /** Bit i set: `values` holds configure.metrics[i]. */
   readonly mask: number;
-  /** The values of the set bits, lowest bit first. */
+  /** The values of the set bits, lowest bit first; NaN for a field that is no longer published. */
   readonly values: readonly number[];
+  /** A load that the engine used to publish was not there; absent where that is not so. */
+  readonly isPartial?: true;
 }
 
 /** Reasons a frame is refused. Closed set; also a metric label. */
@@ -129,6 +135,7 @@ export function encodeMetrics(
   for (const row of rows) {
     view.setUint16(at, row.endpoint, true);
     view.setUint8(at + 2, row.status);
+    view.setUint8(at + 3, row.isPartial === true ? FLAG_PARTIAL : 0);
     view.setUint16(at + 4, row.mask, true);
     view.setUint32(at + 6, Math.min(row.ageMs, 0xffffffff), true);
     at += ROW_HEADER_BYTES;
@@ -152,6 +159,7 @@ export function decodeMetrics(payload: Uint8Array): Decoded<MetricsRow[]> {
     if (at + ROW_HEADER_BYTES > payload.byteLength) return { ok: false, error: "too-short" };
     const status = view.getUint8(at + 2);
     if (status !== 0 && status !== 1 && status !== 2) return { ok: false, error: "bad-payload" };
+    const isPartial = (view.getUint8(at + 3) & FLAG_PARTIAL) !== 0;
     const mask = view.getUint16(at + 4, true);
     const endpoint = view.getUint16(at, true);
     const ageMs = view.getUint32(at + 6, true);
@@ -160,11 +168,12 @@ export function decodeMetrics(payload: Uint8Array): Decoded<MetricsRow[]> {
     for (let bits = mask; bits !== 0; bits &= bits - 1) {
       if (at + 8 > payload.byteLength) return { ok: false, error: "too-short" };
       const value = view.getFloat64(at, true);
-      if (!Number.isFinite(value)) return { ok: false, error: "bad-payload" };
+      if (value === Infinity || value === -Infinity) return { ok: false, error: "bad-payload" };
       values.push(value);
       at += 8;
     }
-    rows.push({ endpoint, status, ageMs, mask, values });
+    const row = { endpoint, status, ageMs, mask, values } as const;
+    rows.push(isPartial ? { ...row, isPartial } : row);
   }
   if (at !== payload.byteLength) return { ok: false, error: "bad-payload" };
   return { ok: true, value: rows };

@@ -12,6 +12,16 @@ export const PROTOCOL_LIMITS = {
   labelCharsMax: 256,
   /** Metric fields one pool may ask for: the width of a metrics row's mask. */
   metricFieldsMax: 16,
+  /** Bounds of a metrics specification; see metrics-specification.ts. */
+  enginesMax: 16,
+  metricSourcesMax: 4,
+  rankLabelsMax: 4,
+  scalarsMax: 8,
+  exportersMax: 4,
+  pathCharsMax: 1_024,
+  /** Names in one MODELS frame; adapters and models of one endpoint, each kind. */
+  modelNamesMax: 4_096,
+  modelsPerEndpointMax: 64,
   /** Ticket reports in one frame. */
   ticketReportsMax: 512,
   /** A ticket's name: what its object packed into it, opaque to everyone else. */

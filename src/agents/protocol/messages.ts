@@ -5,6 +5,12 @@
 
 import { z } from "zod";
 import { PROTOCOL_LIMITS } from "./limits.ts";
+import {
+  type MetricSource,
+  metricSourceSchema,
+  metricsSpecificationSchema,
+} from "./metrics-specification.ts";
+export type { MetricSource };
 import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "./version.ts";
 
 const name = z.string().min(1).max(PROTOCOL_LIMITS.labelCharsMax);
@@ -34,7 +40,56 @@ export type EndpointRecord = z.output<typeof endpointSchema>;
 /** Payload of a MEMBERSHIP frame: every endpoint of the pool, replacing what was said before. */
 export const membershipSchema = z.strictObject({
   endpoints: z.array(endpointSchema).max(PROTOCOL_LIMITS.endpointsMax),
+  /**
+   * Attribute keys of the scalars in the rows that follow, in their order. Only to an object that
+   * sent a specification: it tells rows of the specification before from those of the new one.
+   */
+  scalars: z.array(name).max(PROTOCOL_LIMITS.scalarsMax).optional(),
 });
+
+const nameIndexes = z
+  .array(
+    z
+      .int()
+      .min(0)
+      .max(PROTOCOL_LIMITS.modelNamesMax - 1),
+  )
+  .max(PROTOCOL_LIMITS.modelsPerEndpointMax);
+
+/**
+ * Payload of a MODELS frame: what endpoints serve, complete for each endpoint in it. Names are said
+ * once a frame. Only to an object that sent a specification.
+ */
+export const modelsSchema = z
+  .strictObject({
+    names: z.array(name).max(PROTOCOL_LIMITS.modelNamesMax),
+    endpoints: z
+      .array(
+        z.strictObject({
+          /** Index in the last MEMBERSHIP frame's endpoints. */
+          endpoint: z.int().min(0),
+          /** Absent where the engine has not named an adapter. */
+          lora: z
+            .strictObject({
+              active: nameIndexes,
+              waiting: nameIndexes,
+              /** 0: unknown. */
+              max: z.int().min(0).max(0xffff),
+            })
+            .optional(),
+          /** From /v1/models; absent where it is not asked for, or was not answered. */
+          models: nameIndexes.optional(),
+        }),
+      )
+      .max(PROTOCOL_LIMITS.endpointsMax),
+  })
+  .refine(({ names, endpoints }) => {
+    const isKnown = (index: number) => index < names.length;
+    return endpoints.every(({ lora, models }) =>
+      [lora?.active, lora?.waiting, models].every((indexes) => indexes?.every(isKnown) ?? true),
+    );
+  }, "a name is missing");
+export type ModelsPayload = z.output<typeof modelsSchema>;
 
 /** First message of every agent. */
 export const helloSchema = z.strictObject({
@@ -48,20 +103,6 @@ export const helloSchema = z.strictObject({
   epoch: name,
 });
 export type Hello = z.output<typeof helloSchema>;
-
-/** The metric fields an object of this version asks for. To an agent a field is a number in a row. */
-export type MetricField = "waiting" | "running" | "kv-usage" | "kv-block-size" | "kv-blocks";
-
-/**
- * Where to read a field in an engine's Prometheus text: a series name, labels that must match,
- * and, for info metrics, the label that carries the value instead of the sample.
- */
-const metricSourceSchema = z.object({
-  series: name,
-  match: z.record(name, z.string()).optional(),
-  valueLabel: name.optional(),
-});
-export type MetricSource = z.output<typeof metricSourceSchema>;
 
 /**
  * A field and, per engine type, its sources in order of preference; the first present one wins.
@@ -91,6 +132,11 @@ const configureSchema = z.object({
   scrapeIntervalMs: z.number().min(50).max(60_000),
   /** Row order: bit i of a METRICS row's mask is `metrics[i]`. */
   metrics: z.array(metricSpecSchema).max(PROTOCOL_LIMITS.metricFieldsMax),
+  /**
+   * Counts instead of `metrics` where the agent can read it. An agent that was given one may send
+   * MODELS frames and what else is said to need it.
+   */
+  specification: metricsSpecificationSchema.optional().catch(undefined),
 });
 export type Configure = z.output<typeof configureSchema>;
 

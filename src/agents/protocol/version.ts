@@ -13,4 +13,6 @@ export const SINCE_VERSION = {
   numberedReports: 2,
   /** MARKS frames. */
   marks: 2,
+  /** MODELS frames, for an object that sent a specification; those of before never get one. */
+  models: 2,
 } as const;

@@ -74,6 +74,8 @@ export interface Acknowledged {
 interface SessionEvents {
   /** The object forgot or never knew: send everything again. Follows every `welcome`, too. */
   onResync(): void;
+  /** Welcomed, for the first time or again: before `onResync`, and a `configure` follows. */
+  onWelcome?(): void;
   onAck(acknowledged: Acknowledged): void;
   onConfigure?(configure: Configure): void;
 }
@@ -247,6 +249,7 @@ export class PoolSession {
     this.#establishedAtMs = performance.now();
     logger.info({ objectEpoch, version }, "session established");
     events.onAck({ seq: ackedSeq, report: ackedReport });
+    events.onWelcome?.();
     events.onResync();
   }
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { startCollector, type Collector } from "../../../src/agents/collector/collector.ts";
-import { SCRAPE_BYTES_MAX } from "../../../src/agents/collector/engine-scraper.ts";
+import { SCRAPE_BYTES_MAX } from "../../../src/agents/collector/scrape-client.ts";
 import type { Configure } from "../../../src/agents/protocol/messages.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../support/logs.ts";

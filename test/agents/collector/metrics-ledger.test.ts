@@ -2,8 +2,12 @@ import { describe, expect, it } from "vitest";
 import { MetricsLedger } from "../../../src/agents/collector/metrics-ledger.ts";
 import { SCRAPE_STATUS } from "../../../src/agents/protocol/codec.ts";
 
-const ok = (...values: (number | undefined)[]) => ({ status: SCRAPE_STATUS.ok, values });
-const failed = { status: SCRAPE_STATUS.unreachable, values: [] };
+const ok = (...values: (number | undefined)[]) => ({
+  status: SCRAPE_STATUS.ok,
+  values,
+  isPartial: false,
+});
+const failed = { status: SCRAPE_STATUS.unreachable, values: [], isPartial: false };
 
 function ledger(count = 2): MetricsLedger {
   const made = new MetricsLedger();
@@ -64,6 +68,22 @@ describe("MetricsLedger", () => {
     metrics.forgetSent();
     metrics.observe(0, ok(1), 200);
     expect(metrics.rows(200)).toMatchObject([{ mask: 1, values: [1] }]);
+  });
+
+  it("says once that a value is void, and that a sample is partial each time", () => {
+    const metrics = ledger();
+    const observe = (value: number, isPartial: boolean) => {
+      metrics.observe(0, { ...ok(value), isPartial }, 0);
+      const rows = metrics.rows(0);
+      metrics.confirm();
+      return rows;
+    };
+    observe(1, false);
+    expect(observe(NaN, true)).toEqual([
+      { endpoint: 0, status: 0, ageMs: 0, mask: 1, values: [NaN], isPartial: true },
+    ]);
+    expect(observe(NaN, true)).toMatchObject([{ mask: 0, isPartial: true }]);
+    expect(observe(NaN, false)[0]).not.toHaveProperty("isPartial");
   });
 
   it("ignores a late result of an endpoint that is gone", () => {

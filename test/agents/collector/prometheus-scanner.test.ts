@@ -2,6 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   LINE_LABELS_MAX,
+  RANKS_MAX,
+  scanLatestLabels,
   scanPrometheus,
   type SeriesQuery,
 } from "../../../src/agents/collector/prometheus-scanner.ts";
@@ -67,6 +69,58 @@ describe("scanPrometheus", () => {
     expect(one(text, { series: "m", match: { tp_rank: "0" } })).toBe(2);
     expect(one(text, { series: "m", match: { tp_rank: "0", x: "a" } })).toBeUndefined();
     expect(one(text, { series: "m", match: { absent: "" } })).toBeUndefined();
+  });
+
+  it.for([
+    { name: "sums ranks", combine: "sum", value: 7 },
+    { name: "averages ranks", combine: "mean", value: 3.5 },
+    { name: "takes the largest", combine: "max", value: 9 },
+    { name: "takes the first", combine: "first", value: 9 },
+  ] as const)("$name, the newest series of each", ({ combine, value }) => {
+    const text = 'm{rank="0",x="a"} 9 1\nm{rank="0",x="b"} 5 2\nm{rank="1"} 2\n';
+    const newest = combine === "first" ? 5 : value;
+    expect(one(text, { series: "m", combine, rankLabels: ["rank"] })).toBe(newest);
+  });
+
+  it("takes a series without a rank for the whole only where no other is", () => {
+    const query = { series: "m", combine: "sum", rankLabels: ["dp", "pp"] } as const;
+    expect(one('m 9\nm{dp="0"} 1\nm{dp="1"} 2\nm{pp="0"} 4\n', query)).toBe(7);
+    expect(one('m{x="1"} 9\nm{x="2"} 1\n', query)).toBe(9);
+  });
+
+  it("counts as many ranks as a process may have", () => {
+    const text = Array.from({ length: RANKS_MAX + 1 }, (_, i) => `m{rank="${i}"} 1`).join("\n");
+    expect(one(text, { series: "m", combine: "sum", rankLabels: ["rank"] })).toBe(RANKS_MAX);
+  });
+
+  it("reads gauges, counters and what has no type, but no summary or histogram", () => {
+    const typed = (type: string, series = "m") =>
+      `# TYPE x gauge\nx 1\n# TYPE ${series} ${type}\nm 5\n`;
+    const read = (text: string) => one(text, { series: "m" });
+    expect(["gauge", "counter", "untyped"].map((type) => read(typed(type)))).toEqual([5, 5, 5]);
+    expect(["summary", "histogram"].map((type) => read(typed(type)))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect(read(typed("summary", "other"))).toBe(5);
+  });
+
+  it("counts another's series only where they name it", () => {
+    const text = 'm{pod="a"} 1\nm{pod="b"} 3\nm 2\n';
+    const own = (values: string[]) => ({
+      series: "m",
+      combine: "max" as const,
+      own: { label: "pod", values },
+    });
+    expect(one(text, own(["a"]))).toBe(2);
+    expect(one(text, own(["b"]))).toBe(3);
+  });
+
+  it("finds the labels of the largest value", () => {
+    const text = 'm{a="old"} 1\nm{a="new"} 3\nm{a="same"} 3\nm{a="broken"} NaN\n';
+    expect(scanLatestLabels(text, { series: "m" })?.get("a")).toBe("new");
+    expect(scanLatestLabels(text, { series: "m", match: { a: "old" } })?.get("a")).toBe("old");
+    expect(scanLatestLabels(text, { series: "absent" })).toBeUndefined();
   });
 
   it("unescapes label values and is not misled by what they hold", () => {

@@ -87,13 +87,16 @@ endpoints:
       ]),
       mistake: /^endpoints\[1\]: engine:8000 is also the address of endpoints\[0\]$/,
     },
-    {
-      name: "an engine nobody knows",
-      text: list([{ name: "a", address: "h", labels: { "llm-d.ai/engine-type": "llama.cpp" } }]),
-      mistake: /engine type must be one of vllm, sglang, trtllm-serve/,
-    },
   ])("refuses $name", ({ text, mistake }) => {
     expect(mistakesOf(text)).toEqual([expect.stringMatching(mistake) as string]);
+  });
+
+  it("takes an engine that only the pool's specification knows, and keeps its label", () => {
+    const labels = { "llm-d.ai/engine-type": "triton" };
+    expect(parseEndpoints(list([{ name: "a", address: "h", labels }]))).toEqual({
+      ok: true,
+      endpoints: [{ id: "default/a", address: "h:8000", engine: "vllm", labels }],
+    });
   });
 
   it("takes as many endpoints as a pool may have, and no more", () => {

@@ -133,7 +133,21 @@ describe("decodeMetrics", () => {
     expect(errorOf(decodeMetrics(longer))).toBe("bad-payload");
   });
 
-  it.for([Number.NaN, Infinity, -Infinity])("refuses the value %d", (value) => {
+  it("tells partial samples and fields that are no longer published", () => {
+    const rows: MetricsRow[] = [
+      { ...row(0), values: [Number.NaN], isPartial: true },
+      { ...row(1), values: [2] },
+    ];
+    expect(decodeMetrics(payload(rows))).toEqual({ ok: true, value: rows });
+  });
+
+  it("does not stumble over flags of a later release", () => {
+    const bytes = Uint8Array.from(payload([row(0)]));
+    bytes[5] = 0xfe;
+    expect(decodeMetrics(bytes)).toEqual({ ok: true, value: [row(0)] });
+  });
+
+  it.for([Infinity, -Infinity])("refuses the value %d", (value) => {
     expect(errorOf(decodeMetrics(payload([{ ...row(0), values: [value] }])))).toBe("bad-payload");
   });
 

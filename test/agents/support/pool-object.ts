@@ -15,27 +15,37 @@ import {
   helloSchema,
   marksSchema,
   membershipSchema,
+  modelsSchema,
   numberedReportsSchema,
   ticketReportsSchema,
   type Configure,
   type EndpointRecord,
   type Hello,
   type Mark,
+  type ModelsPayload,
   type TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
 
 export type ReceivedFrame = { seq: number; version: number; connection: number } & (
-  | { kind: "membership"; endpoints: EndpointRecord[] }
+  | { kind: "membership"; endpoints: EndpointRecord[]; scalars?: string[] | undefined }
   | { kind: "metrics"; rows: MetricsRow[] }
   | { kind: "tickets"; reports: TicketReport[] }
   | { kind: "marks"; marks: Mark[] }
+  | { kind: "models" }
 );
+
+interface ServedByName {
+  lora?: { active: string[]; waiting: string[]; max: number };
+  models?: string[];
+}
 
 export class FakePoolObject {
   readonly hellos: Hello[] = [];
   readonly frames: ReceivedFrame[] = [];
   readonly upgrades: IncomingMessage[] = [];
+  /** By index in the membership: what MODELS frames said last. */
+  readonly served = new Map<number, ServedByName>();
   /** HTTP status to refuse upgrades with; 101 accepts. */
   upgradeStatus = 101;
   /** The newest version it speaks; it refuses a hello of a later one, as real objects do. */
@@ -76,6 +86,10 @@ export class FakePoolObject {
 
   get rows(): MetricsRow[] {
     return this.frames.flatMap((frame) => (frame.kind === "metrics" ? frame.rows : []));
+  }
+
+  get modelFrameCount(): number {
+    return this.frames.filter((frame) => frame.kind === "models").length;
   }
 
   send(message: object): void {
@@ -128,6 +142,11 @@ export class FakePoolObject {
       });
       return;
     }
+    if (type === FRAME.models) {
+      this.#serve(modelsSchema.parse(json));
+      this.frames.push({ seq, version, connection, kind: "models" });
+      return;
+    }
     if (type === FRAME.marks) {
       this.frames.push({ seq, version, connection, kind: "marks", ...marksSchema.parse(json) });
       return;
@@ -146,5 +165,17 @@ export class FakePoolObject {
     const { first, reports } = numberedReportsSchema.parse(json);
     this.frames.push({ seq, version, connection, kind: "tickets", reports });
     if (this.isAcking) this.send({ t: "ack", seq, report: first + reports.length - 1 });
+  }
+
+  #serve({ names, endpoints }: ModelsPayload): void {
+    const namesOf = (indexes: readonly number[]) => indexes.map((index) => names[index]!);
+    for (const { endpoint, lora, models } of endpoints) {
+      this.served.set(endpoint, {
+        ...(lora && {
+          lora: { active: namesOf(lora.active), waiting: namesOf(lora.waiting), max: lora.max },
+        }),
+        ...(models && { models: namesOf(models) }),
+      });
+    }
   }
 }

@@ -1,0 +1,83 @@
+// A metric as a configuration names it: `name` or `name{label=value,label2="v"}`, PromQL's instant
+// vector selector with quotes left out at will.
+//
+// Source: llm-d-router pkg/epp/framework/plugins/datalayer/extractor/metrics/spec.go. Other matchers
+// (!=, =~, !~) and labels that begin with __ are a mistake here: llm-d drops them without a word, so
+// that the metric matches more than was written.
+
+/** Where a number stands in an engine's Prometheus text. */
+export interface MetricSource {
+  readonly series: string;
+  /** Labels that must have these values. */
+  readonly match?: Readonly<Record<string, string>>;
+  /** The label that carries the number, for info metrics; the sample itself where absent. */
+  readonly valueLabel?: string;
+}
+
+/** Labels that one metric may ask for. */
+export const MATCHED_LABELS_MAX = 16;
+/** Of a whole specification of a metric. */
+export const METRIC_SPEC_CHARS_MAX = 512;
+
+export type ParsedMetricSpec =
+  | { readonly ok: true; readonly source: MetricSource }
+  /** What is wrong and what is allowed; for people. */
+  | { readonly ok: false; readonly message: string };
+
+const NAME = /^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*/;
+const LABEL = /^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!=|!~|=)\s*/;
+const QUOTED = /^"((?:[^"\\]|\\.)*)"\s*|^'((?:[^'\\]|\\.)*)'\s*/;
+const BARE = /^([^",}\s]+)\s*/;
+const SYNTAX = "expected name or name{label=value,…}";
+
+/** Reads a specification that is not empty. Never throws. */
+export function parseMetricSpec(text: string): ParsedMetricSpec {
+  if (text.length > METRIC_SPEC_CHARS_MAX) {
+    return refused(`longer than ${METRIC_SPEC_CHARS_MAX} characters`);
+  }
+  const name = NAME.exec(text);
+  if (name === null) return refused(`${quote(text)} has no metric name: ${SYNTAX}`);
+  const series = name[1]!;
+  const rest = text.slice(name[0].length);
+  if (rest === "") return { ok: true, source: { series } };
+  if (!rest.startsWith("{")) return refused(`${quote(rest)} after the metric name: ${SYNTAX}`);
+  return parseMatchers(series, rest.slice(1));
+}
+
+function parseMatchers(series: string, text: string): ParsedMetricSpec {
+  const match = new Map<string, string>();
+  let rest = text.trimStart();
+  while (!rest.startsWith("}")) {
+    const label = LABEL.exec(rest);
+    if (label === null) return refused(`${quote(rest)} is not a label matcher: ${SYNTAX}`);
+    const [matched, key, operator] = label;
+    if (operator !== "=") return refused(`${key}${operator}: only = is allowed`);
+    if (key!.startsWith("__")) return refused(`${key}: labels with __ are not in a metric's text`);
+    if (match.has(key!)) return refused(`label ${key} is asked for twice`);
+    if (match.size >= MATCHED_LABELS_MAX) return refused(`over ${MATCHED_LABELS_MAX} labels`);
+    rest = rest.slice(matched.length);
+    const value = QUOTED.exec(rest) ?? BARE.exec(rest);
+    if (value === null) return refused(`label ${key} has no value: ${SYNTAX}`);
+    match.set(key!, unescape(value[1] ?? value[2] ?? ""));
+    rest = rest.slice(value[0].length);
+    if (rest.startsWith(",")) rest = rest.slice(1).trimStart();
+    else if (!rest.startsWith("}")) return refused(`${quote(rest)} after label ${key}: ${SYNTAX}`);
+  }
+  const behind = rest.slice(1).trim();
+  if (behind !== "") return refused(`${quote(behind)} after the labels: ${SYNTAX}`);
+  return match.size === 0
+    ? { ok: true, source: { series } }
+    : { ok: true, source: { series, match: Object.fromEntries(match) } };
+}
+
+function refused(message: string): ParsedMetricSpec {
+  return { ok: false, message };
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
+}
+
+function unescape(value: string): string {
+  return value.replace(/\\(.)/g, (_, escaped: string) => (escaped === "n" ? "\n" : escaped));
+}

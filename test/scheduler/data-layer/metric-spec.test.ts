@@ -1,0 +1,45 @@
+import { describe, expect, it } from "vitest";
+import {
+  MATCHED_LABELS_MAX,
+  METRIC_SPEC_CHARS_MAX,
+  parseMetricSpec,
+} from "../../../src/scheduler/data-layer/metric-spec.ts";
+
+const labels = (count: number) => Array.from({ length: count }, (_, i) => `l${i}=v`).join(",");
+
+describe("parseMetricSpec", () => {
+  it.for([
+    ["vllm:num_requests_waiting", { series: "vllm:num_requests_waiting" }],
+    [" spaced ", { series: "spaced" }],
+    ["m{}", { series: "m" }],
+    ["m{type=waiting}", { series: "m", match: { type: "waiting" } }],
+    [`m{a="x",b='y', c = z }`, { series: "m", match: { a: "x", b: "y", c: "z" } }],
+    [`m{a="x",}`, { series: "m", match: { a: "x" } }],
+    [`m{a="q\\"}, b"}`, { series: "m", match: { a: 'q"}, b' } }],
+    [`m{a=""}`, { series: "m", match: { a: "" } }],
+    [`m{${labels(MATCHED_LABELS_MAX)}}`, { series: "m", match: expect.anything() }],
+  ] as const)("reads %s", ([text, source]) => {
+    expect(parseMetricSpec(text)).toEqual({ ok: true, source });
+  });
+
+  it.for([
+    ["", /"" has no metric name: expected name or name\{label=value,…\}/],
+    ["{a=b}", /has no metric name/],
+    ["9lives", /has no metric name/],
+    ["m[5m]", /"\[5m\]" after the metric name/],
+    ["sum(m)", /after the metric name/],
+    ["m{a!=b}", /a!=: only = is allowed/],
+    ['m{a=~"b.*"}', /a=~: only = is allowed/],
+    ["m{a}", /is not a label matcher/],
+    ["m{a=}", /label a has no value/],
+    ["m{a=b", /"" after label a/],
+    ["m{a=b}x", /"x" after the labels/],
+    ["m{a=b,a=c}", /label a is asked for twice/],
+    ["m{__name__=b}", /labels with __/],
+    [`m{${labels(MATCHED_LABELS_MAX + 1)}}`, /over 16 labels/],
+    ["m".repeat(METRIC_SPEC_CHARS_MAX + 1), /longer than 512 characters/],
+  ] as const)("refuses %s", ([text, message]) => {
+    const parsed = parseMetricSpec(text);
+    expect(parsed).toMatchObject({ ok: false, message: expect.stringMatching(message) });
+  });
+});
