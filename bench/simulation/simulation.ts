@@ -9,6 +9,7 @@
 import { Engine, type EngineListener } from "../../src/agents/simulator/model/engine.ts";
 import type { Sequence } from "../../src/agents/simulator/model/sequence.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
+import { DenseIndex } from "./dense-index.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Flight } from "./flight.ts";
 import type { Outcome, RunResult } from "./outcome.ts";
@@ -146,7 +147,7 @@ class Simulation {
       stored: () => {},
       removed: () => {},
     };
-    return new Engine(this.#shape.engine, listener, createRng(slot));
+    return new Engine(this.#shape.engine, listener, createRng(slot), new DenseIndex());
   }
 
   #firstToken(sequence: Sequence<number>, slot: number, atMs: number): void {

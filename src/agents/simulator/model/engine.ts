@@ -14,7 +14,7 @@ import { assert } from "../../../scheduler/support/assert.ts";
 import type { Rng } from "../../../scheduler/support/rng.ts";
 import type { BlockHash } from "./block-hash.ts";
 import { DecodeRun } from "./decode-run.ts";
-import { type BlockKey, KvCache, type KvCacheListener } from "./kv-cache.ts";
+import { type BlockIndex, type BlockKey, KvCache, type KvCacheListener } from "./kv-cache.ts";
 import { Sequence, type SequenceContent } from "./sequence.ts";
 import { stepMs, type PrefillChunk, type TimingConfig } from "./timing.ts";
 
@@ -73,14 +73,20 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   /** Whether something happened that may let in who waits at the head. */
   #mayAdmit = false;
 
-  constructor(config: EngineConfig, listener: EngineListener<Hash>, rng: Rng) {
+  /** `index`: see KvCache. */
+  constructor(
+    config: EngineConfig,
+    listener: EngineListener<Hash>,
+    rng: Rng,
+    index?: BlockIndex<Hash>,
+  ) {
     assert(config.batchedTokensMax >= config.sequencesMax, "every running sequence can decode");
     assert(
       config.blockCount * config.blockSize >= config.modelLengthMax,
       "the longest sequence fits into the cache",
     );
     this.config = config;
-    this.cache = new KvCache(config.blockCount, listener);
+    this.cache = new KvCache(config.blockCount, listener, index);
     this.#listener = listener;
     this.#rng = rng;
   }
@@ -194,10 +200,13 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     while (this.#waiting.length > 0 && this.#running.length < sequencesMax && budget > 0) {
       const sequence = this.#waiting[0]!;
       if (sequence.arrivedAtMs > atMs) return;
-      const hits = this.#hitsOf(sequence);
+      if (!this.#fits(sequence, budget)) return;
+      const findable = this.#findableCount(sequence);
+      const hits = this.cache.match(sequence.content.hashes(findable), findable);
       const hitCount = hits.length * blockSize;
       const tokenCount = Math.min(sequence.knownCount - hitCount, budget);
-      if (!this.#reserve(sequence, hits, tokenCount)) return;
+      const isReserved = this.#reserve(sequence, hits, tokenCount);
+      assert(isReserved, "what fits can be reserved");
       this.#waiting.shift();
       this.#running.push(sequence);
       sequence.computedCount = hitCount;
@@ -211,11 +220,22 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     }
   }
 
-  /** Blocks that hold the sequence's beginning, of one that has none. */
-  #hitsOf(sequence: Sequence<Hash>): number[] {
+  /** Blocks that may be found in the cache. */
+  #findableCount(sequence: Sequence<Hash>): number {
     // The last token is always computed: its output is what the next token is drawn from.
-    const findable = Math.floor((sequence.knownCount - 1) / this.config.blockSize);
-    return this.cache.match(sequence.content.hashes(findable), findable);
+    return Math.floor((sequence.knownCount - 1) / this.config.blockSize);
+  }
+
+  /** Whether a sequence that has no blocks yet can begin with up to `tokensMax` tokens. */
+  #fits(sequence: Sequence<Hash>, tokensMax: number): boolean {
+    const { blockSize } = this.config;
+    const findable = this.#findableCount(sequence);
+    const { hitCount, freshCountMax } = this.cache.probe(
+      sequence.content.hashes(findable),
+      findable,
+    );
+    const tokenCount = Math.min(sequence.knownCount - hitCount * blockSize, tokensMax);
+    return Math.ceil(tokenCount / blockSize) <= freshCountMax;
   }
 
   /** Makes room for `tokenCount` more tokens, and stores the blocks they fill. */
@@ -284,14 +304,11 @@ export class Engine<Hash extends BlockKey = BlockHash> {
 
   /** Whether the head of the queue would be admitted beside a batch that decodes. */
   #headFits(): boolean {
-    const { blockSize, sequencesMax, batchedTokensMax } = this.config;
+    const { sequencesMax, batchedTokensMax } = this.config;
     const head = this.#waiting[0];
     const budget = batchedTokensMax - this.#running.length;
     if (head === undefined || this.#running.length >= sequencesMax || budget <= 0) return false;
-    const hits = this.#hitsOf(head);
-    const tokenCount = Math.min(head.knownCount - hits.length * blockSize, budget);
-    const blockCount = Math.ceil((hits.length * blockSize + tokenCount) / blockSize);
-    return this.cache.fits(hits, blockCount - hits.length);
+    return this.#fits(head, budget);
   }
 
   #decodeMs(decodeCount: number, contextTokens: number): number {

@@ -23,20 +23,34 @@ export interface KvCacheListener<Hash extends BlockKey = BlockHash> {
   removed(hash: Hash): void;
 }
 
+/** Finds blocks by their hash. A Map is one; numbers that are dense have a faster one. */
+export interface BlockIndex<Hash extends BlockKey> {
+  readonly size: number;
+  get(hash: Hash): number | undefined;
+  set(hash: Hash, block: number): unknown;
+  delete(hash: Hash): unknown;
+}
+
 export class KvCache<Hash extends BlockKey = BlockHash> {
   /** Blocks in total. */
   readonly size: number;
   readonly #listener: KvCacheListener<Hash>;
   readonly #references: Int32Array;
   readonly #hashes: (Hash | undefined)[];
-  readonly #byHash = new Map<Hash, number>();
+  readonly #byHash: BlockIndex<Hash>;
   // The free list is a doubly linked ring through the sentinel at index `size`.
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   #freeCount: number;
 
-  constructor(size: number, listener: KvCacheListener<Hash>) {
+  /** `index` is empty, and the cache's own from then on. */
+  constructor(
+    size: number,
+    listener: KvCacheListener<Hash>,
+    index: BlockIndex<Hash> = new Map<Hash, number>(),
+  ) {
     this.size = size;
+    this.#byHash = index;
     this.#listener = listener;
     this.#references = new Int32Array(size);
     this.#hashes = Array.from({ length: size }, () => undefined);
@@ -66,11 +80,16 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
     return blocks;
   }
 
-  /** Whether `reserve` would give something. */
-  fits(hits: readonly number[], freshCount: number): boolean {
-    let available = this.#freeCount;
-    for (const block of hits) if (this.#references[block] === 0) available--;
-    return freshCount <= available;
+  /** How many blocks `match` would give, and how many could be reserved besides them. */
+  probe(hashes: ArrayLike<Hash>, count: number): { hitCount: number; freshCountMax: number } {
+    let hitCount = 0;
+    let freshCountMax = this.#freeCount;
+    for (; hitCount < count; hitCount++) {
+      const block = this.#byHash.get(hashes[hitCount]!);
+      if (block === undefined) break;
+      if (this.#references[block] === 0) freshCountMax--;
+    }
+    return { hitCount, freshCountMax };
   }
 
   /**
@@ -79,7 +98,9 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
    * there are not enough.
    */
   reserve(hits: readonly number[], freshCount: number): number[] | undefined {
-    if (!this.fits(hits, freshCount)) return undefined;
+    let available = this.#freeCount;
+    for (const block of hits) if (this.#references[block] === 0) available--;
+    if (freshCount > available) return undefined;
     for (const block of hits) {
       if (this.#references[block] === 0) this.#unlink(block);
       this.#references[block]! += 1;
@@ -99,7 +120,7 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
   /** Names the content of a full block in use. A hash that is findable already stays where it is. */
   store(block: number, hash: Hash): void {
     assert(this.#references[block]! > 0, "only a block in use is filled");
-    if (this.#hashes[block] !== undefined || this.#byHash.has(hash)) return;
+    if (this.#hashes[block] !== undefined || this.#byHash.get(hash) !== undefined) return;
     this.#hashes[block] = hash;
     this.#byHash.set(hash, block);
     this.#listener.stored(hash);
