@@ -227,6 +227,18 @@ export interface Wiring {
 /** llm-d's stability classes, `fairlead` for what llm-d does not have. */
 export type Stability = "beta" | "alpha" | "fairlead";
 
+/** What plugins are for whose kind does not say it: sections of the configuration ask for one of these. */
+export type PluginRole =
+  | "fairness policy"
+  | "ordering policy"
+  | "usage limit policy"
+  | "saturation detector"
+  | "eviction filter"
+  | "eviction ordering policy"
+  | "endpoint discovery"
+  | "peer discovery"
+  | "cross-replica syncer";
+
 /** A plugin type. */
 export interface PluginDefinition<
   Type extends string = string,
@@ -235,6 +247,7 @@ export interface PluginDefinition<
 > {
   readonly type: Type;
   readonly kinds: readonly Kind[];
+  readonly role?: PluginRole;
   /** `alpha` needs `allowExperimentalPlugins`. `beta` where absent. */
   readonly stability?: Stability;
   /** Types that llm-d still accepts for it. */

@@ -6,6 +6,17 @@ import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-prod
 import { tokenProducer } from "./plugins/data-producer/token-producer.ts";
 import { ejectionFilter } from "./plugins/filter/ejection-filter.ts";
 import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness-filter.ts";
+import { edfOrderingPolicy } from "./plugins/flow-control/edf-ordering-policy.ts";
+import { fcfsOrderingPolicy } from "./plugins/flow-control/fcfs-ordering-policy.ts";
+import { globalStrictFairnessPolicy } from "./plugins/flow-control/global-strict-fairness-policy.ts";
+import { priorityHoldbackPolicy } from "./plugins/flow-control/priority-holdback-policy.ts";
+import { priorityThenTimeEvictionOrderPolicy } from "./plugins/flow-control/priority-then-time-eviction-order-policy.ts";
+import { programAwareFairness } from "./plugins/flow-control/program-aware-fairness.ts";
+import { roundRobinFairnessPolicy } from "./plugins/flow-control/round-robin-fairness-policy.ts";
+import { sheddableEvictionFilter } from "./plugins/flow-control/sheddable-eviction-filter.ts";
+import { sloDeadlineOrderingPolicy } from "./plugins/flow-control/slo-deadline-ordering-policy.ts";
+import { softReflectiveCeilingPolicy } from "./plugins/flow-control/soft-reflective-ceiling-policy.ts";
+import { staticUsageLimitPolicy } from "./plugins/flow-control/static-usage-limit-policy.ts";
 import { anthropicParser } from "./plugins/parser/anthropic-parser.ts";
 import { openaiParser } from "./plugins/parser/openai-parser.ts";
 import { passthroughParser } from "./plugins/parser/passthrough-parser.ts";
@@ -54,6 +65,18 @@ export const PLUGINS = [
   vllmgrpcParser,
   vertexaiParser,
   passthroughParser,
+  // Flow control
+  globalStrictFairnessPolicy,
+  roundRobinFairnessPolicy,
+  programAwareFairness,
+  fcfsOrderingPolicy,
+  edfOrderingPolicy,
+  sloDeadlineOrderingPolicy,
+  staticUsageLimitPolicy,
+  priorityHoldbackPolicy,
+  softReflectiveCeilingPolicy,
+  sheddableEvictionFilter,
+  priorityThenTimeEvictionOrderPolicy,
 ] as const;
 
 /** Any of them; parameters have been parsed by the definition's own schema before `create`. */

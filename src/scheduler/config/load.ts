@@ -1,137 +1,147 @@
-// Reads an EndpointPickerConfig: checks it, and fills in what llm-d would.
+// Reads an EndpointPickerConfig: checks it, and fills in what it leaves open, so that what comes out
+// says everything. Reading that again gives the same.
 //
-// Source: llm-d-router pkg/epp/config/loader/{configloader,defaults,validation}.go.
+// Source: llm-d-router pkg/epp/config/loader/{configloader,defaults,validation,flowcontrol}.go. It
+// stops at the first mistake; here all are told.
 
-import { z } from "zod";
-import { DEFAULT_PRODUCERS } from "../data/data.ts";
-import type { DataNeed } from "../plugin.ts";
-import { findPlugin, pluginOf } from "../registry.ts";
 import { DEFAULT_CONFIG } from "./default-config.ts";
-import type {
-  PluginParameters,
-  PluginSpec,
-  SchedulerConfig,
-  SchedulingProfileSpec,
-} from "./scheduler-config.ts";
+import { creationOrder } from "./creation-order.ts";
+import { meetDataNeeds, producersOf } from "./data-needs.ts";
+import { readDataLayer } from "./data-layer-section.ts";
+import { API_VERSION, type ConfigDocument, isObject, KIND, readDocument } from "./document.ts";
+import { formatFeatureGates, readFeatureGates } from "./feature-gates.ts";
+import { Findings, quoted, type SchedulerConfigIssue } from "./findings.ts";
+import { readFlowControl } from "./flow-control-section.ts";
+import { SCHEDULER_LIMITS } from "./limits.ts";
+import { LLM_D_DEFAULT_CONFIG } from "./llm-d-default-config.ts";
+import { ofKinds, type PluginEntry, PluginSet } from "./plugin-set.ts";
+import { readPlugins } from "./plugins-section.ts";
+import { readProfiles } from "./profiles-section.ts";
+import { readRequestHandler } from "./request-handler-section.ts";
+import type { PluginSpec, SchedulerConfig } from "./scheduler-config.ts";
 
-/** One mistake. `path` is within the configuration. */
-export interface SchedulerConfigIssue {
-  readonly path: readonly (string | number)[];
-  readonly message: string;
+export type { SchedulerConfigIssue } from "./findings.ts";
+
+export interface LoadOptions {
+  /** Whether plugins of stability `alpha` may be used. */
+  readonly allowExperimentalPlugins: boolean;
 }
 
 export interface LoadedSchedulerConfig {
   /** undefined where there is a mistake. */
   readonly config: SchedulerConfig | undefined;
   readonly issues: readonly SchedulerConfigIssue[];
+  /** What whoever wrote it should know, though it stands. */
+  readonly notes: readonly SchedulerConfigIssue[];
 }
-
-const inputSchema = z.strictObject({
-  apiVersion: z.string().optional(),
-  kind: z.literal("EndpointPickerConfig").optional(),
-  plugins: z
-    .array(
-      z.strictObject({
-        name: z.string().optional(),
-        type: z.string(),
-        parameters: z.record(z.string(), z.unknown()).optional(),
-      }),
-    )
-    .default([]),
-  schedulingProfiles: z
-    .array(
-      z.strictObject({
-        name: z.string(),
-        plugins: z
-          .array(z.strictObject({ pluginRef: z.string(), weight: z.number().optional() }))
-          .default([]),
-      }),
-    )
-    .default([]),
-});
 
 /** Expected mistakes are values: nothing is thrown for any input. */
-export function loadSchedulerConfig(input: unknown): LoadedSchedulerConfig {
-  const isNothing = input === undefined || (isObject(input) && Object.keys(input).length === 0);
-  const parsed = inputSchema.safeParse(isNothing ? DEFAULT_CONFIG : input);
-  if (!parsed.success) {
-    const issues = parsed.error.issues.map(({ path, message }) => ({
-      path: path.map((key) => (typeof key === "symbol" ? String(key) : key)),
-      message,
-    }));
-    return { config: undefined, issues };
-  }
-  const issues: SchedulerConfigIssue[] = [];
-  const plugins: PluginSpec[] = [];
-  for (const [i, { name, type, parameters }] of parsed.data.plugins.entries()) {
-    const definition = findPlugin(type);
-    if (definition === undefined) {
-      issues.push({
-        path: ["plugins", i, "type"],
-        message: `plugin type '${type}' is not registered`,
-      });
-      continue;
-    }
-    const params = definition.params.safeParse(parameters ?? {});
-    if (params.success) {
-      const filled = params.data as PluginParameters;
-      plugins.push({ name: name ?? type, type: definition.type, parameters: filled });
-    } else {
-      for (const issue of params.error.issues) {
-        const path = ["plugins", i, "parameters", ...(issue.path as (string | number)[])];
-        issues.push({ path, message: issue.message });
-      }
-    }
-  }
-  const names = new Set(plugins.map(({ name }) => name));
-  if (names.size < plugins.length)
-    issues.push({ path: ["plugins"], message: "duplicate plugin name" });
-  for (const [p, profile] of parsed.data.schedulingProfiles.entries()) {
-    for (const [r, { pluginRef }] of profile.plugins.entries()) {
-      const path = ["schedulingProfiles", p, "plugins", r, "pluginRef"];
-      if (!names.has(pluginRef))
-        issues.push({ path, message: `references undefined plugin '${pluginRef}'` });
-    }
-    const kinds = profile.plugins.flatMap(({ pluginRef }) => {
-      const type = plugins.find(({ name }) => name === pluginRef)?.type;
-      return type === undefined ? [] : pluginOf(type).kinds;
-    });
-    if (kinds.filter((kind) => kind === "picker").length !== 1)
-      issues.push({ path: ["schedulingProfiles", p], message: "expected one picker" });
-  }
-  if (parsed.data.schedulingProfiles.length !== 1)
-    issues.push({ path: ["schedulingProfiles"], message: "expected one profile" });
-  if (issues.length > 0) return { config: undefined, issues };
-  return { config: complete(plugins, parsed.data.schedulingProfiles), issues };
+export function loadSchedulerConfig(
+  input: unknown,
+  options: LoadOptions = { allowExperimentalPlugins: false },
+): LoadedSchedulerConfig {
+  const findings = new Findings();
+  const document = readDocument(withDefaults(input), findings);
+  const config = document === undefined ? undefined : readSections(document, findings, options);
+  const { issues, notes } = findings;
+  return { config: issues.length === 0 ? config : undefined, issues, notes };
 }
 
-function complete(
-  plugins: readonly PluginSpec[],
-  profiles: readonly SchedulingProfileSpec[],
-): SchedulerConfig {
-  const all = [...plugins];
-  const has = (type: string) => all.some((plugin) => plugin.type === type);
-  const add = (type: string) => {
-    if (!has(type))
-      all.push({
-        name: type,
-        type,
-        parameters: pluginOf(type).params.parse({}) as PluginParameters,
-      });
-  };
-  add("single-profile-handler");
-  const needs: DataNeed[] = [{ key: "prefix-match" }];
-  for (const { type, parameters } of all)
-    needs.push(...(pluginOf(type).consumes?.(parameters) ?? []));
-  for (const { key, producer } of needs) if (!producer) add(DEFAULT_PRODUCERS[key]);
+/** Nothing at all is our default; a head without a body is llm-d's. */
+function withDefaults(input: unknown): unknown {
+  if (input === undefined || input === null) return DEFAULT_CONFIG;
+  if (!isObject(input)) return input;
+  const keys = Object.keys(input);
+  if (keys.length === 0) return DEFAULT_CONFIG;
+  if (keys.some((key) => key !== "apiVersion" && key !== "kind")) return input;
+  return { ...LLM_D_DEFAULT_CONFIG, ...input };
+}
+
+function readSections(
+  document: ConfigDocument,
+  findings: Findings,
+  options: LoadOptions,
+): SchedulerConfig | undefined {
+  const gates = readFeatureGates(document.featureGates, findings);
+  const plugins = new PluginSet(findings);
+  readPlugins(document.plugins, plugins, findings, options);
+  const schedulingProfiles = readProfiles(document.schedulingProfiles, plugins, findings);
+  const flowControl = readFlowControl(
+    {
+      flowControl: document.flowControl,
+      saturationDetector: document.saturationDetector,
+      isOn: gates.flowControl,
+    },
+    plugins,
+    findings,
+  );
+  const requestHandler = readRequestHandler(
+    { requestHandler: document.requestHandler, parser: document.parser },
+    plugins,
+    findings,
+  );
+  const dataLayer = readDataLayer(document.dataLayer, plugins, findings);
+  meetDataNeeds(plugins, findings);
   return {
-    apiVersion: "llm-d.ai/v1alpha1",
-    kind: "EndpointPickerConfig",
-    plugins: all,
-    schedulingProfiles: profiles.map(({ name, plugins: refs }) => ({ name, plugins: refs })),
+    apiVersion: API_VERSION,
+    kind: KIND,
+    featureGates: formatFeatureGates(gates),
+    plugins: inCreationOrder(plugins, findings),
+    schedulingProfiles,
+    dataLayer,
+    flowControl,
+    requestHandler,
   };
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** Every instance, complete but for what there is a mistake in. */
+function inCreationOrder(plugins: PluginSet, findings: Findings): PluginSpec[] {
+  const { pluginsMax } = SCHEDULER_LIMITS;
+  if (plugins.size > pluginsMax)
+    findings.mistake(
+      ["plugins"],
+      `${plugins.size} plugins, with those that are filled in; at most ${pluginsMax} are allowed`,
+    );
+  const dependencies = new Map<string, readonly string[]>();
+  for (const entry of plugins.entries())
+    dependencies.set(entry.name, [
+      ...readReferences(entry, plugins, findings),
+      ...producersOf(entry),
+    ]);
+  const order = creationOrder(dependencies);
+  if (!order.ok) {
+    const first = plugins.get(order.loop[0]!)?.index;
+    const path = first === undefined ? ["plugins"] : ["plugins", first];
+    findings.mistake(path, `dependency loop: ${order.loop.map(quoted).join(" → ")}`);
+    return [];
+  }
+  return order.names.flatMap((name) => {
+    const { definition, parameters } = plugins.get(name)!;
+    if (definition === undefined || parameters === undefined) return [];
+    return [{ name, type: definition.type, parameters }];
+  });
+}
+
+/** Names in parameters, checked. */
+function readReferences(
+  { index, name, definition, parameters }: PluginEntry,
+  plugins: PluginSet,
+  findings: Findings,
+): string[] {
+  if (parameters === undefined) return [];
+  const references = definition?.references?.(parameters) ?? [];
+  return references.flatMap((reference) => {
+    if (reference.name === "") return [];
+    if (index !== undefined)
+      plugins.check(
+        {
+          name: reference.name,
+          path: ["plugins", index, "parameters", ...reference.path.split(".")],
+          demand: ofKinds(reference.kind),
+          subject: `plugin ${quoted(name)}`,
+        },
+        findings,
+      );
+    return [reference.name];
+  });
 }

@@ -39,10 +39,9 @@ export function specsOfKind(config: SchedulerConfig, kind: PluginKind): PluginSp
 
 /** Headers of a request, in lower case, that the configuration's plugins read. */
 export function requestHeadersOf(config: SchedulerConfig): string[] {
-  const names = config.plugins.flatMap(({ type, parameters }) => {
-    const { requestHeaders } = pluginOf(type);
-    return [...(requestHeaders?.(parameters) ?? [])];
-  });
+  const names = config.plugins.flatMap(
+    ({ type, parameters }) => pluginOf(type).requestHeaders?.(parameters) ?? [],
+  );
   return [...new Set(names)];
 }
 

@@ -1,0 +1,61 @@
+// Data that plugins read from each other: who is filled in to produce it, and what nobody produces.
+
+import { DEFAULT_PRODUCERS, producerOf } from "../data/data.ts";
+import type { DataNeed } from "../plugin.ts";
+import { type ConfigPath, type Findings, quoted } from "./findings.ts";
+import type { PluginEntry, PluginSet } from "./plugin-set.ts";
+
+/** Fills in default producers until every need is met, those of what was filled in included. */
+export function meetDataNeeds(plugins: PluginSet, findings: Findings): void {
+  // Decisions are told and recorded with what is known of the prefix, whether or not a plugin asks.
+  if (!plugins.ofKind("data-producer").some(({ definition }) => tellsPrefixes(definition!.type)))
+    plugins.fillIn(DEFAULT_PRODUCERS["prefix-match"]);
+  // What is filled in is appended, and its own needs come up in turn.
+  for (let i = 0; i < plugins.size; i++) {
+    const entry = plugins.entries()[i]!;
+    for (const need of needsOf(entry)) meet(need, entry, plugins, findings);
+  }
+}
+
+/** Names of what `entry` reads. */
+export function producersOf(entry: PluginEntry): string[] {
+  return needsOf(entry).map(({ key, producer }) => producerOf(key, producer));
+}
+
+function needsOf({ definition, parameters }: PluginEntry): readonly DataNeed[] {
+  return parameters === undefined ? [] : (definition?.consumes?.(parameters) ?? []);
+}
+
+/** What is known of a pool's caches; others guess about the requests at hand. */
+function tellsPrefixes(type: string): boolean {
+  return type === "approx-prefix-cache-producer" || type === "precise-prefix-cache-producer";
+}
+
+function meet(
+  { key, producer, isOptional }: DataNeed,
+  consumer: PluginEntry,
+  plugins: PluginSet,
+  findings: Findings,
+): void {
+  const name = producerOf(key, producer);
+  if (isOptional !== true && name === DEFAULT_PRODUCERS[key]) plugins.fillIn(name);
+  const found = plugins.get(name);
+  if (found !== undefined) {
+    const { definition } = found;
+    if (definition === undefined || definition.produces?.includes(key) === true) return;
+  }
+  const path: ConfigPath =
+    consumer.index === undefined ? ["plugins"] : ["plugins", consumer.index, "parameters"];
+  const what = found === undefined ? "is not there" : "does not produce it";
+  const who = `${quoted(consumer.name)} reads ${key} from ${quoted(name)}, which ${what}`;
+  if (isOptional === true) {
+    findings.note(path, `${who}: it does without`);
+    return;
+  }
+  const names = plugins
+    .entries()
+    .filter(({ definition }) => definition?.produces?.includes(key))
+    .map((other) => quoted(other.name));
+  const allowed = names.length === 0 ? "list one" : `producers of it are ${names.join(", ")}`;
+  findings.mistake(path, `missing data producer: ${who}; ${allowed}`);
+}

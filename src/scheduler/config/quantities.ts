@@ -1,0 +1,67 @@
+// Quantities and durations as Kubernetes and Go write them.
+//
+// Source: k8s.io/apimachinery pkg/api/resource (Quantity.Value rounds up), Go time.ParseDuration.
+
+/** Longer texts are not looked at. */
+const TEXT_CHARS_MAX = 64;
+
+const QUANTITY = /^([+-]?)(\d+\.?\d*|\.\d+)(?:([eE][+-]?\d{1,3})|([numkMGTPE]|[KMGTPE]i))?$/;
+const SUFFIXES: Readonly<Record<string, number>> = {
+  n: 1e-9,
+  u: 1e-6,
+  m: 1e-3,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  P: 1e15,
+  E: 1e18,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  Pi: 2 ** 50,
+  Ei: 2 ** 60,
+};
+
+/** The whole number in e.g. `1G`, `512Mi` or `5000`; undefined for what is no quantity. */
+export function parseQuantity(value: string | number): number | undefined {
+  const text = String(value);
+  const match = text.length > TEXT_CHARS_MAX ? null : QUANTITY.exec(text);
+  if (match === null) return undefined;
+  const [, sign, digits, exponent, suffix] = match;
+  const factor = suffix === undefined ? 1 : SUFFIXES[suffix]!;
+  const amount = Math.ceil(Number(`${digits}${exponent ?? ""}`) * factor);
+  // Not -0, and no fraction that a double makes of a whole number.
+  return amount === 0 ? 0 : sign === "-" ? -amount : amount;
+}
+
+const DURATION = /^([+-]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
+const DURATION_PART = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g;
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+/** Milliseconds of e.g. `60s`, `1m30s` or `0`; undefined for what is no duration. */
+export function parseDurationMs(text: string): number | undefined {
+  if (text === "0" || text === "+0" || text === "-0") return 0;
+  if (text.length > TEXT_CHARS_MAX) return undefined;
+  const match = DURATION.exec(text);
+  if (match === null) return undefined;
+  let ms = 0;
+  for (const [, amount, unit] of text.matchAll(DURATION_PART))
+    ms += Number(amount) * UNIT_MS[unit!]!;
+  return match[1] === "-" ? -ms : ms;
+}
+
+/** The same duration in one unit: `60s`, `200ms`. */
+export function formatDuration(ms: number): string {
+  return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
+}

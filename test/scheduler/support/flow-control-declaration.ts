@@ -1,0 +1,34 @@
+// What every flow-control plugin that is a declaration owes its configuration.
+
+import { describe, expect, it } from "vitest";
+import type { PluginDefinition, PluginRole, Stability } from "../../../src/scheduler/plugin.ts";
+
+export interface FlowControlFacts {
+  readonly role: PluginRole;
+  readonly stability: Stability;
+  /** The least that must be written. */
+  readonly least: object;
+  /** The same with llm-d's defaults. */
+  readonly filled: object;
+  readonly refused: readonly object[];
+}
+
+export function describeFlowControl(plugin: unknown, facts: FlowControlFacts): void {
+  const { type, kinds, role, stability, params } = plugin as PluginDefinition;
+
+  describe(type, () => {
+    it("says what may refer to it, and how settled it is", () => {
+      expect(kinds).toEqual(["flow-control"]);
+      expect(role).toBe(facts.role);
+      expect(stability ?? "beta").toBe(facts.stability);
+    });
+
+    it("has llm-d's defaults", () => {
+      expect(params.parse(facts.least)).toEqual(facts.filled);
+    });
+
+    it.for(facts.refused)("refuses %j", (written) => {
+      expect(params.safeParse(written).success).toBe(false);
+    });
+  });
+}
