@@ -1,9 +1,16 @@
 import type { PickContext } from "./plugin.ts";
 
+type FreshnessContext = Pick<PickContext, "endpoints" | "nowMs" | "staleAfterMs">;
+
 /** Whether `slot`'s load sample is young enough to be believed. The one place for this rule. */
-export function isFresh(
-  context: Pick<PickContext, "endpoints" | "nowMs" | "staleAfterMs">,
-  slot: number,
-): boolean {
+export function isFresh(context: FreshnessContext, slot: number): boolean {
   return context.nowMs - context.endpoints.sampledAtMs[slot]! <= context.staleAfterMs;
+}
+
+/**
+ * Whether `slot` told its load once and has stopped to. For facts that come beside the load, of
+ * endpoints that may have no queue to tell: an endpoint that is never fresh is not silent.
+ */
+export function isSilent(context: FreshnessContext, slot: number): boolean {
+  return !isFresh(context, slot) && context.endpoints.sampledAtMs[slot]! !== -Infinity;
 }

@@ -27,13 +27,24 @@ import { vllmhttpParser } from "./plugins/parser/vllmhttp-parser.ts";
 import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
 import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
 import { activeRequestScorer } from "./plugins/scorer/active-request-scorer.ts";
+import { contextLengthAware } from "./plugins/scorer/context-length-aware.ts";
+import { endpointAttributeScorer } from "./plugins/scorer/endpoint-attribute-scorer.ts";
+import { headerLabelAffinityScorer } from "./plugins/scorer/header-label-affinity-scorer.ts";
 import { kvCacheUtilizationScorer } from "./plugins/scorer/kv-cache-utilization-scorer.ts";
+import { latencyScorer } from "./plugins/scorer/latency-scorer.ts";
 import { loadAwareScorer } from "./plugins/scorer/load-aware-scorer.ts";
+import { loraAffinityScorer } from "./plugins/scorer/lora-affinity-scorer.ts";
+import { mmEmbeddingsCacheScorer } from "./plugins/scorer/mm-embeddings-cache-scorer.ts";
+import { multiclusterKvCacheUtilizationScorer } from "./plugins/scorer/multicluster-kv-cache-utilization-scorer.ts";
+import { multiclusterPrefixCacheScorer } from "./plugins/scorer/multicluster-prefix-cache-scorer.ts";
+import { multiclusterQueueScorer } from "./plugins/scorer/multicluster-queue-scorer.ts";
 import { noHitLruScorer } from "./plugins/scorer/no-hit-lru-scorer.ts";
 import { prefixCacheScorer } from "./plugins/scorer/prefix-cache-scorer.ts";
 import { queueScorer } from "./plugins/scorer/queue-scorer.ts";
 import { runningRequestsSizeScorer } from "./plugins/scorer/running-requests-size-scorer.ts";
+import { sessionAffinityScorer } from "./plugins/scorer/session-affinity-scorer.ts";
 import { tokenLoadScorer } from "./plugins/scorer/token-load-scorer.ts";
+import { topologyAffinityScorer } from "./plugins/scorer/topology-affinity-scorer.ts";
 
 /** In documentation order. */
 export const PLUGINS = [
@@ -49,6 +60,17 @@ export const PLUGINS = [
   loadAwareScorer,
   activeRequestScorer,
   tokenLoadScorer,
+  loraAffinityScorer,
+  sessionAffinityScorer,
+  contextLengthAware,
+  headerLabelAffinityScorer,
+  endpointAttributeScorer,
+  topologyAffinityScorer,
+  mmEmbeddingsCacheScorer,
+  latencyScorer,
+  multiclusterQueueScorer,
+  multiclusterKvCacheUtilizationScorer,
+  multiclusterPrefixCacheScorer,
   // Pickers
   maxScorePicker,
   // Profile handlers

@@ -1,7 +1,7 @@
 // Decisions of every kind that a plugin may be shown, for the conformance suites.
 
 import fc from "fast-check";
-import type { DataByKey } from "../../src/scheduler/data/data.ts";
+import type { DataByKey, DataReader } from "../../src/scheduler/data/data.ts";
 import type { NarrowingContext } from "../../src/scheduler/profile.ts";
 import {
   type EndpointRow,
@@ -35,8 +35,11 @@ export const EXAMPLE = {
   header: "x-example",
   label: "example",
   attribute: "example_gauge",
+  /** A producer that tells nothing. */
+  silentProducer: "nobody",
 } as const;
-const EXAMPLE_TEXTS = ["a", "b", "0-2048", "100000-4000"];
+// Words, ranges of tokens and the token of an endpoint.
+const EXAMPLE_TEXTS = ["a", "b", "0-2048", "100000-4000", btoa("default/e0")];
 
 export interface ContextFacts {
   readonly rows: readonly FactRow[];
@@ -110,12 +113,17 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
 
 export function contextOf(facts: ContextFacts): NarrowingContext {
   const { rows, totalBlocks, candidates, header } = facts;
-  return pickContext(rows, {
+  const context = pickContext(rows, {
     totalBlocks,
     candidates,
     request: header === undefined ? {} : { headers: { [EXAMPLE.header]: header } },
     data: dataOf(facts),
   });
+  const data: DataReader = {
+    get: (key, producer) =>
+      producer === EXAMPLE.silentProducer ? undefined : context.data.get(key, producer),
+  };
+  return { ...context, data };
 }
 
 function dataOf({ rows, hasMedia }: ContextFacts): Partial<DataByKey> {

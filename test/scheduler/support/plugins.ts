@@ -37,6 +37,17 @@ export function createFilter(type: string, params: object = {}): Filter {
   return createPlugin(type, params) as Filter;
 }
 
+/** Slots that a filter keeps of the context's candidates. */
+export function keptBy(type: string, params: object, context: PickContext): number[] {
+  const kept = createFilter(type, params).filter(context);
+  return [...context.candidates.subarray(0, kept)];
+}
+
+/** Whether a type's schema takes the parameters. */
+export function accepts(type: string, params: object): boolean {
+  return pluginOf(type).params.safeParse(params).success;
+}
+
 export function createScorer(type: string, params: object = {}): Scorer {
   return createPlugin(type, params) as Scorer;
 }
