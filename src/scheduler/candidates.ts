@@ -2,7 +2,7 @@
 
 import type { PickContext } from "./plugin.ts";
 
-/** Whether a filter keeps `slot`. A plain function, so that a decision makes none. */
+/** Whether a filter keeps `slot`. Made at most once a decision. */
 export type Keeps = (context: PickContext, slot: number) => boolean;
 
 /**

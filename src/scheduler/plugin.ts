@@ -7,6 +7,7 @@
 // is a filter and a scorer); its definition says which. Everything is synchronous.
 
 import type { z } from "zod";
+import type { DataSource, Extractor } from "./data-layer/compile.ts";
 import type { DataByKey, DataKey, DataReader, PrefixMatch } from "./data/data.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import type { Endpoint } from "./model/endpoint-table.ts";
@@ -91,8 +92,8 @@ export interface ResponseHeader {
 /** Removes candidates. */
 export interface Filter extends PluginEvents {
   /**
-   * Compacts `context.candidates` in place and returns how many are left. The order is kept, but for
-   * header-based-testing-filter. 0 ends the profile: nobody is chosen.
+   * Compacts `context.candidates` in place, in their order, and returns how many are left. 0 ends the
+   * profile: nobody is chosen.
    */
   filter(context: PickContext): number;
 }
@@ -183,8 +184,8 @@ export interface InstanceOfKind {
   readonly screener: Screener;
   readonly "request-header": Declaration;
   readonly parser: Declaration;
-  readonly "data-source": Declaration;
-  readonly extractor: Declaration;
+  readonly "data-source": PluginEvents & DataSource;
+  readonly extractor: PluginEvents & Extractor;
   readonly "flow-control": Declaration;
 }
 export type PluginKind = keyof InstanceOfKind;

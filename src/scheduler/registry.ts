@@ -4,8 +4,23 @@ import type { PluginDefinition, PluginKind } from "./plugin.ts";
 import { approxPrefixCacheProducer } from "./plugins/data-producer/approx-prefix-cache-producer.ts";
 import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-producer.ts";
 import { tokenProducer } from "./plugins/data-producer/token-producer.ts";
+import { byLabel } from "./plugins/filter/by-label.ts";
+import { concurrencyDetector } from "./plugins/filter/concurrency-detector.ts";
+import { decodeFilter } from "./plugins/filter/decode-filter.ts";
 import { ejectionFilter } from "./plugins/filter/ejection-filter.ts";
+import { encodeFilter } from "./plugins/filter/encode-filter.ts";
+import { endpointAttributeFilter } from "./plugins/filter/endpoint-attribute-filter.ts";
+import { headerBasedTestingFilter } from "./plugins/filter/header-based-testing-filter.ts";
+import { labelSelectorFilter } from "./plugins/filter/label-selector-filter.ts";
 import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness-filter.ts";
+import { multiclusterSessionAffinityFilter } from "./plugins/filter/multicluster-session-affinity-filter.ts";
+import { prefillFilter } from "./plugins/filter/prefill-filter.ts";
+import { prefixCacheAffinityFilter } from "./plugins/filter/prefix-cache-affinity-filter.ts";
+import { sessionAffinityFilter } from "./plugins/filter/session-affinity-filter.ts";
+import { sloHeadroomTierFilter } from "./plugins/filter/slo-headroom-tier-filter.ts";
+import { topologyAffinityFilter } from "./plugins/filter/topology-affinity-filter.ts";
+import { utilizationDetector } from "./plugins/filter/utilization-detector.ts";
+import { utilizationFilter } from "./plugins/filter/utilization-filter.ts";
 import { edfOrderingPolicy } from "./plugins/flow-control/edf-ordering-policy.ts";
 import { fcfsOrderingPolicy } from "./plugins/flow-control/fcfs-ordering-policy.ts";
 import { globalStrictFairnessPolicy } from "./plugins/flow-control/global-strict-fairness-policy.ts";
@@ -51,6 +66,21 @@ export const PLUGINS = [
   // Filters
   ejectionFilter,
   metricsFreshnessFilter,
+  labelSelectorFilter,
+  byLabel,
+  decodeFilter,
+  prefillFilter,
+  encodeFilter,
+  utilizationFilter,
+  endpointAttributeFilter,
+  topologyAffinityFilter,
+  prefixCacheAffinityFilter,
+  sloHeadroomTierFilter,
+  sessionAffinityFilter,
+  multiclusterSessionAffinityFilter,
+  utilizationDetector,
+  concurrencyDetector,
+  headerBasedTestingFilter,
   // Scorers
   queueScorer,
   kvCacheUtilizationScorer,

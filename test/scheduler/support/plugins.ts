@@ -3,6 +3,7 @@
 import type {
   DataProducer,
   Filter,
+  PickContext,
   Picker,
   PluginInstance,
   Scorer,

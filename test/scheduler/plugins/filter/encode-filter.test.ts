@@ -1,0 +1,18 @@
+import { describe, expect, it } from "vitest";
+import { pickContext } from "../../support/pick-context.ts";
+import { accepts, keptBy } from "../../support/plugins.ts";
+
+const ROLES = [undefined, "prefill", "both", "encode-decode", "encode-prefill-decode", "encode"];
+
+describe("encode-filter", () => {
+  it("keeps the endpoints whose role names the stage", () => {
+    const rows = ROLES.map((role) =>
+      role === undefined ? {} : { labels: { "llm-d.ai/role": role } },
+    );
+    expect(keptBy("encode-filter", {}, pickContext(rows))).toEqual([3, 4, 5]);
+  });
+
+  it("takes no parameters", () => {
+    expect(accepts("encode-filter", { label: "role" })).toBe(false);
+  });
+});
