@@ -3,7 +3,7 @@
 
 import type { ConfigIssue, Deployment } from "../config/deployment.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
-import type { Explanation } from "../scheduler/decisions/explain.ts";
+import type { Explanation } from "../scheduler/decisions/document.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 

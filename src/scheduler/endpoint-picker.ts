@@ -32,6 +32,11 @@ export interface PickInput {
   readonly seed: number;
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
+  /**
+   * Where the request goes whatever is chosen here; -1: nowhere. Plugins that learn from picks are
+   * told of it in the place of the choice. For a picker whose choice is only looked at.
+   */
+  readonly sentTo?: number;
 }
 
 export interface Picked {
@@ -50,12 +55,16 @@ export interface Picked {
 
 /** Sees a whole decision: who was considered, what each plugin said, who was chosen. */
 export interface PickRecorder {
-  /** First call: the candidates before any filter. */
+  /** First call: all that may be chosen, before any plugin. */
   considered(context: NarrowingContext): void;
+  /** After each screener, in order: `keep[i]` is 0 for those of the considered that are out by now. */
+  screened(keep: Uint8Array): void;
   /** A profile begins to run over all that were considered; gives who watches it. */
   began(context: NarrowingContext): ProfileRecorder;
   /** The profile's last call: totals after scoring and the choice, which is empty where nobody passed. */
   picked(context: NarrowingContext, totals: Float64Array, slots: Int32Array): void;
+  /** Last call, where endpoints can be named: what the profiles' choices are used for. */
+  staged(stages: SchedulingStages): void;
 }
 
 /** Endpoints of one choice. */
@@ -102,6 +111,8 @@ class Data implements DataReader {
 interface RunnableProfile {
   readonly profile: SchedulingProfile;
   readonly slots: Int32Array;
+  /** Its picker draws numbers of its own, whatever was drawn before: records and replays rely on it. */
+  readonly salt: number;
 }
 
 /** One per pool. Owns every buffer of a decision; holds about 50 kB. */
@@ -116,15 +127,17 @@ export class EndpointPicker {
   readonly #scores = new Float64Array(ENDPOINTS_MAX);
   readonly #results = new Results();
   readonly #data: Data;
+  #seed = 0;
   /** Headers that plugins want on answers. */
   readonly responseHeaders: readonly ResponseHeader[];
 
   constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
     this.#plugins = new Plugins(config, substitution);
     this.#data = new Data(this.#plugins);
-    for (const { name } of config.schedulingProfiles) {
+    for (const [i, { name }] of config.schedulingProfiles.entries()) {
       const profile = new SchedulingProfile(resolveProfile(config, name), this.#plugins);
-      this.#profiles.set(name, { profile, slots: new Int32Array(DESTINATIONS_MAX) });
+      const salt = Math.imul(i + 1, 0x9e3779b9);
+      this.#profiles.set(name, { profile, slots: new Int32Array(DESTINATIONS_MAX), salt });
     }
     this.responseHeaders = [...this.#plugins.all()].flatMap(({ responseHeader }) =>
       responseHeader === undefined ? [] : [responseHeader],
@@ -138,19 +151,13 @@ export class EndpointPicker {
   // Hot path: pick-64 and pick-1000 in bench/. Allocates a context, the result and the handler's stages.
   pick(input: PickInput, recorder?: PickRecorder): Picked | Dropped {
     const context = this.#begin(input);
-    if (context.candidateCount > 0) this.#screen(context);
-    const eligibleCount = context.candidateCount;
-    if (eligibleCount === 0) return drop("rejected-no-endpoints", NO_ENDPOINTS);
-    for (const producer of this.#plugins.producers) producer.produce(context);
+    if (context.candidateCount === 0) return drop("rejected-no-endpoints", NO_ENDPOINTS);
     recorder?.considered(context);
-    for (const admitter of this.#plugins.admitters) {
-      const denial = admitter.admit(context);
-      if (denial !== undefined) return drop("rejected-saturated", denial);
-    }
-    this.#runProfiles(context, eligibleCount, recorder);
-    const stages = this.#plugins.handler.finish(context);
-    if (typeof stages === "string") return drop("rejected-saturated", stages);
-    return this.#finish(context, stages);
+    this.#screen(context, recorder);
+    const outcome = this.#decide(context, recorder);
+    const slot = input.sentTo ?? (outcome.ok ? outcome.slots[0]! : -1);
+    if (slot >= 0) for (const plugin of this.#plugins.all()) plugin.onPicked?.(context, slot);
+    return outcome;
   }
 
   /** Forgets a slot that is about to be reused. */
@@ -170,6 +177,7 @@ export class EndpointPicker {
       candidates[count++] = slot;
     }
     this.#results.clear();
+    this.#seed = input.seed;
     return {
       request,
       endpoints,
@@ -187,12 +195,31 @@ export class EndpointPicker {
     };
   }
 
-  #screen(context: NarrowingContext): void {
+  /** Of those that the screeners left, whose number is 0 at worst. */
+  #decide(context: NarrowingContext, recorder?: PickRecorder): Picked | Dropped {
+    const eligibleCount = context.candidateCount;
+    for (const producer of this.#plugins.producers) producer.produce(context);
+    if (eligibleCount === 0) return drop("rejected-no-endpoints", ALL_SCREENED);
+    for (const admitter of this.#plugins.admitters) {
+      const denial = admitter.admit(context);
+      if (denial !== undefined) return drop("rejected-saturated", denial);
+    }
+    this.#runProfiles(context, eligibleCount, recorder);
+    const stages = this.#plugins.handler.finish(context);
+    if (typeof stages === "string") return drop("rejected-saturated", stages);
+    recorder?.staged(stages);
+    return this.#result(context, stages);
+  }
+
+  #screen(context: NarrowingContext, recorder?: PickRecorder): void {
     const { screeners } = this.#plugins;
     const { candidates, candidateCount } = context;
     if (screeners.length > 0) {
       const keep = this.#keep.fill(1, 0, candidateCount);
-      for (const screener of screeners) screener.screen(context, keep);
+      for (const screener of screeners) {
+        screener.screen(context, keep);
+        recorder?.screened(keep);
+      }
       let kept = 0;
       for (let i = 0; i < candidateCount; i++) {
         if (keep[i] === 1) candidates[kept++] = candidates[i]!;
@@ -217,24 +244,23 @@ export class EndpointPicker {
 
   #run(
     context: NarrowingContext,
-    { profile, slots }: RunnableProfile,
+    { profile, slots, salt }: RunnableProfile,
     recorder?: PickRecorder,
   ): void {
     const watcher = recorder?.began(context);
     let chosen = slots.subarray(0, 0);
     if (profile.filter(context, watcher) > 0) {
       profile.score(context, this.#totals, this.#scores, watcher);
-      const count = profile.pick(context, this.#totals, context.rng, slots);
+      const count = profile.pick(context, this.#totals, createRng(this.#seed ^ salt), slots);
       chosen = slots.subarray(0, count);
     }
     recorder?.picked(context, this.#totals, chosen);
     this.#results.add(profile.name, chosen);
   }
 
-  #finish(context: NarrowingContext, stages: SchedulingStages): Picked {
+  #result(context: NarrowingContext, stages: SchedulingStages): Picked {
     const slots = this.#results.slotsOf(stages.primary);
     const first = slots[0]!;
-    for (const plugin of this.#plugins.all()) plugin.onPicked?.(context, first);
     const prefill = stages.prefill === undefined ? NOBODY : this.#results.slotsOf(stages.prefill);
     const encode = stages.encode === undefined ? NOBODY : this.#results.slotsOf(stages.encode);
     const { dataParallelPort } = stages;
@@ -251,6 +277,7 @@ export class EndpointPicker {
 }
 
 const NO_ENDPOINTS = "the pool has no endpoint that may be picked";
+const ALL_SCREENED = "the pool's screeners left no endpoint";
 
 function drop(reason: Dropped["reason"], detail: string): Dropped {
   return { ok: false, reason, detail };

@@ -32,16 +32,13 @@ export class Plugins {
   constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
     const profiles = config.schedulingProfiles.map(({ name }) => name);
     const instance = (name: string) => this.get(name);
-    let prefixProducer = "";
     for (const { name, type, parameters } of config.plugins) {
       const definition = pluginOf(type);
       const created = definition.create(parameters, { name, profiles, instance }) as PluginInstance;
       this.#byName.set(name, substitution?.(name, created, definition.kinds) ?? created);
       this.#kinds.set(name, definition.kinds);
-      if (definition.produces?.includes("prefix-match") !== true) continue;
-      if (prefixProducer === "" || type === PRECISE_PRODUCER) prefixProducer = name;
     }
-    this.prefixProducer = prefixProducer;
+    this.prefixProducer = prefixProducerOf(config);
     this.handler = this.#ofKind("profile-handler")[0] as ProfileHandler;
     this.producers = this.#ofKind("data-producer") as DataProducer[];
     this.admitters = this.#ofKind("admitter") as Admitter[];
@@ -68,6 +65,13 @@ export class Plugins {
       .filter(([name]) => this.#kinds.get(name)!.includes(kind))
       .map(([, plugin]) => plugin);
   }
+}
+
+/** Name of the instance whose match is the pool's best prefix knowledge. */
+export function prefixProducerOf({ plugins }: SchedulerConfig): string {
+  const producers = plugins.filter(({ type }) => pluginOf(type).produces?.includes("prefix-match"));
+  const precise = producers.findLast(({ type }) => type === PRECISE_PRODUCER);
+  return (precise ?? producers[0])?.name ?? "";
 }
 
 /** Whoever knows from the engines' events is believed before whoever only guesses. */

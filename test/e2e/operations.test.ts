@@ -7,7 +7,7 @@ import OpenAI from "openai";
 import { parse, stringify } from "yaml";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { profileDocument } from "../scheduler/support/profile-config.ts";
-import { explanationSchema } from "../../src/scheduler/decisions/explain.ts";
+import { explanationSchema } from "../../src/scheduler/decisions/document.ts";
 import { eventually, fairlead, startFairlead, type Fairlead } from "./harness.ts";
 
 let up: Fairlead;

@@ -1,7 +1,13 @@
 // A decision as text for a terminal: what was seen of each candidate, how it was scored, why it lost.
 
-import { explanationSchema } from "../../scheduler/decisions/explain.ts";
-import type { ExplainedAttempt, ExplainedCandidate } from "../../scheduler/decisions/explain.ts";
+import {
+  type ExplainedAttempt,
+  type ExplainedCandidate,
+  type ExplainedRow,
+  type ExplainedStage,
+  explanationSchema,
+  nameOf,
+} from "../../scheduler/decisions/document.ts";
 import { CliError } from "../cli-error.ts";
 
 /** Headings are broken at hyphens into lines of about this length; the weight has its own. */
@@ -31,14 +37,11 @@ function renderAttempt(attempt: ExplainedAttempt): string {
   const lines = [...renderFacts(attempt), ""];
   if (candidates.length > 0) {
     lines.push("What was seen", ...renderTable(loadColumns(attempt), candidates), "");
-    lines.push(
-      "Scores, from 0 to 1; the total is their sum, each times its weight",
-      ...renderTable(scoreColumns(attempt), candidates),
-    );
+    lines.push(...renderRun(attempt, ""));
     const omitted = candidateCount - candidates.length;
-    if (omitted > 0) lines.push(`  and ${omitted} more candidates with lower totals`);
-    lines.push("");
+    if (omitted > 0) lines.push(`  and ${omitted} more candidates with lower totals`, "");
   }
+  for (const stage of attempt.stages ?? []) lines.push(...renderStage(stage));
   lines.push(renderResult(attempt));
   return `${lines.join("\n")}\n`;
 }
@@ -49,7 +52,7 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
     dropped === null
       ? `${chosen[0] ?? "nobody"} was chosen`
       : `refused as ${dropped.reason} (${dropped.detail})`;
-  const removed = filters.map(({ type, removed: count }) => `${type} removed ${count}`);
+  const removed = filters.map((filter) => `${describePlugin(filter)} removed ${filter.removed}`);
   const lines = [
     `Attempt ${attempt.attempt}, ${new Date(attempt.atMs).toISOString()}: ${outcome}`,
     `  model ${attempt.model}, tenant ${attempt.tenant}, priority ${attempt.priority}`,
@@ -59,16 +62,64 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
   ];
   const { excluded = [] } = attempt;
   if (excluded.length > 0) lines.push(`  not tried again: ${excluded.join(", ")}`);
+  if (attempt.shadow !== undefined) lines.push(`  ${describeShadow(attempt)}`);
   if (chosen.length > 1) lines.push(`  if it fails, next: ${chosen.slice(1).join(", ")}`);
   return lines;
 }
 
-const RANK: CandidateColumn = {
+/** A shadow configuration's word; what happened is the attempt's own. */
+function describeShadow({ chosen, shadow }: ExplainedAttempt): string {
+  if (shadow!.dropped !== null) return `the shadow would have refused it as ${shadow!.dropped}`;
+  return shadow!.chosen === chosen[0]
+    ? "the shadow would have chosen the same"
+    : `the shadow would have chosen ${shadow!.chosen}`;
+}
+
+/** Another profile that ran for the same request. */
+function renderStage(stage: ExplainedStage): string[] {
+  const { profile, role, filters, chosen } = stage;
+  const purpose = role === "none" ? "" : `, for ${role}`;
+  const removed = filters.map((filter) => `; ${describePlugin(filter)} removed ${filter.removed}`);
+  const heading = `Profile ${profile}${purpose}: ${chosen[0] ?? "nobody"} was chosen${removed.join("")}`;
+  return [heading, ...renderRun(stage, "  ")];
+}
+
+type Run = Pick<ExplainedStage, "scorers" | "candidates">;
+
+/** What a profile made of the candidates, best first. */
+function renderRun({ scorers, candidates }: Run, indent: string): string[] {
+  const rows = candidates.toSorted((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity));
+  const lines = [
+    "Scores, from 0 to 1; the total is their sum, each times its weight",
+    ...renderTable(scoreColumns(scorers), rows),
+    "",
+  ];
+  for (const scorer of scorers) {
+    const name = nameOf(scorer);
+    const scored = rows.filter(({ terms }) => terms?.[name] !== undefined);
+    if (scored.length === 0) continue;
+    lines.push(`What ${name} adds up`, ...renderTable(termColumns(name, scored[0]!), scored), "");
+  }
+  return lines.map((line) => (line === "" ? line : indent + line));
+}
+
+/** A name, and the type where it says more. */
+function describePlugin({
+  type,
+  name,
+}: {
+  readonly type: string;
+  readonly name?: string | undefined;
+}) {
+  return name === undefined ? type : `${name} (${type})`;
+}
+
+const RANK: Column<ExplainedRow> = {
   heading: "#",
   align: "right",
-  cell: (candidate) => (candidate.rank === null ? "-" : String(candidate.rank)),
+  cell: (row) => (row.rank === null ? "-" : String(row.rank)),
 };
-const ENDPOINT: CandidateColumn = {
+const ENDPOINT: Column<ExplainedRow> = {
   heading: "endpoint",
   align: "left",
   cell: ({ id }) => shortId(id),
@@ -97,11 +148,11 @@ function loadColumns(attempt: ExplainedAttempt): CandidateColumn[] {
   ];
 }
 
-function scoreColumns(attempt: ExplainedAttempt): CandidateColumn[] {
-  const scores = attempt.scorers.map(({ type, weight }): CandidateColumn => ({
-    heading: `${shortType(type)} ×${weight}`,
+function scoreColumns(scorers: ExplainedStage["scorers"]): Column<ExplainedRow>[] {
+  const scores = scorers.map((scorer): Column<ExplainedRow> => ({
+    heading: `${shortType(nameOf(scorer))} ×${scorer.weight}`,
     align: "right",
-    cell: ({ scores: given }) => given[type]?.toFixed(2) ?? "-",
+    cell: ({ scores: given }) => given[nameOf(scorer)]?.toFixed(2) ?? "-",
   }));
   return [
     RANK,
@@ -110,6 +161,22 @@ function scoreColumns(attempt: ExplainedAttempt): CandidateColumn[] {
     { heading: "total", align: "right", cell: ({ total }) => total?.toFixed(2) ?? "-" },
     { heading: "why", align: "left", cell: ({ why }) => shortType(why) },
   ];
+}
+
+/** Digits of a part of a score: enough to tell candidates apart. */
+function describeTerm(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "-";
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2);
+}
+
+function termColumns(scorer: string, first: ExplainedRow): Column<ExplainedRow>[] {
+  const terms = Object.keys(first.terms![scorer]!).map((term): Column<ExplainedRow> => ({
+    // Broken at its capitals: prefillMs becomes prefill Ms.
+    heading: term.replaceAll(/([A-Z])/g, " $1"),
+    align: "right",
+    cell: ({ terms: given }) => describeTerm(given?.[scorer]?.[term]),
+  }));
+  return [RANK, ENDPOINT, ...terms];
 }
 
 /** Every scorer's type ends alike; without the ending more of them fit side by side. */

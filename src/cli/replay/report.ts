@@ -1,6 +1,6 @@
 // A replay as text for a terminal: what was chosen, what is chosen now, and where they part.
 
-import type { ExplainedAttempt, WrittenAttempt } from "../../scheduler/decisions/explain.ts";
+import type { ExplainedAttempt, WrittenAttempt } from "../../scheduler/decisions/document.ts";
 import type { Replay } from "../../scheduler/decisions/replay.ts";
 import { type Column, renderTable, shortId, shortType } from "../explain/table.ts";
 

@@ -2,110 +2,23 @@
 // everything that replay.ts needs to take the decision again. The object makes it, /admin/v1/explain
 // answers it, the CLI reads it.
 //
-// Documents are kept in files. Fields are only ever added, as optional ones: an older document is
-// still read, and an older CLI reads a newer document.
+// An attempt shows the profile whose choice the request was sent by; other profiles that ran are its
+// `stages`. Candidates are told once, and a stage says of each only what its profile made of it.
 
-import { z } from "zod";
-import type { SchedulerConfig } from "../config/scheduler-config.ts";
+import type {
+  ExplainedCandidate,
+  ExplainedRow,
+  ExplainedStage,
+  Explanation,
+  WrittenAttempt,
+} from "./document.ts";
 import {
   COLUMN_NAMES,
-  DECISION_LIMITS,
   type DecisionRecord,
+  type PluginLabel,
   type RecordedCandidate,
+  type RecordedRun,
 } from "./record.ts";
-import { CONTENT_KEYS_MAX } from "../kv/content-keys.ts";
-import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
-
-const candidateSchema = z.object({
-  id: z.string(),
-  address: z.string(),
-  /** 1 is the first choice; null for a candidate that a filter removed. */
-  rank: z.int().nullable(),
-  total: z.number().nullable(),
-  queueDepth: z.number(),
-  runningRequests: z.number(),
-  kvUsage: z.number(),
-  inFlightRequests: z.number(),
-  inFlightTokens: z.number(),
-  matchedBlocks: z.number(),
-  /** Age of the load sample at the decision; null if there never was one. */
-  ageMs: z.number().nullable(),
-  /** By scorer type, before weighting; null where not scored. */
-  scores: z.record(z.string(), z.number().nullable()),
-  why: z.string(),
-  slot: z
-    .int()
-    .min(0)
-    .max(ENDPOINTS_MAX - 1)
-    .optional(),
-  /** Type of the filter that removed it. */
-  removedBy: z.string().nullable().optional(),
-  /** All that a plugin could read of it, exactly; null for a time that never was. */
-  columns: z.record(z.string(), z.number().nullable()).optional(),
-});
-
-const attemptSchema = z.object({
-  attempt: z.int(),
-  atMs: z.number(),
-  model: z.string(),
-  tenant: z.string(),
-  priority: z.number(),
-  promptTokens: z.number(),
-  totalBlocks: z.int().min(0).max(CONTENT_KEYS_MAX),
-  configVersion: z.number(),
-  seed: z.number(),
-  staleAfterMs: z.number(),
-  filters: z.array(z.object({ type: z.string(), removed: z.number() })),
-  scorers: z.array(z.object({ type: z.string(), weight: z.number() })),
-  candidateCount: z.number(),
-  /** All, or the best DECISION_LIMITS.candidatesMax of them. */
-  candidates: z.array(candidateSchema),
-  /** Addresses in the order to try; empty when the request was refused. */
-  chosen: z.array(z.string()),
-  dropped: z.object({ reason: z.string(), detail: z.string() }).nullable(),
-  result: z
-    .object({
-      endpoint: z.string(),
-      outcome: z.string(),
-      ttftMs: z.number().nullable(),
-      promptTokens: z.number().nullable(),
-      cachedTokens: z.number().nullable(),
-      completionTokens: z.number().nullable(),
-    })
-    .nullable(),
-  outputTokensMax: z.number().nullable().optional(),
-  bodyBytes: z.number().optional(),
-  /** Ids of endpoints that had failed for this request and were not considered. */
-  excluded: z.array(z.string()).optional(),
-  /** Content keys of blocks 0, keyStride, 2 × keyStride, … in hexadecimal. */
-  keys: z
-    .array(z.string().regex(/^[0-9a-f]{16}$/, "expected 16 hexadecimal digits"))
-    .max(DECISION_LIMITS.keysMax)
-    .optional(),
-  keyStride: z.int().min(1).optional(),
-  /** What decided. Not parsed here: a newer deployment may have plugins this code does not know. */
-  scheduler: z.unknown().optional(),
-});
-
-export const explanationSchema = z.object({
-  requestId: z.string(),
-  pool: z.string(),
-  attempts: z.array(attemptSchema),
-});
-/** An explanation as it was read: what its writer did not know is absent. */
-export type ExplanationDocument = z.output<typeof explanationSchema>;
-export type ExplainedAttempt = ExplanationDocument["attempts"][number];
-export type ExplainedCandidate = ExplainedAttempt["candidates"][number];
-
-/** An attempt as this code writes it. */
-export type WrittenAttempt = Omit<ExplainedAttempt, "scheduler"> & {
-  readonly scheduler: SchedulerConfig;
-};
-export interface Explanation {
-  readonly requestId: string;
-  readonly pool: string;
-  readonly attempts: readonly WrittenAttempt[];
-}
 
 /** All attempts at one request. Undefined if no record of it is kept. */
 export function explain(pool: string, records: readonly DecisionRecord[]): Explanation | undefined {
@@ -116,10 +29,10 @@ export function explain(pool: string, records: readonly DecisionRecord[]): Expla
 
 /** One attempt. */
 export function explainAttempt(record: DecisionRecord): WrittenAttempt {
-  const candidates = record.candidates.map((candidate) => candidateOf(record, candidate));
-  rankCandidates(record, candidates);
-  const winner = candidates[record.chosen[0] ?? -1];
-  for (const candidate of candidates) candidate.why = why({ record, candidate, winner });
+  const main = record.runs.find(({ role }) => role === "primary") ?? record.runs[0];
+  const shown = main === undefined ? undefined : explainRun(record, main);
+  const others = record.runs.filter((run) => run !== main);
+  const { shadow } = record;
   return {
     attempt: record.attempt,
     atMs: record.atMs,
@@ -131,18 +44,32 @@ export function explainAttempt(record: DecisionRecord): WrittenAttempt {
     configVersion: record.configVersion,
     seed: record.seed,
     staleAfterMs: record.staleAfterMs,
-    filters: [...record.filters],
-    scorers: [...record.scorers],
+    ...(shown === undefined ? {} : { profile: shown.profile, role: shown.role }),
+    filters: shown?.filters ?? [],
+    scorers: shown?.scorers ?? [],
     candidateCount: record.candidateCount,
-    candidates: candidates.toSorted((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity)),
-    chosen: record.chosen.map((row) => record.candidates[row]!.address),
+    candidates: record.candidates
+      .map((candidate, row) => candidateOf(record, candidate, shown?.rows[row]))
+      .sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity)),
+    chosen: record.dropped === undefined ? (shown?.chosen ?? []) : [],
     dropped: record.dropped ?? null,
     result: record.result ?? null,
     outputTokensMax: record.outputTokensMax,
     bodyBytes: record.bodyBytes,
+    ttftSloMs: record.ttftSloMs,
+    tpotSloMs: record.tpotSloMs,
     excluded: [...record.excluded],
     keys: keysInHex(record.keys),
     keyStride: record.keyStride,
+    ran: record.runs.map(({ profile }) => profile),
+    ...(others.length === 0 ? {} : { stages: others.map((run) => stageOf(record, run)) }),
+    ...(shadow === undefined
+      ? {}
+      : {
+          shadow: shadow.ok
+            ? { chosen: shadow.address, dropped: null }
+            : { chosen: null, dropped: shadow.reason },
+        }),
     scheduler: record.scheduler,
   };
 }
@@ -157,14 +84,75 @@ function orNull(value: number): number | null {
   return Number.isNaN(value) ? null : value;
 }
 
-function candidateOf(record: DecisionRecord, candidate: RecordedCandidate): ExplainedCandidate {
-  const { columns, removedBy } = candidate;
-  const { sampledAtMs } = columns;
+/** A run with a row for each of the record's candidates, in their order. */
+interface ExplainedRun extends Omit<ExplainedStage, "candidates"> {
+  readonly rows: readonly ExplainedRow[];
+}
+
+function stageOf(record: DecisionRecord, run: RecordedRun): ExplainedStage {
+  const { rows, ...rest } = explainRun(record, run);
+  return { ...rest, candidates: [...rows] };
+}
+
+function explainRun(record: DecisionRecord, run: RecordedRun): ExplainedRun {
+  const rows = record.candidates.map((candidate, row) => rowOf(run, candidate, row));
+  rankRows(run, rows);
+  const winner = rows[run.chosen[0] ?? -1];
+  for (const [i, row] of rows.entries()) {
+    const { screenedBy } = record.candidates[i]!;
+    if (screenedBy >= 0) row.why = `screened out by ${record.screeners[screenedBy]!}`;
+    else row.why = why({ run, row, winner });
+  }
   return {
-    id: candidate.id,
-    address: candidate.address,
+    profile: run.profile,
+    role: run.role,
+    filters: run.filters.map(({ removed, ...label }) => ({ ...labelOf(label), removed })),
+    scorers: run.scorers.map(({ weight, ...label }) => ({ ...labelOf(label), weight })),
+    rows,
+    chosen: run.chosen.map((row) => record.candidates[row]!.endpoint.address),
+  };
+}
+
+/** The name is told where it differs from the type. */
+function labelOf({ name, type }: PluginLabel): { type: string; name?: string } {
+  return name === type ? { type } : { type, name };
+}
+
+function rowOf(run: RecordedRun, { endpoint }: RecordedCandidate, row: number): ExplainedRow {
+  const { removedBy, scores, total, terms } = run.rows[row]!;
+  const termsOf = (scorer: number) =>
+    run.terms.flatMap((term, t) =>
+      term.scorer === scorer && t < terms.length ? [[term.name, orNull(terms[t]!)] as const] : [],
+    );
+  const withTerms = run.scorers.flatMap(({ name }, s) => {
+    const entries = termsOf(s);
+    return entries.length === 0 ? [] : [[name, Object.fromEntries(entries)] as const];
+  });
+  return {
+    id: endpoint.id,
     rank: null,
-    total: orNull(candidate.total),
+    total: orNull(total),
+    scores: Object.fromEntries(run.scorers.map(({ name }, s) => [name, scores[s] ?? null])),
+    ...(withTerms.length === 0 ? {} : { terms: Object.fromEntries(withTerms) }),
+    why: "",
+    removedBy: run.filters[removedBy]?.name ?? null,
+  };
+}
+
+const NOT_SEEN = { rank: null, total: null, scores: {}, why: "no profile ran", removedBy: null };
+
+function candidateOf(
+  record: DecisionRecord,
+  candidate: RecordedCandidate,
+  row: ExplainedRow | undefined,
+): ExplainedCandidate {
+  const { columns, endpoint, screenedBy } = candidate;
+  const { sampledAtMs } = columns;
+  const screener = record.screeners[screenedBy] ?? null;
+  const unseen = screener === null ? NOT_SEEN : { ...NOT_SEEN, why: `screened out by ${screener}` };
+  return {
+    id: endpoint.id,
+    address: endpoint.address,
     queueDepth: columns.queueDepth,
     runningRequests: columns.runningRequests,
     kvUsage: columns.kvUsage,
@@ -172,47 +160,48 @@ function candidateOf(record: DecisionRecord, candidate: RecordedCandidate): Expl
     inFlightTokens: columns.inFlightTokens,
     matchedBlocks: candidate.matchedBlocks,
     ageMs: sampledAtMs === -Infinity ? null : record.atMs - sampledAtMs,
-    scores: Object.fromEntries(
-      record.scorers.map(({ type }, s) => [type, candidate.scores[s] ?? null]),
-    ),
-    why: "",
+    ...(row ?? unseen),
     slot: candidate.slot,
-    removedBy: record.filters[removedBy]?.type ?? null,
+    screenedBy: screener,
     columns: Object.fromEntries(COLUMN_NAMES.map((name) => [name, finite(columns[name])])),
+    weightedBlocks: candidate.weightedBlocks,
+    engine: endpoint.engine,
+    labels: { ...endpoint.labels },
+    adapters: candidate.adapters,
   };
 }
 
 /** JSON has no infinity. -Infinity is a time that never was. */
 function finite(value: number): number | null {
-  return value === -Infinity ? null : Math.min(value, Number.MAX_VALUE);
+  return value === -Infinity || Number.isNaN(value) ? null : Math.min(value, Number.MAX_VALUE);
 }
 
 /** The chosen in their order, then the other scored candidates by total. */
-function rankCandidates(record: DecisionRecord, candidates: ExplainedCandidate[]): void {
-  const rest = candidates
-    .map((candidate, row) => ({ candidate, row }))
-    .filter(({ candidate, row }) => candidate.total !== null && !record.chosen.includes(row))
-    .sort((a, b) => b.candidate.total! - a.candidate.total!);
-  const order = [...record.chosen.map((row) => candidates[row]!), ...rest.map((r) => r.candidate)];
-  order.forEach((candidate, index) => {
-    candidate.rank = index + 1;
+function rankRows(run: RecordedRun, rows: ExplainedRow[]): void {
+  const rest = rows
+    .filter(({ total }, row) => total !== null && !run.chosen.includes(row))
+    .sort((a, b) => b.total! - a.total!);
+  const order = [...run.chosen.map((row) => rows[row]!), ...rest];
+  order.forEach((row, index) => {
+    row.rank = index + 1;
   });
 }
 
 function why(input: {
-  record: DecisionRecord;
-  candidate: ExplainedCandidate;
-  winner: ExplainedCandidate | undefined;
+  readonly run: RecordedRun;
+  readonly row: ExplainedRow;
+  readonly winner: ExplainedRow | undefined;
 }): string {
-  const { record, candidate, winner } = input;
-  if (typeof candidate.removedBy === "string") return `removed by ${candidate.removedBy}`;
-  if (candidate === winner) return "chosen";
-  if (winner === undefined || candidate.total === null) return "not scored";
-  if (candidate.total === winner.total) return "tied with the chosen; decided at random";
-  let worst = { type: "", gap: 0 };
-  for (const { type, weight } of record.scorers) {
-    const gap = ((winner.scores[type] ?? 0) - (candidate.scores[type] ?? 0)) * weight;
-    if (gap > worst.gap) worst = { type, gap };
+  const { run, row, winner } = input;
+  if (typeof row.removedBy === "string") return `removed by ${row.removedBy}`;
+  if (row === winner) return "chosen";
+  if (winner === undefined || row.total === null || winner.total === null) return "not scored";
+  if (row.total === winner.total) return "tied with the chosen; decided at random";
+  let worst = { name: "", gap: 0 };
+  for (const { name, weight } of run.scorers) {
+    const gap = ((winner.scores[name] ?? 0) - (row.scores[name] ?? 0)) * weight;
+    if (gap > worst.gap) worst = { name, gap };
   }
-  return `lost ${worst.gap.toFixed(2)} on ${worst.type}`;
+  if (worst.name === "") return "not drawn, though its total is as good";
+  return `lost ${worst.gap.toFixed(2)} on ${worst.name}`;
 }

@@ -1,18 +1,61 @@
 // Unpacks a record of a segment; see layout.ts for the form. Only when somebody asks.
 
-import { resolveProfile } from "../config/resolve.ts";
+import { type ResolvedProfile, resolveProfile, specsOfKind } from "../config/resolve.ts";
 import {
   type ColumnName,
   type DecisionRecord,
   type DecisionResult,
   type RecordedCandidate,
+  type RecordedRow,
+  type RecordedRun,
+  type ShadowChoice,
+  STAGE_ROLES,
 } from "./record.ts";
-import { FLOAT_COLUMNS, FLOAT_FIELDS, INT_COLUMNS, INT_FIELDS } from "./layout.ts";
+import {
+  FLOAT_COLUMNS,
+  FLOAT_FIELDS,
+  INT_COLUMNS,
+  INT_FIELDS,
+  RUN_FIELDS,
+  unpackAdapters,
+} from "./layout.ts";
 import type { DecisionSegment } from "./segment.ts";
 import type { DropReason } from "../outcome.ts";
 
 type Header = Readonly<Record<(typeof FLOAT_FIELDS)[number] | (typeof INT_FIELDS)[number], number>>;
-type Scorers = DecisionRecord["scorers"];
+type RunHeader = Readonly<Record<(typeof RUN_FIELDS)[number], number>>;
+
+/** A run, and where its parts are. */
+interface RunPlace {
+  readonly header: RunHeader;
+  readonly profile: ResolvedProfile;
+  readonly removed: readonly number[];
+  readonly terms: RecordedRun["terms"];
+  readonly chosen: readonly number[];
+  /** Index in `floats` of its scores. */
+  readonly scoresAt: number;
+  /** Index in `ints` of "removed by", which the terms follow. */
+  readonly removedByAt: number;
+}
+
+/** Reads one number after another. */
+class IntCursor {
+  readonly #ints: Int32Array;
+  at: number;
+
+  constructor(ints: Int32Array, at: number) {
+    this.#ints = ints;
+    this.at = at;
+  }
+
+  next(): number {
+    return this.#ints[this.at++]!;
+  }
+
+  take(count: number): Int32Array {
+    return this.#ints.slice(this.at, (this.at += count));
+  }
+}
 
 /** The record at `at`, a place that `segment.write` returned. */
 export function readRecord(
@@ -20,21 +63,16 @@ export function readRecord(
   at: number,
   requestId: string,
 ): DecisionRecord {
-  const header = readHeader(segment, at);
-  const profile = resolveProfile(segment.scheduler);
-  const scorers = profile.scorers
-    .slice(0, header.scorerCount)
-    .map(({ plugin, weight }) => ({ type: plugin.name, weight }));
-  const rowsAt = at + FLOAT_FIELDS.length + INT_FIELDS.length / 2;
-  const { candidates, end } = readCandidates(segment, rowsAt, { header, scorers });
-  let i = end;
-  const take = (count: number) => segment.ints.slice(i, (i += count));
-  const removed = take(header.filterCount);
-  const chosen = [...take(header.chosenCount)];
-  const excluded = Array.from(take(header.excludedCount), (index) => segment.endpoint(index).id);
-  const keys = Uint32Array.from(take(2 * header.keyCount));
+  const { header, runHeaders, rowsAt } = readHeaders(segment, at);
+  const { places, cursor, candidates } = readRows(segment, { header, runHeaders, rowsAt });
+  const excluded = Array.from(
+    cursor.take(header.excludedCount),
+    (index) => segment.endpoint(index).id,
+  );
+  const keys = Uint32Array.from(cursor.take(2 * header.keyCount));
   const result = readResult(segment, header);
   const reason = segment.text(header.dropReason);
+  const shadow = readShadow(segment, header);
   return {
     requestId,
     attempt: header.attempt,
@@ -45,6 +83,8 @@ export function readRecord(
     promptTokens: header.promptTokens,
     outputTokensMax: orNull(header.outputTokensMax),
     bodyBytes: header.bodyBytes,
+    ttftSloMs: orNull(header.ttftSloMs),
+    tpotSloMs: orNull(header.tpotSloMs),
     totalBlocks: header.totalBlocks,
     keys,
     keyStride: header.keyStride,
@@ -52,65 +92,138 @@ export function readRecord(
     scheduler: segment.scheduler,
     seed: header.seed,
     staleAfterMs: header.staleAfterMs,
-    filters: Array.from(removed, (count, f) => ({
-      type: profile.filters[f]!.name,
-      removed: count,
-    })),
-    scorers,
+    screeners: specsOfKind(segment.scheduler, "screener").map(({ name }) => name),
     candidateCount: header.candidateCount,
     candidates,
-    chosen,
+    runs: places.map((place) => readRun(segment, place, header.rowCount)),
     excluded,
     ...(reason === undefined
       ? {}
       : { dropped: { reason: reason as DropReason, detail: segment.text(header.dropDetail)! } }),
+    ...(shadow === undefined ? {} : { shadow }),
     ...(result === undefined ? {} : { result }),
   };
 }
 
-function readHeader({ floats, ints }: DecisionSegment, at: number): Header {
-  const intsAt = 2 * (at + FLOAT_FIELDS.length);
-  return Object.fromEntries([
+function readHeaders({ floats, ints }: DecisionSegment, at: number) {
+  const cursor = new IntCursor(ints, 2 * (at + FLOAT_FIELDS.length));
+  const header = Object.fromEntries([
     ...FLOAT_FIELDS.map((name, i) => [name, floats[at + i]!]),
-    ...INT_FIELDS.map((name, i) => [name, ints[intsAt + i]!]),
+    ...INT_FIELDS.map((name) => [name, cursor.next()]),
   ]) as Header;
+  const runHeaders = Array.from(
+    { length: header.runCount },
+    () => Object.fromEntries(RUN_FIELDS.map((name) => [name, cursor.next()])) as RunHeader,
+  );
+  return { header, runHeaders, rowsAt: cursor.at / 2 };
 }
 
-function readCandidates(
-  segment: DecisionSegment,
-  at: number,
-  of: { readonly header: Header; readonly scorers: Scorers },
-): { candidates: RecordedCandidate[]; end: number } {
-  const { rowCount } = of.header;
-  const scorerRunsAt = at + FLOAT_COLUMNS.length * rowCount;
-  const intsAt = 2 * (scorerRunsAt + of.scorers.length * rowCount);
-  const rowIntsAt = intsAt + INT_COLUMNS.length * rowCount;
+interface Headers {
+  readonly header: Header;
+  readonly runHeaders: readonly RunHeader[];
+  /** Index in `floats`. */
+  readonly rowsAt: number;
+}
+
+/** The candidates, where each run's parts are, and a cursor behind the last of them. */
+function readRows(segment: DecisionSegment, { header, runHeaders, rowsAt }: Headers) {
+  const { rowCount, isTiered, hasAdapters } = header;
+  const { ints } = segment;
+  const weightsAt = rowsAt + FLOAT_COLUMNS.length * rowCount;
+  let scoresAt = weightsAt + isTiered * rowCount;
+  const scoresOf = runHeaders.map(({ scorerCount }) => {
+    const at = scoresAt;
+    scoresAt += scorerCount * rowCount;
+    return at;
+  });
+  const intsAt = 2 * scoresAt;
+  const plainAt = intsAt + INT_COLUMNS.length * rowCount;
+  const adaptersAt = plainAt + 4 * rowCount;
+  let removedByAt = adaptersAt + hasAdapters * rowCount;
+  const removedByOf = runHeaders.map(({ termCount }) => {
+    const at = removedByAt;
+    removedByAt += (1 + termCount) * rowCount;
+    return at;
+  });
+  const cursor = new IntCursor(ints, removedByAt);
+  const places = runHeaders.map((run, r): RunPlace => ({
+    header: run,
+    profile: resolveProfile(
+      segment.scheduler,
+      segment.scheduler.schedulingProfiles[run.profile]!.name,
+    ),
+    removed: [...cursor.take(run.filterCount)],
+    terms: Array.from({ length: run.termCount }, () => ({
+      scorer: cursor.next(),
+      name: segment.text(cursor.next())!,
+    })),
+    chosen: [...cursor.take(run.chosenCount)],
+    scoresAt: scoresOf[r]!,
+    removedByAt: removedByOf[r]!,
+  }));
   const candidates = Array.from({ length: rowCount }, (_, row): RecordedCandidate => {
-    const rowInt = (run: number) => segment.ints[rowIntsAt + run * rowCount + row]!;
-    const columns = Object.fromEntries([
-      ...FLOAT_COLUMNS.map((name, c) => [name, segment.floats[at + c * rowCount + row]!]),
-      ...INT_COLUMNS.map((name, c) => [name, segment.ints[intsAt + c * rowCount + row]!]),
-    ]) as Record<ColumnName, number>;
-    const scores = of.scorers.map((_, s) => segment.floats[scorerRunsAt + s * rowCount + row]!);
-    const endpoint = segment.endpoint(rowInt(1));
-    const isScored = rowInt(3) === -1 && of.header.chosenCount > 0;
+    const int = (stretch: number) => ints[plainAt + stretch * rowCount + row]!;
+    const matchedBlocks = int(2);
     return {
-      slot: rowInt(0),
-      id: endpoint.id,
-      address: endpoint.address,
-      matchedBlocks: rowInt(2),
-      removedBy: rowInt(3),
-      columns,
-      scores: isScored ? scores : [],
-      total: isScored ? totalOf(scores, of.scorers) : Number.NaN,
+      slot: int(0),
+      endpoint: segment.endpoint(int(1)),
+      matchedBlocks,
+      weightedBlocks: isTiered === 1 ? segment.floats[weightsAt + row]! : matchedBlocks,
+      columns: Object.fromEntries([
+        ...FLOAT_COLUMNS.map((name, c) => [name, segment.floats[rowsAt + c * rowCount + row]!]),
+        ...INT_COLUMNS.map((name, c) => [name, ints[intsAt + c * rowCount + row]!]),
+      ]) as Record<ColumnName, number>,
+      adapters: unpackAdapters(hasAdapters === 1 ? ints[adaptersAt + row]! : 0),
+      screenedBy: int(3),
     };
   });
-  return { candidates, end: rowIntsAt + 4 * rowCount };
+  return { candidates, places, cursor };
+}
+
+function readRun(segment: DecisionSegment, place: RunPlace, rowCount: number): RecordedRun {
+  const { header, profile, removed, terms, chosen } = place;
+  const scorers = profile.scorers
+    .slice(0, header.scorerCount)
+    .map(({ plugin: { name, type }, weight }) => ({ name, type, weight }));
+  const weights = scorers.map(({ weight }) => weight);
+  // Where a record had no room for a run's scores, its totals are not known either.
+  const hasTotals = weights.length === profile.scorers.length;
+  return {
+    profile: profile.name,
+    role: STAGE_ROLES[header.role]!,
+    filters: removed.map((count, f) => {
+      const { name, type } = profile.filters[f]!;
+      return { name, type, removed: count };
+    }),
+    scorers,
+    terms,
+    rows: Array.from({ length: rowCount }, (_, row): RecordedRow => {
+      const removedBy = segment.ints[place.removedByAt + row]!;
+      const isScored = removedBy === -1 && chosen.length > 0;
+      if (!isScored)
+        return { removedBy: Math.max(-1, removedBy), scores: [], total: NaN, terms: [] };
+      const scores = weights.map((_, s) => segment.floats[place.scoresAt + s * rowCount + row]!);
+      return {
+        removedBy,
+        scores,
+        total: hasTotals ? totalOf(scores, weights) : Number.NaN,
+        terms: terms.map((_, t) => segment.singles[place.removedByAt + (1 + t) * rowCount + row]!),
+      };
+    }),
+    chosen,
+  };
 }
 
 /** The same additions in the same order as SchedulingProfile, so the same total. */
-function totalOf(scores: readonly number[], scorers: Scorers): number {
-  return scores.reduce((total, score, s) => total + score * scorers[s]!.weight, 0);
+function totalOf(scores: readonly number[], weights: readonly number[]): number {
+  return scores.reduce((total, score, s) => total + score * weights[s]!, 0);
+}
+
+function readShadow(segment: DecisionSegment, header: Header): ShadowChoice | undefined {
+  const reason = segment.text(header.shadowReason);
+  if (reason !== undefined) return { ok: false, reason: reason as DropReason };
+  if (header.shadowEndpoint < 0) return undefined;
+  return { ok: true, address: segment.endpoint(header.shadowEndpoint).address };
 }
 
 function readResult(segment: DecisionSegment, header: Header): DecisionResult | undefined {

@@ -6,7 +6,9 @@
 // replay.ts takes the document's decision again.
 
 import type { SchedulerConfig } from "../config/scheduler-config.ts";
+import type { AdapterState } from "../model/adapters.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
+import type { Endpoint } from "../model/endpoint-table.ts";
 import type { DropReason } from "../outcome.ts";
 
 export const DECISION_LIMITS = {
@@ -20,6 +22,12 @@ export const DECISION_LIMITS = {
   keysMax: 128,
   /** Endpoints kept of those that a retry excluded; what is tried is fewer. */
   excludedMax: 16,
+  /**
+   * Scorers of a decision whose answers are kept, over all its profiles, and parts of scores. A
+   * profile that has no room left keeps its choice, and neither scores nor totals.
+   */
+  scoresMax: 32,
+  termsMax: 24,
   /** All records of a pool. */
   ringBytesMax: 4 * 1024 * 1024,
 } as const;
@@ -63,18 +71,61 @@ export interface DecisionResult {
   readonly completionTokens: number | null;
 }
 
+/** LoRA adapters of an endpoint, and where the request's model is among them. */
+export interface RecordedAdapters {
+  readonly state: AdapterState;
+  readonly active: number;
+  readonly waiting: number;
+}
+
 export interface RecordedCandidate {
   readonly slot: number;
-  readonly id: string;
-  readonly address: string;
+  readonly endpoint: Endpoint;
   readonly matchedBlocks: number;
+  /** The same by tier; equals matchedBlocks where tiers were not told apart. */
+  readonly weightedBlocks: number;
   readonly columns: Readonly<Record<ColumnName, number>>;
+  readonly adapters: RecordedAdapters;
+  /** Index among the screeners of the one that refused it, or -1. */
+  readonly screenedBy: number;
+}
+
+/** A plugin instance as it is told: by its name, and its type where that differs. */
+export interface PluginLabel {
+  readonly name: string;
+  readonly type: string;
+}
+
+/** What a profile said of a candidate. */
+export interface RecordedRow {
   /** Index in `filters` of the one that removed it, or -1. */
   readonly removedBy: number;
   /** One a scorer, before weighting; empty where it was not scored. */
   readonly scores: readonly number[];
   /** Weighted sum of `scores`, as the picker saw it; NaN where it was not scored. */
   readonly total: number;
+  /** One of the run's `terms` each. */
+  readonly terms: readonly number[];
+}
+
+/** What a profile's choice was used for: `none` where the handler only looked at it. */
+export const STAGE_ROLES = ["none", "primary", "prefill", "encode"] as const;
+export type StageRole = (typeof STAGE_ROLES)[number];
+
+/** One profile at work. */
+export interface RecordedRun {
+  readonly profile: string;
+  readonly role: StageRole;
+  /** Those that ran: a filter that leaves nobody is the last. */
+  readonly filters: readonly (PluginLabel & { readonly removed: number })[];
+  /** Empty when no candidate passed the filters. */
+  readonly scorers: readonly (PluginLabel & { readonly weight: number })[];
+  /** Parts of scores; `scorer` is an index in `scorers`. */
+  readonly terms: readonly { readonly scorer: number; readonly name: string }[];
+  /** One a candidate of the record. */
+  readonly rows: readonly RecordedRow[];
+  /** Indices into the record's `candidates`, in the order to try. Empty where nobody was found. */
+  readonly chosen: readonly number[];
 }
 
 /** One decision, unpacked. */
@@ -88,6 +139,8 @@ export interface DecisionRecord {
   readonly promptTokens: number;
   readonly outputTokensMax: number | null;
   readonly bodyBytes: number;
+  readonly ttftSloMs: number | null;
+  readonly tpotSloMs: number | null;
   readonly totalBlocks: number;
   /** Keys of blocks 0, keyStride, 2 × keyStride, …; two words a key. */
   readonly keys: Uint32Array;
@@ -96,20 +149,24 @@ export interface DecisionRecord {
   readonly scheduler: SchedulerConfig;
   readonly seed: number;
   readonly staleAfterMs: number;
-  /** Those that ran: a filter that leaves nobody is the last. */
-  readonly filters: readonly { readonly type: string; readonly removed: number }[];
-  /** Empty when no candidate passed the filters. */
-  readonly scorers: readonly { readonly type: string; readonly weight: number }[];
+  /** Names of the configuration's screeners. */
+  readonly screeners: readonly string[];
   /** Candidates before any filter; `candidates.length` of them are kept. */
   readonly candidateCount: number;
   readonly candidates: readonly RecordedCandidate[];
-  /** Indices into `candidates`, in the order to try. Empty when dropped. */
-  readonly chosen: readonly number[];
+  /** In the order they ran; none where the request was refused before. */
+  readonly runs: readonly RecordedRun[];
   /** Ids of endpoints that were no candidates because they had failed for this request. */
   readonly excluded: readonly string[];
   readonly dropped?: { readonly reason: DropReason; readonly detail: string };
+  readonly shadow?: ShadowChoice;
   readonly result?: DecisionResult;
 }
+
+/** What the pool's shadow configuration would have done. */
+export type ShadowChoice =
+  | { readonly ok: true; readonly address: string }
+  | { readonly ok: false; readonly reason: DropReason };
 
 /** What the recorder cannot see by itself. */
 export interface DecisionFacts {
@@ -124,4 +181,6 @@ export interface DecisionFacts {
   /** Slots that were excluded; undefined for an address that the pool does not know. */
   readonly exclude?: readonly (number | undefined)[];
   readonly dropped?: { readonly reason: DropReason; readonly detail: string };
+  /** Slot that a shadow configuration chose, or why it chose none. */
+  readonly shadow?: number | DropReason;
 }

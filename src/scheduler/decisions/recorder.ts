@@ -1,44 +1,67 @@
 // Watches one pick at a time and hands what it saw to the ring. On the way of every decision: it only
 // copies, into buffers it owns.
 
-import { DECISION_LIMITS, type DecisionFacts } from "./record.ts";
+import { DECISION_LIMITS, type DecisionFacts, STAGE_ROLES } from "./record.ts";
 import type { DecisionRing } from "./ring.ts";
-import type { SeenDecision } from "./rows.ts";
+import { keepLargest } from "./keep-largest.ts";
+import { NOT_REMOVED, NOT_THERE, type SeenDecision, type SeenRun, type SeenTerm } from "./rows.ts";
 import { DESTINATIONS_MAX, type PickRecorder } from "../endpoint-picker.ts";
 import { SCHEDULER_LIMITS } from "../config/limits.ts";
 import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
-import type { EndpointDirectory, PickContext } from "../plugin.ts";
+import {
+  type EndpointDirectory,
+  type PickContext,
+  SCORE_TERMS_MAX,
+  type SchedulingStages,
+  type ScoreTerms,
+} from "../plugin.ts";
 import type { ProfileRecorder } from "../profile.ts";
 
 const ROWS_MAX = DECISION_LIMITS.candidatesMax;
 
-/** Writes into `ring`. Holds about 25 kB, and 8 kB a scorer. */
+function createRun(): SeenRun {
+  return {
+    profile: "",
+    role: 0,
+    filterCount: 0,
+    removed: new Int32Array(SCHEDULER_LIMITS.filtersMax),
+    removedBy: new Int8Array(ENDPOINTS_MAX),
+    scorerCount: 0,
+    scoredIndex: new Int32Array(ENDPOINTS_MAX),
+    scores: [],
+    termCount: 0,
+    terms: [],
+    totals: new Float64Array(ENDPOINTS_MAX),
+    chosenCount: 0,
+    chosenSlots: new Int32Array(DESTINATIONS_MAX),
+    chosenRows: new Int32Array(DESTINATIONS_MAX),
+  };
+}
+
+function createTerm(): SeenTerm {
+  return { scorer: 0, name: "", values: new Float32Array(ENDPOINTS_MAX) };
+}
+
+/** Writes into `ring`. Holds about 15 kB, for each profile as much, 8 kB a scorer and 4 kB a term. */
 export class DecisionRecorder implements PickRecorder, ProfileRecorder {
   readonly #ring: DecisionRing;
-  /** Candidates before any filter, and which filter removed each of them, or -1. */
+  /** Candidates before any screener and filter. */
   readonly #considered = new Int32Array(ENDPOINTS_MAX);
-  readonly #removedBy = new Int8Array(ENDPOINTS_MAX);
-  /** By index among the scored; filled only when not all candidates can be kept. */
-  readonly #totals = new Float64Array(ENDPOINTS_MAX);
+  /** By considered; filled only when not all candidates can be kept. */
   readonly #ranks = new Float64Array(ENDPOINTS_MAX);
-  /** Indices into `#considered` of the candidates to keep. */
-  readonly #kept = new Int32Array(ROWS_MAX);
-  readonly #scoredIndexOf = new Int32Array(ENDPOINTS_MAX);
-  readonly #chosenSlots = new Int32Array(DESTINATIONS_MAX);
+  #screenerCount = 0;
   #context: PickContext | undefined;
+  /** The run that is watched. */
+  #run = createRun();
   /** What is handed over; reused. */
   readonly #seen: SeenDecision = {
     candidateCount: 0,
     rowCount: 0,
     slots: new Int32Array(ROWS_MAX),
-    removedBy: new Int8Array(ROWS_MAX),
-    scoredIndex: new Int32Array(ROWS_MAX),
-    filterCount: 0,
-    removed: new Int32Array(SCHEDULER_LIMITS.filtersMax),
-    scorerCount: 0,
-    scores: [],
-    chosenCount: 0,
-    chosenRows: new Int32Array(DESTINATIONS_MAX),
+    kept: new Int32Array(ROWS_MAX),
+    screenedBy: new Int8Array(ENDPOINTS_MAX),
+    runCount: 0,
+    runs: [this.#run],
   };
 
   constructor(ring: DecisionRing) {
@@ -51,42 +74,90 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     this.#context = context;
     copyInts(context.candidates, this.#considered, count);
     seen.candidateCount = count;
-    this.#forgetRun();
+    seen.screenedBy.fill(-1, 0, count);
+    seen.runCount = 0;
+    this.#screenerCount = 0;
   }
 
-  began(): ProfileRecorder {
-    this.#forgetRun();
+  screened(keep: Uint8Array): void {
+    const { candidateCount, screenedBy } = this.#seen;
+    const index = this.#screenerCount++;
+    for (let c = 0; c < candidateCount; c++)
+      if (keep[c] === 0 && screenedBy[c] === -1) screenedBy[c] = index;
+  }
+
+  began(context: PickContext): ProfileRecorder {
+    const seen = this.#seen;
+    const { candidateCount, screenedBy } = seen;
+    const run = (seen.runs[seen.runCount++] ??= createRun());
+    this.#run = run;
+    run.profile = context.profile;
+    run.role = 0;
+    run.filterCount = 0;
+    run.scorerCount = 0;
+    run.termCount = 0;
+    run.chosenCount = 0;
+    run.removedBy.fill(NOT_REMOVED, 0, candidateCount);
+    run.scoredIndex.fill(-1, 0, candidateCount);
+    if (this.#screenerCount > 0) {
+      for (let c = 0; c < candidateCount; c++)
+        if (screenedBy[c] !== -1) run.removedBy[c] = NOT_THERE;
+    }
     return this;
   }
 
   filtered(kept: Int32Array, keptCount: number): void {
-    const seen = this.#seen;
-    const index = seen.filterCount++;
+    const { candidateCount } = this.#seen;
+    const { removedBy, removed: removedCounts } = this.#run;
+    const index = this.#run.filterCount++;
     let k = 0;
     let removed = 0;
-    for (let c = 0; c < seen.candidateCount; c++) {
-      if (this.#removedBy[c] !== -1) continue;
+    for (let c = 0; c < candidateCount; c++) {
+      if (removedBy[c] !== NOT_REMOVED) continue;
       if (k < keptCount && kept[k] === this.#considered[c]) {
         k++;
       } else {
-        this.#removedBy[c] = index;
+        removedBy[c] = index;
         removed++;
       }
     }
-    seen.removed[index] = removed;
+    removedCounts[index] = removed;
+    if (k < keptCount) this.#filteredInAnyOrder(kept.subarray(0, keptCount), index);
   }
 
-  scored(context: PickContext, scores: Float64Array): void {
-    const seen = this.#seen;
-    const copy = (seen.scores[seen.scorerCount++] ??= new Float64Array(ENDPOINTS_MAX));
+  scored(context: PickContext, scores: Float64Array, terms?: ScoreTerms): void {
+    const run = this.#run;
+    const scorer = run.scorerCount++;
+    const copy = (run.scores[scorer] ??= new Float64Array(ENDPOINTS_MAX));
     copyFloats(scores, copy, context.candidateCount);
+    if (terms === undefined) return;
+    const room = DECISION_LIMITS.termsMax - run.termCount;
+    const count = Math.min(terms.names.length, SCORE_TERMS_MAX, room);
+    for (let t = 0; t < count; t++) {
+      const term = (run.terms[run.termCount++] ??= createTerm());
+      term.scorer = scorer;
+      term.name = terms.names[t]!;
+      copyToSingles(terms.values[t]!, term.values, context.candidateCount);
+    }
   }
 
   picked(context: PickContext, totals: Float64Array, slots: Int32Array): void {
-    const seen = this.#seen;
-    seen.chosenCount = slots.length;
-    copyInts(slots, this.#chosenSlots, slots.length);
-    if (seen.candidateCount > ROWS_MAX) copyFloats(totals, this.#totals, context.candidateCount);
+    const run = this.#run;
+    const { candidateCount } = this.#seen;
+    run.chosenCount = slots.length;
+    copyInts(slots, run.chosenSlots, slots.length);
+    this.#indexScored(context);
+    if (candidateCount > ROWS_MAX) copyFloats(totals, run.totals, context.candidateCount);
+  }
+
+  staged({ primary, prefill, encode }: SchedulingStages): void {
+    const { runs, runCount } = this.#seen;
+    for (let r = 0; r < runCount; r++) {
+      const run = runs[r]!;
+      if (run.profile === primary) run.role = STAGE_ROLES.indexOf("primary");
+      else if (run.profile === prefill) run.role = STAGE_ROLES.indexOf("prefill");
+      else if (run.profile === encode) run.role = STAGE_ROLES.indexOf("encode");
+    }
   }
 
   /**
@@ -98,7 +169,6 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     this.#context = undefined;
     if (context === undefined) return false;
     const { candidateCount } = this.#seen;
-    this.#indexScored(candidateCount);
     if (candidateCount <= ROWS_MAX) this.#keepAll(candidateCount);
     else this.#keepBest(candidateCount);
     this.#describeRows();
@@ -106,50 +176,72 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     return true;
   }
 
-  #forgetRun(): void {
-    const seen = this.#seen;
-    this.#removedBy.fill(-1, 0, seen.candidateCount);
-    seen.filterCount = 0;
-    seen.scorerCount = 0;
-    seen.chosenCount = 0;
+  /** After the one filter that may change the order. */
+  #filteredInAnyOrder(kept: Int32Array, index: number): void {
+    const { removedBy, removed } = this.#run;
+    removed[index] = 0;
+    for (let c = 0; c < this.#seen.candidateCount; c++) {
+      if (removedBy[c] !== NOT_REMOVED && removedBy[c] !== index) continue;
+      const isKept = kept.includes(this.#considered[c]!);
+      removedBy[c] = isKept ? NOT_REMOVED : index;
+      if (!isKept) removed[index]! += 1;
+    }
   }
 
-  /** Filters keep the order, so the scored are the considered that no filter removed. */
-  #indexScored(candidateCount: number): void {
-    const isScored = this.#seen.chosenCount > 0;
+  /** As a rule the scored are the considered that no filter removed, in their order. */
+  #indexScored({ candidates, candidateCount }: PickContext): void {
+    if (candidateCount === 0) return;
+    const { removedBy, scoredIndex } = this.#run;
     let scored = 0;
-    for (let c = 0; c < candidateCount; c++)
-      this.#scoredIndexOf[c] = isScored && this.#removedBy[c] === -1 ? scored++ : -1;
+    for (let c = 0; c < this.#seen.candidateCount; c++) {
+      if (removedBy[c] !== NOT_REMOVED) continue;
+      const slot = this.#considered[c]!;
+      const index = scored++;
+      scoredIndex[c] =
+        candidates[index] === slot ? index : candidates.subarray(0, candidateCount).indexOf(slot);
+    }
   }
 
   #keepAll(candidateCount: number): void {
+    const { kept } = this.#seen;
     this.#seen.rowCount = candidateCount;
-    for (let c = 0; c < candidateCount; c++) this.#kept[c] = c;
+    for (let c = 0; c < candidateCount; c++) kept[c] = c;
   }
 
-  /** The chosen before all others, the filtered behind them. */
+  /** The chosen before all others, then who was least behind the best of a profile. */
   #keepBest(candidateCount: number): void {
-    const ranks = this.#ranks;
+    const { runs, runCount, kept } = this.#seen;
+    const ranks = this.#ranks.fill(-Infinity, 0, candidateCount);
     const considered = this.#considered.subarray(0, candidateCount);
-    for (let c = 0; c < candidateCount; c++) {
-      const index = this.#scoredIndexOf[c]!;
-      ranks[c] = index < 0 ? -1 : this.#totals[index]!;
+    for (let r = 0; r < runCount; r++) rankByTotals(runs[r]!, ranks, candidateCount);
+    for (let r = 0; r < runCount; r++) {
+      const { chosenCount, chosenSlots } = runs[r]!;
+      for (let i = 0; i < chosenCount; i++) ranks[considered.indexOf(chosenSlots[i]!)] = Infinity;
     }
-    for (let i = 0; i < this.#seen.chosenCount; i++)
-      ranks[considered.indexOf(this.#chosenSlots[i]!)] = Infinity;
-    keepLargest(ranks, candidateCount, this.#kept);
+    keepLargest(ranks, candidateCount, kept);
     this.#seen.rowCount = ROWS_MAX;
   }
 
   #describeRows(): void {
-    const { rowCount, slots, removedBy, scoredIndex, chosenCount, chosenRows } = this.#seen;
-    for (let row = 0; row < rowCount; row++) {
-      const c = this.#kept[row]!;
-      slots[row] = this.#considered[c]!;
-      removedBy[row] = this.#removedBy[c]!;
-      scoredIndex[row] = this.#scoredIndexOf[c]!;
+    const { rowCount, slots, kept, runs, runCount } = this.#seen;
+    for (let row = 0; row < rowCount; row++) slots[row] = this.#considered[kept[row]!]!;
+    for (let r = 0; r < runCount; r++) {
+      const { chosenCount, chosenSlots, chosenRows } = runs[r]!;
+      for (let i = 0; i < chosenCount; i++) chosenRows[i] = slots.indexOf(chosenSlots[i]!);
     }
-    for (let i = 0; i < chosenCount; i++) chosenRows[i] = slots.indexOf(this.#chosenSlots[i]!);
+  }
+}
+
+/** Raises each rank to how far behind the run's best total the candidate is. */
+function rankByTotals({ scoredIndex, totals }: SeenRun, ranks: Float64Array, count: number): void {
+  let best = -Infinity;
+  for (let c = 0; c < count; c++) {
+    const index = scoredIndex[c]!;
+    if (index >= 0 && totals[index]! > best) best = totals[index]!;
+  }
+  for (let c = 0; c < count; c++) {
+    const index = scoredIndex[c]!;
+    if (index >= 0) ranks[c] = Math.max(ranks[c]!, totals[index]! - best);
   }
 }
 
@@ -162,31 +254,6 @@ function copyFloats(from: Float64Array, to: Float64Array, count: number): void {
   for (let i = 0; i < count; i++) to[i] = from[i]!;
 }
 
-/**
- * Fills `kept` with the indices of the largest of `ranks[0 .. count)`, which are more than fit, in no
- * order. `kept` is a heap with the smallest rank first, so most candidates cost one comparison.
- */
-function keepLargest(ranks: Float64Array, count: number, kept: Int32Array): void {
-  for (let c = 0; c < kept.length; c++) kept[c] = c;
-  for (let at = kept.length >> 1; at >= 0; at--) siftDown(ranks, kept, at);
-  for (let c = kept.length; c < count; c++) {
-    if (ranks[c]! <= ranks[kept[0]!]!) continue;
-    kept[0] = c;
-    siftDown(ranks, kept, 0);
-  }
-}
-
-function siftDown(ranks: Float64Array, heap: Int32Array, from: number): void {
-  const moved = heap[from]!;
-  const rank = ranks[moved]!;
-  let at = from;
-  for (;;) {
-    let child = 2 * at + 1;
-    if (child >= heap.length) break;
-    if (child + 1 < heap.length && ranks[heap[child + 1]!]! < ranks[heap[child]!]!) child++;
-    if (ranks[heap[child]!]! >= rank) break;
-    heap[at] = heap[child]!;
-    at = child;
-  }
-  heap[at] = moved;
+function copyToSingles(from: Float64Array, to: Float32Array, count: number): void {
+  for (let i = 0; i < count; i++) to[i] = from[i]!;
 }

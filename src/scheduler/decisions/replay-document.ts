@@ -4,17 +4,44 @@
 import type { z } from "zod";
 import { schedulerConfigSchema } from "../config/schema.ts";
 import type { SchedulerConfig } from "../config/scheduler-config.ts";
-import { COLUMN_NAMES, type ColumnName, DECISION_LIMITS } from "./record.ts";
-import { type ExplainedAttempt, type ExplainedCandidate, explanationSchema } from "./explain.ts";
+import {
+  COLUMN_NAMES,
+  type ColumnName,
+  DECISION_LIMITS,
+  type RecordedAdapters,
+  type StageRole,
+} from "./record.ts";
+import {
+  type ExplainedAttempt,
+  type ExplainedCandidate,
+  type ExplainedRow,
+  explanationSchema,
+  nameOf,
+} from "./document.ts";
 
 export interface ReplayableCandidate {
   readonly slot: number;
   readonly id: string;
   readonly address: string;
+  readonly engine: string;
+  readonly labels: Readonly<Record<string, string>>;
   readonly matchedBlocks: number;
+  readonly weightedBlocks: number;
+  readonly adapters: RecordedAdapters;
   readonly columns: Readonly<Record<ColumnName, number>>;
-  readonly removedBy: string | null;
-  readonly scores: Readonly<Record<string, number | null>>;
+  readonly screenedBy: string | null;
+}
+
+/** What a profile's plugins said. */
+export interface ReplayableRun {
+  readonly profile: string;
+  readonly role: StageRole;
+  /** Names of those that ran. */
+  readonly filters: ReadonlySet<string>;
+  readonly scorers: ReadonlySet<string>;
+  /** By the candidate's id. */
+  readonly rows: ReadonlyMap<string, ExplainedRow>;
+  readonly chosen: readonly string[];
 }
 
 export interface ReplayableAttempt extends ExplainedAttempt {
@@ -24,6 +51,8 @@ export interface ReplayableAttempt extends ExplainedAttempt {
   readonly keys: string[];
   readonly keyStride: number;
   readonly candidates: (ExplainedCandidate & ReplayableCandidate)[];
+  /** In the order they ran. */
+  readonly runs: readonly ReplayableRun[];
   /** Columns that the document does not have, and that are 0 here. */
   readonly absentColumns: readonly ColumnName[];
 }
@@ -48,15 +77,30 @@ export type ParsedReplayable =
 
 const TOO_OLD = "is missing: the Fairlead that wrote this did not record what a replay needs";
 
-/** Checks what `fairlead explain --json` printed, perhaps long ago, perhaps damaged since. */
-export function parseReplayable(input: unknown): ParsedReplayable {
+/**
+ * Checks what `fairlead explain --json` printed, perhaps long ago, perhaps damaged since. `parse` reads
+ * the schedulers in it: whoever reads many documents remembers those that were read.
+ */
+export function parseReplayable(
+  input: unknown,
+  parse: (input: unknown, at: string) => ParsedScheduler = parseScheduler,
+): ParsedReplayable {
   const parsed = explanationSchema.safeParse(input);
   if (!parsed.success) return { ok: false, issues: issuesOf(parsed.error) };
   const { requestId, pool, attempts } = parsed.data;
   if (attempts.length === 0)
     return { ok: false, issues: [{ path: "attempts", message: "has no attempt" }] };
   const issues: DocumentIssue[] = [];
-  const replayable = attempts.map((attempt, i) => checkAttempt(attempt, `attempts[${i}]`, issues));
+  const replayable = attempts.map((attempt, i) => {
+    const path = `attempts[${i}]`;
+    if (attempt.scheduler === undefined) {
+      issues.push({ path: `${path}.scheduler`, message: TOO_OLD });
+      return undefined;
+    }
+    const scheduler = parse(attempt.scheduler, `${path}.scheduler`);
+    if (!scheduler.ok) issues.push(...scheduler.issues);
+    return checkAttempt(attempt, { path, issues }, scheduler.ok ? scheduler.value : undefined);
+  });
   if (issues.length > 0) return { ok: false, issues };
   const known = replayable.filter((attempt) => attempt !== undefined);
   return { ok: true, value: { requestId, pool, attempts: known } };
@@ -76,33 +120,48 @@ export function parseScheduler(input: unknown, at: string): ParsedScheduler {
 /** Adds what is wrong to `issues`; undefined when something is. */
 function checkAttempt(
   attempt: ExplainedAttempt,
-  path: string,
-  issues: DocumentIssue[],
+  { path, issues }: { readonly path: string; readonly issues: DocumentIssue[] },
+  scheduler: SchedulerConfig | undefined,
 ): ReplayableAttempt | undefined {
   const before = issues.length;
   const report = (at: string, message: string) => issues.push({ path: `${path}.${at}`, message });
-  if (attempt.scheduler === undefined) {
-    report("scheduler", TOO_OLD);
-    return undefined;
-  }
-  const scheduler = parseScheduler(attempt.scheduler, `${path}.scheduler`);
-  if (!scheduler.ok) issues.push(...scheduler.issues);
   checkCandidates(attempt, report);
   checkKeys(attempt, report);
-  if (!scheduler.ok || issues.length > before) return undefined;
+  if (scheduler === undefined || issues.length > before) return undefined;
   const absentColumns = COLUMN_NAMES.filter((name) =>
     attempt.candidates.some(({ columns }) => columns?.[name] === undefined),
   );
   return {
     ...attempt,
-    scheduler: scheduler.value,
+    scheduler,
     outputTokensMax: attempt.outputTokensMax ?? null,
     bodyBytes: attempt.bodyBytes ?? 0,
     keys: attempt.keys ?? [],
     keyStride: attempt.keyStride ?? 1,
     candidates: attempt.candidates.map(completeCandidate),
+    runs: runsOf(attempt, scheduler),
     absentColumns,
   };
+}
+
+/** What is shown of the attempt and its stages, in the order they ran. */
+function runsOf(attempt: ExplainedAttempt, scheduler: SchedulerConfig): ReplayableRun[] {
+  const { stages = [], ran } = attempt;
+  const profile = attempt.profile ?? scheduler.schedulingProfiles[0]!.name;
+  const hasRun = ran === undefined || ran.includes(profile);
+  const role = attempt.role ?? (attempt.dropped === null ? "primary" : "none");
+  const all = [...(hasRun ? [{ ...attempt, profile, role }] : []), ...stages];
+  const order = ran ?? [profile];
+  return all
+    .map((run) => ({
+      profile: run.profile,
+      role: run.role,
+      filters: new Set(run.filters.map(nameOf)),
+      scorers: new Set(run.scorers.map(nameOf)),
+      rows: new Map(run.candidates.map((row) => [row.id, row])),
+      chosen: run.chosen,
+    }))
+    .sort((a, b) => order.indexOf(a.profile) - order.indexOf(b.profile));
 }
 
 type Report = (at: string, message: string) => void;
@@ -117,7 +176,10 @@ function checkCandidates(
   if (candidateCount < candidates.length)
     report("candidateCount", "is less than the candidates there are");
   const slots = new Set<number>();
-  for (const [i, { slot, columns }] of candidates.entries()) {
+  const ids = new Set<string>();
+  for (const [i, { slot, columns, id }] of candidates.entries()) {
+    if (ids.has(id)) report(`candidates[${i}].id`, "is another candidate's, too");
+    ids.add(id);
     if (slot === undefined) report(`candidates[${i}].slot`, TOO_OLD);
     else if (slots.has(slot)) report(`candidates[${i}].slot`, "is another candidate's, too");
     else slots.add(slot);
@@ -136,11 +198,13 @@ function checkKeys(
     report("keys", `has more keys than ${totalBlocks} blocks at a stride of ${keyStride}`);
 }
 
+const NO_ADAPTERS = { state: "absent", active: 0, waiting: 0 } as const;
+
 /** Only for a candidate that passed checkCandidates. */
 function completeCandidate(
   candidate: ExplainedCandidate,
 ): ExplainedCandidate & ReplayableCandidate {
-  const { slot, columns, removedBy } = candidate;
+  const { slot, columns, matchedBlocks } = candidate;
   const numberOf = (name: ColumnName) => {
     const value = columns?.[name];
     return value === null ? -Infinity : (value ?? 0);
@@ -148,7 +212,11 @@ function completeCandidate(
   return {
     ...candidate,
     slot: slot!,
-    removedBy: removedBy ?? null,
+    engine: candidate.engine ?? "",
+    labels: candidate.labels ?? {},
+    weightedBlocks: candidate.weightedBlocks ?? matchedBlocks,
+    adapters: candidate.adapters ?? NO_ADAPTERS,
+    screenedBy: candidate.screenedBy ?? null,
     columns: Object.fromEntries(COLUMN_NAMES.map((name) => [name, numberOf(name)])) as Record<
       ColumnName,
       number

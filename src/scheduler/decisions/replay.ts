@@ -1,14 +1,16 @@
 // Takes a recorded decision again with the real EndpointPicker.
 //
-// A pool is rebuilt from the document: each kept candidate in its slot, with the columns and matched
-// blocks of the moment, the same clock, seed and configuration. What decided then decides now, but for
-// two kinds of plugin whose answer is taken from the record:
+// A pool is rebuilt from the document: each kept candidate in its slot, with the columns, labels and
+// matched blocks of the moment, the same clock, seed and configuration. What decided then decides now,
+// but for plugins whose answer is taken from the record:
 //
-//   a scorer that learns from picks       what it remembered is not in the record, what it said is
+//   those that learn from picks           what they remembered is not in the record, what they said is
+//   those that read what is not kept      headers and media of the request, custom metrics, and what
+//                                         producers made of such; noticed when they read it
 //   every filter and scorer, where not    they may compare a candidate with those that are missing;
 //   all candidates were kept              the picker, which has only totals, still decides
 //
-// In both cases the choice is the recorded one for the same configuration: totals are the same
+// In all cases the choice is the recorded one for the same configuration: totals are the same
 // numbers, all chosen are kept, and a picker does not care about candidates it does not choose.
 // With another configuration the same substitutions are made as far as they fit, and the notes say
 // what the record cannot know.
@@ -18,13 +20,15 @@ import { COLUMN_NAMES, type ColumnName, RECORDED_COLUMNS } from "./record.ts";
 import { DecisionRecorder } from "./recorder.ts";
 import { DecisionRing } from "./ring.ts";
 import { EndpointPicker } from "../endpoint-picker.ts";
-import { explainAttempt, type WrittenAttempt } from "./explain.ts";
-import { Adapters } from "../model/adapters.ts";
+import type { WrittenAttempt } from "./document.ts";
+import { explainAttempt } from "./explain.ts";
+import type { AdapterTable } from "../model/adapters.ts";
 import { ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
 import type { InferenceRequest } from "../model/inference-request.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { RecordedAnswers } from "./replay-answers.ts";
 import type { ReplayableAttempt, ReplayableCandidate } from "./replay-document.ts";
+import { UnknownReads } from "./unknown-reads.ts";
 
 /** A decision that was taken again. */
 export interface Replay {
@@ -39,12 +43,13 @@ export interface Replay {
 /** Takes `attempt` again, with its own configuration or with another. */
 export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfig): Replay {
   const scheduler = other ?? attempt.scheduler;
-  const substitution = new RecordedAnswers(attempt, other);
+  const unknown = new UnknownReads();
+  const substitution = new RecordedAnswers(attempt, other, unknown);
   const picker = new EndpointPicker(scheduler, substitution.substitute);
   const ring = new DecisionRing();
   const recorder = new DecisionRecorder(ring);
-  const pool = rebuildPool(attempt.candidates);
-  const request = rebuildRequest(attempt);
+  const pool = rebuildPool(attempt, unknown);
+  const request = rebuildRequest(attempt, unknown);
   const picked = picker.pick(
     {
       request,
@@ -66,7 +71,16 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
 
 function isSameChoice(a: ReplayableAttempt, b: WrittenAttempt): boolean {
   if ((a.dropped?.reason ?? null) !== (b.dropped?.reason ?? null)) return false;
-  return a.chosen.length === b.chosen.length && a.chosen.every((at, i) => at === b.chosen[i]);
+  if (!isSameOrder(a.chosen, b.chosen)) return false;
+  return ["prefill", "encode"].every((role) => {
+    const before = a.runs.find((run) => run.role === role);
+    const now = b.stages?.find((stage) => stage.role === role);
+    return isSameOrder(before?.chosen ?? [], now?.chosen ?? []);
+  });
+}
+
+function isSameOrder(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((address, i) => address === b[i]);
 }
 
 /** The pool of a record: its candidates in their slots, and nobody else. */
@@ -84,23 +98,36 @@ class RebuiltPool {
   }
 
   add(candidate: ReplayableCandidate): void {
-    const { slot, id, address } = candidate;
-    this.#endpoints[slot] = { id, address, engine: "", labels: {} };
+    const { slot, id, address, engine, labels } = candidate;
+    this.#endpoints[slot] = { id, address, engine, labels };
     this.matchedBlocks[slot] = candidate.matchedBlocks;
     this.columns.isPresent[slot] = 1;
     for (const name of COLUMN_NAMES) this.columns[name][slot] = candidate.columns[name];
   }
 }
 
-function rebuildPool(candidates: readonly ReplayableCandidate[]): RebuiltPool {
+function rebuildPool({ candidates, model }: ReplayableAttempt, unknown: UnknownReads): RebuiltPool {
   const columns = emptyColumns();
+  const bySlot = new Map(candidates.map((candidate) => [candidate.slot, candidate]));
+  const adaptersOf = (slot: number) => bySlot.get(slot)!.adapters;
+  const adapters: AdapterTable = {
+    stateOf(slot, modelName) {
+      if (modelName !== model) unknown.read(`whether adapter ${modelName} is there`);
+      return adaptersOf(slot).state;
+    },
+    activeCount: (slot) => adaptersOf(slot).active,
+    waitingCount: (slot) => adaptersOf(slot).waiting,
+    maxActive: (slot) => columns.loraMax[slot]!,
+  };
   const pool = new RebuiltPool({
     slotCount: Math.max(...candidates.map(({ slot }) => slot)) + 1,
     isPresent: new Uint8Array(ENDPOINTS_MAX),
     ...columns,
-    // Not in the record: no adapter is active anywhere, and no scalar is known.
-    adapters: new Adapters(columns.loraMax),
-    scalar: () => undefined,
+    adapters,
+    scalar(attributeKey) {
+      unknown.read(`the metric ${attributeKey}`);
+      return undefined;
+    },
   });
   for (const candidate of candidates) pool.add(candidate);
   return pool;
@@ -117,7 +144,7 @@ function emptyColumns(): Record<ColumnName, Int32Array & Float64Array> {
   ) as Record<ColumnName, Int32Array & Float64Array>;
 }
 
-function rebuildRequest(attempt: ReplayableAttempt): InferenceRequest {
+function rebuildRequest(attempt: ReplayableAttempt, unknown: UnknownReads): InferenceRequest {
   const keys = new Uint32Array(2 * attempt.totalBlocks);
   for (const [i, key] of attempt.keys.entries()) {
     const at = 2 * i * attempt.keyStride;
@@ -133,5 +160,16 @@ function rebuildRequest(attempt: ReplayableAttempt): InferenceRequest {
     promptTokens: attempt.promptTokens,
     outputTokensMax: attempt.outputTokensMax,
     bodyBytes: attempt.bodyBytes,
+    ...(typeof attempt.ttftSloMs === "number" ? { ttftSloMs: attempt.ttftSloMs } : {}),
+    ...(typeof attempt.tpotSloMs === "number" ? { tpotSloMs: attempt.tpotSloMs } : {}),
+    // Not recorded, for they may name people.
+    get headers() {
+      unknown.read("the request's headers");
+      return {};
+    },
+    get media() {
+      unknown.read("the request's media");
+      return { hashes: new Uint32Array(0), tokens: new Uint32Array(0) };
+    },
   };
 }

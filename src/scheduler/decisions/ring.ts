@@ -26,6 +26,18 @@ interface Entry {
   readonly previous: Entry | undefined;
 }
 
+export interface RingQuery {
+  readonly sinceMs: number;
+  readonly count: number;
+  readonly before?: number | undefined;
+}
+
+export interface RingPage {
+  readonly records: readonly DecisionRecord[];
+  /** `before` of the next page; undefined after the last. */
+  readonly next: number | undefined;
+}
+
 export class DecisionRing {
   readonly #bytesMax: number;
   readonly #segmentBytes: number;
@@ -34,6 +46,8 @@ export class DecisionRing {
   readonly #newestByRequest = new Map<string, Entry>();
   readonly #slots = new SlotIndex();
   #bytes = 0;
+  /** Number of the next segment's first record. */
+  #nextNumber = 0;
   /** Of the segment dropped last. */
   #spareBuffer: ArrayBuffer | undefined;
 
@@ -87,6 +101,41 @@ export class DecisionRing {
     return found.sort((a, b) => a.attempt - b.attempt);
   }
 
+  /** When the oldest record was made that is kept; undefined without any. */
+  get oldestAtMs(): number | undefined {
+    const oldest = this.#segments.find(({ places }) => places.length > 0);
+    return oldest === undefined ? undefined : oldest.floats[oldest.places[0]!];
+  }
+
+  /**
+   * The newest records first, from `before` on (a place that an earlier page gave; undefined: the
+   * newest) back to `sinceMs`, at most `count` of them.
+   */
+  page(query: RingQuery): RingPage {
+    const records: DecisionRecord[] = [];
+    let { before = Infinity } = query;
+    for (const segment of this.#segments.toReversed()) {
+      const { firstNumber, places, requestIds, floats } = segment;
+      for (let i = Math.min(places.length, before - firstNumber) - 1; i >= 0; i--) {
+        const at = places[i]!;
+        if (floats[at]! < query.sinceMs) return { records, next: undefined };
+        if (records.length === query.count) return { records, next: before };
+        before = firstNumber + i;
+        if (this.#isNewest(requestIds[i]!, segment, at))
+          records.push(readRecord(segment, at, requestIds[i]!));
+      }
+    }
+    return { records, next: undefined };
+  }
+
+  /** Whether no later record took the place of the one at `at`. */
+  #isNewest(requestId: string, segment: DecisionSegment, at: number): boolean {
+    let entry = this.#newestByRequest.get(requestId);
+    while (entry !== undefined && !(entry.segment === segment && entry.at === at))
+      entry = entry.previous;
+    return entry !== undefined;
+  }
+
   #write(segment: DecisionSegment, decision: FinishedDecision): number | undefined {
     const before = segment.byteLength;
     const at = segment.write(decision);
@@ -95,10 +144,16 @@ export class DecisionRing {
   }
 
   #open(scheduler: DecisionSegment["scheduler"]): DecisionSegment {
+    const last = this.#segments.at(-1);
+    if (last !== undefined) this.#nextNumber = last.firstNumber + last.places.length;
     this.#dropUntil(this.#bytesMax - this.#segmentBytes);
     const buffer = this.#spareBuffer ?? new ArrayBuffer(this.#segmentBytes);
     this.#spareBuffer = undefined;
-    const segment = new DecisionSegment(buffer, scheduler, this.#slots);
+    const segment = new DecisionSegment(buffer, {
+      scheduler,
+      slots: this.#slots,
+      firstNumber: this.#nextNumber,
+    });
     this.#segments.push(segment);
     this.#bytes += segment.byteLength;
     return segment;

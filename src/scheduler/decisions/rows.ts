@@ -1,4 +1,39 @@
-// What was seen of a pick's candidates, and how its rows are gathered from the pool's columns.
+// What was seen of a pick, and how its rows are gathered from the pool's columns.
+
+/** What a DecisionRecorder saw of one profile. By considered: by index in the pick's candidates. */
+export interface SeenRun {
+  profile: string;
+  /** Index in STAGE_ROLES. */
+  role: number;
+  filterCount: number;
+  /** By filter. */
+  readonly removed: Int32Array;
+  /** By considered: the filter that removed it, NOT_REMOVED, or NOT_THERE. */
+  readonly removedBy: Int8Array;
+  scorerCount: number;
+  /** By considered: its index in every array of `scores` and `terms`, or -1. */
+  readonly scoredIndex: Int32Array;
+  readonly scores: Float64Array[];
+  termCount: number;
+  readonly terms: SeenTerm[];
+  /** As `scores`; only filled where not all candidates can be kept. */
+  readonly totals: Float64Array;
+  chosenCount: number;
+  readonly chosenSlots: Int32Array;
+  readonly chosenRows: Int32Array;
+}
+
+/** A part of a scorer's scores. */
+export interface SeenTerm {
+  /** Index in the run's scorers. */
+  scorer: number;
+  name: string;
+  readonly values: Float32Array;
+}
+
+export const NOT_REMOVED = -1;
+/** A screener had refused it before the profile ran. */
+export const NOT_THERE = -2;
 
 /** What a DecisionRecorder saw of one pick. Its buffers are reused for the next. */
 export interface SeenDecision {
@@ -6,16 +41,12 @@ export interface SeenDecision {
   /** Rows are the candidates to keep. */
   rowCount: number;
   readonly slots: Int32Array;
-  readonly removedBy: Int8Array;
-  /** By row: its index in every array of `scores`, or -1. */
-  readonly scoredIndex: Int32Array;
-  filterCount: number;
-  /** By filter. */
-  readonly removed: Int32Array;
-  scorerCount: number;
-  readonly scores: Float64Array[];
-  chosenCount: number;
-  readonly chosenRows: Int32Array;
+  /** By row: its index among the considered. */
+  readonly kept: Int32Array;
+  /** By considered: the screener that refused it, or -1. */
+  readonly screenedBy: Int8Array;
+  runCount: number;
+  readonly runs: SeenRun[];
 }
 
 // Stand-alone, each for one kind of array, so that their loops are compiled once and tightly.
@@ -33,7 +64,7 @@ export function gatherInts(
 }
 
 export function gatherFloats(
-  column: Float64Array,
+  column: Float64Array | Int32Array,
   seen: SeenDecision,
   out: Float64Array,
   at: number,
@@ -43,17 +74,50 @@ export function gatherFloats(
   return at + rowCount;
 }
 
+/** What is known by considered. */
+export function gatherBytes(
+  values: Int8Array,
+  seen: SeenDecision,
+  out: Int32Array,
+  at: number,
+): number {
+  const { rowCount, kept } = seen;
+  for (let row = 0; row < rowCount; row++) out[at + row] = values[kept[row]!]!;
+  return at + rowCount;
+}
+
+/** Where scored values go, and whose they are. */
+export interface ScoredRows<Out> {
+  readonly seen: SeenDecision;
+  readonly run: SeenRun;
+  readonly out: Out;
+}
+
 /** NaN where a row was not scored. */
 export function gatherScores(
   scores: Float64Array,
-  seen: SeenDecision,
-  out: Float64Array,
+  { seen, run, out }: ScoredRows<Float64Array>,
   at: number,
 ): number {
-  const { rowCount, scoredIndex } = seen;
+  const { rowCount, kept } = seen;
+  const { scoredIndex } = run;
   for (let row = 0; row < rowCount; row++) {
-    const index = scoredIndex[row]!;
+    const index = scoredIndex[kept[row]!]!;
     out[at + row] = index < 0 ? Number.NaN : scores[index]!;
+  }
+  return at + rowCount;
+}
+
+export function gatherTerms(
+  values: Float32Array,
+  { seen, run, out }: ScoredRows<Float32Array>,
+  at: number,
+): number {
+  const { rowCount, kept } = seen;
+  const { scoredIndex } = run;
+  for (let row = 0; row < rowCount; row++) {
+    const index = scoredIndex[kept[row]!]!;
+    out[at + row] = index < 0 ? Number.NaN : values[index]!;
   }
   return at + rowCount;
 }

@@ -12,17 +12,43 @@ import {
   FLOATS,
   HEADER_WORDS,
   INT_COLUMNS,
+  keepRuns,
+  type KeptRun,
   keyStrideOf,
-  NO_TEXT,
+  NOTHING,
+  packAdapters,
   RECORD_BYTES_MAX,
+  type RecordShape,
   recordWords,
 } from "./layout.ts";
 import { DECISION_LIMITS, type DecisionFacts, type DecisionResult } from "./record.ts";
-import { gatherFloats, gatherInts, gatherScores, type SeenDecision } from "./rows.ts";
+import {
+  gatherBytes,
+  gatherFloats,
+  gatherInts,
+  gatherScores,
+  gatherTerms,
+  type SeenDecision,
+} from "./rows.ts";
 import type { SlotIndex } from "./slots.ts";
+import type { AdapterTable } from "../model/adapters.ts";
 import { ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
 import type { EndpointDirectory, PickContext } from "../plugin.ts";
 import { assert } from "../support/assert.ts";
+
+interface Shape extends RecordShape {
+  readonly keyStride: number;
+  readonly keyCount: number;
+  readonly excludedCount: number;
+}
+
+/** What is kept of a decision's runs. */
+interface Kept {
+  readonly runs: readonly KeptRun[];
+  readonly shape: Shape;
+}
+
+const RESULT_FLOATS_AT = FLOAT_FIELDS.indexOf("resultTtftMs");
 
 /** Everything of one decision that is to be kept. */
 export interface FinishedDecision {
@@ -35,7 +61,7 @@ export interface FinishedDecision {
 /** Endpoints a segment names, over all their comings and goings; then it is full. */
 const SEGMENT_ENDPOINTS_MAX = 2 * ENDPOINTS_MAX;
 /** Heap that the ring's index takes for a record, besides the characters of its request id. */
-const RECORD_INDEX_BYTES = 240;
+const RECORD_INDEX_BYTES = 248;
 /** Heap of a text besides its characters: header, array element, entry of the index. */
 const TEXT_BYTES = 96;
 /** A reference to an endpoint that the table holds, too. */
@@ -44,13 +70,24 @@ const ENDPOINT_REF_BYTES = 16;
 const ENDPOINT_BYTES = 192;
 const LABEL_BYTES = 48;
 
+export interface SegmentOptions {
+  readonly scheduler: SchedulerConfig;
+  readonly slots: SlotIndex;
+  readonly firstNumber: number;
+}
+
 /** A segment of a DecisionRing. */
 export class DecisionSegment {
   readonly scheduler: SchedulerConfig;
   readonly floats: Float64Array;
   readonly ints: Int32Array;
+  readonly singles: Float32Array;
+  /** Number of its first record among all that the ring ever had. */
+  readonly firstNumber: number;
   /** Request ids of its records, in order; some may have moved on to a newer record. */
   readonly requestIds: string[] = [];
+  /** Of each of `requestIds`, where its record is. */
+  readonly places: number[] = [];
   readonly #texts: string[] = [];
   readonly #textIndex = new Map<string, number>();
   readonly #endpoints: Endpoint[] = [];
@@ -59,13 +96,15 @@ export class DecisionSegment {
   #extraBytes = 0;
 
   /** Takes `slots` over from the segment before: only the newest one is written to. */
-  constructor(buffer: ArrayBuffer, scheduler: SchedulerConfig, slots: SlotIndex) {
+  constructor(buffer: ArrayBuffer, { scheduler, slots, firstNumber }: SegmentOptions) {
     slots.forgetIndices();
     this.#slots = slots;
+    this.firstNumber = firstNumber;
     assert(buffer.byteLength >= RECORD_BYTES_MAX, "a segment holds the longest record");
     this.scheduler = scheduler;
     this.floats = new Float64Array(buffer);
     this.ints = new Int32Array(buffer);
+    this.singles = new Float32Array(buffer);
   }
 
   /** The buffer, and what it and the ring's index of it take of the heap. */
@@ -78,51 +117,27 @@ export class DecisionSegment {
   }
 
   /** Packs a decision. Returns its place, or undefined when the segment is full. */
-  write({ context, seen, facts, table }: FinishedDecision): number | undefined {
-    const { rowCount, filterCount, scorerCount, chosenCount } = seen;
-    const { totalBlocks } = context.prefix;
-    const keyStride = keyStrideOf(totalBlocks);
-    const keyCount = Math.ceil(totalBlocks / keyStride);
+  write(decision: FinishedDecision): number | undefined {
+    const { context, seen, facts, table } = decision;
+    const runs = keepRuns(seen.runs, seen.runCount);
     const excluded = this.#indicesOf(facts.exclude, table);
-    const tailInts = filterCount + chosenCount + excluded.length + 2 * keyCount;
-    const words = recordWords(rowCount, scorerCount, tailInts);
+    const shape = shapeOf(decision, runs, excluded.length);
     const at = this.#usedWords;
-    const isFull =
-      at + words > this.floats.length || this.#endpoints.length + rowCount > SEGMENT_ENDPOINTS_MAX;
+    const words = recordWords(shape);
+    const namesMax = this.#endpoints.length + seen.rowCount + 1;
+    const isFull = at + words > this.floats.length || namesMax > SEGMENT_ENDPOINTS_MAX;
     if (isFull) return undefined;
     this.#usedWords = at + words;
     this.#writeFloats(at, context, facts);
-    const floatsAt = at + HEADER_WORDS;
-    let i = 2 * (at + FLOATS);
-    const { ints } = this;
-    const { dropped } = facts;
-    ints[i++] = facts.attempt;
-    ints[i++] = totalBlocks;
-    ints[i++] = keyCount;
-    ints[i++] = keyStride;
-    ints[i++] = seen.candidateCount;
-    ints[i++] = rowCount;
-    ints[i++] = filterCount;
-    ints[i++] = scorerCount;
-    ints[i++] = chosenCount;
-    ints[i++] = excluded.length;
-    ints[i++] = this.#textIndexOf(context.request.model);
-    ints[i++] = this.#textIndexOf(context.request.tenant);
-    ints[i++] = dropped === undefined ? NO_TEXT : this.#textIndexOf(dropped.reason);
-    ints[i++] = dropped === undefined ? NO_TEXT : this.#textIndexOf(dropped.detail);
-    ints[i++] = NO_TEXT;
-    ints[i++] = NO_TEXT;
-    i = 2 * this.#writeFloatRows(floatsAt, context, seen);
-    i = this.#writeIntRows(i, context, { seen, table });
-    for (let f = 0; f < filterCount; f++) ints[i++] = seen.removed[f]!;
-    for (let c = 0; c < chosenCount; c++) ints[i++] = seen.chosenRows[c]!;
-    for (const index of excluded) ints[i++] = index;
-    const { keys } = context.request;
-    for (let block = 0; block < totalBlocks; block += keyStride) {
-      ints[i++] = keys[2 * block]!;
-      ints[i++] = keys[2 * block + 1]!;
-    }
+    let i = this.#writeInts(2 * (at + FLOATS), decision, shape);
+    i = this.#writeRunHeaders(i, facts.scheduler, runs);
+    i = 2 * this.#writeFloatRows(i / 2, decision, { runs, shape });
+    i = this.#writeIntRows(i, decision, { runs, shape });
+    i = this.#writeRunTails(i, runs);
+    for (const index of excluded) this.ints[i++] = index;
+    this.#writeKeys(i, context);
     this.requestIds.push(context.request.requestId);
+    this.places.push(at);
     this.#extraBytes += RECORD_INDEX_BYTES + context.request.requestId.length;
     return at;
   }
@@ -130,7 +145,7 @@ export class DecisionSegment {
   /** Adds how the request went to the record at `at`. */
   settle(at: number, result: DecisionResult): void {
     const { floats, ints } = this;
-    const first = at + FLOAT_FIELDS.indexOf("resultTtftMs");
+    const first = at + RESULT_FLOATS_AT;
     floats[first] = result.ttftMs ?? Number.NaN;
     floats[first + 1] = result.promptTokens ?? Number.NaN;
     floats[first + 2] = result.cachedTokens ?? Number.NaN;
@@ -160,26 +175,72 @@ export class DecisionSegment {
     floats[i++] = request.promptTokens;
     floats[i++] = request.outputTokensMax ?? Number.NaN;
     floats[i++] = request.bodyBytes;
+    floats[i++] = request.ttftSloMs ?? Number.NaN;
+    floats[i++] = request.tpotSloMs ?? Number.NaN;
     floats.fill(Number.NaN, i, at + FLOATS);
   }
 
-  /** Returns the word behind the rows. */
-  #writeFloatRows(at: number, { endpoints }: PickContext, seen: SeenDecision): number {
-    const { floats } = this;
+  /** Each of these returns the place behind what it wrote. */
+  #writeInts(at: number, { context, seen, facts, table }: FinishedDecision, shape: Shape): number {
+    const { ints } = this;
+    const { dropped, shadow } = facts;
     let i = at;
-    for (const name of FLOAT_COLUMNS)
-      i = gatherFloats(endpoints[name] as Float64Array, seen, floats, i);
-    for (let s = 0; s < seen.scorerCount; s++) i = gatherScores(seen.scores[s]!, seen, floats, i);
+    ints[i++] = facts.attempt;
+    ints[i++] = context.prefix.totalBlocks;
+    ints[i++] = shape.keyCount;
+    ints[i++] = shape.keyStride;
+    ints[i++] = seen.candidateCount;
+    ints[i++] = seen.rowCount;
+    ints[i++] = seen.runCount;
+    ints[i++] = shape.excludedCount;
+    ints[i++] = shape.isTiered;
+    ints[i++] = shape.hasAdapters;
+    ints[i++] = this.#textIndexOf(context.request.model);
+    ints[i++] = this.#textIndexOf(context.request.tenant);
+    ints[i++] = dropped === undefined ? NOTHING : this.#textIndexOf(dropped.reason);
+    ints[i++] = dropped === undefined ? NOTHING : this.#textIndexOf(dropped.detail);
+    ints[i++] = typeof shadow === "number" ? this.#endpointIndexOf(shadow, table) : NOTHING;
+    ints[i++] = typeof shadow === "string" ? this.#textIndexOf(shadow) : NOTHING;
+    ints[i++] = NOTHING;
+    ints[i++] = NOTHING;
     return i;
   }
 
-  /** Returns the place behind the rows. */
+  #writeRunHeaders(at: number, scheduler: SchedulerConfig, runs: readonly KeptRun[]): number {
+    const { ints } = this;
+    let i = at;
+    for (const { run, scorerCount, termCount } of runs) {
+      ints[i++] = scheduler.schedulingProfiles.findIndex(({ name }) => name === run.profile);
+      ints[i++] = run.role;
+      ints[i++] = run.filterCount;
+      ints[i++] = scorerCount;
+      ints[i++] = termCount;
+      ints[i++] = run.chosenCount;
+    }
+    return i;
+  }
+
+  #writeFloatRows(at: number, { context, seen }: FinishedDecision, { runs, shape }: Kept): number {
+    const { floats } = this;
+    const { endpoints, prefix } = context;
+    let i = at;
+    for (const name of FLOAT_COLUMNS)
+      i = gatherFloats(endpoints[name] as Float64Array, seen, floats, i);
+    if (shape.isTiered === 1) i = gatherFloats(prefix.weightedBlocks, seen, floats, i);
+    for (const { run, scorerCount } of runs) {
+      const rows = { seen, run, out: floats };
+      for (let s = 0; s < scorerCount; s++) i = gatherScores(run.scores[s]!, rows, i);
+    }
+    return i;
+  }
+
   #writeIntRows(
     at: number,
-    { endpoints, prefix }: PickContext,
-    { seen, table }: { readonly seen: SeenDecision; readonly table: EndpointDirectory },
+    { context, seen, table }: FinishedDecision,
+    { runs, shape }: Kept,
   ): number {
-    const { rowCount, slots, removedBy } = seen;
+    const { rowCount, slots } = seen;
+    const { endpoints, prefix, request } = context;
     const { ints } = this;
     let i = at;
     for (const name of INT_COLUMNS) i = gatherInts(endpoints[name] as Int32Array, seen, ints, i);
@@ -187,10 +248,50 @@ export class DecisionSegment {
       const slot = slots[row]!;
       ints[i + row] = slot;
       ints[i + rowCount + row] = this.#endpointIndexOf(slot, table);
-      ints[i + 2 * rowCount + row] = prefix.matchedBlocks[slot]!;
-      ints[i + 3 * rowCount + row] = removedBy[row]!;
     }
-    return i + 4 * rowCount;
+    i = gatherInts(prefix.matchedBlocks, seen, ints, i + 2 * rowCount);
+    i = gatherBytes(seen.screenedBy, seen, ints, i);
+    if (shape.hasAdapters === 1) {
+      const { adapters } = endpoints;
+      for (let row = 0; row < rowCount; row++) {
+        const slot = slots[row]!;
+        const state = adapters.stateOf(slot, request.model);
+        const waiting = adapters.waitingCount(slot);
+        ints[i++] = packAdapters(state, adapters.activeCount(slot), waiting);
+      }
+    }
+    for (const { run, termCount } of runs) {
+      i = gatherBytes(run.removedBy, seen, ints, i);
+      const rows = { seen, run, out: this.singles };
+      for (let t = 0; t < termCount; t++) i = gatherTerms(run.terms[t]!.values, rows, i);
+    }
+    return i;
+  }
+
+  #writeRunTails(at: number, runs: readonly KeptRun[]): number {
+    const { ints } = this;
+    let i = at;
+    for (const { run, termCount } of runs) {
+      for (let f = 0; f < run.filterCount; f++) ints[i++] = run.removed[f]!;
+      for (let t = 0; t < termCount; t++) {
+        ints[i++] = run.terms[t]!.scorer;
+        ints[i++] = this.#textIndexOf(run.terms[t]!.name);
+      }
+      for (let c = 0; c < run.chosenCount; c++) ints[i++] = run.chosenRows[c]!;
+    }
+    return i;
+  }
+
+  #writeKeys(at: number, { request, prefix }: PickContext): void {
+    const { totalBlocks } = prefix;
+    const { ints } = this;
+    const { keys } = request;
+    const keyStride = keyStrideOf(totalBlocks);
+    let i = at;
+    for (let block = 0; block < totalBlocks; block += keyStride) {
+      ints[i++] = keys[2 * block]!;
+      ints[i++] = keys[2 * block + 1]!;
+    }
   }
 
   #indicesOf(slots: DecisionFacts["exclude"], table: EndpointDirectory): number[] {
@@ -220,6 +321,37 @@ export class DecisionSegment {
     this.#extraBytes += TEXT_BYTES + 2 * text.length;
     return index;
   }
+}
+
+function shapeOf(
+  { context, seen }: FinishedDecision,
+  runs: readonly KeptRun[],
+  excludedCount: number,
+): Shape {
+  const { prefix, endpoints } = context;
+  const keyStride = keyStrideOf(prefix.totalBlocks);
+  const keyCount = Math.ceil(prefix.totalBlocks / keyStride);
+  let scorerCount = 0;
+  let termCount = 0;
+  let tailInts = excludedCount + 2 * keyCount;
+  for (const kept of runs) {
+    scorerCount += kept.scorerCount;
+    termCount += kept.termCount;
+    tailInts += kept.run.filterCount + 2 * kept.termCount + kept.run.chosenCount;
+  }
+  const isTiered = prefix.weightedBlocks === prefix.matchedBlocks ? 0 : 1;
+  const hasAdapters = hasAnyAdapters(endpoints.adapters, seen) ? 1 : 0;
+  const { rowCount, runCount } = seen;
+  const counts = { rowCount, runCount, scorerCount, termCount, tailInts };
+  return { ...counts, isTiered, hasAdapters, keyStride, keyCount, excludedCount };
+}
+
+function hasAnyAdapters(adapters: AdapterTable, { rowCount, slots }: SeenDecision): boolean {
+  for (let row = 0; row < rowCount; row++) {
+    const slot = slots[row]!;
+    if (adapters.activeCount(slot) > 0 || adapters.waitingCount(slot) > 0) return true;
+  }
+  return false;
 }
 
 function bytesOfEndpoint({ id, address, labels }: Endpoint): number {

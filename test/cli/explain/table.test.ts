@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type {
   ExplainedCandidate,
   ExplanationDocument,
-} from "../../../src/scheduler/decisions/explain.ts";
+} from "../../../src/scheduler/decisions/document.ts";
 import { renderExplanation } from "../../../src/cli/explain/table.ts";
 
 function candidate(index: number, change: Partial<ExplainedCandidate> = {}): ExplainedCandidate {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
   type ExplainedAttempt,
-  explain,
   explanationSchema,
-} from "../../../src/scheduler/decisions/explain.ts";
+} from "../../../src/scheduler/decisions/document.ts";
+import { explain } from "../../../src/scheduler/decisions/explain.ts";
 import { NOW_MS } from "../support/pick-context.ts";
 import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";

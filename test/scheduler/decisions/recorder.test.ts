@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
+import {
+  DECISION_LIMITS,
+  type DecisionRecord,
+  type RecordedRun,
+} from "../../../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
@@ -11,6 +15,11 @@ function sampledPool(endpoints: number): TestPool {
   const pool = new TestPool(endpoints);
   pool.sampleAll();
   return pool;
+}
+
+function onlyRun(record: DecisionRecord | undefined): RecordedRun {
+  expect(record?.runs).toHaveLength(1);
+  return record!.runs[0]!;
 }
 
 describe("DecisionRecorder", () => {
@@ -29,22 +38,29 @@ describe("DecisionRecorder", () => {
       configVersion: CONFIG_VERSION,
       seed: SEED,
       staleAfterMs: STALE_AFTER_MS,
-      filters: [
-        { type: "ejection-filter", removed: 0 },
-        { type: "metrics-freshness-filter", removed: 0 },
-      ],
-      scorers: [
-        { type: "queue-scorer", weight: 2 },
-        { type: "kv-cache-utilization-scorer", weight: 2 },
-        { type: "prefix-cache-scorer", weight: 3 },
-        { type: "no-hit-lru-scorer", weight: 2 },
+      runs: [
+        {
+          profile: "default",
+          role: "primary",
+          filters: [
+            { name: "ejection-filter", removed: 0 },
+            { name: "metrics-freshness-filter", removed: 0 },
+          ],
+          scorers: [
+            { name: "queue-scorer", type: "queue-scorer", weight: 2 },
+            { name: "kv-cache-utilization-scorer", weight: 2 },
+            { name: "prefix-cache-scorer", weight: 3 },
+            { name: "no-hit-lru-scorer", weight: 2 },
+          ],
+          rows: [{ removedBy: -1 }, { removedBy: -1 }],
+          chosen: expect.toSatisfy((rows: number[]) => new Set(rows).size === 2),
+        },
       ],
       candidateCount: 2,
       candidates: [
-        { slot: 0, id: "default/e0", address: "10.0.0.0:8000", removedBy: -1 },
-        { slot: 2, id: "default/e2", address: "10.0.0.2:8000", removedBy: -1 },
+        { slot: 0, endpoint: { id: "default/e0", address: "10.0.0.0:8000" } },
+        { slot: 2, endpoint: { id: "default/e2", address: "10.0.0.2:8000" } },
       ],
-      chosen: expect.toSatisfy((rows: number[]) => new Set(rows).size === 2),
       excluded: [],
     });
   });
@@ -78,10 +94,10 @@ describe("DecisionRecorder", () => {
     pool.table.applySample(1, { waiting: 0 }, NOW_MS - 1);
     pool.table.applySample(3, { waiting: 0 }, NOW_MS - 1);
     pool.table.eject(3, NOW_MS + 1);
-    const { filters, candidates, chosen } = recordPick(pool, "x")!;
+    const { filters, rows, chosen } = onlyRun(recordPick(pool, "x"));
     expect(filters.map(({ removed }) => removed)).toEqual([1, 2]);
-    expect(candidates.map(({ removedBy }) => removedBy)).toEqual([1, -1, 1, 0]);
-    expect(candidates.map(({ scores }) => scores.length)).toEqual([0, 4, 0, 0]);
+    expect(rows.map(({ removedBy }) => removedBy)).toEqual([1, -1, 1, 0]);
+    expect(rows.map(({ scores }) => scores.length)).toEqual([0, 4, 0, 0]);
     expect(chosen).toEqual([1]);
   });
 
@@ -114,8 +130,8 @@ describe("DecisionRecorder", () => {
     recordPick(sampledPool(3), "x", { ring, recorder, requestId: "full" });
     const partly = new TestPool(3);
     partly.table.applySample(0, { waiting: 0 }, NOW_MS);
-    const { candidates } = recordPick(partly, "x", { ring, recorder, requestId: "partly" })!;
-    expect(candidates.map(({ total }) => Number.isNaN(total))).toEqual([false, true, true]);
+    const { rows } = onlyRun(recordPick(partly, "x", { ring, recorder, requestId: "partly" }));
+    expect(rows.map(({ total }) => Number.isNaN(total))).toEqual([false, true, true]);
   });
 
   it("keeps the best candidates of a large pool, the chosen among them, and counts the rest", () => {
@@ -123,8 +139,10 @@ describe("DecisionRecorder", () => {
     pool.sampleAll(
       Object.fromEntries(Array.from({ length: 990 }, (_, n) => [n, { waiting: 9, kvUsage: 1 }])),
     );
-    const { candidateCount, candidates, chosen } = recordPick(pool, "x")!;
-    const ids = candidates.map(({ id }) => id);
+    const record = recordPick(pool, "x")!;
+    const { candidateCount, candidates } = record;
+    const { chosen } = onlyRun(record);
+    const ids = candidates.map(({ endpoint }) => endpoint.id);
     expect(candidateCount).toBe(1_000);
     expect(new Set(ids).size).toBe(DECISION_LIMITS.candidatesMax);
     for (let n = 990; n < 1_000; n++) expect(ids).toContain(`default/e${n}`);
@@ -138,7 +156,9 @@ describe("DecisionRecorder", () => {
     for (let seed = 0; seed < 20; seed++) {
       const picked = pool.pick("x", { seed });
       const slots = picked.ok ? [...picked.slots] : [];
-      const { candidates, chosen } = recordPick(pool, "x", { seed })!;
+      const record = recordPick(pool, "x", { seed })!;
+      const { candidates } = record;
+      const { chosen } = onlyRun(record);
       expect(candidates).toHaveLength(DECISION_LIMITS.candidatesMax);
       expect(chosen.map((row) => candidates[row]!.slot)).toEqual(slots);
     }

@@ -4,14 +4,16 @@ import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { explain } from "../../../src/scheduler/decisions/explain.ts";
-import { pluginsOfKind } from "../../../src/scheduler/registry.ts";
+import type { PluginKind } from "../../../src/scheduler/plugin.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import {
   parseReplayable,
   type ReplayableAttempt,
 } from "../../../src/scheduler/decisions/replay-document.ts";
-import { NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
-import { profileConfig } from "../support/profile-config.ts";
+import { EXAMPLE } from "../../conformance/contexts.ts";
+import { type Example, examplesOf } from "../../conformance/params.ts";
+import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
+import { profileConfig, profileDocument } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick, type RecordedOptions } from "../support/recorded.ts";
 
@@ -27,37 +29,56 @@ function recordedAttempt(
   return parsed.value.attempts[0]!;
 }
 
-const filterRefs = fc.shuffledSubarray(pluginsOfKind("filter").map(({ type }) => ({ type })));
-const scorerRefs = fc
-  .shuffledSubarray(pluginsOfKind("scorer").map(({ type }) => type))
-  .chain((types) =>
-    fc.tuple(
-      ...types.map((type) =>
-        fc.record({ type: fc.constant(type), weight: fc.integer({ min: 1, max: 3 }) }),
-      ),
-    ),
-  );
-const scorerParams: Record<string, fc.Arbitrary<object>> = {
+/** Whether a configuration of its own can name it. */
+function isUsable({ type, params }: Example): boolean {
+  const document = profileDocument({ filters: [], scorers: [], picker: { type, params } });
+  const asPicker = schedulerConfigSchema.safeParse(document);
+  const plugin = profileDocument({ scorers: [{ type, params }] });
+  return asPicker.success || schedulerConfigSchema.safeParse(plugin).success;
+}
+
+/** Some plugins of a kind, each type once, with one of its examples' parameters. */
+function pluginsOf(kind: PluginKind): fc.Arbitrary<readonly Example[]> {
+  const byType = Map.groupBy(examplesOf(kind).filter(isUsable), ({ type }) => type);
+  const choices = [...byType.values()].map((examples) => fc.constantFrom(...examples));
+  return fc
+    .tuple(...choices)
+    .chain((examples) => fc.shuffledSubarray(examples))
+    .map((examples) => examples.slice(0, 12));
+}
+
+/** Parameters that decide what is remembered, besides the examples. */
+const MORE_PARAMS: Record<string, fc.Arbitrary<object>> = {
   "prefix-cache-scorer": fc.record({ matchLengthWeight: fc.constantFrom(0, 0.3, 1) }),
   "no-hit-lru-scorer": fc.record({ lruSize: fc.constantFrom(1, 5, 1_024) }),
 };
-const pickerRef = fc
-  .constantFrom(...pluginsOfKind("picker").map(({ type }) => type))
-  .chain((type) =>
-    fc.record({
-      type: fc.constant(type),
-      params: fc.record({ maxNumOfEndpoints: fc.integer({ min: 1, max: 8 }) }),
-    }),
-  );
+const scorerFacts = pluginsOf("scorer").chain((examples) =>
+  fc.tuple(
+    ...examples.map(({ type, params }) =>
+      fc.record({
+        type: fc.constant(type),
+        params: MORE_PARAMS[type] ?? fc.constant(params),
+        weight: fc.integer({ min: 1, max: 3 }),
+      }),
+    ),
+  ),
+);
+const pickerFacts = fc.constantFrom(...examplesOf("picker")).chain(({ type, params }) =>
+  fc.record({
+    type: fc.constant(type),
+    params: fc
+      .integer({ min: 1, max: 8 })
+      .map((maxNumOfEndpoints) => ({ ...params, maxNumOfEndpoints })),
+  }),
+);
 const anyConfig: fc.Arbitrary<SchedulerConfig> = fc
-  .record({ filters: filterRefs, scorers: scorerRefs, picker: pickerRef })
-  .chain(({ filters, scorers, picker }) =>
-    fc.tuple(...scorers.map(({ type }) => scorerParams[type] ?? fc.constant({}))).map((params) => ({
-      filters,
-      scorers: scorers.map((ref, i) => ({ ...ref, params: params[i]! })),
-      picker,
-    })),
-  )
+  .record({ filters: pluginsOf("filter"), scorers: scorerFacts, picker: pickerFacts })
+  // An instance may be both: its parameters are told once.
+  .map(({ filters, scorers, picker }) => ({
+    filters: filters.filter(({ type }) => !scorers.some((scorer) => scorer.type === type)),
+    scorers,
+    picker,
+  }))
   .map((profile) => profileConfig(profile));
 
 const PROMPTS = ["hi", "a shared beginning ".repeat(60), "another one ".repeat(200)];
@@ -79,19 +100,32 @@ const anyEvent: fc.Arbitrary<Event> = fc.record({
   seed: fc.nat(0xffff_ffff),
 });
 
+/** As TestPool.send, but a configuration may refuse. */
+function trySend(pool: TestPool, prompt: string): void {
+  const picked = pool.pick(prompt);
+  if (!picked.ok) return;
+  const slot = picked.slots[0]!;
+  pool.table.dispatched(slot, 100, 0);
+  pool.prefix.learn(promptKeys(prompt), slot, 0);
+}
+
 /** Lets the pool live, and returns what it decided on the way. */
 function live(pool: TestPool, events: readonly Event[]): ReplayableAttempt[] {
   const attempts: ReplayableAttempt[] = [];
   const { table } = pool;
+  table.defineScalars([EXAMPLE.attribute]);
   for (const [n, { kind, slot, load, prompt, ageMs, seed }] of events.entries()) {
     const at = slot % Math.max(1, table.columns.slotCount);
     const isThere = table.endpoint(at) !== undefined;
     const text = PROMPTS[prompt]!;
     if (kind === "sample" && isThere) {
       const sample = { waiting: load, running: load * 2, kvUsage: load / 7, kvBlocks: 1_000 };
-      table.applySample(at, sample, NOW_MS - ageMs);
+      const scalars = new Map([[EXAMPLE.attribute, load * 100]]);
+      table.applySample(at, { ...sample, scalars }, NOW_MS - ageMs);
+      const active = load > 3 ? ["model-a", "other"] : ["other"];
+      table.applyAdapters(at, { active, waiting: [], maxActive: 2 });
     } else if (kind === "send" && table.size > 0) {
-      pool.send(text);
+      trySend(pool, text);
     } else if (kind === "eject" && isThere) {
       table.eject(at, NOW_MS + load - 2);
     } else if (kind === "leave" && isThere) {
@@ -99,10 +133,17 @@ function live(pool: TestPool, events: readonly Event[]): ReplayableAttempt[] {
       pool.picker.onEndpointRemoved(at);
       table.remove(at);
     } else if (kind === "join") {
-      table.add({ id: `default/n${n}`, address: `10.9.9.${n}:80`, engine: "vllm", labels: {} });
+      const labels = { [EXAMPLE.label]: load > 3 ? "a" : "b" };
+      table.add({ id: `default/n${n}`, address: `10.9.9.${n}:80`, engine: "vllm", labels });
     } else if (table.size > 1) {
       const exclude = load > 4 && table.size > 1 ? [at] : [];
-      attempts.push(recordedAttempt(pool, text, { seed, exclude }));
+      const request = inferenceRequest({
+        keys: promptKeys(text),
+        headers: { [EXAMPLE.header]: load > 3 ? "a" : btoa("default/e0") },
+        media: { hashes: Uint32Array.of(load, 1), tokens: Uint32Array.of(100) },
+        ...(load > 2 ? { ttftSloMs: load * 10, tpotSloMs: 5 } : {}),
+      });
+      attempts.push(recordedAttempt(pool, text, { seed, exclude, request }));
     }
   }
   return attempts;

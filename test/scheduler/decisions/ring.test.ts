@@ -24,7 +24,7 @@ function sampledPool(endpoints = 4): TestPool {
   return pool;
 }
 
-const SMALL_BYTES = 128 * 1024;
+const SMALL_BYTES = 256 * 1024;
 
 // Some fill a whole ring, on a machine that may be busy.
 describe("DecisionRing", { timeout: 30_000 }, () => {
@@ -108,7 +108,7 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
       const [record] = ring.find(`r${i}`);
       if (record === undefined) return [];
       expect(record.scheduler).toBe(config);
-      expect(record.scorers).toEqual([{ type: "queue-scorer", weight: i + 1 }]);
+      expect(record.runs[0]!.scorers).toMatchObject([{ name: "queue-scorer", weight: i + 1 }]);
       return [i];
     });
     expect(kept.at(-1)).toBe(99);
@@ -126,8 +126,8 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
     pool.sampleAll();
     recordPick(pool, "x", { ring, requestId: "after" });
     const secondOf = (requestId: string) => ring.find(requestId)[0]!.candidates[1]!;
-    expect(secondOf("before")).toMatchObject({ slot: 1, id: "default/e1" });
-    expect(secondOf("after")).toMatchObject({ slot: 1, id: "default/new", address });
+    expect(secondOf("before")).toMatchObject({ slot: 1, endpoint: { id: "default/e1" } });
+    expect(secondOf("after")).toMatchObject({ slot: 1, endpoint: { id: "default/new", address } });
   });
 
   it("adds how an attempt went, and ignores one it no longer has", () => {
