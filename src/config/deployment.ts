@@ -2,9 +2,9 @@
 // DirectoryObject stores. One schema; every mistake is reported at once, with its path.
 
 import { z } from "zod";
-import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
 import { modelRewritesSchema } from "../scheduler/rewrite/config.ts";
 import { findContradictions } from "./cross-checks.ts";
+import { schedulerDocumentSchema, schedulingIssues, type WrittenScheduling } from "./scheduling.ts";
 
 export const DEPLOYMENT_LIMITS = {
   poolsMax: 256,
@@ -55,7 +55,7 @@ const relaySchema = z.strictObject({
     .describe("HMAC keys shared with the relay. The first one signs; both are valid, for rotation"),
 });
 
-const poolSchema = z.strictObject({
+const poolFields = z.strictObject({
   name: identifier,
   region: label.describe("Named by tenants' `regions`"),
   models: z
@@ -73,8 +73,23 @@ const poolSchema = z.strictObject({
     .optional()
     .describe("Names clients may use besides `models`, and the models they stand for"),
   scrapeIntervalMs: z.int().min(50).max(60_000).default(200),
-  scheduler: schedulerConfigSchema.prefault({}),
+  scheduler: schedulerDocumentSchema
+    .prefault({})
+    .describe("An EndpointPickerConfig, as it was written"),
+  allowExperimentalPlugins: z
+    .boolean()
+    .default(false)
+    .describe("Whether `scheduler` may use plugins of stability Alpha"),
 });
+const poolSchema = poolFields.superRefine(
+  (pool, context) => {
+    if (typeof pool !== "object" || pool === null) return;
+    for (const { path, message } of schedulingIssues(pool as WrittenScheduling))
+      context.addIssue({ code: "custom", path: ["scheduler", ...path], message });
+  },
+  // Also where the pool's form is wrong.
+  { when: () => true },
+);
 
 const tenantSchema = z.strictObject({
   id: identifier,
@@ -141,17 +156,14 @@ export function parseDeployment(input: unknown): ParsedDeployment {
   if (result.success) return { ok: true, value: result.data };
   return {
     ok: false,
-    issues: result.error.issues.map((issue) => ({
-      path: issue.path.reduce<string>(
-        (path, key) =>
-          typeof key === "number"
-            ? `${path}[${key}]`
-            : path === ""
-              ? String(key)
-              : `${path}.${String(key)}`,
-        "",
-      ),
-      message: issue.message,
-    })),
+    issues: result.error.issues.map(({ path, message }) => ({ path: formatPath(path), message })),
   };
+}
+
+/** e.g. `pools[0].relays[1].url`. */
+export function formatPath(path: readonly PropertyKey[]): string {
+  return path.reduce<string>((written, key) => {
+    if (typeof key === "number") return `${written}[${key}]`;
+    return written === "" ? String(key) : `${written}.${String(key)}`;
+  }, "");
 }

@@ -1,6 +1,7 @@
 // Every SQL statement of the DirectoryObject.
 
 import { type Deployment, deploymentSchema } from "../config/deployment.ts";
+import { schedulingIssues, type WrittenScheduling } from "../config/scheduling.ts";
 import type { DirectoryVersion } from "./contract.ts";
 import { migrate } from "./migrations.ts";
 
@@ -22,6 +23,8 @@ export interface StoredDeployment {
   /** 0 before anything was stored. */
   readonly version: number;
   readonly deployment: Deployment;
+  /** Some pool's stored scheduling cannot be read: see decode. */
+  readonly isRepaired?: boolean;
 }
 
 /** Nothing configured: what a new deployment starts with, as version 0. */
@@ -42,7 +45,7 @@ export class DirectoryStorage {
       )
       .toArray();
     if (row === undefined) return { version: 0, deployment: EMPTY };
-    return { version: row.version, deployment: decode(row.json) };
+    return { version: row.version, ...decode(row.json) };
   }
 
   /** A stored version, or undefined if it never was or is no longer kept. */
@@ -50,7 +53,7 @@ export class DirectoryStorage {
     const [row] = this.#storage.sql
       .exec<{ json: string }>("SELECT json FROM versions WHERE version = ?", version)
       .toArray();
-    return row === undefined ? undefined : decode(row.json);
+    return row === undefined ? undefined : decode(row.json).deployment;
   }
 
   /** Newest first. */
@@ -74,9 +77,7 @@ export class DirectoryStorage {
         json,
       );
       sql.exec("DELETE FROM versions WHERE version <= ?", entry.version - VERSIONS_KEPT_MAX);
-      for (const pool of pools) {
-        sql.exec("INSERT OR IGNORE INTO pending_pools (pool) VALUES (?)", pool);
-      }
+      this.mustTell(pools);
     });
   }
 
@@ -87,12 +88,29 @@ export class DirectoryStorage {
       .map((row) => row.pool);
   }
 
+  /** Marks pools as not told. */
+  mustTell(pools: readonly string[]): void {
+    for (const pool of pools)
+      this.#storage.sql.exec("INSERT OR IGNORE INTO pending_pools (pool) VALUES (?)", pool);
+  }
+
   poolWasTold(pool: string): void {
     this.#storage.sql.exec("DELETE FROM pending_pools WHERE pool = ?", pool);
   }
 }
 
-/** Parsed, not trusted: a newer release may have added fields with defaults. */
-function decode(json: string): Deployment {
-  return deploymentSchema.parse(JSON.parse(json));
+/**
+ * Parsed, not trusted: a newer release may have added fields with defaults, and may read scheduling
+ * of an earlier form no more. Then the default stands in for it: a directory that failed here could
+ * not be given a new configuration either.
+ */
+function decode(json: string): { readonly deployment: Deployment; readonly isRepaired?: boolean } {
+  const stored: unknown = JSON.parse(json);
+  const parsed = deploymentSchema.safeParse(stored);
+  if (parsed.success) return { deployment: parsed.data };
+  const { pools, ...rest } = stored as { readonly pools: readonly WrittenScheduling[] };
+  const readable = pools.map((pool) =>
+    schedulingIssues(pool).length === 0 ? pool : { ...pool, scheduler: {} },
+  );
+  return { deployment: deploymentSchema.parse({ ...rest, pools: readable }), isRepaired: true };
 }

@@ -11,6 +11,7 @@ import {
   DEPLOYMENT_LIMITS,
   parseDeployment,
 } from "../config/deployment.ts";
+import { effectiveScheduler } from "../config/scheduling.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
 import type { DirectoryPut, DirectoryRead, DirectoryVersion } from "./contract.ts";
 import { DirectoryStorage, type StoredDeployment } from "./directory-storage.ts";
@@ -33,6 +34,11 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
     super(ctx, env);
     this.#stored = new DirectoryStorage(ctx.storage);
     this.#current = this.#stored.current();
+    // Objects whose own copy was of the same form have put the default in its place, too.
+    if (this.#current.isRepaired === true) {
+      this.#stored.mustTell(this.#current.deployment.pools.map((pool) => pool.name));
+      void ctx.blockConcurrencyWhile(() => ctx.storage.setAlarm(systemClock() + PUSH_RETRY_MS));
+    }
   }
 
   /** The configuration in force, unless the caller's is. Version 0 is the empty one. */
@@ -115,7 +121,7 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
             {
               name,
               scrapeIntervalMs: pool.scrapeIntervalMs,
-              scheduler: pool.scheduler,
+              scheduler: effectiveScheduler(pool.scheduler),
             },
             version,
             pool.locationHint,

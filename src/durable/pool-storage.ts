@@ -2,8 +2,8 @@
 // its reply back until it is durable.
 
 import { type EndpointRecord, membershipSchema } from "../agents/protocol/messages.ts";
+import { loadSchedulerConfig } from "../scheduler/config/load.ts";
 import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
-import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { CLAIMS_MAX } from "./membership.ts";
 import { migrate } from "./migrations.ts";
@@ -51,6 +51,8 @@ export interface StoredConfig {
   readonly version: number;
   /** null: not configured, or retired. */
   readonly config: PoolObjectConfig | null;
+  /** The stored scheduling cannot be read: see decodeConfig. */
+  readonly isFallback?: boolean;
 }
 
 /** Counters of one tenant and model. Of tickets: a request the Worker tried again has one a try. */
@@ -97,7 +99,9 @@ export class PoolStorage {
       .exec<{ version: number; json: string | null }>("SELECT version, json FROM config")
       .toArray();
     if (row === undefined) return { version: 0, config: null };
-    return { version: row.version, config: row.json === null ? null : decodeConfig(row.json) };
+    return row.json === null
+      ? { version: row.version, config: null }
+      : decodeConfig(row.version, row.json);
   }
 
   setConfig(version: number, config: PoolObjectConfig | null): void {
@@ -235,9 +239,16 @@ export class PoolStorage {
   }
 }
 
-/** An earlier release may have stored less than this one needs. */
-function decodeConfig(json: string): PoolObjectConfig {
+/**
+ * An earlier release may have stored less than this one needs, or scheduling of a form that this one
+ * does not read. Then the default stands in, as version 0: so the directory's next word is heard.
+ */
+function decodeConfig(version: number, json: string): StoredConfig {
   const stored = JSON.parse(json) as { name: string; scrapeIntervalMs: number; scheduler: unknown };
-  const scheduler: SchedulerConfig = schedulerConfigSchema.parse(stored.scheduler);
-  return { name: stored.name, scrapeIntervalMs: stored.scrapeIntervalMs, scheduler };
+  const { name, scrapeIntervalMs } = stored;
+  const read = loadSchedulerConfig(stored.scheduler, { allowExperimentalPlugins: true });
+  if (read.config !== undefined)
+    return { version, config: { name, scrapeIntervalMs, scheduler: read.config } };
+  const scheduler = schedulerConfigSchema.parse({});
+  return { version: 0, config: { name, scrapeIntervalMs, scheduler }, isFallback: true };
 }

@@ -11,7 +11,9 @@ import { DurableObject } from "cloudflare:workers";
 import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
 import { DEFAULT_SPECIFICATION } from "../scheduler/data-layer/compile.ts";
 import { explain } from "../scheduler/decisions/explain.ts";
+import { loadSchedulerConfig } from "../scheduler/config/load.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
+import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
   PickGrant,
@@ -63,6 +65,7 @@ export class PoolObject extends DurableObject {
       () => this.state(),
       () => this.#prefixes,
     );
+    if (this.#config.isFallback === true) this.#registry.inc(METRIC.configFallbacksTotal, {});
     this.#usage = new Usage(this.#registry);
     this.#settled = new SettledTickets((ticket) => this.#stored.isSettled(ticket));
     this.#endpoints = new Endpoints({
@@ -105,10 +108,14 @@ export class PoolObject extends DurableObject {
 
   /**
    * Puts a configuration in force. The directory calls it with rising versions, perhaps twice and
-   * perhaps late; an older one is ignored.
+   * perhaps late; an older one is ignored. One that this release cannot read is refused, and the old
+   * one stays: the directory may be of a later release.
    */
   configure(config: PoolObjectConfig, version: number): void {
     if (version <= this.#config.version) return;
+    const { issues } = loadSchedulerConfig(config.scheduler, { allowExperimentalPlugins: true });
+    if (issues.length > 0)
+      throw new Error(`unreadable: ${issues.map(({ message }) => message).join("; ")}`);
     this.#setConfig({ version, config });
     this.#agents.configure();
   }

@@ -79,6 +79,12 @@ export const METRIC = {
   }),
 
   // PoolObject
+  configFallbacksTotal: define({
+    name: "fairlead_config_fallbacks_total",
+    kind: "counter",
+    help: "Starts with a stored scheduling configuration that this release cannot read.",
+    labels: [],
+  }),
   schedulerAttemptsTotal: define({
     name: "llm_d_epp_scheduler_attempts_total",
     kind: "counter",

@@ -1,8 +1,9 @@
 // What a pool's configuration asks of the Worker, worked out once per version and isolate.
 
 import type { PoolConfig } from "../config/deployment.ts";
-import { requestHeadersOf, specsOfKind } from "../scheduler/config/resolve.ts";
-import { DEFAULT_PARSER_TYPES, type ParserClaims } from "../scheduler/parsers.ts";
+import { effectiveScheduler } from "../config/scheduling.ts";
+import { parserTypesOf, requestHeadersOf } from "../scheduler/config/resolve.ts";
+import type { ParserClaims } from "../scheduler/parsers.ts";
 import { ModelRewrites } from "../scheduler/rewrite/model-rewrites.ts";
 import { parsersNamed } from "./parsers/built-parsers.ts";
 import type { ParserRegistry } from "./parsers/registry.ts";
@@ -15,10 +16,10 @@ export interface PoolNeeds {
 }
 
 export function poolNeeds({ scheduler, modelRewrites }: PoolConfig): PoolNeeds {
-  const named = specsOfKind(scheduler, "parser").map(({ type }) => type);
+  const config = effectiveScheduler(scheduler);
   return {
-    parsers: parsersNamed(named.length === 0 ? DEFAULT_PARSER_TYPES : named),
-    requestHeaders: requestHeadersOf(scheduler),
+    parsers: parsersNamed(parserTypesOf(config)),
+    requestHeaders: requestHeadersOf(config),
     rewrites: new ModelRewrites(modelRewrites ?? []),
   };
 }

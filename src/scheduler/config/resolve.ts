@@ -45,6 +45,11 @@ export function requestHeadersOf(config: SchedulerConfig): string[] {
   return [...new Set(names)];
 }
 
+/** Types of the parsers that read a pool's bodies, in order. */
+export function parserTypesOf(config: SchedulerConfig): string[] {
+  return config.requestHandler.parsers.map(({ pluginRef }) => specOf(config, pluginRef).type);
+}
+
 function isOfKind(plugin: PluginSpec, kind: PluginKind): boolean {
   return pluginOf(plugin.type).kinds.includes(kind);
 }

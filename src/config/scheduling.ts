@@ -1,0 +1,56 @@
+// A pool's scheduling configuration within a deployment. It is held as it was written, and completed
+// where it is used: what was left open follows the release, and a thousand defaults are not stored.
+// See docs/decisions/016-scheduling-as-written.md.
+
+import { z } from "zod";
+import { loadSchedulerConfig, type SchedulerConfigIssue } from "../scheduler/config/load.ts";
+import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+
+type JsonScalar = string | number | boolean | null;
+type JsonOf<Inner> = JsonScalar | readonly Inner[] | { readonly [key: string]: Inner };
+/** JSON of bounded depth: a recursive type is too much for the types of Cloudflare's RPC. */
+type JsonValue = JsonOf<JsonOf<JsonOf<JsonOf<JsonOf<JsonOf<JsonScalar>>>>>>;
+
+/** An EndpointPickerConfig as somebody wrote it. `{}` stands for our default. */
+export type SchedulerDocument = { readonly [field: string]: JsonValue };
+
+/** Takes anything: `schedulingIssues` tells what is wrong with it. */
+export const schedulerDocumentSchema = z
+  .unknown()
+  .transform((document) => (document ?? {}) as SchedulerDocument);
+
+/** What a pool says of its scheduling. Of a pool in a malformed document, anything. */
+export interface WrittenScheduling {
+  readonly scheduler?: unknown;
+  readonly allowExperimentalPlugins?: unknown;
+}
+
+/** Every mistake; paths are within `scheduler`. */
+export function schedulingIssues(written: WrittenScheduling): readonly SchedulerConfigIssue[] {
+  return load(written).issues;
+}
+
+/** What whoever wrote it should know, though it stands. */
+export function schedulingNotes(written: WrittenScheduling): readonly SchedulerConfigIssue[] {
+  return load(written).notes;
+}
+
+function load({ scheduler, allowExperimentalPlugins }: WrittenScheduling) {
+  return loadSchedulerConfig(scheduler, {
+    allowExperimentalPlugins: allowExperimentalPlugins === true,
+  });
+}
+
+/** Completed ones, for as long as their documents live. */
+const completed = new WeakMap<object, SchedulerConfig>();
+
+/** A checked document, complete. The same object for the same document. */
+export function effectiveScheduler(document: SchedulerDocument): SchedulerConfig {
+  const known = completed.get(document);
+  if (known !== undefined) return known;
+  const { config } = loadSchedulerConfig(document, { allowExperimentalPlugins: true });
+  if (config === undefined)
+    throw new Error("invariant broken: an unchecked scheduling configuration");
+  completed.set(document, config);
+  return config;
+}
