@@ -40,6 +40,8 @@ import { vertexaiParser } from "./plugins/parser/vertexai-parser.ts";
 import { vllmgrpcParser } from "./plugins/parser/vllmgrpc-parser.ts";
 import { vllmhttpParser } from "./plugins/parser/vllmhttp-parser.ts";
 import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
+import { randomPicker } from "./plugins/picker/random-picker.ts";
+import { weightedRandomPicker } from "./plugins/picker/weighted-random-picker.ts";
 import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
 import { activeRequestScorer } from "./plugins/scorer/active-request-scorer.ts";
 import { contextLengthAware } from "./plugins/scorer/context-length-aware.ts";
@@ -103,6 +105,8 @@ export const PLUGINS = [
   multiclusterPrefixCacheScorer,
   // Pickers
   maxScorePicker,
+  randomPicker,
+  weightedRandomPicker,
   // Profile handlers
   singleProfileHandler,
   // Data producers
