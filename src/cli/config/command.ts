@@ -2,6 +2,7 @@
 
 import { stringify } from "yaml";
 import { z } from "zod";
+import { findNotes } from "../../config/notes.ts";
 import { adminClient, ADMIN_FLAGS, ADMIN_FLAGS_USAGE, errorMessage } from "../admin-client.ts";
 import { CliError, UsageError } from "../cli-error.ts";
 import { parseFlags, positionals } from "../flags.ts";
@@ -39,6 +40,8 @@ export const configCommand: Command = {
 async function check(args: string[]): Promise<void> {
   const [file] = positionals(parseFlags(args, {}).positionals, ["FILE"]);
   const deployment = await readDeployment(file!);
+  for (const { path, message } of findNotes(deployment))
+    process.stderr.write(`note: ${path}: ${message}.\n`);
   const pools = count(deployment.pools, "pool");
   process.stdout.write(`${file} is good: ${pools}, ${count(deployment.tenants, "tenant")}.\n`);
 }

@@ -1,0 +1,21 @@
+// What whoever wrote a configuration should know, though it stands.
+
+import { findRewriteWarnings } from "../scheduler/rewrite/config.ts";
+import { type ConfigIssue, type Deployment, formatPath } from "./deployment.ts";
+import { schedulingNotes } from "./scheduling.ts";
+
+/** In the order of the pools. */
+export function findNotes({ pools }: Deployment): ConfigIssue[] {
+  return pools.flatMap((pool, p) => {
+    const at = (section: string, path: readonly (string | number)[], message: string) => ({
+      path: formatPath(["pools", p, section, ...path]),
+      message,
+    });
+    return [
+      ...findRewriteWarnings(pool.modelRewrites ?? []).map(({ path, message }) =>
+        at("modelRewrites", path, message),
+      ),
+      ...schedulingNotes(pool).map(({ path, message }) => at("scheduler", path, message)),
+    ];
+  });
+}
