@@ -62,5 +62,7 @@ export interface PolicyDefinition {
   readonly name: string;
   /** In one sentence, with its source. */
   readonly about: string;
+  /** From one sample of an engine's metrics to the next, where it is not the pool's. */
+  readonly scrapeIntervalMs?: number;
   create(context: PolicyContext): Policy;
 }

@@ -55,7 +55,8 @@ class Simulation {
   #imbalanceCount = 0;
 
   constructor({ shape, policy, phases, seed }: SimulationOptions) {
-    this.#shape = shape;
+    const { scrapeIntervalMs = shape.scrapeIntervalMs } = policy;
+    this.#shape = { ...shape, scrapeIntervalMs };
     this.#phases = phases;
     this.#engines = Array.from({ length: shape.endpointCount }, (_, slot) =>
       this.#createEngine(slot),
