@@ -7,6 +7,7 @@ import {
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Deployment, DEPLOYMENT_LIMITS, KEPT_SECRET } from "../../src/config/deployment.ts";
+import { effectiveScheduler } from "../../src/config/scheduling.ts";
 import { VERSIONS_KEPT_MAX } from "../../src/durable/directory-storage.ts";
 import { sha256Hex } from "../../src/durable/system.ts";
 import { AGENT_TOKEN, createDeployment, RELAY_SECRET, TENANT_KEY } from "./deployments.ts";
@@ -166,7 +167,8 @@ describe("pools' objects", () => {
     const { pools } = await stored();
     await directory().put(createDeployment({ scrapeIntervalMs: 300 }));
     const { name, scheduler } = pools[0]!;
-    await pool("eu-1").configure({ name, scheduler, scrapeIntervalMs: 100 }, 1);
+    const older = { name, scheduler: effectiveScheduler(scheduler), scrapeIntervalMs: 100 };
+    await pool("eu-1").configure(older, 1);
     await pool("eu-1").retire(1);
     expect(await pool("eu-1").state()).toMatchObject({ configVersion: 2, staleAfterMs: 1_900 });
   });
