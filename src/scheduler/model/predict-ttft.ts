@@ -1,0 +1,41 @@
+// What a request's time to first token would be on an endpoint, from columns alone.
+//
+//   ttft   = OVERHEAD_MS + wait + memory + uncached × prefillMsPerToken
+//   wait   = until the prompts sent there before have been computed
+//   memory = waiting requests × serviceMs / running, where KV memory is as good as full
+//
+// A comparison of configurations rests on it, and a decision's record has all that it reads. It knows
+// nothing of the network, of steps that decode many sequences, and of a cache that differs from what
+// the router believes: what matters is that its error is alike on all endpoints.
+
+import type { EndpointColumns } from "./endpoint-columns.ts";
+
+/** What is neither waiting nor prefill: the network, and the step under way. */
+const OVERHEAD_MS = 40;
+/** A pool of KV blocks that is fuller admits a request only when another ends. */
+const KV_FULL = 0.95;
+
+/** The columns that are read. */
+export type TtftColumns = Pick<
+  EndpointColumns,
+  | "queueDepth"
+  | "runningRequests"
+  | "kvUsage"
+  | "prefillBusyUntilMs"
+  | "prefillMsPerToken"
+  | "serviceMs"
+>;
+
+/** `uncachedTokens` are those of the prompt that `slot` would have to compute. */
+export function predictTtftMs(
+  columns: TtftColumns,
+  slot: number,
+  { nowMs, uncachedTokens }: { readonly nowMs: number; readonly uncachedTokens: number },
+): number {
+  const waitMs = Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs);
+  const prefillMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
+  const isFull = columns.kvUsage[slot]! >= KV_FULL;
+  const endsEveryMs = columns.serviceMs[slot]! / Math.max(1, columns.runningRequests[slot]!);
+  const memoryMs = isFull ? columns.queueDepth[slot]! * endsEveryMs : 0;
+  return OVERHEAD_MS + waitMs + memoryMs + prefillMs;
+}
