@@ -5,6 +5,9 @@ import type { Job, JobResult } from "./job.ts";
 import { meanFigures } from "./outcome.ts";
 import { POLICIES } from "./policies.ts";
 import { DEFAULT_SHAPE } from "./pool-shape.ts";
+import { findSaturationRate } from "./saturation.ts";
+import { writeDocumentation } from "./documentation.ts";
+import type { PolicyDefinition } from "./policy.ts";
 import { jsonRow, type Row, table } from "./report.ts";
 import type { Workload } from "./workload.ts";
 import { findWorkloads } from "./workloads.ts";
@@ -27,6 +30,11 @@ interface Plan {
   readonly jobs: readonly Job[];
   readonly traceFile: string | undefined;
   readonly isJson: boolean;
+  /** Whether docs/performance.md is to be written. */
+  readonly isDocumented: boolean;
+  readonly workloads: readonly Workload[];
+  /** Instead of all else: find the saturation rates, by this policy. */
+  readonly saturation: PolicyDefinition | undefined;
 }
 
 /** Runs what `args` ask for. Gives the exit status: 2 for arguments that make no sense. */
@@ -35,6 +43,15 @@ export async function runCommand(args: string[], context: SimulationContext): Pr
   if (typeof plan === "string") {
     context.complain(`${plan}\n\n${USAGE}`);
     return 2;
+  }
+  if (plan.saturation !== undefined) {
+    for (const workload of plan.workloads) {
+      const rate = findSaturationRate(workload, plan.saturation);
+      context.print(
+        `${workload.name} ${rate.toPrecision(3)} requests/s by ${plan.saturation.name}`,
+      );
+    }
+    return 0;
   }
   let done = 0;
   const results = await context.runJobs(plan.jobs, plan.traceFile, ({ job, wallMs }) => {
@@ -46,6 +63,7 @@ export async function runCommand(args: string[], context: SimulationContext): Pr
   const rows = toRows(results);
   if (plan.isJson) for (const row of rows) context.print(jsonRow(row));
   else context.print(table(rows));
+  if (plan.isDocumented) writeDocumentation(rows, plan.workloads);
   return 0;
 }
 
@@ -68,6 +86,8 @@ function parsePlan(args: string[]): Plan | string {
   const text = { type: "string" } as const;
   const options = {
     json: { type: "boolean", default: false },
+    "write-docs": { type: "boolean", default: false },
+    "find-saturation": { type: "boolean", default: false },
     workload: text,
     workloads: text,
     policies: text,
@@ -95,7 +115,14 @@ function parsePlan(args: string[]): Plan | string {
         ),
       ),
     );
-    return { jobs, traceFile: values.workload, isJson: values.json };
+    return {
+      jobs,
+      traceFile: values.workload,
+      isJson: values.json,
+      isDocumented: values["write-docs"],
+      workloads,
+      saturation: values["find-saturation"] ? policies.at(-1) : undefined,
+    };
   } catch (error) {
     return (error as Error).message;
   }
@@ -143,4 +170,6 @@ const USAGE = `Usage: npm run --silent bench:simulation -- [flags]
   --loads NUMBERS     shares of each workload's saturation rate (default: ${LOADS.join(",")})
   --rates NUMBERS     requests a second, instead of --loads
   --seeds NUMBERS     (default: ${SEEDS.join(",")}); figures are means over seeds
-  --endpoints NUMBER  (default: ${DEFAULT_SHAPE.endpointCount})`;
+  --endpoints NUMBER  (default: ${DEFAULT_SHAPE.endpointCount})
+  --write-docs        also write tables and plots into docs/performance.md
+  --find-saturation   instead, find each workload's saturation rate by the last of the policies`;

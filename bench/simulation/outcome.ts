@@ -34,6 +34,8 @@ export interface Figures {
   readonly tpot_p50: number;
   readonly tpot_p90: number;
   readonly tpot_p99: number;
+  /** Requests a second that were sent. */
+  readonly offered: number;
   /** Requests a second answered within the SLO, over the time in which requests were sent. */
   readonly goodput: number;
   /** Tokens of all answers by the time from the first request to the last answer, drain included. */
@@ -66,6 +68,7 @@ export function figuresOf({ outcomes, imbalance }: RunResult, slo: Slo): Figures
     tpot_p50: quantile(tpot, 0.5),
     tpot_p90: quantile(tpot, 0.9),
     tpot_p99: quantile(tpot, 0.99),
+    offered: outcomes.length / (sentForMs / 1_000),
     goodput: good / (sentForMs / 1_000),
     output_tokens_s: sum(({ outputTokens }) => outputTokens) / ((lastMs - firstMs) / 1_000),
     hit_rate: sum(({ cachedTokens }) => cachedTokens) / sum(({ promptTokens }) => promptTokens),
