@@ -3,15 +3,20 @@
 /** Longer words are not compared. */
 const WORD_CHARS_MAX = 64;
 
-/** The closest of `candidates`, if it is close enough to be a slip; the first of several. */
+/** Shorter words begin too many others. */
+const BEGINNING_CHARS_MIN = 4;
+
+/** The closest of `candidates`, if it is close enough to be a slip, or else one that it begins. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > WORD_CHARS_MAX) return undefined;
   const wanted = word.toLowerCase();
   // A third of the letters: "queue" is not "quota", but "quue-scorer" is "queue-scorer".
   let bestDistance = Math.floor(word.length / 3) + 1;
   let best: string | undefined;
+  let longer: string | undefined;
   for (const candidate of candidates) {
     if (candidate.length > WORD_CHARS_MAX) continue;
+    if (candidate.toLowerCase().startsWith(wanted)) longer ??= candidate;
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
     const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance) {
@@ -19,7 +24,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
       best = candidate;
     }
   }
-  return best;
+  return best ?? (word.length < BEGINNING_CHARS_MIN ? undefined : longer);
 }
 
 /** ` (did you mean 'x'?)`, or nothing. */

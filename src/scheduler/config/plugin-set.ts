@@ -20,7 +20,7 @@ export interface PluginEntry {
 
 /** What a reference asks of a plugin. */
 export interface Demand {
-  /** e.g. `picker`, `ordering policy`. */
+  /** e.g. `a picker`, `an ordering policy`. */
   readonly what: string;
   fits(definition: AnyPluginDefinition): boolean;
 }
@@ -28,13 +28,17 @@ export interface Demand {
 /** Any of the kinds will do. */
 export function ofKinds(...kinds: readonly PluginKind[]): Demand {
   return {
-    what: kinds.join(" or "),
+    what: withArticle(kinds.join(" or ")),
     fits: (definition) => kinds.some((kind) => definition.kinds.includes(kind)),
   };
 }
 
 export function ofRole(role: PluginRole): Demand {
-  return { what: role, fits: (definition) => definition.role === role };
+  return { what: withArticle(role), fits: (definition) => definition.role === role };
+}
+
+function withArticle(noun: string): string {
+  return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
 }
 
 /** A field that names a plugin. */
@@ -99,7 +103,7 @@ export class PluginSet {
     }
     const { definition } = entry;
     if (definition === undefined || demand.fits(definition)) return true;
-    const message = `plugin ${quoted(name)} (type ${definition.type}) is not a ${demand.what}`;
+    const message = `plugin ${quoted(name)} (type ${definition.type}) is not ${demand.what}`;
     findings.mistake(path, `${message}; ${this.#namesFor(demand)}`);
     return false;
   }
@@ -108,6 +112,8 @@ export class PluginSet {
     const names = this.entries().flatMap(({ name, definition }) =>
       definition !== undefined && demand.fits(definition) ? [quoted(name)] : [],
     );
-    return names.length === 0 ? `no ${demand.what} is defined` : `defined are ${names.join(", ")}`;
+    return names.length === 0
+      ? `nothing defined is ${demand.what}`
+      : `defined are ${names.join(", ")}`;
   }
 }

@@ -131,7 +131,7 @@ function readRef(
 }
 
 /** llm-d lets a profile list whatever it likes. */
-const ANY_PLUGIN = { what: "plugin", fits: () => true };
+const ANY_PLUGIN = { what: "a plugin", fits: () => true };
 
 function hasUnknown(plugins: PluginSet) {
   return (profile: SchedulingProfileSpec) =>
