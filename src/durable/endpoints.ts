@@ -2,9 +2,10 @@
 
 import type { EndpointRecord } from "../agents/protocol/messages.ts";
 import { ENGINE_LABELS } from "../scheduler/data-layer/engines.ts";
-import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
+import type { CompiledSpecification, TopologyLabelNames } from "../scheduler/data-layer/compile.ts";
 import { isFresh } from "../scheduler/freshness.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
+import { TOPOLOGY_LABELS } from "../scheduler/topology.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { ServedModels } from "./agent-frames.ts";
 import type { EndpointState, ScrapeOutcome } from "./contract.ts";
@@ -37,6 +38,7 @@ export class Endpoints {
   readonly #scrapes = new Map<string, ScrapeOutcome>();
   /** By endpoint id: what /v1/models lists, where it is asked for. */
   readonly #models = new Map<string, readonly string[]>();
+  #topology: TopologyLabelNames | null = null;
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
@@ -44,8 +46,10 @@ export class Endpoints {
   }
 
   /** What is read of endpoints from now on. */
-  configure({ scalars }: MetricsSpecification): void {
-    this.table.defineScalars(scalars);
+  configure({ specification, topology }: CompiledSpecification): void {
+    this.table.defineScalars(specification.scalars);
+    this.#topology = topology;
+    this.sync();
   }
 
   /** Brings the table in step with the membership. An endpoint whose address changed is another. */
@@ -57,7 +61,8 @@ export class Endpoints {
     }
     // Never full and no address twice: the membership keeps both bounds.
     for (const endpoint of wanted.values()) {
-      this.table.add({ ...endpoint, engine: engineName(endpoint) });
+      const labels = withUsualLabels(endpoint.labels, this.#topology);
+      this.table.add({ ...endpoint, labels, engine: engineName(endpoint) });
     }
   }
 
@@ -144,4 +149,20 @@ export class Endpoints {
 function engineName({ labels, engine }: EndpointRecord): string {
   const label = ENGINE_LABELS.find((key) => (labels[key] ?? "") !== "");
   return label === undefined ? engine : labels[label]!;
+}
+
+/** Where an endpoint is stands under other names in this pool: also under the usual ones, then. */
+function withUsualLabels(
+  labels: EndpointRecord["labels"],
+  topology: TopologyLabelNames | null,
+): EndpointRecord["labels"] {
+  if (topology === null) return labels;
+  const names = [topology.hostname, topology.rack, topology.zone, topology.region];
+  const usual = { ...labels };
+  TOPOLOGY_LABELS.forEach((label, level) => {
+    const value = labels[names[level]!];
+    if (value === undefined) delete usual[label];
+    else usual[label] = value;
+  });
+  return usual;
 }

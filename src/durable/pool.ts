@@ -9,13 +9,19 @@
 
 import { DurableObject } from "cloudflare:workers";
 import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
-import { DEFAULT_SPECIFICATION } from "../scheduler/data-layer/compile.ts";
+import {
+  type CompiledSpecification,
+  compileMetricsSpecification,
+} from "../scheduler/data-layer/compile.ts";
+import { specificationOf } from "../scheduler/data-layer/of-config.ts";
 import { explain } from "../scheduler/decisions/explain.ts";
 import { loadSchedulerConfig } from "../scheduler/config/load.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
+  DecisionPage,
+  DecisionQuery,
   PickGrant,
   PickRefusal,
   PickRequest,
@@ -54,6 +60,7 @@ export class PoolObject extends DurableObject {
   readonly #picks: Picks;
   readonly #agents: AgentConnections;
   #config: StoredConfig;
+  #compiled: CompiledSpecification;
   #handleCount = 0;
   #tickTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -76,7 +83,8 @@ export class PoolObject extends DurableObject {
     for (const { agent, endpoints } of this.#stored.claims()) {
       this.#endpoints.membership.restore(agent, endpoints);
     }
-    this.#endpoints.sync();
+    this.#compiled = compiledOf(this.#config);
+    this.#endpoints.configure(this.#compiled);
     // After the endpoints: the journal tells by them which of its rows are still about somebody.
     this.#prefixes = new PrefixMemory({
       store: new JournalStorage(ctx.storage),
@@ -152,6 +160,16 @@ export class PoolObject extends DurableObject {
     };
   }
 
+  /** Recorded decisions, newest first, as many as a page has. */
+  decisions(query: DecisionQuery): DecisionPage {
+    return {
+      pool: this.#config.config?.name ?? "",
+      isConfigured: this.#config.config !== null,
+      objectEpoch: this.#objectEpoch,
+      ...this.#picks.page(query),
+    };
+  }
+
   /** Prometheus text format. */
   metrics(): string {
     return this.#registry.render();
@@ -168,6 +186,7 @@ export class PoolObject extends DurableObject {
       endpoints: this.#endpoints.describe(this.#picks.staleAfterMs),
       agents: this.#agents.agents(),
       tickets: this.#picks.tickets,
+      ...(this.#picks.shadow === undefined ? {} : { shadow: this.#picks.shadow }),
     };
   }
 
@@ -206,6 +225,8 @@ export class PoolObject extends DurableObject {
   #setConfig(next: StoredConfig): void {
     this.#stored.setConfig(next.version, next.config);
     this.#config = next;
+    this.#compiled = compiledOf(next);
+    this.#endpoints.configure(this.#compiled);
     this.#picks.configure(next);
   }
 
@@ -213,7 +234,7 @@ export class PoolObject extends DurableObject {
     const { membership } = this.#endpoints;
     return {
       config: () => this.#config.config ?? undefined,
-      specification: () => DEFAULT_SPECIFICATION,
+      specification: () => this.#compiled.specification,
       acked: (reporter) => this.#stored.acked(reporter),
       collectorConnected: (agent) => membership.connected(agent),
       collectorDisconnected: (agent) => {
@@ -303,4 +324,9 @@ export class PoolObject extends DurableObject {
     }
     this.#agents.saved();
   }
+}
+
+/** What is read of a pool's endpoints; nothing while it is not configured. */
+function compiledOf({ config }: StoredConfig): CompiledSpecification {
+  return config === null ? compileMetricsSpecification([]) : specificationOf(config.scheduler);
 }

@@ -4,6 +4,19 @@ import type { PluginDefinition, PluginKind } from "./plugin.ts";
 import { approxPrefixCacheProducer } from "./plugins/data-producer/approx-prefix-cache-producer.ts";
 import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-producer.ts";
 import { tokenProducer } from "./plugins/data-producer/token-producer.ts";
+import { dcgmDataSource } from "./plugins/data-source/dcgm-data-source.ts";
+import { endpointNotificationSource } from "./plugins/data-source/endpoint-notification-source.ts";
+import { fileDiscovery } from "./plugins/data-source/file-discovery.ts";
+import { k8sNotificationSource } from "./plugins/data-source/k8s-notification-source.ts";
+import { metricsDataSource } from "./plugins/data-source/metrics-data-source.ts";
+import { modelsDataSource } from "./plugins/data-source/models-data-source.ts";
+import { multiclusterFileDiscovery } from "./plugins/data-source/multicluster-file-discovery.ts";
+import { multiclusterMetricsDataSource } from "./plugins/data-source/multicluster-metrics-data-source.ts";
+import { coreMetricsExtractor } from "./plugins/extractor/core-metrics-extractor.ts";
+import { dcgmExtractor } from "./plugins/extractor/dcgm-extractor.ts";
+import { modelsDataExtractor } from "./plugins/extractor/models-data-extractor.ts";
+import { multiclusterMetricsExtractor } from "./plugins/extractor/multicluster-metrics-extractor.ts";
+import { topologyExtractor } from "./plugins/extractor/topology-extractor.ts";
 import { byLabel } from "./plugins/filter/by-label.ts";
 import { concurrencyDetector } from "./plugins/filter/concurrency-detector.ts";
 import { decodeFilter } from "./plugins/filter/decode-filter.ts";
@@ -113,6 +126,21 @@ export const PLUGINS = [
   approxPrefixCacheProducer,
   inflightLoadProducer,
   tokenProducer,
+  // Data sources
+  metricsDataSource,
+  modelsDataSource,
+  dcgmDataSource,
+  multiclusterMetricsDataSource,
+  k8sNotificationSource,
+  endpointNotificationSource,
+  fileDiscovery,
+  multiclusterFileDiscovery,
+  // Extractors
+  coreMetricsExtractor,
+  modelsDataExtractor,
+  dcgmExtractor,
+  topologyExtractor,
+  multiclusterMetricsExtractor,
   // Parsers
   openaiParser,
   anthropicParser,

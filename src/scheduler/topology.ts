@@ -22,22 +22,23 @@ export const CLOSENESS = {
   region: 1,
 } as const satisfies Record<TopologyLevel, number>;
 
-const LABELS = [
+/** Labels of the levels, from near to far. */
+export const TOPOLOGY_LABELS = [
   "kubernetes.io/hostname",
   "topology.kubernetes.io/rack",
   "topology.kubernetes.io/zone",
   "topology.kubernetes.io/region",
-];
+] as const;
 
 /** The nearest level that both share, as CLOSENESS has it. An empty label is no label. */
 export function closenessOf(one: TopologyLabels, other: TopologyLabels): number {
   let shared = 0;
-  for (let level = LABELS.length - 1; level >= 0; level--) {
-    const name = one[LABELS[level]!] ?? "";
-    const otherName = other[LABELS[level]!] ?? "";
+  for (let level = TOPOLOGY_LABELS.length - 1; level >= 0; level--) {
+    const name = one[TOPOLOGY_LABELS[level]!] ?? "";
+    const otherName = other[TOPOLOGY_LABELS[level]!] ?? "";
     if (name === "" || otherName === "") continue;
     if (name !== otherName) return shared;
-    shared = LABELS.length - level;
+    shared = TOPOLOGY_LABELS.length - level;
   }
   return shared;
 }

@@ -4,6 +4,7 @@ import { EJECTION_MS_MAX, Endpoints } from "../../src/durable/endpoints.ts";
 import { DEFAULT_SPECIFICATION } from "../../src/scheduler/data-layer/compile.ts";
 
 const ADDRESS = "e0:8000";
+const compiled = { specification: DEFAULT_SPECIFICATION, topology: null, problems: [] };
 
 function record(id: string): EndpointRecord {
   return { id, address: `${id}:8000`, engine: "vllm", labels: {} };
@@ -135,9 +136,32 @@ describe("a scrape", () => {
     const scalars = new Map([["gpu", 0.5]]);
     endpoints.scraped(ADDRESS, scrape({ waiting: 0, scalars }));
     expect(endpoints.table.columns.scalar("gpu")).toBeUndefined();
-    endpoints.configure({ ...DEFAULT_SPECIFICATION, scalars: ["gpu"] });
+    endpoints.configure({
+      ...compiled,
+      specification: { ...DEFAULT_SPECIFICATION, scalars: ["gpu"] },
+    });
     endpoints.scraped(ADDRESS, scrape({ waiting: 0, scalars }, 2));
     expect(endpoints.table.columns.scalar("gpu")![0]).toBe(0.5);
+  });
+});
+
+describe("labels that say where an endpoint is", () => {
+  const rack = "topology.kubernetes.io/rack";
+  const labelsOf = (endpoints: Endpoints) => endpoints.table.endpoint(0)!.labels;
+  const labels = { "example.com/rack": "r1", [rack]: "elsewhere", zone: "a" };
+
+  it("are the usual ones, or those that the configuration names", () => {
+    const { endpoints } = createEndpoints();
+    endpoints.membership.claim("b", [{ ...record("e0"), labels }]);
+    endpoints.sync();
+    expect(labelsOf(endpoints)).toEqual(labels);
+    const names = { hostname: "h", rack: "example.com/rack", zone: "z", region: "r" };
+    endpoints.configure({ ...compiled, topology: names });
+    expect(labelsOf(endpoints)).toEqual({ ...labels, [rack]: "r1" });
+    endpoints.configure({ ...compiled, topology: { ...names, rack: "absent" } });
+    expect(labelsOf(endpoints)).toEqual({ "example.com/rack": "r1", zone: "a" });
+    endpoints.configure(compiled);
+    expect(labelsOf(endpoints)).toEqual(labels);
   });
 });
 

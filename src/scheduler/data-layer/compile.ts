@@ -31,6 +31,9 @@ export interface Extractor {
   contribute(builder: SpecificationBuilder, source: DataSource): void;
 }
 
+/** Endpoints that come and go, with their labels: what `endpoint-notification-source` stands for. */
+export const ENDPOINT_EVENTS: DataSource = { payload: "events", target: null };
+
 export interface SourceBinding {
   /** Names of the instances, for messages. */
   readonly name: string;
@@ -38,8 +41,18 @@ export interface SourceBinding {
   readonly extractors: readonly { readonly name: string; readonly extractor: Extractor }[];
 }
 
+/** The endpoints' labels that say where they are, from near to far. */
+export interface TopologyLabelNames {
+  readonly hostname: string;
+  readonly rack: string;
+  readonly zone: string;
+  readonly region: string;
+}
+
 export interface CompiledSpecification {
   readonly specification: MetricsSpecification;
+  /** null: the usual ones. Not the collectors' business: labels come with the endpoints. */
+  readonly topology: TopologyLabelNames | null;
   /** Sentences for people; empty if all is well. */
   readonly problems: readonly string[];
 }
@@ -54,6 +67,7 @@ export class SpecificationBuilder {
   #defaultEngine: string = DEFAULT_ENGINE;
   #metrics: ScrapeTarget | null = null;
   #models: ScrapeTarget | null = null;
+  #topology: TopologyLabelNames | null = null;
 
   /** The row place of an attribute key; undefined, and a problem, when there are too many. */
   scalar(attributeKey: string): number | undefined {
@@ -97,7 +111,11 @@ export class SpecificationBuilder {
     this.#models = target;
   }
 
-  build(): MetricsSpecification {
+  topology(labels: TopologyLabelNames): void {
+    this.#topology = labels;
+  }
+
+  build(): CompiledSpecification {
     const specification: MetricsSpecification = {
       v: 1,
       engineLabels: this.#engineLabels,
@@ -111,7 +129,7 @@ export class SpecificationBuilder {
     if (JSON.stringify(specification).length > SPECIFICATION_LIMITS.charsMax) {
       this.problems.push(`over ${SPECIFICATION_LIMITS.charsMax} characters of metric names`);
     }
-    return specification;
+    return { specification, topology: this.#topology, problems: this.problems };
   }
 }
 
@@ -130,7 +148,7 @@ export function compileMetricsSpecification(
       }
     }
   }
-  return { specification: builder.build(), problems: builder.problems };
+  return builder.build();
 }
 
 /** How llm-d asks, unless a configuration says otherwise: no certificate is looked at. */
