@@ -27,7 +27,8 @@ export function checkDeployment(document: unknown, file: string): Deployment {
   return parsed.value;
 }
 
-function describeIssues(
+/** A line a mistake. */
+export function describeIssues(
   issues: readonly { readonly path: string; readonly message: string }[],
   heading: string,
 ): string {
