@@ -3,6 +3,7 @@
 import { env } from "cloudflare:workers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeModelName } from "../../src/agents/protocol/model-name.ts";
+import { MODEL_REWRITE_HEADERS } from "../../src/scheduler/rewrite/model-rewrites.ts";
 import type { TestAgent } from "../durable/pool-client.ts";
 import { POOL, until } from "../durable/pool-client.ts";
 import {
@@ -147,16 +148,13 @@ describe("who may use it", () => {
     await response.body?.cancel();
   });
 
-  it.for(["x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"])(
-    "is not decided by a client's own %s",
-    async (name) => {
-      const response = await chat(chatBody({ model: MODEL }), { [name]: "acme/secret" });
-      await response.body?.cancel();
-      const { headers, body } = await seenBy(response);
-      expect((JSON.parse(body) as { model: string }).model).toBe(MODEL);
-      expect(headers).not.toHaveProperty(name);
-    },
-  );
+  it.for([...MODEL_REWRITE_HEADERS])("is not decided by a client's own %s", async (name) => {
+    const response = await chat(chatBody({ model: MODEL }), { [name]: "acme/secret" });
+    await response.body?.cancel();
+    const { headers, body } = await seenBy(response);
+    expect((JSON.parse(body) as { model: string }).model).toBe(MODEL);
+    expect(headers).not.toHaveProperty(name);
+  });
 });
 
 describe("a body without a model", () => {
