@@ -2,7 +2,14 @@
 
 import type { PluginDefinition, PluginKind } from "./plugin.ts";
 import { approxPrefixCacheProducer } from "./plugins/data-producer/approx-prefix-cache-producer.ts";
+import { burstPrefixCacheProducer } from "./plugins/data-producer/burst-prefix-cache-producer.ts";
 import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-producer.ts";
+import { mmEmbeddingsCacheProducer } from "./plugins/data-producer/mm-embeddings-cache-producer.ts";
+import { multiclusterApproxPrefixCacheProducer } from "./plugins/data-producer/multicluster-approx-prefix-cache-producer.ts";
+import { p2pSourceProducer } from "./plugins/data-producer/p2p-source-producer.ts";
+import { precisePrefixCacheProducer } from "./plugins/data-producer/precise-prefix-cache-producer.ts";
+import { predictedLatencyProducer } from "./plugins/data-producer/predicted-latency-producer.ts";
+import { sessionIdProducer } from "./plugins/data-producer/session-id-producer.ts";
 import { tokenProducer } from "./plugins/data-producer/token-producer.ts";
 import { dcgmDataSource } from "./plugins/data-source/dcgm-data-source.ts";
 import { endpointNotificationSource } from "./plugins/data-source/endpoint-notification-source.ts";
@@ -56,6 +63,9 @@ import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
 import { randomPicker } from "./plugins/picker/random-picker.ts";
 import { weightedRandomPicker } from "./plugins/picker/weighted-random-picker.ts";
 import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
+import { agentIdentity } from "./plugins/request-header/agent-identity.ts";
+import { destinationEndpointServedVerifier } from "./plugins/request-header/destination-endpoint-served-verifier.ts";
+import { requestAttributeReporter } from "./plugins/request-header/request-attribute-reporter.ts";
 import { activeRequestScorer } from "./plugins/scorer/active-request-scorer.ts";
 import { contextLengthAware } from "./plugins/scorer/context-length-aware.ts";
 import { endpointAttributeScorer } from "./plugins/scorer/endpoint-attribute-scorer.ts";
@@ -69,6 +79,7 @@ import { multiclusterKvCacheUtilizationScorer } from "./plugins/scorer/multiclus
 import { multiclusterPrefixCacheScorer } from "./plugins/scorer/multicluster-prefix-cache-scorer.ts";
 import { multiclusterQueueScorer } from "./plugins/scorer/multicluster-queue-scorer.ts";
 import { noHitLruScorer } from "./plugins/scorer/no-hit-lru-scorer.ts";
+import { precisePrefixCacheScorer } from "./plugins/scorer/precise-prefix-cache-scorer.ts";
 import { prefixCacheScorer } from "./plugins/scorer/prefix-cache-scorer.ts";
 import { queueScorer } from "./plugins/scorer/queue-scorer.ts";
 import { runningRequestsSizeScorer } from "./plugins/scorer/running-requests-size-scorer.ts";
@@ -100,6 +111,7 @@ export const PLUGINS = [
   queueScorer,
   kvCacheUtilizationScorer,
   prefixCacheScorer,
+  precisePrefixCacheScorer,
   noHitLruScorer,
   runningRequestsSizeScorer,
   loadAwareScorer,
@@ -126,6 +138,17 @@ export const PLUGINS = [
   approxPrefixCacheProducer,
   inflightLoadProducer,
   tokenProducer,
+  precisePrefixCacheProducer,
+  multiclusterApproxPrefixCacheProducer,
+  burstPrefixCacheProducer,
+  predictedLatencyProducer,
+  mmEmbeddingsCacheProducer,
+  sessionIdProducer,
+  p2pSourceProducer,
+  // Request headers
+  agentIdentity,
+  destinationEndpointServedVerifier,
+  requestAttributeReporter,
   // Data sources
   metricsDataSource,
   modelsDataSource,

@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import type { DataByKey, DataReader } from "../../src/scheduler/data/data.ts";
+import type { RequestMedia } from "../../src/scheduler/model/inference-request.ts";
 import type { NarrowingContext } from "../../src/scheduler/profile.ts";
 import {
   type EndpointRow,
@@ -11,6 +12,7 @@ import {
 } from "../scheduler/support/pick-context.ts";
 
 const TOTAL_BLOCKS_MAX = 20;
+export const ROWS_MAX = 20;
 
 const ageMs = fc.oneof(
   fc.nat(STALE_AFTER_MS),
@@ -27,7 +29,12 @@ export interface FactRow extends EndpointRow {
   readonly matchedMedia?: number;
 }
 
-/** Size of the media of every request that has some. */
+/** Media of every request that has some: one twice. */
+const MEDIA: RequestMedia = {
+  hashes: Uint32Array.of(1, 2, 3, 4, 1, 2),
+  tokens: Uint32Array.of(4, 6, 4),
+};
+/** Of each once. */
 const MEDIA_SIZE = 10;
 
 /** Whatever a plugin's parameters name in these suites: see params.ts. */
@@ -97,7 +104,7 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
         }),
         isCandidate: fc.boolean(),
       }),
-      { maxLength: 48 },
+      { maxLength: ROWS_MAX },
     ),
   })
   .map(({ totalBlocks, rows, header, hasMedia }) => ({
@@ -112,11 +119,14 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
   }));
 
 export function contextOf(facts: ContextFacts): NarrowingContext {
-  const { rows, totalBlocks, candidates, header } = facts;
+  const { rows, totalBlocks, candidates, header, hasMedia } = facts;
   const context = pickContext(rows, {
     totalBlocks,
     candidates,
-    request: header === undefined ? {} : { headers: { [EXAMPLE.header]: header } },
+    request: {
+      ...(header === undefined ? {} : { headers: { [EXAMPLE.header]: header } }),
+      ...(hasMedia === true ? { media: MEDIA } : {}),
+    },
     data: dataOf(facts),
   });
   const data: DataReader = {

@@ -3,7 +3,6 @@
 
 import { EXAMPLE } from "./contexts.ts";
 import type { PluginKind } from "../../src/scheduler/plugin.ts";
-import { EXAMPLE } from "./contexts.ts";
 import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 
 const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
@@ -37,6 +36,7 @@ const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
     },
   ],
   "active-request-scorer": [{}, { idleThreshold: 3, maxBusyScore: 0.5 }],
+  "burst-prefix-cache-producer": [{}, { minColocateBlocks: 2, maxPerReplica: 1 }],
   "context-length-aware": [{}, { enableFiltering: true }],
   "endpoint-attribute-scorer": [
     { attributeKey: EXAMPLE.attribute, algorithm: { type: "linear_lower_is_better" } },
@@ -49,12 +49,15 @@ const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
     },
   ],
   "header-label-affinity-scorer": [{ headerName: EXAMPLE.header, labelKey: EXAMPLE.label }],
+  "inflight-load-producer": [{}, { addEstimatedOutputTokens: true }],
   "latency-scorer": [
     {},
     { headroomSelectionStrategy: "most", ttftWeight: 0, tpotWeight: 0 },
     { latencyPredictionInfoProducerName: EXAMPLE.silentProducer },
   ],
+  "predicted-latency-producer": [{}, { streamingMode: true }],
   "prefix-cache-scorer": [{}, { matchLengthWeight: 0.5, matchLengthScaleTokens: 512 }],
+  "session-id-producer": [{ headerName: EXAMPLE.header }],
   "session-affinity-scorer": [
     { encodedEndpointHeaderConfig: { header: EXAMPLE.header } },
     { strategy: "session_id", sessionIdConfig: { sources: [{ header: EXAMPLE.header }] } },

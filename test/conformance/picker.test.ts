@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Picker } from "../../src/scheduler/plugin.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
-import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { type ContextFacts, contextFacts, contextOf, ROWS_MAX, snapshot } from "./contexts.ts";
 import { examplesOf } from "./params.ts";
 import { createPicker } from "../scheduler/support/plugins.ts";
 
@@ -19,7 +19,11 @@ interface Decision {
 
 // Few different totals, so that ties are common.
 const decision: fc.Arbitrary<Decision> = fc
-  .tuple(contextFacts, fc.array(fc.nat(4), { minLength: 48, maxLength: 48 }), fc.nat(1_000))
+  .tuple(
+    contextFacts,
+    fc.array(fc.nat(4), { minLength: ROWS_MAX, maxLength: ROWS_MAX }),
+    fc.nat(1_000),
+  )
   .map(([facts, totals, seed]) => ({
     facts,
     totals: Float64Array.from(facts.candidates, (_, i) => totals[i]!),

@@ -4,7 +4,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../src/scheduler/plugin.ts";
-import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { type ContextFacts, contextFacts, contextOf, ROWS_MAX, snapshot } from "./contexts.ts";
 import { examplesOf } from "./params.ts";
 import { createScorer } from "../scheduler/support/plugins.ts";
 
@@ -85,7 +85,7 @@ describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
   it("stays in range after learning from picks, and forgets endpoints that left", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(contextFacts, fc.nat(47), fc.boolean()), { maxLength: 12 }),
+        fc.array(fc.tuple(contextFacts, fc.nat(ROWS_MAX), fc.boolean()), { maxLength: 12 }),
         (picks) => {
           const scorer = create();
           for (const [facts, at, isRemoval] of picks) {
@@ -98,7 +98,7 @@ describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
             }
           }
           // What has learned and then forgotten all is as good as new.
-          for (let slot = 0; slot < 48; slot++) scorer.onEndpointRemoved?.(slot);
+          for (let slot = 0; slot < ROWS_MAX; slot++) scorer.onEndpointRemoved?.(slot);
           for (const [facts] of picks) {
             expect(scoresOf(scorer, facts)).toEqual(scoresOf(create(), facts));
           }
