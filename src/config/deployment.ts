@@ -76,16 +76,26 @@ const poolFields = z.strictObject({
   scheduler: schedulerDocumentSchema
     .prefault({})
     .describe("An EndpointPickerConfig, as it was written"),
+  shadow: schedulerDocumentSchema
+    .optional()
+    .describe("An EndpointPickerConfig that looks at every decision and takes none"),
   allowExperimentalPlugins: z
     .boolean()
     .default(false)
-    .describe("Whether `scheduler` may use plugins of stability Alpha"),
+    .describe("Whether `scheduler` and `shadow` may use plugins of stability Alpha"),
 });
 const poolSchema = poolFields.superRefine(
   (pool, context) => {
     if (typeof pool !== "object" || pool === null) return;
     for (const { path, message } of schedulingIssues(pool as WrittenScheduling))
       context.addIssue({ code: "custom", path: ["scheduler", ...path], message });
+    const { shadow, allowExperimentalPlugins } = pool;
+    if (shadow === undefined) return;
+    for (const { path, message } of schedulingIssues({
+      scheduler: shadow,
+      allowExperimentalPlugins,
+    }))
+      context.addIssue({ code: "custom", path: ["shadow", ...path], message });
   },
   // Also where the pool's form is wrong.
   { when: () => true },

@@ -3,7 +3,7 @@
 
 import type { ConfigIssue, Deployment } from "../config/deployment.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
-import type { Explanation } from "../scheduler/decisions/document.ts";
+import type { Explanation, WrittenAttempt } from "../scheduler/decisions/document.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 
@@ -81,6 +81,8 @@ export interface PoolObjectConfig {
   readonly name: string;
   readonly scrapeIntervalMs: number;
   readonly scheduler: SchedulerConfig;
+  /** Looks at every decision, and takes none. */
+  readonly shadowScheduler?: SchedulerConfig;
 }
 
 /** Current configuration, secrets included: for the Worker only, never for an answer. */
@@ -153,6 +155,25 @@ export interface PoolState {
   readonly endpoints: readonly EndpointState[];
   readonly agents: readonly AgentState[];
   readonly tickets: { readonly open: number; readonly unsettled: number };
+  /** Absent without a shadow configuration. */
+  readonly shadow?: ShadowState;
+}
+
+/** How a shadow configuration compares, since it or the object began. */
+export interface ShadowState {
+  /** False once it has failed; `failure` says how. */
+  readonly isRunning: boolean;
+  readonly failure?: string;
+  readonly decisions: number;
+  /** Decisions with the same first choices, or refused by both. */
+  readonly same: number;
+  readonly onlyShadowRefused: number;
+  readonly onlyShadowAccepted: number;
+  /** Decisions that the next two are of. */
+  readonly compared: number;
+  readonly hitTokens: { readonly real: number; readonly shadow: number };
+  /** null before the first decision. */
+  readonly meanPredictedTtftMs: { readonly real: number | null; readonly shadow: number | null };
 }
 
 /** Why a request went where it went, as far as the object still knows. */
@@ -162,4 +183,31 @@ export interface PoolExplanation {
   readonly objectEpoch: string;
   /** null: no record of the request is kept. */
   readonly explanation: Explanation | null;
+}
+
+/** Which recorded decisions to show. */
+export interface DecisionQuery {
+  /** Not those that are older. */
+  readonly agoMs: number;
+  readonly limit: number;
+  /** `next` of an earlier page. */
+  readonly before?: number;
+}
+
+/** Recorded decisions, newest first. */
+export interface DecisionPage {
+  readonly pool: string;
+  readonly isConfigured: boolean;
+  /** A change means that `before` of earlier pages means nothing any more. */
+  readonly objectEpoch: string;
+  /** How far back records reach; null without any. */
+  readonly oldestAtMs: number | null;
+  /** `before` of the next page; null after the last. */
+  readonly next: number | null;
+  readonly schedulers: readonly SchedulerConfig[];
+  /** `scheduler` is an index in `schedulers`. */
+  readonly decisions: readonly {
+    readonly requestId: string;
+    readonly attempt: Omit<WrittenAttempt, "scheduler"> & { readonly scheduler: number };
+  }[];
 }

@@ -122,6 +122,9 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
               name,
               scrapeIntervalMs: pool.scrapeIntervalMs,
               scheduler: effectiveScheduler(pool.scheduler),
+              ...(pool.shadow === undefined
+                ? {}
+                : { shadowScheduler: effectiveScheduler(pool.shadow) }),
             },
             version,
             pool.locationHint,

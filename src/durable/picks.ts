@@ -16,10 +16,19 @@ import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
-import type { PickRefusal, PickRequest, PickResult, WorkerRelease } from "./contract.ts";
+import type {
+  DecisionQuery,
+  PickRefusal,
+  PickRequest,
+  PickResult,
+  ShadowState,
+  WorkerRelease,
+} from "./contract.ts";
+import { takePage } from "./decision-page.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER, type StoredConfig } from "./pool-storage.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
+import { Shadow } from "./shadow.ts";
 import type { RelayLife, Settlement, Ticket, TicketSubject } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
 
@@ -60,6 +69,9 @@ export class Picks {
   #picker: EndpointPicker | undefined;
   /** Configuration of #picker: one object while it does not change. */
   #scheduler: SchedulerConfig | undefined;
+  #shadow: Shadow | undefined;
+  /** Configuration of #shadow. */
+  #shadowScheduler: SchedulerConfig | undefined;
   #configVersion = 0;
   #staleAfterMs = ONE_WAY_MS;
 
@@ -98,6 +110,7 @@ export class Picks {
       this.#scheduler = scheduler;
       this.#picker = scheduler === undefined ? undefined : new EndpointPicker(scheduler);
     }
+    this.#configureShadow(config?.shadowScheduler);
     this.#staleAfterMs = SCRAPES_MISSED_MAX * (config?.scrapeIntervalMs ?? 0) + ONE_WAY_MS;
   }
 
@@ -178,11 +191,29 @@ export class Picks {
     this.#ledger.endpointRemoved(slot);
     this.#options.prefixes.endpointRemoved(slot);
     this.#picker?.onEndpointRemoved(slot);
+    this.#shadow?.endpointRemoved(slot);
   }
 
   /** The decisions on record for a request, by attempt. */
   records(requestId: string): DecisionRecord[] {
     return this.#decisions.find(requestId);
+  }
+
+  /** Recorded decisions, newest first. */
+  page(query: DecisionQuery) {
+    return takePage(this.#decisions, query, this.#options.clock);
+  }
+
+  /** undefined without a shadow configuration. */
+  get shadow(): ShadowState | undefined {
+    return this.#shadow?.state;
+  }
+
+  #configureShadow(scheduler: SchedulerConfig | undefined): void {
+    if (JSON.stringify(scheduler) === JSON.stringify(this.#shadowScheduler)) return;
+    this.#shadowScheduler = scheduler;
+    this.#shadow =
+      scheduler === undefined ? undefined : new Shadow(scheduler, this.#options.registry);
   }
 
   #decide(
@@ -203,16 +234,17 @@ export class Picks {
       exclude: at.exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
     };
     const outcome = picker.pick(input, this.#recorder);
+    const shadow = this.#shadow?.observe(input, outcome);
     const { attempt } = at;
     const { exclude } = input;
     const scheduler = this.#scheduler!;
-    const facts = { attempt, configVersion: this.#configVersion, scheduler, seed, exclude };
-    this.#recorder.finish(
-      endpoints.table,
-      outcome.ok
-        ? facts
-        : { ...facts, dropped: { reason: outcome.reason, detail: outcome.detail } },
-    );
+    const configVersion = this.#configVersion;
+    const facts = { attempt, configVersion, scheduler, seed, exclude };
+    this.#recorder.finish(endpoints.table, {
+      ...facts,
+      ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
+      ...(shadow === undefined ? {} : { shadow }),
+    });
     return outcome;
   }
 

@@ -244,11 +244,25 @@ export class PoolStorage {
  * does not read. Then the default stands in, as version 0: so the directory's next word is heard.
  */
 function decodeConfig(version: number, json: string): StoredConfig {
-  const stored = JSON.parse(json) as { name: string; scrapeIntervalMs: number; scheduler: unknown };
+  const stored = JSON.parse(json) as {
+    name: string;
+    scrapeIntervalMs: number;
+    scheduler: unknown;
+    shadowScheduler?: unknown;
+  };
   const { name, scrapeIntervalMs } = stored;
-  const read = loadSchedulerConfig(stored.scheduler, { allowExperimentalPlugins: true });
-  if (read.config !== undefined)
-    return { version, config: { name, scrapeIntervalMs, scheduler: read.config } };
+  const read = (written: unknown) =>
+    loadSchedulerConfig(written, { allowExperimentalPlugins: true }).config;
+  const known = read(stored.scheduler);
+  // One that cannot be read is left out: nothing depends on it.
+  const shadow = stored.shadowScheduler === undefined ? undefined : read(stored.shadowScheduler);
+  if (known !== undefined) {
+    const config = { name, scrapeIntervalMs, scheduler: known };
+    return {
+      version,
+      config: shadow === undefined ? config : { ...config, shadowScheduler: shadow },
+    };
+  }
   const scheduler = schedulerConfigSchema.parse({});
   return { version: 0, config: { name, scrapeIntervalMs, scheduler }, isFallback: true };
 }

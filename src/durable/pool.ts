@@ -20,6 +20,8 @@ import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
+  DecisionPage,
+  DecisionQuery,
   PickGrant,
   PickRefusal,
   PickRequest,
@@ -158,6 +160,16 @@ export class PoolObject extends DurableObject {
     };
   }
 
+  /** Recorded decisions, newest first, as many as a page has. */
+  decisions(query: DecisionQuery): DecisionPage {
+    return {
+      pool: this.#config.config?.name ?? "",
+      isConfigured: this.#config.config !== null,
+      objectEpoch: this.#objectEpoch,
+      ...this.#picks.page(query),
+    };
+  }
+
   /** Prometheus text format. */
   metrics(): string {
     return this.#registry.render();
@@ -174,6 +186,7 @@ export class PoolObject extends DurableObject {
       endpoints: this.#endpoints.describe(this.#picks.staleAfterMs),
       agents: this.#agents.agents(),
       tickets: this.#picks.tickets,
+      ...(this.#picks.shadow === undefined ? {} : { shadow: this.#picks.shadow }),
     };
   }
 

@@ -8,6 +8,8 @@ import type {
   HeldGrant,
   PickRefusal,
   PickRequest,
+  DecisionPage,
+  DecisionQuery,
   PoolExplanation,
   PoolObjectConfig,
   PoolState,
@@ -46,6 +48,11 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
 
   explain(pool: string, requestId: string): Promise<PoolExplanation> {
     return this.#object(pool).explain(requestId);
+  }
+
+  /** A page of recorded decisions. */
+  decisions(pool: string, query: DecisionQuery): Promise<DecisionPage> {
+    return this.#object(pool).decisions(query);
   }
 
   /** Prometheus text of the pool's object. */

@@ -98,6 +98,30 @@ export const METRIC = {
     labels: [],
     buckets: DECISION_SECONDS,
   }),
+  shadowDecisionsTotal: define({
+    name: "fairlead_shadow_decisions_total",
+    kind: "counter",
+    help: "Decisions a shadow configuration looked at: same, different, refused or accepted by it only.",
+    labels: ["outcome"],
+  }),
+  shadowHitTokensTotal: define({
+    name: "fairlead_shadow_hit_tokens_total",
+    kind: "counter",
+    help: "Prompt tokens believed cached where requests went, and where the shadow would have sent them.",
+    labels: ["config"],
+  }),
+  shadowPredictedTtftSecondsTotal: define({
+    name: "fairlead_shadow_predicted_ttft_seconds_total",
+    kind: "counter",
+    help: "Sum of predicted times to first token, of the real choice and of the shadow's.",
+    labels: ["config"],
+  }),
+  shadowFailuresTotal: define({
+    name: "fairlead_shadow_failures_total",
+    kind: "counter",
+    help: "Shadow configurations switched off because they failed.",
+    labels: [],
+  }),
   averageKvUsage: define({
     name: "llm_d_epp_average_kv_cache_utilization",
     kind: "gauge",

@@ -15,11 +15,12 @@ export interface PoolNeeds {
   readonly rewrites: ModelRewrites;
 }
 
-export function poolNeeds({ scheduler, modelRewrites }: PoolConfig): PoolNeeds {
+export function poolNeeds({ scheduler, shadow, modelRewrites }: PoolConfig): PoolNeeds {
   const config = effectiveScheduler(scheduler);
+  const ofShadow = shadow === undefined ? [] : requestHeadersOf(effectiveScheduler(shadow));
   return {
     parsers: parsersNamed(parserTypesOf(config)),
-    requestHeaders: requestHeadersOf(config),
+    requestHeaders: [...new Set([...requestHeadersOf(config), ...ofShadow])],
     rewrites: new ModelRewrites(modelRewrites ?? []),
   };
 }

@@ -7,6 +7,7 @@ import { errorResponse, refuse } from "./openai/errors.ts";
 import { INFERENCE_PATHS } from "./parsers/built-parsers.ts";
 import * as admin from "./routes/admin.ts";
 import { connectAgent } from "./routes/agents.ts";
+import { listDecisions } from "./routes/decisions.ts";
 import { inferenceRoute } from "./routes/inference.ts";
 import { listModels, showModel } from "./routes/models.ts";
 import { health, isolateMetrics, poolMetrics } from "./routes/operations.ts";
@@ -47,6 +48,7 @@ serve("/admin/v1/settings", {
 });
 serve("/admin/v1/explain/:requestId", { GET: forAdmin(admin.explainRequest) });
 serve("/admin/v1/pools/:pool", { GET: forAdmin(admin.getPool) });
+serve("/admin/v1/pools/:pool/decisions", { GET: forAdmin(listDecisions) });
 
 router.notFound(() => {
   const message =

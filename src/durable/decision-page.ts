@@ -1,0 +1,36 @@
+// Recorded decisions as an administrator reads them: newest first, page by page.
+
+import type { WrittenAttempt } from "../scheduler/decisions/document.ts";
+import { explainAttempt } from "../scheduler/decisions/explain.ts";
+import type { DecisionRing } from "../scheduler/decisions/ring.ts";
+import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+import type { Clock } from "../scheduler/support/clock.ts";
+import type { DecisionPage, DecisionQuery } from "./contract.ts";
+
+/** Unpacking a record of 64 candidates takes about as long as ten picks, which wait meanwhile. */
+export const PAGE_DECISIONS_MAX = 32;
+
+/** Schedulers are told once a page: decisions name theirs by its index. */
+export function takePage(
+  ring: DecisionRing,
+  query: DecisionQuery,
+  clock: Clock,
+): Pick<DecisionPage, "oldestAtMs" | "next" | "schedulers" | "decisions"> {
+  const { records, next } = ring.page({
+    sinceMs: clock() - query.agoMs,
+    count: Math.min(query.limit, PAGE_DECISIONS_MAX),
+    before: query.before,
+  });
+  const schedulers: SchedulerConfig[] = [];
+  const decisions = records.map((record) => {
+    const attempt = explainAttempt(record);
+    return { requestId: record.requestId, attempt: withIndex(attempt, schedulers) };
+  });
+  return { oldestAtMs: ring.oldestAtMs ?? null, next: next ?? null, schedulers, decisions };
+}
+
+function withIndex(attempt: WrittenAttempt, schedulers: SchedulerConfig[]) {
+  let index = schedulers.indexOf(attempt.scheduler);
+  if (index < 0) index = schedulers.push(attempt.scheduler) - 1;
+  return { ...attempt, scheduler: index };
+}
