@@ -139,8 +139,9 @@ export class EndpointPicker {
       const salt = Math.imul(i + 1, 0x9e3779b9);
       this.#profiles.set(name, { profile, slots: new Int32Array(DESTINATIONS_MAX), salt });
     }
-    this.responseHeaders = [...this.#plugins.all()].flatMap(({ responseHeader }) =>
-      responseHeader === undefined ? [] : [responseHeader],
+    this.responseHeaders = [...this.#plugins.all()].flatMap(
+      ({ responseHeader, responseHeaders = [] }) =>
+        responseHeader === undefined ? responseHeaders : [responseHeader, ...responseHeaders],
     );
   }
 

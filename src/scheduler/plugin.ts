@@ -80,12 +80,15 @@ export interface PluginEvents {
   onEndpointRemoved?(slot: number): void;
   /** A header that the client's answer carries, with a value for whichever endpoint served. */
   readonly responseHeader?: ResponseHeader;
+  /** The same, for a plugin that sets several. */
+  readonly responseHeaders?: readonly ResponseHeader[];
 }
 
 export interface ResponseHeader {
   readonly name: string;
   /** The profile whose endpoint is named: nothing is set where it did not run. null: the primary. */
   readonly profile: string | null;
+  /** "" for an endpoint that there is nothing to say of: nothing is set. */
   valueOf(endpoint: Endpoint): string;
 }
 

@@ -1,6 +1,8 @@
 // Every plugin. Adding one means adding one line here.
 
 import type { PluginDefinition, PluginKind } from "./plugin.ts";
+import { latencySloAdmitter } from "./plugins/admitter/latency-slo-admitter.ts";
+import { probabilisticAdmitter } from "./plugins/admitter/probabilistic-admitter.ts";
 import { approxPrefixCacheProducer } from "./plugins/data-producer/approx-prefix-cache-producer.ts";
 import { burstPrefixCacheProducer } from "./plugins/data-producer/burst-prefix-cache-producer.ts";
 import { inflightLoadProducer } from "./plugins/data-producer/inflight-load-producer.ts";
@@ -19,6 +21,9 @@ import { metricsDataSource } from "./plugins/data-source/metrics-data-source.ts"
 import { modelsDataSource } from "./plugins/data-source/models-data-source.ts";
 import { multiclusterFileDiscovery } from "./plugins/data-source/multicluster-file-discovery.ts";
 import { multiclusterMetricsDataSource } from "./plugins/data-source/multicluster-metrics-data-source.ts";
+import { alwaysDisaggMultimodalDecider } from "./plugins/decider/always-disagg-multimodal-decider.ts";
+import { alwaysDisaggPdDecider } from "./plugins/decider/always-disagg-pd-decider.ts";
+import { prefixBasedPdDecider } from "./plugins/decider/prefix-based-pd-decider.ts";
 import { coreMetricsExtractor } from "./plugins/extractor/core-metrics-extractor.ts";
 import { dcgmExtractor } from "./plugins/extractor/dcgm-extractor.ts";
 import { modelsDataExtractor } from "./plugins/extractor/models-data-extractor.ts";
@@ -62,9 +67,15 @@ import { vllmhttpParser } from "./plugins/parser/vllmhttp-parser.ts";
 import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
 import { randomPicker } from "./plugins/picker/random-picker.ts";
 import { weightedRandomPicker } from "./plugins/picker/weighted-random-picker.ts";
+import { dataParallelProfileHandler } from "./plugins/profile-handler/data-parallel-profile-handler.ts";
+import { disaggProfileHandler } from "./plugins/profile-handler/disagg-profile-handler.ts";
+import { headerProfileHandler } from "./plugins/profile-handler/header-profile-handler.ts";
+import { pdProfileHandler } from "./plugins/profile-handler/pd-profile-handler.ts";
 import { singleProfileHandler } from "./plugins/profile-handler/single-profile-handler.ts";
 import { agentIdentity } from "./plugins/request-header/agent-identity.ts";
 import { destinationEndpointServedVerifier } from "./plugins/request-header/destination-endpoint-served-verifier.ts";
+import { disaggHeadersHandler } from "./plugins/request-header/disagg-headers-handler.ts";
+import { prefillHeaderHandler } from "./plugins/request-header/prefill-header-handler.ts";
 import { requestAttributeReporter } from "./plugins/request-header/request-attribute-reporter.ts";
 import { activeRequestScorer } from "./plugins/scorer/active-request-scorer.ts";
 import { contextLengthAware } from "./plugins/scorer/context-length-aware.ts";
@@ -86,6 +97,7 @@ import { runningRequestsSizeScorer } from "./plugins/scorer/running-requests-siz
 import { sessionAffinityScorer } from "./plugins/scorer/session-affinity-scorer.ts";
 import { tokenLoadScorer } from "./plugins/scorer/token-load-scorer.ts";
 import { topologyAffinityScorer } from "./plugins/scorer/topology-affinity-scorer.ts";
+import { disaggregatedsetRolloutScreener } from "./plugins/screener/disaggregatedset-rollout-screener.ts";
 
 /** In documentation order. */
 export const PLUGINS = [
@@ -134,6 +146,19 @@ export const PLUGINS = [
   weightedRandomPicker,
   // Profile handlers
   singleProfileHandler,
+  disaggProfileHandler,
+  pdProfileHandler,
+  dataParallelProfileHandler,
+  headerProfileHandler,
+  // Deciders
+  alwaysDisaggPdDecider,
+  prefixBasedPdDecider,
+  alwaysDisaggMultimodalDecider,
+  // Admitters
+  latencySloAdmitter,
+  probabilisticAdmitter,
+  // Screeners
+  disaggregatedsetRolloutScreener,
   // Data producers
   approxPrefixCacheProducer,
   inflightLoadProducer,
@@ -147,6 +172,8 @@ export const PLUGINS = [
   p2pSourceProducer,
   // Request headers
   agentIdentity,
+  disaggHeadersHandler,
+  prefillHeaderHandler,
   destinationEndpointServedVerifier,
   requestAttributeReporter,
   // Data sources

@@ -1,0 +1,74 @@
+// header-profile-handler: run the profile that a header of the request names.
+//
+//   profile = the header's value, or defaultProfile without one; the only profile where there is one
+//
+// Source: llm-d-router pkg/epp/framework/plugins/scheduling/profilehandler/headerprofile. As in llm-d a
+// name that no profile has is a refusal, never the default: a coordinator that asks for a stage must
+// not get another. Whoever may send the header chooses the profile.
+
+import { z } from "zod";
+import { requestHeader } from "../../model/inference-request.ts";
+import { defineProfileHandler, type PickContext, type ProfileHandler } from "../../plugin.ts";
+
+const DEFAULT_HEADER = "epp-profile";
+const DEFAULT_PROFILE = "decode";
+
+const params = z.strictObject({
+  headerName: z
+    .string()
+    .trim()
+    .toLowerCase()
+    .default(DEFAULT_HEADER)
+    .overwrite((name) => (name === "" ? DEFAULT_HEADER : name))
+    .describe("Header that names the profile"),
+  defaultProfile: z
+    .string()
+    .trim()
+    .default(DEFAULT_PROFILE)
+    .overwrite((name) => (name === "" ? DEFAULT_PROFILE : name))
+    .describe("Profile of requests without the header"),
+});
+type Params = z.output<typeof params>;
+
+const NOBODY = "no endpoint passed the scheduling profile's filters";
+
+class HeaderProfileHandler implements ProfileHandler {
+  readonly #params: Params;
+  readonly #profiles: readonly string[];
+
+  constructor(filled: Params, profiles: readonly string[]) {
+    this.#params = filled;
+    this.#profiles = profiles;
+  }
+
+  next(context: PickContext): string | undefined {
+    const profile = this.#profileOf(context);
+    if (profile === undefined) return undefined;
+    return context.results.slotOf(profile) === undefined ? profile : undefined;
+  }
+
+  finish(context: PickContext) {
+    const profile = this.#profileOf(context);
+    if (profile === undefined) {
+      const names = this.#profiles.join(", ");
+      return `header ${this.#params.headerName} names none of the scheduling profiles: ${names}`;
+    }
+    return (context.results.slotOf(profile) ?? -1) < 0 ? NOBODY : { primary: profile };
+  }
+
+  #profileOf({ request }: PickContext): string | undefined {
+    const [only, another] = this.#profiles;
+    if (another === undefined) return only;
+    const named = requestHeader(request, this.#params.headerName)?.trim() ?? "";
+    const profile = named === "" ? this.#params.defaultProfile : named;
+    return this.#profiles.includes(profile) ? profile : undefined;
+  }
+}
+
+export const headerProfileHandler = defineProfileHandler({
+  type: "header-profile-handler",
+  stability: "alpha",
+  params,
+  requestHeaders: ({ headerName }: Params) => [headerName],
+  create: (filled, { profiles }) => new HeaderProfileHandler(filled, profiles),
+});

@@ -1,0 +1,229 @@
+// disaggregatedset-rollout-screener: keep each request within one revision of a rollout.
+//
+//   count[r][role] = the pool's endpoints of revision r and the role, within the scope
+//   covered        = revisions with count > 0 for every required role
+//   weight[r]      = sum       Σ over the roles of count[r][role]
+//                    max-role  count[r][role with the most endpoints in all; ties: the first listed]
+//   kept           = one covered revision, drawn by weight among those of the candidates
+//
+// A request that names a label's value in a strict header gets the endpoints with that value, of the
+// covered revisions, and nobody where there is none. Every header selector also tells the client the
+// label of the endpoint that served, so that a later request can ask for the same.
+//
+// Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/screener/disaggregatedsetrollout. llm-d
+// counts ready pods that it watches; here an endpoint counts while it is a member of the pool. An
+// endpoint without a revision is kept by mode `disabled` only. Counts are no capacities: a revision of
+// faster GPUs gets its share by number. O(n), with a few label lookups an endpoint.
+
+import { z } from "zod";
+import { labelsOf } from "../../candidates.ts";
+import { meets, parseLabelSelector, type LabelRequirement } from "../../label-selector.ts";
+import { requestHeader } from "../../model/inference-request.ts";
+import {
+  defineScreener,
+  type PickContext,
+  type ResponseHeader,
+  type Screener,
+} from "../../plugin.ts";
+
+/** Revisions told apart in one decision; a rollout has two or three. Later ones are not covered. */
+export const REVISIONS_MAX = 64;
+const ROLES_MAX = 16;
+/** As many as the Worker passes on. */
+const SELECTORS_MAX = 8;
+
+const headerSelector = z.strictObject({
+  name: z.string().min(1).describe("Name of the selector"),
+  headerName: z.string().toLowerCase().min(1).describe("Header of requests and answers"),
+  labelKey: z.string().min(1).describe("Label whose value the header holds"),
+  mode: z
+    .enum(["strict", "prefer"])
+    .describe("Whether requests are held to it, or it is only told"),
+});
+
+const revisionGating = z
+  .strictObject({
+    revisionLabelKey: z
+      .string()
+      .default("disaggregatedset.x-k8s.io/revision")
+      .describe("Label that names an endpoint's revision"),
+    roleLabelKey: z
+      .string()
+      .default("disaggregatedset.x-k8s.io/role")
+      .describe("Label that names its role"),
+    mode: z.enum(["sum", "max-role", "disabled"]).describe("How revisions are weighed"),
+    requireRoles: z
+      .strictObject({ values: z.array(z.string().min(1)).min(1).max(ROLES_MAX) })
+      .optional()
+      .describe("Roles without which a revision gets no request"),
+  })
+  .superRefine(({ mode, requireRoles }, context) => {
+    const values = requireRoles?.values ?? [];
+    const issue = (message: string) =>
+      context.addIssue({ code: "custom", path: ["requireRoles"], message });
+    if (mode !== "disabled" && values.length === 0) issue(`is required when mode is ${mode}`);
+    if (new Set(values).size < values.length) issue("values has a role twice");
+  });
+
+const params = z.strictObject({
+  scope: z.strictObject({
+    labelSelector: z
+      .string()
+      .min(1)
+      .superRefine((text, context) => {
+        const parsed = parseLabelSelector(text);
+        if (!parsed.ok) context.addIssue({ code: "custom", message: parsed.message });
+      })
+      .describe("Endpoints that are counted, e.g. app=vllm"),
+  }),
+  headerSelectors: z
+    .array(headerSelector)
+    .max(SELECTORS_MAX)
+    .default([])
+    .superRefine((selectors, context) => {
+      for (const field of ["name", "headerName"] as const) {
+        const values = selectors.map((selector) => selector[field]);
+        if (new Set(values).size < values.length)
+          context.addIssue({ code: "custom", message: `two selectors have the same ${field}` });
+      }
+    })
+    .describe("Labels that requests may ask for, and answers tell"),
+  revisionGating,
+});
+type Params = z.output<typeof params>;
+type HeaderSelector = Params["headerSelectors"][number];
+
+/** Endpoints of a revision, by role in the order of requireRoles. */
+type RoleCounts = Uint32Array;
+
+class DisaggregatedsetRolloutScreener implements Screener {
+  readonly #scope: readonly LabelRequirement[];
+  readonly #gating: Params["revisionGating"];
+  readonly #roles: readonly string[];
+  readonly #strict: readonly HeaderSelector[];
+  readonly responseHeaders: readonly ResponseHeader[];
+
+  constructor({ scope, headerSelectors, revisionGating: gating }: Params) {
+    const parsed = parseLabelSelector(scope.labelSelector);
+    this.#scope = parsed.ok ? parsed.requirements : [];
+    this.#gating = gating;
+    this.#roles = gating.requireRoles?.values ?? [];
+    this.#strict = headerSelectors.filter(({ mode }) => mode === "strict");
+    this.responseHeaders = headerSelectors.map(({ headerName, labelKey }) => ({
+      name: headerName,
+      profile: null,
+      valueOf: ({ labels }) => labels[labelKey] ?? "",
+    }));
+  }
+
+  screen(context: PickContext, keep: Uint8Array): void {
+    if (this.#gating.mode !== "disabled") this.#screenRevisions(context, keep);
+    for (const { headerName, labelKey } of this.#strict) {
+      const asked = requestHeader(context.request, headerName) ?? "";
+      if (asked !== "") keepWhere(context, keep, (labels) => labels[labelKey] === asked);
+    }
+  }
+
+  #screenRevisions(context: PickContext, keep: Uint8Array): void {
+    const weights = this.#weightsOf(context);
+    const key = this.#gating.revisionLabelKey;
+    const isPinned = this.#strict.some(
+      ({ headerName }) => (requestHeader(context.request, headerName) ?? "") !== "",
+    );
+    const drawn = isPinned
+      ? undefined
+      : drawRevision(candidateWeights(context, weights, key), context);
+    keepWhere(context, keep, (labels) => {
+      const revision = labels[key] ?? "";
+      return weights.has(revision) && (drawn === undefined || revision === drawn);
+    });
+  }
+
+  /** Weights of the covered revisions. */
+  #weightsOf(context: PickContext): Map<string, number> {
+    const counts = this.#countRoles(context);
+    for (const [revision, ofRoles] of counts) if (ofRoles.includes(0)) counts.delete(revision);
+    const dominant = dominantRole([...counts.values()], this.#roles.length);
+    const isSum = this.#gating.mode === "sum";
+    const weightOf = (ofRoles: RoleCounts) =>
+      isSum ? ofRoles.reduce((sum, count) => sum + count, 0) : ofRoles[dominant]!;
+    return new Map([...counts].map(([revision, ofRoles]) => [revision, weightOf(ofRoles)]));
+  }
+
+  #countRoles(context: PickContext): Map<string, RoleCounts> {
+    const { revisionLabelKey, roleLabelKey } = this.#gating;
+    const { isPresent, slotCount } = context.endpoints;
+    const counts = new Map<string, RoleCounts>();
+    for (let slot = 0; slot < slotCount; slot++) {
+      if (isPresent[slot] !== 1) continue;
+      const labels = labelsOf(context, slot);
+      const revision = labels[revisionLabelKey] ?? "";
+      const role = this.#roles.indexOf(labels[roleLabelKey] ?? "");
+      if (revision === "" || role < 0 || !meets(labels, this.#scope)) continue;
+      let ofRoles = counts.get(revision);
+      if (ofRoles === undefined) {
+        if (counts.size >= REVISIONS_MAX) continue;
+        ofRoles = new Uint32Array(this.#roles.length);
+        counts.set(revision, ofRoles);
+      }
+      ofRoles[role]! += 1;
+    }
+    return counts;
+  }
+}
+
+/** Index of the role with the most endpoints over all revisions. */
+function dominantRole(counts: readonly RoleCounts[], roles: number): number {
+  const totals = Array.from({ length: roles }, (_, role) =>
+    counts.reduce((sum, ofRoles) => sum + ofRoles[role]!, 0),
+  );
+  return totals.indexOf(Math.max(...totals));
+}
+
+/** Those of the weights that a candidate is of, in the order of their names: a draw needs one. */
+function candidateWeights(
+  context: PickContext,
+  weights: ReadonlyMap<string, number>,
+  revisionLabelKey: string,
+): [string, number][] {
+  const found = new Map<string, number>();
+  for (let i = 0; i < context.candidateCount; i++) {
+    const revision = labelsOf(context, context.candidates[i]!)[revisionLabelKey] ?? "";
+    const weight = weights.get(revision);
+    if (weight !== undefined) found.set(revision, weight);
+  }
+  return [...found].toSorted(([one], [other]) => (one < other ? -1 : 1));
+}
+
+/** Undefined where there is none. */
+function drawRevision(
+  weights: readonly (readonly [string, number])[],
+  { rng }: PickContext,
+): string | undefined {
+  const last = weights.at(-1);
+  if (weights.length <= 1) return last?.[0];
+  let left = rng() * weights.reduce((sum, [, weight]) => sum + weight, 0);
+  for (const [revision, weight] of weights) {
+    left -= weight;
+    if (left < 0) return revision;
+  }
+  return last?.[0];
+}
+
+function keepWhere(
+  context: PickContext,
+  keep: Uint8Array,
+  keeps: (labels: Readonly<Record<string, string>>) => boolean,
+): void {
+  for (let i = 0; i < context.candidateCount; i++)
+    if (!keeps(labelsOf(context, context.candidates[i]!))) keep[i] = 0;
+}
+
+export const disaggregatedsetRolloutScreener = defineScreener({
+  type: "disaggregatedset-rollout-screener",
+  stability: "alpha",
+  params,
+  requestHeaders: ({ headerSelectors }: Params) =>
+    headerSelectors.flatMap(({ mode, headerName }) => (mode === "strict" ? [headerName] : [])),
+  create: (filled) => new DisaggregatedsetRolloutScreener(filled),
+});
