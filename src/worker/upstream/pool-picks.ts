@@ -10,6 +10,7 @@ import type {
 } from "../../durable/contract.ts";
 import { encodeTicketName } from "../../agents/protocol/ticket-name.ts";
 import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
+import { createSubset } from "../../scheduler/subset.ts";
 import { randomHex } from "../crypto.ts";
 import { withDeadline } from "../shared-copy.ts";
 import type { PoolView } from "./pool-view.ts";
@@ -114,7 +115,8 @@ function pickFromSnapshot(
   { request, exclude }: PickRequest,
   { view }: PickContext,
 ): Grant | undefined {
-  const endpoints = view.choose(exclude, Date.now(), Math.random);
+  const subset = request.subset === undefined ? undefined : createSubset(request.subset);
+  const endpoints = view.choose(exclude, Date.now(), Math.random, subset);
   if (endpoints.length === 0) return undefined;
   const { promptTokens, priority } = request;
   const outputTokens = reservedOutputTokens(request.outputTokensMax);

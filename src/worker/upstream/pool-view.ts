@@ -4,6 +4,7 @@
 import type { PoolSnapshot } from "../../durable/contract.ts";
 import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
+import type { Subset } from "../../scheduler/subset.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
 import { chooseOfTwo } from "../../scheduler/two-choices.ts";
 import { METRIC } from "../../telemetry/names.ts";
@@ -70,11 +71,13 @@ export class PoolView {
 
   /**
    * Endpoints by power of two choices, in the order to try them; counts the first as sent to. Empty
-   * if the snapshot is too old or holds none but the excluded.
+   * if the snapshot is too old, or holds none but the excluded and those outside of `subset`.
    */
-  choose(exclude: readonly string[], nowMs: number, rng: Rng): string[] {
+  choose(exclude: readonly string[], nowMs: number, rng: Rng, subset?: Subset): string[] {
     if (!this.canServe(nowMs)) return [];
-    const left = this.#addresses.flatMap((address, i) => (exclude.includes(address) ? [] : [i]));
+    const isOut = (address: string) =>
+      exclude.includes(address) || (subset !== undefined && !subset({ address }));
+    const left = this.#addresses.flatMap((address, i) => (isOut(address) ? [] : [i]));
     const chosen = chooseOfTwo(left, this.#loads, SNAPSHOT_CHOICES, rng);
     if (chosen[0] !== undefined) this.#loads[chosen[0]]! += 1;
     return chosen.map((i) => this.#addresses[i]!);

@@ -144,6 +144,18 @@ describe("an object that fails", () => {
     expect(await picked(bare, new PoolView())).toMatchObject({ ok: false, reason: "unavailable" });
   });
 
+  it.for([
+    { subset: ["10.0.0.2"], endpoints: ["10.0.0.2:8000"] },
+    { subset: ["10.9.9.9"], endpoints: undefined },
+    { subset: [], endpoints: undefined },
+  ])("does not widen the subset $subset while it is away", async ({ subset, endpoints }) => {
+    const script = new ScriptedObject(fails({}));
+    const request = { ...REQUEST, request: { ...REQUEST.request, subset } };
+    const context = { port: script.port, view: seenView() };
+    const grant = await pickEndpoints(request, context);
+    expect("endpoints" in grant ? grant.endpoints : undefined).toEqual(endpoints);
+  });
+
   it("is left alone for a lease, then asked again", async () => {
     const object = new ScriptedObject();
     const script = new ScriptedObject(fails({}), object.grants);
