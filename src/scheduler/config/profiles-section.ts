@@ -125,7 +125,8 @@ function readRef(
     );
   if (typeof ref.weight !== "number") return { pluginRef };
   if (definition === undefined || definition.kinds.includes("scorer"))
-    return { pluginRef, weight: ref.weight };
+    // Not -0, which JSON does not have.
+    return { pluginRef, weight: ref.weight === 0 ? 0 : ref.weight };
   findings.note([...path, "weight"], `${definition.type} is not a scorer: its weight does nothing`);
   return { pluginRef };
 }
