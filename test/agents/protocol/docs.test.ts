@@ -9,6 +9,7 @@ import {
   helloSchema,
   marksSchema,
   membershipSchema,
+  modelsSchema,
   numberedReportsSchema,
 } from "../../../src/agents/protocol/messages.ts";
 import { parseDeployment } from "../../../src/config/deployment.ts";
@@ -19,6 +20,7 @@ const SCHEMAS: Record<string, z.ZodType> = {
   membership: membershipSchema,
   tickets: numberedReportsSchema,
   marks: marksSchema,
+  models: modelsSchema,
 };
 
 describe("docs/protocol.md", () => {
@@ -35,6 +37,15 @@ describe("docs/protocol.md", () => {
     ([kind, text]) => {
       expect(SCHEMAS[kind]!.safeParse(JSON.parse(text)).error).toBeUndefined();
     },
+  );
+});
+
+it("docs/protocol.md shows a specification that collectors read", () => {
+  const configures = [
+    ...readFileSync("docs/protocol.md", "utf8").matchAll(/```json from-object\n(.*?)```/gs),
+  ].map(([, text]) => fromObjectSchema.parse(JSON.parse(text!)));
+  expect(configures).toContainEqual(
+    expect.objectContaining({ specification: expect.objectContaining({ v: 1 }) as object }),
   );
 });
 
