@@ -2,9 +2,9 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type ContextFacts, contextFacts, contextOf, snapshot } from "./contexts.ts";
+import { type ContextFacts, contextFacts, contextOf, type FactRow, snapshot } from "./contexts.ts";
 import { examplesOf } from "./params.ts";
-import { createFilter } from "../scheduler/support/plugins.ts";
+import { createFilter, keptBy } from "../scheduler/support/plugins.ts";
 
 describe.for(examplesOf("filter"))("$name", ({ type, params }) => {
   const create = () => createFilter(type, params);
@@ -41,6 +41,68 @@ describe.for(examplesOf("filter"))("$name", ({ type, params }) => {
         create().filter(context);
         expect(snapshot({ ...context, candidates: new Int32Array(0) })).toBe(before);
         expect(context.candidates).toHaveLength(facts.candidates.length);
+      }),
+    );
+  });
+});
+
+/** What makes an endpoint look worse to each filter of loads. */
+const WORSE: Readonly<Record<string, (row: FactRow, by: number) => FactRow>> = {
+  "utilization-filter": more,
+  "utilization-detector": more,
+  "concurrency-detector": more,
+  "prefix-cache-affinity-filter": (row, by) => (row.matchedBlocks === 0 ? more(row, by) : row),
+  "slo-headroom-tier-filter": (row, by) => ({
+    ...row,
+    ttftHeadroomMs: (row.ttftHeadroomMs ?? 0) - by,
+  }),
+};
+
+function more(row: FactRow, by: number): FactRow {
+  return {
+    ...row,
+    queueDepth: (row.queueDepth ?? 0) + by,
+    runningRequests: (row.runningRequests ?? 0) + by,
+    kvUsage: Math.min(1, (row.kvUsage ?? 0) + by / 1_000),
+    inFlightRequests: (row.inFlightRequests ?? 0) + by,
+    inFlightTokens: (row.inFlightTokens ?? 0) + 100 * by,
+  };
+}
+
+// Exploring requests look for the worse endpoints on purpose.
+const loadFilters = examplesOf("filter").filter(
+  ({ type, params }) =>
+    WORSE[type] !== undefined && !("epsilonExploreNeg" in params && params.epsilonExploreNeg === 1),
+);
+
+describe.for(loadFilters)("$name", ({ type, params }) => {
+  it("keeps no endpoint for more load that it dropped for less", () => {
+    fc.assert(
+      fc.property(contextFacts, fc.nat(), fc.integer({ min: 1, max: 500 }), (facts, at, by) => {
+        const slot = facts.candidates[at % Math.max(1, facts.candidates.length)];
+        if (slot === undefined) return;
+        const rows = facts.rows.map((row, other) => (other === slot ? WORSE[type]!(row, by) : row));
+        const before = keptBy(type, params, contextOf(facts));
+        if (before.includes(slot)) return;
+        expect(keptBy(type, params, contextOf({ ...facts, rows }))).not.toContain(slot);
+      }),
+    );
+  });
+
+  it("keeps no endpoint for the lack of a fresh sample that it dropped with one", () => {
+    fc.assert(
+      fc.property(contextFacts, fc.nat(), (facts, at) => {
+        const slot = facts.candidates[at % Math.max(1, facts.candidates.length)];
+        if (slot === undefined) return;
+        const withAge = (ageMs: number) => ({
+          ...facts,
+          rows: facts.rows.map((row, other) => (other === slot ? { ...row, ageMs } : row)),
+        });
+        const fresh = keptBy(type, params, contextOf(withAge(0)));
+        // Where the pool is full all over, all are kept.
+        const isOpen = fresh.length === facts.candidates.length;
+        if (fresh.includes(slot) || isOpen) return;
+        expect(keptBy(type, params, contextOf(withAge(Infinity)))).not.toContain(slot);
       }),
     );
   });

@@ -25,7 +25,10 @@ const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
     { maxTTFTPenaltyMs: 100 },
     { ttftSource: "latencyPredictor", maxTTFTPenaltyMs: 100 },
   ],
-  "session-affinity-filter": [{}, { strategy: "session_id" }],
+  "session-affinity-filter": [
+    {},
+    { strategy: "session_id", sessionIdConfig: { sources: [{ header: EXAMPLE.header }] } },
+  ],
   "slo-headroom-tier-filter": [{ epsilonExploreNeg: 0 }, { epsilonExploreNeg: 1 }],
   "utilization-filter": [
     {

@@ -1,0 +1,134 @@
+// What surprises in llm-d, by the number it has in our list of such things: avoided here, or kept so
+// that configurations mean the same. Each says which.
+
+import { describe, expect, it } from "vitest";
+import type { Admitter, Decider } from "../../src/scheduler/plugin.ts";
+import { utilizationSaturation } from "../../src/scheduler/plugins/filter/utilization-detector.ts";
+import { PLUGINS, pluginOf } from "../../src/scheduler/registry.ts";
+import { pickContext, STALE_AFTER_MS } from "../scheduler/support/pick-context.ts";
+import { createPlugin, keptBy } from "../scheduler/support/plugins.ts";
+import { TestPool } from "../scheduler/support/pool.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
+
+describe("1: an admitter's denial is answered with 500", () => {
+  it("avoided: it is a refusal for lack of room, which is a 429", () => {
+    const config = schedulerConfigSchema.parse({
+      plugins: [{ type: "probabilistic-admitter" }, { type: "max-score-picker" }],
+      schedulingProfiles: [{ name: "default", plugins: [{ pluginRef: "max-score-picker" }] }],
+    });
+    const pool = new TestPool(1, config);
+    const request = { ...pickContext([{}]).request, priority: -1 };
+    // Nothing was ever sampled: the pool counts as full.
+    expect(pool.pick("x", { request })).toMatchObject({ reason: "rejected-saturated" });
+  });
+});
+
+describe("7: what was never scraped looks idle", () => {
+  const rows = [{ ageMs: Infinity }, { queueDepth: 1, runningRequests: 1, kvUsage: 0.1 }];
+
+  it("avoided in filters of load", () => {
+    const conditions = [{ metric: "waiting-queue", maxValue: 5 }];
+    expect(keptBy("utilization-filter", { conditions }, pickContext(rows))).toEqual([1]);
+    expect(keptBy("utilization-detector", {}, pickContext(rows))).toEqual([1]);
+  });
+
+  it("avoided where a holder of the prompt waits", () => {
+    const holder = { matchedBlocks: 1, inFlightTokens: 1e9 };
+    const context = pickContext([holder, { ageMs: Infinity }], { totalBlocks: 1 });
+    expect(keptBy("prefix-cache-affinity-filter", {}, context)).toEqual([0]);
+  });
+
+  it("avoided in admission", () => {
+    const context = pickContext([{ ageMs: Infinity, kvUsage: 0 }], {
+      request: { priority: -1, ttftSloMs: 1 },
+      data: {
+        "latency-prediction": {
+          isPredicted: Uint8Array.of(1),
+          ttftMs: Float64Array.of(9),
+          tpotMs: Float64Array.of(9),
+          ttftHeadroomMs: Float64Array.of(-8),
+          tpotHeadroomMs: Float64Array.of(0),
+          dispatchedRequests: Int32Array.of(0),
+        },
+      },
+    });
+    const admitter = createPlugin("latency-slo-admitter") as Admitter;
+    expect(admitter.admit(context)).toContain("no endpoint is expected");
+  });
+});
+
+describe("8: a detector calls a sample stale after 200 ms, the pool after 2 s", () => {
+  it("avoided: a sample that the pool believes is young for the detector, too", () => {
+    const context = pickContext([{ ageMs: STALE_AFTER_MS }, { queueDepth: 99 }]);
+    expect(keptBy("utilization-detector", {}, context)).toEqual([0]);
+  });
+});
+
+describe("9: one detector's filter keeps all when all are full, the other's nobody", () => {
+  it("kept: both are as in llm-d", () => {
+    const full = [{ queueDepth: 99, inFlightRequests: 100 }];
+    expect(keptBy("utilization-detector", {}, pickContext(full))).toEqual([0]);
+    expect(keptBy("concurrency-detector", {}, pickContext(full))).toEqual([]);
+  });
+});
+
+describe("12: saturation ignores the request's subset", () => {
+  it("avoided: it is that of the candidates", () => {
+    const limits = { queueDepthThreshold: 5, kvCacheUtilThreshold: 0.8, staleAfterMs: 1_000 };
+    const context = pickContext([{ queueDepth: 5 }, {}, {}], { candidates: [0] });
+    expect(utilizationSaturation(context, limits)).toBe(1);
+  });
+});
+
+describe("21: what documentation says and code does not do", () => {
+  it("avoided: the role encode-decode is taken for both of its stages", () => {
+    const context = () => pickContext([{ labels: { "llm-d.ai/role": "encode-decode" } }]);
+    expect(keptBy("encode-filter", {}, context())).toEqual([0]);
+    expect(keptBy("decode-filter", {}, context())).toEqual([0]);
+    expect(keptBy("prefill-filter", {}, context())).toEqual([]);
+  });
+
+  it("kept: headroom raises the cache's limit past 1", () => {
+    const context = pickContext([{ kvUsage: 1 }, { queueDepth: 99 }]);
+    expect(keptBy("utilization-detector", { headroom: 0.3 }, context)).toEqual([0]);
+  });
+});
+
+describe("26: the filter for tests turns every request without its header away", () => {
+  it("kept, and the configuration check says so", () => {
+    expect(keptBy("header-based-testing-filter", {}, pickContext([{}]))).toEqual([]);
+    const plugin = pluginOf("header-based-testing-filter");
+    expect(plugin.notes!({}).join(" ")).toContain("turned away");
+  });
+});
+
+describe("29: plugins that need allowExperimentalPlugins", () => {
+  it("kept: the same ones are alpha", () => {
+    const alpha = PLUGINS.filter((plugin) => "stability" in plugin && plugin.stability === "alpha");
+    const types = alpha.map(({ type }) => type as string);
+    for (const type of [
+      "session-affinity-filter",
+      "multicluster-session-affinity-filter",
+      "endpoint-attribute-filter",
+      "topology-affinity-filter",
+      "utilization-filter",
+      "header-profile-handler",
+      "disaggregatedset-rollout-screener",
+    ])
+      expect(types).toContain(type);
+  });
+});
+
+describe("deciders that read the wrong producer", () => {
+  it("avoided: prefix-based-pd-decider reads the pool's best knowledge", () => {
+    const context = pickContext([{ matchedBlocks: 0 }], {
+      totalBlocks: 10,
+      request: { promptTokens: 640 },
+    });
+    const decider = createPlugin("prefix-based-pd-decider", { nonCachedTokens: 64 }) as Decider;
+    expect(decider.decide(context, 0)).toBe(true);
+    // What a precise producer says is what the context's prefix is; the approximate one still says 0.
+    context.prefix = { ...context.prefix, matchedBlocks: Int32Array.of(10) };
+    expect(decider.decide(context, 0)).toBe(false);
+  });
+});
