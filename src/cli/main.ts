@@ -7,6 +7,7 @@ import type { Command } from "./command.ts";
 const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import("./up/command.ts")).upCommand,
   explain: async () => (await import("./explain/command.ts")).explainCommand,
+  "what-if": async () => (await import("./what-if/command.ts")).whatIfCommand,
   replay: async () => (await import("./replay/command.ts")).replayCommand,
   config: async () => (await import("./config/command.ts")).configCommand,
 };
@@ -17,6 +18,7 @@ Commands
   up                  run Fairlead on this machine, with simulated engines or your own
   explain REQUEST_ID  why a request went where it went
   replay FILE         take an explained decision again, here and now
+  what-if             what another configuration would have done with recent requests
   config check FILE   list every mistake in a configuration
   config apply FILE   give a running deployment a new configuration, without a restart
   config get          print the configuration of a running deployment

@@ -5,7 +5,9 @@ import { findNotes } from "../../config/notes.ts";
 import { type AdminClient, adminClient, ADMIN_FLAGS, errorMessage } from "../admin-client.ts";
 import { CliError } from "../cli-error.ts";
 import { checkDeployment, readDocument } from "../deployment-file.ts";
+import { durationFlag } from "../duration.ts";
 import { parseFlags, positionals } from "../flags.ts";
+import { requireWhatIf } from "../what-if/require.ts";
 import { readStored } from "./get.ts";
 import { checkScheduler, isSchedulerDocument, printNotes } from "./scheduler-file.ts";
 
@@ -16,6 +18,9 @@ const APPLY_FLAGS = {
   ...ADMIN_FLAGS,
   "if-version": { type: "string" },
   pool: { type: "string" },
+  "require-what-if": { type: "boolean", default: false },
+  "allow-few-decisions": { type: "boolean", default: false },
+  since: { type: "string", default: "1h" },
 } as const;
 
 /** What is put in force. */
@@ -35,7 +40,22 @@ export async function apply(args: string[]): Promise<void> {
     pool === undefined
       ? wholeChange(document, file!, ifVersion)
       : await poolChange(document, file!, { client: client(), pool, ifVersion });
+  if (parsed.values["require-what-if"]) await requireComparison(parsed.values, change, file!);
   await put(client(), change, file!);
+}
+
+/** Refuses a change for the worse; see what-if/require.ts. */
+async function requireComparison(
+  flags: ReturnType<typeof parseFlags<typeof APPLY_FLAGS>>["values"],
+  { document }: Change,
+  file: string,
+): Promise<void> {
+  const client = adminClient(flags);
+  const sinceS = durationFlag("since", flags.since);
+  const { config } = await readStored(client);
+  const allowsFewDecisions = flags["allow-few-decisions"];
+  const requirement = { before: config, after: document, sinceS, allowsFewDecisions };
+  await requireWhatIf(client, requirement, file);
 }
 
 function wholeChange(document: unknown, file: string, ifVersion: string | undefined): Change {

@@ -22,6 +22,13 @@ apply takes <kept> to mean the one that is stored.
 Flags of check
   --allow-experimental-plugins  as a pool that sets allowExperimentalPlugins
 
+Flags of apply
+  --require-what-if  first compare by recorded decisions, as \`fairlead what-if\` does, each pool whose
+                     scheduling changes; refuse a change for the worse, or one that fewer than 100
+                     decisions can judge
+  --since TIME       compare decisions of the last 15m, 1h, … (default 1h)
+  --allow-few-decisions  apply what too few decisions can judge
+
 Flags of apply and get
   --pool NAME        FILE is an EndpointPickerConfig, for this pool
   --if-version N     apply only if version N is the current one

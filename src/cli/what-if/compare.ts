@@ -1,0 +1,42 @@
+// One pool's decisions under another configuration.
+
+import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
+import type { WhatIfReport } from "../../scheduler/what-if/report.ts";
+import { WhatIf } from "../../scheduler/what-if/what-if.ts";
+import type { AdminClient } from "../admin-client.ts";
+import { readDecisions, type Reach, type RecordedDecision } from "./decisions.ts";
+
+/** A report, and what it rests on; also the form of `--json`. */
+export interface PoolComparison extends WhatIfReport {
+  /** Decisions that this code could not read. */
+  readonly unreadable: number;
+  /** How far back the pool's records reach, where a deployment was asked. */
+  readonly recordsSinceMs: number | null;
+  readonly isCutShort: boolean;
+}
+
+/** Asks the deployment for its decisions of the last `sinceS` seconds. */
+export async function comparePool(
+  client: AdminClient,
+  query: { readonly pool: string; readonly sinceS: number },
+  other: SchedulerConfig,
+): Promise<PoolComparison> {
+  const reach: Reach = { oldestAtMs: null, isCutShort: false };
+  const compared = await compare(query.pool, readDecisions(client, query, reach), other);
+  return { ...compared, recordsSinceMs: reach.oldestAtMs, isCutShort: reach.isCutShort };
+}
+
+export async function compare(
+  pool: string,
+  decisions: AsyncIterable<RecordedDecision> | Iterable<RecordedDecision>,
+  other: SchedulerConfig,
+): Promise<PoolComparison> {
+  const whatIf = new WhatIf(pool, other);
+  let unreadable = 0;
+  for await (const { requestId, attempt } of decisions) {
+    if (attempt === undefined) unreadable += 1;
+    else whatIf.add(requestId, attempt);
+    if (!whatIf.hasRoom) break;
+  }
+  return { ...whatIf.report(), unreadable, recordsSinceMs: null, isCutShort: false };
+}
