@@ -242,11 +242,17 @@ describe("an object that is there again", () => {
     await start([{ port }]);
     await waitFor(() => expect(object.served.size).toBe(1));
     // The release before: it sends no specification, and would refuse what needs one.
-    const frames = object.frames.length;
     const { metrics, scrapeIntervalMs } = object.configure;
-    object.configure = { t: "configure", scrapeIntervalMs, metrics };
+    object.configure = undefined;
     object.served.clear();
+    const hellos = object.hellos.length;
     object.socket!.terminate();
+    await waitFor(() => expect(object.hellos.length).toBe(hellos + 1));
+    const frames = object.frames.length;
+    // Several times as long as results gather.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(object.frames.length).toBe(frames);
+    object.send({ t: "configure", scrapeIntervalMs, metrics });
     await waitFor(() => expect(object.frames.length).toBeGreaterThan(frames + 2));
     const after = object.frames.slice(frames);
     expect(after[0]).toMatchObject({ kind: "membership" });
