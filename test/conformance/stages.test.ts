@@ -248,6 +248,7 @@ describe("before the profiles", () => {
       pairs.add(`${prefill![0]} ${slots[0]}`);
     }
     expect(pairs).toEqual(new Set(["0 2", "1 3"]));
+    expect(pool.picker.responseHeaders.map(({ name }) => name)).toEqual(["x-revision"]);
     const headers = (revision: string) => ({ headers: { "x-revision": revision } });
     expect(slotsOf(pick(pool, headers("B")))).toEqual([3]);
     expect(pick(pool, headers("C"))).toMatchObject({ ok: false, reason: "rejected-no-endpoints" });

@@ -68,7 +68,7 @@ describe("prefix-based-pd-decider", () => {
       totalBlocks: 10,
       blockTokens: 64,
     };
-    const decider = createPlugin(TYPE, { nonCachedTokens: 640 }) as Decider;
+    const decider = createPlugin(TYPE, { nonCachedTokens: 61 }) as Decider;
     expect(decider.decide(context, 0)).toBe(false);
   });
 
