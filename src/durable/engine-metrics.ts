@@ -35,7 +35,10 @@ export function configureMetrics(
 ): Pick<Configure, "metrics" | "specification"> {
   const metrics = plainMetrics(specification);
   if (!knowsSpecifications) return { metrics };
-  return { metrics, specification: metricsSpecificationSchema.parse(specification) };
+  // Configurations are checked for the wire's bounds; one that is not fit for it must not cost the
+  // pool its collectors.
+  const parsed = metricsSpecificationSchema.safeParse(specification);
+  return parsed.success ? { metrics, specification: parsed.data } : { metrics };
 }
 
 /** Bit i of a METRICS row's mask is entry i: ROW_FIELDS, without the scalars behind them. */

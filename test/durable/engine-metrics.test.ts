@@ -20,6 +20,13 @@ describe("what a collector is told to read", () => {
     expect(metrics.slice(0, before.metrics.length)).toEqual(before.metrics);
   });
 
+  it("is the plain fields alone where the wire has no room for the specification", () => {
+    const scalars = Array.from({ length: 9 }, (_, i) => `k${i}`);
+    const told = configureMetrics({ ...DEFAULT_SPECIFICATION, scalars }, true);
+    expect(told).not.toHaveProperty("specification");
+    expect(told.metrics).toHaveLength(ROW_FIELDS.length);
+  });
+
   it("follows the pool's own engines", () => {
     const engines = DEFAULT_SPECIFICATION.engines.map((engine) => ({
       ...engine,

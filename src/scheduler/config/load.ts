@@ -13,6 +13,7 @@ import { formatFeatureGates, readFeatureGates } from "./feature-gates.ts";
 import { Findings, quoted, type SchedulerConfigIssue } from "./findings.ts";
 import { readFlowControl } from "./flow-control-section.ts";
 import { SCHEDULER_LIMITS } from "./limits.ts";
+import { specificationOf } from "../data-layer/of-config.ts";
 import { LLM_D_DEFAULT_CONFIG } from "./llm-d-default-config.ts";
 import { ofKinds, type PluginEntry, PluginSet } from "./plugin-set.ts";
 import { readPlugins } from "./plugins-section.ts";
@@ -44,6 +45,12 @@ export function loadSchedulerConfig(
   const document = readDocument(withDefaults(input), findings);
   const config = document === undefined ? undefined : readSections(document, findings, options);
   const { issues, notes } = findings;
+  if (config !== undefined && issues.length === 0) {
+    // What only shows once all of it is put together: too many attributes, two readers of one thing.
+    for (const problem of specificationOf(config).problems) {
+      findings.mistake(["dataLayer"], problem);
+    }
+  }
   return { config: issues.length === 0 ? config : undefined, issues, notes };
 }
 

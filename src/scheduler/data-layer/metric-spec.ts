@@ -16,6 +16,8 @@ export interface MetricSource {
 
 /** Labels that one metric may ask for. */
 export const MATCHED_LABELS_MAX = 16;
+/** Of a metric's or a label's name. */
+export const METRIC_NAME_CHARS_MAX = 256;
 /** Of a whole specification of a metric. */
 export const METRIC_SPEC_CHARS_MAX = 512;
 
@@ -38,6 +40,9 @@ export function parseMetricSpec(text: string): ParsedMetricSpec {
   const name = NAME.exec(text);
   if (name === null) return refused(`${quote(text)} has no metric name: ${SYNTAX}`);
   const series = name[1]!;
+  if (series.length > METRIC_NAME_CHARS_MAX) {
+    return refused(`a metric name over ${METRIC_NAME_CHARS_MAX} characters`);
+  }
   const rest = text.slice(name[0].length);
   if (rest === "") return { ok: true, source: { series } };
   if (!rest.startsWith("{")) return refused(`${quote(rest)} after the metric name: ${SYNTAX}`);
@@ -52,6 +57,9 @@ function parseMatchers(series: string, text: string): ParsedMetricSpec {
     if (label === null) return refused(`${quote(rest)} is not a label matcher: ${SYNTAX}`);
     const [matched, key, operator] = label;
     if (operator !== "=") return refused(`${key}${operator}: only = is allowed`);
+    if (key!.length > METRIC_NAME_CHARS_MAX) {
+      return refused(`a label name over ${METRIC_NAME_CHARS_MAX} characters`);
+    }
     if (key!.startsWith("__")) return refused(`${key}: labels with __ are not in a metric's text`);
     if (match.has(key!)) return refused(`label ${key} is asked for twice`);
     if (match.size >= MATCHED_LABELS_MAX) return refused(`over ${MATCHED_LABELS_MAX} labels`);

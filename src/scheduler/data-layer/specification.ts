@@ -1,7 +1,7 @@
 // What is to be read of every endpoint, and where: compiled from the data sources and extractors of a
 // configuration, sent to the collectors, which do the reading. Plain values.
 
-import { METRIC_SPEC_CHARS_MAX, type MetricSource } from "./metric-spec.ts";
+import { METRIC_NAME_CHARS_MAX, METRIC_SPEC_CHARS_MAX, type MetricSource } from "./metric-spec.ts";
 
 export const SPECIFICATION_LIMITS = {
   enginesMax: 16,
@@ -12,7 +12,7 @@ export const SPECIFICATION_LIMITS = {
   scalarsMax: 8,
   /** Sources besides the engines' own metrics and model lists. */
   exportersMax: 4,
-  nameCharsMax: 256,
+  nameCharsMax: METRIC_NAME_CHARS_MAX,
   pathCharsMax: 1_024,
   metricSpecCharsMax: METRIC_SPEC_CHARS_MAX,
   intervalMsMin: 50,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   MATCHED_LABELS_MAX,
+  METRIC_NAME_CHARS_MAX,
   METRIC_SPEC_CHARS_MAX,
   parseMetricSpec,
 } from "../../../src/scheduler/data-layer/metric-spec.ts";
@@ -16,6 +17,7 @@ describe("parseMetricSpec", () => {
     [`m{a="x",b='y', c = z }`, { series: "m", match: { a: "x", b: "y", c: "z" } }],
     [`m{a="x",}`, { series: "m", match: { a: "x" } }],
     [`m{a="q\\"}, b"}`, { series: "m", match: { a: 'q"}, b' } }],
+    ["m".repeat(METRIC_NAME_CHARS_MAX), { series: expect.anything() }],
     [`m{a=""}`, { series: "m", match: { a: "" } }],
     [`m{${labels(MATCHED_LABELS_MAX)}}`, { series: "m", match: expect.anything() }],
   ] as const)("reads %s", ([text, source]) => {
@@ -37,6 +39,8 @@ describe("parseMetricSpec", () => {
     ["m{a=b,a=c}", /label a is asked for twice/],
     ["m{__name__=b}", /labels with __/],
     [`m{${labels(MATCHED_LABELS_MAX + 1)}}`, /over 16 labels/],
+    ["m".repeat(METRIC_NAME_CHARS_MAX + 1), /a metric name over 256 characters/],
+    [`m{${"l".repeat(METRIC_NAME_CHARS_MAX + 1)}=v}`, /a label name over 256 characters/],
     ["m".repeat(METRIC_SPEC_CHARS_MAX + 1), /longer than 512 characters/],
   ] as const)("refuses %s", ([text, message]) => {
     const parsed = parseMetricSpec(text);

@@ -54,6 +54,27 @@ describe("what a configuration has read", () => {
     expect(specification).toMatchObject({ metrics: null, engines: [] });
   });
 
+  it("is refused as a whole where it does not fit together", () => {
+    const metric = (key: string) => ({ attributeKey: key, metricSpec: "m" });
+    const engine = (name: string) => {
+      return { name, customMetrics: Array.from({ length: 5 }, (_, i) => metric(`${name}-${i}`)) };
+    };
+    const { config, issues } = loadSchedulerConfig({
+      plugins: [
+        { type: "queue-scorer" },
+        {
+          type: "core-metrics-extractor",
+          parameters: { engineConfigs: [engine("a"), engine("b")] },
+        },
+      ],
+    });
+    expect(config).toBeUndefined();
+    expect(issues).toMatchObject([
+      { path: ["dataLayer"], message: expect.stringContaining("b-3: a pool has at most 8") },
+      { path: ["dataLayer"], message: expect.stringContaining("b-4") },
+    ]);
+  });
+
   it("names the topology's labels though nobody binds the extractor", () => {
     const { topology } = compile({
       plugins: [
