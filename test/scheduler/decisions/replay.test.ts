@@ -6,28 +6,13 @@ import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { explain } from "../../../src/scheduler/decisions/explain.ts";
 import type { PluginKind } from "../../../src/scheduler/plugin.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
-import {
-  parseReplayable,
-  type ReplayableAttempt,
-} from "../../../src/scheduler/decisions/replay-document.ts";
-import { EXAMPLE } from "../../conformance/contexts.ts";
+import { parseReplayable } from "../../../src/scheduler/decisions/replay-document.ts";
 import { type Example, examplesOf } from "../../conformance/params.ts";
-import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "../support/pick-context.ts";
+import { NOW_MS } from "../support/pick-context.ts";
+import { anyEvent, type Event, live, PROMPTS, recordedAttempt } from "../support/pool-life.ts";
 import { profileConfig, profileDocument } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
-import { recordPick, type RecordedOptions } from "../support/recorded.ts";
-
-/** A record after its trip to a file and back. */
-function recordedAttempt(
-  pool: TestPool,
-  prompt: string,
-  options: RecordedOptions = {},
-): ReplayableAttempt {
-  const text = JSON.stringify(explain("pool-a", [recordPick(pool, prompt, options)!]));
-  const parsed = parseReplayable(JSON.parse(text));
-  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
-  return parsed.value.attempts[0]!;
-}
+import { recordPick } from "../support/recorded.ts";
 
 /** Whether a configuration of its own can name it. */
 function isUsable({ type, params }: Example): boolean {
@@ -80,74 +65,6 @@ const anyConfig: fc.Arbitrary<SchedulerConfig> = fc
     picker,
   }))
   .map((profile) => profileConfig(profile));
-
-const PROMPTS = ["hi", "a shared beginning ".repeat(60), "another one ".repeat(200)];
-
-interface Event {
-  readonly kind: "sample" | "send" | "eject" | "leave" | "join" | "pick";
-  readonly slot: number;
-  readonly load: number;
-  readonly prompt: number;
-  readonly ageMs: number;
-  readonly seed: number;
-}
-const anyEvent: fc.Arbitrary<Event> = fc.record({
-  kind: fc.constantFrom("sample", "sample", "send", "send", "eject", "leave", "join", "pick"),
-  slot: fc.nat(99),
-  load: fc.nat(6),
-  prompt: fc.nat(PROMPTS.length - 1),
-  ageMs: fc.constantFrom(0, 0.25, STALE_AFTER_MS, STALE_AFTER_MS + 1),
-  seed: fc.nat(0xffff_ffff),
-});
-
-/** As TestPool.send, but a configuration may refuse. */
-function trySend(pool: TestPool, prompt: string): void {
-  const picked = pool.pick(prompt);
-  if (!picked.ok) return;
-  const slot = picked.slots[0]!;
-  pool.table.dispatched(slot, 100, 0);
-  pool.prefix.learn(promptKeys(prompt), slot, 0);
-}
-
-/** Lets the pool live, and returns what it decided on the way. */
-function live(pool: TestPool, events: readonly Event[]): ReplayableAttempt[] {
-  const attempts: ReplayableAttempt[] = [];
-  const { table } = pool;
-  table.defineScalars([EXAMPLE.attribute]);
-  for (const [n, { kind, slot, load, prompt, ageMs, seed }] of events.entries()) {
-    const at = slot % Math.max(1, table.columns.slotCount);
-    const isThere = table.endpoint(at) !== undefined;
-    const text = PROMPTS[prompt]!;
-    if (kind === "sample" && isThere) {
-      const sample = { waiting: load, running: load * 2, kvUsage: load / 7, kvBlocks: 1_000 };
-      const scalars = new Map([[EXAMPLE.attribute, load * 100]]);
-      table.applySample(at, { ...sample, scalars }, NOW_MS - ageMs);
-      const active = load > 3 ? ["model-a", "other"] : ["other"];
-      table.applyAdapters(at, { active, waiting: [], maxActive: 2 });
-    } else if (kind === "send" && table.size > 0) {
-      trySend(pool, text);
-    } else if (kind === "eject" && isThere) {
-      table.eject(at, NOW_MS + load - 2);
-    } else if (kind === "leave" && isThere) {
-      pool.prefix.removeEndpoint(at);
-      pool.picker.onEndpointRemoved(at);
-      table.remove(at);
-    } else if (kind === "join") {
-      const labels = { [EXAMPLE.label]: load > 3 ? "a" : "b" };
-      table.add({ id: `default/n${n}`, address: `10.9.9.${n}:80`, engine: "vllm", labels });
-    } else if (table.size > 1) {
-      const exclude = load > 4 && table.size > 1 ? [at] : [];
-      const request = inferenceRequest({
-        keys: promptKeys(text),
-        headers: { [EXAMPLE.header]: load > 3 ? "a" : btoa("default/e0") },
-        media: { hashes: Uint32Array.of(load, 1), tokens: Uint32Array.of(100) },
-        ...(load > 2 ? { ttftSloMs: load * 10, tpotSloMs: 5 } : {}),
-      });
-      attempts.push(recordedAttempt(pool, text, { seed, exclude, request }));
-    }
-  }
-  return attempts;
-}
 
 const anyLife = fc.record({
   config: anyConfig,

@@ -1,0 +1,131 @@
+// Replays of whole configurations: handlers, deciders, screeners and admitters, as pools live.
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
+import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
+import type { ReplayableAttempt } from "../../../src/scheduler/decisions/replay-document.ts";
+import { EXAMPLE } from "../../conformance/contexts.ts";
+import { anyEvent, live } from "../support/pool-life.ts";
+import { TestPool } from "../support/pool.ts";
+
+const profile = (name: string, ...plugins: readonly string[]) => ({
+  name,
+  plugins: plugins.map((pluginRef) => ({ pluginRef })),
+});
+const STAGES = [
+  profile("decode", "decode-filter", "queue-scorer", "prefix-cache-scorer"),
+  profile("prefill", "prefill-filter", "prefix-cache-scorer", "no-hit-lru-scorer"),
+  profile("encode", "encode-filter", "kv-cache-utilization-scorer"),
+];
+const STAGE_PLUGINS = [
+  ...["decode-filter", "prefill-filter", "encode-filter", "queue-scorer"],
+  ...["prefix-cache-scorer", "no-hit-lru-scorer", "kv-cache-utilization-scorer"],
+].map((type) => ({ type }));
+const DECIDERS = { prefill: "prefix-based-pd-decider", encode: "always-disagg-multimodal-decider" };
+
+const CONFIGS = [
+  {
+    name: "decode, then what pays",
+    document: {
+      plugins: [
+        ...STAGE_PLUGINS,
+        { type: "prefix-based-pd-decider", parameters: { nonCachedTokens: 100 } },
+        { type: "always-disagg-multimodal-decider" },
+        { type: "disagg-profile-handler", parameters: { deciders: DECIDERS } },
+      ],
+      schedulingProfiles: STAGES,
+    },
+  },
+  {
+    name: "prefill first",
+    document: {
+      plugins: [
+        ...STAGE_PLUGINS,
+        { type: "disagg-profile-handler", parameters: { stageOrder: "prefill-first" } },
+      ],
+      schedulingProfiles: STAGES,
+    },
+  },
+  {
+    name: "a profile by header",
+    document: {
+      plugins: [
+        { type: "header-profile-handler", parameters: { headerName: EXAMPLE.header } },
+        { type: "queue-scorer" },
+        { type: "random-picker" },
+      ],
+      schedulingProfiles: [profile("a", "queue-scorer"), profile("b", "random-picker")],
+    },
+  },
+  {
+    name: "requests that are turned away by chance",
+    document: {
+      plugins: [{ type: "probabilistic-admitter" }, { type: "queue-scorer" }],
+      schedulingProfiles: [profile("default", "queue-scorer")],
+    },
+  },
+  {
+    name: "requests whose SLO cannot be met",
+    document: {
+      plugins: [{ type: "latency-slo-admitter" }, { type: "latency-scorer" }],
+      schedulingProfiles: [profile("default", "latency-scorer")],
+    },
+  },
+  {
+    name: "revisions of a rollout",
+    document: {
+      plugins: [
+        {
+          type: "disaggregatedset-rollout-screener",
+          parameters: {
+            scope: { labelSelector: `${EXAMPLE.label} in (a,b)` },
+            revisionGating: {
+              mode: "sum",
+              roleLabelKey: "llm-d.ai/role",
+              requireRoles: { values: ["decode"] },
+            },
+          },
+        },
+        { type: "queue-scorer" },
+        { type: "weighted-random-picker" },
+      ],
+      schedulingProfiles: [profile("default", "queue-scorer", "weighted-random-picker")],
+    },
+  },
+] as const;
+
+const anyLife = fc.record({
+  endpoints: fc.oneof(fc.integer({ min: 3, max: 12 }), fc.integer({ min: 70, max: 150 })),
+  events: fc.array(anyEvent, { minLength: 10, maxLength: 50 }),
+});
+
+/** What a run shows of the choice besides the primary one. */
+function stagesOf({ stages }: Pick<ReplayableAttempt, "stages">) {
+  return stages?.map(({ profile: name, role, chosen }) => ({ name, role, chosen })) ?? [];
+}
+
+describe("replayAttempt", () => {
+  it.for(CONFIGS)("chooses as it was recorded: $name", { timeout: 30_000 }, ({ document }) => {
+    const config = schedulerConfigSchema.parse(document);
+    const seen = { chosen: 0, dropped: 0, partial: 0, stages: 0 };
+    fc.assert(
+      fc.property(anyLife, ({ endpoints, events }) => {
+        for (const attempt of live(new TestPool(endpoints, config), events)) {
+          const { isSame, replayed } = replayAttempt(attempt);
+          expect(replayed.dropped).toEqual(attempt.dropped);
+          expect(replayed.chosen).toEqual(attempt.chosen);
+          expect(stagesOf(replayed)).toEqual(stagesOf(attempt));
+          expect(isSame).toBe(true);
+          seen[attempt.dropped === null ? "chosen" : "dropped"]++;
+          if (attempt.candidateCount > attempt.candidates.length) seen.partial++;
+          if (attempt.stages !== undefined) seen.stages++;
+        }
+      }),
+      { numRuns: 60 },
+    );
+    expect(seen.chosen).toBeGreaterThan(0);
+    expect(seen.partial).toBeGreaterThan(0);
+    if (config.schedulingProfiles.length === STAGES.length) expect(seen.stages).toBeGreaterThan(0);
+  });
+});
