@@ -102,7 +102,7 @@ export class PoolObject extends DurableObject {
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
     });
-    this.#picks.configure(this.#config);
+    this.#picks.configure(asScraped(this.#config, this.#compiled));
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
@@ -227,7 +227,7 @@ export class PoolObject extends DurableObject {
     this.#config = next;
     this.#compiled = compiledOf(next);
     this.#endpoints.configure(this.#compiled);
-    this.#picks.configure(next);
+    this.#picks.configure(asScraped(next, this.#compiled));
   }
 
   #agentEvents(): AgentEvents {
@@ -329,4 +329,11 @@ export class PoolObject extends DurableObject {
 /** What is read of a pool's endpoints; nothing while it is not configured. */
 function compiledOf({ config }: StoredConfig): CompiledSpecification {
   return config === null ? compileMetricsSpecification([]) : specificationOf(config.scheduler);
+}
+
+/** With the interval at which engines are really read: their source may have one of its own. */
+function asScraped(stored: StoredConfig, { specification }: CompiledSpecification): StoredConfig {
+  const intervalMs = specification.metrics?.intervalMs ?? null;
+  if (stored.config === null || intervalMs === null) return stored;
+  return { ...stored, config: { ...stored.config, scrapeIntervalMs: intervalMs } };
 }

@@ -9,6 +9,7 @@ import {
   HELLO_DEADLINE_MS,
 } from "../../src/durable/agent-connection.ts";
 import { DEFAULT_SPECIFICATION } from "../../src/scheduler/data-layer/compile.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { MetricRegistry } from "../../src/telemetry/metrics.ts";
 import recorded from "../fixtures/protocol-v1.json" with { type: "json" };
 import recorded2 from "../fixtures/protocol-v2.json" with { type: "json" };
@@ -348,6 +349,40 @@ describe("metrics", () => {
     expect(await matched("r2")).toBeGreaterThan(0);
     await started(2_000);
     expect(await matched("r3")).toBe(0);
+  });
+
+  it("are awaited as often as their source is asked", async () => {
+    const configure = (version: number, parameters: object) =>
+      poolStub().configure(
+        {
+          name: POOL,
+          scrapeIntervalMs: 200,
+          scheduler: schedulerConfigSchema.parse({
+            plugins: [
+              { type: "queue-scorer" },
+              { type: "metrics-data-source", parameters },
+              { type: "core-metrics-extractor" },
+            ],
+            dataLayer: {
+              sources: [
+                {
+                  pluginRef: "metrics-data-source",
+                  extractors: [{ pluginRef: "core-metrics-extractor" }],
+                },
+              ],
+            },
+          }),
+        },
+        version,
+      );
+    await configure(1, {});
+    const before = (await poolStub().state()).staleAfterMs;
+    await configure(2, { interval: "2s" });
+    expect((await poolStub().state()).staleAfterMs).toBeGreaterThan(before + 2_000);
+    const agent = await TestAgent.greeted();
+    expect(await agent.received("configure")).toMatchObject({
+      specification: { metrics: { intervalMs: 2_000 } },
+    });
   });
 
   it("after a gap wait for what is asked for again", async () => {
