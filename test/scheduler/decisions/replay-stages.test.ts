@@ -19,12 +19,17 @@ const STAGES = [
   profile("encode", "encode-filter", "kv-cache-utilization-scorer"),
 ];
 const STAGE_PLUGINS = [
-  ...["decode-filter", "prefill-filter", "encode-filter", "queue-scorer"],
-  ...["prefix-cache-scorer", "no-hit-lru-scorer", "kv-cache-utilization-scorer"],
+  "decode-filter",
+  "prefill-filter",
+  "encode-filter",
+  "queue-scorer",
+  "prefix-cache-scorer",
+  "no-hit-lru-scorer",
+  "kv-cache-utilization-scorer",
 ].map((type) => ({ type }));
 const DECIDERS = { prefill: "prefix-based-pd-decider", encode: "always-disagg-multimodal-decider" };
 
-const CONFIGS = [
+const CONFIGS: readonly { name: string; document: object; refusedMin?: number }[] = [
   {
     name: "decode, then what pays",
     document: {
@@ -60,6 +65,7 @@ const CONFIGS = [
   },
   {
     name: "requests that are turned away by chance",
+    refusedMin: 1,
     document: {
       plugins: [{ type: "probabilistic-admitter" }, { type: "queue-scorer" }],
       schedulingProfiles: [profile("default", "queue-scorer")],
@@ -67,6 +73,7 @@ const CONFIGS = [
   },
   {
     name: "requests whose SLO cannot be met",
+    refusedMin: 1,
     document: {
       plugins: [{ type: "latency-slo-admitter" }, { type: "latency-scorer" }],
       schedulingProfiles: [profile("default", "latency-scorer")],
@@ -93,7 +100,7 @@ const CONFIGS = [
       schedulingProfiles: [profile("default", "queue-scorer", "weighted-random-picker")],
     },
   },
-] as const;
+];
 
 const anyLife = fc.record({
   endpoints: fc.oneof(fc.integer({ min: 3, max: 12 }), fc.integer({ min: 70, max: 150 })),
@@ -106,26 +113,32 @@ function stagesOf({ stages }: Pick<ReplayableAttempt, "stages">) {
 }
 
 describe("replayAttempt", () => {
-  it.for(CONFIGS)("chooses as it was recorded: $name", { timeout: 30_000 }, ({ document }) => {
-    const config = schedulerConfigSchema.parse(document);
-    const seen = { chosen: 0, dropped: 0, partial: 0, stages: 0 };
-    fc.assert(
-      fc.property(anyLife, ({ endpoints, events }) => {
-        for (const attempt of live(new TestPool(endpoints, config), events)) {
-          const { isSame, replayed } = replayAttempt(attempt);
-          expect(replayed.dropped).toEqual(attempt.dropped);
-          expect(replayed.chosen).toEqual(attempt.chosen);
-          expect(stagesOf(replayed)).toEqual(stagesOf(attempt));
-          expect(isSame).toBe(true);
-          seen[attempt.dropped === null ? "chosen" : "dropped"]++;
-          if (attempt.candidateCount > attempt.candidates.length) seen.partial++;
-          if (attempt.stages !== undefined) seen.stages++;
-        }
-      }),
-      { numRuns: 60 },
-    );
-    expect(seen.chosen).toBeGreaterThan(0);
-    expect(seen.partial).toBeGreaterThan(0);
-    if (config.schedulingProfiles.length === STAGES.length) expect(seen.stages).toBeGreaterThan(0);
-  });
+  it.for(CONFIGS)(
+    "chooses as it was recorded: $name",
+    { timeout: 30_000 },
+    ({ document, refusedMin = 0 }) => {
+      const config = schedulerConfigSchema.parse(document);
+      const seen = { chosen: 0, dropped: 0, partial: 0, stages: 0 };
+      fc.assert(
+        fc.property(anyLife, ({ endpoints, events }) => {
+          for (const attempt of live(new TestPool(endpoints, config), events)) {
+            const { isSame, replayed } = replayAttempt(attempt);
+            expect(replayed.dropped).toEqual(attempt.dropped);
+            expect(replayed.chosen).toEqual(attempt.chosen);
+            expect(stagesOf(replayed)).toEqual(stagesOf(attempt));
+            expect(isSame).toBe(true);
+            seen[attempt.dropped === null ? "chosen" : "dropped"]++;
+            if (attempt.candidateCount > attempt.candidates.length) seen.partial++;
+            if (attempt.stages !== undefined) seen.stages++;
+          }
+        }),
+        { numRuns: 60 },
+      );
+      expect(seen.chosen).toBeGreaterThan(0);
+      expect(seen.partial).toBeGreaterThan(0);
+      const hasStages = config.schedulingProfiles.length === STAGES.length;
+      expect(seen.stages > 0).toBe(hasStages);
+      expect(seen.dropped).toBeGreaterThanOrEqual(refusedMin);
+    },
+  );
 });

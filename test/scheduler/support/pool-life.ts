@@ -96,6 +96,8 @@ export function live(pool: TestPool, events: readonly Event[]): ReplayableAttemp
       const exclude = load > 4 && table.size > 1 ? [at] : [];
       const request = inferenceRequest({
         keys: promptKeys(text),
+        // Admitters turn away only what may be shed.
+        priority: load > 3 ? -1 : 0,
         headers: { [EXAMPLE.header]: load > 3 ? "a" : btoa("default/e0") },
         media: { hashes: Uint32Array.of(load, 1), tokens: Uint32Array.of(100) },
         ...(load > 2 ? { ttftSloMs: load * 10, tpotSloMs: 5 } : {}),
