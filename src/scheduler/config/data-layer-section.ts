@@ -1,7 +1,6 @@
 // The `dataLayer` section: what is read of endpoints, from where, and by whom.
 
 import { z } from "zod";
-import { findPlugin } from "../registry.ts";
 import { present, readList } from "./document.ts";
 import type { ConfigPath, Findings } from "./findings.ts";
 import { SCHEDULER_LIMITS } from "./limits.ts";
@@ -40,8 +39,7 @@ export function readDataLayer(
   const hasDefault = sources.some(
     ({ pluginRef }) => plugins.get(pluginRef)?.definition?.type === DEFAULT_SOURCE,
   );
-  // Interim: the default source may not be registered yet.
-  if (injectDefaults && !hasDefault && findPlugin(DEFAULT_SOURCE) !== undefined) {
+  if (injectDefaults && !hasDefault) {
     plugins.fillIn(DEFAULT_SOURCE);
     plugins.fillIn(DEFAULT_EXTRACTOR);
     sources.push({ pluginRef: DEFAULT_SOURCE, extractors: [{ pluginRef: DEFAULT_EXTRACTOR }] });

@@ -202,8 +202,6 @@ class FlowControlReader {
       );
     const name = ref === "" ? DEFAULT_DETECTOR : ref;
     if (name === DEFAULT_DETECTOR) this.#plugins.fillIn(name);
-    // Interim: the default detector may not be registered yet.
-    if (name === DEFAULT_DETECTOR && this.#plugins.get(name) === undefined) return name;
     this.#plugins.check({
       name,
       path: [...path, "pluginRef"],

@@ -87,7 +87,7 @@ export class PluginSet {
   fillIn(type: string): void {
     if (this.#byName.has(type)) return;
     const definition = findPlugin(type);
-    if (definition === undefined) return;
+    if (definition === undefined) throw new Error(`invariant broken: no plugin type ${type}`);
     const parameters = definition.params.parse({}) as PluginParameters;
     this.add({ name: type, index: undefined, definition, parameters });
   }

@@ -93,7 +93,7 @@ function checkStability(
   if (type !== definition.type)
     findings.note([...path, "type"], `${type} is deprecated: use ${definition.type}`);
   if (definition.deprecated !== undefined)
-    findings.note([...path, "type"], `${definition.type} is deprecated: ${definition.deprecated}`);
+    findings.note([...path, "type"], `${definition.type} is deprecated. ${definition.deprecated}`);
 }
 
 function typesAndAliases(): string[] {

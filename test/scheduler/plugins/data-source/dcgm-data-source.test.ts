@@ -8,7 +8,8 @@ it("asks the exporter of the endpoint's node", () => {
   expect(sourceOf(dcgmDataSource, { port: 9_401 }).target!.port).toBe(9_401);
 });
 
-it("needs a port and has no interval", () => {
+it("needs a port, and may be told how often to ask", () => {
   expect(mistakesOf(dcgmDataSource, { port: 0 })).toHaveLength(1);
-  expect(mistakesOf(dcgmDataSource, { interval: "1s" })).toHaveLength(1);
+  expect(mistakesOf(dcgmDataSource, { interval: "often" })).toHaveLength(1);
+  expect(sourceOf(dcgmDataSource, { interval: "5s" }).target!.intervalMs).toBe(5_000);
 });
