@@ -16,6 +16,11 @@ export function findNotes({ pools }: Deployment): ConfigIssue[] {
         at("modelRewrites", path, message),
       ),
       ...schedulingNotes(pool).map(({ path, message }) => at("scheduler", path, message)),
+      ...(pool.shadow === undefined
+        ? []
+        : schedulingNotes({ ...pool, scheduler: pool.shadow }).map(({ path, message }) =>
+            at("shadow", path, message),
+          )),
     ];
   });
 }

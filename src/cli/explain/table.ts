@@ -98,7 +98,11 @@ function renderRun({ scorers, candidates }: Run, indent: string): string[] {
     const name = nameOf(scorer);
     const scored = rows.filter(({ terms }) => terms?.[name] !== undefined);
     if (scored.length === 0) continue;
-    lines.push(`What ${name} adds up`, ...renderTable(termColumns(name, scored[0]!), scored), "");
+    lines.push(
+      `What ${name} is made of`,
+      ...renderTable(termColumns(name, scored[0]!), scored),
+      "",
+    );
   }
   return lines.map((line) => (line === "" ? line : indent + line));
 }
@@ -171,8 +175,8 @@ function describeTerm(value: number | null | undefined): string {
 
 function termColumns(scorer: string, first: ExplainedRow): Column<ExplainedRow>[] {
   const terms = Object.keys(first.terms![scorer]!).map((term): Column<ExplainedRow> => ({
-    // Broken at its capitals: prefillMs becomes prefill Ms.
-    heading: term.replaceAll(/([A-Z])/g, " $1"),
+    // Broken at its capitals: prefillMs becomes prefill ms.
+    heading: term.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`),
     align: "right",
     cell: ({ terms: given }) => describeTerm(given?.[scorer]?.[term]),
   }));

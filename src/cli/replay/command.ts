@@ -60,13 +60,13 @@ function replayAll(
   other: SchedulerConfig | undefined,
 ): ReplayedRequest {
   const replays = attempts.map((recorded) => {
-    const { attempt, chosen, dropped, candidates } = recorded;
+    const { attempt, chosen, dropped, stages, candidates } = recorded;
     const { isSame, replayed, notes } = replayAttempt(recorded, other);
     const ranks = candidates.map(({ id, rank, total }) => ({ id, rank, total }));
     return {
       attempt,
       isSame,
-      recorded: { chosen, dropped, candidates: ranks },
+      recorded: { chosen, dropped, stages, candidates: ranks },
       replayed,
       notes,
     };

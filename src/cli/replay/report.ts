@@ -4,12 +4,13 @@ import type { ExplainedAttempt, WrittenAttempt } from "../../scheduler/decisions
 import type { Replay } from "../../scheduler/decisions/replay.ts";
 import { type Column, renderTable, shortId, shortType } from "../explain/table.ts";
 
+type Choice = Pick<ExplainedAttempt, "chosen" | "dropped" | "stages">;
 type Rank = Pick<ExplainedAttempt["candidates"][number], "id" | "rank" | "total">;
 
 /** One attempt and its replay; also the form of `--json`. */
 export interface ReplayedAttempt extends Replay {
   readonly attempt: number;
-  readonly recorded: Pick<ExplainedAttempt, "chosen" | "dropped"> & {
+  readonly recorded: Choice & {
     readonly candidates: readonly Rank[];
   };
 }
@@ -44,9 +45,13 @@ function renderAttempt(attempt: ReplayedAttempt, hasOtherConfig: boolean): strin
   return `${lines.join("\n")}\n`;
 }
 
-function describeChoice({ chosen, dropped }: Pick<ExplainedAttempt, "chosen" | "dropped">): string {
+function describeChoice({ chosen, dropped, stages = [] }: Choice): string {
   if (dropped !== null) return `refused as ${dropped.reason}`;
-  return chosen.length === 0 ? "nobody" : chosen.join(", then ");
+  const first = chosen.length === 0 ? "nobody" : chosen.join(", then ");
+  const others = stages
+    .filter(({ role }) => role !== "none")
+    .map((stage) => `; ${stage.role} at ${stage.chosen.join(", then ")}`);
+  return `${first}${others.join("")}`;
 }
 
 type Candidate = WrittenAttempt["candidates"][number];

@@ -141,4 +141,51 @@ Scores, from 0 to 1; the total is their sum, each times its weight
   it("refuses an answer it does not understand", () => {
     expect(() => renderExplanation({ requestId: 1 })).toThrow("could not be read");
   });
+
+  it("shows the other profiles that ran, and what scores are made of", () => {
+    const terms = { "latency-cost-scorer": { waitMs: 120.4, prefillMs: 33.333 } };
+    const scorers = [{ type: "latency-cost-scorer", name: "cost", weight: 1 }];
+    const scored = candidate(0, {
+      scores: { cost: 0.5 },
+      terms: { cost: terms["latency-cost-scorer"] },
+    });
+    const { id, rank, total, scores, why } = scored;
+    const text = renderExplanation(
+      explanation({
+        profile: "decode",
+        role: "primary",
+        filters: [{ type: "by-label", name: "decode-only", removed: 2 }],
+        scorers,
+        candidates: [scored],
+        stages: [
+          {
+            profile: "prefill",
+            role: "prefill",
+            filters: [],
+            scorers,
+            candidates: [{ id, rank, total, scores, why }],
+            chosen: ["127.0.0.1:9005"],
+          },
+        ],
+      }),
+    );
+    expect(text).toContain("decode-only (by-label) removed 2");
+    expect(text).toMatch(/What cost is made of\n.* prefill\n.*wait ms +ms\n.* 120 +33\.33/);
+    expect(text).toContain("Profile prefill, for prefill: 127.0.0.1:9005 was chosen");
+    expect(text.match(/What cost is made of/g)).toHaveLength(1);
+  });
+
+  it("says what a shadow configuration would have done", () => {
+    const linesWith = (shadow: { chosen: string | null; dropped: string | null }) =>
+      renderExplanation(explanation({ shadow }));
+    expect(linesWith({ chosen: "127.0.0.1:9000", dropped: null })).toContain(
+      "the shadow would have chosen the same",
+    );
+    expect(linesWith({ chosen: "127.0.0.1:9001", dropped: null })).toContain(
+      "the shadow would have chosen 127.0.0.1:9001",
+    );
+    expect(linesWith({ chosen: null, dropped: "rejected-saturated" })).toContain(
+      "the shadow would have refused it as rejected-saturated",
+    );
+  });
 });
