@@ -12,6 +12,7 @@ import {
   reservedOutputTokens,
 } from "../scheduler/model/inference-request.ts";
 import type { PrefixSources } from "../scheduler/plugin.ts";
+import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
@@ -109,6 +110,8 @@ export class Picks {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
       this.#picker = scheduler === undefined ? undefined : new EndpointPicker(scheduler);
+      if (scheduler !== undefined)
+        this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));
     }
     this.#configureShadow(config?.shadowScheduler);
     this.#staleAfterMs = SCRAPES_MISSED_MAX * (config?.scrapeIntervalMs ?? 0) + ONE_WAY_MS;

@@ -15,7 +15,13 @@ function rankOf({ type, params }: Example, facts: ContextFacts, index: number): 
 
 type Change = (row: FactRow, amount: number) => FactRow;
 
-const MORE_QUEUED: Change = (row, by) => ({ ...row, queueDepth: (row.queueDepth ?? 0) + by });
+/** Counts are columns of 32 bits, which EndpointTable never lets overflow. */
+const COUNT_MAX = 0x7fff_ffff;
+
+const MORE_QUEUED: Change = (row, by) => ({
+  ...row,
+  queueDepth: Math.min(COUNT_MAX, (row.queueDepth ?? 0) + by),
+});
 const MORE_RUNNING: Change = (row, by) => ({
   ...row,
   runningRequests: (row.runningRequests ?? 0) + by,

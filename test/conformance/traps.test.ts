@@ -2,12 +2,21 @@
 // that configurations mean the same. Each says which.
 
 import { describe, expect, it } from "vitest";
+import { ApproximatePrefix } from "../../src/scheduler/kv/approximate-prefix.ts";
+import { CONTENT_BLOCK_BYTES, CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
+import { PrefixTree } from "../../src/scheduler/kv/prefix-tree.ts";
 import type { Admitter, Decider } from "../../src/scheduler/plugin.ts";
 import { utilizationSaturation } from "../../src/scheduler/plugins/filter/utilization-detector.ts";
 import { PLUGINS, pluginOf } from "../../src/scheduler/registry.ts";
 import { pickContext, STALE_AFTER_MS } from "../scheduler/support/pick-context.ts";
-import { createPlugin, keptBy } from "../scheduler/support/plugins.ts";
-import { TestPool } from "../scheduler/support/pool.ts";
+import {
+  createPlugin,
+  createProducer,
+  createScorer,
+  keptBy,
+  scoresOf,
+} from "../scheduler/support/plugins.ts";
+import { promptKeys, TestPool } from "../scheduler/support/pool.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 
 describe("1: an admitter's denial is answered with 500", () => {
@@ -23,8 +32,65 @@ describe("1: an admitter's denial is answered with 500", () => {
   });
 });
 
+describe("5: blocks have 64 tokens at least, and capacity is counted in the engine's blocks", () => {
+  it("kept, the size: blocks have 64 tokens always, and the check says so", () => {
+    const plugin = pluginOf("approx-prefix-cache-producer");
+    const notesOf = (params: object) => plugin.notes!(plugin.params.parse(params));
+    expect(CONTENT_BLOCK_TOKENS).toBe(64);
+    expect(notesOf({ blockSizeTokens: 16 })).toEqual([]);
+    expect(notesOf({ blockSizeTokens: 128 }).join(" ")).toContain("64 tokens");
+  });
+
+  it("avoided, the capacity: an engine of 40 blocks of 16 tokens holds 10 of ours", () => {
+    const prefix = new ApproximatePrefix(new PrefixTree(), 1);
+    prefix.learn(promptKeys("x".repeat(20 * CONTENT_BLOCK_BYTES)), 0, 40 * 16);
+    expect(prefix.tree.heldBlocks(0)).toBe(10);
+  });
+
+  it("avoided: a request longer than the index leaves nothing behind of what it evicts", () => {
+    const prefix = new ApproximatePrefix(new PrefixTree(), 1);
+    const keys = promptKeys("x".repeat(20 * CONTENT_BLOCK_BYTES));
+    prefix.learn(keys, 0, 10 * CONTENT_BLOCK_TOKENS);
+    const matched = new Int32Array(1);
+    prefix.tree.match(keys, matched);
+    expect(matched[0]).toBe(10);
+    expect(prefix.tree.blockCount).toBe(10);
+  });
+});
+
+describe("6: a match is not strictly contiguous", () => {
+  it("avoided: it ends at the first block that the endpoint does not hold", () => {
+    const tree = new PrefixTree();
+    const keys = promptKeys("x".repeat(4 * CONTENT_BLOCK_BYTES));
+    tree.insert(keys, 0);
+    tree.insert(keys, 1);
+    tree.removeHolder(keys.subarray(2, 4), 1);
+    const matched = new Int32Array(2);
+    tree.match(keys, matched);
+    expect([...matched]).toEqual([4, 1]);
+  });
+});
+
 describe("7: what was never scraped looks idle", () => {
   const rows = [{ ageMs: Infinity }, { queueDepth: 1, runningRequests: 1, kvUsage: 0.1 }];
+
+  it.for([
+    "queue-scorer",
+    "running-requests-size-scorer",
+    "kv-cache-utilization-scorer",
+    "load-aware-scorer",
+    "latency-scorer",
+  ])("avoided in %s", (type) => {
+    const [neverScraped, loaded] = scoresOf(createScorer(type), pickContext(rows));
+    expect(neverScraped).toBe(0);
+    expect(loaded).toBeGreaterThan(0);
+  });
+
+  it("avoided in adapters", () => {
+    const lora = { active: ["model-a"], maxActive: 2 };
+    const context = pickContext([{ lora, ageMs: Infinity }, { lora }]);
+    expect(scoresOf(createScorer("lora-affinity-scorer"), context)).toEqual([0, 1]);
+  });
 
   it("avoided in filters of load", () => {
     const conditions = [{ metric: "waiting-queue", maxValue: 5 }];
@@ -80,6 +146,27 @@ describe("12: saturation ignores the request's subset", () => {
   });
 });
 
+describe("13: the first data producer that fails keeps all later ones from telling anything", () => {
+  it("avoided: who reads a producer that tells nothing has its own say, and the others theirs", () => {
+    const silent = { ...pickContext([{}, { queueDepth: 1 }]), data: { get: () => undefined } };
+    for (const type of ["prefix-cache-scorer", "token-load-scorer", "active-request-scorer"])
+      expect(scoresOf(createScorer(type), silent)).toEqual([0, 0]);
+    expect(scoresOf(createScorer("queue-scorer"), silent)).toEqual([1, 0]);
+    const inFlight = createProducer("inflight-load-producer");
+    inFlight.produce(silent);
+    expect(inFlight.data["uncached-tokens"]!.tokens[0]).toBe(silent.request.promptTokens);
+  });
+});
+
+describe("18: the hash of precise prefixes is called xxh64, and xxhash in a release note", () => {
+  it("kept: xxhash is refused", () => {
+    const { params } = pluginOf("precise-prefix-cache-producer");
+    const given = (hashAlgorithm: string) => ({ tokenProcessorConfig: { hashAlgorithm } });
+    expect(params.safeParse(given("xxh64")).success).toBe(true);
+    expect(params.safeParse(given("xxhash")).success).toBe(false);
+  });
+});
+
 describe("21: what documentation says and code does not do", () => {
   it("avoided: the role encode-decode is taken for both of its stages", () => {
     const context = () => pickContext([{ labels: { "llm-d.ai/role": "encode-decode" } }]);
@@ -91,6 +178,19 @@ describe("21: what documentation says and code does not do", () => {
   it("kept: headroom raises the cache's limit past 1", () => {
     const context = pickContext([{ kvUsage: 1 }, { queueDepth: 99 }]);
     expect(keptBy("utilization-detector", { headroom: 0.3 }, context)).toEqual([0]);
+  });
+});
+
+describe("22: no-hit-lru-scorer says nothing once anybody holds one block", () => {
+  it("kept: its weight is a constant then", () => {
+    const context = pickContext([{ matchedBlocks: 1 }, {}, {}], { totalBlocks: 100 });
+    expect(scoresOf(createScorer("no-hit-lru-scorer"), context)).toEqual([0.5, 0.5, 0.5]);
+  });
+});
+
+describe("23: load-aware-scorer does not score above a half", () => {
+  it("kept: weights of configurations count on it", () => {
+    expect(scoresOf(createScorer("load-aware-scorer"), pickContext([{}]))).toEqual([0.5]);
   });
 });
 
@@ -114,6 +214,17 @@ describe("29: plugins that need allowExperimentalPlugins", () => {
       "utilization-filter",
       "header-profile-handler",
       "disaggregatedset-rollout-screener",
+      "session-affinity-scorer",
+      "header-label-affinity-scorer",
+      "endpoint-attribute-scorer",
+      "topology-affinity-scorer",
+      "multicluster-queue-scorer",
+      "multicluster-kv-cache-utilization-scorer",
+      "multicluster-prefix-cache-scorer",
+      "burst-prefix-cache-producer",
+      "p2p-source-producer",
+      "multicluster-approx-prefix-cache-producer",
+      "agent-identity",
     ])
       expect(types).toContain(type);
   });

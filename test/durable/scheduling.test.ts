@@ -16,11 +16,14 @@ import {
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { createDeployment } from "./deployments.ts";
 import {
+  closed,
   configurePool,
+  opened,
   POOL,
   pickRequest,
   poolStub,
   poolWithEndpoints,
+  TestAgent,
   TestWorker,
 } from "./pool-client.ts";
 
@@ -157,5 +160,28 @@ describe("a pool's object", () => {
     }
     expect((await poolStub().state()).tickets.open).toBeGreaterThanOrEqual(tickets.open);
     expect((await explained("open-again")).scheduler).toEqual(configs[1]);
+  });
+
+  it("remembers as much of an endpoint's cache as its configuration says", async () => {
+    await poolWithEndpoints(1);
+    const scheduler = schedulerConfigSchema.parse({
+      ...QUEUE_ONLY,
+      plugins: [
+        ...QUEUE_ONLY.plugins,
+        {
+          type: "approx-prefix-cache-producer",
+          parameters: { autoTune: false, lruCapacityPerServer: 7 },
+        },
+      ],
+    });
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    using worker = new TestWorker();
+    const grant = await worker.pick(pickRequest("a"));
+    if (!grant.ok) throw new Error(grant.detail);
+    relay.reports([opened(grant), closed(grant)]);
+    await relay.received("ack");
+    expect((await explained("b")).candidates[0]!.matchedBlocks).toBe(20);
+    await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler }, 2);
+    expect((await explained("c")).candidates[0]!.matchedBlocks).toBe(7);
   });
 });

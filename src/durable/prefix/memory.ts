@@ -1,6 +1,6 @@
 // What a pool believes of its endpoints' caches: the prefix tree, and the journal that brings it back.
 
-import { ApproximatePrefix } from "../../scheduler/kv/approximate-prefix.ts";
+import { ApproximatePrefix, type CapacityRule } from "../../scheduler/kv/approximate-prefix.ts";
 import { PrefixTree } from "../../scheduler/kv/prefix-tree.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
@@ -23,6 +23,11 @@ export class PrefixMemory implements PrefixLearner {
   constructor({ store, table, clock }: PrefixMemoryOptions) {
     this.#table = table;
     this.journal = new PrefixJournal({ store, prefix: this.#prefix, table, clock });
+  }
+
+  /** How much of an endpoint is remembered; see ApproximatePrefix.setRule. */
+  setCapacityRule(rule: CapacityRule): void {
+    this.#prefix.setRule(rule);
   }
 
   learn(keys: Uint32Array, slot: number): number {

@@ -1,6 +1,7 @@
 // approx-prefix-cache-producer: what endpoints hold, learned from where requests were sent.
 //
-//   capacity[slot] = kvCapacityTokens[slot] / CONTENT_BLOCK_TOKENS     blocks
+//   capacity[slot] = kvCapacityTokens[slot] / CONTENT_BLOCK_TOKENS     blocks, where that is known
+//                    the rule's blocks                                 otherwise
 //
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/approximateprefix.
 // Ours counts capacity in its own blocks, where llm-d compares blocks of 64 tokens with the engine's
@@ -13,11 +14,20 @@ import type { PrefixTree } from "./prefix-tree.ts";
 /** Blocks an endpoint is taken to hold while its cache size is unknown (llm-d's default). */
 export const DEFAULT_CAPACITY_BLOCKS = 31_250;
 
+/** How many blocks an endpoint is taken to hold. */
+export interface CapacityRule {
+  /** Whether an engine's own cache size counts, where it is known. */
+  readonly followsEngine: boolean;
+  /** Where it does not. */
+  readonly blocks: number;
+}
+
 /** One per pool; owns the pool's PrefixTree. */
 export class ApproximatePrefix {
   readonly tree: PrefixTree;
   /** As last given to the tree; NaN, which equals nothing, before that. */
   readonly #capacityTokens: Float64Array;
+  #rule: CapacityRule = { followsEngine: true, blocks: DEFAULT_CAPACITY_BLOCKS };
 
   constructor(tree: PrefixTree, slotsMax: number) {
     this.tree = tree;
@@ -37,10 +47,23 @@ export class ApproximatePrefix {
   setCapacity(slot: number, kvCapacityTokens: number): void {
     if (kvCapacityTokens === this.#capacityTokens[slot]) return;
     this.#capacityTokens[slot] = kvCapacityTokens;
-    this.tree.setCapacity(
-      slot,
-      kvCapacityTokens > 0 ? kvCapacityTokens / CONTENT_BLOCK_TOKENS : DEFAULT_CAPACITY_BLOCKS,
-    );
+    this.#applyRule(slot);
+  }
+
+  /** From now on, for every endpoint. What is over it is forgotten. */
+  setRule(rule: CapacityRule): void {
+    const { followsEngine, blocks } = this.#rule;
+    if (rule.followsEngine === followsEngine && rule.blocks === blocks) return;
+    this.#rule = rule;
+    for (let slot = 0; slot < this.#capacityTokens.length; slot++)
+      if (!Number.isNaN(this.#capacityTokens[slot])) this.#applyRule(slot);
+  }
+
+  #applyRule(slot: number): void {
+    const { followsEngine, blocks } = this.#rule;
+    const tokens = this.#capacityTokens[slot]!;
+    const isEngines = followsEngine && tokens > 0;
+    this.tree.setCapacity(slot, isEngines ? tokens / CONTENT_BLOCK_TOKENS : blocks);
   }
 
   /**

@@ -79,4 +79,17 @@ describe("ApproximatePrefix", () => {
     prefix.learn(keysOf("a", 8), 0, 0);
     expect(matched(prefix, keysOf("a", 8), 0)).toBe(8);
   });
+
+  it("takes another rule over for every endpoint that it knows", () => {
+    const prefix = createPrefix();
+    prefix.learn(keysOf("a", 20), 0, 0);
+    prefix.learn(keysOf("a", 20), 1, 15 * CONTENT_BLOCK_TOKENS);
+    expect([prefix.tree.heldBlocks(0), prefix.tree.heldBlocks(1)]).toEqual([20, 15]);
+    prefix.setRule({ followsEngine: true, blocks: 12 });
+    expect([prefix.tree.heldBlocks(0), prefix.tree.heldBlocks(1)]).toEqual([12, 15]);
+    prefix.setRule({ followsEngine: false, blocks: 10 });
+    expect([prefix.tree.heldBlocks(0), prefix.tree.heldBlocks(1)]).toEqual([10, 10]);
+    prefix.learn(keysOf("b", 20), 2, 64 * CONTENT_BLOCK_TOKENS);
+    expect(prefix.tree.heldBlocks(2)).toBe(10);
+  });
 });

@@ -12,6 +12,8 @@
 // where they are cut off.
 
 import { z } from "zod";
+import type { SchedulerConfig } from "../../config/scheduler-config.ts";
+import type { CapacityRule } from "../../kv/approximate-prefix.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../../kv/content-keys.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
@@ -37,7 +39,9 @@ export const approximateParams = z.strictObject({
     .int()
     .min(1)
     .default(31_250)
-    .describe("Blocks of an endpoint that are remembered while its engine's cache size is unknown"),
+    .describe(
+      "Blocks of an endpoint that are remembered without autoTune, or while its size is unknown",
+    ),
 });
 export type ApproximateParams = z.output<typeof approximateParams>;
 
@@ -52,6 +56,20 @@ export function matchedBlocksMax(given: ApproximateParams): number {
 /** llm-d's own floor: whatever is configured, its blocks have 64 tokens or more. */
 function effectiveBlockTokens({ blockSize, blockSizeTokens }: ApproximateParams): number {
   return Math.max(CONTENT_BLOCK_TOKENS, blockSize ?? blockSizeTokens);
+}
+
+/** Those of whom the pool's one index takes its parameters; the first that is configured counts. */
+const APPROXIMATE_TYPES: readonly string[] = [
+  "approx-prefix-cache-producer",
+  "multicluster-approx-prefix-cache-producer",
+];
+
+/** How much of each endpoint the pool's index is to remember, as `config` has it. */
+export function capacityRuleOf(config: SchedulerConfig): CapacityRule {
+  const spec = config.plugins.find(({ type }) => APPROXIMATE_TYPES.includes(type));
+  const given = approximateParams.parse(spec?.parameters ?? {});
+  const tokens = given.lruCapacityPerServer * effectiveBlockTokens(given);
+  return { followsEngine: given.autoTune, blocks: Math.floor(tokens / CONTENT_BLOCK_TOKENS) };
 }
 
 /** Sentences on what acts otherwise here. */

@@ -4,6 +4,8 @@ import {
   CONTENT_KEYS_MAX,
 } from "../../../../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../../../../src/scheduler/kv/prefix-tree.ts";
+import { schedulerConfigSchema } from "../../../../src/scheduler/config/schema.ts";
+import { capacityRuleOf } from "../../../../src/scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import { pluginOf } from "../../../../src/scheduler/registry.ts";
 import { pickContext } from "../../support/pick-context.ts";
 import { createProducer } from "../../support/plugins.ts";
@@ -84,5 +86,28 @@ describe("approx-prefix-cache-producer", () => {
     expect(notesOf({ maxPrefixTokensToMatch: 262_144 })).toEqual([
       expect.stringContaining("first 131072 tokens"),
     ]);
+  });
+
+  const ruleOf = (plugins: readonly object[]) =>
+    capacityRuleOf(schedulerConfigSchema.parse({ plugins }));
+
+  it.for([
+    { name: "its defaults", parameters: {}, want: { followsEngine: true, blocks: 31_250 } },
+    {
+      name: "a capacity of its own",
+      parameters: { autoTune: false, lruCapacityPerServer: 100 },
+      want: { followsEngine: false, blocks: 100 },
+    },
+    {
+      name: "a capacity in blocks of another size",
+      parameters: { lruCapacityPerServer: 100, blockSizeTokens: 128 },
+      want: { followsEngine: true, blocks: 200 },
+    },
+  ])("tells how much the index is to remember: $name", ({ parameters, want }) => {
+    expect(ruleOf([{ type: TYPE, parameters }])).toEqual(want);
+  });
+
+  it("has the index remember as by default where it is not configured", () => {
+    expect(ruleOf([{ type: "queue-scorer" }])).toEqual(ruleOf([{ type: TYPE }]));
   });
 });
