@@ -15,7 +15,7 @@ import { requestHeader } from "../../model/inference-request.ts";
 import { defineFilter } from "../../plugin.ts";
 import { createSubset } from "../../subset.ts";
 
-export const TESTING_HEADER = "test-epp-endpoint-selection";
+const TESTING_HEADER = "test-epp-endpoint-selection";
 
 export const headerBasedTestingFilter = defineFilter({
   type: "header-based-testing-filter",

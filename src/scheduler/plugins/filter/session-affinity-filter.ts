@@ -17,7 +17,7 @@ import {
 } from "../../session-affinity.ts";
 
 /** Keeps `bound` alone, where it is a candidate. */
-export function keepBound(context: PickContext, bound: number): number {
+function keepBound(context: PickContext, bound: number): number {
   if (bound < 0 || !isCandidate(context, bound)) return context.candidateCount;
   context.candidates[0] = bound;
   return 1;
