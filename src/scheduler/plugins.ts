@@ -67,12 +67,20 @@ export class Plugins {
   }
 }
 
+/**
+ * Who knows what a pool's caches hold, the best first: engines' own events before what is learned from
+ * requests that were sent. Other producers of prefix matches say something of the requests at hand.
+ */
+export const CACHE_PRODUCERS = [
+  "precise-prefix-cache-producer",
+  "approx-prefix-cache-producer",
+] as const;
+
 /** Name of the instance whose match is the pool's best prefix knowledge. */
 export function prefixProducerOf({ plugins }: SchedulerConfig): string {
-  const producers = plugins.filter(({ type }) => pluginOf(type).produces?.includes("prefix-match"));
-  const precise = producers.findLast(({ type }) => type === PRECISE_PRODUCER);
-  return (precise ?? producers[0])?.name ?? "";
+  for (const type of CACHE_PRODUCERS) {
+    const producer = plugins.find((plugin) => plugin.type === type);
+    if (producer !== undefined) return producer.name;
+  }
+  throw new Error("invariant broken: a configuration without a cache producer");
 }
-
-/** Whoever knows from the engines' events is believed before whoever only guesses. */
-const PRECISE_PRODUCER = "precise-prefix-cache-producer";

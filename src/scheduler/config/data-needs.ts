@@ -2,6 +2,7 @@
 
 import { DEFAULT_PRODUCERS, producerOf } from "../data/data.ts";
 import type { DataNeed } from "../plugin.ts";
+import { CACHE_PRODUCERS } from "../plugins.ts";
 import { type ConfigPath, type Findings, quoted } from "./findings.ts";
 import type { PluginEntry, PluginSet } from "./plugin-set.ts";
 
@@ -26,9 +27,8 @@ function needsOf({ definition, parameters }: PluginEntry): readonly DataNeed[] {
   return parameters === undefined ? [] : (definition?.consumes?.(parameters) ?? []);
 }
 
-/** What is known of a pool's caches; others guess about the requests at hand. */
 function tellsPrefixes(type: string): boolean {
-  return type === "approx-prefix-cache-producer" || type === "precise-prefix-cache-producer";
+  return (CACHE_PRODUCERS as readonly string[]).includes(type);
 }
 
 function meet(

@@ -11,6 +11,7 @@ import { resolveProfile } from "../../../src/scheduler/config/resolve.ts";
 import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
+import { prefixProducerOf } from "../../../src/scheduler/plugins.ts";
 import type { PluginKind } from "../../../src/scheduler/plugin.ts";
 import { examplesOf } from "../../conformance/params.ts";
 
@@ -185,6 +186,10 @@ plugins:
     expect(producersIn(read(PICKER))).toEqual(["approx-prefix-cache-producer"]);
     const precise = read("plugins: [{ type: precise-prefix-cache-producer }]");
     expect(producersIn(precise)).not.toContain("approx-prefix-cache-producer");
+    expect(prefixProducerOf(precise)).toBe("precise-prefix-cache-producer");
+    // One that only groups requests at hand does not stand for it.
+    const burst = read("plugins: [{ type: burst-prefix-cache-producer }]");
+    expect(prefixProducerOf(burst)).toBe("approx-prefix-cache-producer");
   });
 });
 
