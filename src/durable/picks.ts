@@ -279,6 +279,7 @@ export class Picks {
       reservedTokens: Math.max(0, uncachedTokens) + outputTokens,
       slot: first,
       endpoints: Array.from(slots, (slot) => table.endpoint(slot)!.address),
+      responseHeaders: picked.responseHeaders,
       holder: at.holder,
     });
   }
@@ -293,6 +294,7 @@ export class Picks {
       ticket: ticket.id,
       endpoints: ticket.endpoints,
       objectEpoch: this.#options.epoch,
+      ...(ticket.responseHeaders === undefined ? {} : { responseHeaders: ticket.responseHeaders }),
     };
   }
 

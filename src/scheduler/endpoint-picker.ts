@@ -48,9 +48,17 @@ export interface Picked {
   readonly encode?: Int32Array;
   /** See SchedulingStages. */
   readonly dataParallelPort?: number;
+  /** Headers for the client's answer; absent where no plugin sets one. */
+  readonly responseHeaders?: readonly PickedHeader[];
   /** Blocks of the request that slots[0] holds, of `totalBlocks`. */
   readonly matchedBlocks: number;
   readonly totalBlocks: number;
+}
+
+export interface PickedHeader {
+  readonly name: string;
+  /** One for each of `slots`: that of the one which serves is told. "": nothing is. */
+  readonly values: readonly string[];
 }
 
 /** Sees a whole decision: who was considered, what each plugin said, who was chosen. */
@@ -128,8 +136,7 @@ export class EndpointPicker {
   readonly #results = new Results();
   readonly #data: Data;
   #seed = 0;
-  /** Headers that plugins want on answers. */
-  readonly responseHeaders: readonly ResponseHeader[];
+  readonly #responseHeaders: readonly ResponseHeader[];
 
   constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
     this.#plugins = new Plugins(config, substitution);
@@ -139,9 +146,8 @@ export class EndpointPicker {
       const salt = Math.imul(i + 1, 0x9e3779b9);
       this.#profiles.set(name, { profile, slots: new Int32Array(DESTINATIONS_MAX), salt });
     }
-    this.responseHeaders = [...this.#plugins.all()].flatMap(
-      ({ responseHeader, responseHeaders = [] }) =>
-        responseHeader === undefined ? responseHeaders : [responseHeader, ...responseHeaders],
+    this.#responseHeaders = [...this.#plugins.all()].flatMap(
+      ({ responseHeaders = [] }) => responseHeaders,
     );
   }
 
@@ -271,9 +277,28 @@ export class EndpointPicker {
       ...(prefill.length === 0 ? {} : { prefill }),
       ...(encode.length === 0 ? {} : { encode }),
       ...(dataParallelPort === undefined ? {} : { dataParallelPort }),
+      ...this.#headers(context, stages.primary, slots),
       matchedBlocks: context.prefix.matchedBlocks[first]!,
       totalBlocks: context.prefix.totalBlocks,
     };
+  }
+
+  #headers(
+    { pool, results }: NarrowingContext,
+    primary: string,
+    slots: Int32Array,
+  ): Pick<Picked, "responseHeaders"> {
+    if (this.#responseHeaders.length === 0) return {};
+    const responseHeaders = this.#responseHeaders.map(({ name, profile, valueOf }) => {
+      const isOfDestination = profile === null || profile === primary;
+      const stage = isOfDestination ? undefined : (results.slotOf(profile) ?? -1);
+      const values = Array.from(slots, (slot) => {
+        const endpoint = pool.endpoint(stage ?? slot);
+        return endpoint === undefined ? "" : valueOf(endpoint);
+      });
+      return { name, values };
+    });
+    return { responseHeaders };
   }
 }
 

@@ -78,9 +78,7 @@ export interface PluginEvents {
   onPicked?(context: PickContext, slot: number): void;
   /** Told when an endpoint leaves: forget `slot`, it will be reused. */
   onEndpointRemoved?(slot: number): void;
-  /** A header that the client's answer carries, with a value for whichever endpoint served. */
-  readonly responseHeader?: ResponseHeader;
-  /** The same, for a plugin that sets several. */
+  /** Headers that the client's answer carries, each with a value for whichever endpoint served. */
   readonly responseHeaders?: readonly ResponseHeader[];
 }
 

@@ -136,7 +136,7 @@ class EncodedEndpointHeader implements SessionAffinity {
   constructor({ encodedEndpointHeaderConfig, profileName }: SessionAffinityParams) {
     this.#header = encodedEndpointHeaderConfig.header;
     const profile = profileName === "" ? null : profileName;
-    this.events = { responseHeader: { name: this.#header, profile, valueOf: tokenOf } };
+    this.events = { responseHeaders: [{ name: this.#header, profile, valueOf: tokenOf }] };
   }
 
   boundSlot({ request, pool, candidates, candidateCount }: PickContext): number {

@@ -112,9 +112,9 @@ const DECIDERS = {
   deciders: { prefill: "prefix-based-pd-decider", encode: "always-disagg-multimodal-decider" },
 };
 
-describe("disaggregation", () => {
-  const LONG = "Tell me everything there is to know about caches. ".repeat(60);
+const LONG = "Tell me everything there is to know about caches. ".repeat(60);
 
+describe("disaggregation", () => {
   it("prefills a long prompt apart, and a short one where it is decoded", () => {
     const pool = poolOf(disaggregated(DECIDERS), ROLES);
     const long = pick(pool, { promptTokens: 750 }, LONG) as Picked;
@@ -199,10 +199,18 @@ describe("TestSessionAffinityFilter", () => {
       { ...disaggregated(DECIDERS), plugins: [...pluginsOf(disaggregated(DECIDERS)), ...plugins] },
       ROLES,
     );
-    expect(pool.picker.responseHeaders.map(({ name, profile }) => [name, profile])).toEqual([
-      ["x-session-token", null],
-      ["x-prefill-token", "prefill"],
+    const tokenOf = (slot: number) => btoa(pool.table.endpoint(slot)!.id);
+    const split = pick(pool, { promptTokens: 750 }, LONG) as Picked;
+    expect(split.responseHeaders).toEqual([
+      { name: "x-session-token", values: Array.from(split.slots, tokenOf) },
+      {
+        name: "x-prefill-token",
+        values: Array.from(split.slots, () => tokenOf(split.prefill![0]!)),
+      },
     ]);
+    const whole = pick(pool, { promptTokens: 99 }) as Picked;
+    expect(whole.prefill).toBeUndefined();
+    expect(whole.responseHeaders![1]!.values).toEqual(Array.from(whole.slots, () => ""));
   });
 });
 
@@ -248,7 +256,9 @@ describe("before the profiles", () => {
       pairs.add(`${prefill![0]} ${slots[0]}`);
     }
     expect(pairs).toEqual(new Set(["0 2", "1 3"]));
-    expect(pool.picker.responseHeaders.map(({ name }) => name)).toEqual(["x-revision"]);
+    const { slots, responseHeaders } = pick(pool) as Picked;
+    const revisions = Array.from(slots, (slot) => labels[slot]!.rev);
+    expect(responseHeaders).toEqual([{ name: "x-revision", values: revisions }]);
     const headers = (revision: string) => ({ headers: { "x-revision": revision } });
     expect(slotsOf(pick(pool, headers("B")))).toEqual([3]);
     expect(pick(pool, headers("C"))).toMatchObject({ ok: false, reason: "rejected-no-endpoints" });

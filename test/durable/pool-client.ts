@@ -85,8 +85,15 @@ export class TestWorker implements Disposable {
     const result = (await env.POOLS.pick(POOL, request)) as unknown as HeldGrant | PickRefusal;
     if (!result.ok) return result;
     this.#held.push(result);
-    const { ticket, endpoints, objectEpoch, snapshot } = result;
-    return { ok: true, ticket, endpoints, objectEpoch, ...(snapshot && { snapshot }) };
+    const { ticket, endpoints, objectEpoch, snapshot, responseHeaders } = result;
+    return {
+      ok: true,
+      ticket,
+      endpoints,
+      objectEpoch,
+      ...(snapshot && { snapshot }),
+      ...(responseHeaders && { responseHeaders }),
+    };
   }
 
   async release(how: WorkerRelease): Promise<void> {

@@ -238,6 +238,22 @@ describe("explain", () => {
     expect((await env.POOLS.explain(POOL, "r2")).explanation).toBeNull();
   });
 
+  it("tells with a grant, also asked again, which headers the client is to get", async () => {
+    await poolWithEndpoints(2);
+    const scheduler = schedulerConfigSchema.parse({
+      plugins: [{ type: "destination-endpoint-served-verifier" }, { type: "random-picker" }],
+      schedulingProfiles: [{ name: "default", plugins: [{ pluginRef: "random-picker" }] }],
+    });
+    await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler }, 2);
+    using worker = new TestWorker();
+    const first = granted(await worker.pick(pickRequest("a")));
+    const name = "x-conformance-test-served-endpoint";
+    expect(first.responseHeaders).toEqual([{ name, values: first.endpoints }]);
+    expect(granted(await worker.pick(pickRequest("a"))).responseHeaders).toEqual(
+      first.responseHeaders,
+    );
+  });
+
   it("carries the configuration that decided, also after another is in force", async () => {
     await poolWithEndpoints(2);
     using worker = new TestWorker();

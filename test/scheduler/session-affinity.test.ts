@@ -55,11 +55,11 @@ describe("the strategy encoded_endpoint_header", () => {
 
   it("hands out the token it reads, under its own header's name", () => {
     const params = { encodedEndpointHeaderConfig: { header: " X-Mine " }, profileName: "prefill" };
-    const { responseHeader } = create(params).events;
+    const [responseHeader] = create(params).events.responseHeaders!;
     expect(responseHeader).toMatchObject({ name: "x-mine", profile: "prefill" });
     const endpoint = pickContext(ROWS).pool.endpoint(1)!;
     expect(responseHeader!.valueOf(endpoint)).toBe(token);
-    expect(create({}).events.responseHeader).toMatchObject({
+    expect(create({}).events.responseHeaders![0]).toMatchObject({
       name: "x-session-token",
       profile: null,
     });

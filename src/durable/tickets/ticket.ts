@@ -1,6 +1,7 @@
 // What a pool's object knows of one ticket: a claim on an endpoint's capacity.
 
 import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
+import type { PickGrant } from "../contract.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
 
 /** How a ticket's load left. Closed set; a metric label. */
@@ -28,6 +29,8 @@ export interface TicketSpec {
   /** The first endpoint, and the addresses of all, in order. */
   readonly slot: number;
   readonly endpoints: readonly string[];
+  /** For the client's answer; see PickGrant. */
+  readonly responseHeaders?: PickGrant["responseHeaders"] | undefined;
   /** The handle that may release it; above 0. */
   readonly holder: number;
 }

@@ -14,10 +14,12 @@ export const destinationEndpointServedVerifier = defineRequestHeader({
   params: z.strictObject({}),
   notes: () => ["Clients are told endpoints' addresses: this plugin is for conformance tests."],
   create: () => ({
-    responseHeader: {
-      name: "x-conformance-test-served-endpoint",
-      profile: null,
-      valueOf: ({ address }) => address,
-    },
+    responseHeaders: [
+      {
+        name: "x-conformance-test-served-endpoint",
+        profile: null,
+        valueOf: ({ address }) => address,
+      },
+    ],
   }),
 });

@@ -38,9 +38,9 @@ describe("session-affinity-filter", () => {
   });
 
   it("learns and answers with a header only as its strategy needs it", () => {
-    expect(createFilter(TYPE, {})).toHaveProperty("responseHeader");
+    expect(createFilter(TYPE, {})).toHaveProperty("responseHeaders");
     expect(createFilter(TYPE, {})).not.toHaveProperty("onPicked");
-    expect(createFilter(TYPE, SESSION_ID)).not.toHaveProperty("responseHeader");
+    expect(createFilter(TYPE, SESSION_ID)).not.toHaveProperty("responseHeaders");
     expect(createFilter(TYPE, SESSION_ID)).toHaveProperty("onPicked");
   });
 

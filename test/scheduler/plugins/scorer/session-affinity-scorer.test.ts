@@ -9,7 +9,7 @@ describe("session-affinity-scorer", () => {
   it("scores the endpoint that the client's token names", () => {
     const scorer = createScorer("session-affinity-scorer");
     const endpoint = pickContext(ROWS).pool.endpoint(1)!;
-    const header = scorer.responseHeader!;
+    const header = scorer.responseHeaders![0]!;
     expect(header).toMatchObject({ name: "x-session-token", profile: null });
     const headers = { [header.name]: header.valueOf(endpoint) };
     expect(scoresOf(scorer, pickContext(ROWS, { request: { headers } }))).toEqual([0, 1, 0]);
