@@ -14,6 +14,8 @@ export default defineConfig({
             "test/{scheduler,telemetry,config,agents,cli,conformance,bench,docs}/**/*.test.ts",
             "test/tidy.test.ts",
           ],
+          // Property tests take seconds where two cores are shared; a hang is still noticed.
+          testTimeout: 20_000,
         },
       },
       {
