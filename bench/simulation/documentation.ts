@@ -12,7 +12,7 @@ const BEGIN = "<!-- simulation: begin, written by npm run bench:simulation -- --
 const END = "<!-- simulation: end -->";
 
 /** The load of the tables by workload. */
-const TABLE_LOAD = 0.9;
+const TABLE_LOAD = 1;
 
 const PLOTS: readonly (PlotSpec & { readonly file: string })[] = [
   {

@@ -53,7 +53,10 @@ export interface Workload {
   /** In one sentence, with its source. */
   readonly about: string;
   readonly slo: Slo;
-  /** Requests a second beyond which the oracle's queues only grow, with the default pool. */
+  /**
+   * Requests a second at which a default pool under llm-d's weights keeps nine of ten within the SLO.
+   * Found by --find-saturation.
+   */
   readonly saturationRate: number;
   /** What clients do at `rate` requests a second. Equal arguments, equal workloads. */
   create(rate: number, seed: number): Phase[];

@@ -12,7 +12,7 @@ const CHAT_SLO = { ttftMs: 1_000, tpotMs: 50 };
 /** The same for code generation. */
 const CODE_SLO = { ttftMs: 30_000, tpotMs: 100 };
 
-const OPTIMIZED_BASELINE: SharedPrefixShape = {
+export const OPTIMIZED_BASELINE: SharedPrefixShape = {
   groups: 150,
   promptsPerGroup: 5,
   systemTokens: 6_000,
@@ -21,7 +21,8 @@ const OPTIMIZED_BASELINE: SharedPrefixShape = {
   questions: "repeated",
   popularity: "even",
   warmUpRate: 15,
-  requests: 1_500,
+  // Longer than llm-d's stages of 20 to 40 s: requests take that long, and end before queues grow.
+  stageS: 100,
 };
 
 export const WORKLOADS: readonly Workload[] = [
@@ -39,16 +40,22 @@ export const WORKLOADS: readonly Workload[] = [
       name: "shared-prefix-short",
       about: "llm-d guide_optimized-baseline_2: 150 × 5 prompts of 2000 + 500, answers of 500.",
       slo: REASONING_SLO,
-      saturationRate: 60,
+      saturationRate: 200,
     },
-    { ...OPTIMIZED_BASELINE, systemTokens: 2_000, questionTokens: 500, outputTokens: 500 },
+    {
+      ...OPTIMIZED_BASELINE,
+      systemTokens: 2_000,
+      questionTokens: 500,
+      outputTokens: 500,
+      stageS: 40,
+    },
   ),
   sharedPrefixWorkload(
     {
       name: "shared-prefix-long",
       about: "llm-d guide_tiered-prefix-cache_1: 250 × 5 prompts of 16000 + 256, answers of 256.",
       slo: REASONING_SLO,
-      saturationRate: 12,
+      saturationRate: 8.7,
     },
     {
       ...OPTIMIZED_BASELINE,
@@ -64,7 +71,7 @@ export const WORKLOADS: readonly Workload[] = [
       name: "fresh-questions",
       about: "shared-prefix, but no question is asked twice.",
       slo: REASONING_SLO,
-      saturationRate: 25,
+      saturationRate: 20.5,
     },
     { ...OPTIMIZED_BASELINE, questions: "fresh" },
   ),
@@ -74,7 +81,7 @@ export const WORKLOADS: readonly Workload[] = [
       about:
         "fresh-questions, but the k-th system prompt is asked for 1/k^1.1 as often as the first.",
       slo: REASONING_SLO,
-      saturationRate: 28,
+      saturationRate: 20,
     },
     { ...OPTIMIZED_BASELINE, questions: "fresh", popularity: "zipf" },
   ),
@@ -83,7 +90,7 @@ export const WORKLOADS: readonly Workload[] = [
       name: "chat",
       about: "Lengths and pauses of llm-d's interactive-chat; conversations begin at a rate.",
       slo: CHAT_SLO,
-      saturationRate: 30,
+      saturationRate: 16.5,
     },
     {
       sharedTokens: 1_000,
@@ -102,7 +109,7 @@ export const WORKLOADS: readonly Workload[] = [
       name: "agentic",
       about: "Lengths of llm-d's guide_predicted-latency-routing_1, whose tools answer at once.",
       slo: CODE_SLO,
-      saturationRate: 1.3,
+      saturationRate: 1,
     },
     {
       sharedTokens: 3_000,

@@ -25,8 +25,8 @@ export interface SharedPrefixShape {
   readonly popularity: "even" | "zipf";
   /** The warm-up stage: one pass at this many requests a second. */
   readonly warmUpRate: number;
-  /** Requests of the measured stage. */
-  readonly requests: number;
+  /** How long the measured stage goes on; in a stage of llm-d's, two passes at most. */
+  readonly stageS: number;
 }
 
 /** Of the Zipf distribution over groups: the k-th is 1/k^s as popular as the first. */
@@ -44,7 +44,7 @@ export function sharedPrefixWorkload(
       const rng = createRng(seed + 1);
       return [
         stage(prompts, shape.warmUpRate, passes, rng),
-        { ...stage(prompts, rate, shape.requests, rng), measuredFromMs: 0 },
+        { ...stage(prompts, rate, Math.floor(rate * shape.stageS), rng), measuredFromMs: 0 },
       ];
     },
   };

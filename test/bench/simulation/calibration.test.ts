@@ -11,9 +11,10 @@ import { figuresOf } from "../../../bench/simulation/outcome.ts";
 import type { PolicyDefinition } from "../../../bench/simulation/policy.ts";
 import { DEFAULT_SHAPE } from "../../../bench/simulation/pool-shape.ts";
 import { simulate } from "../../../bench/simulation/simulation.ts";
-import { WORKLOADS } from "../../../bench/simulation/workloads.ts";
+import { OPTIMIZED_BASELINE as SHAPE, WORKLOADS } from "../../../bench/simulation/workloads.ts";
+import { sharedPrefixWorkload } from "../../../bench/simulation/workloads/shared-prefix.ts";
 
-const WORKLOAD = WORKLOADS.find(({ name }) => name === "shared-prefix")!;
+const WORKLOAD = sharedPrefixWorkload(WORKLOADS[0]!, { ...SHAPE, stageS: 25 });
 const RATE = 60;
 const SEED = 1;
 

@@ -14,7 +14,7 @@ const SHAPE: SharedPrefixShape = {
   questions: "repeated",
   popularity: "even",
   warmUpRate: 5,
-  requests: 75,
+  stageS: 7.5,
 };
 const ABOUT = { name: "w", about: "", slo: { ttftMs: 1, tpotMs: 1 }, saturationRate: 1 };
 
@@ -61,7 +61,7 @@ describe("shared-prefix", () => {
   });
 
   it("asks for few groups often when popularity is Zipf's", () => {
-    const [, stage] = requests({ popularity: "zipf", questions: "fresh", requests: 5_000 });
+    const [, stage] = requests({ popularity: "zipf", questions: "fresh", stageS: 500 });
     const counts = new Map<string, number>();
     for (const request of stage!)
       counts.set(system(request), (counts.get(system(request)) ?? 0) + 1);
