@@ -10,7 +10,7 @@ import { writeDocumentation } from "./documentation.ts";
 import type { PolicyDefinition } from "./policy.ts";
 import { jsonRow, type Row, table } from "./report.ts";
 import type { Workload } from "./workload.ts";
-import { findWorkloads } from "./workloads.ts";
+import { findWorkloads, WORKLOADS } from "./workloads.ts";
 
 export interface SimulationContext {
   readonly runJobs: (
@@ -99,7 +99,9 @@ function parsePlan(args: string[]): Plan | string {
   try {
     const { values } = parseArgs({ args, options });
     const all = findWorkloads(values.workload);
-    const workloads = chosen("workload", values.workloads, all);
+    const common = values.workload === undefined ? WORKLOADS : all;
+    const workloads =
+      values.workloads === undefined ? common : chosen("workload", values.workloads, all);
     const policies = chosen("policy", values.policies, POLICIES);
     const seeds = numbers("--seeds", values.seeds) ?? SEEDS;
     const endpointCount = numbers("--endpoints", values.endpoints)?.[0];
@@ -167,7 +169,7 @@ const USAGE = `Usage: npm run --silent bench:simulation -- [flags]
 
   --json              one JSON object a line, instead of a table
   --workload FILE     a trace in the Mooncake format, instead of the workloads below
-  --workloads NAMES   (default: all)
+  --workloads NAMES   (default: all but wide, which is for --endpoints 1000)
   --policies NAMES    (default: all)
   --loads NUMBERS     shares of each workload's saturation rate (default: ${LOADS.join(",")})
   --rates NUMBERS     requests a second, instead of --loads

@@ -125,7 +125,31 @@ export const WORKLOADS: readonly Workload[] = [
   ),
 ];
 
-/** The workloads there are; with a trace file, that trace alone. */
+/** Run only when they are named: too many requests for a pool of eight. */
+const LARGE_WORKLOADS: readonly Workload[] = [
+  sharedPrefixWorkload(
+    {
+      name: "wide",
+      about:
+        "For 1,000 endpoints: 3000 system prompts of 2000 tokens, fresh questions, short answers.",
+      slo: REASONING_SLO,
+      saturationRate: 100,
+    },
+    {
+      ...OPTIMIZED_BASELINE,
+      groups: 3_000,
+      promptsPerGroup: 1,
+      systemTokens: 2_000,
+      questionTokens: 500,
+      outputTokens: 200,
+      questions: "fresh",
+      warmUpRate: 300,
+      stageS: 10,
+    },
+  ),
+];
+
+/** The workloads that can be named; with a trace file, that trace alone. */
 export function findWorkloads(traceFile: string | undefined): readonly Workload[] {
-  return traceFile === undefined ? WORKLOADS : [traceWorkload(traceFile)];
+  return traceFile === undefined ? [...WORKLOADS, ...LARGE_WORKLOADS] : [traceWorkload(traceFile)];
 }
