@@ -3,7 +3,11 @@
 // See docs/decisions/016-scheduling-as-written.md.
 
 import { z } from "zod";
-import { loadSchedulerConfig, type SchedulerConfigIssue } from "../scheduler/config/load.ts";
+import {
+  type LoadedSchedulerConfig,
+  loadSchedulerConfig,
+  type SchedulerConfigIssue,
+} from "../scheduler/config/load.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 
 type JsonScalar = string | number | boolean | null;
@@ -35,11 +39,21 @@ export function schedulingNotes(written: WrittenScheduling): readonly SchedulerC
   return load(written).notes;
 }
 
-function load({ scheduler, allowExperimentalPlugins }: WrittenScheduling) {
+function load({ scheduler, allowExperimentalPlugins }: WrittenScheduling): LoadedSchedulerConfig {
+  if (isNothing(scheduler)) return (loadedNothing ??= loadSchedulerConfig(scheduler));
   return loadSchedulerConfig(scheduler, {
     allowExperimentalPlugins: allowExperimentalPlugins === true,
   });
 }
+
+/** Most pools leave everything open: of these there may be hundreds. */
+function isNothing(document: unknown): boolean {
+  if (document === undefined || document === null) return true;
+  return (
+    typeof document === "object" && Object.keys(document).length === 0 && !Array.isArray(document)
+  );
+}
+let loadedNothing: LoadedSchedulerConfig | undefined;
 
 /** Completed ones, for as long as their documents live. */
 const completed = new WeakMap<object, SchedulerConfig>();
@@ -48,7 +62,7 @@ const completed = new WeakMap<object, SchedulerConfig>();
 export function effectiveScheduler(document: SchedulerDocument): SchedulerConfig {
   const known = completed.get(document);
   if (known !== undefined) return known;
-  const { config } = loadSchedulerConfig(document, { allowExperimentalPlugins: true });
+  const { config } = load({ scheduler: document, allowExperimentalPlugins: true });
   if (config === undefined)
     throw new Error("invariant broken: an unchecked scheduling configuration");
   completed.set(document, config);

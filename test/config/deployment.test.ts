@@ -187,4 +187,29 @@ describe("parseDeployment", () => {
     expect(issues(withKeys(DEPLOYMENT_LIMITS.keysPerTenantMax))).toEqual([]);
     expect(issues(withKeys(DEPLOYMENT_LIMITS.keysPerTenantMax + 1))).toHaveLength(1);
   });
+
+  it("tells the mistakes of a pool's scheduling beside all others, and keeps what was written", () => {
+    const scheduler = { plugins: [{ type: "queue-scorer" }, { type: "max-score-picker" }] };
+    const parsed = parseDeployment(
+      deployment((config) => {
+        config.pools[0]!["scheduler"] = scheduler;
+      }),
+    );
+    expect(parsed).toMatchObject({
+      ok: true,
+      value: { pools: [{ scheduler, allowExperimentalPlugins: false }] },
+    });
+    const told = issues(
+      deployment((config) => {
+        config.pools[0]!["scheduler"] = { plugins: [{ type: "quue-scorer" }] };
+        config.pools[0]!["region"] = 5;
+        config.pools.push("nothing" as never);
+      }),
+    );
+    expect(told.map((line) => line.split(":")[0]!).toSorted((a, b) => a.localeCompare(b))).toEqual([
+      "pools[0].region",
+      "pools[0].scheduler.plugins[0].type",
+      "pools[1]",
+    ]);
+  });
 });
