@@ -7,8 +7,8 @@ import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { DecisionPage, DecisionQuery } from "./contract.ts";
 
-/** Unpacking a record of 64 candidates takes about as long as ten picks, which wait meanwhile. */
-export const PAGE_DECISIONS_MAX = 32;
+/** Bounds of a page: picks wait while it is made, about five milliseconds. */
+export const PAGE_LIMITS = { decisionsMax: 32, candidatesMax: 256 } as const;
 
 /** Schedulers are told once a page: decisions name theirs by its index. */
 export function takePage(
@@ -18,7 +18,8 @@ export function takePage(
 ): Pick<DecisionPage, "oldestAtMs" | "next" | "schedulers" | "decisions"> {
   const { records, next } = ring.page({
     sinceMs: clock() - query.agoMs,
-    count: Math.min(query.limit, PAGE_DECISIONS_MAX),
+    count: Math.min(query.limit, PAGE_LIMITS.decisionsMax),
+    candidatesMax: PAGE_LIMITS.candidatesMax,
     before: query.before,
   });
   const schedulers: SchedulerConfig[] = [];

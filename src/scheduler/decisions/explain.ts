@@ -95,7 +95,10 @@ function stageOf(record: DecisionRecord, run: RecordedRun): ExplainedStage {
 }
 
 function explainRun(record: DecisionRecord, run: RecordedRun): ExplainedRun {
-  const rows = record.candidates.map((candidate, row) => rowOf(run, candidate, row));
+  const terms = run.scorers.map((_, s) =>
+    run.terms.flatMap((term, t) => (term.scorer === s ? t : [])),
+  );
+  const rows = record.candidates.map((candidate, row) => rowOf({ run, terms }, candidate, row));
   rankRows(run, rows);
   const winner = rows[run.chosen[0] ?? -1];
   for (const [i, row] of rows.entries()) {
@@ -118,25 +121,39 @@ function labelOf({ name, type }: PluginLabel): { type: string; name?: string } {
   return name === type ? { type } : { type, name };
 }
 
-function rowOf(run: RecordedRun, { endpoint }: RecordedCandidate, row: number): ExplainedRow {
-  const { removedBy, scores, total, terms } = run.rows[row]!;
-  const termsOf = (scorer: number) =>
-    run.terms.flatMap((term, t) =>
-      term.scorer === scorer && t < terms.length ? [[term.name, orNull(terms[t]!)] as const] : [],
-    );
-  const withTerms = run.scorers.flatMap(({ name }, s) => {
-    const entries = termsOf(s);
-    return entries.length === 0 ? [] : [[name, Object.fromEntries(entries)] as const];
-  });
-  return {
+/** A run, and which of its terms belong to each scorer. */
+interface RunTerms {
+  readonly run: RecordedRun;
+  readonly terms: readonly (readonly number[])[];
+}
+
+// A page of records makes thousands of these, while picks wait.
+function rowOf({ run, terms }: RunTerms, { endpoint }: RecordedCandidate, row: number) {
+  const { removedBy, scores, total, terms: values } = run.rows[row]!;
+  const byName: Record<string, number | null> = {};
+  for (const [s, { name }] of run.scorers.entries()) byName[name] = scores[s] ?? null;
+  const explained: ExplainedRow = {
     id: endpoint.id,
     rank: null,
     total: orNull(total),
-    scores: Object.fromEntries(run.scorers.map(({ name }, s) => [name, scores[s] ?? null])),
-    ...(withTerms.length === 0 ? {} : { terms: Object.fromEntries(withTerms) }),
+    scores: byName,
     why: "",
     removedBy: run.filters[removedBy]?.name ?? null,
   };
+  if (values.length > 0) explained.terms = termsOf({ run, terms }, values);
+  return explained;
+}
+
+/** By scorer, by term. */
+function termsOf({ run, terms }: RunTerms, values: readonly number[]): ExplainedRow["terms"] {
+  const byScorer: Record<string, Record<string, number | null>> = {};
+  for (const [s, { name }] of run.scorers.entries()) {
+    const own = terms[s]!;
+    if (own.length === 0) continue;
+    byScorer[name] = {};
+    for (const t of own) byScorer[name][run.terms[t]!.name] = orNull(values[t]!);
+  }
+  return byScorer;
 }
 
 const NOT_SEEN = { rank: null, total: null, scores: {}, why: "no profile ran", removedBy: null };
@@ -163,7 +180,7 @@ function candidateOf(
     ...(row ?? unseen),
     slot: candidate.slot,
     screenedBy: screener,
-    columns: Object.fromEntries(COLUMN_NAMES.map((name) => [name, finite(columns[name])])),
+    columns: finiteColumns(columns),
     weightedBlocks: candidate.weightedBlocks,
     engine: endpoint.engine,
     labels: { ...endpoint.labels },
@@ -174,6 +191,12 @@ function candidateOf(
 /** JSON has no infinity. -Infinity is a time that never was. */
 function finite(value: number): number | null {
   return value === -Infinity || Number.isNaN(value) ? null : Math.min(value, Number.MAX_VALUE);
+}
+
+function finiteColumns(columns: RecordedCandidate["columns"]): Record<string, number | null> {
+  const written: Record<string, number | null> = {};
+  for (const name of COLUMN_NAMES) written[name] = finite(columns[name]);
+  return written;
 }
 
 /** The chosen in their order, then the other scored candidates by total. */

@@ -169,15 +169,33 @@ function readRows(segment: DecisionSegment, { header, runHeaders, rowsAt }: Head
       endpoint: segment.endpoint(int(1)),
       matchedBlocks,
       weightedBlocks: isTiered === 1 ? segment.floats[weightsAt + row]! : matchedBlocks,
-      columns: Object.fromEntries([
-        ...FLOAT_COLUMNS.map((name, c) => [name, segment.floats[rowsAt + c * rowCount + row]!]),
-        ...INT_COLUMNS.map((name, c) => [name, ints[intsAt + c * rowCount + row]!]),
-      ]) as Record<ColumnName, number>,
+      columns: readColumns(segment, { floatsAt: rowsAt + row, intsAt: intsAt + row, rowCount }),
       adapters: unpackAdapters(hasAdapters === 1 ? ints[adaptersAt + row]! : 0),
       screenedBy: int(3),
     };
   });
   return { candidates, places, cursor };
+}
+
+interface ColumnPlace {
+  readonly floatsAt: number;
+  readonly intsAt: number;
+  readonly rowCount: number;
+}
+
+function readColumns({ floats, ints }: DecisionSegment, place: ColumnPlace) {
+  const columns = {} as Record<ColumnName, number>;
+  let f = place.floatsAt;
+  for (const name of FLOAT_COLUMNS) {
+    columns[name] = floats[f]!;
+    f += place.rowCount;
+  }
+  let i = place.intsAt;
+  for (const name of INT_COLUMNS) {
+    columns[name] = ints[i]!;
+    i += place.rowCount;
+  }
+  return columns;
 }
 
 function readRun(segment: DecisionSegment, place: RunPlace, rowCount: number): RecordedRun {

@@ -17,6 +17,7 @@
 
 import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import { COLUMN_NAMES, type ColumnName, RECORDED_COLUMNS } from "./record.ts";
+import { RECORD_BYTES_MAX } from "./layout.ts";
 import { DecisionRecorder } from "./recorder.ts";
 import { DecisionRing } from "./ring.ts";
 import { EndpointPicker } from "../endpoint-picker.ts";
@@ -29,6 +30,9 @@ import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { RecordedAnswers } from "./replay-answers.ts";
 import type { ReplayableAttempt, ReplayableCandidate } from "./replay-document.ts";
 import { UnknownReads } from "./unknown-reads.ts";
+
+/** Room for one record, as small as a ring may be. */
+const RING_BYTES = 4 * RECORD_BYTES_MAX;
 
 /** A decision that was taken again. */
 export interface Replay {
@@ -46,7 +50,7 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
   const unknown = new UnknownReads();
   const substitution = new RecordedAnswers(attempt, other, unknown);
   const picker = new EndpointPicker(scheduler, substitution.substitute);
-  const ring = new DecisionRing();
+  const ring = new DecisionRing(RING_BYTES);
   const recorder = new DecisionRecorder(ring);
   const pool = rebuildPool(attempt, unknown);
   const request = rebuildRequest(attempt, unknown);

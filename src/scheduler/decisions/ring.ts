@@ -29,6 +29,8 @@ interface Entry {
 export interface RingQuery {
   readonly sinceMs: number;
   readonly count: number;
+  /** No further record is read once this many candidates were. */
+  readonly candidatesMax: number;
   readonly before?: number | undefined;
 }
 
@@ -109,20 +111,24 @@ export class DecisionRing {
 
   /**
    * The newest records first, from `before` on (a place that an earlier page gave; undefined: the
-   * newest) back to `sinceMs`, at most `count` of them.
+   * newest) back to `sinceMs`, as many as the query wants.
    */
   page(query: RingQuery): RingPage {
     const records: DecisionRecord[] = [];
     let { before = Infinity } = query;
+    let candidates = 0;
     for (const segment of this.#segments.toReversed()) {
       const { firstNumber, places, requestIds, floats } = segment;
       for (let i = Math.min(places.length, before - firstNumber) - 1; i >= 0; i--) {
         const at = places[i]!;
         if (floats[at]! < query.sinceMs) return { records, next: undefined };
-        if (records.length === query.count) return { records, next: before };
+        const isFull = records.length === query.count || candidates >= query.candidatesMax;
+        if (isFull) return { records, next: before };
         before = firstNumber + i;
-        if (this.#isNewest(requestIds[i]!, segment, at))
-          records.push(readRecord(segment, at, requestIds[i]!));
+        if (!this.#isNewest(requestIds[i]!, segment, at)) continue;
+        const record = readRecord(segment, at, requestIds[i]!);
+        candidates += record.candidates.length;
+        records.push(record);
       }
     }
     return { records, next: undefined };

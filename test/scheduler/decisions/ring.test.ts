@@ -3,8 +3,8 @@ import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
-import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
-import { inferenceRequest } from "../support/pick-context.ts";
+import { DecisionRing, type RingQuery } from "../../../src/scheduler/decisions/ring.ts";
+import { inferenceRequest, NOW_MS } from "../support/pick-context.ts";
 import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick } from "../support/recorded.ts";
@@ -128,6 +128,40 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
     const secondOf = (requestId: string) => ring.find(requestId)[0]!.candidates[1]!;
     expect(secondOf("before")).toMatchObject({ slot: 1, endpoint: { id: "default/e1" } });
     expect(secondOf("after")).toMatchObject({ slot: 1, endpoint: { id: "default/new", address } });
+  });
+
+  it("reads records newest first, page by page, and one that was replaced once", () => {
+    const ring = new DecisionRing();
+    const pool = sampledPool();
+    for (let i = 0; i < 10; i++)
+      recordPick(pool, "x", { ring, requestId: `r${i}`, nowMs: NOW_MS + i });
+    recordPick(pool, "x", { ring, requestId: "r7", nowMs: NOW_MS + 10 });
+    const idsOf = (query: Partial<RingQuery>) => {
+      const page = ring.page({ sinceMs: 0, count: 4, candidatesMax: 1_000, ...query });
+      return { ids: page.records.map(({ requestId }) => requestId), next: page.next };
+    };
+    const first = idsOf({});
+    expect(first.ids).toEqual(["r7", "r9", "r8", "r6"]);
+    const second = idsOf({ before: first.next });
+    expect(second.ids).toEqual(["r5", "r4", "r3", "r2"]);
+    expect(idsOf({ before: second.next })).toEqual({ ids: ["r1", "r0"], next: undefined });
+    expect(idsOf({ sinceMs: NOW_MS + 9 })).toEqual({ ids: ["r7", "r9"], next: undefined });
+    expect(ring.oldestAtMs).toBe(NOW_MS);
+    // Each has four candidates.
+    expect(idsOf({ candidatesMax: 5 }).ids).toHaveLength(2);
+  });
+
+  it("goes on where a page ended, though records came and went since", () => {
+    const ring = new DecisionRing(SMALL_BYTES);
+    const pool = sampledPool();
+    const query = { sinceMs: 0, count: 1, candidatesMax: 1_000 };
+    for (let i = 0; i < 300; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
+    const { next } = ring.page(query);
+    for (let i = 300; i < 310; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
+    expect(ring.page({ ...query, before: next }).records[0]!.requestId).toBe("r298");
+    for (let i = 310; i < 3_000; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
+    expect(ring.find("r298")).toEqual([]);
+    expect(ring.page({ ...query, before: next })).toEqual({ records: [], next: undefined });
   });
 
   it("adds how an attempt went, and ignores one it no longer has", () => {
