@@ -289,12 +289,13 @@ export class EndpointPicker {
     slots: Int32Array,
   ): Pick<Picked, "responseHeaders"> {
     if (this.#responseHeaders.length === 0) return {};
-    const responseHeaders = this.#responseHeaders.map(({ name, profile, valueOf }) => {
+    const responseHeaders = this.#responseHeaders.map((header) => {
+      const { name, profile } = header;
       const isOfDestination = profile === null || profile === primary;
       const stage = isOfDestination ? undefined : (results.slotOf(profile) ?? -1);
       const values = Array.from(slots, (slot) => {
         const endpoint = pool.endpoint(stage ?? slot);
-        return endpoint === undefined ? "" : valueOf(endpoint);
+        return endpoint === undefined ? "" : header.valueOf(endpoint);
       });
       return { name, values };
     });
