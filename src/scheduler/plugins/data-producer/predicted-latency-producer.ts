@@ -1,6 +1,6 @@
 // predicted-latency-producer: what a request is expected to take on each endpoint.
 //
-//   pending[slot] = inFlightTokens * min(1, queueDepth / inFlightRequests)
+//   pending[slot] = queueDepth * mean tokens of a request in flight there, or of this one where none is
 //   ttft[slot]    = (pending[slot] + uncached[slot]) / PREFILL_TOKENS_PER_MS + TTFT_BASE_MS
 //   tpot[slot]    = TPOT_BASE_MS + TPOT_PER_REQUEST_MS * (1 + max(running, inFlightRequests))
 //   headroom      = objective - prediction
@@ -129,13 +129,13 @@ const PREFILL = "prefill";
 const UNCACHED_PRODUCER = producerOf("uncached-tokens", undefined);
 
 /**
- * Tokens in flight whose prompt is still to be read. The ledger keeps a request's tokens until it ends, so
- * they are shared out evenly between those that wait and those that run.
+ * Tokens whose prompt is still to be read there. The ledger keeps a request's tokens until it ends, so
+ * what waits has the mean of them; so have requests that came to the engine by another way.
  */
-function pendingTokens({ endpoints }: PickContext, slot: number): number {
+function pendingTokens({ endpoints, request }: PickContext, slot: number): number {
   const requests = endpoints.inFlightRequests[slot]!;
-  const waiting = Math.min(requests, endpoints.queueDepth[slot]!);
-  return requests === 0 ? 0 : (endpoints.inFlightTokens[slot]! * waiting) / requests;
+  const mean = requests > 0 ? endpoints.inFlightTokens[slot]! / requests : request.promptTokens;
+  return endpoints.queueDepth[slot]! * mean;
 }
 
 export const predictedLatencyProducer = defineDataProducer({

@@ -43,7 +43,7 @@ class PrecisePrefixCacheScorer extends PreciseMatcher implements Scorer, DataPro
 export const precisePrefixCacheScorer = definePlugin({
   type: "precise-prefix-cache-scorer",
   kinds: ["scorer", "data-producer"],
-  deprecated: `use prefix-cache-scorer with prefixMatchInfoProducerName: ${PRODUCER}`,
+  deprecated: `Use prefix-cache-scorer with prefixMatchInfoProducerName: ${PRODUCER}.`,
   produces: ["prefix-match"],
   params,
   consumes: () => [{ key: "prefix-match", producer: PRODUCER, isOptional: true }],

@@ -49,7 +49,9 @@ describe("p2p-source-producer", () => {
   });
 
   it("names no endpoint that may hang, and none that holds nothing", () => {
-    expect(sourceOf([{ matchedBlocks: 9, ageMs: Infinity }, { matchedBlocks: 1 }, {}])).toBe(1);
+    expect(shares([{ matchedBlocks: 9, ageMs: Infinity }, { matchedBlocks: 1 }, {}])).toEqual([
+      0, 1, 0,
+    ]);
     expect(sourceOf([{ matchedBlocks: 9, ageMs: Infinity }, {}])).toBe(-1);
   });
 

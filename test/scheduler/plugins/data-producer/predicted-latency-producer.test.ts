@@ -38,12 +38,19 @@ describe("predicted-latency-producer", () => {
     const rows = [
       { inFlightRequests: 4, inFlightTokens: 10_000, runningRequests: 4 },
       { inFlightRequests: 4, inFlightTokens: 10_000, queueDepth: 1 },
-      { inFlightRequests: 4, inFlightTokens: 10_000, queueDepth: 9 },
+      { inFlightRequests: 4, inFlightTokens: 10_000, queueDepth: 4 },
     ];
     const [running, partly, waiting] = predict(rows);
     expect(running!.ttft).toBe(15);
     expect(partly!.ttft).toBeCloseTo(2_500 / 15.928 + 15, 6);
     expect(waiting!.ttft).toBeCloseTo(10_000 / 15.928 + 15, 6);
+  });
+
+  it("takes what waits and was not sent from here for requests like the others", () => {
+    const rows = [{ inFlightRequests: 2, inFlightTokens: 1_000, queueDepth: 5 }, { queueDepth: 5 }];
+    const [known, unknown] = predict(rows, { request: { promptTokens: 300 } });
+    expect(known!.ttft).toBeCloseTo(2_500 / 15.928 + 15, 6);
+    expect(unknown!.ttft).toBeCloseTo(1_500 / 15.928 + 15, 6);
   });
 
   it("predicts tokens from how many run, by the larger of what is known", () => {
