@@ -1,8 +1,11 @@
 // Replays of whole configurations: handlers, deciders, screeners and admitters, as pools live.
 
+import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
+import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import type { ReplayableAttempt } from "../../../src/scheduler/decisions/replay-document.ts";
 import { EXAMPLE } from "../../conformance/contexts.ts";
@@ -102,6 +105,15 @@ const CONFIGS: readonly { name: string; document: object; refusedMin?: number }[
   },
 ];
 
+/** llm-d's guides, as somebody brings them. */
+const GUIDES_DIR = new URL("../../fixtures/guides/", import.meta.url);
+const GUIDES = readdirSync(GUIDES_DIR)
+  .filter((name) => name.endsWith(".yaml"))
+  .map((name) => ({
+    name,
+    document: parse(readFileSync(new URL(name, GUIDES_DIR), "utf8")) as object,
+  }));
+
 const anyLife = fc.record({
   endpoints: fc.oneof(fc.integer({ min: 3, max: 12 }), fc.integer({ min: 70, max: 150 })),
   events: fc.array(anyEvent, { minLength: 10, maxLength: 50 }),
@@ -112,33 +124,39 @@ function stagesOf({ stages }: Pick<ReplayableAttempt, "stages">) {
   return stages?.map(({ profile: name, role, chosen }) => ({ name, role, chosen })) ?? [];
 }
 
-describe("replayAttempt", () => {
-  it.for(CONFIGS)(
-    "chooses as it was recorded: $name",
-    { timeout: 30_000 },
-    ({ document, refusedMin = 0 }) => {
-      const config = schedulerConfigSchema.parse(document);
-      const seen = { chosen: 0, dropped: 0, partial: 0, stages: 0 };
-      fc.assert(
-        fc.property(anyLife, ({ endpoints, events }) => {
-          for (const attempt of live(new TestPool(endpoints, config), events)) {
-            const { isSame, replayed } = replayAttempt(attempt);
-            expect(replayed.dropped).toEqual(attempt.dropped);
-            expect(replayed.chosen).toEqual(attempt.chosen);
-            expect(stagesOf(replayed)).toEqual(stagesOf(attempt));
-            expect(isSame).toBe(true);
-            seen[attempt.dropped === null ? "chosen" : "dropped"]++;
-            if (attempt.candidateCount > attempt.candidates.length) seen.partial++;
-            if (attempt.stages !== undefined) seen.stages++;
-          }
-        }),
-        { numRuns: 60 },
-      );
-      expect(seen.chosen).toBeGreaterThan(0);
-      expect(seen.partial).toBeGreaterThan(0);
-      const hasStages = config.schedulingProfiles.length === STAGES.length;
-      expect(seen.stages > 0).toBe(hasStages);
-      expect(seen.dropped).toBeGreaterThanOrEqual(refusedMin);
-    },
+/** Lets pools live under a configuration, replays what they decided, and counts what was seen. */
+function replayLives(config: SchedulerConfig, numRuns: number) {
+  const seen = { chosen: 0, dropped: 0, partial: 0, stages: 0 };
+  fc.assert(
+    fc.property(anyLife, ({ endpoints, events }) => {
+      for (const attempt of live(new TestPool(endpoints, config), events)) {
+        const { isSame, replayed } = replayAttempt(attempt);
+        expect(replayed.dropped).toEqual(attempt.dropped);
+        expect(replayed.chosen).toEqual(attempt.chosen);
+        expect(stagesOf(replayed)).toEqual(stagesOf(attempt));
+        expect(isSame).toBe(true);
+        seen[attempt.dropped === null ? "chosen" : "dropped"]++;
+        if (attempt.candidateCount > attempt.candidates.length) seen.partial++;
+        if (attempt.stages !== undefined) seen.stages++;
+      }
+    }),
+    { numRuns },
   );
+  return seen;
+}
+
+describe("replayAttempt", { timeout: 60_000 }, () => {
+  it.for(CONFIGS)("chooses as it was recorded: $name", ({ document, refusedMin = 0 }) => {
+    const config = schedulerConfigSchema.parse(document);
+    const seen = replayLives(config, 60);
+    expect(seen.chosen).toBeGreaterThan(0);
+    expect(seen.partial).toBeGreaterThan(0);
+    expect(seen.stages > 0).toBe(config.schedulingProfiles.length === STAGES.length);
+    expect(seen.dropped).toBeGreaterThanOrEqual(refusedMin);
+  });
+
+  it.for(GUIDES)("chooses as it was recorded with llm-d's $name", ({ document }) => {
+    const seen = replayLives(schedulerConfigSchema.parse(document), 8);
+    expect(seen.chosen + seen.dropped).toBeGreaterThan(0);
+  });
 });
