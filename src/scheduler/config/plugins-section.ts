@@ -63,7 +63,7 @@ function readEntry(
   const definition = findPlugin(type);
   if (definition === undefined) {
     const hint = didYouMean(type, typesAndAliases());
-    const where = hint === "" ? "; docs/plugins.md lists those that are" : "";
+    const where = hint === "" ? "; docs/configuration.md lists those that are" : "";
     const message = `plugin type ${quoted(type)} is not registered${hint}${where}`;
     findings.mistake([...path, "type"], message);
     return { name, index, definition: undefined, parameters: undefined };

@@ -101,7 +101,7 @@ describe("TestInstantiateAndConfigure: plugins", () => {
       name: "Error (Instantiation) - Unknown Plugin Type",
       yaml: "plugins: [{ name: testx, type: unknown-plugin-type }, { type: quue-scorer }]",
       says: [
-        "plugins[0].type: plugin type 'unknown-plugin-type' is not registered; docs/plugins.md",
+        "plugins[0].type: plugin type 'unknown-plugin-type' is not registered; docs/configuration.md",
         "plugins[1].type: plugin type 'quue-scorer' is not registered (did you mean 'queue-scorer'?)",
       ],
     },
