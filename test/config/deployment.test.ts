@@ -212,4 +212,22 @@ describe("parseDeployment", () => {
       "pools[1]",
     ]);
   });
+
+  it("takes a shadow, of which there is none unless it is written", () => {
+    const parsed = (change: (pool: Record<string, unknown>) => void) =>
+      parseDeployment(deployment((config) => change(config.pools[0]!)));
+    const without = parsed(() => {});
+    expect(without.ok && "shadow" in without.value.pools[0]!).toBe(false);
+    const shadow = { plugins: [{ type: "queue-scorer" }] };
+    expect(parsed((pool) => (pool["shadow"] = shadow))).toMatchObject({
+      ok: true,
+      value: { pools: [{ shadow }] },
+    });
+    const told = issues(
+      deployment((config) => {
+        config.pools[0]!["shadow"] = { plugins: [{ type: "quue-scorer" }] };
+      }),
+    );
+    expect(told).toEqual([expect.stringContaining("pools[0].shadow.plugins[0].type")]);
+  });
 });

@@ -8,6 +8,7 @@ import {
   USAGE_ROWS_MAX,
   type UsageTotals,
 } from "../../src/durable/pool-storage.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { endpoint, poolStub } from "./pool-client.ts";
 
 afterEach(() => reset());
@@ -30,6 +31,29 @@ function totals(tenant: string): UsageTotals {
 }
 
 const NOTHING = { usage: [], agents: [], tickets: [] };
+
+describe("the configuration", () => {
+  const scheduler = schedulerConfigSchema.parse({});
+  const config = { name: "eu-1", scrapeIntervalMs: 200, scheduler };
+
+  it("comes back with its shadow", async () => {
+    const shadowed = { ...config, shadowScheduler: scheduler };
+    const stored = await withStorage((storage) => {
+      storage.setConfig(3, shadowed);
+      return storage.config();
+    });
+    expect(stored).toEqual({ version: 3, config: shadowed });
+  });
+
+  it("comes back without a shadow that this code cannot read", async () => {
+    const plugins = [{ name: "x", type: "of-another-release", parameters: {} }];
+    const stored = await withStorage((storage) => {
+      storage.setConfig(3, { ...config, shadowScheduler: { ...scheduler, plugins } });
+      return storage.config();
+    });
+    expect(stored).toEqual({ version: 3, config });
+  });
+});
 
 describe("usage rows", () => {
   it("past their maximum are counted together", async () => {
