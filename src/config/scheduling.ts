@@ -34,6 +34,28 @@ export function schedulingIssues(written: WrittenScheduling): readonly Scheduler
   return load(written).issues;
 }
 
+/**
+ * A pool that an earlier release may have stored, with what this one can read: the default in place of
+ * other scheduling, and no shadow in place of another shadow.
+ */
+export function withReadableScheduling(pool: WrittenPool): object {
+  const { shadow, ...others } = pool;
+  const { allowExperimentalPlugins } = pool;
+  const isReadable = schedulingIssues(pool).length === 0;
+  const isShadowReadable =
+    shadow !== undefined &&
+    schedulingIssues({ scheduler: shadow, allowExperimentalPlugins }).length === 0;
+  return {
+    ...others,
+    ...(isReadable ? {} : { scheduler: {} }),
+    ...(isShadowReadable ? { shadow } : {}),
+  };
+}
+
+export interface WrittenPool extends WrittenScheduling {
+  readonly shadow?: unknown;
+}
+
 /** What whoever wrote it should know, though it stands. */
 export function schedulingNotes(written: WrittenScheduling): readonly SchedulerConfigIssue[] {
   return load(written).notes;

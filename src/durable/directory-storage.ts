@@ -1,7 +1,7 @@
 // Every SQL statement of the DirectoryObject.
 
 import { type Deployment, deploymentSchema } from "../config/deployment.ts";
-import { schedulingIssues, type WrittenScheduling } from "../config/scheduling.ts";
+import { withReadableScheduling, type WrittenPool } from "../config/scheduling.ts";
 import type { DirectoryVersion } from "./contract.ts";
 import { migrate } from "./migrations.ts";
 
@@ -108,9 +108,7 @@ function decode(json: string): { readonly deployment: Deployment; readonly isRep
   const stored: unknown = JSON.parse(json);
   const parsed = deploymentSchema.safeParse(stored);
   if (parsed.success) return { deployment: parsed.data };
-  const { pools, ...rest } = stored as { readonly pools: readonly WrittenScheduling[] };
-  const readable = pools.map((pool) =>
-    schedulingIssues(pool).length === 0 ? pool : { ...pool, scheduler: {} },
-  );
-  return { deployment: deploymentSchema.parse({ ...rest, pools: readable }), isRepaired: true };
+  const { pools, ...rest } = stored as { readonly pools: readonly WrittenPool[] };
+  const readable = { ...rest, pools: pools.map(withReadableScheduling) };
+  return { deployment: deploymentSchema.parse(readable), isRepaired: true };
 }

@@ -5,6 +5,7 @@ import {
   schedulerDocumentSchema,
   schedulingIssues,
   schedulingNotes,
+  withReadableScheduling,
 } from "../../src/config/scheduling.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 
@@ -38,6 +39,17 @@ describe("a pool's scheduling", () => {
     expect(schedulingIssues({ scheduler: ALPHA, allowExperimentalPlugins: "yes" })).toHaveLength(1);
     expect(schedulingIssues({ scheduler: ALPHA, allowExperimentalPlugins: true })).toEqual([]);
     expect(effectiveScheduler(ALPHA).plugins[0]).toMatchObject({ type: "session-affinity-scorer" });
+  });
+
+  it("that an earlier release stored gives way to the default where it cannot be read", () => {
+    const former = { schedulingProfiles: [{ scorers: [] }] };
+    const readable = { plugins: [{ type: "queue-scorer" }] };
+    const pool = { name: "eu-1", scheduler: former, shadow: former };
+    expect(withReadableScheduling(pool)).toEqual({ name: "eu-1", scheduler: {} });
+    const half = { ...pool, scheduler: readable };
+    expect(withReadableScheduling(half)).toEqual({ name: "eu-1", scheduler: readable });
+    const whole = { ...half, shadow: readable };
+    expect(withReadableScheduling(whole)).toEqual(whole);
   });
 
   it("has notes of its own", () => {
