@@ -23,7 +23,7 @@ export interface SimulationContext {
 }
 
 /** Shares of the saturation rate, from nearly idle to well past it. */
-const LOADS = [0.3, 0.6, 0.8, 1, 1.2] as const;
+const LOADS = [0.3, 0.8, 1, 1.2] as const;
 const SEEDS = [1] as const;
 
 interface Plan {

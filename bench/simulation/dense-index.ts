@@ -2,7 +2,7 @@
 
 import type { BlockIndex } from "../../src/agents/simulator/model/kv-cache.ts";
 
-const NAMES_INITIAL = 1 << 16;
+const NAMES_INITIAL = 1 << 10;
 
 /** Four bytes for each name up to the highest that was set. */
 export class DenseIndex implements BlockIndex<number> {

@@ -15,6 +15,7 @@ import {
   type EndpointSample,
   EndpointTable,
   ENDPOINTS_MAX,
+  type PromptWork,
 } from "../../src/scheduler/model/endpoint-table.ts";
 import { reservedOutputTokens } from "../../src/scheduler/model/inference-request.ts";
 import type { PrefixSources } from "../../src/scheduler/plugin.ts";
@@ -27,8 +28,7 @@ const ONE_WAY_MS = 1_000;
 interface Ticket {
   slot: number;
   readonly reservedTokens: number;
-  /** Of them, prompt that the endpoint has to compute. */
-  readonly uncached: number;
+  readonly prompt: PromptWork;
   dispatched: Dispatched;
   /** Blocks held before this request; undefined until the prefix was learned. */
   heldBefore: number | undefined;
@@ -56,19 +56,20 @@ export class Pool {
     const { promptTokens, outputTokensMax } = request.inference;
     const uncached = Math.max(0, promptTokens - matchedBlocks * CONTENT_BLOCK_TOKENS);
     const reservedTokens = uncached + reservedOutputTokens(outputTokensMax);
-    const dispatched = this.table.dispatched(slot, reservedTokens, nowMs, uncached);
-    const ticket = { slot, reservedTokens, uncached, dispatched, heldBefore: undefined };
+    const prompt = { promptTokens, uncachedTokens: uncached };
+    const dispatched = this.table.dispatched(slot, reservedTokens, nowMs, prompt);
+    const ticket = { slot, reservedTokens, prompt, dispatched, heldBefore: undefined };
     this.#tickets.set(request, ticket);
   }
 
   dispatched(request: RoutedRequest, slot: number, nowMs: number): void {
     const ticket = this.#tickets.get(request)!;
     if (ticket.slot !== slot) {
-      const { reservedTokens, uncached } = ticket;
+      const { reservedTokens, prompt } = ticket;
       this.table.released(ticket.slot, reservedTokens);
-      this.table.takenBack(ticket.slot, uncached, nowMs);
+      this.table.takenBack(ticket.slot, prompt.uncachedTokens, nowMs);
       ticket.slot = slot;
-      ticket.dispatched = this.table.dispatched(slot, reservedTokens, nowMs, uncached);
+      ticket.dispatched = this.table.dispatched(slot, reservedTokens, nowMs, prompt);
     }
     const capacityTokens = this.table.columns.kvCapacityTokens[slot]!;
     ticket.heldBefore = this.#prefix.learn(request.inference.keys, slot, capacityTokens);
