@@ -89,6 +89,7 @@ import { mmEmbeddingsCacheScorer } from "./plugins/scorer/mm-embeddings-cache-sc
 import { multiclusterKvCacheUtilizationScorer } from "./plugins/scorer/multicluster-kv-cache-utilization-scorer.ts";
 import { multiclusterPrefixCacheScorer } from "./plugins/scorer/multicluster-prefix-cache-scorer.ts";
 import { multiclusterQueueScorer } from "./plugins/scorer/multicluster-queue-scorer.ts";
+import { latencyCostScorer } from "./plugins/scorer/latency-cost-scorer.ts";
 import { noHitLruScorer } from "./plugins/scorer/no-hit-lru-scorer.ts";
 import { precisePrefixCacheScorer } from "./plugins/scorer/precise-prefix-cache-scorer.ts";
 import { prefixCacheScorer } from "./plugins/scorer/prefix-cache-scorer.ts";
@@ -125,6 +126,7 @@ export const PLUGINS = [
   prefixCacheScorer,
   precisePrefixCacheScorer,
   noHitLruScorer,
+  latencyCostScorer,
   runningRequestsSizeScorer,
   loadAwareScorer,
   activeRequestScorer,

@@ -311,7 +311,7 @@ export class TicketLedger {
     // Not found by its request: whoever picks again has lost the answer, and so this ticket.
     this.#leaseToRelay(ticket);
     // Its prompt was most likely computed in the object's earlier life.
-    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket, 0);
+    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket, false);
     return settlement;
   }
 
@@ -350,10 +350,12 @@ export class TicketLedger {
   }
 
   /** Charges the ticket's endpoint, as of now. */
-  #dispatch(ticket: TicketState, uncached = uncachedTokens(ticket)): void {
+  #dispatch(ticket: TicketState, isPromptNew = true): void {
     const { clock, load } = this.#options;
-    const { slot, reservedTokens } = ticket;
-    ticket.dispatched = load.dispatched(slot, reservedTokens, clock(), uncached);
+    const { slot, reservedTokens, promptTokens } = ticket;
+    const uncached = isPromptNew ? uncachedTokens(ticket) : 0;
+    const prompt = { promptTokens, uncachedTokens: uncached };
+    ticket.dispatched = load.dispatched(slot, reservedTokens, clock(), prompt);
   }
 
   /** No report came: an estimate, unless the ticket is void. */

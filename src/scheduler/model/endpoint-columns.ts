@@ -38,7 +38,7 @@ export interface EndpointColumns {
   readonly serviceMs: Float64Array;
   /** Mean tokens that a request sent there adds to the KV memory in use; 0 before the first. */
   readonly requestTokens: Float64Array;
-  /** Uncached prompt tokens sent there, older ones for less. Only proportions mean something. */
+  /** Tokens of cold prompts sent there; those that others were sent after count less. */
   readonly coldTokens: Float64Array;
   /** LoRA adapters the engine can have active at once; 0 while unknown. */
   readonly loraMax: Int32Array;

@@ -39,6 +39,13 @@ export interface EndpointSample {
   readonly isPartial?: boolean;
 }
 
+/** The prompt of a request, and what of it is not cached where it is sent. */
+export interface PromptWork {
+  readonly promptTokens: number;
+  readonly uncachedTokens: number;
+}
+const NOTHING: PromptWork = { promptTokens: 0, uncachedTokens: 0 };
+
 /** What a request finds where it is sent. */
 export interface Dispatched {
   /** Prompt tokens to be computed before its own. */
@@ -200,13 +207,13 @@ export class EndpointTable {
 
   /**
    * Counts a request sent to `slot`: visible to the next decision at once. `tokens` are what it adds
-   * to the KV memory in use, `uncachedTokens` those of them that are prompt.
+   * to the KV memory in use, `prompt.uncachedTokens` among them.
    */
-  dispatched(slot: number, tokens: number, nowMs: number, uncachedTokens = 0): Dispatched {
+  dispatched(slot: number, tokens: number, nowMs: number, prompt = NOTHING): Dispatched {
     const columns = this.#columns;
     const isHeld = this.#isHeld(slot, tokens);
     const msPerToken = columns.prefillMsPerToken[slot]!;
-    const request = { nowMs, uncachedTokens, kvTokens: tokens, msPerToken };
+    const request = { nowMs, ...prompt, kvTokens: tokens, msPerToken };
     const aheadTokens = columns.work.sent(slot, request, this.size) / msPerToken;
     this.#dispatches.add(slot, nowMs);
     this.#setQueueDepth(slot);

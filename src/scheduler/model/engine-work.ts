@@ -10,9 +10,8 @@
 export const BUSY_MS_MAX = 600_000;
 /** Of the mean tokens of a request: the last ones count most. */
 const REQUEST_SHARE = 1 / 16;
-/** Tokens sent to the whole pool, by endpoint, after which a token of before counts half. */
-const HALVING_TOKENS = 262_144;
-const WEIGHT_MAX = 1e12;
+/** Cold tokens sent to the pool, by endpoint, after which one of before counts half: some cache turnovers. */
+const HALVING_TOKENS = 1_048_576;
 
 /** Of `slots` endpoints. */
 export class EngineWork {
@@ -20,10 +19,8 @@ export class EngineWork {
   readonly prefillBusyUntilMs: Float64Array;
   /** Mean tokens that a request sent there adds to what its KV memory holds. */
   readonly requestTokens: Float64Array;
-  /** Uncached prompt tokens sent there, older ones for less. Only proportions mean something. */
+  /** Tokens of cold prompts sent there; those that others were sent after count less. */
   readonly coldTokens: Float64Array;
-  /** What a token sent now counts. */
-  #weight = 1;
 
   constructor(slots: number) {
     this.prefillBusyUntilMs = new Float64Array(slots);
@@ -39,13 +36,15 @@ export class EngineWork {
 
   /** Counts a request; gives the work that is ahead of it, in ms. */
   sent(slot: number, request: SentRequest, endpointCount: number): number {
-    const { nowMs, uncachedTokens, kvTokens, msPerToken } = request;
+    const { nowMs, uncachedTokens, promptTokens, kvTokens, msPerToken } = request;
     const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
     const endMs = startMs + uncachedTokens * msPerToken;
     this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, endMs);
     const mean = this.requestTokens[slot]!;
     this.requestTokens[slot] = mean === 0 ? kvTokens : mean + REQUEST_SHARE * (kvTokens - mean);
-    this.#countCold(slot, uncachedTokens, endpointCount);
+    // A prompt that is cached in part counts for less than its part: its cached blocks stay.
+    const coldShare = promptTokens > 0 ? uncachedTokens / promptTokens : 0;
+    this.#countCold(slot, uncachedTokens * coldShare * coldShare, endpointCount);
     return startMs - nowMs;
   }
 
@@ -55,13 +54,12 @@ export class EngineWork {
     if (untilMs > nowMs) this.prefillBusyUntilMs[slot] = Math.max(nowMs, untilMs - uncachedMs);
   }
 
-  /** Instead of shrinking every count, what is new counts more. */
   #countCold(slot: number, tokens: number, endpointCount: number): void {
-    this.#weight *= 2 ** (tokens / (HALVING_TOKENS * Math.max(1, endpointCount)));
-    this.coldTokens[slot]! += tokens * this.#weight;
-    if (this.#weight < WEIGHT_MAX) return;
-    for (let i = 0; i < this.coldTokens.length; i++) this.coldTokens[i]! /= this.#weight;
-    this.#weight = 1;
+    if (tokens === 0) return;
+    const kept = 2 ** (-tokens / (HALVING_TOKENS * Math.max(1, endpointCount)));
+    const { coldTokens } = this;
+    for (let i = 0; i < coldTokens.length; i++) coldTokens[i]! *= kept;
+    coldTokens[slot]! += tokens;
   }
 }
 
@@ -69,6 +67,7 @@ export interface SentRequest {
   readonly nowMs: number;
   /** Prompt tokens that are not cached there. */
   readonly uncachedTokens: number;
+  readonly promptTokens: number;
   /** What it will add to the KV memory in use: these and its answer. */
   readonly kvTokens: number;
   readonly msPerToken: number;

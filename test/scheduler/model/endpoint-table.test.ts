@@ -150,13 +150,15 @@ describe("EndpointTable", () => {
 });
 
 describe("work and speed", () => {
+  const PROMPT = { promptTokens: 6_000, uncachedTokens: 4_000 };
+
   it("tells a request what is ahead of it, and whether its memory is free", () => {
     const table = new EndpointTable();
     const slot = table.add(endpoint(1))!;
     table.applySample(slot, { waiting: 0, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 1_000 }, 0);
-    expect(table.dispatched(slot, 5_000, 1_000, 4_000)).toEqual({ aheadTokens: 0, isHeld: false });
+    expect(table.dispatched(slot, 5_000, 1_000, PROMPT)).toEqual({ aheadTokens: 0, isHeld: false });
     // 4,000 tokens at a tenth of a millisecond, of which 100 ms have passed.
-    expect(table.dispatched(slot, 5_000, 1_100, 4_000)).toEqual({
+    expect(table.dispatched(slot, 5_000, 1_100, PROMPT)).toEqual({
       aheadTokens: 3_000,
       isHeld: true,
     });
@@ -172,7 +174,7 @@ describe("work and speed", () => {
     const { prefillMsPerToken, serviceMs } = table.columns;
     expect(prefillMsPerToken[other]).toBe(prefillMsPerToken[slot]);
     expect(serviceMs[other]).toBe(700);
-    table.dispatched(slot, 10, 5, 10);
+    table.dispatched(slot, 10, 5, PROMPT);
     table.remove(slot);
     expect(table.add(endpoint(3))).toBe(slot);
     expect(table.columns.prefillBusyUntilMs[slot]).toBe(0);
