@@ -3,17 +3,17 @@ import { BUSY_MS_MAX, EngineWork } from "../../../src/scheduler/model/engine-wor
 
 const ENDPOINTS = 2;
 
+/** A number: as many tokens, none of them cached. */
 function send(
   work: EngineWork,
   slot: number,
   nowMs: number,
-  uncachedTokens: number,
-  cachedPromptTokens = 0,
+  prompt: number | { readonly promptTokens: number; readonly uncachedTokens: number },
 ): number {
-  const kvTokens = uncachedTokens + 100;
-  const promptTokens = Math.max(uncachedTokens, cachedPromptTokens);
-  const request = { nowMs, uncachedTokens, promptTokens, kvTokens, msPerToken: 0.1 };
-  return work.sent(slot, request, ENDPOINTS);
+  const tokens =
+    typeof prompt === "number" ? { promptTokens: prompt, uncachedTokens: prompt } : prompt;
+  const kvTokens = tokens.uncachedTokens + 100;
+  return work.sent(slot, { nowMs, ...tokens, kvTokens, msPerToken: 0.1 }, ENDPOINTS);
 }
 
 describe("the prefill queue", () => {
@@ -64,9 +64,9 @@ describe("cold tokens", () => {
 
   it("count little of a prompt that is mostly cached", () => {
     const work = new EngineWork(ENDPOINTS);
-    send(work, 0, 0, 1_000, 10_000);
+    send(work, 0, 0, { promptTokens: 10_000, uncachedTokens: 1_000 });
     expect(work.coldTokens[0]).toBeCloseTo(10);
-    send(work, 1, 0, 0, 10_000);
+    send(work, 1, 0, { promptTokens: 10_000, uncachedTokens: 0 });
     expect(work.coldTokens[1]).toBe(0);
   });
 
