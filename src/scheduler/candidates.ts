@@ -32,7 +32,10 @@ export function isCandidate({ candidates, candidateCount }: PickContext, slot: n
 }
 
 /** The labels of `slot`'s endpoint; none for a slot that is not known. */
-export function labelsOf(context: PickContext, slot: number): Readonly<Record<string, string>> {
+export function labelsOf(
+  context: Pick<PickContext, "pool">,
+  slot: number,
+): Readonly<Record<string, string>> {
   return context.pool.endpoint(slot)?.labels ?? NO_LABELS;
 }
 

@@ -9,6 +9,14 @@
 import type { z } from "zod";
 import type { DataSource, Extractor } from "./data-layer/compile.ts";
 import type { DataByKey, DataKey, DataReader, PrefixMatch } from "./data/data.ts";
+import type {
+  EvictionFilter,
+  EvictionOrder,
+  FairnessPolicy,
+  OrderingPolicy,
+  SaturationDetector,
+  UsageLimitPolicy,
+} from "./flow-control/contracts.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import type { Endpoint } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
@@ -187,7 +195,12 @@ export interface InstanceOfKind {
   readonly parser: Declaration;
   readonly "data-source": PluginEvents & DataSource;
   readonly extractor: PluginEvents & Extractor;
-  readonly "flow-control": Declaration;
+  readonly "fairness-policy": PluginEvents & FairnessPolicy;
+  readonly "ordering-policy": PluginEvents & OrderingPolicy;
+  readonly "saturation-detector": PluginEvents & SaturationDetector;
+  readonly "usage-limit-policy": PluginEvents & UsageLimitPolicy;
+  readonly "eviction-filter": PluginEvents & EvictionFilter;
+  readonly "eviction-order": PluginEvents & EvictionOrder;
 }
 export type PluginKind = keyof InstanceOfKind;
 
@@ -197,7 +210,9 @@ export const PROFILE_KINDS = ["filter", "scorer", "picker"] as const satisfies P
 export type PluginInstance = PluginEvents &
   Partial<Omit<Filter & Scorer, keyof PluginEvents>> &
   Partial<Omit<Picker & ProfileHandler & Decider & DataProducer, keyof PluginEvents>> &
-  Partial<Omit<Admitter & Screener, keyof PluginEvents>>;
+  Partial<Omit<Admitter & Screener, keyof PluginEvents>> &
+  Partial<FairnessPolicy & OrderingPolicy & SaturationDetector & UsageLimitPolicy> &
+  Partial<EvictionFilter & EvictionOrder>;
 
 /** Data that a plugin reads. */
 export interface DataNeed {
@@ -310,4 +325,9 @@ export const defineRequestHeader = ofKind("request-header");
 export const defineParser = ofKind("parser");
 export const defineDataSource = ofKind("data-source");
 export const defineExtractor = ofKind("extractor");
-export const defineFlowControl = ofKind("flow-control");
+export const defineFairnessPolicy = ofKind("fairness-policy");
+export const defineOrderingPolicy = ofKind("ordering-policy");
+export const defineSaturationDetector = ofKind("saturation-detector");
+export const defineUsageLimitPolicy = ofKind("usage-limit-policy");
+export const defineEvictionFilter = ofKind("eviction-filter");
+export const defineEvictionOrder = ofKind("eviction-order");

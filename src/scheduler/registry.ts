@@ -49,6 +49,8 @@ import { utilizationFilter } from "./plugins/filter/utilization-filter.ts";
 import { edfOrderingPolicy } from "./plugins/flow-control/edf-ordering-policy.ts";
 import { fcfsOrderingPolicy } from "./plugins/flow-control/fcfs-ordering-policy.ts";
 import { globalStrictFairnessPolicy } from "./plugins/flow-control/global-strict-fairness-policy.ts";
+import { localityFairness } from "./plugins/flow-control/locality-fairness.ts";
+import { predictedTtftDetector } from "./plugins/flow-control/predicted-ttft-detector.ts";
 import { priorityHoldbackPolicy } from "./plugins/flow-control/priority-holdback-policy.ts";
 import { priorityThenTimeEvictionOrderPolicy } from "./plugins/flow-control/priority-then-time-eviction-order-policy.ts";
 import { programAwareFairness } from "./plugins/flow-control/program-aware-fairness.ts";
@@ -57,6 +59,7 @@ import { sheddableEvictionFilter } from "./plugins/flow-control/sheddable-evicti
 import { sloDeadlineOrderingPolicy } from "./plugins/flow-control/slo-deadline-ordering-policy.ts";
 import { softReflectiveCeilingPolicy } from "./plugins/flow-control/soft-reflective-ceiling-policy.ts";
 import { staticUsageLimitPolicy } from "./plugins/flow-control/static-usage-limit-policy.ts";
+import { weightedTokenFairness } from "./plugins/flow-control/weighted-token-fairness.ts";
 import { anthropicParser } from "./plugins/parser/anthropic-parser.ts";
 import { openaiParser } from "./plugins/parser/openai-parser.ts";
 import { passthroughParser } from "./plugins/parser/passthrough-parser.ts";
@@ -202,6 +205,8 @@ export const PLUGINS = [
   vertexaiParser,
   passthroughParser,
   // Flow control
+  weightedTokenFairness,
+  localityFairness,
   globalStrictFairnessPolicy,
   roundRobinFairnessPolicy,
   programAwareFairness,
@@ -211,6 +216,7 @@ export const PLUGINS = [
   staticUsageLimitPolicy,
   priorityHoldbackPolicy,
   softReflectiveCeilingPolicy,
+  predictedTtftDetector,
   sheddableEvictionFilter,
   priorityThenTimeEvictionOrderPolicy,
 ] as const;

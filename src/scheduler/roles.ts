@@ -23,7 +23,7 @@ const STAGES: Readonly<Record<string, readonly Stage[]>> = {
  * Whether `slot`'s endpoint does `stage`, by its label. Without a label an endpoint is an engine of
  * the plain kind: it decodes, and is sent no stage alone. Any other value does nothing.
  */
-export function hasRole(context: PickContext, slot: number, stage: Stage): boolean {
+export function hasRole(context: Pick<PickContext, "pool">, slot: number, stage: Stage): boolean {
   const role = labelsOf(context, slot)[ROLE_LABEL];
   if (role === undefined) return stage === "decode";
   return Object.hasOwn(STAGES, role) && STAGES[role]!.includes(stage);

@@ -442,7 +442,12 @@ const KINDS: readonly PluginKind[] = [
   "parser",
   "data-source",
   "extractor",
-  "flow-control",
+  "fairness-policy",
+  "ordering-policy",
+  "saturation-detector",
+  "usage-limit-policy",
+  "eviction-filter",
+  "eviction-order",
 ];
 const examples = KINDS.flatMap((kind) => examplesOf(kind)).filter(
   ({ type, params }) =>

@@ -1,10 +1,15 @@
-// What every flow-control plugin that is a declaration owes its configuration.
+// What every flow-control plugin owes its configuration.
 
 import { describe, expect, it } from "vitest";
-import type { PluginDefinition, PluginRole, Stability } from "../../../src/scheduler/plugin.ts";
+import type {
+  PluginDefinition,
+  PluginKind,
+  PluginRole,
+  Stability,
+} from "../../../src/scheduler/plugin.ts";
 
 export interface FlowControlFacts {
-  readonly role: PluginRole;
+  readonly role: keyof typeof KINDS;
   readonly stability: Stability;
   /** The least that must be written. */
   readonly least: object;
@@ -13,12 +18,21 @@ export interface FlowControlFacts {
   readonly refused: readonly object[];
 }
 
+const KINDS = {
+  "fairness policy": "fairness-policy",
+  "ordering policy": "ordering-policy",
+  "usage limit policy": "usage-limit-policy",
+  "saturation detector": "saturation-detector",
+  "eviction filter": "eviction-filter",
+  "eviction ordering policy": "eviction-order",
+} as const satisfies { readonly [role in PluginRole]?: PluginKind };
+
 export function describeFlowControl(plugin: unknown, facts: FlowControlFacts): void {
   const { type, kinds, role, stability, params } = plugin as PluginDefinition;
 
   describe(type, () => {
     it("says what may refer to it, and how settled it is", () => {
-      expect(kinds).toEqual(["flow-control"]);
+      expect(kinds).toEqual([KINDS[facts.role]]);
       expect(role).toBe(facts.role);
       expect(stability ?? "beta").toBe(facts.stability);
     });

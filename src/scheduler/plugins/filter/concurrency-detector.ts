@@ -17,6 +17,7 @@
 import { z } from "zod";
 import { keepCandidates } from "../../candidates.ts";
 import { type InFlightLoad, producerOf } from "../../data/data.ts";
+import type { SaturationView } from "../../flow-control/contracts.ts";
 import { definePlugin, type PickContext } from "../../plugin.ts";
 
 const params = z.strictObject({
@@ -43,7 +44,7 @@ export interface ConcurrencyLimits {
 
 /** Saturation of the candidates. */
 export function concurrencySaturation(
-  { candidates, candidateCount }: PickContext,
+  { candidates, candidateCount }: Pick<SaturationView, "candidates" | "candidateCount">,
   load: InFlightLoad,
   { concurrencyMode, maxConcurrency, maxTokenConcurrency }: ConcurrencyLimits,
 ): number {
@@ -81,13 +82,26 @@ function createFilter(filled: Params) {
   };
 }
 
+/** From the end of a request until the ledger has counted it, at most. */
+const LEDGER_LAG_MS = 10;
+
+function createDetector(filled: Params) {
+  return {
+    saturation(view: SaturationView): number {
+      const { inFlightRequests: requests, inFlightTokens: tokens } = view.endpoints;
+      return concurrencySaturation(view, { requests, tokens }, filled);
+    },
+    lagMs: () => LEDGER_LAG_MS,
+  };
+}
+
 export const concurrencyDetector = definePlugin({
   type: "concurrency-detector",
-  kinds: ["filter", "flow-control"],
+  kinds: ["filter", "saturation-detector"],
   role: "saturation detector",
   params,
   consumes: ({ inFlightLoadProducerName }: Params) => [
     { key: "in-flight-load", producer: inFlightLoadProducerName },
   ],
-  create: createFilter,
+  create: (filled: Params) => ({ ...createFilter(filled), ...createDetector(filled) }),
 });

@@ -1,8 +1,8 @@
 // utilization-detector: how full the engines are, by what they report; as a filter, drop the full ones.
 //
 //   use[i]     = max(queueDepth[i] / queueDepthThreshold, kvUsage[i] / kvCacheUtilThreshold)
-//                1 without a fresh sample
-//   saturation = mean of use[i]; 1 for a pool without endpoints; may be over 1
+//                1 without a fresh sample; with stalenessPolicy ignore it is left out
+//   saturation = mean of use[i]; 1 for a pool without endpoints, 0 where all are left out; may be over 1
 //   kept       : queueDepth[i] < queueDepthThreshold × (1 + headroom), and
 //                kvUsage[i] < kvCacheUtilThreshold × (1 + headroom), and the sample is fresh
 //                all where none would be
@@ -17,6 +17,7 @@
 import { z } from "zod";
 import { keepCandidatesOrAll } from "../../candidates.ts";
 import { parseDurationMs } from "../../config/quantities.ts";
+import type { SaturationView } from "../../flow-control/contracts.ts";
 import { definePlugin, type PickContext } from "../../plugin.ts";
 
 const params = z.strictObject({
@@ -32,6 +33,10 @@ const params = z.strictObject({
     .refine((text) => (parseDurationMs(text) ?? 0) > 0, "expected a duration over 0, e.g. 200ms")
     .default("200ms")
     .describe("Age at which a sample is stale, if the pool's own age for that is less"),
+  stalenessPolicy: z
+    .enum(["saturated", "ignore"])
+    .default("saturated")
+    .describe("Whether an endpoint with a stale sample counts as full, or not at all"),
   headroom: z
     .number()
     .min(0)
@@ -40,32 +45,61 @@ const params = z.strictObject({
 });
 type Params = z.output<typeof params>;
 
+/** Time until a sample shows that a request has ended, beyond the age at which samples are stale. */
+const SAMPLE_LAG_MS = 250;
+
 /** Fractions of a full engine, and the age that a sample may have. */
 export interface UtilizationLimits {
   readonly queueDepthThreshold: number;
   readonly kvCacheUtilThreshold: number;
+  /** `saturated` where it is left out. */
+  readonly stalenessPolicy?: Params["stalenessPolicy"];
   readonly staleAfterMs: number;
 }
 
 /** Saturation of the candidates. */
-export function utilizationSaturation(context: PickContext, limits: UtilizationLimits): number {
-  const { candidates, candidateCount, endpoints } = context;
+export function utilizationSaturation(view: SaturationView, limits: UtilizationLimits): number {
+  const { candidates, candidateCount, endpoints } = view;
   if (candidateCount === 0) return 1;
   const { queueDepthThreshold, kvCacheUtilThreshold } = limits;
   let sum = 0;
+  let counted = 0;
   for (let i = 0; i < candidateCount; i++) {
     const slot = candidates[i]!;
-    if (!isYoung(context, slot, limits.staleAfterMs)) sum += 1;
+    const isStale = !isYoung(view, slot, limits.staleAfterMs);
+    if (isStale && limits.stalenessPolicy === "ignore") continue;
+    counted += 1;
+    if (isStale) sum += 1;
     else {
       const queue = endpoints.queueDepth[slot]! / queueDepthThreshold;
       sum += Math.max(queue, endpoints.kvUsage[slot]! / kvCacheUtilThreshold);
     }
   }
-  return sum / candidateCount;
+  return counted === 0 ? 0 : sum / counted;
 }
 
-function isYoung({ nowMs, endpoints }: PickContext, slot: number, staleAfterMs: number): boolean {
+function isYoung(
+  { nowMs, endpoints }: SaturationView,
+  slot: number,
+  staleAfterMs: number,
+): boolean {
   return nowMs - endpoints.sampledAtMs[slot]! <= staleAfterMs;
+}
+
+function createDetector(filled: Params) {
+  const thresholdMs = parseDurationMs(filled.metricsStalenessThreshold)!;
+  const staleAfter = (view: SaturationView) => Math.max(thresholdMs, view.staleAfterMs);
+  return {
+    saturation: (view: SaturationView) =>
+      utilizationSaturation(view, { ...filled, staleAfterMs: staleAfter(view) }),
+    staleCount(view: SaturationView): number {
+      let stale = 0;
+      for (let i = 0; i < view.candidateCount; i++)
+        if (!isYoung(view, view.candidates[i]!, staleAfter(view))) stale += 1;
+      return stale;
+    },
+    lagMs: (staleAfterMs: number) => Math.max(thresholdMs, staleAfterMs) + SAMPLE_LAG_MS,
+  };
 }
 
 function createFilter(filled: Params) {
@@ -85,8 +119,8 @@ function createFilter(filled: Params) {
 
 export const utilizationDetector = definePlugin({
   type: "utilization-detector",
-  kinds: ["filter", "flow-control"],
+  kinds: ["filter", "saturation-detector"],
   role: "saturation detector",
   params,
-  create: createFilter,
+  create: (filled: Params) => ({ ...createFilter(filled), ...createDetector(filled) }),
 });

@@ -1,16 +1,17 @@
 // edf-ordering-policy: the request whose time in the queue ends first is served first.
 //
-//   deadline = enqueued + time to live; far in the future without one; ties as first come
+//   rank = received + time to live; Infinity without one; ties as first come
 //
-// Source: llm-d-router pkg/epp/framework/plugins/flowcontrol/ordering/edf. Not at work yet: flow
-// control only checks and keeps its configuration.
+// Source: llm-d-router pkg/epp/framework/plugins/flowcontrol/ordering/edf. As there the time to live is
+// that of a pool with endpoints, also while it has none. A client that asks for a short time to live
+// comes earlier: the order is for clients that trust each other, within a flow.
 
 import { z } from "zod";
-import { defineFlowControl } from "../../plugin.ts";
+import { defineOrderingPolicy } from "../../plugin.ts";
 
-export const edfOrderingPolicy = defineFlowControl({
+export const edfOrderingPolicy = defineOrderingPolicy({
   type: "edf-ordering-policy",
   role: "ordering policy",
   params: z.strictObject({}),
-  create: () => ({}),
+  create: () => ({ rank: ({ expiresAtMs }) => expiresAtMs }),
 });

@@ -1,16 +1,17 @@
 // static-usage-limit-policy: one ceiling of saturation for all priorities.
 //
-// Source: llm-d-router pkg/epp/framework/plugins/flowcontrol/usagelimits. The default. Not at work
-// yet: flow control only checks and keeps its configuration.
+// Source: llm-d-router pkg/epp/framework/plugins/flowcontrol/usagelimits. The default.
 
 import { z } from "zod";
-import { defineFlowControl } from "../../plugin.ts";
+import { defineUsageLimitPolicy } from "../../plugin.ts";
 
-export const staticUsageLimitPolicy = defineFlowControl({
+export const staticUsageLimitPolicy = defineUsageLimitPolicy({
   type: "static-usage-limit-policy",
   role: "usage limit policy",
   params: z.strictObject({
     threshold: z.number().min(0).default(1).describe("Saturation at which nothing is let through"),
   }),
-  create: () => ({}),
+  create: ({ threshold }) => ({
+    ceilings: (_saturation, priorities, out) => void out.fill(threshold, 0, priorities.length),
+  }),
 });

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import type { SaturationDetector } from "../../../../src/scheduler/flow-control/contracts.ts";
 import { concurrencySaturation } from "../../../../src/scheduler/plugins/filter/concurrency-detector.ts";
 import { type EndpointRow, pickContext } from "../../support/pick-context.ts";
-import { accepts, keptBy } from "../../support/plugins.ts";
+import { accepts, createPlugin, keptBy } from "../../support/plugins.ts";
 
 const TYPE = "concurrency-detector";
 const rows: readonly EndpointRow[] = [
@@ -23,6 +24,11 @@ describe("concurrencySaturation", () => {
     { mode: "hybrid", want: (0.8 + 0.75) / 2 },
   ] as const)("counts $mode", ({ mode, want }) => {
     expect(saturation(mode)).toBeCloseTo(want, 12);
+  });
+
+  it("counts what the pool's ledger has, as a detector", () => {
+    const detector = createPlugin(TYPE, { maxConcurrency: 4 }) as SaturationDetector;
+    expect(detector.saturation(pickContext(rows))).toBe(4 / 8);
   });
 
   it("may be over 1, and is 1 for nobody", () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import type { SaturationDetector } from "../../../../src/scheduler/flow-control/contracts.ts";
 import { utilizationSaturation } from "../../../../src/scheduler/plugins/filter/utilization-detector.ts";
 import { pickContext, STALE_AFTER_MS } from "../../support/pick-context.ts";
-import { accepts, keptBy } from "../../support/plugins.ts";
+import { accepts, createPlugin, keptBy } from "../../support/plugins.ts";
 
 const TYPE = "utilization-detector";
 const LIMITS = { queueDepthThreshold: 5, kvCacheUtilThreshold: 0.8, staleAfterMs: STALE_AFTER_MS };
@@ -27,6 +28,18 @@ describe("utilizationSaturation", () => {
     { name: "no endpoints as full", rows: [], want: 1 },
   ])("sees $name", ({ rows, want }) => {
     expect(utilizationSaturation(pickContext(rows), LIMITS)).toBeCloseTo(want, 12);
+  });
+
+  it.for([
+    { name: "leaves stale endpoints out", rows: [STALE, { queueDepth: 10 }], want: 2 },
+    { name: "sees a pool that is all stale as idle", rows: [STALE, STALE], want: 0 },
+    { name: "still sees a pool without endpoints as full", rows: [], want: 1 },
+  ])("$name, if it is told to ignore them", ({ rows, want }) => {
+    const detector = createPlugin(TYPE, { stalenessPolicy: "ignore" }) as SaturationDetector;
+    expect(detector.saturation(pickContext(rows))).toBe(want);
+    expect(detector.staleCount!(pickContext(rows))).toBe(
+      rows.filter((row) => row === STALE).length,
+    );
   });
 
   it("looks at the candidates only", () => {

@@ -1,0 +1,280 @@
+// Decides who waits, who goes next and who is turned away, when a pool is full.
+//
+//   enqueue ─► band (priority) ─► flow (fairness id) ─► queue ─► next ─► in flight ─► settled
+//                 │ full                │ cancel, TTL, displaced          │ evictions
+//                 ▼                     ▼                                 ▼
+//              refusal               ejected                           ejected
+//
+// It is driven by events alone: whoever owns it calls `next` until nobody is let through after each event
+// that may have made room or work: an arrival, an end, a sample, a change of endpoints. There is no
+// tick. llm-d lets at most one request through a millisecond; this as many as there is room for.
+//
+// Strict priority: a band that is held back by its ceiling ends the search, as in llm-d, so nobody of
+// a lower priority passes a waiting higher one. Every request ends exactly once: let through, refused
+// or ejected; one that was let through is settled exactly once.
+
+import { Bands, type BandsSettings } from "./bands.ts";
+import { fitsAlone, type QueueLimits } from "./capacity.ts";
+import type { QueuedRequest, TokenUsage, UsageLimitPolicy } from "./contracts.ts";
+import { RETRY_AFTER_MS } from "./drain-rate.ts";
+import { type EvictionPolicies, InFlight, type InFlightRequest } from "./in-flight.ts";
+import { type Ejected, type FlowDropReason, type FlowRefusal, refusal } from "./outcomes.ts";
+import type { PriorityBand } from "./priority-band.ts";
+import { entryKey, QueueEntry } from "./queue-entry.ts";
+import { type HeldBand, Reclamation } from "./reclamation.ts";
+import { type FlowControlSnapshot, takeSnapshot } from "./snapshot.ts";
+import { UsageGate } from "./usage-gate.ts";
+import { WaitingRoom } from "./waiting-room.ts";
+
+export interface FlowControlSettings extends BandsSettings {
+  /** Of all bands together. */
+  readonly limits: QueueLimits;
+  readonly usageLimit: UsageLimitPolicy;
+  /** Absent: nobody is ended for another. */
+  readonly eviction?: EvictionPolicies;
+}
+
+/** The pool as it is at a look for somebody to let through. */
+export interface DispatchConditions {
+  /** See SaturationMeter. */
+  readonly saturation: number;
+  /** See FairnessContext. */
+  readonly matchTokens?: (request: QueuedRequest) => number;
+}
+
+export interface Enqueued {
+  readonly ok: true;
+  /** Who has to go for it. */
+  readonly displaced: readonly Ejected[];
+}
+
+export class FlowController {
+  readonly #bands: Bands;
+  readonly #waiting: WaitingRoom;
+  readonly #inFlight: InFlight;
+  readonly #gate: UsageGate;
+  readonly #reclamation = new Reclamation();
+  #held: HeldBand | undefined;
+  #saturation = 1;
+  #isShutDown = false;
+  #sequence = 0;
+
+  constructor(settings: FlowControlSettings, nowMs: number) {
+    this.#bands = new Bands(settings, nowMs);
+    this.#waiting = new WaitingRoom(settings.limits, nowMs);
+    this.#inFlight = new InFlight(settings.eviction);
+    this.#gate = new UsageGate(settings.usageLimit);
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.load.requests;
+  }
+
+  get inFlightCount(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Unix ms before which advance() has nobody to eject. */
+  get wakeAtMs(): number {
+    return this.#waiting.earliestMs;
+  }
+
+  /** Priorities of the pool's objectives, in the place of those told before. */
+  declarePriorities(priorities: readonly number[], nowMs: number): void {
+    this.#bands.declare(priorities, nowMs);
+  }
+
+  /** A pool begins without endpoints. */
+  setEndpointCount(count: number, nowMs: number): void {
+    this.#waiting.setHasEndpoints(count > 0, nowMs);
+  }
+
+  /** A request that waits already, or is in flight, stays where it is. */
+  enqueue(request: QueuedRequest, nowMs: number): Enqueued | FlowRefusal {
+    const key = entryKey(request.requestId, request.attempt);
+    if (this.#waiting.get(key) !== undefined || this.#inFlight.has(key)) return ENQUEUED;
+    const band = this.#bands.bandOf(request.priority, nowMs);
+    band.counts.enqueued += 1;
+    if (this.#isShutDown) return this.#refuse(band, "rejected-shutting-down", RETRY_AFTER_MS.min);
+    const hasBandRoom = band.load.hasRoomFor(request, band.settings.limits);
+    const gone = hasBandRoom ? this.#waiting.roomFor(request, band, this.#bands) : undefined;
+    if (gone === undefined) return this.#refuseFull(band, request, nowMs);
+    const displaced = gone.map((entry) => this.#eject(entry, "evicted-queue-pressure", nowMs));
+    const flow = this.#bands.flowOf(band, request.fairnessId);
+    const entry = new QueueEntry(flow, request, { nowMs, sequence: ++this.#sequence });
+    this.#waiting.add(entry, nowMs);
+    this.#bands.touched(flow, nowMs);
+    return displaced.length === 0 ? ENQUEUED : { ok: true, displaced };
+  }
+
+  /**
+   * Lets one request through: its place in the queue becomes one in flight. Call it again, with the
+   * pool as it is then, until it gives nobody.
+   */
+  // Hot path: flow-control-* in bench/, 50 µs.
+  next(nowMs: number, { saturation, matchTokens }: DispatchConditions): QueuedRequest | undefined {
+    this.#saturation = saturation;
+    this.#held = undefined;
+    if (!this.#waiting.hasEndpoints || this.waitingCount === 0) return undefined;
+    const context = matchTokens === undefined ? { nowMs } : { nowMs, matchTokens };
+    const { band, ceiling } = this.#gate.first(this.#bands.descending, saturation);
+    if (band === undefined) return undefined;
+    if (saturation >= ceiling) {
+      this.#held = { priority: band.priority, saturation, ceiling };
+      return undefined;
+    }
+    const entry = band.takeNext(context);
+    if (entry === undefined) return undefined;
+    this.#letThrough(entry, nowMs);
+    return entry.request;
+  }
+
+  /** The client of a waiting request has left. undefined for one that does not wait: see settled. */
+  cancel(requestId: string, attempt: number, nowMs: number): Ejected | undefined {
+    const entry = this.#waiting.get(entryKey(requestId, attempt));
+    return entry && this.#eject(entry, "rejected-context-cancelled", nowMs);
+  }
+
+  /** A request that was let through has emitted a byte: it is ended for nobody. */
+  started(requestId: string, attempt: number): void {
+    this.#inFlight.protect(this.#inFlight.get(entryKey(requestId, attempt)));
+  }
+
+  /**
+   * A request that was let through has ended. Without usage what was expected stands; one that was
+   * never sent took nothing, which is a usage too. False for one that is not in flight.
+   */
+  settled(
+    requestId: string,
+    attempt: number,
+    { nowMs, usage }: { readonly nowMs: number; readonly usage?: TokenUsage },
+  ): boolean {
+    const ended = this.#inFlight.end(entryKey(requestId, attempt));
+    if (ended !== undefined) this.#settle(ended, nowMs, usage);
+    return ended !== undefined;
+  }
+
+  /** Ejects those whose time has ended, and forgets what has been idle for long. */
+  advance(nowMs: number): Ejected[] {
+    const { hasEndpoints } = this.#waiting;
+    const reason = hasEndpoints ? "rejected-ttl-expired" : "rejected-no-endpoints";
+    const ejected = this.#waiting
+      .expired(nowMs)
+      .map((entry) =>
+        this.#eject(entry, reason, nowMs, hasEndpoints ? undefined : TIMED_OUT_ALONE),
+      );
+    for (let old = this.#inFlight.overdue(nowMs); old; old = this.#inFlight.overdue(nowMs)) {
+      this.#inFlight.end(old.key);
+      this.#settle(old, nowMs);
+    }
+    this.#bands.collect(nowMs);
+    return ejected;
+  }
+
+  /**
+   * Requests in flight that are to be ended, because the last look for somebody to let through found a
+   * higher priority held back. Their owner ends them, and says so by `settled`. `lagMs` is the
+   * detector's.
+   */
+  evictions(nowMs: number, lagMs: number): Ejected[] {
+    if (this.#held === undefined) return [];
+    const victims = this.#reclamation.victims(this.#held, this.#inFlight, { nowMs, lagMs });
+    return victims.map(({ flow, request }) => {
+      flow.band.counts.addDropped("evicted");
+      const retryAfterMs = this.#retryAfterMs(flow.band, nowMs);
+      return { ...refusal("evicted", retryAfterMs), request };
+    });
+  }
+
+  /** Ejects everybody who waits, and refuses who comes. What is in flight goes on. */
+  shutDown(nowMs: number): Ejected[] {
+    this.#isShutDown = true;
+    return Array.from(this.#waiting.entries(), (entry) =>
+      this.#eject(entry, "rejected-shutting-down", nowMs),
+    );
+  }
+
+  snapshot(nowMs: number): FlowControlSnapshot {
+    return takeSnapshot(
+      {
+        bands: this.#bands.descending,
+        load: this.#waiting.load,
+        saturation: this.#saturation,
+        hasEndpoints: this.#waiting.hasEndpoints,
+        inFlightCount: this.#inFlight.size,
+        ceilingOf: (band) => this.#gate.ceilingOf(band),
+      },
+      nowMs,
+    );
+  }
+
+  #letThrough(entry: QueueEntry, nowMs: number): void {
+    const { flow, request } = entry;
+    this.#waiting.remove(entry, nowMs);
+    const waitMs = Math.max(0, nowMs - entry.enqueuedAtMs);
+    flow.band.counts.addWait(waitMs);
+    flow.service.dispatched += 1;
+    flow.service.waitSumMs += waitMs;
+    flow.service.add(request, nowMs);
+    flow.inFlightCount += 1;
+    this.#inFlight.add(entry.key, flow, request, nowMs);
+  }
+
+  #settle({ key, flow, request }: InFlightRequest, nowMs: number, usage?: TokenUsage): void {
+    const used = usage ?? request;
+    flow.inFlightCount -= 1;
+    flow.service.add(differenceOf(used, request), nowMs);
+    flow.band.fairness.settled?.(flow, { request, usage: used, nowMs });
+    this.#reclamation.ended(key, nowMs);
+    this.#bands.touched(flow, nowMs);
+  }
+
+  #eject(entry: QueueEntry, reason: FlowDropReason, nowMs: number, detail?: string): Ejected {
+    const { band } = entry.flow;
+    this.#waiting.remove(entry, nowMs);
+    this.#bands.touched(entry.flow, nowMs);
+    band.counts.addDropped(reason);
+    const retryAfterMs =
+      reason === "rejected-no-endpoints"
+        ? RETRY_AFTER_MS.noEndpoints
+        : this.#retryAfterMs(band, nowMs);
+    return { ...refusal(reason, retryAfterMs, detail), request: entry.request };
+  }
+
+  /** What does not fit an empty queue never will: there is no use in trying again. */
+  #refuseFull(band: PriorityBand, request: QueuedRequest, nowMs: number): FlowRefusal {
+    if (!this.#waiting.hasEndpoints)
+      return this.#refuse(band, "rejected-no-endpoints", RETRY_AFTER_MS.noEndpoints);
+    const fits =
+      fitsAlone(request, band.settings.limits) && fitsAlone(request, this.#waiting.limits);
+    return fits
+      ? this.#refuse(band, "rejected-saturated", this.#retryAfterMs(band, nowMs))
+      : this.#refuse(band, "rejected-saturated", 0, TOO_LARGE);
+  }
+
+  #refuse(
+    band: PriorityBand,
+    reason: FlowDropReason,
+    retryAfterMs: number,
+    detail?: string,
+  ): FlowRefusal {
+    band.counts.addDropped(reason);
+    return refusal(reason, retryAfterMs, detail);
+  }
+
+  /** Until those that wait in the band now have been served. */
+  #retryAfterMs(band: PriorityBand, nowMs: number): number {
+    return band.drain.retryAfterMs(band.load.requests, nowMs);
+  }
+}
+
+const ENQUEUED: Enqueued = { ok: true, displaced: [] };
+const TIMED_OUT_ALONE = "request timed out in queue and no endpoints are available";
+const TOO_LARGE = "the request is larger than the queue may hold";
+
+function differenceOf(used: TokenUsage, expected: QueuedRequest) {
+  return {
+    uncachedTokens: used.uncachedTokens - expected.uncachedTokens,
+    outputTokens: used.outputTokens - expected.outputTokens,
+  };
+}

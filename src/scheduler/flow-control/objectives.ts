@@ -1,0 +1,93 @@
+// What a request may claim: its objective, its flow, and how long it waits.
+//
+//   priority = min(tenant's ceiling, priority of the objective it names, or of the tenant's own, or 0)
+//
+// A client may name an objective, and by that lower its priority, but never rise above its tenant's
+// ceiling. Its flow is its tenant, whatever it says: with a flow of its own for each request it would
+// be served before everybody else. Only a trusted hop names flows, and is believed.
+//
+// Source: llm-d's InferenceObjective (llm-d.ai/v1alpha2) and the headers of its request control. There
+// whoever can send a header has the priority it names.
+
+import { parseDurationMs } from "../config/quantities.ts";
+
+/** Both families; the first is believed where both are there. */
+export const OBJECTIVE_HEADERS = ["x-llm-d-inference-objective", "x-gateway-inference-objective"];
+export const FAIRNESS_ID_HEADERS = [
+  "x-llm-d-inference-fairness-id",
+  "x-gateway-inference-fairness-id",
+];
+/** A Go duration, e.g. `1500ms`. */
+export const TTL_HEADER = "x-llm-d-inference-ttl";
+/** Of whom a trusted hop says nothing. */
+export const DEFAULT_FLOW = "default-flow";
+/** A longer id is not looked at: cut short it could be another's. */
+const FAIRNESS_ID_CHARS_MAX = 256;
+
+export interface InferenceObjective {
+  /** Any sign; higher first. */
+  readonly priority: number;
+  readonly ttftSloMs?: number;
+}
+
+/** The part of a tenant that matters here. */
+export interface FlowTenant {
+  readonly id: string;
+  /** Nothing of it is served before others of this priority. */
+  readonly priorityCeiling: number;
+  /** What a request has that names no objective, or one that is not known. */
+  readonly objective?: InferenceObjective;
+  /** It speaks for others: a gateway. */
+  readonly isTrustedHop?: boolean;
+}
+
+export interface ResolvedObjective {
+  readonly priority: number;
+  readonly fairnessId: string;
+  readonly ttftSloMs?: number;
+  readonly ttlMs?: number;
+}
+
+/** `header`: a header's value by its name in lower case. */
+export function resolveObjective(
+  header: (name: string) => string | undefined,
+  objectives: ReadonlyMap<string, InferenceObjective>,
+  tenant: FlowTenant,
+): ResolvedObjective {
+  const name = firstOf(header, OBJECTIVE_HEADERS);
+  const named = name === undefined ? undefined : objectives.get(name);
+  const objective = named ?? tenant.objective ?? NO_OBJECTIVE;
+  const ttlMs = parseTtlMs(header(TTL_HEADER));
+  const { ttftSloMs } = objective;
+  return {
+    priority: Math.min(tenant.priorityCeiling, objective.priority),
+    fairnessId: fairnessIdOf(header, tenant),
+    ...(ttftSloMs === undefined ? {} : { ttftSloMs }),
+    ...(ttlMs === undefined ? {} : { ttlMs }),
+  };
+}
+
+const NO_OBJECTIVE: InferenceObjective = { priority: 0 };
+
+function fairnessIdOf(header: (name: string) => string | undefined, tenant: FlowTenant): string {
+  if (tenant.isTrustedHop !== true) return tenant.id;
+  const id = firstOf(header, FAIRNESS_ID_HEADERS);
+  return id !== undefined && id.length <= FAIRNESS_ID_CHARS_MAX ? id : DEFAULT_FLOW;
+}
+
+function firstOf(
+  header: (name: string) => string | undefined,
+  names: readonly string[],
+): string | undefined {
+  for (const name of names) {
+    const value = header(name)?.trim();
+    if (value !== undefined && value !== "") return value;
+  }
+  return undefined;
+}
+
+/** undefined for no duration, and for one that is not over 0: neither shortens a wait. */
+function parseTtlMs(written: string | undefined): number | undefined {
+  const ttlMs = written === undefined ? undefined : parseDurationMs(written.trim());
+  return ttlMs !== undefined && ttlMs > 0 ? ttlMs : undefined;
+}

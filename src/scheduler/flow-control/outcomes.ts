@@ -1,0 +1,56 @@
+// How a request's wait ends when it is not let through. All of these are values: they are part of normal
+// operation.
+
+import type { DropReason } from "../outcome.ts";
+import type { QueuedRequest } from "./contracts.ts";
+
+/**
+ * `evicted-queue-pressure`: it waited, and somebody of a higher priority needed its room. `evicted`: it
+ * had been let through, and was ended for somebody of a higher priority. Both strings are llm-d's, which
+ * never emits the first.
+ */
+export type FlowDropReason = DropReason | "evicted-queue-pressure" | "evicted";
+
+export const FLOW_STATUS = {
+  "rejected-saturated": 429,
+  "rejected-no-endpoints": 503,
+  "rejected-ttl-expired": 429,
+  // Nobody sees it but the log; llm-d writes 503 there.
+  "rejected-context-cancelled": 499,
+  "rejected-shutting-down": 503,
+  "evicted-queue-pressure": 429,
+  evicted: 429,
+} as const satisfies Record<FlowDropReason, number>;
+
+export interface FlowRefusal {
+  readonly ok: false;
+  readonly reason: FlowDropReason;
+  readonly status: (typeof FLOW_STATUS)[FlowDropReason];
+  /** For people; holds nothing of the request. */
+  readonly detail: string;
+  /** When trying again makes sense; 0 where it never does. */
+  readonly retryAfterMs: number;
+}
+
+/** A request that waited, or was let through, and does so no more. */
+export interface Ejected extends FlowRefusal {
+  readonly request: QueuedRequest;
+}
+
+const DETAILS = {
+  "rejected-saturated": "the queue is full",
+  "rejected-no-endpoints": "no endpoints available",
+  "rejected-ttl-expired": "request timed out in queue",
+  "rejected-context-cancelled": "client disconnected",
+  "rejected-shutting-down": "flow controller shutting down",
+  "evicted-queue-pressure": "its place in the queue was needed for a higher priority",
+  evicted: "request evicted by flow control",
+} as const satisfies Record<FlowDropReason, string>;
+
+export function refusal(
+  reason: FlowDropReason,
+  retryAfterMs: number,
+  detail: string = DETAILS[reason],
+): FlowRefusal {
+  return { ok: false, reason, status: FLOW_STATUS[reason], detail, retryAfterMs };
+}

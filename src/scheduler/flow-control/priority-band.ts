@@ -1,0 +1,119 @@
+// A band: the flows of one priority, and everything that waits in them.
+
+import { IndexedHeap } from "../support/indexed-heap.ts";
+import { type QueueLimits, QueueLoad } from "./capacity.ts";
+import type { BandFairness, FairnessContext, FairnessPolicy, OrderingPolicy } from "./contracts.ts";
+import type { QueueTtls } from "./deadlines.ts";
+import { DrainRate } from "./drain-rate.ts";
+import { Flow } from "./flow.ts";
+import { BandCounts } from "./flow-counts.ts";
+import { isOlder, type QueueEntry } from "./queue-entry.ts";
+
+export interface BandSettings {
+  readonly limits: QueueLimits;
+  readonly ttls: QueueTtls;
+  readonly fairness: FairnessPolicy;
+  readonly ordering: OrderingPolicy;
+}
+
+export class PriorityBand {
+  readonly priority: number;
+  readonly settings: BandSettings;
+  readonly load = new QueueLoad();
+  readonly drain = new DrainRate();
+  readonly counts = new BandCounts();
+  readonly flows = new Map<string, Flow>();
+  readonly fairness: BandFairness;
+  /** By the configuration or an objective. One that came by itself is collected when it is idle. */
+  isDeclared: boolean;
+  /** Unix ms. */
+  usedAtMs: number;
+  readonly #newestFirst = new IndexedHeap<QueueEntry>(
+    (a, b) => isOlder(b, a),
+    (entry, index) => void (entry.ageIndex = index),
+  );
+
+  constructor(priority: number, settings: BandSettings, nowMs: number) {
+    this.priority = priority;
+    this.settings = settings;
+    this.fairness = settings.fairness.forBand();
+    this.isDeclared = false;
+    this.usedAtMs = nowMs;
+  }
+
+  get isWaiting(): boolean {
+    return this.load.requests > 0;
+  }
+
+  /** Those that came last first. The band must not change meanwhile. */
+  *newestFirst(): Generator<QueueEntry> {
+    const next = new IndexedHeap<number>(
+      (a, b) => isOlder(this.#newestFirst.at(b)!, this.#newestFirst.at(a)!),
+      () => {},
+    );
+    if (this.#newestFirst.size > 0) next.add(0);
+    for (let place = next.removeAt(0); place !== undefined; place = next.removeAt(0)) {
+      yield this.#newestFirst.at(place)!;
+      for (const below of [2 * place + 1, 2 * place + 2])
+        if (this.#newestFirst.at(below) !== undefined) next.add(below);
+    }
+  }
+
+  /** In no order. */
+  entries(): readonly QueueEntry[] {
+    return this.#newestFirst.items();
+  }
+
+  add(entry: QueueEntry, nowMs: number): void {
+    const { flow, request } = entry;
+    entry.rank = this.settings.ordering.rank(entry);
+    flow.weight = request.weight;
+    const before = flow.head;
+    flow.add(entry);
+    this.#newestFirst.add(entry);
+    this.load.add(request);
+    this.usedAtMs = nowMs;
+    if (this.load.requests === 1) this.drain.setWaiting(true, nowMs);
+    if (before === undefined) this.fairness.joined(flow);
+    else if (flow.head !== before) this.fairness.headChanged?.(flow);
+  }
+
+  /** Whatever the reason: it was let through, or waits no more. */
+  remove(entry: QueueEntry, nowMs: number): void {
+    const { flow, request } = entry;
+    const isHead = flow.head === entry;
+    flow.remove(entry);
+    this.#newestFirst.removeAt(entry.ageIndex);
+    this.load.remove(request);
+    this.usedAtMs = nowMs;
+    if (this.load.requests === 0) this.drain.setWaiting(false, nowMs);
+    if (flow.waitingCount === 0) this.fairness.left(flow);
+    else if (isHead) this.fairness.headChanged?.(flow);
+  }
+
+  /** Takes out whose turn it is; undefined where nothing waits. */
+  takeNext(context: FairnessContext): QueueEntry | undefined {
+    const flow = this.fairness.choose(context) as Flow | undefined;
+    const entry = flow?.head;
+    if (flow === undefined || entry === undefined) return undefined;
+    this.fairness.dispatched?.(flow, entry.request);
+    if (context.nowMs > entry.enqueuedAtMs) this.drain.served(context.nowMs);
+    this.remove(entry, context.nowMs);
+    return entry;
+  }
+
+  /** The flow, made if it is new. */
+  flowOf(fairnessId: string): Flow {
+    let flow = this.flows.get(fairnessId);
+    if (flow === undefined) {
+      flow = new Flow(this, fairnessId);
+      this.flows.set(fairnessId, flow);
+    }
+    return flow;
+  }
+
+  forget(flow: Flow): void {
+    this.flows.delete(flow.fairnessId);
+    this.fairness.forgotten?.(flow);
+  }
+}

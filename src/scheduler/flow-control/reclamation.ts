@@ -1,0 +1,70 @@
+// Ending requests that were let through, for one of a higher priority that waits behind a full pool.
+//
+//   victims = ceil((saturation − ceiling) / (saturation / in flight)), at least 1, at most VICTIMS_MAX
+//   then nobody until all of them have ended, or for CONFIRM_MS; and until the detector sees their room
+//
+// Stop and wait: a detector that lags would have us end more and more requests for room that is there
+// already. Only requests that have not emitted a byte are ended, so nobody's answer breaks off.
+//
+// Source: llm-d-router pkg/epp/flowcontrol/controller/internal/reclamation.go, which also resets streams
+// that have begun.
+
+import type { InFlight, InFlightRequest } from "./in-flight.ts";
+
+export const VICTIMS_MAX = 2;
+/** How long an end may take to be told. */
+export const CONFIRM_MS = 10_000;
+
+/** Somebody waits, and is held back. */
+export interface HeldBand {
+  readonly priority: number;
+  readonly saturation: number;
+  readonly ceiling: number;
+}
+
+export class Reclamation {
+  readonly #asked = new Set<string>();
+  #askedAtMs = 0;
+  /** Unix ms; nobody is ended before. */
+  #restUntilMs = -Infinity;
+  #lagMs = 0;
+
+  /** `lagMs`: from the end of a request until the detector sees its room, at most. */
+  victims(
+    held: HeldBand,
+    inFlight: InFlight,
+    at: { nowMs: number; lagMs: number },
+  ): InFlightRequest[] {
+    const { nowMs } = at;
+    this.#lagMs = at.lagMs;
+    if (this.#asked.size > 0 && nowMs - this.#askedAtMs >= CONFIRM_MS) this.#rest(nowMs);
+    const mayAsk = this.#asked.size === 0 && nowMs >= this.#restUntilMs;
+    if (!mayAsk || held.ceiling <= 0) return [];
+    const chosen: InFlightRequest[] = [];
+    for (let left = victimCount(held, inFlight.size); left > 0; left--) {
+      const victim = inFlight.victim;
+      if (victim === undefined || victim.request.priority >= held.priority) break;
+      inFlight.protect(victim);
+      this.#asked.add(victim.key);
+      chosen.push(victim);
+    }
+    this.#askedAtMs = nowMs;
+    return chosen;
+  }
+
+  /** To be told of every request that ends. */
+  ended(key: string, nowMs: number): void {
+    if (this.#asked.delete(key) && this.#asked.size === 0) this.#rest(nowMs);
+  }
+
+  #rest(nowMs: number): void {
+    this.#asked.clear();
+    this.#restUntilMs = nowMs + this.#lagMs;
+  }
+}
+
+function victimCount({ saturation, ceiling }: HeldBand, inFlightCount: number): number {
+  const shareOfOne = saturation / Math.max(1, inFlightCount);
+  const wanted = shareOfOne === 0 ? 1 : Math.ceil((saturation - ceiling) / shareOfOne);
+  return Math.min(VICTIMS_MAX, Math.max(1, wanted));
+}

@@ -1,0 +1,149 @@
+// Flow control at one moment, for metrics and for people. Every list is bounded: of a band's flows
+// those that matter most are told, the rest as one.
+
+import type { QueueLoad } from "./capacity.ts";
+import type { Flow } from "./flow.ts";
+import { jainIndex } from "./flow-counts.ts";
+import type { FlowDropReason } from "./outcomes.ts";
+import type { PriorityBand } from "./priority-band.ts";
+
+/** Flows of a band that are told one by one. */
+export const FLOWS_TOLD_MAX = 20;
+/** The fairness id under which the others are told together. */
+export const OTHER_FLOWS = "other";
+
+export interface QueueSize {
+  readonly requests: number;
+  readonly bytes: number;
+  readonly tokens: number;
+}
+
+export interface FlowSnapshot {
+  readonly fairnessId: string;
+  readonly weight: number;
+  readonly waiting: number;
+  readonly inFlight: number;
+  readonly dispatched: number;
+  readonly meanWaitMs: number;
+  /** Served in this minute and the last, answers twofold. */
+  readonly tokensLately: number;
+}
+
+export interface BandSnapshot {
+  readonly priority: number;
+  /** null for a band that the usage limit policy has not looked at. */
+  readonly ceiling: number | null;
+  readonly waiting: QueueSize;
+  /** 0 where nothing waits. */
+  readonly oldestWaitMs: number;
+  readonly enqueued: number;
+  readonly dispatched: number;
+  readonly waitSumMs: number;
+  readonly waitMaxMs: number;
+  readonly dropped: Readonly<Partial<Record<FlowDropReason, number>>>;
+  /** null before anything has waited. */
+  readonly drainPerSecond: number | null;
+  /** Of the tokens lately served by weight, over the flows in which something waits; 1 is fair. */
+  readonly jainIndex: number;
+  readonly flowCount: number;
+  /** Most waiting first, then most served; the last one is OTHER_FLOWS if there are more. */
+  readonly flows: readonly FlowSnapshot[];
+}
+
+export interface FlowControlSnapshot {
+  readonly saturation: number;
+  readonly hasEndpoints: boolean;
+  readonly waiting: QueueSize;
+  readonly inFlight: number;
+  /** Highest first. */
+  readonly bands: readonly BandSnapshot[];
+}
+
+export interface SnapshotSource {
+  readonly bands: readonly PriorityBand[];
+  readonly load: Readonly<QueueLoad>;
+  readonly saturation: number;
+  readonly hasEndpoints: boolean;
+  readonly inFlightCount: number;
+  readonly ceilingOf: (band: PriorityBand) => number | undefined;
+}
+
+export function takeSnapshot(source: SnapshotSource, nowMs: number): FlowControlSnapshot {
+  return {
+    saturation: source.saturation,
+    hasEndpoints: source.hasEndpoints,
+    waiting: sizeOf(source.load),
+    inFlight: source.inFlightCount,
+    bands: source.bands.map((band) => bandSnapshot(band, source.ceilingOf(band), nowMs)),
+  };
+}
+
+function bandSnapshot(
+  band: PriorityBand,
+  ceiling: number | undefined,
+  nowMs: number,
+): BandSnapshot {
+  const { enqueued, dispatched, waitSumMs, waitMaxMs, dropped } = band.counts;
+  const flows = [...band.flows.values()];
+  const waiting = flows.filter(({ waitingCount }) => waitingCount > 0);
+  const served = waiting.map(({ service, weight }) => service.tokensLately(nowMs) / weight);
+  let oldestMs = nowMs;
+  for (const { enqueuedAtMs } of band.entries()) oldestMs = Math.min(oldestMs, enqueuedAtMs);
+  return {
+    priority: band.priority,
+    ceiling: ceiling ?? null,
+    waiting: sizeOf(band.load),
+    oldestWaitMs: nowMs - oldestMs,
+    enqueued,
+    dispatched,
+    waitSumMs,
+    waitMaxMs,
+    dropped: { ...dropped },
+    drainPerSecond: band.drain.perSecond(nowMs) ?? null,
+    jainIndex: jainIndex(served),
+    flowCount: flows.length,
+    flows: topFlows(flows, nowMs),
+  };
+}
+
+function topFlows(flows: readonly Flow[], nowMs: number): FlowSnapshot[] {
+  const sorted = flows
+    .map((flow) => flowSnapshot(flow, nowMs))
+    .sort((a, b) => b.waiting - a.waiting || b.tokensLately - a.tokensLately);
+  const told = sorted.slice(0, FLOWS_TOLD_MAX);
+  const rest = sorted.slice(FLOWS_TOLD_MAX);
+  return rest.length === 0 ? told : [...told, together(rest)];
+}
+
+function flowSnapshot(flow: Flow, nowMs: number): FlowSnapshot {
+  const { dispatched, waitSumMs } = flow.service;
+  return {
+    fairnessId: flow.fairnessId,
+    weight: flow.weight,
+    waiting: flow.waitingCount,
+    inFlight: flow.inFlightCount,
+    dispatched,
+    meanWaitMs: dispatched === 0 ? 0 : waitSumMs / dispatched,
+    tokensLately: flow.service.tokensLately(nowMs),
+  };
+}
+
+function together(flows: readonly FlowSnapshot[]): FlowSnapshot {
+  const sum = (value: (flow: FlowSnapshot) => number) =>
+    flows.reduce((total, flow) => total + value(flow), 0);
+  const dispatched = sum((flow) => flow.dispatched);
+  const waitMs = sum((flow) => flow.meanWaitMs * flow.dispatched);
+  return {
+    fairnessId: OTHER_FLOWS,
+    weight: sum(({ weight }) => weight),
+    waiting: sum(({ waiting }) => waiting),
+    inFlight: sum(({ inFlight }) => inFlight),
+    dispatched,
+    meanWaitMs: dispatched === 0 ? 0 : waitMs / dispatched,
+    tokensLately: sum(({ tokensLately }) => tokensLately),
+  };
+}
+
+function sizeOf({ requests, bytes, tokens }: Readonly<QueueLoad>): QueueSize {
+  return { requests, bytes, tokens };
+}

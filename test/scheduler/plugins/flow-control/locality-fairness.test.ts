@@ -1,0 +1,62 @@
+import { describe, expect, it } from "vitest";
+import type { QueuedRequest } from "../../../../src/scheduler/flow-control/contracts.ts";
+import {
+  localityFairness,
+  MATCHES_MAX,
+} from "../../../../src/scheduler/plugins/flow-control/locality-fairness.ts";
+import { BandAlone, fairnessOf } from "../../support/flow-control.ts";
+import { describeFlowControl } from "../../support/flow-control-declaration.ts";
+
+describeFlowControl(localityFairness, {
+  role: "fairness policy",
+  stability: "fairlead",
+  least: {},
+  filled: { outputWeight: 2, quantumTokens: 32_768 },
+  refused: [{ quantumTokens: 0 }, { quantum: 5 }],
+});
+
+const createBand = (quantumTokens: number) =>
+  new BandAlone({ fairness: fairnessOf("locality-fairness", { quantumTokens }) });
+
+/** What is cached is written in the bytes. */
+const matchTokens = ({ bytes }: QueuedRequest) => bytes;
+
+describe("locality-fairness", () => {
+  it("prefers what is cached, until its flow is a quantum ahead", () => {
+    const band = createBand(5_000);
+    for (let i = 0; i < 20; i++) {
+      band.enqueue({ fairnessId: "cached", bytes: 900, outputTokens: 0 });
+      band.enqueue({ fairnessId: "cold", bytes: 0, outputTokens: 0 });
+    }
+    const served = band.serve(20, { matchTokens });
+    expect(served.slice(0, 5)).toEqual(Array.from({ length: 5 }, () => "cached"));
+    expect(served[5]).toBe("cold");
+    const ahead = served.filter((id) => id === "cached").length * 2 - served.length;
+    expect(ahead).toBeLessThanOrEqual(6);
+  });
+
+  it("is fair by tokens where nothing is cached, and where nobody can tell", () => {
+    for (const context of [{ matchTokens: () => 0 }, {}]) {
+      const band = createBand(100_000);
+      for (let i = 0; i < 10; i++)
+        for (const fairnessId of ["a", "b"]) band.enqueue({ fairnessId });
+      expect(band.serve(10, context).filter((id) => id === "a")).toHaveLength(5);
+    }
+  });
+
+  it("serves a flow that is the only one with credit, whatever is cached elsewhere", () => {
+    const band = createBand(1_000);
+    band.enqueue({ fairnessId: "greedy", bytes: 9_000, uncachedTokens: 50_000 });
+    band.enqueue({ fairnessId: "greedy", bytes: 9_000 });
+    for (let i = 0; i < 20; i++) band.enqueue({ fairnessId: "modest", bytes: 0 });
+    expect(band.serve(21, { matchTokens }).lastIndexOf("greedy")).toBe(0);
+  });
+
+  it("looks at a bounded number of requests, those of the flows served least", () => {
+    const band = createBand(1_000_000);
+    for (let i = 0; i < 500; i++) band.enqueue({ fairnessId: `f${i}` });
+    let looks = 0;
+    band.serve(1, { matchTokens: () => ++looks });
+    expect(looks).toBe(MATCHES_MAX);
+  });
+});
