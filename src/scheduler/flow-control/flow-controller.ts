@@ -199,6 +199,7 @@ export class FlowController {
       {
         bands: this.#bands.descending,
         load: this.#waiting.load,
+        limits: this.#waiting.limits,
         saturation: this.#saturation,
         hasEndpoints: this.#waiting.hasEndpoints,
         inFlightCount: this.#inFlight.size,

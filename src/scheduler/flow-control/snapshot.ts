@@ -1,7 +1,7 @@
 // Flow control at one moment, for metrics and for people. Every list is bounded: of a band's flows
 // those that matter most are told, the rest as one.
 
-import type { QueueLoad } from "./capacity.ts";
+import type { QueueLimits, QueueLoad } from "./capacity.ts";
 import type { Flow } from "./flow.ts";
 import { jainIndex } from "./flow-counts.ts";
 import type { FlowDropReason } from "./outcomes.ts";
@@ -17,6 +17,9 @@ export interface QueueSize {
   readonly bytes: number;
   readonly tokens: number;
 }
+
+/** What may wait; a member is absent where there is no limit. */
+export type QueueRoom = Partial<QueueSize>;
 
 export interface FlowSnapshot {
   readonly fairnessId: string;
@@ -34,6 +37,7 @@ export interface BandSnapshot {
   /** null for a band that the usage limit policy has not looked at. */
   readonly ceiling: number | null;
   readonly waiting: QueueSize;
+  readonly limits: QueueRoom;
   /** 0 where nothing waits. */
   readonly oldestWaitMs: number;
   readonly enqueued: number;
@@ -54,6 +58,7 @@ export interface FlowControlSnapshot {
   readonly saturation: number;
   readonly hasEndpoints: boolean;
   readonly waiting: QueueSize;
+  readonly limits: QueueRoom;
   readonly inFlight: number;
   /** Highest first. */
   readonly bands: readonly BandSnapshot[];
@@ -62,6 +67,7 @@ export interface FlowControlSnapshot {
 export interface SnapshotSource {
   readonly bands: readonly PriorityBand[];
   readonly load: Readonly<QueueLoad>;
+  readonly limits: QueueLimits;
   readonly saturation: number;
   readonly hasEndpoints: boolean;
   readonly inFlightCount: number;
@@ -73,6 +79,7 @@ export function takeSnapshot(source: SnapshotSource, nowMs: number): FlowControl
     saturation: source.saturation,
     hasEndpoints: source.hasEndpoints,
     waiting: sizeOf(source.load),
+    limits: roomOf(source.limits),
     inFlight: source.inFlightCount,
     bands: source.bands.map((band) => bandSnapshot(band, source.ceilingOf(band), nowMs)),
   };
@@ -93,6 +100,7 @@ function bandSnapshot(
     priority: band.priority,
     ceiling: ceiling ?? null,
     waiting: sizeOf(band.load),
+    limits: roomOf(band.settings.limits),
     oldestWaitMs: nowMs - oldestMs,
     enqueued,
     dispatched,
@@ -146,4 +154,12 @@ function together(flows: readonly FlowSnapshot[]): FlowSnapshot {
 
 function sizeOf({ requests, bytes, tokens }: Readonly<QueueLoad>): QueueSize {
   return { requests, bytes, tokens };
+}
+
+function roomOf({ requests, bytes, tokens }: QueueLimits): QueueRoom {
+  return {
+    ...(requests === Infinity ? {} : { requests }),
+    ...(bytes === Infinity ? {} : { bytes }),
+    ...(tokens === Infinity ? {} : { tokens }),
+  };
 }

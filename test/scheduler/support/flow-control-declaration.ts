@@ -30,7 +30,7 @@ const KINDS = {
 export function describeFlowControl(plugin: unknown, facts: FlowControlFacts): void {
   const { type, kinds, role, stability, params } = plugin as PluginDefinition;
 
-  describe(type, () => {
+  describe(`${type}`, () => {
     it("says what may refer to it, and how settled it is", () => {
       expect(kinds).toEqual([KINDS[facts.role]]);
       expect(role).toBe(facts.role);

@@ -1,0 +1,125 @@
+import { describe, expect, it } from "vitest";
+import type {
+  SaturationDetector,
+  SaturationView,
+} from "../../../src/scheduler/flow-control/contracts.ts";
+import { SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
+import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import { NOW_MS } from "../support/flow-control.ts";
+import { createPlugin } from "../support/plugins.ts";
+
+const STALE_AFTER_MS = 1_000;
+const detector = createPlugin("concurrency-detector", { maxConcurrency: 4 }) as SaturationDetector;
+
+function viewOf(table: EndpointTable) {
+  return { endpoints: table.columns, pool: table, nowMs: NOW_MS, staleAfterMs: STALE_AFTER_MS };
+}
+
+function add(table: EndpointTable, name: string, role?: string): number {
+  const labels: Record<string, string> = role === undefined ? {} : { "llm-d.ai/role": role };
+  return table.add({ id: `default/${name}`, address: `${name}:8000`, engine: "vllm", labels })!;
+}
+
+/** A pool of endpoints with these roles, each with as many requests in flight as its place says. */
+function measure(roles: readonly (string | undefined)[]) {
+  const table = new EndpointTable();
+  for (const [i, role] of roles.entries()) {
+    const slot = add(table, `e${i}`, role);
+    for (let sent = 0; sent <= i; sent++) table.dispatched(slot, 10, NOW_MS);
+  }
+  return new SaturationMeter(detector).measure(viewOf(table));
+}
+
+describe("SaturationMeter", () => {
+  it.for([
+    { name: "no endpoints as full", roles: [], want: 1 },
+    { name: "those without a role together", roles: [undefined, undefined], want: 3 / 8 },
+    { name: "the fuller stage", roles: ["prefill", "decode"], want: 2 / 4 },
+    { name: "the fuller stage, when it is prefill", roles: ["decode", "prefill"], want: 2 / 4 },
+    { name: "who does both in both", roles: ["prefill", "decode", "both"], want: 5 / 8 },
+    { name: "encoders not, beside others", roles: [undefined, "encode"], want: 1 / 4 },
+    { name: "whoever is there, where nobody does a stage", roles: ["encode", "x"], want: 3 / 8 },
+  ])("sees $name", ({ roles, want }) => {
+    expect(measure(roles).saturation).toBeCloseTo(want, 12);
+  });
+
+  it("leaves out who cannot be reached, as long as others can", () => {
+    const table = new EndpointTable();
+    const [busy, idle] = [add(table, "busy"), add(table, "idle")];
+    for (let sent = 0; sent < 4; sent++) table.dispatched(busy, 10, NOW_MS);
+    const meter = new SaturationMeter(detector);
+    expect(meter.measure(viewOf(table)).saturation).toBe(0.5);
+    table.eject(idle, NOW_MS + 1);
+    expect(meter.measure(viewOf(table))).toMatchObject({ saturation: 1, endpointCount: 1 });
+    table.eject(busy, NOW_MS + 1);
+    expect(meter.measure(viewOf(table))).toMatchObject({ saturation: 0.5, endpointCount: 2 });
+    table.eject(idle, NOW_MS);
+    expect(meter.measure(viewOf(table))).toMatchObject({ saturation: 0, endpointCount: 1 });
+  });
+
+  it("counts each request that is let through at once", () => {
+    const table = new EndpointTable();
+    const slot = add(table, "a");
+    table.applySample(slot, { waiting: 0, running: 0, kvUsage: 0 }, NOW_MS);
+    const meter = new SaturationMeter(createPlugin("utilization-detector") as SaturationDetector);
+    const seen = Array.from({ length: 6 }, () => {
+      table.dispatched(slot, 10, NOW_MS);
+      return meter.measure(viewOf(table)).saturation;
+    });
+    expect(seen).toEqual([0.2, 0.4, 0.6, 0.8, 1, 1.2]);
+  });
+
+  it("tells how many endpoints are stale, over all stages", () => {
+    const table = new EndpointTable();
+    for (const role of ["prefill", "decode", "decode"]) add(table, `${role}${table.size}`, role);
+    table.applySample(2, { waiting: 0 }, NOW_MS);
+    const meter = new SaturationMeter(createPlugin("utilization-detector") as SaturationDetector);
+    expect(meter.measure(viewOf(table)).staleCount).toBe(2);
+  });
+
+  it("EndpointReregistrationSaturationAccuracy: an endpoint that comes back comes back empty", () => {
+    const table = new EndpointTable();
+    const meter = new SaturationMeter(detector);
+    const slot = add(table, "a");
+    for (let sent = 0; sent < 4; sent++) table.dispatched(slot, 10, NOW_MS);
+    expect(meter.measure(viewOf(table)).saturation).toBe(1);
+    table.remove(slot);
+    expect(meter.measure(viewOf(table))).toMatchObject({ saturation: 1, endpointCount: 0 });
+    add(table, "a");
+    expect(meter.measure(viewOf(table)).saturation).toBe(0);
+  });
+
+  it("EndpointIdentityCollisionDuringPodReplacement: another endpoint in a slot inherits nothing", () => {
+    const table = new EndpointTable();
+    const meter = new SaturationMeter(detector);
+    const slot = add(table, "old");
+    table.dispatched(slot, 10, NOW_MS);
+    table.remove(slot);
+    expect(add(table, "new")).toBe(slot);
+    expect(meter.measure(viewOf(table)).saturation).toBe(0);
+    table.released(slot, 10);
+    expect(meter.measure(viewOf(table)).saturation).toBe(0);
+  });
+
+  it("asks the detector for candidates that are there", () => {
+    const table = new EndpointTable();
+    const slots = ["a", "b", "c"].map((name) => add(table, name));
+    table.remove(slots[1]!);
+    const seen: number[][] = [];
+    const spy: SaturationDetector = {
+      saturation({ candidates, candidateCount }: SaturationView) {
+        seen.push([...candidates.subarray(0, candidateCount)]);
+        return 0;
+      },
+      lagMs: () => 7,
+    };
+    const meter = new SaturationMeter(spy);
+    expect(meter.measure(viewOf(table))).toEqual({
+      saturation: 0,
+      endpointCount: 2,
+      staleCount: 0,
+    });
+    expect(seen).toEqual([[0, 2]]);
+    expect(meter.lagMs(1)).toBe(7);
+  });
+});
