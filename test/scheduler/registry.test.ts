@@ -22,10 +22,7 @@ describe("registry", () => {
     expect(pluginsOfKind("picker").map(({ type }) => type)).not.toContain("queue-scorer");
   });
 
-  it("has the default producers that it has under the key they are for", () => {
-    for (const [key, type] of Object.entries(DEFAULT_PRODUCERS)) {
-      const plugin = findPlugin(type);
-      if (plugin !== undefined) expect(plugin.produces).toContain(key);
-    }
+  it.for(Object.entries(DEFAULT_PRODUCERS))("has a default producer of %s", ([key, type]) => {
+    expect(pluginOf(type).produces).toContain(key);
   });
 });
