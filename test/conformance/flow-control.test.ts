@@ -10,7 +10,9 @@ import { describe, expect, it } from "vitest";
 import type { FairnessPolicy, QueuedRequest } from "../../src/scheduler/flow-control/contracts.ts";
 import type { FlowController } from "../../src/scheduler/flow-control/flow-controller.ts";
 import type { Ejected, FlowDropReason } from "../../src/scheduler/flow-control/outcomes.ts";
+import type { FlowControlSnapshot } from "../../src/scheduler/flow-control/snapshot.ts";
 import { pluginsOfKind } from "../../src/scheduler/registry.ts";
+import { assert } from "../../src/scheduler/support/assert.ts";
 import { TICK_MS } from "../../src/scheduler/support/timer-wheel.ts";
 import { createController, NOW_MS, queued } from "../scheduler/support/flow-control.ts";
 import { createPlugin } from "../scheduler/support/plugins.ts";
@@ -66,18 +68,21 @@ class Scene {
     const request = this.#controller.next(this.#nowMs, conditions);
     if (request === undefined) {
       const mustServe = conditions.saturation < 1 && this.#endpoints > 0;
-      expect(mustServe && this.#waiting.size > 0).toBe(false);
+      assert(
+        !(mustServe && this.#waiting.size > 0),
+        "nobody is let through though the pool has room",
+      );
       return;
     }
-    expect(conditions.saturation).toBeLessThan(1);
-    expect(this.#endpoints).toBeGreaterThan(0);
+    assert(conditions.saturation < 1, "a full pool takes a request");
+    assert(this.#endpoints > 0, "a pool without endpoints takes a request");
     for (const { request: other } of this.#waiting.values()) {
-      expect(other.priority).toBeLessThanOrEqual(request.priority);
+      assert(other.priority <= request.priority, "a lower band is served first");
       const isBehind =
         other.fairnessId !== request.fairnessId ||
         other.priority < request.priority ||
         other.receivedAtMs >= request.receivedAtMs;
-      expect(isBehind).toBe(true);
+      assert(isBehind, "a flow is served out of order");
     }
     this.#ended(request, "dispatched");
     this.#inFlight.set(request.requestId, request);
@@ -87,11 +92,12 @@ class Scene {
     const request = pick([...this.#waiting.values()], at)?.request;
     if (request === undefined) return;
     const ejected = this.#controller.cancel(request.requestId, request.attempt, this.#nowMs);
-    expect(ejected?.request).toBe(request);
+    assert(ejected?.request === request, "somebody else is cancelled");
     this.#ended(request, "rejected-context-cancelled");
-    expect(
-      this.#controller.cancel(request.requestId, request.attempt, this.#nowMs),
-    ).toBeUndefined();
+    assert(
+      this.#controller.cancel(request.requestId, request.attempt, this.#nowMs) === undefined,
+      "a request is cancelled twice",
+    );
   }
 
   complete(at: number, isCancelled: boolean): void {
@@ -101,8 +107,11 @@ class Scene {
 
   evict(): void {
     for (const { request } of this.#controller.evictions(this.#nowMs, 100)) {
-      expect(this.#inFlight.get(request.requestId)).toBe(request);
-      expect(request.priority).toBeLessThan(0);
+      assert(
+        this.#inFlight.get(request.requestId) === request,
+        "somebody not in flight is evicted",
+      );
+      assert(request.priority < 0, "a request that may not be shed is evicted");
       this.#settle(request, 0);
     }
   }
@@ -122,7 +131,10 @@ class Scene {
     for (const { request } of this.#waiting.values()) {
       const { receivedAtMs, ttlMs = Infinity } = request;
       const patienceMs = Math.min(ttlMs, TTL_MS + NO_ENDPOINT_TTL_MS);
-      expect(this.#nowMs - receivedAtMs).toBeLessThanOrEqual(patienceMs + TICK_MS);
+      assert(
+        this.#nowMs - receivedAtMs <= patienceMs + TICK_MS,
+        "a request waits for longer than its time",
+      );
     }
   }
 
@@ -142,28 +154,34 @@ class Scene {
     const requests = [...this.#waiting.values()].map(({ request }) => request);
     const bytes = requests.reduce((sum, request) => sum + request.bytes, 0);
     const outputTokens = requests.reduce((sum, request) => sum + request.outputTokens, 0);
-    expect(waiting).toEqual({ requests: requests.length, bytes, tokens: bytes + outputTokens });
-    expect(inFlight).toBe(this.#inFlight.size);
-    expect(waiting.requests).toBeLessThanOrEqual(LIMITS.requests);
-    expect(waiting.bytes).toBeLessThanOrEqual(LIMITS.bytes);
-    expect(waiting.tokens).toBeLessThanOrEqual(LIMITS.tokens);
+    assert(waiting.requests === requests.length, "what waits is counted wrong");
+    assert(waiting.bytes === bytes, "bytes that wait are counted wrong");
+    assert(waiting.tokens === bytes + outputTokens, "tokens that wait are counted wrong");
+    assert(inFlight === this.#inFlight.size, "what is in flight is counted wrong");
+    assert(waiting.requests <= LIMITS.requests, "more requests wait than may");
+    assert(waiting.bytes <= LIMITS.bytes, "more bytes wait than may");
+    assert(waiting.tokens <= LIMITS.tokens, "more tokens wait than may");
     for (const band of bands)
-      expect(band.waiting.requests).toBeLessThanOrEqual(BAND_LIMITS.requests);
+      assert(
+        band.waiting.requests <= BAND_LIMITS.requests,
+        "more requests wait in a band than may",
+      );
   }
 
-  finish(): void {
+  /** Everything comes to its end. Gives what is left of it in the counts. */
+  finish(): FlowControlSnapshot {
     this.setBlind(false);
     this.setEndpoints(1);
     while (this.#waiting.size > 0) this.dispatch(0);
     for (const request of this.#inFlight.values()) this.#settle(request, 1);
     this.check();
-    expect(this.#ends.size).toBe(this.#serial);
-    const { waiting, inFlight } = this.#controller.snapshot(this.#nowMs);
-    expect({ ...waiting, inFlight }).toEqual({ requests: 0, bytes: 0, tokens: 0, inFlight: 0 });
+    assert(this.#ends.size === this.#serial, "a request is lost");
     // Nothing is kept of flows that have been idle for long.
     this.#controller.advance(this.#nowMs + 3_600_000);
     const { bands } = this.#controller.snapshot(this.#nowMs);
-    expect(bands.map(({ flowCount }) => flowCount).every((count) => count === 0)).toBe(true);
+    const isForgotten = bands.every(({ flowCount }) => flowCount === 0);
+    assert(isForgotten, "flows are kept for ever");
+    return this.#controller.snapshot(this.#nowMs);
   }
 
   #create(): FlowController {
@@ -189,7 +207,10 @@ class Scene {
     const answer = this.#controller.enqueue(request, this.#nowMs);
     if (answer.ok) {
       for (const each of answer.displaced)
-        expect(each.request.priority).toBeLessThan(request.priority);
+        assert(
+          each.request.priority < request.priority,
+          "a request is displaced by none of a higher priority",
+        );
       this.#tell(answer.displaced);
       this.#waiting.set(request.requestId, { request, enqueuedAtMs: this.#nowMs });
     } else {
@@ -199,13 +220,13 @@ class Scene {
 
   #tell(ejected: readonly Ejected[]): void {
     for (const { request, reason } of ejected) {
-      expect(this.#waiting.has(request.requestId)).toBe(true);
+      assert(this.#waiting.has(request.requestId), "one that does not wait is ejected");
       this.#ended(request, reason);
     }
   }
 
   #ended(request: QueuedRequest, end: End): void {
-    expect(this.#ends.has(request.requestId)).toBe(false);
+    assert(!this.#ends.has(request.requestId), "a request ends twice");
     this.#ends.set(request.requestId, end);
     this.#waiting.delete(request.requestId);
   }
@@ -217,8 +238,14 @@ class Scene {
       outputTokens: share * request.outputTokens,
     };
     const ended = { nowMs: this.#nowMs, usage };
-    expect(this.#controller.settled(request.requestId, request.attempt, ended)).toBe(true);
-    expect(this.#controller.settled(request.requestId, request.attempt, ended)).toBe(false);
+    assert(
+      this.#controller.settled(request.requestId, request.attempt, ended),
+      "a request that ends is not known",
+    );
+    assert(
+      !this.#controller.settled(request.requestId, request.attempt, ended),
+      "a request is settled twice",
+    );
     this.#inFlight.delete(request.requestId);
   }
 
@@ -313,7 +340,9 @@ describe.for(pluginsOfKind("fairness-policy").map(({ type }) => ({ type })))(
             each(scene);
             scene.check();
           }
-          scene.finish();
+          const { waiting, inFlight } = scene.finish();
+          const counts = { ...waiting, inFlight };
+          expect(counts).toEqual({ requests: 0, bytes: 0, tokens: 0, inFlight: 0 });
         }),
         { numRuns: 40 },
       );
