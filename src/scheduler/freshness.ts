@@ -14,3 +14,12 @@ export function isFresh(context: FreshnessContext, slot: number): boolean {
 export function isSilent(context: FreshnessContext, slot: number): boolean {
   return !isFresh(context, slot) && context.endpoints.sampledAtMs[slot]! !== -Infinity;
 }
+
+/** `slot`'s number among `values`, a column of such facts; NaN for one that its endpoint no longer vouches for. */
+export function toldValue(
+  context: FreshnessContext,
+  values: Float64Array | undefined,
+  slot: number,
+): number {
+  return isSilent(context, slot) ? Number.NaN : (values?.[slot] ?? Number.NaN);
+}

@@ -4,11 +4,13 @@
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/filter/endpointattribute. Which numbers
 // there are is for the data layer to say: custom metrics of core-metrics-extractor, GPU utilization.
-// A value that was not told lately is missing, and by default that does not speak against an
-// endpoint, as in llm-d: set onMissing to Fail where it should. O(n), no allocation.
+// A value of an endpoint that has stopped to report is missing here; llm-d goes on believing the last
+// one. By default a missing value does not speak against an endpoint, as in llm-d: set onMissing to
+// Fail where it should. O(n), no allocation.
 
 import { z } from "zod";
 import { keepCandidates, keepCandidatesOrAll } from "../../candidates.ts";
+import { toldValue } from "../../freshness.ts";
 import { defineFilter } from "../../plugin.ts";
 
 const OPERATORS = {
@@ -67,7 +69,7 @@ export const endpointAttributeFilter = defineFilter({
       filter(context) {
         const values = context.endpoints.scalar(attribute);
         return keep(context, (_, slot) => {
-          const value = values?.[slot] ?? Number.NaN;
+          const value = toldValue(context, values, slot);
           return Number.isNaN(value) ? onMissing === "Pass" : compare(value, limit);
         });
       },

@@ -11,7 +11,7 @@
 // ignores magnitude: 0.50 and 0.51 score as far apart as 0 and 1. O(n), no allocation.
 
 import { z } from "zod";
-import { isSilent } from "../../freshness.ts";
+import { toldValue } from "../../freshness.ts";
 import { defineScorer, type PickContext } from "../../plugin.ts";
 
 export interface LinearScale {
@@ -37,13 +37,13 @@ export function scoreLinearly(
   let min = range?.min ?? Infinity;
   let max = range?.max ?? -Infinity;
   for (let i = 0; range === undefined && i < candidateCount; i++) {
-    const value = knownValue(context, values, candidates[i]!);
+    const value = toldValue(context, values, candidates[i]!);
     if (value < min) min = value;
     if (value > max) max = value;
   }
   const span = max - min;
   for (let i = 0; i < candidateCount; i++) {
-    const value = knownValue(context, values, candidates[i]!);
+    const value = toldValue(context, values, candidates[i]!);
     if (Number.isNaN(value)) out[i] = 0;
     else if (span === 0) out[i] = 1;
     else {
@@ -51,11 +51,6 @@ export function scoreLinearly(
       out[i] = isLowerBetter ? 1 - height : height;
     }
   }
-}
-
-/** NaN for a value that does not count. */
-function knownValue(context: PickContext, values: Float64Array, slot: number): number {
-  return isSilent(context, slot) ? Number.NaN : values[slot]!;
 }
 
 const normalization = z

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { pluginOf } from "../../../../src/scheduler/registry.ts";
-import { pickContext } from "../../support/pick-context.ts";
+import { pickContext, STALE_AFTER_MS } from "../../support/pick-context.ts";
 import { accepts, keptBy } from "../../support/plugins.ts";
 
 const TYPE = "endpoint-attribute-filter";
@@ -37,6 +37,23 @@ describe("endpoint-attribute-filter", () => {
     const without = pickContext([{}, {}]);
     const kept = keptBy(TYPE, params("LessThan", 2, { onMissing }), without);
     expect(kept).toEqual(onMissing === "Pass" ? [0, 1] : []);
+  });
+
+  it.for([
+    { onMissing: "Pass", want: [0, 2] },
+    { onMissing: "Fail", want: [2] },
+  ])("takes the value of an endpoint that fell silent for a missing one: $onMissing", (of) => {
+    const told = { scalars: { gpu_temp: 1 } };
+    const silent = { scalars: { gpu_temp: 1 }, ageMs: STALE_AFTER_MS + 1 };
+    const hot = { scalars: { gpu_temp: 9 } };
+    const given = params("LessThan", 2, { onMissing: of.onMissing });
+    expect(keptBy(TYPE, given, pickContext([silent, hot, told]))).toEqual(of.want);
+  });
+
+  it("believes an endpoint that has no load to tell", () => {
+    const neverSampled = { scalars: { gpu_temp: 1 }, ageMs: Infinity };
+    const given = params("LessThan", 2, { onMissing: "Fail" });
+    expect(keptBy(TYPE, given, pickContext([neverSampled]))).toEqual([0]);
   });
 
   it("keeps all where nobody is left, if so configured", () => {
