@@ -17,7 +17,8 @@ import type {
 } from "./scheduler-config.ts";
 import { describeFound, type Fields, readFields } from "./shape.ts";
 
-const DEFAULT_FAIRNESS = "global-strict-fairness-policy";
+/** llm-d's own, global-strict-fairness-policy, isolates nobody. */
+const DEFAULT_FAIRNESS = "weighted-token-fairness";
 const DEFAULT_ORDERING = "fcfs-ordering-policy";
 const DEFAULT_USAGE_LIMIT = "static-usage-limit-policy";
 const DEFAULT_DETECTOR = "utilization-detector";
@@ -31,6 +32,8 @@ const BAND = {
   priority: z.int().nullish(),
   maxBytes: quantity,
   maxRequests: quantity,
+  maxTokens: quantity,
+  defaultRequestTTL: z.string().nullish(),
   fairnessPolicyRef: name,
   orderingPolicyRef: name,
 };
@@ -38,6 +41,7 @@ const DETECTOR = { pluginRef: name };
 const SECTION = {
   maxBytes: quantity,
   maxRequests: quantity,
+  maxTokens: quantity,
   defaultRequestTTL: z.string().nullish(),
   noEndpointRequestTTL: z.string().nullish(),
   defaultPriorityBand: z.unknown(),
@@ -82,7 +86,7 @@ class FlowControlReader {
   read({ flowControl, saturationDetector }: FlowControlSections): FlowControlSpec {
     const place = { path: PATH, findings: this.#findings };
     const written = readFields(SECTION, flowControl ?? {}, place) ?? {};
-    const defaultRequestTTL = this.#ttl(written.defaultRequestTTL, "defaultRequestTTL");
+    const defaultRequestTTL = this.#ttl(written.defaultRequestTTL, [...PATH, "defaultRequestTTL"]);
     const ttl = defaultRequestTTL ?? formatDuration(DEFAULT_REQUEST_TTL_MS);
     const band = this.#template(written.defaultPriorityBand, "defaultPriorityBand");
     const negative = written.defaultNegativePriorityBand;
@@ -91,8 +95,10 @@ class FlowControlReader {
     return {
       maxBytes: this.#quantity(written.maxBytes, [...PATH, "maxBytes"]),
       maxRequests: this.#quantity(written.maxRequests, [...PATH, "maxRequests"]),
+      ...this.#tokens(written.maxTokens, PATH),
       defaultRequestTTL: ttl,
-      noEndpointRequestTTL: this.#ttl(written.noEndpointRequestTTL, "noEndpointRequestTTL") ?? ttl,
+      noEndpointRequestTTL:
+        this.#ttl(written.noEndpointRequestTTL, [...PATH, "noEndpointRequestTTL"]) ?? ttl,
       defaultPriorityBand: band,
       defaultNegativePriorityBand: present(negative)
         ? this.#template(negative, "defaultNegativePriorityBand")
@@ -146,12 +152,16 @@ class FlowControlReader {
 
   #band(section: unknown, path: ConfigPath): PriorityBandSpec {
     const written = readFields(BAND, section, { path, findings: this.#findings }) ?? {};
+    const ttlPath = [...path, "defaultRequestTTL"];
+    const defaultRequestTTL = this.#ttl(written.defaultRequestTTL, ttlPath);
     return {
       priority: written.priority ?? 0,
       // 0 stands for the default here: a band is never without bounds.
       maxBytes: this.#quantity(written.maxBytes, [...path, "maxBytes"]) || BAND_BYTES_MAX,
       maxRequests:
         this.#quantity(written.maxRequests, [...path, "maxRequests"]) || BAND_REQUESTS_MAX,
+      ...this.#tokens(written.maxTokens, path),
+      ...(defaultRequestTTL === undefined ? {} : { defaultRequestTTL }),
       fairnessPolicyRef: this.#policy(
         written.fairnessPolicyRef,
         [...path, "fairnessPolicyRef"],
@@ -229,15 +239,20 @@ class FlowControlReader {
     return 0;
   }
 
-  #ttl(written: string | null | undefined, field: string): string | undefined {
+  #tokens(written: string | number | null | undefined, path: ConfigPath): { maxTokens?: number } {
+    const maxTokens = this.#quantity(written, [...path, "maxTokens"]);
+    return maxTokens === 0 ? {} : { maxTokens };
+  }
+
+  #ttl(written: string | null | undefined, path: ConfigPath): string | undefined {
     if (!present(written)) return undefined;
     const ms = parseDurationMs(written!);
     if (ms !== undefined && ms >= 0) return formatDuration(ms);
     const message =
       ms === undefined
         ? "expected a duration, e.g. 60s or 1m30s; 0s disables it"
-        : `${field} must be non-negative`;
-    this.#findings.mistake([...PATH, field], message);
+        : `${path.at(-1)} must be non-negative`;
+    this.#findings.mistake(path, message);
     return undefined;
   }
 }

@@ -52,6 +52,10 @@ export interface DataLayerSpec {
 export interface PriorityBandTemplate {
   readonly maxBytes: number;
   readonly maxRequests: number;
+  /** Uncached prompt and expected answer; absent: unlimited. */
+  readonly maxTokens?: number;
+  /** Absent: as for all bands. */
+  readonly defaultRequestTTL?: string;
   readonly fairnessPolicyRef: string;
   readonly orderingPolicyRef: string;
 }
@@ -64,6 +68,8 @@ export interface FlowControlSpec {
   /** 0: unlimited, as the next. */
   readonly maxBytes: number;
   readonly maxRequests: number;
+  /** As those of a band. */
+  readonly maxTokens?: number;
   /** A duration; `0s`: for ever, as the next. */
   readonly defaultRequestTTL: string;
   readonly noEndpointRequestTTL: string;

@@ -288,7 +288,7 @@ flowControl:
 featureGates: [flowControl]
 flowControl: { defaultPriorityBand: { orderingPolicyRef: maxScore, fairnessPolicyRef: fcfs-ordering-policy } }`,
       says: [
-        "flowControl.defaultPriorityBand.fairnessPolicyRef: plugin 'fcfs-ordering-policy' (type fcfs-ordering-policy) is not a fairness policy; defined are 'global-strict-fairness-policy'",
+        "flowControl.defaultPriorityBand.fairnessPolicyRef: plugin 'fcfs-ordering-policy' (type fcfs-ordering-policy) is not a fairness policy; defined are 'weighted-token-fairness'",
         "flowControl.defaultPriorityBand.orderingPolicyRef: plugin 'maxScore' (type max-score-picker) is not an ordering policy; defined are 'fcfs-ordering-policy'",
       ],
     },

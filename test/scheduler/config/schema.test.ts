@@ -224,7 +224,7 @@ flowControl:
   defaultPriorityBand: { maxBytes: 0, maxRequests: 7 }
   priorityBands: [{ priority: -3, maxBytes: 500M }]`);
     const policies = {
-      fairnessPolicyRef: "global-strict-fairness-policy",
+      fairnessPolicyRef: "weighted-token-fairness",
       orderingPolicyRef: "fcfs-ordering-policy",
     };
     const band = { maxBytes: 1_000_000_000, maxRequests: 7, ...policies };
@@ -388,7 +388,7 @@ describe("notes", () => {
       yaml: `${PICKER}featureGates: ["flowControl=false"]\nflowControl: { maxBytes: "1024", priorityBands: [{ priority: 1, fairnessPolicyRef: nobody }] }`,
       says: [
         "flowControl: the flowControl feature gate is disabled: its settings are ignored, but for saturationDetector",
-        "flowControl.priorityBands[0].fairnessPolicyRef: with the gate on: fairness policy references undefined plugin 'nobody'; defined are 'global-strict-fairness-policy'",
+        "flowControl.priorityBands[0].fairnessPolicyRef: with the gate on: fairness policy references undefined plugin 'nobody'; defined are 'weighted-token-fairness'",
       ],
     },
     {

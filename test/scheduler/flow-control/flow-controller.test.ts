@@ -397,6 +397,18 @@ describe("FlowController", () => {
     expect(controller.evictions(NOW_MS, 0).map(({ request }) => request)).toEqual([first]);
   });
 
+  it("holds what a request has really taken against its flow, or for it", () => {
+    const controller = createController();
+    for (let i = 0; i < 3; i++)
+      for (const fairnessId of ["a", "b"]) controller.enqueue(queued({ fairnessId }), NOW_MS);
+    const [first, second] = [1, 2].map(() => controller.next(NOW_MS, IDLE)!);
+    const usage = { ...NOTHING, outputTokens: 5_000 };
+    controller.settled(first!.requestId, 0, { nowMs: NOW_MS, usage });
+    controller.settled(second!.requestId, 0, { nowMs: NOW_MS, usage: NOTHING });
+    const order = [1, 2, 3, 4].map(() => controller.next(NOW_MS, IDLE)!.fairnessId);
+    expect(order).toEqual(["b", "b", "a", "a"]);
+  });
+
   it("counts a request that never ends as ended after an hour", () => {
     const controller = createController();
     const request = queued();
