@@ -4,13 +4,13 @@ import { DEFAULT_PRODUCERS, producerOf } from "../data/data.ts";
 import type { DataNeed } from "../plugin.ts";
 import { CACHE_PRODUCERS } from "../plugins.ts";
 import { type ConfigPath, type Findings, quoted } from "./findings.ts";
-import type { PluginEntry, PluginSet } from "./plugin-set.ts";
+import { ofTypes, type PluginEntry, type PluginSet, producing } from "./plugin-set.ts";
 
 /** Fills in default producers until every need is met, those of what was filled in included. */
 export function meetDataNeeds(plugins: PluginSet, findings: Findings): void {
   // Decisions are told and recorded with what is known of the prefix, whether or not a plugin asks.
   if (!plugins.ofKind("data-producer").some(({ definition }) => tellsPrefixes(definition!.type)))
-    plugins.fillIn(DEFAULT_PRODUCERS["prefix-match"]);
+    plugins.fillIn(DEFAULT_PRODUCERS["prefix-match"], ofTypes(...CACHE_PRODUCERS));
   // What is filled in is appended, and its own needs come up in turn.
   for (let i = 0; i < plugins.size; i++) {
     const entry = plugins.entries()[i]!;
@@ -38,7 +38,8 @@ function meet(
   findings: Findings,
 ): void {
   const name = producerOf(key, producer);
-  if (isOptional !== true && name === DEFAULT_PRODUCERS[key]) plugins.fillIn(name);
+  const isDefault = isOptional !== true && name === DEFAULT_PRODUCERS[key];
+  if (isDefault && !plugins.fillIn(name, producing(key))) return;
   const found = plugins.get(name);
   if (found !== undefined) {
     const { definition } = found;

@@ -1,6 +1,7 @@
 // The plugin instances of a configuration while it is read: those that are listed, then those that
 // are filled in because something needs them.
 
+import type { DataKey } from "../data/data.ts";
 import type { PluginKind, PluginRole } from "../plugin.ts";
 import { type AnyPluginDefinition, findPlugin } from "../registry.ts";
 import type { ConfigPath, Findings } from "./findings.ts";
@@ -37,6 +38,25 @@ export function ofRole(role: PluginRole): Demand {
   return { what: withArticle(role), fits: (definition) => definition.role === role };
 }
 
+export function ofTypes(...types: readonly string[]): Demand {
+  return {
+    what: `of type ${types.join(" or ")}`,
+    fits: (definition) => types.includes(definition.type),
+  };
+}
+
+export function producing(key: DataKey): Demand {
+  return {
+    what: `a producer of ${key}`,
+    fits: (definition) => definition.produces?.includes(key) === true,
+  };
+}
+
+/** What the instance is for that is filled in of this type. */
+function purposeOf({ kinds, role }: AnyPluginDefinition): Demand {
+  return role === undefined ? ofKinds(kinds[0]!) : ofRole(role);
+}
+
 function withArticle(noun: string): string {
   return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
 }
@@ -53,6 +73,8 @@ export interface Reference {
 export class PluginSet {
   readonly #byName = new Map<string, PluginEntry>();
   readonly #findings: Findings;
+  /** Names that stand in the way of what is filled in, which has been told. */
+  readonly #misnamed = new Set<string>();
 
   constructor(findings: Findings) {
     this.#findings = findings;
@@ -82,14 +104,28 @@ export class PluginSet {
 
   /**
    * Sees to it that an instance with the type's name is there, with default parameters unless it was
-   * listed. What has that name is taken as it is: whether it will do is the referring field's check.
+   * listed. Tells a plugin of another type that has the name and will not do; gives whether it will.
    */
-  fillIn(type: string): void {
-    if (this.#byName.has(type)) return;
+  fillIn(type: string, demand?: Demand): boolean {
     const definition = findPlugin(type);
     if (definition === undefined) throw new Error(`invariant broken: no plugin type ${type}`);
+    const taken = this.#byName.get(type);
+    if (taken !== undefined) return this.#checkFilledIn(taken, demand ?? purposeOf(definition));
     const parameters = definition.params.parse({}) as PluginParameters;
     this.add({ name: type, index: undefined, definition, parameters });
+    return true;
+  }
+
+  #checkFilledIn({ name, index, definition }: PluginEntry, demand: Demand): boolean {
+    if (definition === undefined || demand.fits(definition)) return true;
+    if (this.#misnamed.has(name)) return false;
+    this.#misnamed.add(name);
+    this.#findings.mistake(
+      index === undefined ? ["plugins"] : ["plugins", index, "name"],
+      `plugin ${quoted(name)} (type ${definition.type}) is not ${demand.what}, and the name is ` +
+        "that of the one which is filled in; give it another name",
+    );
+    return false;
   }
 
   /** Tells a reference to nothing, or to a plugin that will not do. Gives whether it is right. */
@@ -103,6 +139,7 @@ export class PluginSet {
     }
     const { definition } = entry;
     if (definition === undefined || demand.fits(definition)) return true;
+    if (this.#misnamed.has(name)) return false;
     const message = `plugin ${quoted(name)} (type ${definition.type}) is not ${demand.what}`;
     findings.mistake(path, `${message}; ${this.#namesFor(demand)}`);
     return false;

@@ -139,13 +139,19 @@ function hasUnknown(plugins: PluginSet) {
     profile.plugins.some(({ pluginRef }) => plugins.get(pluginRef)?.definition === undefined);
 }
 
+/** llm-d's words for a configuration without one. */
+const HANDLER = {
+  ...ofKinds("profile-handler"),
+  what: "a profile-handler: no profile handler configured",
+};
+
 /** `profileCount` as written, before one is filled in. */
 function fillInHandler(profileCount: number, plugins: PluginSet, findings: Findings): void {
   const [handler, second] = plugins.ofKind("profile-handler");
   // A type that is a mistake may have been meant as the handler.
   const mayBeMistyped = plugins.entries().some(({ definition }) => definition === undefined);
   if (handler === undefined) {
-    if (profileCount <= 1) plugins.fillIn(DEFAULT_HANDLER);
+    if (profileCount <= 1) plugins.fillIn(DEFAULT_HANDLER, HANDLER);
     else if (!mayBeMistyped)
       findings.mistake(
         ["plugins"],
