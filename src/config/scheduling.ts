@@ -82,11 +82,17 @@ const completed = new WeakMap<object, SchedulerConfig>();
 
 /** A checked document, complete. The same object for the same document. */
 export function effectiveScheduler(document: SchedulerDocument): SchedulerConfig {
+  const config = readableScheduler(document);
+  if (config === undefined)
+    throw new Error("invariant broken: an unchecked scheduling configuration");
+  return config;
+}
+
+/** As effectiveScheduler, of a document that another release has checked; undefined: cannot be read. */
+export function readableScheduler(document: SchedulerDocument): SchedulerConfig | undefined {
   const known = completed.get(document);
   if (known !== undefined) return known;
   const { config } = load({ scheduler: document, allowExperimentalPlugins: true });
-  if (config === undefined)
-    throw new Error("invariant broken: an unchecked scheduling configuration");
-  completed.set(document, config);
+  if (config !== undefined) completed.set(document, config);
   return config;
 }

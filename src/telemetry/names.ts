@@ -78,13 +78,15 @@ export const METRIC = {
     labels: [],
   }),
 
-  // PoolObject
+  // Worker and PoolObject
   configFallbacksTotal: define({
     name: "fairlead_config_fallbacks_total",
     kind: "counter",
-    help: "Starts with a stored scheduling configuration that this release cannot read.",
+    help: "Scheduling configurations that this release could not read and took the default for.",
     labels: [],
   }),
+
+  // PoolObject
   schedulerAttemptsTotal: define({
     name: "llm_d_epp_scheduler_attempts_total",
     kind: "counter",

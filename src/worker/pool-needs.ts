@@ -1,10 +1,12 @@
 // What a pool's configuration asks of the Worker, worked out once per version and isolate.
 
 import type { PoolConfig } from "../config/deployment.ts";
-import { effectiveScheduler } from "../config/scheduling.ts";
+import { effectiveScheduler, readableScheduler } from "../config/scheduling.ts";
 import { parserTypesOf, requestHeadersOf } from "../scheduler/config/resolve.ts";
 import type { ParserClaims } from "../scheduler/parsers.ts";
 import { ModelRewrites } from "../scheduler/rewrite/model-rewrites.ts";
+import { METRIC } from "../telemetry/names.ts";
+import { metrics } from "./metrics.ts";
 import { parsersNamed } from "./parsers/built-parsers.ts";
 import type { ParserRegistry } from "./parsers/registry.ts";
 
@@ -15,9 +17,16 @@ export interface PoolNeeds {
   readonly rewrites: ModelRewrites;
 }
 
+/**
+ * A directory of another release may hold scheduling that this one cannot read. Then the default stands
+ * in for it, as in the pool's object, and a shadow is left out: the other pools' requests go on.
+ */
 export function poolNeeds({ scheduler, shadow, modelRewrites }: PoolConfig): PoolNeeds {
-  const config = effectiveScheduler(scheduler);
-  const ofShadow = shadow === undefined ? [] : requestHeadersOf(effectiveScheduler(shadow));
+  const readable = readableScheduler(scheduler);
+  if (readable === undefined) metrics.inc(METRIC.configFallbacksTotal, {});
+  const config = readable ?? effectiveScheduler({});
+  const shadowConfig = shadow === undefined ? undefined : readableScheduler(shadow);
+  const ofShadow = shadowConfig === undefined ? [] : requestHeadersOf(shadowConfig);
   return {
     parsers: parsersNamed(parserTypesOf(config)),
     requestHeaders: [...new Set([...requestHeadersOf(config), ...ofShadow])],

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { parseDeployment } from "../../src/config/deployment.ts";
+import { type Deployment, parseDeployment } from "../../src/config/deployment.ts";
 import { DirectoryIndex } from "../../src/worker/directory-index.ts";
+import { metrics } from "../../src/worker/metrics.ts";
 import { poolTag } from "../../src/worker/request-id.ts";
 
 const HASH = (digit: string) => `sha256:${digit.repeat(64)}`;
@@ -10,7 +11,7 @@ function rewrite(name: string, models: string[], targets: string[]) {
   return { name, rules: [{ matches, targets: targets.map((to) => ({ modelRewrite: to })) }] };
 }
 
-function index(): DirectoryIndex {
+function deployment(): Deployment {
   const pool = (name: string, region: string, models: string[], modelRewrites?: unknown) => ({
     name,
     region,
@@ -38,11 +39,42 @@ function index(): DirectoryIndex {
     ],
   });
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
-  return new DirectoryIndex(7, parsed.value);
+  return parsed.value;
+}
+
+/** As a directory of before `plugins` completes and stores what was left open. */
+const FORMER = {
+  schedulingProfiles: [
+    {
+      name: "default",
+      filters: [{ type: "ejection-filter" }, { type: "metrics-freshness-filter" }],
+      scorers: [
+        { type: "queue-scorer", weight: 2 },
+        { type: "kv-cache-utilization-scorer", weight: 2 },
+        { type: "prefix-cache-scorer", weight: 3 },
+        { type: "no-hit-lru-scorer", weight: 2 },
+      ],
+      picker: { type: "max-score-picker", params: { maxNumOfEndpoints: 4 } },
+    },
+  ],
+};
+/** As a directory of a later release may. */
+const LATER = { plugins: [{ type: "scorer-of-tomorrow" }] };
+const STICKY = {
+  plugins: [{ type: "session-affinity-scorer" }, { type: "max-score-picker" }],
+  schedulingProfiles: [{ name: "only", plugins: [{ pluginRef: "session-affinity-scorer" }] }],
+};
+
+function fallbacks(): number {
+  const line = metrics
+    .render()
+    .split("\n")
+    .find((each) => each.startsWith("fairlead_config_fallbacks_total"));
+  return Number(line?.split(" ")[1] ?? 0);
 }
 
 describe("DirectoryIndex", () => {
-  const directory = index();
+  const directory = new DirectoryIndex(7, deployment());
   const tenant = (digit: string) => directory.tenantOf(HASH(digit))!;
 
   it("finds a tenant by each of its keys, and nobody by another", () => {
@@ -83,5 +115,38 @@ describe("DirectoryIndex", () => {
     const [found] = directory.poolsTagged(poolTag("us-1"));
     expect(found?.config.name).toBe("us-1");
     expect(directory.poolsTagged("00000000")).toEqual([]);
+  });
+});
+
+describe("a pool whose scheduling this release cannot read", () => {
+  it.for([
+    { name: "an earlier release's", scheduler: FORMER },
+    { name: "a later release's", scheduler: LATER },
+  ])("is served by the default, as $name", ({ scheduler }) => {
+    const { pools, ...rest } = deployment();
+    const [first, ...others] = pools;
+    const before = fallbacks();
+    const directory = new DirectoryIndex(8, {
+      ...rest,
+      pools: [{ ...first!, scheduler }, ...others],
+    });
+    const byDefault = new DirectoryIndex(7, deployment()).pool(first!.name)!;
+    const { parsers, requestHeaders } = directory.pool(first!.name)!;
+    expect(parsers.parsers).toEqual(byDefault.parsers.parsers);
+    expect(requestHeaders).toEqual(byDefault.requestHeaders);
+    expect(directory.modelsOf(directory.tenantOf(HASH("1"))!)).toContain("alias");
+    expect(fallbacks()).toBe(before + 1);
+  });
+
+  it("keeps its scheduling where only the shadow cannot be read", () => {
+    const { pools, ...rest } = deployment();
+    const [first] = pools;
+    const before = fallbacks();
+    const directory = new DirectoryIndex(8, {
+      ...rest,
+      pools: [{ ...first!, scheduler: STICKY, shadow: LATER }],
+    });
+    expect(directory.pool(first!.name)!.requestHeaders).toEqual(["x-session-token"]);
+    expect(fallbacks()).toBe(before);
   });
 });
