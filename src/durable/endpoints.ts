@@ -4,6 +4,7 @@ import type { EndpointRecord } from "../agents/protocol/messages.ts";
 import { ENGINE_LABELS } from "../scheduler/data-layer/engines.ts";
 import type { CompiledSpecification, TopologyLabelNames } from "../scheduler/data-layer/compile.ts";
 import { isFresh } from "../scheduler/freshness.ts";
+import { labelOf } from "../scheduler/labels.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
 import { TOPOLOGY_LABELS } from "../scheduler/topology.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
@@ -160,7 +161,7 @@ function withUsualLabels(
   const names = [topology.hostname, topology.rack, topology.zone, topology.region];
   const usual = { ...labels };
   TOPOLOGY_LABELS.forEach((label, level) => {
-    const value = labels[names[level]!];
+    const value = labelOf(labels, names[level]!);
     if (value === undefined) delete usual[label];
     else usual[label] = value;
   });

@@ -1,5 +1,6 @@
 // What filters do with the candidates: compact them in place.
 
+import type { Labels } from "./labels.ts";
 import type { PickContext } from "./plugin.ts";
 
 /** Whether a filter keeps `slot`. Made at most once a decision. */
@@ -32,11 +33,8 @@ export function isCandidate({ candidates, candidateCount }: PickContext, slot: n
 }
 
 /** The labels of `slot`'s endpoint; none for a slot that is not known. */
-export function labelsOf(
-  context: Pick<PickContext, "pool">,
-  slot: number,
-): Readonly<Record<string, string>> {
+export function labelsOf(context: Pick<PickContext, "pool">, slot: number): Labels {
   return context.pool.endpoint(slot)?.labels ?? NO_LABELS;
 }
 
-const NO_LABELS: Readonly<Record<string, string>> = {};
+const NO_LABELS: Labels = {};

@@ -10,8 +10,7 @@
 // Source: k8s.io/apimachinery pkg/apis/meta/v1 (LabelSelectorAsSelector) and pkg/labels/selector.go.
 
 import { z } from "zod";
-
-export type Labels = Readonly<Record<string, string>>;
+import { type Labels, labelOf } from "./labels.ts";
 
 export interface LabelRequirement {
   readonly key: string;
@@ -71,7 +70,7 @@ export function meets(labels: Labels, requirements: readonly LabelRequirement[])
 }
 
 function meetsOne(labels: Labels, { key: name, operator, values }: LabelRequirement): boolean {
-  const value = Object.hasOwn(labels, name) ? labels[name] : undefined;
+  const value = labelOf(labels, name);
   switch (operator) {
     case "In":
       return value !== undefined && values.includes(value);

@@ -1,6 +1,7 @@
 // What an endpoint does of the work on a request: encoding of media, prefill, decode.
 
 import { labelsOf } from "./candidates.ts";
+import { labelOf } from "./labels.ts";
 import type { PickContext } from "./plugin.ts";
 
 export const ROLE_LABEL = "llm-d.ai/role";
@@ -24,7 +25,7 @@ const STAGES: Readonly<Record<string, readonly Stage[]>> = {
  * the plain kind: it decodes, and is sent no stage alone. Any other value does nothing.
  */
 export function hasRole(context: Pick<PickContext, "pool">, slot: number, stage: Stage): boolean {
-  const role = labelsOf(context, slot)[ROLE_LABEL];
+  const role = labelOf(labelsOf(context, slot), ROLE_LABEL);
   if (role === undefined) return stage === "decode";
   return Object.hasOwn(STAGES, role) && STAGES[role]!.includes(stage);
 }

@@ -8,7 +8,7 @@
 // each level alone, so that rack `r1` of one zone and rack `r1` of another are one rack. Here an equal
 // name counts only where no wider level is known to differ.
 
-export type TopologyLabels = Readonly<Record<string, string>>;
+import { type Labels, labelOf } from "./labels.ts";
 
 /** From near to far; llm-d's names. */
 export const TOPOLOGY_LEVELS = ["host", "rack", "zone", "region"] as const;
@@ -31,11 +31,11 @@ export const TOPOLOGY_LABELS = [
 ] as const;
 
 /** The nearest level that both share, as CLOSENESS has it. An empty label is no label. */
-export function closenessOf(one: TopologyLabels, other: TopologyLabels): number {
+export function closenessOf(one: Labels, other: Labels): number {
   let shared = 0;
   for (let level = TOPOLOGY_LABELS.length - 1; level >= 0; level--) {
-    const name = one[TOPOLOGY_LABELS[level]!] ?? "";
-    const otherName = other[TOPOLOGY_LABELS[level]!] ?? "";
+    const name = labelOf(one, TOPOLOGY_LABELS[level]!) ?? "";
+    const otherName = labelOf(other, TOPOLOGY_LABELS[level]!) ?? "";
     if (name === "" || otherName === "") continue;
     if (name !== otherName) return shared;
     shared = TOPOLOGY_LABELS.length - level;

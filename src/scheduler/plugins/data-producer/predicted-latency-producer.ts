@@ -21,6 +21,7 @@ import { z } from "zod";
 import { producerOf } from "../../data/data.ts";
 import { parseDurationMs } from "../../config/quantities.ts";
 import { isFresh } from "../../freshness.ts";
+import { labelOf } from "../../labels.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
 
@@ -115,7 +116,8 @@ class PredictedLatencyProducer implements DataProducer {
     const isWithout = ttftSloMs === undefined && tpotSloMs === undefined;
     const tpotCounts =
       streamingMode &&
-      (endpointRoleLabel === "" || pool.endpoint(slot)?.labels[endpointRoleLabel] !== PREFILL);
+      (endpointRoleLabel === "" ||
+        labelOf(pool.endpoint(slot)?.labels, endpointRoleLabel) !== PREFILL);
     this.#ttftHeadroomMs[slot] =
       ttftSloMs !== undefined || isWithout ? (ttftSloMs ?? 0) - this.#ttftMs[slot]! : 0;
     this.#tpotHeadroomMs[slot] =

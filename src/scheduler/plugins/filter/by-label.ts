@@ -8,6 +8,7 @@
 
 import { z } from "zod";
 import { keepCandidates, labelsOf } from "../../candidates.ts";
+import { labelOf } from "../../labels.ts";
 import { LABEL_SELECTOR_LIMITS } from "../../label-selector.ts";
 import { defineFilter, type PickContext } from "../../plugin.ts";
 
@@ -33,7 +34,7 @@ export const byLabel = defineFilter({
   params,
   create: ({ label, validValues, allowsNoLabel }) => {
     const isValid = (context: PickContext, slot: number) => {
-      const value = labelsOf(context, slot)[label];
+      const value = labelOf(labelsOf(context, slot), label);
       return (value === undefined && allowsNoLabel) || validValues.includes(value ?? "");
     };
     return { filter: (context) => keepCandidates(context, isValid) };

@@ -14,6 +14,7 @@
 // but when a label changes.
 
 import { z } from "zod";
+import { labelOf } from "../../labels.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { definePlugin, type Filter, type PickContext, type Scorer } from "../../plugin.ts";
 
@@ -84,7 +85,7 @@ class ContextLengthAware implements Filter, Scorer {
 
   /** undefined without a label, null for one that is no range. */
   #rangeOf({ pool }: PickContext, slot: number): TokenRange | null | undefined {
-    const label = pool.endpoint(slot)?.labels[this.#params.label];
+    const label = labelOf(pool.endpoint(slot)?.labels, this.#params.label);
     if (label === undefined) return undefined;
     if (label !== this.#labels[slot]) {
       this.#labels[slot] = label;

@@ -7,6 +7,7 @@
 // allocation.
 
 import { z } from "zod";
+import { labelOf } from "../../labels.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import { defineScorer } from "../../plugin.ts";
 
@@ -22,7 +23,7 @@ export const headerLabelAffinityScorer = defineScorer({
     score({ request, pool, candidates, candidateCount }, out) {
       const wanted = requestHeader(request, headerName);
       for (let i = 0; i < candidateCount; i++) {
-        const label = pool.endpoint(candidates[i]!)?.labels[labelKey];
+        const label = labelOf(pool.endpoint(candidates[i]!)?.labels, labelKey);
         out[i] = wanted !== undefined && label === wanted ? 1 : 0;
       }
     },

@@ -17,6 +17,7 @@
 
 import { z } from "zod";
 import { labelsOf } from "../../candidates.ts";
+import { type Labels, labelOf } from "../../labels.ts";
 import { meets, parseLabelSelector, type LabelRequirement } from "../../label-selector.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import {
@@ -112,7 +113,7 @@ class DisaggregatedsetRolloutScreener implements Screener {
     this.responseHeaders = headerSelectors.map(({ headerName, labelKey }) => ({
       name: headerName,
       profile: null,
-      valueOf: ({ labels }) => labels[labelKey] ?? "",
+      valueOf: ({ labels }) => labelOf(labels, labelKey) ?? "",
     }));
   }
 
@@ -120,7 +121,7 @@ class DisaggregatedsetRolloutScreener implements Screener {
     if (this.#gating.mode !== "disabled") this.#screenRevisions(context, keep);
     for (const { headerName, labelKey } of this.#strict) {
       const asked = requestHeader(context.request, headerName) ?? "";
-      if (asked !== "") keepWhere(context, keep, (labels) => labels[labelKey] === asked);
+      if (asked !== "") keepWhere(context, keep, (labels) => labelOf(labels, labelKey) === asked);
     }
   }
 
@@ -134,7 +135,7 @@ class DisaggregatedsetRolloutScreener implements Screener {
       ? undefined
       : drawRevision(candidateWeights(context, weights, key), context);
     keepWhere(context, keep, (labels) => {
-      const revision = labels[key] ?? "";
+      const revision = labelOf(labels, key) ?? "";
       return weights.has(revision) && (drawn === undefined || revision === drawn);
     });
   }
@@ -157,8 +158,8 @@ class DisaggregatedsetRolloutScreener implements Screener {
     for (let slot = 0; slot < slotCount; slot++) {
       if (isPresent[slot] !== 1) continue;
       const labels = labelsOf(context, slot);
-      const revision = labels[revisionLabelKey] ?? "";
-      const role = this.#roles.indexOf(labels[roleLabelKey] ?? "");
+      const revision = labelOf(labels, revisionLabelKey) ?? "";
+      const role = this.#roles.indexOf(labelOf(labels, roleLabelKey) ?? "");
       if (revision === "" || role < 0 || !meets(labels, this.#scope)) continue;
       let ofRoles = counts.get(revision);
       if (ofRoles === undefined) {
@@ -188,7 +189,7 @@ function candidateWeights(
 ): [string, number][] {
   const found = new Map<string, number>();
   for (let i = 0; i < context.candidateCount; i++) {
-    const revision = labelsOf(context, context.candidates[i]!)[revisionLabelKey] ?? "";
+    const revision = labelOf(labelsOf(context, context.candidates[i]!), revisionLabelKey) ?? "";
     const weight = weights.get(revision);
     if (weight !== undefined) found.set(revision, weight);
   }
@@ -213,7 +214,7 @@ function drawRevision(
 function keepWhere(
   context: PickContext,
   keep: Uint8Array,
-  keeps: (labels: Readonly<Record<string, string>>) => boolean,
+  keeps: (labels: Labels) => boolean,
 ): void {
   for (let i = 0; i < context.candidateCount; i++)
     if (!keeps(labelsOf(context, context.candidates[i]!))) keep[i] = 0;
