@@ -15,14 +15,14 @@ export type FeatureGates = { readonly [Gate in FeatureGate]: boolean };
 const REMOVED_GATES: readonly string[] = ["dataLayer", "enableLegacyMetrics"];
 
 /** As Go's strconv.ParseBool reads them, in any case. */
-const VALUES: Readonly<Record<string, boolean>> = {
-  "1": true,
-  t: true,
-  true: true,
-  "0": false,
-  f: false,
-  false: false,
-};
+const VALUES: ReadonlyMap<string, boolean> = new Map([
+  ["1", true],
+  ["t", true],
+  ["true", true],
+  ["0", false],
+  ["f", false],
+  ["false", false],
+]);
 
 export function readFeatureGates(section: unknown, findings: Findings): FeatureGates {
   const gates: { [Gate in FeatureGate]: boolean } = { ...GATES };
@@ -32,13 +32,16 @@ export function readFeatureGates(section: unknown, findings: Findings): FeatureG
     const path: ConfigPath = ["featureGates", i];
     const text = readShape(z.string(), written, { path, findings });
     if (text === undefined) continue;
-    const [name, value] = text.split("=") as [string, string | undefined];
-    const isOn = value === undefined ? true : VALUES[value.trim().toLowerCase()];
+    // Of several the first divides, as in llm-d: what is behind it is no value then.
+    const at = text.indexOf("=");
+    const name = at < 0 ? text : text.slice(0, at);
+    const value = at < 0 ? "true" : text.slice(at + 1);
+    const isOn = VALUES.get(value.trim().toLowerCase());
     if (!isGate(name)) findings.mistake(path, unknownGate(name));
     else if (isOn === undefined)
       findings.mistake(
         path,
-        `${quoted(value!)} is not a valid value for the feature gate ${name}; expected true or false`,
+        `${quoted(value)} is not a valid value for the feature gate ${name}; expected true or false`,
       );
     else gates[name] = isOn;
     if (name === "haPopulateNonLeaderDatastore" && isOn === false)

@@ -38,30 +38,39 @@ export function parseQuantity(value: string | number): number | undefined {
 
 const DURATION = /^([+-]?)((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
 const DURATION_PART = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g;
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
+const UNIT_NS: Readonly<Record<string, number>> = {
+  ns: 1,
+  us: 1e3,
+  µs: 1e3,
+  μs: 1e3,
+  ms: 1e6,
+  s: 1e9,
+  m: 60e9,
+  h: 3_600e9,
 };
+const NS_PER_MS = 1e6;
+/** int64, 292 years: Go has no longer durations. */
+const NS_MAX = 2 ** 63;
+/** 13 days. What is longer is rounded to milliseconds, so that a double says exactly what it is. */
+const EXACT_NS_MAX = 2 ** 50;
 
-/** Milliseconds of e.g. `60s`, `1m30s` or `0`; undefined for what is no duration. */
+/** Milliseconds of e.g. `60s`, `1m30s` or `0`, in whole nanoseconds; undefined for what is no duration. */
 export function parseDurationMs(text: string): number | undefined {
   if (text === "0" || text === "+0" || text === "-0") return 0;
   if (text.length > TEXT_CHARS_MAX) return undefined;
   const match = DURATION.exec(text);
   if (match === null) return undefined;
-  let ms = 0;
+  let ns = 0;
   for (const [, amount, unit] of text.matchAll(DURATION_PART))
-    ms += Number(amount) * UNIT_MS[unit!]!;
-  return match[1] === "-" ? -ms : ms;
+    ns += Number(amount) * UNIT_NS[unit!]!;
+  if (ns >= NS_MAX) return undefined;
+  const ms = ns < EXACT_NS_MAX ? Math.round(ns) / NS_PER_MS : Math.round(ns / NS_PER_MS);
+  // Not -0, which JSON does not have.
+  return ms === 0 || match[1] !== "-" ? ms : -ms;
 }
 
-/** The same duration in one unit: `60s`, `200ms`. */
+/** The same duration as a whole number of one unit: `60s`, `200ms`, `250000ns`. */
 export function formatDuration(ms: number): string {
+  if (!Number.isInteger(ms)) return `${Math.round(ms * NS_PER_MS)}ns`;
   return ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`;
 }

@@ -50,6 +50,13 @@ describe("a duration", () => {
     ["", undefined],
     ["1s ", undefined],
     ["1s".repeat(33), undefined],
+    // As in Go: whole nanoseconds, and no more of them than an int64 has.
+    ["0.1ns", 0],
+    ["-0.1ns", 0],
+    ["1.6ns", 0.000_002],
+    ["2562047h", 9_223_369_200_000],
+    ["2562048h", undefined],
+    [`${"9".repeat(50)}h`, undefined],
   ])("%j is %j ms", ([written, ms]) => {
     expect(parseDurationMs(written)).toBe(ms);
   });
@@ -60,7 +67,22 @@ describe("a duration", () => {
         expect(parseDurationMs(formatDuration(ms))).toBe(ms);
       }),
     );
+    const amount = fc.oneof(
+      fc.nat(1e9).map(String),
+      fc.double({ min: 0, max: 1e12, noNaN: true }).map((value) => value.toFixed(9)),
+      fc.bigInt(0n, 10n ** 20n).map(String),
+    );
+    const unit = fc.constantFrom("ns", "us", "µs", "ms", "s", "m", "h");
+    fc.assert(
+      fc.property(amount, unit, (digits, name) => {
+        const ms = parseDurationMs(`${digits}${name}`);
+        fc.pre(ms !== undefined);
+        expect(parseDurationMs(formatDuration(ms!))).toBe(ms);
+      }),
+      { numRuns: 1_000 },
+    );
     expect(formatDuration(60_000)).toBe("60s");
+    expect(formatDuration(0.25)).toBe("250000ns");
     expect(formatDuration(1_500)).toBe("1500ms");
   });
 });
