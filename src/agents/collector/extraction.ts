@@ -94,8 +94,8 @@ export function createExporterExtraction(
     const found = read(text);
     return new Map(
       reads.map(({ key, scale }, i) => {
-        const value = found[i];
-        return [key, value === undefined ? undefined : value * scale];
+        const value = (found[i] ?? Number.NaN) * scale;
+        return [key, Number.isFinite(value) ? value : undefined];
       }),
     );
   };

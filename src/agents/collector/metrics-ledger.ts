@@ -13,6 +13,14 @@ interface EndpointState {
   sent: (number | undefined)[];
 }
 
+/**
+ * Whether `value` may stand in a row. The object closes the connection over an infinity, which would
+ * cost every endpoint its metrics; whoever computes values drops them, and this is the last look.
+ */
+function isTold(value: number | undefined): value is number {
+  return value !== undefined && value !== Infinity && value !== -Infinity;
+}
+
 /** One slot an endpoint of the last MEMBERSHIP, in its order. Times are the caller's clock, in ms. */
 export class MetricsLedger {
   #states: EndpointState[] = [];
@@ -47,7 +55,7 @@ export class MetricsLedger {
       let mask = 0;
       const values: number[] = [];
       result.values.forEach((value, field) => {
-        if (value === undefined || Object.is(value, sent[field])) return;
+        if (!isTold(value) || Object.is(value, sent[field])) return;
         mask |= 1 << field;
         values.push(value);
       });
@@ -64,7 +72,7 @@ export class MetricsLedger {
       const { result, sent } = state;
       if (result === undefined) continue;
       result.values.forEach((value, field) => {
-        if (value !== undefined) sent[field] = value;
+        if (isTold(value)) sent[field] = value;
       });
       state.result = undefined;
     }

@@ -40,7 +40,10 @@ interface Sample {
   readonly timestamp: number;
 }
 
-const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+/** No two ways to read the same digits: the text is an engine's, and must not cost more than its length. */
+const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
+/** No client library writes a number so long. */
+const NUMBER_CHARS_MAX = 64;
 /** Labels of one line; a line with more is passed over. */
 export const LINE_LABELS_MAX = 256;
 
@@ -120,7 +123,9 @@ class Tally {
     if (this.#winners.size === 0) return undefined;
     let sum = 0;
     for (const { value } of this.#winners.values()) sum += value;
-    return this.query.combine === "mean" ? sum / this.#winners.size : sum;
+    const combined = this.query.combine === "mean" ? sum / this.#winners.size : sum;
+    // Ranks that are finite each may add up to infinity.
+    return Number.isFinite(combined) ? combined : undefined;
   }
 
   #rankOf({ labels }: Sample): string {
@@ -185,7 +190,7 @@ function parseSample(text: string, from: number): Sample | undefined {
     .slice(at)
     .split("#", 1)[0]!
     .trim()
-    .split(/[ \t]+/);
+    .split(/[ \t]+/, 2);
   const sample = { labels, value: parseNumber(value), timestamp: parseNumber(timestamp) };
   return Number.isFinite(sample.value) && Number.isFinite(sample.timestamp) ? sample : undefined;
 }
@@ -230,5 +235,6 @@ function skipBlank(line: string, from: number): number {
 
 /** A decimal number; NaN for everything else, the format's NaN and Inf included. */
 function parseNumber(text: string): number {
-  return DECIMAL.test(text) ? Number(text) : Number.NaN;
+  const isDecimal = text.length <= NUMBER_CHARS_MAX && DECIMAL.test(text);
+  return isDecimal ? Number(text) : Number.NaN;
 }

@@ -97,6 +97,13 @@ describe("an exporter's text", () => {
     expect(utilization(["vllm-9"])).toBeUndefined();
   });
 
+  it("whose scaled value is not finite says nothing", () => {
+    const large = { ...read, scale: 1e10, ownLabel: null };
+    const extract = createExporterExtraction({ target, reads: [large] }, []);
+    expect(extract("DCGM_FI_DEV_GPU_UTIL 1e300\n").get(0)).toBeUndefined();
+    expect(extract("DCGM_FI_DEV_GPU_UTIL 2\n").get(0)).toBe(2e10);
+  });
+
   it("without names of pods is everybody's", () => {
     expect(utilization(["vllm-0"], 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 40\n')).toBeCloseTo(0.4);
   });

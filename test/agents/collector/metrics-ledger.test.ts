@@ -1,6 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { MetricsLedger } from "../../../src/agents/collector/metrics-ledger.ts";
-import { SCRAPE_STATUS } from "../../../src/agents/protocol/codec.ts";
+import {
+  decodeMetrics,
+  encodeMetrics,
+  framePayload,
+  SCRAPE_STATUS,
+} from "../../../src/agents/protocol/codec.ts";
+import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
 
 const ok = (...values: (number | undefined)[]) => ({
   status: SCRAPE_STATUS.ok,
@@ -38,6 +44,18 @@ describe("MetricsLedger", () => {
     metrics.confirm();
     metrics.observe(0, ok(4), 200);
     expect(metrics.rows(210)).toEqual([{ endpoint: 0, status: 0, ageMs: 10, mask: 0, values: [] }]);
+  });
+
+  it("leaves out what the object would close the connection over", () => {
+    const metrics = ledger();
+    metrics.observe(0, ok(Infinity, 2, -Infinity, NaN), 0);
+    const rows = metrics.rows(0);
+    expect(rows).toEqual([{ endpoint: 0, status: 0, ageMs: 0, mask: 0b1010, values: [2, NaN] }]);
+    const frame = encodeMetrics({ version: PROTOCOL_VERSION, seq: 1 }, rows);
+    expect(decodeMetrics(framePayload(frame)).ok).toBe(true);
+    metrics.confirm();
+    metrics.observe(0, ok(3, 2), 1);
+    expect(metrics.rows(1)).toMatchObject([{ mask: 1, values: [3] }]);
   });
 
   it("keeps only the newest result while nothing can be sent, and loses no change", () => {

@@ -51,6 +51,12 @@ describe("scanPrometheus", () => {
     { name: "infinity", text: "m +Inf\nm -Inf", value: undefined },
     { name: "an exponent", text: "m 1.5e-3", value: 0.0015 },
     { name: "a hexadecimal number", text: "m 0x10", value: undefined },
+    { name: "a number too long to be one", text: `m ${"1".repeat(65)}`, value: undefined },
+    { name: "the longest number", text: `m 7.${"0".repeat(62)}`, value: 7 },
+    { name: "a million digits that are none", text: `m ${"1".repeat(1e6)}x`, value: undefined },
+    { name: "a point without digits behind it", text: "m 5.", value: 5 },
+    { name: "a point without digits before it", text: "m .5", value: 0.5 },
+    { name: "a point alone", text: "m .", value: undefined },
     { name: "no value", text: "m{}\nm", value: undefined },
     { name: "an unclosed label", text: 'm{a="x} 5', value: undefined },
     { name: "an unclosed brace", text: 'm{a="x" 5', value: undefined },
@@ -91,6 +97,11 @@ describe("scanPrometheus", () => {
   it("counts as many ranks as a process may have", () => {
     const text = Array.from({ length: RANKS_MAX + 1 }, (_, i) => `m{rank="${i}"} 1`).join("\n");
     expect(one(text, { series: "m", combine: "sum", rankLabels: ["rank"] })).toBe(RANKS_MAX);
+  });
+
+  it.for(["sum", "mean"] as const)("gives no %s of ranks that is not finite", (combine) => {
+    const text = 'm{rank="0"} 1e308\nm{rank="1"} 1e308\n';
+    expect(one(text, { series: "m", combine, rankLabels: ["rank"] })).toBeUndefined();
   });
 
   it("reads gauges, counters and what has no type, but no summary or histogram", () => {

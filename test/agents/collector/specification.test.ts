@@ -138,6 +138,19 @@ describe("polling", () => {
     await waitFor(() => expect(object.rows.at(-1)).not.toHaveProperty("isPartial"));
   });
 
+  it("of an engine that tells nonsense costs no other its metrics", async () => {
+    const rank = (index: number) => `vllm:num_requests_waiting{engine="${index}"} 1e308\n`;
+    const digits = `vllm:num_requests_running ${"1".repeat(1e6)}x\n`;
+    const liar = await serve((_request, response) => {
+      response.end(`${rank(0)}${rank(1)}${digits}vllm:kv_cache_usage_perc 0.5\n`);
+    });
+    const honest = await serve((_request, response) => response.end(VLLM));
+    await start([{ port: liar }, { port: honest }]);
+    await waitFor(() => expect(known(1)[0]).toBe(7));
+    await waitFor(() => expect(known(0).slice(0, 3)).toEqual([undefined, undefined, 0.5]));
+    expect(object.hellos).toHaveLength(1);
+  });
+
   it("asks another port and path, as the specification says", async () => {
     const inference = await serve((_request, response) => response.writeHead(500).end());
     const port = await serve((request, response) => {
