@@ -1,7 +1,17 @@
 // InferenceModelRewrite on the whole way through the Worker, with a relay on a real socket.
 
 import { env } from "cloudflare:workers";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  afterAll,
+  afterEach,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  inject,
+  it,
+  vi,
+} from "vitest";
 import { decodeModelName } from "../../src/agents/protocol/model-name.ts";
 import { MODEL_REWRITE_HEADERS } from "../../src/scheduler/rewrite/model-rewrites.ts";
 import type { TestAgent } from "../durable/pool-client.ts";
@@ -19,6 +29,7 @@ import {
   send,
   TENANT_KEY,
 } from "./support/deployment.ts";
+import { FORMER_RELAY_PATH } from "./support/relay-key.ts";
 
 const exact = (...values: string[]) => values.map((value) => ({ model: { value } }));
 const REWRITES = [
@@ -42,8 +53,8 @@ const GENERIC = { name: "rest", rules: [{ targets: [{ modelRewrite: "acme/defaul
 
 let collector: TestAgent;
 
-async function rewriteWith(modelRewrites: unknown): Promise<void> {
-  const config = configuration();
+async function rewriteWith(modelRewrites: unknown, relays?: readonly string[]): Promise<void> {
+  const config = configuration(relays);
   const pools = config.pools.map((pool) =>
     pool.name === POOL ? { ...pool, modelRewrites } : pool,
   );
@@ -154,6 +165,32 @@ describe("who may use it", () => {
     const { headers, body } = await seenBy(response);
     expect((JSON.parse(body) as { model: string }).model).toBe(MODEL);
     expect(headers).not.toHaveProperty(name);
+  });
+});
+
+describe("a relay from before rewrites", () => {
+  const former = () => `${inject("relayUrl")}${FORMER_RELAY_PATH}`;
+
+  // Relays are tried in the order of the configuration, beginning anywhere: here with the first.
+  beforeEach(() => void vi.spyOn(Math, "random").mockReturnValue(0));
+  afterEach(() => vi.restoreAllMocks());
+  afterAll(() => rewriteWith(REWRITES));
+
+  it("is passed over for the next one", async () => {
+    await rewriteWith(REWRITES, [former(), inject("relayUrl")]);
+    expect(await sentFor({ model: "fast" })).toMatchObject({ clientModel: "fast" });
+  });
+
+  it("serves what is not rewritten", async () => {
+    await rewriteWith(REWRITES, [former()]);
+    expect((await sentFor({ model: MODEL })).clientModel).toBeUndefined();
+  });
+
+  it("refuses for good where there is no other", async () => {
+    const response = await chat(chatBody({ model: "fast" }));
+    expect(response.status).toBe(502);
+    const { error } = await response.json<{ error: { code: string } }>();
+    expect(error.code).toBe("relay_refused");
   });
 });
 

@@ -6,7 +6,8 @@
 //       pick ── no endpoints, object unavailable ──► next pool
 //         │  └─ saturated, expired … ──────────────► refuse
 //       relay ─ unreachable, busy, stopping ───────► next relay, or the only one again
-//         │  └─ every listed endpoint failed ──────► pick others
+//         │  ├─ too old for a rewritten model ──────► next relay
+//         │  ├─ every listed endpoint failed ──────► pick others
 //         │  └─ declined for our own fault ────────► refuse
 //       answer
 
@@ -144,7 +145,7 @@ async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
       isKept = true;
       return { ok: true, response: answer.response, endpoint: answer.endpoint, grant };
     }
-    const next = judge(answer);
+    const next = judge(answer, at);
     grant.release(answer.kind === "cancelled" ? "cancelled" : "relay-unreachable");
     if (next === "stop") return stop(job, answer);
     facts.detail = answer.kind === "declined" ? answer.code : answer.kind;
@@ -188,6 +189,7 @@ function relayRequest(job: Job, at: Attempt, grant: Grant, attempt: number): Rel
 /** What a relay's word means for the next attempt. */
 function judge(
   answer: Exclude<RelayAnswer, { kind: "answered" }>,
+  { prepared, relays }: Pick<Attempt, "prepared" | "relays">,
 ): "other-relay" | "other-endpoints" | "stop" {
   if (answer.kind === "cancelled") return "stop";
   if (answer.kind === "unreachable") return "other-relay";
@@ -198,6 +200,9 @@ function judge(
     case "exhausted":
     case "off-list":
       return "other-endpoints";
+    case "bad-signature":
+      // A relay from before rewrites does not sign the client's model; a newer one beside it does.
+      return prepared.clientModel !== undefined && relays.length > 1 ? "other-relay" : "stop";
     default:
       // Codes of a newer relay, too: what is not known to be safe to repeat is not repeated.
       return "stop";

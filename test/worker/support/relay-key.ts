@@ -1,2 +1,5 @@
 /** Shared by the deployment under test and its relay. */
 export const RELAY_KEY = { id: "k1", secret: "relay-secret-0123456789" } as const;
+
+/** Below this path of the test's relay stands one from before model rewrites. */
+export const FORMER_RELAY_PATH = "/before-rewrites";

@@ -16,7 +16,7 @@ import {
   STAGE_HEADERS,
 } from "../../../src/agents/protocol/headers.ts";
 import { signaturePayload } from "../../../src/agents/protocol/signature.ts";
-import { RELAY_KEY } from "./relay-key.ts";
+import { FORMER_RELAY_PATH, RELAY_KEY } from "./relay-key.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -84,11 +84,13 @@ function script(body: string): string {
 
 function isSigned(request: IncomingMessage, body: string): boolean {
   const header = (name: string) => String(request.headers[name] ?? "");
-  const clientModel = header(CLIENT_MODEL_HEADER);
+  const url = request.url ?? "";
+  const isFormer = url.startsWith(`${FORMER_RELAY_PATH}/`);
+  const clientModel = isFormer ? "" : header(CLIENT_MODEL_HEADER);
   const payload = signaturePayload({
     keyId: header(SIGNED.keyId),
     method: request.method ?? "",
-    path: request.url ?? "",
+    path: isFormer ? url.slice(FORMER_RELAY_PATH.length) : url,
     tenant: header(SIGNED.tenant),
     ticket: header(SIGNED.ticket),
     attempt: Number(header(SIGNED.attempt)),
