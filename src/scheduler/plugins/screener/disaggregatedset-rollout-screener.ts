@@ -4,11 +4,13 @@
 //   covered        = revisions with count > 0 for every required role
 //   weight[r]      = sum       Σ over the roles of count[r][role]
 //                    max-role  count[r][role with the most endpoints in all; ties: the first listed]
-//   kept           = one covered revision, drawn by weight among those of the candidates
+//   left           = candidates of covered revisions that the request's headers ask for
+//   kept           = one revision of those left, drawn by weight
 //
-// A request that names a label's value in a strict header gets the endpoints with that value, of the
-// covered revisions, and nobody where there is none. Every header selector also tells the client the
-// label of the endpoint that served, so that a later request can ask for the same.
+// A header names a label's value. A strict one leaves the endpoints with that value, and nobody where
+// there is none; then each preferred one does, and leaves all where there is none. Whatever they are
+// about, one revision is drawn of what they left. Every header selector also tells the client the label
+// of the endpoint that served, so that a later request can ask for the same.
 //
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/screener/disaggregatedsetrollout. llm-d
 // counts ready pods that it watches; here an endpoint counts while it is a member of the pool. An
@@ -39,7 +41,7 @@ const headerSelector = z.strictObject({
   labelKey: z.string().min(1).describe("Label whose value the header holds"),
   mode: z
     .enum(["strict", "prefer"])
-    .describe("Whether requests are held to it, or it is only told"),
+    .describe("Where no endpoint has the value: strict leaves nobody, prefer all"),
 });
 
 const revisionGating = z
@@ -101,7 +103,8 @@ class DisaggregatedsetRolloutScreener implements Screener {
   readonly #scope: readonly LabelRequirement[];
   readonly #gating: Params["revisionGating"];
   readonly #roles: readonly string[];
-  readonly #strict: readonly HeaderSelector[];
+  /** Strict ones first: what is preferred is looked for among what they leave. */
+  readonly #selectors: readonly HeaderSelector[];
   readonly responseHeaders: readonly ResponseHeader[];
 
   constructor({ scope, headerSelectors, revisionGating: gating }: Params) {
@@ -109,7 +112,10 @@ class DisaggregatedsetRolloutScreener implements Screener {
     this.#scope = parsed.ok ? parsed.requirements : [];
     this.#gating = gating;
     this.#roles = gating.requireRoles?.values ?? [];
-    this.#strict = headerSelectors.filter(({ mode }) => mode === "strict");
+    this.#selectors = [
+      ...headerSelectors.filter(({ mode }) => mode === "strict"),
+      ...headerSelectors.filter(({ mode }) => mode === "prefer"),
+    ];
     this.responseHeaders = headerSelectors.map(({ headerName, labelKey }) => ({
       name: headerName,
       profile: null,
@@ -118,26 +124,23 @@ class DisaggregatedsetRolloutScreener implements Screener {
   }
 
   screen(context: PickContext, keep: Uint8Array): void {
-    if (this.#gating.mode !== "disabled") this.#screenRevisions(context, keep);
-    for (const { headerName, labelKey } of this.#strict) {
-      const asked = requestHeader(context.request, headerName) ?? "";
-      if (asked !== "") keepWhere(context, keep, (labels) => labelOf(labels, labelKey) === asked);
-    }
+    const key = this.#gating.revisionLabelKey;
+    const weights = this.#gating.mode === "disabled" ? undefined : this.#weightsOf(context);
+    if (weights !== undefined)
+      keepWhere(context, keep, (labels) => weights.has(labelOf(labels, key) ?? ""));
+    this.#select(context, keep);
+    if (weights === undefined) return;
+    const drawn = drawRevision(leftWeights(context, keep, { weights, key }), context);
+    keepWhere(context, keep, (labels) => labelOf(labels, key) === drawn);
   }
 
-  #screenRevisions(context: PickContext, keep: Uint8Array): void {
-    const weights = this.#weightsOf(context);
-    const key = this.#gating.revisionLabelKey;
-    const isPinned = this.#strict.some(
-      ({ headerName }) => (requestHeader(context.request, headerName) ?? "") !== "",
-    );
-    const drawn = isPinned
-      ? undefined
-      : drawRevision(candidateWeights(context, weights, key), context);
-    keepWhere(context, keep, (labels) => {
-      const revision = labelOf(labels, key) ?? "";
-      return weights.has(revision) && (drawn === undefined || revision === drawn);
-    });
+  #select(context: PickContext, keep: Uint8Array): void {
+    for (const { headerName, labelKey, mode } of this.#selectors) {
+      const asked = requestHeader(context.request, headerName) ?? "";
+      if (asked === "") continue;
+      const isAsked = (labels: Labels) => labelOf(labels, labelKey) === asked;
+      if (mode === "strict" || isAnyKept(context, keep, isAsked)) keepWhere(context, keep, isAsked);
+    }
   }
 
   /** Weights of the covered revisions. */
@@ -181,15 +184,16 @@ function dominantRole(counts: readonly RoleCounts[], roles: number): number {
   return totals.indexOf(Math.max(...totals));
 }
 
-/** Those of the weights that a candidate is of, in the order of their names: a draw needs one. */
-function candidateWeights(
+/** Weights of the revisions that are left, in the order of their names: a draw needs one. */
+function leftWeights(
   context: PickContext,
-  weights: ReadonlyMap<string, number>,
-  revisionLabelKey: string,
+  keep: Uint8Array,
+  { weights, key }: { readonly weights: ReadonlyMap<string, number>; readonly key: string },
 ): [string, number][] {
   const found = new Map<string, number>();
   for (let i = 0; i < context.candidateCount; i++) {
-    const revision = labelOf(labelsOf(context, context.candidates[i]!), revisionLabelKey) ?? "";
+    if (keep[i] === 0) continue;
+    const revision = labelOf(labelsOf(context, context.candidates[i]!), key) ?? "";
     const weight = weights.get(revision);
     if (weight !== undefined) found.set(revision, weight);
   }
@@ -211,6 +215,16 @@ function drawRevision(
   return last?.[0];
 }
 
+function isAnyKept(
+  context: PickContext,
+  keep: Uint8Array,
+  keeps: (labels: Labels) => boolean,
+): boolean {
+  for (let i = 0; i < context.candidateCount; i++)
+    if (keep[i] === 1 && keeps(labelsOf(context, context.candidates[i]!))) return true;
+  return false;
+}
+
 function keepWhere(
   context: PickContext,
   keep: Uint8Array,
@@ -225,6 +239,6 @@ export const disaggregatedsetRolloutScreener = defineScreener({
   stability: "alpha",
   params,
   requestHeaders: ({ headerSelectors }: Params) =>
-    headerSelectors.flatMap(({ mode, headerName }) => (mode === "strict" ? [headerName] : [])),
+    headerSelectors.map(({ headerName }) => headerName),
   create: (filled) => new DisaggregatedsetRolloutScreener(filled),
 });

@@ -119,10 +119,66 @@ describe("disaggregatedset-rollout-screener", () => {
     expect(kept(incomplete, given, { request: { headers } })).toEqual([]);
   });
 
-  it("holds nobody to a header that is only preferred", () => {
-    const given = params("disabled", { headerSelectors: [{ ...SELECTOR, mode: "prefer" }] });
-    const headers = { "x-disagg-revision": "B" };
-    expect(kept([...A, ...B], given, { request: { headers } })).toEqual([...SLOTS_A, ...SLOTS_B]);
+  it("prefers a value where somebody has it, and keeps all where nobody has", () => {
+    const selector = { ...SELECTOR, mode: "prefer" };
+    const preferring = (mode: string, value: string, seed = 1) =>
+      kept(
+        [...A, ...B],
+        { ...params(mode), headerSelectors: [selector] },
+        {
+          request: { headers: { "x-disagg-revision": value } },
+          seed,
+        },
+      );
+    const withoutGating = { headerSelectors: [selector], revisionGating: { mode: "disabled" } };
+    const all = kept([...A, ...B], params("sum", withoutGating), {
+      request: { headers: { "x-disagg-revision": "C" } },
+    });
+    expect(all).toEqual([...SLOTS_A, ...SLOTS_B]);
+    const drawn = new Set<number>();
+    for (let seed = 0; seed < 50; seed++) {
+      expect(preferring("sum", "B", seed)).toEqual(SLOTS_B);
+      const slots = preferring("sum", "C", seed);
+      expect([SLOTS_A, SLOTS_B]).toContainEqual(slots);
+      drawn.add(slots[0]!);
+    }
+    expect(drawn.size).toBe(2);
+  });
+
+  it("prefers among what strict headers and whole revisions leave, whatever their order", () => {
+    const zone = { name: "zone", headerName: "x-zone", labelKey: "zone", mode: "prefer" };
+    const given = params("sum", { headerSelectors: [zone, SELECTOR] });
+    const headers = { "x-disagg-revision": "A", "x-zone": "z2" };
+    const inZone = (of: readonly EndpointRow[], name: string) =>
+      of.map(({ labels }) => ({ labels: { ...labels, zone: name } }));
+    const of = [...inZone(A, "z1"), ...inZone(B, "z2")];
+    expect(kept(of, given, { request: { headers } })).toEqual(SLOTS_A);
+    const incomplete = [...A, ...inZone(rows("B", { decode: 1 }), "z2")];
+    expect(kept(incomplete, given, { request: { headers: { "x-zone": "z2" } } })).toEqual(SLOTS_A);
+  });
+
+  it.for(["strict", "prefer"])(
+    "keeps one revision where a %s header is of another label",
+    (mode) => {
+      const zone = { name: "zone", headerName: "x-zone", labelKey: "zone", mode };
+      const given = params("sum", { headerSelectors: [SELECTOR, zone] });
+      const of = [...A, ...B].map(({ labels }) => ({ labels: { ...labels, zone: "z1" } }));
+      const drawn = new Set<number>();
+      for (let seed = 0; seed < 50; seed++) {
+        const slots = kept(of, given, { seed, request: { headers: { "x-zone": "z1" } } });
+        expect([SLOTS_A, SLOTS_B]).toContainEqual(slots);
+        drawn.add(slots[0]!);
+      }
+      expect(drawn.size).toBe(2);
+    },
+  );
+
+  it("draws a revision that has an endpoint of what was asked for", () => {
+    const zone = { name: "zone", headerName: "x-zone", labelKey: "zone", mode: "strict" };
+    const given = params("sum", { headerSelectors: [zone] });
+    const of = [...A, ...B.map(({ labels }) => ({ labels: { ...labels, zone: "z1" } }))];
+    for (let seed = 0; seed < 20; seed++)
+      expect(kept(of, given, { seed, request: { headers: { "x-zone": "z1" } } })).toEqual(SLOTS_B);
   });
 
   it("keeps all when gating is disabled, but for strict headers", () => {
@@ -144,7 +200,10 @@ describe("disaggregatedset-rollout-screener", () => {
       ["x-slice", null],
     ]);
     expect(responseHeaders!.map((header) => header.valueOf(endpoint))).toEqual(["B", ""]);
-    expect(plugin.requestHeaders!(plugin.params.parse(given))).toEqual(["x-disagg-revision"]);
+    expect(plugin.requestHeaders!(plugin.params.parse(given))).toEqual([
+      "x-disagg-revision",
+      "x-slice",
+    ]);
   });
 
   it("tells so many revisions apart", () => {
