@@ -51,7 +51,7 @@ export const REQUEST_FACTS_LIMITS = {
 
 /** Images, audio and video of a request, in its order. The same one twice stands twice. */
 export interface RequestMedia {
-  /** Two 32-bit words each (low, high): equal where the media are the same data or URL. */
+  /** Two 32-bit words each (low, high): equal where data or URL are the same, and the salt. */
   readonly hashes: Uint32Array;
   /** Estimated prompt tokens of each, at least 1. */
   readonly tokens: Uint32Array;

@@ -56,10 +56,13 @@ interface Medium {
   readonly tokens: number;
 }
 
-/** The first REQUEST_FACTS_LIMITS.mediaMax of them; undefined where there are none. */
+/**
+ * The first REQUEST_FACTS_LIMITS.mediaMax of them; undefined where there are none. `salt` is that of the
+ * content keys: media are told to be the same only within one.
+ */
 export async function describeMedia(
   messages: readonly ChatMessage[],
-  hints: VideoHints,
+  { hints, salt }: { readonly hints: VideoHints; readonly salt: string | undefined },
 ): Promise<RequestMedia | undefined> {
   const found: Medium[] = [];
   for (const { content } of messages) {
@@ -73,7 +76,7 @@ export async function describeMedia(
   if (found.length === 0) return undefined;
   const hashes = new Uint32Array(2 * found.length);
   for (const [index, { content }] of found.entries()) {
-    hashes.set(await hashOf(content), 2 * index);
+    hashes.set(await hashOf(content, salt), 2 * index);
   }
   const tokens = Uint32Array.from(found, (medium) =>
     Math.min(TOKENS_MAX, Math.max(1, Math.floor(medium.tokens))),
@@ -124,9 +127,13 @@ function membersOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
 }
 
-/** Two words of its SHA-256: native code, where any hash in script would take longer. */
-async function hashOf(content: string): Promise<[number, number]> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(content));
+/**
+ * Two words of its SHA-256: native code, where any hash in script would take longer. The salt comes
+ * first, with its length, so that no content can pose as another salt's.
+ */
+async function hashOf(content: string, salt = ""): Promise<[number, number]> {
+  const text = new TextEncoder().encode(`${salt.length}:${salt}${content}`);
+  const digest = await crypto.subtle.digest("SHA-256", text);
   const words = new DataView(digest);
   return [words.getUint32(0, true), words.getUint32(4, true)];
 }

@@ -92,7 +92,10 @@ async function prepare(
   const { prompts, tokens } = await write(hasher);
   const tokensMax = fields.max_completion_tokens ?? fields.max_tokens ?? null;
   const isRenamed = fields.model !== model;
-  const media = await describeMedia(fields.messages ?? [], readVideoHints(headers));
+  const media = await describeMedia(fields.messages ?? [], {
+    hints: readVideoHints(headers),
+    salt,
+  });
   return {
     path,
     model,

@@ -6,7 +6,8 @@ import { parseChatRequest } from "../../../src/worker/openai/schemas.ts";
 function mediaOf(content: unknown, hints: Record<string, string> = {}) {
   const parsed = parseChatRequest({ model: "m", messages: [{ role: "user", content }] });
   if (!parsed.ok) throw new Error(parsed.error.message);
-  return describeMedia(parsed.value.messages, readVideoHints(new Headers(hints)));
+  const read = readVideoHints(new Headers(hints));
+  return describeMedia(parsed.value.messages, { hints: read, salt: undefined });
 }
 const tokensOf = async (content: unknown, hints: Record<string, string> = {}) => [
   ...((await mediaOf(content, hints))?.tokens ?? []),

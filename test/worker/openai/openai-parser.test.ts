@@ -112,6 +112,20 @@ describe("salts", () => {
     expect((await prepare({ cache_salt: "s" })).keys).not.toEqual(keys);
     expect((await prepare({}, SEALED)).keys).not.toEqual(keys);
   });
+
+  it("enter the hashes of media", async () => {
+    const image = { type: "image_url", image_url: { url: "https://example.com/a.png" } };
+    const messages = [{ role: "user", content: [image] }];
+    const hashed = async (tenant: BodyTenant, fields = {}) =>
+      (await prepare({ messages, ...fields }, tenant)).media!.hashes;
+    const open = await hashed(PLAIN);
+    expect(await hashed(SALTED)).toEqual(open);
+    expect(await hashed(PLAIN, { cache_salt: "s" })).not.toEqual(open);
+    const sealed = await hashed(SEALED);
+    expect(sealed).not.toEqual(open);
+    expect(await hashed(SEALED)).toEqual(sealed);
+    expect(await hashed({ ...SEALED, id: "another" })).not.toEqual(sealed);
+  });
 });
 
 describe("what the scheduler is told", () => {
