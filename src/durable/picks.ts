@@ -1,7 +1,7 @@
 // Decisions of one pool: asks the scheduler, opens tickets, learns from their ends, keeps records.
 
 import type { TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
-import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../scheduler/kv/content-keys.ts";
+import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
@@ -29,6 +29,7 @@ import { takePage } from "./decision-page.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER, type StoredConfig } from "./pool-storage.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
+import { boundRequest } from "./request-bounds.ts";
 import { Shadow } from "./shadow.ts";
 import type { RelayLife, Settlement, Ticket, TicketSubject } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
@@ -130,7 +131,7 @@ export class Picks {
       this.#count("failure", request.model, "");
       return refuse("rejected-saturated", "the pool carries as many requests as it can track");
     }
-    const bounded = boundKeys(request);
+    const bounded = boundRequest(request);
     const startedMs = this.#options.clock();
     const picked = this.#decide(this.#picker, bounded, { attempt, exclude, nowMs: startedMs });
     const seconds = (this.#options.clock() - startedMs) / 1_000;
@@ -312,13 +313,6 @@ function subjectOf({ requestId, tenant, model }: TicketReport): TicketSubject | 
   if (requestId === undefined || tenant === undefined || model === undefined) return undefined;
   // A model the relay could not read counts with what has no usage of its own.
   return { requestId, tenant, model: model === "" ? OTHER : model };
-}
-
-/** A Worker of another version may send more keys than this one counts with. */
-function boundKeys(request: InferenceRequest): InferenceRequest {
-  const words = 2 * CONTENT_KEYS_MAX;
-  if (request.keys.length <= words) return request;
-  return { ...request, keys: request.keys.subarray(0, words) };
 }
 
 function refuse(reason: DropReason, detail: string): PickRefusal {

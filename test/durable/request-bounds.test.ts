@@ -1,0 +1,62 @@
+import { describe, expect, it } from "vitest";
+import { boundRequest } from "../../src/durable/request-bounds.ts";
+import { CONTENT_KEYS_MAX } from "../../src/scheduler/kv/content-keys.ts";
+import {
+  type InferenceRequest,
+  REQUEST_FACTS_LIMITS,
+} from "../../src/scheduler/model/inference-request.ts";
+import { pickRequest } from "./pool-client.ts";
+
+const { headersMax, headerValueBytesMax, mediaMax } = REQUEST_FACTS_LIMITS;
+
+function requestWith(facts: Partial<InferenceRequest>): InferenceRequest {
+  return { ...pickRequest("request-1").request, ...facts };
+}
+
+function headersOf(count: number, value = "v"): Record<string, string> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`x-${i}`, value]));
+}
+
+function mediaOf(count: number) {
+  return { hashes: new Uint32Array(2 * count).fill(7), tokens: new Uint32Array(count).fill(1) };
+}
+
+describe("boundRequest", () => {
+  it("leaves a request alone whose facts are as large as they may be", () => {
+    const request = requestWith({
+      keys: new Uint32Array(2 * CONTENT_KEYS_MAX),
+      headers: headersOf(headersMax, "v".repeat(headerValueBytesMax)),
+      media: mediaOf(mediaMax),
+    });
+    expect(boundRequest(request)).toBe(request);
+  });
+
+  it("cuts keys, headers and media that are too many", () => {
+    const bounded = boundRequest(
+      requestWith({
+        keys: new Uint32Array(2 * CONTENT_KEYS_MAX + 2),
+        headers: headersOf(headersMax + 1),
+        media: mediaOf(mediaMax + 1),
+      }),
+    );
+    expect(bounded.keys).toHaveLength(2 * CONTENT_KEYS_MAX);
+    expect(bounded.headers).toEqual(headersOf(headersMax));
+    expect(bounded.media).toEqual(mediaOf(mediaMax));
+    expect(bounded.requestId).toBe("request-1");
+  });
+
+  it.for([
+    { name: "value", headers: { "x-long": "v".repeat(headerValueBytesMax + 1) } },
+    { name: "value in bytes", headers: { "x-long": "ü".repeat(headerValueBytesMax / 2 + 1) } },
+    { name: "name", headers: { [`x-${"n".repeat(headerValueBytesMax)}`]: "v" } },
+  ])("leaves out a header whose $name is too long", ({ headers }) => {
+    const bounded = boundRequest(requestWith({ headers: { "x-kept": "v", ...headers } }));
+    expect(bounded.headers).toEqual({ "x-kept": "v" });
+  });
+
+  it("adds nothing that a request does not have", () => {
+    const bounded = boundRequest(requestWith({ keys: new Uint32Array(2 * CONTENT_KEYS_MAX + 2) }));
+    expect(bounded).not.toHaveProperty("headers");
+    expect(bounded).not.toHaveProperty("media");
+  });
+});
