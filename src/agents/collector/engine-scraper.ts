@@ -39,6 +39,9 @@ const PLAIN_PATH: Record<EngineType, string> = {
   "trtllm-serve": "/prometheus/metrics",
 };
 
+/** As poll errors are labelled. */
+type Source = "metrics-data-source" | "models-data-source" | "exporter";
+
 export interface ScraperOptions {
   readonly endpoint: EndpointRecord;
   readonly configure: Configure;
@@ -90,7 +93,7 @@ export class EngineScraper {
     const { metrics, models, exporters, scalars } = specification;
     const engine = engineOf(specification, endpoint.labels);
     if (metrics !== null && engine !== undefined) {
-      const client = this.#connect(metrics);
+      const client = this.#connect(metrics, "metrics-data-source");
       const extract = createEngineExtraction(engine, scalars.length);
       const path = metrics.path ?? engine.path ?? METRICS_PATH;
       const intervalMs = metrics.intervalMs ?? configure.scrapeIntervalMs;
@@ -98,7 +101,7 @@ export class EngineScraper {
     }
     for (const exporter of exporters) this.#followExporter(exporter, metrics === null);
     if (models !== null) {
-      const client = this.#connect(models);
+      const client = this.#connect(models, "models-data-source");
       this.#poll(models.intervalMs ?? MODELS_INTERVAL_MS, () =>
         this.#askModels(client, models.path ?? MODELS_PATH),
       );
@@ -107,7 +110,7 @@ export class EngineScraper {
 
   #followExporter(exporter: WireExporter, isAlone: boolean): void {
     const { target } = exporter;
-    const client = this.#connect(target);
+    const client = this.#connect(target, "exporter");
     const extract = createExporterExtraction(exporter, namesOf(this.#options.endpoint));
     this.#poll(target.intervalMs ?? EXPORTER_INTERVAL_MS, async () => {
       const scraped = await client.get(target.path ?? METRICS_PATH, PROMETHEUS);
@@ -162,13 +165,15 @@ export class EngineScraper {
     });
   }
 
-  #countPollError(source: "metrics-data-source" | "models-data-source" | "exporter"): void {
+  #countPollError(source: Source): void {
     this.#options.registry.inc(METRIC.pollErrorsTotal, { source_type: source });
   }
 
-  #connect(target: WireTarget): ScrapeClient {
+  #connect(target: WireTarget, source: Source): ScrapeClient {
     const tls = target.scheme === "https" ? this.#options.tls(target) : undefined;
-    return this.#track(new ScrapeClient(originOf(target, this.#options.endpoint), tls));
+    const { url, isLabelBad } = originOf(target, this.#options.endpoint);
+    if (isLabelBad) this.#countPollError(source);
+    return this.#track(new ScrapeClient(url, tls));
   }
 
   #track(client: ScrapeClient): ScrapeClient {

@@ -36,37 +36,53 @@ export function readTlsFiles(tls: WireTarget["tls"]): TlsOptions {
   };
 }
 
+/** Where a source of an endpoint is asked. */
+export interface Origin {
+  /** undefined: nowhere, because the endpoint's own address is no place either. */
+  readonly url: string | undefined;
+  /** The endpoint's labels name a place that is none; its own address stands in. */
+  readonly isLabelBad: boolean;
+}
+
 /** The origin where `target` is asked about `endpoint`. */
-export function originOf(target: WireTarget, { address, labels }: EndpointRecord): string {
+export function originOf(target: WireTarget, { address, labels }: EndpointRecord): Origin {
   const portAt = address.lastIndexOf(":");
-  const own = { host: address.slice(0, portAt), port: address.slice(portAt + 1) };
-  const host = target.host === "node" ? labels["nodeAddress"] : labels["metricsAddress"];
+  const label = target.host === "node" ? labels["nodeAddress"] : labels["metricsAddress"];
+  const host = target.host === "endpoint" ? undefined : label;
   const port = target.host === "metrics" ? labels["metricsPort"] : undefined;
-  const isElsewhere = target.host !== "endpoint" && host !== undefined && HOST.test(host);
-  const bracketed = isElsewhere && host.includes(":") ? `[${host}]` : host;
-  const at = isElsewhere ? bracketed : own.host;
-  const portOfLabel = port !== undefined && PORT.test(port) ? port : own.port;
-  return `${target.scheme}://${at}:${target.port ?? portOfLabel}`;
+  const hostOfLabel = host === undefined ? undefined : usableHost(host);
+  const portOfLabel = port === undefined ? undefined : usablePort(port);
+  const at = hostOfLabel ?? address.slice(0, portAt);
+  const url = `${target.scheme}://${at}:${target.port ?? portOfLabel ?? address.slice(portAt + 1)}`;
+  const isHostBad = host !== undefined && hostOfLabel === undefined;
+  const isPortBad = port !== undefined && portOfLabel === undefined;
+  return { url: URL.canParse(url) ? url : undefined, isLabelBad: isHostBad || isPortBad };
+}
+
+/** As it stands in a URL. Undefined for what is no host name or address, 10.0.0.300 among them. */
+function usableHost(label: string): string | undefined {
+  const host = label.includes(":") ? `[${label}]` : label;
+  return HOST.test(label) && URL.canParse(`http://${host}`) ? host : undefined;
+}
+
+function usablePort(label: string): string | undefined {
+  return PORT.test(label) && Number(label) >= 1 && Number(label) <= 65_535 ? label : undefined;
 }
 const HOST = /^[A-Za-z0-9._:-]{1,253}$/;
 const PORT = /^[0-9]{1,5}$/;
 
 export class ScrapeClient {
-  readonly #client: Client;
+  readonly #client: Client | undefined;
   readonly #closed = new AbortController();
 
-  constructor(origin: string, tls?: TlsOptions) {
-    this.#client = new Client(origin, {
-      connectTimeout: SCRAPE_TIMEOUT_MS,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      keepAliveMaxTimeout: KEEP_ALIVE_MS,
-      maxResponseSize: SCRAPE_BYTES_MAX,
-      ...(tls === undefined ? {} : { connect: { ...tls, timeout: SCRAPE_TIMEOUT_MS } }),
-    });
+  /** Never throws. Whatever is asked of a client without an origin is unreachable. */
+  constructor(origin: string | undefined, tls?: TlsOptions) {
+    this.#client = createClient(origin, tls);
   }
 
   /** The text at `path`. Never rejects. */
   async get(path: string, accept: string): Promise<Scraped> {
+    if (this.#client === undefined) return { ok: false, status: SCRAPE_STATUS.unreachable };
     try {
       const response = await this.#client.request({
         method: "GET",
@@ -90,6 +106,22 @@ export class ScrapeClient {
   /** Abandons what is under way. */
   close(): void {
     this.#closed.abort();
-    this.#client.destroy().catch(() => undefined);
+    this.#client?.destroy().catch(() => undefined);
+  }
+}
+
+function createClient(origin: string | undefined, tls?: TlsOptions): Client | undefined {
+  if (origin === undefined || !URL.canParse(origin)) return undefined;
+  try {
+    return new Client(origin, {
+      connectTimeout: SCRAPE_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      maxResponseSize: SCRAPE_BYTES_MAX,
+      ...(tls === undefined ? {} : { connect: { ...tls, timeout: SCRAPE_TIMEOUT_MS } }),
+    });
+  } catch {
+    // An origin or a certificate that undici refuses: one endpoint's, and not to cost the others.
+    return undefined;
   }
 }

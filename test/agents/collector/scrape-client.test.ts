@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { originOf } from "../../../src/agents/collector/scrape-client.ts";
+import { originOf, ScrapeClient } from "../../../src/agents/collector/scrape-client.ts";
+import type { WireTarget } from "../../../src/agents/protocol/metrics-specification.ts";
 import { DEFAULT_TARGET } from "../../../src/scheduler/data-layer/compile.ts";
 
 const endpoint = (labels: Record<string, string> = {}, address = "10.0.0.7:8000") => ({
@@ -8,6 +9,10 @@ const endpoint = (labels: Record<string, string> = {}, address = "10.0.0.7:8000"
   engine: "vllm" as const,
   labels,
 });
+
+const targetOf = (part: Partial<WireTarget>): WireTarget => {
+  return { ...DEFAULT_TARGET, ...part, tls: { ...DEFAULT_TARGET.tls } };
+};
 
 describe("the origin of a source", () => {
   it.for([
@@ -45,8 +50,32 @@ describe("the origin of a source", () => {
       "http://10.0.0.7:1",
     ],
   ] as const)("%s", ([, target, at, origin]) => {
-    expect(originOf({ ...DEFAULT_TARGET, ...target, tls: { ...DEFAULT_TARGET.tls } }, at)).toBe(
-      origin,
-    );
+    expect(originOf(targetOf(target), at).url).toBe(origin);
+  });
+
+  it.for([
+    ["an address that is none", { metricsAddress: "10.0.0.300" }, "http://10.0.0.7:8000"],
+    ["no IPv6 address", { metricsAddress: "a:b" }, "http://10.0.0.7:8000"],
+    ["a path", { metricsAddress: "evil/path?" }, "http://10.0.0.7:8000"],
+    ["a port that is none", { metricsPort: "99999" }, "http://10.0.0.7:8000"],
+    ["port 0", { metricsPort: "0" }, "http://10.0.0.7:8000"],
+    ["a bad port elsewhere", { metricsAddress: "a", metricsPort: "x" }, "http://a:8000"],
+  ] as const)("falls back to the endpoint's where a label is %s", ([, labels, url]) => {
+    const origin = originOf(targetOf({ host: "metrics" }), endpoint(labels));
+    expect(origin).toEqual({ url, isLabelBad: true });
+  });
+
+  it("has no fault to find in good labels, or in those that are not asked", () => {
+    const at = endpoint({ metricsAddress: "a", metricsPort: "1", nodeAddress: "10.0.0.300" });
+    expect(originOf(targetOf({ host: "metrics" }), at)).toMatchObject({ isLabelBad: false });
+    expect(originOf(targetOf({}), at)).toMatchObject({ isLabelBad: false });
+  });
+
+  it("is none where the endpoint's address is none", async () => {
+    const { url } = originOf(targetOf({}), endpoint({}, "10.0.0.300:8000"));
+    expect(url).toBeUndefined();
+    const client = new ScrapeClient(url);
+    expect(await client.get("/metrics", "text/plain")).toEqual({ ok: false, status: 1 });
+    client.close();
   });
 });

@@ -42,10 +42,17 @@ async function serve(listener: RequestListener): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-async function start(endpoints: { port: number; name?: string; labels?: object }[]): Promise<void> {
+interface Listed {
+  readonly port: number;
+  readonly address?: string;
+  readonly name?: string;
+  readonly labels?: object;
+}
+
+async function start(endpoints: readonly Listed[]): Promise<void> {
   const endpointsPath = join(directory, "endpoints.yaml");
-  const listed = endpoints.map(({ port, name = `e${port}`, labels = {} }) => {
-    return { name, address: "127.0.0.1", port, labels };
+  const listed = endpoints.map(({ port, name = `e${port}`, ...given }) => {
+    return { address: "127.0.0.1", labels: {}, ...given, name, port };
   });
   await writeFile(endpointsPath, JSON.stringify({ endpoints: listed }));
   collector = await startCollector({
@@ -237,6 +244,27 @@ describe("other sources", () => {
     text = VLLM.replaceAll("chat, law", "sql");
     await waitFor(() =>
       expect(object.served.get(0)).toMatchObject({ lora: { active: ["sql"] }, models }),
+    );
+  });
+
+  it("that are nowhere stop nobody, and the endpoint itself is asked in their place", async () => {
+    const port = await serve((_request, response) => response.end(VLLM));
+    const labels = { metricsAddress: "10.0.0.300", metricsPort: "99999" };
+    const target = { ...DEFAULT_TARGET, tls: { ...DEFAULT_TARGET.tls }, host: "metrics" } as const;
+    object.configure = configure({ metrics: target, models: target });
+    await start([{ port, labels }, { port: port - 1 }]);
+    await waitFor(() => expect(known(0)[0]).toBe(7));
+    const errors = (source: string) =>
+      registry.render().includes(`poll_errors_total{source_type="${source}"} `);
+    expect(errors("metrics-data-source") && errors("models-data-source")).toBe(true);
+  });
+
+  it("of an endpoint whose address is none are unreachable, and the others are read", async () => {
+    const port = await serve((_request, response) => response.end(VLLM));
+    await start([{ port: 1, address: "10.0.0.300" }, { port }]);
+    await waitFor(() => expect(known(1)[0]).toBe(7));
+    await waitFor(() =>
+      expect(object.rows).toContainEqual(expect.objectContaining({ endpoint: 0, status: 1 })),
     );
   });
 
