@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { CONTENT_BLOCK_TOKENS } from "../../../../src/scheduler/kv/content-keys.ts";
 import type { Decider } from "../../../../src/scheduler/plugin.ts";
 import { pluginOf } from "../../../../src/scheduler/registry.ts";
 import { pickContext } from "../../support/pick-context.ts";
@@ -55,6 +56,27 @@ describe("prefix-based-pd-decider", () => {
 
   it("says no without an endpoint", () => {
     expect(decide({ nonCachedTokens: 1 }, 700, 0, -1)).toBe(false);
+  });
+
+  describe("without a match", () => {
+    const decideOf = (promptTokens: number, blocks: number) => {
+      const context = pickContext([{}], {
+        request: { promptTokens, keys: new Uint32Array(2 * blocks) },
+      });
+      const decider = createPlugin(TYPE, { nonCachedTokens: 10 }) as Decider;
+      return decider.decide(context, 0);
+    };
+
+    it("takes all of a prompt that is shorter than a block for not cached", () => {
+      expect(decideOf(9, 0)).toBe(false);
+      expect(decideOf(10, 0)).toBe(true);
+      expect(decideOf(CONTENT_BLOCK_TOKENS, 0)).toBe(true);
+    });
+
+    it("says no of a longer one, whose blocks nobody has told or looked at", () => {
+      expect(decideOf(CONTENT_BLOCK_TOKENS + 1, 0)).toBe(false);
+      expect(decideOf(10 * CONTENT_BLOCK_TOKENS, 10)).toBe(false);
+    });
   });
 
   it("counts cached blocks in full, whatever their tier", () => {
