@@ -1,10 +1,11 @@
 // header-profile-handler: run the profile that a header of the request names.
 //
-//   profile = the header's value, or defaultProfile without one; the only profile where there is one
+//   profile = the header's value; without one defaultProfile, or the only profile where there is one
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/profilehandler/headerprofile. As in llm-d a
-// name that no profile has is a refusal, never the default: a coordinator that asks for a stage must
-// not get another. Whoever may send the header chooses the profile.
+// name that no profile has is a refusal, never the default and never the only one: a coordinator that
+// asks for a stage must not get another. Without the header llm-d runs defaultProfile also where the
+// only profile has another name, and turns every such request away. Whoever may send the header chooses the profile.
 
 import { z } from "zod";
 import { requestHeader } from "../../model/inference-request.ts";
@@ -57,9 +58,8 @@ class HeaderProfileHandler implements ProfileHandler {
   }
 
   #profileOf({ request }: PickContext): string | undefined {
-    const [only, another] = this.#profiles;
-    if (another === undefined) return only;
     const named = requestHeader(request, this.#params.headerName)?.trim() ?? "";
+    if (named === "" && this.#profiles.length === 1) return this.#profiles[0];
     const profile = named === "" ? this.#params.defaultProfile : named;
     return this.#profiles.includes(profile) ? profile : undefined;
   }

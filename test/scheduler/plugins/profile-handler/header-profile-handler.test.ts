@@ -33,10 +33,18 @@ describe("header-profile-handler", () => {
     expect(run({}, { defaultProfile: "encode" }).ran).toEqual([]);
   });
 
-  it("runs the only profile, whatever the header says", () => {
+  it.for([
+    { name: "its name", headers: { "epp-profile": "only" }, want: ["only"] },
+    { name: "no header", headers: {}, want: ["only"] },
+    { name: "another name", headers: { "epp-profile": "other" }, want: [] },
+    { name: "the default's name", headers: { "epp-profile": "decode" }, want: [] },
+  ])("with one profile runs for $name: $want", ({ headers, want }) => {
     const handler = createHandler(TYPE, {}, { profiles: ["only"] });
-    const headers = { "epp-profile": "other" };
-    expect(runHandler(handler, { only: 2 }, { request: { headers } }).ran).toEqual(["only"]);
+    const request = { headers: headers as Record<string, string> };
+    const { ran, stages } = runHandler(handler, { only: 2 }, { request });
+    expect(ran).toEqual(want);
+    const refusal = "header epp-profile names none of the scheduling profiles: only";
+    expect(stages).toEqual(want.length === 0 ? refusal : { primary: "only" });
   });
 
   it("turns away where the profile finds nobody", () => {
