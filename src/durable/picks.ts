@@ -6,7 +6,7 @@ import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../scheduler/decisions/ring.ts";
-import { EndpointPicker, type Picked } from "../scheduler/endpoint-picker.ts";
+import type { EndpointPicker, Picked } from "../scheduler/endpoint-picker.ts";
 import {
   type InferenceRequest,
   reservedOutputTokens,
@@ -17,6 +17,7 @@ import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
+import type { BuiltConfig } from "./built-config.ts";
 import type {
   DecisionQuery,
   PickRefusal,
@@ -27,7 +28,7 @@ import type {
 } from "./contract.ts";
 import { takePage } from "./decision-page.ts";
 import type { Endpoints } from "./endpoints.ts";
-import { OTHER, type StoredConfig } from "./pool-storage.ts";
+import { OTHER } from "./pool-storage.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
 import { boundRequest } from "./request-bounds.ts";
 import { Shadow } from "./shadow.ts";
@@ -104,18 +105,19 @@ export class Picks {
     return this.#ledger.size > 0;
   }
 
-  configure({ version, config }: StoredConfig): void {
+  /** Puts a configuration in force. */
+  configure({ stored: { version, config }, picker, scrapeIntervalMs }: BuiltConfig): void {
     this.#configVersion = version;
     const scheduler = config?.scheduler;
     if (JSON.stringify(scheduler) !== JSON.stringify(this.#scheduler)) {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
-      this.#picker = scheduler === undefined ? undefined : new EndpointPicker(scheduler);
+      this.#picker = picker;
       if (scheduler !== undefined)
         this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));
     }
     this.#configureShadow(config?.shadowScheduler);
-    this.#staleAfterMs = SCRAPES_MISSED_MAX * (config?.scrapeIntervalMs ?? 0) + ONE_WAY_MS;
+    this.#staleAfterMs = SCRAPES_MISSED_MAX * scrapeIntervalMs + ONE_WAY_MS;
   }
 
   /** Hot path but for the record it keeps. Nothing here waits and nothing is written. */

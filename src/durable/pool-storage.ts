@@ -51,7 +51,7 @@ export interface StoredConfig {
   readonly version: number;
   /** null: not configured, or retired. */
   readonly config: PoolObjectConfig | null;
-  /** The stored scheduling cannot be read: see decodeConfig. */
+  /** The stored scheduling cannot be read or made: see decodeConfig. */
   readonly isFallback?: boolean;
 }
 
@@ -263,6 +263,14 @@ function decodeConfig(version: number, json: string): StoredConfig {
       config: shadow === undefined ? config : { ...config, shadowScheduler: shadow },
     };
   }
+  return fallbackConfig(stored);
+}
+
+/** The default in the place of a configuration that does not do; as version 0, see decodeConfig. */
+export function fallbackConfig({
+  name,
+  scrapeIntervalMs,
+}: Pick<PoolObjectConfig, "name" | "scrapeIntervalMs">): StoredConfig {
   const scheduler = schedulerConfigSchema.parse({});
   return { version: 0, config: { name, scrapeIntervalMs, scheduler }, isFallback: true };
 }

@@ -9,16 +9,12 @@
 
 import { DurableObject } from "cloudflare:workers";
 import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
-import {
-  type CompiledSpecification,
-  compileMetricsSpecification,
-} from "../scheduler/data-layer/compile.ts";
-import { specificationOf } from "../scheduler/data-layer/of-config.ts";
+import type { CompiledSpecification } from "../scheduler/data-layer/compile.ts";
 import { explain } from "../scheduler/decisions/explain.ts";
-import { loadSchedulerConfig } from "../scheduler/config/load.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
+import { buildConfig, readConfig, rebuildConfig } from "./built-config.ts";
 import type {
   DecisionPage,
   DecisionQuery,
@@ -67,7 +63,9 @@ export class PoolObject extends DurableObject {
   constructor(ctx: DurableObjectState, env: object) {
     super(ctx, env);
     this.#stored = new PoolStorage(ctx.storage);
-    this.#config = this.#stored.config();
+    const built = rebuildConfig(this.#stored.config());
+    this.#config = built.stored;
+    this.#compiled = built.compiled;
     this.#registry = createPoolMetrics(
       () => this.state(),
       () => this.#prefixes,
@@ -83,7 +81,6 @@ export class PoolObject extends DurableObject {
     for (const { agent, endpoints } of this.#stored.claims()) {
       this.#endpoints.membership.restore(agent, endpoints);
     }
-    this.#compiled = compiledOf(this.#config);
     this.#endpoints.configure(this.#compiled);
     // After the endpoints: the journal tells by them which of its rows are still about somebody.
     this.#prefixes = new PrefixMemory({
@@ -102,7 +99,7 @@ export class PoolObject extends DurableObject {
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
     });
-    this.#picks.configure(asScraped(this.#config, this.#compiled));
+    this.#picks.configure(built);
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
@@ -116,15 +113,12 @@ export class PoolObject extends DurableObject {
 
   /**
    * Puts a configuration in force. The directory calls it with rising versions, perhaps twice and
-   * perhaps late; an older one is ignored. One that this release cannot read is refused, and the old
-   * one stays: the directory may be of a later release.
+   * perhaps late; an older one is ignored. One that this release cannot read or make is refused, and
+   * the old one stays: the directory may be of a later release.
    */
   configure(config: PoolObjectConfig, version: number): void {
     if (version <= this.#config.version) return;
-    const { issues } = loadSchedulerConfig(config.scheduler, { allowExperimentalPlugins: true });
-    if (issues.length > 0)
-      throw new Error(`unreadable: ${issues.map(({ message }) => message).join("; ")}`);
-    this.#setConfig({ version, config });
+    this.#setConfig({ version, config: readConfig(config) });
     this.#agents.configure();
   }
 
@@ -223,11 +217,12 @@ export class PoolObject extends DurableObject {
   }
 
   #setConfig(next: StoredConfig): void {
+    const built = buildConfig(next);
     this.#stored.setConfig(next.version, next.config);
     this.#config = next;
-    this.#compiled = compiledOf(next);
+    this.#compiled = built.compiled;
     this.#endpoints.configure(this.#compiled);
-    this.#picks.configure(asScraped(next, this.#compiled));
+    this.#picks.configure(built);
   }
 
   #agentEvents(): AgentEvents {
@@ -324,16 +319,4 @@ export class PoolObject extends DurableObject {
     }
     this.#agents.saved();
   }
-}
-
-/** What is read of a pool's endpoints; nothing while it is not configured. */
-function compiledOf({ config }: StoredConfig): CompiledSpecification {
-  return config === null ? compileMetricsSpecification([]) : specificationOf(config.scheduler);
-}
-
-/** With the interval at which engines are really read: their source may have one of its own. */
-function asScraped(stored: StoredConfig, { specification }: CompiledSpecification): StoredConfig {
-  const intervalMs = specification.metrics?.intervalMs ?? null;
-  if (stored.config === null || intervalMs === null) return stored;
-  return { ...stored, config: { ...stored.config, scrapeIntervalMs: intervalMs } };
 }

@@ -1,0 +1,63 @@
+// What a pool's configuration comes to. It is made before the configuration is stored, so that one
+// which cannot be made is refused and the pool goes on as before.
+
+import { loadSchedulerConfig } from "../scheduler/config/load.ts";
+import {
+  type CompiledSpecification,
+  compileMetricsSpecification,
+} from "../scheduler/data-layer/compile.ts";
+import { specificationOf } from "../scheduler/data-layer/of-config.ts";
+import { EndpointPicker } from "../scheduler/endpoint-picker.ts";
+import type { PoolObjectConfig } from "./contract.ts";
+import { fallbackConfig, type StoredConfig } from "./pool-storage.ts";
+
+export interface BuiltConfig {
+  readonly stored: StoredConfig;
+  /** What is read of the pool's endpoints; nothing while it is not configured. */
+  readonly compiled: CompiledSpecification;
+  /** undefined while it is not configured. */
+  readonly picker: EndpointPicker | undefined;
+  /** Milliseconds between two reads of an engine: their source may have an interval of its own. */
+  readonly scrapeIntervalMs: number;
+}
+
+/** Throws what a plugin's constructor throws. */
+export function buildConfig(stored: StoredConfig): BuiltConfig {
+  const { config } = stored;
+  if (config === null) {
+    const compiled = compileMetricsSpecification([]);
+    return { stored, compiled, picker: undefined, scrapeIntervalMs: 0 };
+  }
+  const compiled = specificationOf(config.scheduler);
+  const scrapeIntervalMs = compiled.specification.metrics?.intervalMs ?? config.scrapeIntervalMs;
+  return { stored, compiled, picker: new EndpointPicker(config.scheduler), scrapeIntervalMs };
+}
+
+/** What was stored, perhaps by another release: the default where this one cannot make it. */
+export function rebuildConfig(stored: StoredConfig): BuiltConfig {
+  try {
+    return buildConfig(stored);
+  } catch {
+    // A plugin's constructor throws on parameters that its schema takes. An object that throws as it
+    // starts would never hear the directory's correction.
+    return buildConfig(fallbackConfig(stored.config!));
+  }
+}
+
+/**
+ * A configuration as this release reads it, with all that it leaves open. Throws where it cannot. A
+ * shadow that cannot be read is left out: nothing depends on it.
+ */
+export function readConfig(config: PoolObjectConfig): PoolObjectConfig {
+  const { name, scrapeIntervalMs, shadowScheduler } = config;
+  const { config: scheduler, issues } = read(config.scheduler);
+  if (scheduler === undefined)
+    throw new Error(`unreadable: ${issues.map(({ message }) => message).join("; ")}`);
+  const shadow = shadowScheduler === undefined ? undefined : read(shadowScheduler).config;
+  const known = { name, scrapeIntervalMs, scheduler };
+  return shadow === undefined ? known : { ...known, shadowScheduler: shadow };
+}
+
+function read(written: unknown) {
+  return loadSchedulerConfig(written, { allowExperimentalPlugins: true });
+}
