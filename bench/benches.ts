@@ -2,6 +2,7 @@
 
 import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
+import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
 import { measurePick } from "./pick.ts";
 import { measureObjectRestart, RESTART_NAME } from "./object-restart.ts";
@@ -21,6 +22,7 @@ export const BENCHES: readonly Bench[] = [
     measure: () => measurePick(endpoints),
   })),
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
+  { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
 ];

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { createChatBody } from "../../bench/conversation.ts";
 import { measureDecision } from "../../bench/decision.ts";
+import { measureFlowControl } from "../../bench/flow-control.ts";
 import type { Measurement } from "../../bench/measure.ts";
 import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
@@ -38,6 +39,21 @@ describe("measurePick", () => {
       "pick-64 us_without_record": "us",
       "pick-64 us_cold": "us",
       "pick-64 us_cold_without_record": "us",
+    });
+  });
+});
+
+describe("measureFlowControl", () => {
+  it("says what a decision, a new flow and one who leaves cost, and what one who waits weighs", async () => {
+    const shapes = [{ egress: 1, bands: 8, flows: 10 }];
+    expect(await metricsOf(measureFlowControl(shapes, TIMING))).toEqual({
+      "flow-control us_egress1_bands8_flows10": "us",
+      "flow-control us_saturation_endpoints64": "us",
+      "flow-control us_saturation_endpoints1000": "us",
+      "flow-control us_topology_churn": "us",
+      "flow-control us_mass_cancellation": "us",
+      "flow-control bytes_per_waiting": "B",
+      "flow-control bytes_per_waiting_and_keys": "B",
     });
   });
 });

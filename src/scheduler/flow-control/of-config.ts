@@ -92,7 +92,10 @@ function evictionOf(config: SchedulerConfig, plugins: PluginInstances): Eviction
   const listed = (kind: PluginKind, type: string) => {
     const found = config.plugins.find((plugin) => pluginOf(plugin.type).kinds.includes(kind));
     if (found !== undefined) return plugins.get(found.name);
-    return pluginOf(type).create({}, { name: type, profiles: [], instance: (name) => plugins.get(name) });
+    return pluginOf(type).create(
+      {},
+      { name: type, profiles: [], instance: (name) => plugins.get(name) },
+    );
   };
   return {
     filter: listed("eviction-filter", "sheddable-eviction-filter") as EvictionFilter,

@@ -11,9 +11,9 @@
 
 import { isEjected } from "../ejection.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
-import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
+import { type Endpoint, ENDPOINTS_MAX } from "../model/endpoint-table.ts";
 import type { EndpointDirectory } from "../plugin.ts";
-import { hasRole, type Stage } from "../roles.ts";
+import { hasRole } from "../roles.ts";
 import type { SaturationDetector } from "./contracts.ts";
 
 export interface PoolView {
@@ -30,13 +30,19 @@ export interface PoolSaturation {
   readonly staleCount: number;
 }
 
-const STAGES: readonly Stage[] = ["prefill", "decode"];
+const PREFILL = 1;
+const DECODE = 2;
 
-/** One a pool; it holds 12 kB. */
+/** One a pool; it holds 25 kB. */
 export class SaturationMeter {
   readonly #detector: SaturationDetector;
+  /** Slots of all endpoints, of those that prefill, and of those that decode. */
   readonly #all = new Int32Array(ENDPOINTS_MAX);
-  readonly #stage = new Int32Array(ENDPOINTS_MAX);
+  readonly #prefill = new Int32Array(ENDPOINTS_MAX);
+  readonly #decode = new Int32Array(ENDPOINTS_MAX);
+  /** What the endpoint in a slot does, read from its labels when it is first seen. */
+  readonly #stages = new Uint8Array(ENDPOINTS_MAX);
+  readonly #seen: (Endpoint | undefined)[] = [];
 
   constructor(detector: SaturationDetector) {
     this.#detector = detector;
@@ -47,42 +53,55 @@ export class SaturationMeter {
     return this.#detector.lagMs(staleAfterMs);
   }
 
-  // Hot path: called once a request that is let through. O(endpoints).
+  // Hot path: called once a request that is let through; flow-control in bench/. O(endpoints).
   measure(view: PoolView): PoolSaturation {
-    const endpointCount = this.#list(view);
-    const all = { ...view, candidates: this.#all, candidateCount: endpointCount };
+    const counts = this.#list(view);
+    const part = (candidates: Int32Array, candidateCount: number) => {
+      const { endpoints, nowMs, staleAfterMs } = view;
+      return { endpoints, nowMs, staleAfterMs, candidates, candidateCount };
+    };
+    const all = part(this.#all, counts.all);
     let saturation = -1;
-    for (const stage of STAGES) {
-      const candidateCount = this.#listStage(view, stage, endpointCount);
-      if (candidateCount === 0) continue;
-      const part = { ...view, candidates: this.#stage, candidateCount };
-      saturation = Math.max(saturation, this.#detector.saturation(part));
+    if (counts.prefill > 0)
+      saturation = this.#detector.saturation(part(this.#prefill, counts.prefill));
+    if (counts.decode > 0) {
+      const decode = this.#detector.saturation(part(this.#decode, counts.decode));
+      saturation = Math.max(saturation, decode);
     }
     if (saturation < 0) saturation = this.#detector.saturation(all);
-    return { saturation, endpointCount, staleCount: this.#detector.staleCount?.(all) ?? 0 };
+    const staleCount = this.#detector.staleCount?.(all) ?? 0;
+    return { saturation, endpointCount: counts.all, staleCount };
   }
 
-  #list(view: PoolView): number {
+  /** Of endpoints that can be reached, or of all where none can. */
+  #list(view: PoolView): { all: number; prefill: number; decode: number } {
+    const standing = this.#listIf(view, false);
+    return standing.all > 0 ? standing : this.#listIf(view, true);
+  }
+
+  #listIf(view: PoolView, withEjected: boolean): { all: number; prefill: number; decode: number } {
     const { endpoints } = view;
-    let present = 0;
-    let standing = 0;
+    let all = 0;
+    let prefill = 0;
+    let decode = 0;
     for (let slot = 0; slot < endpoints.slotCount; slot++) {
       if (endpoints.isPresent[slot] !== 1) continue;
-      present += 1;
-      if (!isEjected(view, slot)) this.#all[standing++] = slot;
+      if (!withEjected && isEjected(view, slot)) continue;
+      const stages = this.#stagesOf(view, slot);
+      this.#all[all++] = slot;
+      if ((stages & PREFILL) !== 0) this.#prefill[prefill++] = slot;
+      if ((stages & DECODE) !== 0) this.#decode[decode++] = slot;
     }
-    if (standing > 0 || present === 0) return standing;
-    for (let slot = 0; slot < endpoints.slotCount; slot++)
-      if (endpoints.isPresent[slot] === 1) this.#all[standing++] = slot;
-    return standing;
+    return { all, prefill, decode };
   }
 
-  #listStage(view: PoolView, stage: Stage, count: number): number {
-    let kept = 0;
-    for (let i = 0; i < count; i++) {
-      const slot = this.#all[i]!;
-      if (hasRole(view, slot, stage)) this.#stage[kept++] = slot;
+  #stagesOf(view: PoolView, slot: number): number {
+    const endpoint = view.pool.endpoint(slot);
+    if (this.#seen[slot] !== endpoint) {
+      this.#seen[slot] = endpoint;
+      const prefill = hasRole(view, slot, "prefill") ? PREFILL : 0;
+      this.#stages[slot] = prefill | (hasRole(view, slot, "decode") ? DECODE : 0);
     }
-    return kept;
+    return this.#stages[slot]!;
   }
 }

@@ -19,7 +19,7 @@ import type { FlowView, QueuedRequest, TokenUsage } from "./contracts.ts";
 export interface Counter {
   readonly flow: FlowView;
   tokens: number;
-  /** Of equal counters, who was served longer ago is first. */
+  /** Of equal counters, who has waited longer is first. */
   turn: number;
   index: number;
 }
@@ -76,9 +76,8 @@ export class TokenCounters {
 
   /** A request costs at least a token, or one that costs nothing would be let through for ever. */
   reserve(flow: FlowView, request: QueuedRequest): void {
-    const counter = this.#byFlow.get(flow)!;
-    counter.turn = ++this.#turn;
-    this.#charge(counter, Math.max(1, this.cost(request)) / request.weight);
+    const cost = Math.max(1, this.cost(request));
+    this.#charge(this.#byFlow.get(flow)!, cost / request.weight);
   }
 
   settle(flow: FlowView, request: QueuedRequest, usage: TokenUsage): void {

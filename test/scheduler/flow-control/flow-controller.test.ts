@@ -111,6 +111,10 @@ describe("as in llm-d", () => {
     const ended = { nowMs: NOW_MS, usage: NOTHING };
     expect(controller.settled(victim!.request.requestId, 0, ended)).toBe(true);
     expect(controller.next(NOW_MS, { saturation: 0.7 })).toMatchObject({ priority: 5 });
+    expect(controller.evictions(NOW_MS, 0)).toEqual([]);
+    controller.enqueue(queued({ priority: 5 }), NOW_MS);
+    controller.next(NOW_MS, FULL);
+    expect(controller.evictions(NOW_MS, 0)).toHaveLength(1);
   });
 
   it("TTLExpiryEvictsQueuedRequest: after its time, not before", () => {

@@ -43,6 +43,16 @@ describe("SaturationMeter", () => {
     expect(measure(roles).saturation).toBeCloseTo(want, 12);
   });
 
+  it("follows an endpoint whose label has changed", () => {
+    const table = new EndpointTable();
+    const meter = new SaturationMeter(detector);
+    const [busy] = [add(table, "busy", "decode"), add(table, "idle", "prefill")];
+    table.dispatched(busy, 10, NOW_MS);
+    expect(meter.measure(viewOf(table)).saturation).toBe(1 / 4);
+    add(table, "idle", "both");
+    expect(meter.measure(viewOf(table)).saturation).toBe(1 / 8);
+  });
+
   it("leaves out who cannot be reached, as long as others can", () => {
     const table = new EndpointTable();
     const [busy, idle] = [add(table, "busy"), add(table, "idle")];
