@@ -63,7 +63,8 @@ function figuresOf(comparison: PoolComparison): Figure[] {
     after: write(of.after),
   });
   const { promptTokens } = comparison;
-  const milliseconds = (value: number) => (Number.isNaN(value) ? "-" : `${value.toFixed(0)} ms`);
+  const milliseconds = (value: number) =>
+    Number.isFinite(value) ? `${value.toFixed(0)} ms` : "refused";
   const hits = (tokens: number) =>
     promptTokens === 0 ? "-" : `${((100 * tokens) / promptTokens).toFixed(1)}%`;
   return [

@@ -44,6 +44,7 @@ export interface WhatIfReport {
   readonly examples: readonly Disagreement[];
   readonly promptTokens: number;
   readonly hitTokens: BeforeAndAfter;
+  /** Of all decisions. Infinity where that one is a refusal, which is null in JSON. */
   readonly ttftP50Ms: BeforeAndAfter;
   readonly ttftP90Ms: BeforeAndAfter;
   /** Requests of the endpoint that got most, over the mean of the endpoints that were candidates. */

@@ -13,6 +13,9 @@ export interface Margins {
 /** A prediction is not more exact than this. */
 export const DEFAULT_MARGINS: Margins = { share: 0.05, ms: 5 };
 
+/** Refusals are not predicted but decided: a thousandth more is a reason, and of few decisions two. */
+const REFUSALS_ROOM = { share: 0.001, min: 1 } as const;
+
 type Figures = Pick<
   WhatIfReport,
   "decisions" | "refused" | "promptTokens" | "hitTokens" | "ttftP50Ms" | "ttftP90Ms"
@@ -21,7 +24,8 @@ type Figures = Pick<
 /**
  * Worse where the median or the 90th percentile of the predicted time to first token rises by more
  * than the margin, more requests are refused, or fewer tokens are found in caches. Better where one
- * of the two times falls by more than the margin and nothing is worse.
+ * of the two times falls by more than the margin and nothing is worse. A refused request has an
+ * infinite time: a configuration does not get faster by refusing what is slow.
  */
 export function judge(
   figures: Figures,
@@ -36,7 +40,7 @@ export function judge(
   const worse: string[] = [];
   const better: string[] = [];
   for (const { name, before, after } of times) {
-    const room = before * margins.share + margins.ms;
+    const room = Number.isFinite(before) ? before * margins.share + margins.ms : 0;
     const change = `${name} goes from ${ms(before)} to ${ms(after)}`;
     if (after - before > room) worse.push(change);
     if (before - after > room) better.push(change);
@@ -44,7 +48,7 @@ export function judge(
   const lostHits = hitTokens.before - hitTokens.after;
   if (lostHits > margins.share * promptTokens)
     worse.push(`${percent(lostHits / promptTokens)} of prompt tokens lose their cache`);
-  if (isMore(refused, margins.share * decisions))
+  if (isMore(refused, Math.max(REFUSALS_ROOM.min, REFUSALS_ROOM.share * decisions)))
     worse.push(`${refused.after} requests are refused, and were ${refused.before}`);
   if (worse.length > 0) return { verdict: "worse", reasons: worse };
   return better.length > 0
@@ -57,7 +61,7 @@ function isMore({ before, after }: BeforeAndAfter, room: number): boolean {
 }
 
 function ms(value: number): string {
-  return `${value.toFixed(0)} ms`;
+  return Number.isFinite(value) ? `${value.toFixed(0)} ms` : "a refusal";
 }
 
 function percent(share: number): string {

@@ -46,6 +46,7 @@ class Spread {
 
 /** One of the two configurations. */
 class Sums {
+  /** Infinity for each that was refused. */
   readonly ttftMs: number[] = [];
   readonly spread = new Spread();
   hitTokens = 0;
@@ -54,6 +55,7 @@ class Sums {
   add(side: Side | undefined): void {
     if (side === undefined) {
       this.refused += 1;
+      this.ttftMs.push(Infinity);
       return;
     }
     this.hitTokens += side.hitTokens;

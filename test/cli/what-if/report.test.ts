@@ -22,7 +22,7 @@ const COMPARISON: PoolComparison = {
   promptTokens: 1_000,
   hitTokens: { before: 600, after: 333 },
   ttftP50Ms: { before: 100, after: 150 },
-  ttftP90Ms: { before: 900, after: Number.NaN },
+  ttftP90Ms: { before: 900, after: Infinity },
   imbalance: { before: 1, after: 2.5 },
   calibration: {
     decisions: 190,
@@ -46,7 +46,7 @@ describe("renderComparison", () => {
     expect(text).toMatch(/^Pool eu-1: worse\n  the median rises\n/);
     expect(text).toContain("200 decisions, of which 50 (25.0%) would go elsewhere");
     expect(text).toMatch(/predicted TTFT, median +100 ms +150 ms/);
-    expect(text).toMatch(/90th percentile +900 ms +-/);
+    expect(text).toMatch(/90th percentile +900 ms +refused/);
     expect(text).toMatch(/found in caches +60\.0% +33\.3%/);
     expect(text).toMatch(/busiest endpoint over the mean +1\.00 +2\.50/);
     expect(text).toMatch(/fl-1 +10\.0\.0\.1:80 +82 +refused +-/);

@@ -30,11 +30,41 @@ describe("judge", () => {
     },
     { name: "fewer hits", change: { hitTokens: both(50_000, 44_999) }, verdict: "worse" },
     { name: "more hits", change: { hitTokens: both(50_000, 90_000) }, verdict: "equal" },
-    { name: "more refusals", change: { refused: both(0, 6) }, verdict: "worse" },
+    { name: "a refusal", change: { refused: both(0, 1) }, verdict: "equal" },
+    { name: "more refusals", change: { refused: both(0, 2) }, verdict: "worse" },
+    {
+      name: "a thousandth refused",
+      change: { decisions: 5_000, refused: both(10, 15) },
+      verdict: "equal",
+    },
+    {
+      name: "more than a thousandth refused",
+      change: { decisions: 5_000, refused: both(10, 16) },
+      verdict: "worse",
+    },
     {
       name: "everything refused",
-      change: { ttftP50Ms: both(200, NaN), refused: both(0, 100) },
+      change: {
+        ttftP50Ms: both(200, Infinity),
+        ttftP90Ms: both(1_000, Infinity),
+        refused: both(0, 100),
+      },
       verdict: "worse",
+    },
+    {
+      name: "the slowest refused",
+      change: { ttftP90Ms: both(1_000, 900), refused: both(0, 5) },
+      verdict: "worse",
+    },
+    {
+      name: "as much refused as before",
+      change: { ttftP90Ms: both(Infinity), refused: both(20) },
+      verdict: "equal",
+    },
+    {
+      name: "much refused no more",
+      change: { ttftP90Ms: both(Infinity, 1_000), refused: both(20, 0) },
+      verdict: "better",
     },
     { name: "no decisions", change: { decisions: 0 }, verdict: "unknown" },
   ])("takes $name as $verdict", ({ change, verdict }) => {

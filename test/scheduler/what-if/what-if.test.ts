@@ -116,6 +116,18 @@ describe("WhatIf", () => {
     expect(examples[0]).toMatchObject({ before: null, after: "10.0.0.1:8000" });
   });
 
+  it("takes the time of a refused request as infinite", () => {
+    const whatIf = new WhatIf("pool-a", BY_QUEUE);
+    const attempt = decided(unevenPool());
+    const dropped = { reason: "rejected-saturated", detail: "full" };
+    for (let i = 0; i < 9; i++) whatIf.add(`r${i}`, attempt);
+    whatIf.add("refused", { ...attempt, chosen: [], dropped });
+    const { ttftP50Ms, ttftP90Ms } = whatIf.report();
+    expect(ttftP50Ms.before).toBeLessThan(Infinity);
+    expect(ttftP90Ms.before).toBe(Infinity);
+    expect(ttftP90Ms.after).toBeLessThan(Infinity);
+  });
+
   it("keeps a few examples, and says what is not known", () => {
     const whatIf = new WhatIf("pool-a", profileConfig());
     const attempt = decided(unevenPool(BY_QUEUE));
