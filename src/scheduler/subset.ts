@@ -17,8 +17,12 @@ export const SUBSET_VALUES_MAX = 1_024;
 /** The longest host name, brackets and a port. */
 const VALUE_CHARS_MAX = 264;
 
+interface Addressed {
+  readonly address: string;
+}
+
 /** Whether an endpoint may be chosen. */
-export type Subset = (endpoint: { readonly address: string }) => boolean;
+export type Subset = (endpoint: Addressed) => boolean;
 
 interface Address {
   readonly host: string;
@@ -35,13 +39,37 @@ export function createSubset(values: readonly string[] | string): Subset {
     const address = parseAddress(value);
     if (address === undefined) continue;
     if (address.port === null) hosts.add(address.host);
-    else addresses.add(`${address.host} ${address.port}`);
+    else addresses.add(keyOf(address));
   }
   return (endpoint) => {
-    const address = parseAddress(endpoint.address);
-    if (address === undefined) return false;
-    return hosts.has(address.host) || addresses.has(`${address.host} ${address.port}`);
+    const names = namesOf(endpoint);
+    return hosts.has(names.host) || addresses.has(names.address);
   };
+}
+
+/** What values may call an endpoint; "", which no value comes to, where its address cannot be read. */
+interface Names {
+  readonly host: string;
+  readonly address: string;
+}
+
+const UNREADABLE: Names = { host: "", address: "" };
+
+/** By endpoint: reading each one's address again would cost every decision. A new address is a new object. */
+const namesByEndpoint = new WeakMap<Addressed, Names>();
+
+function namesOf(endpoint: Addressed): Names {
+  let names = namesByEndpoint.get(endpoint);
+  if (names === undefined) {
+    const address = parseAddress(endpoint.address);
+    names = address === undefined ? UNREADABLE : { host: address.host, address: keyOf(address) };
+    namesByEndpoint.set(endpoint, names);
+  }
+  return names;
+}
+
+function keyOf({ host, port }: Address): string {
+  return `${host} ${port}`;
 }
 
 /** Undefined for what is neither a host nor a host and a port. */

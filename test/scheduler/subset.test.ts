@@ -56,6 +56,27 @@ describe("createSubset", () => {
     expect(chosen([value])).toEqual([]);
   });
 
+  it("reads an endpoint's address once, whatever the number of decisions", () => {
+    let reads = 0;
+    const endpoint = {
+      get address() {
+        reads += 1;
+        return "10.0.0.1:8000";
+      },
+    };
+    for (const value of ["10.0.0.1", "10.0.0.1:8000"])
+      expect(createSubset([value])(endpoint)).toBe(true);
+    expect(createSubset(["10.0.0.2"])(endpoint)).toBe(false);
+    expect(reads).toBe(1);
+  });
+
+  it.for(["", "??", "http://10.0.0.1"])(
+    "finds an endpoint whose address is %j nowhere",
+    (address) => {
+      expect(createSubset(["", " ", "??", address, "10.0.0.1"])({ address })).toBe(false);
+    },
+  );
+
   it("knows an IPv4 address inside an IPv6 one", () => {
     const isIn = createSubset(["::ffff:10.0.0.1"]);
     expect(isIn({ address: "[::ffff:a00:1]:8000" })).toBe(true);
