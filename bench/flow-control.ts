@@ -108,6 +108,7 @@ class Arrivals {
       // A hundred thousand a second, so that nobody's time in the queue ends meanwhile.
       receivedAtMs: this.#serial / 100,
       keys,
+      blocksPerKey: 1,
     };
   }
 }

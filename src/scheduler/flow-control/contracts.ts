@@ -38,8 +38,10 @@ export interface QueuedRequest {
   readonly ttlMs?: number;
   /** The time to its first token that its client wants. */
   readonly ttftSloMs?: number;
-  /** Content keys, two words each, at most QUEUED_KEYS_MAX of them. */
+  /** Content keys, two words each, at most QUEUED_KEYS_MAX of them; see queued-keys.ts. */
   readonly keys: Uint32Array;
+  /** Blocks of the prompt from one of them to the next. */
+  readonly blocksPerKey: number;
 }
 
 /** One that waits, and what is known of its wait. */
@@ -91,6 +93,10 @@ export interface BandFairness {
   dispatched?(flow: FlowView, request: QueuedRequest): void;
   /** A request that was let through has ended, or has been given up: then with no tokens. */
   settled?(flow: FlowView, ended: SettledRequest): void;
+  /** What flows owe beyond the least that is served, by fairness id: what should outlive a restart. */
+  debts?(): ReadonlyMap<string, number>;
+  /** Debts of a life before. Each is held against its flow when it first joins. */
+  restore?(debts: ReadonlyMap<string, number>): void;
   /** The flow is collected. It comes back as another object, if at all. */
   forgotten?(flow: FlowView): void;
 }

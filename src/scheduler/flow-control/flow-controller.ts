@@ -13,10 +13,18 @@
 // a lower priority passes a waiting higher one. Every request ends exactly once: let through, refused
 // or ejected; one that was let through is settled exactly once.
 
+import { assert } from "../support/assert.ts";
 import { Bands, type BandsSettings } from "./bands.ts";
-import { fitsAlone, type QueueLimits } from "./capacity.ts";
-import type { QueuedRequest, TokenUsage, UsageLimitPolicy } from "./contracts.ts";
+import type { QueueLimits } from "./capacity.ts";
+import {
+  QUEUED_KEYS_MAX,
+  type QueuedRequest,
+  type TokenUsage,
+  type UsageLimitPolicy,
+} from "./contracts.ts";
+import { debtsOf, type FlowDebt, restoreDebts } from "./debts.ts";
 import { RETRY_AFTER_MS } from "./drain-rate.ts";
+import { fullRefusal, retryAfterMsOf } from "./full-refusal.ts";
 import { type EvictionPolicies, InFlight, type InFlightRequest } from "./in-flight.ts";
 import { type Ejected, type FlowDropReason, type FlowRefusal, refusal } from "./outcomes.ts";
 import type { PriorityBand } from "./priority-band.ts";
@@ -91,14 +99,17 @@ export class FlowController {
 
   /** A request that waits already, or is in flight, stays where it is. */
   enqueue(request: QueuedRequest, nowMs: number): Enqueued | FlowRefusal {
+    assert(request.keys.length <= 2 * QUEUED_KEYS_MAX, "a request waits with too many keys");
     const key = entryKey(request.requestId, request.attempt);
     if (this.#waiting.get(key) !== undefined || this.#inFlight.has(key)) return ENQUEUED;
     const band = this.#bands.bandOf(request.priority, nowMs);
     band.counts.enqueued += 1;
-    if (this.#isShutDown) return this.#refuse(band, "rejected-shutting-down", RETRY_AFTER_MS.min);
+    if (this.#isShutDown)
+      return refuse(band, refusal("rejected-shutting-down", RETRY_AFTER_MS.min));
     const hasBandRoom = band.load.hasRoomFor(request, band.settings.limits);
     const gone = hasBandRoom ? this.#waiting.roomFor(request, band, this.#bands) : undefined;
-    if (gone === undefined) return this.#refuseFull(band, request, nowMs);
+    if (gone === undefined)
+      return refuse(band, fullRefusal(request, band, { waiting: this.#waiting, nowMs }));
     const displaced = gone.map((entry) => this.#eject(entry, "evicted-queue-pressure", nowMs));
     const flow = this.#bands.flowOf(band, request.fairnessId);
     const entry = new QueueEntry(flow, request, { nowMs, sequence: ++this.#sequence });
@@ -181,7 +192,7 @@ export class FlowController {
     const victims = this.#reclamation.victims(this.#held, this.#inFlight, { nowMs, lagMs });
     return victims.map(({ flow, request }) => {
       flow.band.counts.addDropped("evicted");
-      const retryAfterMs = this.#retryAfterMs(flow.band, nowMs);
+      const retryAfterMs = retryAfterMsOf(flow.band, nowMs);
       return { ...refusal("evicted", retryAfterMs), request };
     });
   }
@@ -192,6 +203,16 @@ export class FlowController {
     return Array.from(this.#waiting.entries(), (entry) =>
       this.#eject(entry, "rejected-shutting-down", nowMs),
     );
+  }
+
+  /** What the largest debtors owe: worth keeping where the memory may be lost. */
+  debts(): FlowDebt[] {
+    return debtsOf(this.#bands);
+  }
+
+  /** Debts of a life that ended just now: those of an hour ago would be held against the wrong rivals. */
+  restoreDebts(debts: readonly FlowDebt[], nowMs: number): void {
+    restoreDebts(this.#bands, debts, nowMs);
   }
 
   snapshot(nowMs: number): FlowControlSnapshot {
@@ -236,46 +257,22 @@ export class FlowController {
     this.#bands.touched(entry.flow, nowMs);
     band.counts.addDropped(reason);
     const retryAfterMs =
-      reason === "rejected-no-endpoints"
-        ? RETRY_AFTER_MS.noEndpoints
-        : this.#retryAfterMs(band, nowMs);
+      reason === "rejected-no-endpoints" ? RETRY_AFTER_MS.noEndpoints : retryAfterMsOf(band, nowMs);
     return { ...refusal(reason, retryAfterMs, detail), request: entry.request };
-  }
-
-  /** What does not fit an empty queue never will: there is no use in trying again. */
-  #refuseFull(band: PriorityBand, request: QueuedRequest, nowMs: number): FlowRefusal {
-    if (!this.#waiting.hasEndpoints)
-      return this.#refuse(band, "rejected-no-endpoints", RETRY_AFTER_MS.noEndpoints);
-    const fits =
-      fitsAlone(request, band.settings.limits) && fitsAlone(request, this.#waiting.limits);
-    return fits
-      ? this.#refuse(band, "rejected-saturated", this.#retryAfterMs(band, nowMs))
-      : this.#refuse(band, "rejected-saturated", 0, TOO_LARGE);
-  }
-
-  #refuse(
-    band: PriorityBand,
-    reason: FlowDropReason,
-    retryAfterMs: number,
-    detail?: string,
-  ): FlowRefusal {
-    band.counts.addDropped(reason);
-    return refusal(reason, retryAfterMs, detail);
-  }
-
-  /** Until those that wait in the band now have been served. */
-  #retryAfterMs(band: PriorityBand, nowMs: number): number {
-    return band.drain.retryAfterMs(band.load.requests, nowMs);
   }
 }
 
 const ENQUEUED: Enqueued = { ok: true, displaced: [] };
 const TIMED_OUT_ALONE = "request timed out in queue and no endpoints are available";
-const TOO_LARGE = "the request is larger than the queue may hold";
 
 function differenceOf(used: TokenUsage, expected: QueuedRequest) {
   return {
     uncachedTokens: used.uncachedTokens - expected.uncachedTokens,
     outputTokens: used.outputTokens - expected.outputTokens,
   };
+}
+
+function refuse(band: PriorityBand, refused: FlowRefusal): FlowRefusal {
+  band.counts.addDropped(refused.reason);
+  return refused;
 }

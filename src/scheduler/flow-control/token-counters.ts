@@ -36,6 +36,8 @@ export class TokenCounters {
   );
   #lastLeft = 0;
   #turn = 0;
+  /** Of flows that have not joined since a restart, by fairness id. */
+  #owed = new Map<string, number>();
 
   constructor(outputWeight: number) {
     this.#outputWeight = outputWeight;
@@ -60,8 +62,10 @@ export class TokenCounters {
     const floor = this.least?.tokens ?? this.#lastLeft;
     let counter = this.#byFlow.get(flow);
     if (counter === undefined) {
-      counter = { flow, tokens: floor, turn: 0, index: -1 };
+      const tokens = floor + (this.#owed.get(flow.fairnessId) ?? 0);
+      counter = { flow, tokens, turn: 0, index: -1 };
       this.#byFlow.set(flow, counter);
+      this.#owed.delete(flow.fairnessId);
     }
     counter.tokens = Math.max(counter.tokens, floor);
     counter.turn = ++this.#turn;
@@ -87,6 +91,20 @@ export class TokenCounters {
 
   forget(flow: FlowView): void {
     this.#byFlow.delete(flow);
+  }
+
+  /** Tokens by which flows are ahead of the one served least, by fairness id. */
+  debts(): ReadonlyMap<string, number> {
+    const floor = this.least?.tokens ?? this.#lastLeft;
+    const debts = new Map<string, number>();
+    for (const [{ fairnessId }, { tokens }] of this.#byFlow)
+      if (tokens > floor) debts.set(fairnessId, tokens - floor);
+    return debts;
+  }
+
+  /** In the place of those restored before. */
+  restore(debts: ReadonlyMap<string, number>): void {
+    this.#owed = new Map(debts);
   }
 
   cost({ uncachedTokens, outputTokens }: Tokens): number {

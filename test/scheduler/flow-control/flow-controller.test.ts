@@ -387,6 +387,41 @@ describe("FlowController", () => {
     expect(controller.snapshot(NOW_MS).bands.map(({ ceiling }) => ceiling)).toEqual([1, 0.5]);
   });
 
+  it("moves nobody's ceiling for a stray priority, but while it waits", () => {
+    const usageLimit = usageLimitOf("priority-holdback-policy", { minCeiling: 0.5 });
+    const controller = createController({ usageLimit, bands: { 10: {} } });
+    controller.enqueue(queued({ priority: 0 }), NOW_MS);
+    const stray = queued({ priority: -9 });
+    controller.enqueue(stray, NOW_MS);
+    controller.next(NOW_MS, FULL);
+    const ceilings = () => controller.snapshot(NOW_MS).bands.map(({ ceiling }) => ceiling);
+    expect(ceilings()).toEqual([1, 0.75, 0.5]);
+    controller.cancel(stray.requestId, 0, NOW_MS);
+    controller.next(NOW_MS, FULL);
+    expect(ceilings()).toEqual([1, 0.5, null]);
+  });
+
+  it("takes no request with more keys than may wait", () => {
+    const keys = new Uint32Array(2 * 128 + 2);
+    expect(() => createController().enqueue(queued({ keys }), NOW_MS)).toThrow("too many keys");
+  });
+
+  it("remembers what flows owe over a restart", () => {
+    const before = createController();
+    before.enqueue(queued({ fairnessId: "greedy", uncachedTokens: 50_000 }), NOW_MS);
+    before.enqueue(queued({ fairnessId: "modest" }), NOW_MS);
+    for (let i = 0; i < 2; i++) before.next(NOW_MS, IDLE);
+    for (const fairnessId of ["modest", "greedy"]) before.enqueue(queued({ fairnessId }), NOW_MS);
+    const debts = before.debts();
+    expect(debts).toEqual([{ priority: 0, fairnessId: "greedy", tokens: 49_000 }]);
+    const after = createController();
+    after.restoreDebts(debts, NOW_MS);
+    for (let i = 0; i < 10; i++)
+      for (const fairnessId of ["modest", "greedy"]) after.enqueue(queued({ fairnessId }), NOW_MS);
+    const order = Array.from({ length: 10 }, () => after.next(NOW_MS, IDLE)!.fairnessId);
+    expect(new Set(order)).toEqual(new Set(["modest"]));
+  });
+
   it("ends nobody who has emitted a byte, and nobody for one of the same priority", () => {
     const controller = createController({ eviction });
     const [first, second] = [queued({ priority: -1 }), queued({ priority: -1 })];

@@ -39,6 +39,7 @@ export function queued(facts: Partial<QueuedRequest> = {}): QueuedRequest {
     outputTokens: 100,
     receivedAtMs: NOW_MS,
     keys: new Uint32Array(0),
+    blocksPerKey: 1,
     ...facts,
   };
 }

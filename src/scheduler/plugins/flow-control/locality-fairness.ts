@@ -74,6 +74,14 @@ class LocalityBand implements BandFairness {
     this.#counters.settle(flow, request, usage);
   }
 
+  debts(): ReadonlyMap<string, number> {
+    return this.#counters.debts();
+  }
+
+  restore(debts: ReadonlyMap<string, number>): void {
+    this.#counters.restore(debts);
+  }
+
   forgotten(flow: FlowView): void {
     this.#counters.forget(flow);
   }

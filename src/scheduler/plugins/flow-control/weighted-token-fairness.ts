@@ -24,6 +24,8 @@ function createBand(outputWeight: number): BandFairness {
     choose: () => counters.least?.flow,
     dispatched: (flow, request) => counters.reserve(flow, request),
     settled: (flow, { request, usage }) => counters.settle(flow, request, usage),
+    debts: () => counters.debts(),
+    restore: (debts) => counters.restore(debts),
     forgotten: (flow) => counters.forget(flow),
   };
 }
