@@ -200,6 +200,13 @@ export class Picks {
     this.#shadow?.endpointRemoved(slot);
   }
 
+  /** Its engine has started anew, with nothing in memory. Its tickets end by what relays report. */
+  endpointRestarted(slot: number): void {
+    this.#options.prefixes.endpointRemoved(slot);
+    this.#picker?.onEndpointRestarted(slot);
+    this.#shadow?.endpointRestarted(slot);
+  }
+
   /** The decisions on record for a request, by attempt. */
   records(requestId: string): DecisionRecord[] {
     return this.#decisions.find(requestId);

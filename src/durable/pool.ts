@@ -76,7 +76,7 @@ export class PoolObject extends DurableObject {
     this.#endpoints = new Endpoints({
       clock: systemClock,
       onRemoved: (slot) => this.#picks.endpointRemoved(slot),
-      onRestarted: (slot) => this.#prefixes.endpointRemoved(slot),
+      onRestarted: (slot) => this.#picks.endpointRestarted(slot),
     });
     for (const { agent, endpoints } of this.#stored.claims()) {
       this.#endpoints.membership.restore(agent, endpoints);

@@ -65,11 +65,11 @@ export class Shadow {
   }
 
   endpointRemoved(slot: number): void {
-    try {
-      this.#picker?.onEndpointRemoved(slot);
-    } catch (error) {
-      this.#fail(error);
-    }
+    this.#tell((picker) => picker.onEndpointRemoved(slot));
+  }
+
+  endpointRestarted(slot: number): void {
+    this.#tell((picker) => picker.onEndpointRestarted(slot));
   }
 
   get state(): ShadowState {
@@ -85,6 +85,14 @@ export class Shadow {
       hitTokens: { real: this.#real.hitTokens, shadow: this.#shadow.hitTokens },
       meanPredictedTtftMs: { real: mean(this.#real.ttftMs), shadow: mean(this.#shadow.ttftMs) },
     };
+  }
+
+  #tell(event: (picker: EndpointPicker) => void): void {
+    try {
+      if (this.#picker !== undefined) event(this.#picker);
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #count(outcome: Picked | Dropped, choice: Picked | Dropped): void {

@@ -172,6 +172,11 @@ export class EndpointPicker {
     for (const plugin of this.#plugins.all()) plugin.onEndpointRemoved?.(slot);
   }
 
+  /** Forgets what an engine held that has started anew. */
+  onEndpointRestarted(slot: number): void {
+    for (const plugin of this.#plugins.all()) plugin.onEndpointRestarted?.(slot);
+  }
+
   #begin(input: PickInput): NarrowingContext {
     const { endpoints, exclude, pool, request } = input;
     const subset = request.subset === undefined ? undefined : createSubset(request.subset);

@@ -86,6 +86,11 @@ export interface PluginEvents {
   onPicked?(context: PickContext, slot: number): void;
   /** Told when an endpoint leaves: forget `slot`, it will be reused. */
   onEndpointRemoved?(slot: number): void;
+  /**
+   * Told when the engine of an endpoint has started anew: what it held in memory is gone. The endpoint
+   * stays, and what was learned of itself, such as who it is and which sessions it has, stays true.
+   */
+  onEndpointRestarted?(slot: number): void;
   /** Headers that the client's answer carries, each with a value for whichever endpoint served. */
   readonly responseHeaders?: readonly ResponseHeader[];
 }

@@ -5,7 +5,8 @@
 //   session_id                the pool holds it: session → endpoint, for a time after the last request
 //
 // A session is bound where its first request goes. It moves only when its endpoint is not among the
-// candidates that the plugin is shown; where another endpoint merely scores better it stays bound.
+// candidates that the plugin is shown; where another endpoint merely scores better it stays bound, as it
+// does when the endpoint's engine starts anew: a token would, too.
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/util/sessionaffinity. llm-d keeps any
 // number of sessions; here the session that was quiet for longest goes first. What is remembered is

@@ -351,6 +351,36 @@ describe("metrics", () => {
     expect(await matched("r3")).toBe(0);
   });
 
+  it("that show a new process end what plugins believed of its memory, and a shadow's", async () => {
+    const collector = await poolWithEndpoints(1);
+    const refs = [{ pluginRef: "mm-embeddings-cache-scorer" }, { pluginRef: "max-score-picker" }];
+    const scheduler = schedulerConfigSchema.parse({
+      plugins: refs.map(({ pluginRef: type }) => ({ type })),
+      schedulingProfiles: [{ name: "default", plugins: refs }],
+    });
+    const config = { name: POOL, scrapeIntervalMs: 200, scheduler, shadowScheduler: scheduler };
+    await poolStub().configure(config, 2);
+    using worker = new TestWorker();
+    const media = { hashes: Uint32Array.of(1, 2), tokens: Uint32Array.of(100) };
+    const scored = async (requestId: string) => {
+      const grant = await worker.pick(pickRequest(requestId, { media }));
+      if (!grant.ok) throw new Error(grant.detail);
+      await worker.release("unmetered");
+      const { explanation } = await poolStub().explain(requestId);
+      return explanation!.attempts[0]!.candidates[0]!.scores;
+    };
+    const started = async (startS: number) => {
+      collector.metrics([{ endpoint: 0, fields: [startS, 0, 0, 16, 4_000, startS] }]);
+      await until(async () => ((await queueDepth()) ?? 0) >= startS);
+    };
+    await started(1_000);
+    const cold = await scored("r1");
+    expect(await scored("r2")).not.toEqual(cold);
+    await started(2_000);
+    expect(await scored("r3")).toEqual(cold);
+    expect((await poolStub().state()).shadow).toMatchObject({ isRunning: true, same: 3 });
+  });
+
   it("are awaited as often as their source is asked", async () => {
     const configure = (version: number, parameters: object) =>
       poolStub().configure(

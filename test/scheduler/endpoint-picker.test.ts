@@ -153,6 +153,15 @@ describe("EndpointPicker", () => {
     expect(pool.send("second")).toBe(0);
   });
 
+  it("tells plugins of an engine that has started anew", () => {
+    const pool = new TestPool(2, profileConfig());
+    pool.sampleAll();
+    expect(pool.send("first")).toBe(0);
+    pool.picker.onEndpointRestarted(0);
+    pool.sampleAll();
+    expect(pool.send("second")).toBe(0);
+  });
+
   it("returns the configured number of endpoints, best first", () => {
     const pool = new TestPool(8);
     pool.sampleAll({ 1: { waiting: 3 }, 2: { waiting: 1 }, 3: { waiting: 2 } });

@@ -114,6 +114,11 @@ class BurstPrefixCacheProducer implements DataProducer {
     this.#matchedBlocks[slot] = 0;
   }
 
+  /** The first of a group ended with the engine: the rest have nothing to share there. */
+  onEndpointRestarted(slot: number): void {
+    this.onEndpointRemoved(slot);
+  }
+
   #wholeBlocks(keys: Uint32Array): number {
     const { maxPrefixTokensToMatch: tokens } = this.#params;
     const blocks = keys.length / 2;

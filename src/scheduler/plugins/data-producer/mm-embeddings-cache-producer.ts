@@ -72,6 +72,10 @@ class MmEmbeddingsCacheProducer implements DataProducer {
     this.#media.removeEndpoint(slot);
   }
 
+  onEndpointRestarted(slot: number): void {
+    this.#media.removeEndpoint(slot);
+  }
+
   #keyOf({ hashes }: RequestMedia, index: number): Uint32Array {
     this.#key[0] = hashes[2 * index]!;
     this.#key[1] = hashes[2 * index + 1]!;

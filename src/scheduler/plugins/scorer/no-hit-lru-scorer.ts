@@ -103,6 +103,11 @@ class NoHitLruScorer implements Scorer {
     this.#remove(slot);
   }
 
+  /** An empty cache has the most room: as if it never was given a cold prompt. */
+  onEndpointRestarted(slot: number): void {
+    this.#remove(slot);
+  }
+
   /** True when no candidate holds the first block: the prompt is cold for all of them. */
   #isCold({ data, candidates, candidateCount }: PickContext): boolean {
     const match = data.get("prefix-match", this.#producer);

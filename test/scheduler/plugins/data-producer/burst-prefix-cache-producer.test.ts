@@ -103,10 +103,10 @@ describe("burst-prefix-cache-producer", () => {
     expect(matchOf(producer, "")).toBe(-1);
   });
 
-  it("forgets an endpoint that left", () => {
+  it.for(["onEndpointRemoved", "onEndpointRestarted"] as const)("forgets by %s", (event) => {
     const producer = create();
     send(producer, "abc", 1);
-    producer.onEndpointRemoved?.(1);
+    producer[event]?.(1);
     expect(matchOf(producer, "abc")).toBe(-1);
   });
 });

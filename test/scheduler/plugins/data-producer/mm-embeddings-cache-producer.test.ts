@@ -76,10 +76,10 @@ describe("mm-embeddings-cache-producer", () => {
     expect(match(producer, [2_100 - 2_047]).matched[0]).toBeGreaterThan(0);
   });
 
-  it("forgets an endpoint that left", () => {
+  it.for(["onEndpointRemoved", "onEndpointRestarted"] as const)("forgets by %s", (event) => {
     const producer = createProducer(TYPE);
     send(producer, [1], 0);
-    producer.onEndpointRemoved?.(0);
+    producer[event]?.(0);
     expect(match(producer, [1]).matched).toEqual([0, 0]);
   });
 });

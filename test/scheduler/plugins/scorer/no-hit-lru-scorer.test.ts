@@ -114,10 +114,10 @@ describe("no-hit-lru-scorer", () => {
     expect(scores(scorer, cold())).toEqual([1, 0, 0.5]);
   });
 
-  it("forgets an endpoint that left", () => {
+  it.for(["onEndpointRemoved", "onEndpointRestarted"] as const)("forgets by %s", (event) => {
     const scorer = create();
     send(scorer, cold(), 0);
-    scorer.onEndpointRemoved?.(0);
+    scorer[event]?.(0);
     expect(scores(scorer, cold())).toEqual([1, 0.5, 0]);
   });
 });
