@@ -17,6 +17,7 @@ import type {
   SaturationDetector,
   UsageLimitPolicy,
 } from "./flow-control/contracts.ts";
+import type { CapacityRule } from "./kv/approximate-prefix.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import type { Endpoint } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
@@ -242,6 +243,8 @@ export interface Wiring {
   readonly name: string;
   /** Names of the configuration's scheduling profiles, in order. */
   readonly profiles: readonly string[];
+  /** How much the pool's approximate index remembers; absent: whatever the instance would have. */
+  readonly poolRule?: CapacityRule;
   /** Another instance; it was made before, because `references` names it. */
   instance(name: string): PluginInstance;
 }

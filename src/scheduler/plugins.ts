@@ -9,6 +9,10 @@ import type {
   ProfileHandler,
   Screener,
 } from "./plugin.ts";
+import {
+  capacityRuleOf,
+  poolProducerOf,
+} from "./plugins/data-producer/approx-prefix-cache-producer.ts";
 import { pluginOf } from "./registry.ts";
 
 /** Puts another instance in the place of one that was just created. A replay does. */
@@ -32,9 +36,11 @@ export class Plugins {
   constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
     const profiles = config.schedulingProfiles.map(({ name }) => name);
     const instance = (name: string) => this.get(name);
+    const poolRule = capacityRuleOf(config);
     for (const { name, type, parameters } of config.plugins) {
       const definition = pluginOf(type);
-      const created = definition.create(parameters, { name, profiles, instance }) as PluginInstance;
+      const wiring = { name, profiles, instance, poolRule };
+      const created = definition.create(parameters, wiring) as PluginInstance;
       this.#byName.set(name, substitution?.(name, created, definition.kinds) ?? created);
       this.#kinds.set(name, definition.kinds);
     }
@@ -77,10 +83,11 @@ export const CACHE_PRODUCERS = [
 ] as const;
 
 /** Name of the instance whose match is the pool's best prefix knowledge. */
-export function prefixProducerOf({ plugins }: SchedulerConfig): string {
-  for (const type of CACHE_PRODUCERS) {
-    const producer = plugins.find((plugin) => plugin.type === type);
-    if (producer !== undefined) return producer.name;
-  }
-  throw new Error("invariant broken: a configuration without a cache producer");
+export function prefixProducerOf(config: SchedulerConfig): string {
+  const [precise, approximate] = CACHE_PRODUCERS;
+  const exact = config.plugins.find(({ type }) => type === precise);
+  const producer = exact ?? poolProducerOf(config);
+  if (producer === undefined || (exact === undefined && producer.type !== approximate))
+    throw new Error("invariant broken: a configuration without a cache producer");
+  return producer.name;
 }

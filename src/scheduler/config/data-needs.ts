@@ -1,16 +1,17 @@
 // Data that plugins read from each other: who is filled in to produce it, and what nobody produces.
 
-import { DEFAULT_PRODUCERS, producerOf } from "../data/data.ts";
+import { type DataKey, DEFAULT_PRODUCERS, producerOf } from "../data/data.ts";
 import type { DataNeed } from "../plugin.ts";
 import { CACHE_PRODUCERS } from "../plugins.ts";
 import { type ConfigPath, type Findings, quoted } from "./findings.ts";
 import { ofTypes, type PluginEntry, type PluginSet, producing } from "./plugin-set.ts";
+import { fillInApproximate } from "./prefix-indexes.ts";
 
 /** Fills in default producers until every need is met, those of what was filled in included. */
 export function meetDataNeeds(plugins: PluginSet, findings: Findings): void {
   // Decisions are told and recorded with what is known of the prefix, whether or not a plugin asks.
   if (!plugins.ofKind("data-producer").some(({ definition }) => tellsPrefixes(definition!.type)))
-    plugins.fillIn(DEFAULT_PRODUCERS["prefix-match"], ofTypes(...CACHE_PRODUCERS));
+    fillInApproximate(plugins, findings, ofTypes(...CACHE_PRODUCERS));
   // What is filled in is appended, and its own needs come up in turn.
   for (let i = 0; i < plugins.size; i++) {
     const entry = plugins.entries()[i]!;
@@ -31,6 +32,13 @@ function tellsPrefixes(type: string): boolean {
   return (CACHE_PRODUCERS as readonly string[]).includes(type);
 }
 
+/** Gives whether the key's default producer is there. */
+function fillInDefault(key: DataKey, plugins: PluginSet, findings: Findings): boolean {
+  return key === "prefix-match"
+    ? fillInApproximate(plugins, findings, producing(key))
+    : plugins.fillIn(DEFAULT_PRODUCERS[key], producing(key));
+}
+
 function meet(
   { key, producer, isOptional }: DataNeed,
   consumer: PluginEntry,
@@ -39,7 +47,7 @@ function meet(
 ): void {
   const name = producerOf(key, producer);
   const isDefault = isOptional !== true && name === DEFAULT_PRODUCERS[key];
-  if (isDefault && !plugins.fillIn(name, producing(key))) return;
+  if (isDefault && !fillInDefault(key, plugins, findings)) return;
   const found = plugins.get(name);
   if (found !== undefined) {
     const { definition } = found;

@@ -17,6 +17,7 @@ import { specificationOf } from "../data-layer/of-config.ts";
 import { LLM_D_DEFAULT_CONFIG } from "./llm-d-default-config.ts";
 import { ofKinds, type PluginEntry, PluginSet } from "./plugin-set.ts";
 import { readPlugins } from "./plugins-section.ts";
+import { checkOwnIndexes } from "./prefix-indexes.ts";
 import { readProfiles } from "./profiles-section.ts";
 import { readRequestHandler } from "./request-handler-section.ts";
 import type { PluginSpec, SchedulerConfig } from "./scheduler-config.ts";
@@ -89,11 +90,13 @@ function readSections(
   );
   const dataLayer = readDataLayer(document.dataLayer, plugins, findings);
   meetDataNeeds(plugins, findings);
+  const inOrder = inCreationOrder(plugins, findings);
+  checkOwnIndexes(inOrder, plugins, findings);
   return {
     apiVersion: API_VERSION,
     kind: KIND,
     featureGates: formatFeatureGates(gates),
-    plugins: inCreationOrder(plugins, findings),
+    plugins: inOrder,
     schedulingProfiles,
     dataLayer,
     flowControl,

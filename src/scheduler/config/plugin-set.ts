@@ -103,15 +103,16 @@ export class PluginSet {
   }
 
   /**
-   * Sees to it that an instance with the type's name is there, with default parameters unless it was
-   * listed. Tells a plugin of another type that has the name and will not do; gives whether it will.
+   * Sees to it that an instance with the type's name is there: what was listed, or one with default
+   * parameters, but for those that are given. Tells a plugin of another type that has the name and
+   * will not do; gives whether it will.
    */
-  fillIn(type: string, demand?: Demand): boolean {
+  fillIn(type: string, demand?: Demand, given: PluginParameters = {}): boolean {
     const definition = findPlugin(type);
     if (definition === undefined) throw new Error(`invariant broken: no plugin type ${type}`);
     const taken = this.#byName.get(type);
     if (taken !== undefined) return this.#checkFilledIn(taken, demand ?? purposeOf(definition));
-    const parameters = definition.params.parse({}) as PluginParameters;
+    const parameters = definition.params.parse(given) as PluginParameters;
     this.add({ name: type, index: undefined, definition, parameters });
     return true;
   }

@@ -10,13 +10,23 @@
 // tokens with the engine's count of often 16. Blocks are 64 tokens always; llm-d's are at least that. It
 // misleads where engines evict for other reasons than age. O(blocks), no allocation but a view of the keys
 // where they are cut off.
+//
+// llm-d's producers have an index each. Here the pool has one, with the capacity of the first producer;
+// one of another capacity (CPU memory behind the GPUs') keeps an index of its own, which is smaller, learns
+// when an endpoint is chosen, unlearns nothing where the request fails, and is lost with the object.
 
 import { z } from "zod";
 import type { SchedulerConfig } from "../../config/scheduler-config.ts";
-import type { CapacityRule } from "../../kv/approximate-prefix.ts";
+import { ApproximatePrefix, type CapacityRule } from "../../kv/approximate-prefix.ts";
 import { CONTENT_BLOCK_TOKENS, CONTENT_KEYS_MAX } from "../../kv/content-keys.ts";
+import { PrefixTree } from "../../kv/prefix-tree.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
-import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
+import {
+  type DataProducer,
+  defineDataProducer,
+  type PickContext,
+  type Wiring,
+} from "../../plugin.ts";
 
 export const approximateParams = z.strictObject({
   autoTune: z
@@ -58,18 +68,52 @@ function effectiveBlockTokens({ blockSize, blockSizeTokens }: ApproximateParams)
   return Math.max(CONTENT_BLOCK_TOKENS, blockSize ?? blockSizeTokens);
 }
 
-/** Those of whom the pool's one index takes its parameters; the first that is configured counts. */
-const APPROXIMATE_TYPES: readonly string[] = [
-  "approx-prefix-cache-producer",
-  "multicluster-approx-prefix-cache-producer",
-];
+const TYPE = "approx-prefix-cache-producer";
+/** Those with a capacity, in the order in which the pool's one index is theirs. */
+const APPROXIMATE_TYPES: readonly string[] = [TYPE, "multicluster-approx-prefix-cache-producer"];
+
+/** Indexes of a configuration besides the pool's; a shadow may have as many. */
+export const OWN_INDEXES_MAX = 2;
+/** Of each: about 200,000 blocks. */
+export const OWN_INDEX_BYTES_MAX = 8 * 1024 * 1024;
+
+export function isApproximate(type: string): boolean {
+  return APPROXIMATE_TYPES.includes(type);
+}
+
+/**
+ * The producer whose capacity the pool's index has: the one with the type's name, then the first.
+ * undefined where there is none.
+ */
+export function poolProducerOf({ plugins }: Pick<SchedulerConfig, "plugins">) {
+  for (const type of APPROXIMATE_TYPES) {
+    const ofType = plugins.filter((plugin) => plugin.type === type);
+    const found = ofType.find(({ name }) => name === type) ?? ofType[0];
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
 
 /** How much of each endpoint the pool's index is to remember, as `config` has it. */
-export function capacityRuleOf(config: SchedulerConfig): CapacityRule {
-  const spec = config.plugins.find(({ type }) => APPROXIMATE_TYPES.includes(type));
-  const given = approximateParams.parse(spec?.parameters ?? {});
+export function capacityRuleOf(config: Pick<SchedulerConfig, "plugins">): CapacityRule {
+  return ruleOf(approximateParams.parse(poolProducerOf(config)?.parameters ?? {}));
+}
+
+/** The parameters that make the capacity of `given`, and no others. */
+export function capacityParams(given: ApproximateParams) {
+  const { autoTune, lruCapacityPerServer } = given;
+  const blockSizeTokens = given.blockSize ?? given.blockSizeTokens;
+  return { autoTune, blockSizeTokens, lruCapacityPerServer };
+}
+
+/** How much of each endpoint an index with these parameters remembers. */
+export function ruleOf(given: ApproximateParams): CapacityRule {
   const tokens = given.lruCapacityPerServer * effectiveBlockTokens(given);
   return { followsEngine: given.autoTune, blocks: Math.floor(tokens / CONTENT_BLOCK_TOKENS) };
+}
+
+export function isSameRule(a: CapacityRule, b: CapacityRule): boolean {
+  return a.followsEngine === b.followsEngine && a.blocks === b.blocks;
 }
 
 /** Sentences on what acts otherwise here. */
@@ -85,7 +129,10 @@ export function approximateNotes(given: ApproximateParams): string[] {
   return notes;
 }
 
-export class ApproximateMatcher implements DataProducer {
+/** Fills `matchedBlocks` by slot; see PrefixSources. */
+type Match = PickContext["prefixSources"]["approximate"];
+
+class ApproximateMatcher implements DataProducer {
   readonly #wordsMax: number;
   readonly #matchedBlocks = new Int32Array(ENDPOINTS_MAX);
   readonly #match = {
@@ -101,17 +148,54 @@ export class ApproximateMatcher implements DataProducer {
   }
 
   produce({ request, prefixSources }: PickContext): void {
-    const isCut = request.keys.length > this.#wordsMax;
-    const keys = isCut ? request.keys.subarray(0, this.#wordsMax) : request.keys;
+    this.fill(request.keys, prefixSources.approximate);
+  }
+
+  protected fill(whole: Uint32Array, match: Match): void {
+    const keys = this.cut(whole);
     this.#match.totalBlocks = keys.length / 2;
-    prefixSources.approximate(keys, this.#matchedBlocks);
+    match(keys, this.#matchedBlocks);
+  }
+
+  protected cut(keys: Uint32Array): Uint32Array {
+    return keys.length > this.#wordsMax ? keys.subarray(0, this.#wordsMax) : keys;
   }
 }
 
+/** With an index of its own, for a capacity that is not the pool's. */
+class OwnIndexMatcher extends ApproximateMatcher {
+  readonly #index = new ApproximatePrefix(
+    new PrefixTree({ bytesMax: OWN_INDEX_BYTES_MAX }),
+    ENDPOINTS_MAX,
+  );
+
+  constructor(given: ApproximateParams) {
+    super(given);
+    this.#index.setRule(ruleOf(given));
+  }
+
+  override produce({ request }: PickContext): void {
+    this.fill(request.keys, (keys, matchedBlocks) => this.#index.tree.match(keys, matchedBlocks));
+  }
+
+  onPicked({ request, endpoints }: PickContext, slot: number): void {
+    this.#index.learn(this.cut(request.keys), slot, endpoints.kvCapacityTokens[slot]!);
+  }
+
+  onEndpointRemoved(slot: number): void {
+    this.#index.removeEndpoint(slot);
+  }
+}
+
+export function createApproximate(given: ApproximateParams, { poolRule }: Wiring): DataProducer {
+  const isPools = poolRule === undefined || isSameRule(ruleOf(given), poolRule);
+  return isPools ? new ApproximateMatcher(given) : new OwnIndexMatcher(given);
+}
+
 export const approxPrefixCacheProducer = defineDataProducer({
-  type: "approx-prefix-cache-producer",
+  type: TYPE,
   produces: ["prefix-match"],
   params: approximateParams,
   notes: approximateNotes,
-  create: (given) => new ApproximateMatcher(given),
+  create: createApproximate,
 });

@@ -6,13 +6,13 @@
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/approximateprefix/
 // multicluster.go. A cluster's capacity is not known, so each counts as one endpoint's: of a large
 // cluster too little is remembered, and none of it says on which endpoint there it is. Both of this type
-// and of approx-prefix-cache-producer look into the one index of the pool. O(blocks), no allocation.
+// and of approx-prefix-cache-producer look into the one index of the pool where their capacity is its. O(blocks), no allocation.
 
 import { defineDataProducer } from "../../plugin.ts";
 import {
-  ApproximateMatcher,
   approximateNotes,
   approximateParams,
+  createApproximate,
 } from "./approx-prefix-cache-producer.ts";
 
 export const multiclusterApproxPrefixCacheProducer = defineDataProducer({
@@ -21,5 +21,5 @@ export const multiclusterApproxPrefixCacheProducer = defineDataProducer({
   produces: ["prefix-match"],
   params: approximateParams,
   notes: approximateNotes,
-  create: (given) => new ApproximateMatcher(given),
+  create: createApproximate,
 });

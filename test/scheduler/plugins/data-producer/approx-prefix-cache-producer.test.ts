@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import {
   CONTENT_BLOCK_TOKENS,
   CONTENT_KEYS_MAX,
@@ -7,8 +9,11 @@ import { PrefixTree } from "../../../../src/scheduler/kv/prefix-tree.ts";
 import { schedulerConfigSchema } from "../../../../src/scheduler/config/schema.ts";
 import { capacityRuleOf } from "../../../../src/scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import { pluginOf } from "../../../../src/scheduler/registry.ts";
+import type { DataProducer } from "../../../../src/scheduler/plugin.ts";
 import { pickContext } from "../../support/pick-context.ts";
-import { createProducer } from "../../support/plugins.ts";
+import { createPlugin, createProducer } from "../../support/plugins.ts";
+import { recordedAttempt } from "../../support/pool-life.ts";
+import { promptKeys, TestPool } from "../../support/pool.ts";
 
 const TYPE = "approx-prefix-cache-producer";
 
@@ -109,5 +114,62 @@ describe("approx-prefix-cache-producer", () => {
 
   it("has the index remember as by default where it is not configured", () => {
     expect(ruleOf([{ type: "queue-scorer" }])).toEqual(ruleOf([{ type: TYPE }]));
+  });
+});
+
+/** Keys of a chain that begins with `from`. */
+const chain = (from: number, blocks: number): Uint32Array =>
+  Uint32Array.from({ length: 2 * blocks }, (_, i) => from * 100_003 + i);
+
+/** A producer whose capacity is not the pool's, and what a test does with it. */
+function ownIndex(lruCapacityPerServer: number) {
+  const params = { autoTune: false, lruCapacityPerServer };
+  const poolRule = { followsEngine: true, blocks: 31_250 };
+  const producer = createPlugin(TYPE, params, { poolRule }) as DataProducer;
+  const contextOf = (keys: Uint32Array) => pickContext([{}, {}], { request: { keys } });
+  return {
+    picked: (keys: Uint32Array, slot: number) => producer.onPicked!(contextOf(keys), slot),
+    removed: (slot: number) => producer.onEndpointRemoved!(slot),
+    matched: (keys: Uint32Array) => {
+      producer.produce(contextOf(keys));
+      return [...producer.data["prefix-match"]!.matchedBlocks.subarray(0, 2)];
+    },
+  };
+}
+
+describe("an index of the producer's own", () => {
+  it("learns where requests are sent, forgets the oldest over its capacity, and slots", () => {
+    const index = ownIndex(10);
+    const [first, second] = [chain(1, 6), chain(2, 6)];
+    index.picked(first, 1);
+    expect(index.matched(first)).toEqual([0, 6]);
+    index.picked(second, 1);
+    expect(index.matched(second)).toEqual([0, 6]);
+    // The tail goes first.
+    expect(index.matched(first)).toEqual([0, 4]);
+    index.removed(1);
+    expect(index.matched(second)).toEqual([0, 0]);
+  });
+
+  it("is not kept where the capacity is the pool's", () => {
+    const poolRule = { followsEngine: true, blocks: 31_250 };
+    expect(createPlugin(TYPE, {}, { poolRule }).onPicked).toBeUndefined();
+  });
+
+  it("of CPU memory holds what the GPU has evicted, in the tiered guide", () => {
+    const guide = readFileSync("test/fixtures/guides/tiered-prefix-cache.yaml", "utf8");
+    const config = schedulerConfigSchema.parse(parse(guide));
+    const pool = new TestPool(1, config);
+    pool.sampleAll();
+    pool.prefix.setRule(capacityRuleOf(config));
+    const gpuTokens = 100 * CONTENT_BLOCK_TOKENS;
+    const prompts = ["a".repeat(256 * 50), "b".repeat(256 * 100)];
+    for (const prompt of prompts) {
+      pool.pick(prompt);
+      pool.prefix.learn(promptKeys(prompt), 0, gpuTokens);
+    }
+    const [run] = recordedAttempt(pool, prompts[0]!).runs;
+    const { scores } = [...run!.rows.values()][0]!;
+    expect(scores).toMatchObject({ "gpu-prefix-cache-scorer": 0, "cpu-prefix-cache-scorer": 1 });
   });
 });
