@@ -134,7 +134,10 @@ class PoolCollector implements Collector {
           configure,
           registry,
           tls,
-          onResult: (result) => this.#ledger.observe(index, result, performance.now()),
+          onResult: (result) => {
+            if (result.isNewProcess) this.#models.engineRestarted(index);
+            this.#ledger.observe(index, result, performance.now());
+          },
           onLora: (lora) => this.#models.lora(index, lora),
           onModels: (models) => this.#models.models(index, models),
         }),

@@ -50,7 +50,7 @@ export interface ScraperOptions {
   tls(target: WireTarget): TlsOptions;
   /** Called after each scrape of the engine, or of the exporters where the engine is not read. */
   onResult(result: ScrapeResult): void;
-  /** Called when adapters were named. */
+  /** Called when adapters were named, after the result that they came with. */
   onLora(lora: LoraReading): void;
   /** Called after each answer with a list of models. */
   onModels(models: readonly string[]): void;
@@ -70,7 +70,13 @@ export class EngineScraper {
     const scalarCount = specification?.scalars.length ?? 0;
     const fieldCount =
       specification === undefined ? metrics.length : ROW_FIELDS.length + scalarCount;
-    this.#readings = new EndpointReadings(fieldCount, scalarCount);
+    const engineIntervalMs = specification?.metrics?.intervalMs ?? scrapeIntervalMs;
+    this.#readings = new EndpointReadings({
+      fieldCount,
+      scalarCount,
+      engineIntervalMs,
+      isSpecified: specification !== undefined,
+    });
     if (specification !== undefined) {
       this.#follow(specification);
       return;
@@ -112,11 +118,12 @@ export class EngineScraper {
     const { target } = exporter;
     const client = this.#connect(target, "exporter");
     const extract = createExporterExtraction(exporter, namesOf(this.#options.endpoint));
-    this.#poll(target.intervalMs ?? EXPORTER_INTERVAL_MS, async () => {
+    const intervalMs = target.intervalMs ?? EXPORTER_INTERVAL_MS;
+    this.#poll(intervalMs, async () => {
       const scraped = await client.get(target.path ?? METRICS_PATH, PROMETHEUS);
       if (this.#isStopped) return;
       if (!scraped.ok) this.#countPollError("exporter");
-      else this.#readings.scalarsRead(extract(scraped.text), performance.now());
+      else this.#readings.scalarsRead(extract(scraped.text), performance.now(), intervalMs);
       if (!isAlone) return;
       this.#options.onResult(
         scraped.ok

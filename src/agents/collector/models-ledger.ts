@@ -43,6 +43,15 @@ export class ModelsLedger {
     }
   }
 
+  /** Its adapters are gone with the process: the object forgets them, and is told those of the new one. */
+  engineRestarted(endpoint: number): void {
+    const state = this.#states[endpoint];
+    if (state === undefined) return;
+    state.lora = undefined;
+    state.sent = "";
+    state.isTouched = true;
+  }
+
   lora(endpoint: number, lora: LoraReading): void {
     const state = this.#states[endpoint];
     if (state === undefined) return;

@@ -34,7 +34,8 @@ export interface EndpointSample {
   readonly scalars?: ReadonlyMap<string, number>;
   /**
    * A load that the engine used to report was not there. What was there is taken, but the sample does
-   * not count as newer: an endpoint that is half silent goes stale like one that is silent.
+   * not count as newer: an endpoint that is half silent goes stale like one that is silent. So is each
+   * sample without `waiting`, said to be partial or not.
    */
   readonly isPartial?: boolean;
 }
@@ -82,7 +83,11 @@ class Columns implements EndpointColumns {
 }
 
 const INT32_MAX = 0x7fffffff;
-const UNKNOWN = -1;
+/**
+ * Tokens no engine's cache holds. Beyond it a capacity is unknown: one engine that tells nonsense must
+ * not look like a cache that never fills, or turn what is computed of it into infinities.
+ */
+export const KV_CAPACITY_TOKENS_MAX = 2 ** 40;
 
 function isKnown(value: number | undefined): value is number {
   return value !== undefined && Number.isFinite(value);
@@ -94,6 +99,14 @@ function count(value: number): number {
 
 /** Process start times are told apart by more than this; a clock may be read twice. */
 const RESTART_TOLERANCE_S = 1;
+/** A process that says it began this long after it was asked has no clock to speak of. */
+const START_AHEAD_S_MAX = 86_400;
+
+/** 0, that is unknown, where the product is no number of tokens. */
+function capacityTokens(blockSize: number, blocks: number): number {
+  const tokens = blockSize * blocks;
+  return tokens <= KV_CAPACITY_TOKENS_MAX ? tokens : 0;
+}
 
 /** One per pool. About 150 kB, whatever the number of endpoints, and 8 kB a scalar. */
 export class EndpointTable {
@@ -102,7 +115,7 @@ export class EndpointTable {
   readonly #slotById = new Map<string, number>();
   readonly #slotByAddress = new Map<string, number>();
   readonly #free: number[] = [];
-  /** Waiting requests as last reported, UNKNOWN before that; the column adds the dispatches. */
+  /** Waiting requests as last reported, 0 before that; the column adds the dispatches. */
   readonly #reportedWaiting = new Int32Array(ENDPOINTS_MAX);
   readonly #dispatches = new RecentDispatches(ENDPOINTS_MAX);
   readonly #kvBlockSize = new Float64Array(ENDPOINTS_MAX);
@@ -169,30 +182,50 @@ export class EndpointTable {
 
   /**
    * Takes over a sample. Dispatches that had reached the engine by then are in its numbers and are
-   * counted no more; those made while it was under way still are. An endpoint whose queue was never
-   * reported stays unsampled: it must not look idle.
+   * counted no more; those made while it was under way still are. A sample without the queue's length
+   * does not count as newer: whoever stops to tell it, or is a new process that does not, must not look
+   * fresh with the length it once had. `sampledAtMs` is Unix time.
    *
    * True if the engine's process is another one than before: what is believed of its cache is void.
    */
   applySample(slot: number, sample: EndpointSample, sampledAtMs: number): boolean {
     const columns = this.#columns;
     const { waiting, running, kvUsage, kvBlockSize, kvBlocks } = sample;
-    const isRestarted = this.#isRestarted(slot, sample.processStartS);
-    if (isRestarted) columns.adapters.clear(slot);
+    const isRestarted = this.#isRestarted(slot, sample.processStartS, sampledAtMs);
+    if (isRestarted) {
+      columns.adapters.clear(slot);
+      this.forgetLoads(slot);
+    }
     if (sample.scalars !== undefined) columns.scalars.apply(slot, sample.scalars);
-    if (isKnown(waiting)) this.#reportedWaiting[slot] = count(waiting);
     if (isKnown(running)) columns.runningRequests[slot] = count(running);
     if (isKnown(kvUsage)) columns.kvUsage[slot] = Math.min(1, Math.max(0, kvUsage));
     if (isKnown(kvBlockSize)) this.#kvBlockSize[slot] = Math.max(0, kvBlockSize);
     if (isKnown(kvBlocks)) this.#kvBlocks[slot] = Math.max(0, kvBlocks);
-    columns.kvCapacityTokens[slot] = this.#kvBlockSize[slot]! * this.#kvBlocks[slot]!;
-    if (this.#reportedWaiting[slot] === UNKNOWN) return isRestarted;
+    columns.kvCapacityTokens[slot] = capacityTokens(
+      this.#kvBlockSize[slot]!,
+      this.#kvBlocks[slot]!,
+    );
+    if (!isKnown(waiting)) return isRestarted;
+    this.#reportedWaiting[slot] = count(waiting);
     if (sample.isPartial !== true) {
       this.#dispatches.sampled(slot, sampledAtMs);
       columns.sampledAtMs[slot] = sampledAtMs;
     }
     this.#setQueueDepth(slot);
     return isRestarted;
+  }
+
+  /** What `slot` has told of its load counts no more: as if it had never been sampled. */
+  forgetLoads(slot: number): void {
+    const columns = this.#columns;
+    columns.runningRequests[slot] = 0;
+    columns.kvUsage[slot] = 1;
+    columns.kvCapacityTokens[slot] = 0;
+    columns.sampledAtMs[slot] = -Infinity;
+    this.#kvBlockSize[slot] = 0;
+    this.#kvBlocks[slot] = 0;
+    this.#reportedWaiting[slot] = 0;
+    this.#setQueueDepth(slot);
   }
 
   /** Replaces what is known of the adapters of `slot`. */
@@ -253,8 +286,10 @@ export class EndpointTable {
    * Only a later start is a restart: behind one address several processes may answer in turn, and
    * each would be taken for a new one again and again.
    */
-  #isRestarted(slot: number, startS: number | undefined): boolean {
+  #isRestarted(slot: number, startS: number | undefined, sampledAtMs: number): boolean {
     if (!isKnown(startS) || startS <= 0) return false;
+    // One that lies ahead would hide every restart until then.
+    if (startS > sampledAtMs / 1_000 + START_AHEAD_S_MAX) return false;
     const known = this.#processStartS[slot]!;
     if (startS <= known + RESTART_TOLERANCE_S) return false;
     this.#processStartS[slot] = startS;
@@ -270,7 +305,7 @@ export class EndpointTable {
   }
 
   #setQueueDepth(slot: number): void {
-    const reported = Math.max(0, this.#reportedWaiting[slot]!);
+    const reported = this.#reportedWaiting[slot]!;
     this.#columns.queueDepth[slot] = count(reported + this.#dispatches.count(slot));
   }
 
@@ -280,18 +315,11 @@ export class EndpointTable {
     if (slot >= ENDPOINTS_MAX) return undefined;
     columns.slotCount = Math.max(columns.slotCount, slot + 1);
     columns.isPresent[slot] = 1;
-    columns.queueDepth[slot] = 0;
-    columns.runningRequests[slot] = 0;
-    columns.kvUsage[slot] = 1;
-    columns.kvCapacityTokens[slot] = 0;
-    columns.sampledAtMs[slot] = -Infinity;
     columns.inFlightRequests[slot] = 0;
     columns.inFlightTokens[slot] = 0;
     columns.ejectedUntilMs[slot] = 0;
-    this.#reportedWaiting[slot] = UNKNOWN;
     this.#dispatches.clear(slot);
-    this.#kvBlockSize[slot] = 0;
-    this.#kvBlocks[slot] = 0;
+    this.forgetLoads(slot);
     this.#processStartS[slot] = 0;
     columns.speeds.clear(slot);
     columns.work.clear(slot);

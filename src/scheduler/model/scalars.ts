@@ -3,6 +3,8 @@
 
 /** Attribute keys of one pool; the wire's rows have room for no more. */
 export const SCALARS_MAX = 8;
+/** Beyond it, either way, a value is unknown: squares and sums over a pool must stay finite. */
+export const SCALAR_MAGNITUDE_MAX = 1e30;
 
 /** One column a key, each as long as the table. NaN: unknown. */
 export class Scalars {
@@ -39,7 +41,8 @@ export class Scalars {
   apply(slot: number, values: ReadonlyMap<string, number>): void {
     for (const [key, value] of values) {
       const column = this.#columns.get(key);
-      if (column !== undefined) column[slot] = Number.isFinite(value) ? value : Number.NaN;
+      const isUsable = Math.abs(value) <= SCALAR_MAGNITUDE_MAX;
+      if (column !== undefined) column[slot] = isUsable ? value : Number.NaN;
     }
   }
 

@@ -12,8 +12,9 @@ const ok = (...values: (number | undefined)[]) => ({
   status: SCRAPE_STATUS.ok,
   values,
   isPartial: false,
+  isNewProcess: false,
 });
-const failed = { status: SCRAPE_STATUS.unreachable, values: [], isPartial: false };
+const failed = { ...ok(), status: SCRAPE_STATUS.unreachable };
 
 function ledger(count = 2): MetricsLedger {
   const made = new MetricsLedger();

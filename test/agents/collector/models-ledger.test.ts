@@ -52,6 +52,22 @@ describe("ModelsLedger", () => {
     expect(sendAll(models)).toMatchObject([{ endpoints: [{ endpoint: 0 }, { endpoint: 1 }] }]);
   });
 
+  it("says the same adapters again of an engine that is a new process, once it names them", () => {
+    const models = ledger();
+    models.lora(0, lora(["sql"]));
+    models.lora(1, lora(["law"]));
+    models.models(1, ["base"]);
+    sendAll(models);
+    models.engineRestarted(0);
+    models.engineRestarted(1);
+    // The object keeps the list of models, and must not get the adapters of the old process back.
+    expect(sendAll(models)).toEqual([
+      { names: ["base"], endpoints: [{ endpoint: 1, models: [0] }] },
+    ]);
+    models.lora(0, lora(["sql"]));
+    expect(sendAll(models)).toMatchObject([{ names: ["sql"], endpoints: [{ endpoint: 0 }] }]);
+  });
+
   it("keeps what could not be sent", () => {
     const models = ledger();
     models.lora(0, lora(["sql"]));

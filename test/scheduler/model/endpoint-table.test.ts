@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { ENDPOINTS_MAX, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import {
+  ENDPOINTS_MAX,
+  EndpointTable,
+  KV_CAPACITY_TOKENS_MAX,
+} from "../../../src/scheduler/model/endpoint-table.ts";
 
 function endpoint(n: number, address = `10.0.0.1:${n}`) {
   return { id: `default/e${n}`, address, engine: "vllm", labels: {} };
@@ -73,9 +77,9 @@ describe("EndpointTable", () => {
       { waiting: 3, running: 4, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 100 },
       1_000,
     );
-    table.applySample(slot, { running: 5 }, 1_200);
+    table.applySample(slot, { waiting: 2, running: 5 }, 1_200);
     const { columns } = table;
-    expect([columns.queueDepth[slot], columns.runningRequests[slot]]).toEqual([3, 5]);
+    expect([columns.queueDepth[slot], columns.runningRequests[slot]]).toEqual([2, 5]);
     expect([columns.kvUsage[slot], columns.kvCapacityTokens[slot]]).toEqual([0.5, 1_600]);
     expect(columns.sampledAtMs[slot]).toBe(1_200);
   });
@@ -89,6 +93,35 @@ describe("EndpointTable", () => {
     table.applySample(slot, { waiting: 0 }, 1_200);
     expect(table.columns.sampledAtMs[slot]).toBe(1_200);
   });
+
+  it("takes a sample without the queue's length for no newer one", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.defineScalars(["gpu"]);
+    table.applySample(slot, { waiting: 3, running: 1 }, 1_000);
+    table.dispatched(slot, 10, 1_500);
+    const { columns } = table;
+    for (const sample of [{ running: 2 }, { scalars: new Map([["gpu", 0.5]]) }, { waiting: NaN }]) {
+      table.applySample(slot, sample, 2_000);
+      expect([columns.queueDepth[slot], columns.sampledAtMs[slot]]).toEqual([4, 1_000]);
+    }
+    expect([columns.runningRequests[slot], columns.scalar("gpu")![slot]]).toEqual([2, 0.5]);
+  });
+
+  it.for([
+    [2 ** 20, 2 ** 20, KV_CAPACITY_TOKENS_MAX],
+    [2 ** 20, 2 ** 20 + 1, 0],
+    [1e200, 1e200, 0],
+    [0, 1e308, 0],
+  ] as const)(
+    "takes %d blocks of %d tokens for a cache of %d",
+    ([kvBlocks, kvBlockSize, tokens]) => {
+      const table = new EndpointTable();
+      const slot = table.add(endpoint(1))!;
+      table.applySample(slot, { waiting: 0, kvBlocks, kvBlockSize }, 1);
+      expect(table.columns.kvCapacityTokens[slot]).toBe(tokens);
+    },
+  );
 
   it("bounds what an engine reports, and takes NaN and infinity as not said", () => {
     const table = new EndpointTable();
@@ -121,7 +154,7 @@ describe("EndpointTable", () => {
     table.released(slot, 500);
     expect(columns.queueDepth[slot]).toBe(4);
     expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([1, 300]);
-    table.applySample(slot, {}, 500);
+    table.applySample(slot, { waiting: 2 }, 500);
     expect(columns.queueDepth[slot]).toBe(2);
     table.dispatched(slot, 100, 600);
     expect(columns.queueDepth[slot]).toBe(3);
@@ -235,6 +268,37 @@ describe("the start of an engine's process", () => {
     table.remove(slot);
     table.add(endpoint(2));
     expect(restarted(900)).toBe(false);
+  });
+
+  it("that lies ahead hides no later one", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    const nowMs = 1_800_000_000_000;
+    const restarted = (aheadS: number) =>
+      table.applySample(slot, { waiting: 0, processStartS: nowMs / 1_000 + aheadS }, nowMs);
+    expect([-100, 1e9, 86_401, 1e300, -50, 86_400].map(restarted)).toEqual([
+      false,
+      false,
+      false,
+      false,
+      true,
+      true,
+    ]);
+  });
+
+  it("ends what was known of its load: a process that does not tell its queue is not idle", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    const loads = { waiting: 3, running: 4, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 10 };
+    table.applySample(slot, { ...loads, processStartS: 100 }, 1);
+    table.dispatched(slot, 10, 2);
+    table.applySample(slot, { running: 1, kvBlocks: 20, processStartS: 200 }, 3);
+    const { columns } = table;
+    expect([columns.sampledAtMs[slot], columns.queueDepth[slot]]).toEqual([-Infinity, 1]);
+    expect([columns.runningRequests[slot], columns.kvUsage[slot]]).toEqual([1, 1]);
+    expect(columns.kvCapacityTokens[slot]).toBe(0);
+    table.applySample(slot, { waiting: 2, processStartS: 200 }, 1_000);
+    expect([columns.sampledAtMs[slot], columns.queueDepth[slot]]).toEqual([1_000, 2]);
   });
 
   it("ends what was known of its adapters", () => {

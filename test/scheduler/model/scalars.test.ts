@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { Scalars, SCALARS_MAX } from "../../../src/scheduler/model/scalars.ts";
+import {
+  SCALAR_MAGNITUDE_MAX,
+  Scalars,
+  SCALARS_MAX,
+} from "../../../src/scheduler/model/scalars.ts";
 
 describe("Scalars", () => {
   it("are unknown until told, and again when their source falls silent", () => {
@@ -36,6 +40,17 @@ describe("Scalars", () => {
     expect(scalars.column("gpu")![1]).toBe(0.5);
     scalars.define(["temperature"]);
     expect(scalars.column("temperature")![1]).toBeNaN();
+  });
+
+  it("are unknown where they are too large to compute with", () => {
+    const scalars = new Scalars(4);
+    scalars.define(["gpu"]);
+    const told = (value: number) => {
+      scalars.apply(0, new Map([["gpu", value]]));
+      return scalars.column("gpu")![0];
+    };
+    const max = SCALAR_MAGNITUDE_MAX;
+    expect([max, -max, 1e200, -1e200, Infinity].map(told)).toEqual([max, -max, NaN, NaN, NaN]);
   });
 
   it("are bounded", () => {
