@@ -8,6 +8,9 @@
 // candidates that the plugin is shown; where another endpoint merely scores better it stays bound, as it
 // does when the endpoint's engine starts anew: a token would, too.
 //
+// A token is not signed: whoever reads it knows the endpoint's name, and whoever writes one chooses among
+// the candidates. docs/threat-model.md says what it would take to close that.
+//
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/util/sessionaffinity. llm-d keeps any
 // number of sessions; here the session that was quiet for longest goes first. What is remembered is
 // lost with the object and bound anew by the sessions' next requests.
@@ -97,6 +100,16 @@ export function sessionAffinityHeaders(params: SessionAffinityParams): string[] 
   if (params.strategy === "encoded_endpoint_header")
     return [params.encodedEndpointHeaderConfig.header];
   return params.sessionIdConfig.sources.flatMap(({ header }) => (header === "" ? [] : [header]));
+}
+
+/** Sentences for whoever configures the plugin. */
+export function sessionAffinityNotes(params: SessionAffinityParams): string[] {
+  if (params.strategy !== "encoded_endpoint_header") return [];
+  const { header } = params.encodedEndpointHeaderConfig;
+  return [
+    `Clients are told the names of endpoints by ${header}, and may choose one with it: the token is not ` +
+      "signed. Where they must not, use the strategy session_id.",
+  ];
 }
 
 /** Data that the plugin reads. A missing one only makes a source say nothing, as in llm-d. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { pluginOf } from "../../src/scheduler/registry.ts";
 import type { NarrowingContext } from "../../src/scheduler/profile.ts";
 import {
   createSessionAffinity,
@@ -29,6 +30,22 @@ function request(session: string, atS = 0, options: PickContextOptions = {}): Na
   context.nowMs = NOW_MS + atS * 1_000;
   return context;
 }
+
+describe.for([
+  "session-affinity-filter",
+  "session-affinity-scorer",
+  "multicluster-session-affinity-filter",
+])("%s", (type) => {
+  it("warns that clients read and write its tokens, and of nothing without them", () => {
+    const plugin = pluginOf(type);
+    const notesOf = (params: object) => plugin.notes!(plugin.params.parse(params)).join(" ");
+    const encodedEndpointHeaderConfig = { header: "X-Mine" };
+    expect(notesOf({ encodedEndpointHeaderConfig })).toMatch(
+      /names of endpoints by x-mine.*signed/,
+    );
+    expect(notesOf({ strategy: "session_id" })).toBe("");
+  });
+});
 
 describe("the strategy encoded_endpoint_header", () => {
   const tokenHeader = (value: string) =>

@@ -12,6 +12,7 @@ import { defineFilter, type PickContext } from "../../plugin.ts";
 import {
   createSessionAffinity,
   sessionAffinityHeaders,
+  sessionAffinityNotes,
   sessionAffinityNeeds,
   sessionAffinityParams,
 } from "../../session-affinity.ts";
@@ -29,6 +30,7 @@ export const sessionAffinityFilter = defineFilter({
   params: sessionAffinityParams,
   consumes: sessionAffinityNeeds,
   requestHeaders: sessionAffinityHeaders,
+  notes: sessionAffinityNotes,
   create: (params) => {
     const affinity = createSessionAffinity(params);
     return {

@@ -11,6 +11,7 @@ import { defineScorer } from "../../plugin.ts";
 import {
   createSessionAffinity,
   sessionAffinityHeaders,
+  sessionAffinityNotes,
   sessionAffinityNeeds,
   sessionAffinityParams,
 } from "../../session-affinity.ts";
@@ -21,6 +22,7 @@ export const sessionAffinityScorer = defineScorer({
   params: sessionAffinityParams,
   consumes: sessionAffinityNeeds,
   requestHeaders: sessionAffinityHeaders,
+  notes: sessionAffinityNotes,
   create: (params) => {
     const affinity = createSessionAffinity(params);
     return {
