@@ -14,7 +14,7 @@ import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { type Endpoint, ENDPOINTS_MAX } from "../model/endpoint-table.ts";
 import type { EndpointDirectory } from "../plugin.ts";
 import { hasRole } from "../roles.ts";
-import type { SaturationDetector } from "./contracts.ts";
+import type { SaturationDetector, SaturationView } from "./contracts.ts";
 
 export interface PoolView {
   readonly endpoints: EndpointColumns;
@@ -26,8 +26,6 @@ export interface PoolView {
 export interface PoolSaturation {
   readonly saturation: number;
   readonly endpointCount: number;
-  /** Endpoints that nobody has heard of lately, as far as the detector looks at that. */
-  readonly staleCount: number;
 }
 
 const PREFILL = 1;
@@ -55,22 +53,21 @@ export class SaturationMeter {
 
   // Hot path: called once a request that is let through; flow-control in bench/. O(endpoints).
   measure(view: PoolView): PoolSaturation {
-    const counts = this.#list(view);
-    const part = (candidates: Int32Array, candidateCount: number) => {
-      const { endpoints, nowMs, staleAfterMs } = view;
-      return { endpoints, nowMs, staleAfterMs, candidates, candidateCount };
-    };
-    const all = part(this.#all, counts.all);
+    const { all, prefill, decode } = this.#list(view);
     let saturation = -1;
-    if (counts.prefill > 0)
-      saturation = this.#detector.saturation(part(this.#prefill, counts.prefill));
-    if (counts.decode > 0) {
-      const decode = this.#detector.saturation(part(this.#decode, counts.decode));
-      saturation = Math.max(saturation, decode);
+    if (prefill > 0) saturation = this.#detector.saturation(part(view, this.#prefill, prefill));
+    if (decode > 0) {
+      const ofDecode = this.#detector.saturation(part(view, this.#decode, decode));
+      saturation = Math.max(saturation, ofDecode);
     }
-    if (saturation < 0) saturation = this.#detector.saturation(all);
-    const staleCount = this.#detector.staleCount?.(all) ?? 0;
-    return { saturation, endpointCount: counts.all, staleCount };
+    if (saturation < 0) saturation = this.#detector.saturation(part(view, this.#all, all));
+    return { saturation, endpointCount: all };
+  }
+
+  /** Endpoints that nobody has heard of lately, of all stages, as far as the detector looks at that. */
+  staleCount(view: PoolView): number {
+    const { all } = this.#list(view);
+    return this.#detector.staleCount?.(part(view, this.#all, all)) ?? 0;
   }
 
   /** Of endpoints that can be reached, or of all where none can. */
@@ -104,4 +101,9 @@ export class SaturationMeter {
     }
     return this.#stages[slot]!;
   }
+}
+
+function part(view: PoolView, candidates: Int32Array, candidateCount: number): SaturationView {
+  const { endpoints, nowMs, staleAfterMs } = view;
+  return { endpoints, nowMs, staleAfterMs, candidates, candidateCount };
 }
