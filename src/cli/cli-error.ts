@@ -21,6 +21,18 @@ export class InputError extends CliError {
   override readonly exitCode = 2;
 }
 
+/**
+ * Whatever a command failed with, as status 2: for a command whose status 1 is an answer. `what` is what
+ * could not be done, as the beginning of a sentence.
+ */
+export function asInputError(error: unknown, what: string): CliError {
+  if (!(error instanceof CliError))
+    return new InputError(`${what}: ${describeError(error)}. FAIRLEAD_DEBUG=1 shows where.`, {
+      cause: error,
+    });
+  return error.exitCode === 2 ? error : new InputError(error.message, { cause: error });
+}
+
 /** The sentence in an unknown error: Node hides the reason of a failed fetch in its cause. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

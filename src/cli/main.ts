@@ -1,6 +1,7 @@
 // The `fairlead` command. Dispatches only: every command parses its own flags and is loaded only
 // when asked for.
 
+import { inspect } from "node:util";
 import { CliError, describeError, UsageError } from "./cli-error.ts";
 import type { Command } from "./command.ts";
 
@@ -52,7 +53,7 @@ async function main(args: string[]): Promise<number> {
 
 function report(error: unknown, usage: string): number {
   if (process.env["FAIRLEAD_DEBUG"] === "1" && error instanceof Error) {
-    process.stderr.write(`${error.stack ?? error.message}\n`);
+    process.stderr.write(`${inspect(error)}\n`);
   } else if (error instanceof CliError) {
     process.stderr.write(`${error.message}\n`);
   } else {

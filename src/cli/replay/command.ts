@@ -9,7 +9,7 @@ import {
   parseScheduler,
   type ReplayableDocument,
 } from "../../scheduler/decisions/replay-document.ts";
-import { CliError, describeError, InputError } from "../cli-error.ts";
+import { asInputError, CliError, describeError, InputError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { parseFlags, positionals } from "../flags.ts";
 import { parseYamlOrJson } from "../yaml.ts";
@@ -45,7 +45,7 @@ export const replayCommand: Command = {
     if (file === "-" && config === "-") throw new InputError("Only one file can be stdin.");
     const document = await readReplayable(file!);
     const other = config === undefined ? undefined : await readScheduler(config, document.pool);
-    const replayed = replayAll(document, other);
+    const replayed = replayOrThrow(document, other);
     process.stdout.write(
       json
         ? `${JSON.stringify(replayed, null, 2)}\n`
@@ -54,6 +54,18 @@ export const replayCommand: Command = {
     return replayed.isSame || other !== undefined ? 0 : 1;
   },
 };
+
+/** A replay that fails is no other choice, which is what status 1 says. */
+function replayOrThrow(
+  document: ReplayableDocument,
+  other: SchedulerConfig | undefined,
+): ReplayedRequest {
+  try {
+    return replayAll(document, other);
+  } catch (error) {
+    throw asInputError(error, "The replay failed");
+  }
+}
 
 function replayAll(
   { requestId, pool, attempts }: ReplayableDocument,

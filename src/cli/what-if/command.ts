@@ -2,7 +2,7 @@
 
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
 import { adminClient, type AdminClient, ADMIN_FLAGS, ADMIN_FLAGS_USAGE } from "../admin-client.ts";
-import { CliError, InputError, UsageError } from "../cli-error.ts";
+import { asInputError, InputError, UsageError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { poolNames } from "../config/get.ts";
 import { durationFlag } from "../duration.ts";
@@ -62,8 +62,7 @@ export const whatIfCommand: Command = {
       );
       return exitCodeOf(comparisons);
     } catch (error) {
-      if (error instanceof CliError && error.exitCode !== 2) throw new InputError(error.message);
-      throw error;
+      throw asInputError(error, "The comparison could not be made");
     }
   },
 };

@@ -1,6 +1,7 @@
 // One pool's decisions under another configuration.
 
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
+import type { ReplayableAttempt } from "../../scheduler/decisions/replay-document.ts";
 import type { WhatIfReport } from "../../scheduler/what-if/report.ts";
 import { WhatIf } from "../../scheduler/what-if/what-if.ts";
 import type { AdminClient } from "../admin-client.ts";
@@ -8,7 +9,7 @@ import { readDecisions, type Reach, type RecordedDecision } from "./decisions.ts
 
 /** A report, and what it rests on; also the form of `--json`. */
 export interface PoolComparison extends WhatIfReport {
-  /** Decisions that this code could not read. */
+  /** Decisions that this code could not read, or not take again. */
   readonly unreadable: number;
   /** How far back the pool's records reach, where a deployment was asked. */
   readonly recordsSinceMs: number | null;
@@ -34,9 +35,19 @@ export async function compare(
   const whatIf = new WhatIf(pool, other);
   let unreadable = 0;
   for await (const { requestId, attempt } of decisions) {
-    if (attempt === undefined) unreadable += 1;
-    else whatIf.add(requestId, attempt);
+    if (attempt === undefined || !tryAdd(whatIf, requestId, attempt)) unreadable += 1;
     if (!whatIf.hasRoom) break;
   }
   return { ...whatIf.report(), unreadable, recordsSinceMs: null, isCutShort: false };
+}
+
+/** A record that cannot be replayed leaves the others: it is only one fewer to compare by. */
+function tryAdd(whatIf: WhatIf, requestId: string, attempt: ReplayableAttempt): boolean {
+  try {
+    whatIf.add(requestId, attempt);
+    return true;
+  } catch {
+    // Damaged in a way that its schema allows, or beyond what the plugins of this release take.
+    return false;
+  }
 }

@@ -46,7 +46,7 @@ function describeReach(comparison: PoolComparison): string {
   if (recordsSinceMs !== null)
     parts.push(`records reach back to ${new Date(recordsSinceMs).toISOString()}`);
   if (isCutShort) parts.push("the pool's object restarted meanwhile: older records are gone");
-  if (unreadable > 0) parts.push(`${unreadable} more could not be read by this fairlead`);
+  if (unreadable > 0) parts.push(`${unreadable} more could not be taken again by this fairlead`);
   return parts.length === 0 ? "no decision is on record" : parts.join("; ");
 }
 

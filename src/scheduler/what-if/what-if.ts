@@ -90,7 +90,7 @@ export class WhatIf {
     return this.#decisions < WHAT_IF_LIMITS.decisionsMax;
   }
 
-  /** Takes one decision again. No effect without room. */
+  /** Takes one decision again. No effect without room, or where the replay throws. */
   add(requestId: string, attempt: ReplayableAttempt): void {
     if (!this.hasRoom) return;
     const { replayed, notes } = replayAttempt(attempt, this.#other);

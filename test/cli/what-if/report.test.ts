@@ -65,7 +65,7 @@ describe("renderComparison", () => {
     expect(text).toContain("over 30 min");
     expect(text).toContain("records reach back to 2026-11-21T11:00:00.000Z");
     expect(text).toContain("restarted meanwhile");
-    expect(text).toContain("7 more could not be read");
+    expect(text).toContain("7 more could not be taken again");
   });
 
   it("has little to say without decisions", () => {

@@ -1,0 +1,72 @@
+// /admin/v1 of a deployment as the CLI sees it, on a real socket, with answers that a test chooses.
+
+import { execFile } from "node:child_process";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+
+const BIN = fileURLToPath(new URL("../../../src/cli/fairlead.mjs", import.meta.url));
+
+interface Put {
+  readonly ifMatch: string | undefined;
+  readonly body: unknown;
+}
+
+export class AdminServer implements AsyncDisposable {
+  /** What GET /config answers, one after another; the last one stays. */
+  configs: unknown[] = [];
+  /** What any GET of decisions answers. */
+  decisions: unknown = {
+    objectEpoch: "e",
+    oldestAtMs: null,
+    next: null,
+    schedulers: [],
+    decisions: [],
+  };
+  readonly puts: Put[] = [];
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async start(): Promise<AdminServer> {
+    const server = createServer();
+    const admin = new AdminServer(server);
+    server.on("request", (request, response) => {
+      void admin.#answer(request).then((answer) => {
+        response.setHeader("content-type", "application/json");
+        response.end(JSON.stringify(answer));
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return admin;
+  }
+
+  /** Runs a command of the CLI against it. */
+  run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+    const url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const all = [BIN, ...args, "--url", url, "--admin-key", "admin-key-0123456789"];
+    return new Promise((resolve) => {
+      execFile(process.execPath, all, (error, stdout, stderr) => {
+        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+      });
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #answer(request: IncomingMessage): Promise<unknown> {
+    if (request.url!.includes("/decisions")) return this.decisions;
+    if (request.method === "PUT") {
+      const body: unknown = JSON.parse(await text(request));
+      this.puts.push({ ifMatch: request.headers["if-match"], body });
+      return { version: 100, pending: [] };
+    }
+    return this.configs.length > 1 ? this.configs.shift() : this.configs[0];
+  }
+}
