@@ -36,20 +36,18 @@ export function schedulingIssues(written: WrittenScheduling): readonly Scheduler
 
 /**
  * A pool that an earlier release may have stored, with what this one can read: the default in place of
- * other scheduling, and no shadow in place of another shadow.
+ * other scheduling, and no shadow in place of another shadow. The same object where all can be read.
  */
-export function withReadableScheduling(pool: WrittenPool): object {
+export function withReadableScheduling<Pool extends WrittenPool>(pool: Pool): Pool {
   const { shadow, ...others } = pool;
   const { allowExperimentalPlugins } = pool;
   const isReadable = schedulingIssues(pool).length === 0;
   const isShadowReadable =
-    shadow !== undefined &&
+    shadow === undefined ||
     schedulingIssues({ scheduler: shadow, allowExperimentalPlugins }).length === 0;
-  return {
-    ...others,
-    ...(isReadable ? {} : { scheduler: {} }),
-    ...(isShadowReadable ? { shadow } : {}),
-  };
+  if (isReadable && isShadowReadable) return pool;
+  const kept = isShadowReadable ? pool : others;
+  return { ...kept, ...(isReadable ? {} : { scheduler: {} }) } as Pool;
 }
 
 export interface WrittenPool extends WrittenScheduling {

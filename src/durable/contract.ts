@@ -87,7 +87,12 @@ export interface PoolObjectConfig {
 
 /** Current configuration, secrets included: for the Worker only, never for an answer. */
 export type DirectoryRead =
-  | { readonly version: number; readonly deployment: Deployment }
+  | {
+      readonly version: number;
+      readonly deployment: Deployment;
+      /** Pools whose stored scheduling cannot be read, or a part of it; `deployment` has the default for it. */
+      readonly repaired?: readonly string[];
+    }
   | { readonly version: number; readonly unchanged: true };
 
 export type DirectoryPut =

@@ -23,8 +23,8 @@ export interface StoredDeployment {
   /** 0 before anything was stored. */
   readonly version: number;
   readonly deployment: Deployment;
-  /** Some pool's stored scheduling cannot be read: see decode. */
-  readonly isRepaired?: boolean;
+  /** Pools whose stored scheduling cannot be read, or a part of it: see decode. Absent: none. */
+  readonly repaired?: readonly string[];
 }
 
 /** Nothing configured: what a new deployment starts with, as version 0. */
@@ -104,11 +104,18 @@ export class DirectoryStorage {
  * of an earlier form no more. Then the default stands in for it: a directory that failed here could
  * not be given a new configuration either.
  */
-function decode(json: string): { readonly deployment: Deployment; readonly isRepaired?: boolean } {
+function decode(json: string): Omit<StoredDeployment, "version"> {
   const stored: unknown = JSON.parse(json);
   const parsed = deploymentSchema.safeParse(stored);
   if (parsed.success) return { deployment: parsed.data };
-  const { pools, ...rest } = stored as { readonly pools: readonly WrittenPool[] };
-  const readable = { ...rest, pools: pools.map(withReadableScheduling) };
-  return { deployment: deploymentSchema.parse(readable), isRepaired: true };
+  const { pools, ...rest } = stored as { readonly pools: readonly StoredPool[] };
+  const readable = pools.map(withReadableScheduling);
+  return {
+    deployment: deploymentSchema.parse({ ...rest, pools: readable }),
+    repaired: pools.filter((pool, i) => pool !== readable[i]).map(({ name }) => name),
+  };
+}
+
+interface StoredPool extends WrittenPool {
+  readonly name: string;
 }

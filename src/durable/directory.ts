@@ -35,7 +35,7 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
     this.#stored = new DirectoryStorage(ctx.storage);
     this.#current = this.#stored.current();
     // Objects whose own copy was of the same form have put the default in its place, too.
-    if (this.#current.isRepaired === true) {
+    if (this.#current.repaired !== undefined) {
       this.#stored.mustTell(this.#current.deployment.pools.map((pool) => pool.name));
       void ctx.blockConcurrencyWhile(() => ctx.storage.setAlarm(systemClock() + PUSH_RETRY_MS));
     }
@@ -43,8 +43,8 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
 
   /** The configuration in force, unless the caller's is. Version 0 is the empty one. */
   read(knownVersion: number): DirectoryRead {
-    const { version, deployment } = this.#current;
-    return knownVersion === version ? { version, unchanged: true } : { version, deployment };
+    const { version } = this.#current;
+    return knownVersion === version ? { version, unchanged: true } : this.#current;
   }
 
   /**

@@ -49,7 +49,11 @@ describe("a pool's scheduling", () => {
     const half = { ...pool, scheduler: readable };
     expect(withReadableScheduling(half)).toEqual({ name: "eu-1", scheduler: readable });
     const whole = { ...half, shadow: readable };
-    expect(withReadableScheduling(whole)).toEqual(whole);
+    expect(withReadableScheduling(whole)).toBe(whole);
+    const open = { name: "eu-1", scheduler: {} };
+    expect(withReadableScheduling(open)).toBe(open);
+    const shadowed = { ...pool, shadow: readable };
+    expect(withReadableScheduling(shadowed)).toEqual({ ...shadowed, scheduler: {} });
   });
 
   it("has notes of its own", () => {

@@ -94,11 +94,13 @@ describe("the directory", () => {
   });
 
   it("puts the default in place of what it cannot read any more, and tells the pool", async () => {
-    await directory().put(scheduled(createDeployment(), QUEUE_ONLY));
+    await directory().put(scheduled(createDeployment({ pools: [POOL, "other"] }), QUEUE_ONLY));
+    expect(await directory().read(-1)).not.toHaveProperty("repaired");
     await runInDurableObject(directory(), (_, { storage }) => {
       const { json } = storage.sql.exec<{ json: string }>("SELECT json FROM versions").one();
       const deployment = JSON.parse(json) as Deployment;
-      const pools = deployment.pools.map((pool) => ({ ...pool, scheduler: FORMER }));
+      const [first, ...others] = deployment.pools;
+      const pools = [{ ...first, scheduler: FORMER }, ...others];
       storage.sql.exec("UPDATE versions SET json = ?", JSON.stringify({ ...deployment, pools }));
     });
     await runInDurableObject(poolStub(), (_, { storage }) => {
@@ -107,11 +109,17 @@ describe("the directory", () => {
     });
     await evictDurableObject(directory());
     await evictDurableObject(poolStub());
-    expect((await stored()).pools[0]).toMatchObject({ name: POOL, scheduler: {} });
+    expect((await stored()).pools).toMatchObject([
+      { name: POOL, scheduler: {} },
+      { name: "other", scheduler: QUEUE_ONLY },
+    ]);
+    expect(await directory().read(-1)).toMatchObject({ version: 1, repaired: [POOL] });
     expect((await poolStub().state()).configVersion).toBe(0);
     expect(await runDurableObjectAlarm(directory())).toBe(true);
     expect((await poolStub().state()).configVersion).toBe(1);
     expect(await runDurableObjectAlarm(directory())).toBe(false);
+    await directory().put(createDeployment());
+    expect(await directory().read(-1)).not.toHaveProperty("repaired");
   });
 });
 

@@ -1,8 +1,8 @@
-import { createExecutionContext } from "cloudflare:test";
+import { createExecutionContext, evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { router } from "../../src/worker/router.ts";
-import { until } from "../durable/pool-client.ts";
+import { POOL, until } from "../durable/pool-client.ts";
 import {
   adminSend,
   AGENT_TOKEN,
@@ -89,6 +89,25 @@ describe("the admin key", () => {
 });
 
 describe("the configuration", () => {
+  it("names the pools whose stored scheduling cannot be read", async () => {
+    expect(await current()).not.toHaveProperty("repaired");
+    const directory = env.DIRECTORY.getByName("directory");
+    await runInDurableObject(directory, (_, { storage }) => {
+      const { version, json } = storage.sql
+        .exec<{ version: number; json: string }>(
+          "SELECT version, json FROM versions ORDER BY version DESC LIMIT 1",
+        )
+        .one();
+      const { pools, ...rest } = JSON.parse(json) as Stored["config"];
+      const scheduler = { plugins: [{ type: "scorer-of-tomorrow" }] };
+      const [first, ...others] = pools;
+      const changed = JSON.stringify({ ...rest, pools: [{ ...first, scheduler }, ...others] });
+      storage.sql.exec("UPDATE versions SET json = ? WHERE version = ?", changed, version);
+    });
+    await evictDurableObject(directory);
+    expect(await current()).toMatchObject({ repaired: [POOL], config: { pools: [{}, {}, {}] } });
+  });
+
   it("is shown without secrets, and can be put back as it is shown", async () => {
     const { version, config } = await current();
     const response = await put(config);

@@ -28,11 +28,15 @@ Flags of apply
                      decisions can judge
   --since TIME       compare decisions of the last 15m, 1h, … (default 1h)
   --allow-few-decisions  apply what too few decisions can judge
+  --pool NAME        FILE is an EndpointPickerConfig, for this pool
+  --accept-defaults  with --pool: store the default for other pools whose stored scheduling cannot be
+                     read, as after an upgrade; without it they are named and nothing is applied
+  --if-version N     apply only if version N is the current one
+
+Flags of check and get
+  --json             print JSON instead of YAML
 
 Flags of apply and get
-  --pool NAME        FILE is an EndpointPickerConfig, for this pool
-  --if-version N     apply only if version N is the current one
-  --json             print JSON instead of YAML
 ${ADMIN_FLAGS_USAGE}`;
 
 export const configCommand: Command = {

@@ -22,9 +22,10 @@ const SETTINGS_BYTES_MAX = 4_096;
 export async function getConfig(c: Context<AppEnv>): Promise<Response> {
   const read = await readStored(c.env, -1);
   if ("unchanged" in read) throw new Error("invariant broken: version -1 is in force");
-  const { version } = read;
+  const { version, repaired } = read;
+  const config = redactDeployment(read.deployment);
   return Response.json(
-    { version, config: redactDeployment(read.deployment) },
+    { version, config, ...(repaired === undefined ? {} : { repaired }) },
     { headers: { etag: `"${version}"`, "cache-control": "no-store" } },
   );
 }
