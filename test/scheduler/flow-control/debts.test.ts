@@ -1,0 +1,54 @@
+import { expect, it } from "vitest";
+import { Bands } from "../../../src/scheduler/flow-control/bands.ts";
+import { DEBTS_MAX, debtsOf, restoreDebts } from "../../../src/scheduler/flow-control/debts.ts";
+import { bandSettings, fairnessOf, NOW_MS } from "../support/flow-control.ts";
+
+function createBands(type = "weighted-token-fairness"): Bands {
+  const settings = bandSettings({ fairness: fairnessOf(type) });
+  const bands = new Map();
+  return new Bands({ bands, defaultBand: settings, defaultNegativeBand: settings }, NOW_MS);
+}
+
+/** A flow of the band waits, and would be served after who owes less. */
+function join(bands: Bands, priority: number, fairnessId: string): void {
+  const band = bands.bandOf(priority, NOW_MS);
+  band.fairness.joined(band.flowOf(fairnessId));
+}
+
+it("gives back what was restored, the largest first, a bounded number of them", () => {
+  const bands = createBands();
+  const owed = Array.from({ length: DEBTS_MAX + 50 }, (_, i) => ({
+    priority: i % 2,
+    fairnessId: `f${i}`,
+    tokens: 100_000 - i,
+  }));
+  restoreDebts(bands, owed, NOW_MS);
+  for (const priority of [0, 1]) join(bands, priority, "owes nothing");
+  for (const { priority, fairnessId } of owed) join(bands, priority, fairnessId);
+  expect(debtsOf(bands)).toEqual(owed.slice(0, DEBTS_MAX));
+});
+
+it("keeps no more than the bound of what there is", () => {
+  const bands = createBands();
+  const half = DEBTS_MAX - 10;
+  for (const priority of [0, 1]) {
+    const owed = Array.from({ length: half }, (_, i) => ({
+      priority,
+      fairnessId: `f${i}`,
+      tokens: 1_000 * (priority + 1) + i,
+    }));
+    restoreDebts(bands, owed, NOW_MS);
+    join(bands, priority, "owes nothing");
+    for (const { fairnessId } of owed) join(bands, priority, fairnessId);
+  }
+  const debts = debtsOf(bands);
+  expect(debts).toHaveLength(DEBTS_MAX);
+  expect(debts.filter(({ priority }) => priority === 1)).toHaveLength(half);
+});
+
+it("has nothing to tell of a policy without such a count", () => {
+  const bands = createBands("round-robin-fairness-policy");
+  restoreDebts(bands, [{ priority: 0, fairnessId: "a", tokens: 5 }], NOW_MS);
+  join(bands, 0, "a");
+  expect(debtsOf(bands)).toEqual([]);
+});
