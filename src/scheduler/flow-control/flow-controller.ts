@@ -16,12 +16,7 @@
 import { assert } from "../support/assert.ts";
 import { Bands, type BandsSettings } from "./bands.ts";
 import type { QueueLimits } from "./capacity.ts";
-import {
-  QUEUED_KEYS_MAX,
-  type QueuedRequest,
-  type TokenUsage,
-  type UsageLimitPolicy,
-} from "./contracts.ts";
+import type { QueuedRequest, TokenUsage, UsageLimitPolicy } from "./contracts.ts";
 import { debtsOf, type FlowDebt, restoreDebts } from "./debts.ts";
 import { RETRY_AFTER_MS } from "./drain-rate.ts";
 import { fullRefusal, retryAfterMsOf } from "./full-refusal.ts";
@@ -29,6 +24,7 @@ import { type EvictionPolicies, InFlight, type InFlightRequest } from "./in-flig
 import { type Ejected, type FlowDropReason, type FlowRefusal, refusal } from "./outcomes.ts";
 import type { PriorityBand } from "./priority-band.ts";
 import { entryKey, QueueEntry } from "./queue-entry.ts";
+import { isSound, isSoundUsage } from "./sound.ts";
 import { type HeldBand, Reclamation } from "./reclamation.ts";
 import { type FlowControlSnapshot, takeSnapshot } from "./snapshot.ts";
 import { UsageGate } from "./usage-gate.ts";
@@ -82,6 +78,11 @@ export class FlowController {
     return this.#inFlight.size;
   }
 
+  /** For a controller of another configuration, where they are to wait from now on. */
+  waitingRequests(): QueuedRequest[] {
+    return Array.from(this.#waiting.entries(), ({ request }) => request);
+  }
+
   /** Unix ms before which advance() has nobody to eject. */
   get wakeAtMs(): number {
     return this.#waiting.earliestMs;
@@ -99,7 +100,7 @@ export class FlowController {
 
   /** A request that waits already, or is in flight, stays where it is. */
   enqueue(request: QueuedRequest, nowMs: number): Enqueued | FlowRefusal {
-    assert(request.keys.length <= 2 * QUEUED_KEYS_MAX, "a request waits with too many keys");
+    assert(isSound(request), "a request that waits has too many keys, or a number that is none");
     const key = entryKey(request.requestId, request.attempt);
     if (this.#waiting.get(key) !== undefined || this.#inFlight.has(key)) return ENQUEUED;
     const band = this.#bands.bandOf(request.priority, nowMs);
@@ -130,7 +131,8 @@ export class FlowController {
     const context = matchTokens === undefined ? { nowMs } : { nowMs, matchTokens };
     const { band, ceiling } = this.#gate.first(this.#bands.descending, saturation);
     if (band === undefined) return undefined;
-    if (saturation >= ceiling) {
+    // Not `>=`: a saturation that is no number is full.
+    if (!(saturation < ceiling)) {
       this.#held = { priority: band.priority, saturation, ceiling };
       return undefined;
     }
@@ -243,7 +245,7 @@ export class FlowController {
   }
 
   #settle({ key, flow, request }: InFlightRequest, nowMs: number, usage?: TokenUsage): void {
-    const used = usage ?? request;
+    const used = usage !== undefined && isSoundUsage(usage) ? usage : request;
     flow.inFlightCount -= 1;
     flow.service.add(differenceOf(used, request), nowMs);
     flow.band.fairness.settled?.(flow, { request, usage: used, nowMs });

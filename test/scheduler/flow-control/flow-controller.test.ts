@@ -401,9 +401,45 @@ describe("FlowController", () => {
     expect(ceilings()).toEqual([1, 0.5, null]);
   });
 
-  it("takes no request with more keys than may wait", () => {
-    const keys = new Uint32Array(2 * 128 + 2);
-    expect(() => createController().enqueue(queued({ keys }), NOW_MS)).toThrow("too many keys");
+  it.for([
+    { keys: new Uint32Array(2 * 128 + 2) },
+    { weight: 0 },
+    { bytes: Number.NaN },
+    { uncachedTokens: -1 },
+    { outputTokens: Infinity },
+    { priority: Number.NaN },
+    { receivedAtMs: Number.NaN },
+  ])("takes no request that would spoil its counts: %o", (facts) => {
+    const controller = createController();
+    expect(() => controller.enqueue(queued(facts), NOW_MS)).toThrow("invariant broken");
+    controller.enqueue(queued(), NOW_MS);
+    expect(drain(controller)).toHaveLength(1);
+  });
+
+  it("takes a usage that is none for what was expected", () => {
+    const controller = createController();
+    const request = queued();
+    controller.enqueue(request, NOW_MS);
+    drain(controller);
+    const usage = { ...NOTHING, outputTokens: Number.NaN };
+    controller.settled(request.requestId, 0, { nowMs: NOW_MS, usage });
+    const [flow] = controller.snapshot(NOW_MS).bands[0]!.flows;
+    expect(flow).toMatchObject({ inFlight: 0, tokensLately: 1_200 });
+  });
+
+  it("takes a saturation that is no number for a full pool", () => {
+    const controller = createController();
+    controller.enqueue(queued(), NOW_MS);
+    expect(controller.next(NOW_MS, { saturation: Number.NaN })).toBeUndefined();
+  });
+
+  it("hands over who waits to a controller of another configuration", () => {
+    const before = createController();
+    for (let i = 0; i < 4; i++) before.enqueue(queued({ receivedAtMs: NOW_MS - i }), NOW_MS);
+    before.next(NOW_MS, IDLE);
+    const after = createController();
+    for (const request of before.waitingRequests()) after.enqueue(request, NOW_MS);
+    expect(drain(after)).toEqual(drain(before));
   });
 
   it("remembers what flows owe over a restart", () => {
