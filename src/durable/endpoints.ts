@@ -1,8 +1,14 @@
 // The pool's endpoints: keeps the scheduler's table in step with membership and metrics.
 
 import type { EndpointRecord } from "../agents/protocol/messages.ts";
+import { engineOf } from "../agents/protocol/metrics-specification.ts";
 import { ENGINE_LABELS } from "../scheduler/data-layer/engines.ts";
-import type { CompiledSpecification, TopologyLabelNames } from "../scheduler/data-layer/compile.ts";
+import {
+  type CompiledSpecification,
+  compileMetricsSpecification,
+  type TopologyLabelNames,
+} from "../scheduler/data-layer/compile.ts";
+import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import { isFresh } from "../scheduler/freshness.ts";
 import { labelOf } from "../scheduler/labels.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
@@ -39,6 +45,8 @@ export class Endpoints {
   readonly #scrapes = new Map<string, ScrapeOutcome>();
   /** By endpoint id: what /v1/models lists, where it is asked for. */
   readonly #models = new Map<string, readonly string[]>();
+  /** Nothing, until it is said. */
+  #specification: MetricsSpecification = compileMetricsSpecification([]).specification;
   #topology: TopologyLabelNames | null = null;
 
   constructor(options: EndpointsOptions) {
@@ -46,11 +54,17 @@ export class Endpoints {
     this.membership = new Membership(options.clock);
   }
 
-  /** What is read of endpoints from now on. */
+  /** What is read of endpoints from now on. What was told of the rest is forgotten: nobody tells it anew. */
   configure({ specification, topology }: CompiledSpecification): void {
     this.table.defineScalars(specification.scalars);
+    this.#specification = specification;
     this.#topology = topology;
     this.sync();
+    if (!this.#areModelsRead) this.#models.clear();
+    for (const slot of this.table.slots()) {
+      if (!this.#areLoadsRead) this.table.forgetLoads(slot);
+      if (!this.#areAdaptersRead(slot)) this.table.forgetAdapters(slot);
+    }
   }
 
   /** Brings the table in step with the membership. An endpoint whose address changed is another. */
@@ -78,16 +92,20 @@ export class Endpoints {
     if (scrape.sampledAtMs < this.table.columns.sampledAtMs[slot]!) return;
     this.#scrapes.set(this.table.endpoint(slot)!.id, scrape.outcome);
     if (scrape.outcome !== "ok") return;
-    const isRestarted = this.table.applySample(slot, scrape.sample, scrape.sampledAtMs);
+    const { scalars } = scrape.sample;
+    const scalarsOnly = scalars === undefined ? {} : { scalars };
+    const sample = this.#areLoadsRead ? scrape.sample : scalarsOnly;
+    const isRestarted = this.table.applySample(slot, sample, scrape.sampledAtMs);
     if (isRestarted) this.#options.onRestarted(slot);
   }
 
-  /** Takes what an endpoint of the pool serves. */
+  /** Takes what an endpoint of the pool serves, of what is read. */
   served({ endpoint, lora, models }: ServedModels): void {
     const slot = this.slotOfAddress(endpoint.address);
     if (slot === NO_SLOT) return;
-    if (lora !== undefined) this.table.applyAdapters(slot, lora);
-    if (models !== undefined) this.#models.set(this.table.endpoint(slot)!.id, models);
+    if (lora !== undefined && this.#areAdaptersRead(slot)) this.table.applyAdapters(slot, lora);
+    if (models === undefined || !this.#areModelsRead) return;
+    this.#models.set(this.table.endpoint(slot)!.id, models);
   }
 
   /**
@@ -136,6 +154,21 @@ export class Endpoints {
         ...(models === undefined ? {} : { models }),
       };
     });
+  }
+
+  // A collector learns of a new configuration later than we: what is not read any more may still come.
+
+  get #areLoadsRead(): boolean {
+    return this.#specification.metrics !== null;
+  }
+
+  get #areModelsRead(): boolean {
+    return this.#specification.models !== null;
+  }
+
+  #areAdaptersRead(slot: number): boolean {
+    const engine = engineOf(this.#specification, this.table.endpoint(slot)!.labels);
+    return this.#areLoadsRead && engine !== undefined && engine.lora !== null;
   }
 
   #remove(slot: number, id: string): void {

@@ -430,6 +430,13 @@ describe("metrics", () => {
 describe("models", () => {
   it("of a collector are known of its endpoints, and a relay knows none", async () => {
     const collector = await poolWithEndpoints(1);
+    const [source, extractor] = ["models-data-source", "models-data-extractor"];
+    const scheduler = schedulerConfigSchema.parse({
+      plugins: [{ type: "queue-scorer" }, { type: source }, { type: extractor }],
+      dataLayer: { sources: [{ pluginRef: source, extractors: [{ pluginRef: extractor }] }] },
+    });
+    const pool = { name: POOL, scrapeIntervalMs: 200 };
+    await poolStub().configure({ ...pool, scheduler }, 2);
     const lora = { active: [1], waiting: [], max: 4 };
     const served = { names: ["base", "sql"], endpoints: [{ endpoint: 0, lora, models: [0, 1] }] };
     collector.models(served);
@@ -437,6 +444,8 @@ describe("models", () => {
     expect(await endpoints()).toMatchObject([
       { lora: { active: 1, waiting: 0, max: 4 }, models: ["base", "sql"] },
     ]);
+    await poolStub().configure({ ...pool, scheduler: schedulerConfigSchema.parse({}) }, 3);
+    expect((await endpoints())[0]).not.toHaveProperty("models");
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
     relay.models(served);
     await poolStub().state();

@@ -1,10 +1,19 @@
 import { describe, expect, it } from "vitest";
 import type { EndpointRecord } from "../../src/agents/protocol/messages.ts";
 import { EJECTION_MS_MAX, Endpoints } from "../../src/durable/endpoints.ts";
-import { DEFAULT_SPECIFICATION } from "../../src/scheduler/data-layer/compile.ts";
+import {
+  compileMetricsSpecification,
+  DEFAULT_SPECIFICATION,
+  DEFAULT_TARGET,
+} from "../../src/scheduler/data-layer/compile.ts";
+import type { MetricsSpecification } from "../../src/scheduler/data-layer/specification.ts";
 
 const ADDRESS = "e0:8000";
-const compiled = { specification: DEFAULT_SPECIFICATION, topology: null, problems: [] };
+const ALL = { ...DEFAULT_SPECIFICATION, models: DEFAULT_TARGET };
+const compiledAs = (part: Partial<MetricsSpecification>) => {
+  return { specification: { ...ALL, ...part }, topology: null, problems: [] };
+};
+const compiled = compiledAs({});
 
 function record(id: string): EndpointRecord {
   return { id, address: `${id}:8000`, engine: "vllm", labels: {} };
@@ -23,6 +32,7 @@ function createEndpoints() {
     endpoints.membership.claim("a", claimed);
     endpoints.sync();
   };
+  endpoints.configure(compiled);
   claim("e0", "e1");
   return {
     endpoints,
@@ -136,12 +146,49 @@ describe("a scrape", () => {
     const scalars = new Map([["gpu", 0.5]]);
     endpoints.scraped(ADDRESS, scrape({ waiting: 0, scalars }));
     expect(endpoints.table.columns.scalar("gpu")).toBeUndefined();
-    endpoints.configure({
-      ...compiled,
-      specification: { ...DEFAULT_SPECIFICATION, scalars: ["gpu"] },
-    });
+    endpoints.configure(compiledAs({ scalars: ["gpu"] }));
     endpoints.scraped(ADDRESS, scrape({ waiting: 0, scalars }, 2));
     expect(endpoints.table.columns.scalar("gpu")![0]).toBe(0.5);
+  });
+});
+
+describe("what a new configuration does not read any more", () => {
+  const lora = { active: ["sql"], waiting: [], maxActive: 4 };
+  const told = () => {
+    const { endpoints } = createEndpoints();
+    const tell = () => {
+      endpoints.served({ endpoint: record("e0"), lora, models: ["base"] });
+      const sample = { waiting: 3, kvUsage: 0.5, scalars: new Map([["gpu", 0.5]]) };
+      endpoints.scraped(ADDRESS, { outcome: "ok", sampledAtMs: 1, sample });
+    };
+    tell();
+    return { endpoints, tell, state: () => endpoints.describe(1_000)[0]! };
+  };
+  const known = { sampleAgeMs: 999, queueDepth: 3, lora: { active: 1, max: 4 }, models: ["base"] };
+
+  it("is not forgotten where it is still read", () => {
+    const { endpoints, state } = told();
+    endpoints.configure(compiledAs({ scalars: ["gpu"] }));
+    expect(state()).toMatchObject(known);
+  });
+
+  it("is forgotten, and stays so whatever a collector tells that has not heard of it yet", () => {
+    const { endpoints, tell, state } = told();
+    endpoints.configure(compiledAs({ models: null }));
+    tell();
+    expect(state()).not.toHaveProperty("models");
+    expect(state()).toMatchObject({ lora: { active: 1 } });
+    const withoutLora = ALL.engines.map((engine) => ({ ...engine, lora: null }));
+    endpoints.configure(compiledAs({ engines: withoutLora }));
+    tell();
+    expect(state()).toMatchObject({ queueDepth: 3, lora: { active: 0, max: 0 } });
+    endpoints.configure(compiledAs({ metrics: null, scalars: ["gpu"] }));
+    tell();
+    const unknown = { sampleAgeMs: null, queueDepth: 0, kvUsage: 1, lora: { active: 0 } };
+    expect(state()).toMatchObject(unknown);
+    expect(endpoints.table.columns.scalar("gpu")![0]).toBe(0.5);
+    endpoints.configure(compileMetricsSpecification([]));
+    expect(state()).not.toHaveProperty("models");
   });
 });
 

@@ -6,6 +6,7 @@ import { METRIC } from "../../telemetry/names.ts";
 import { SCRAPE_STATUS, type ScrapeStatus } from "../protocol/codec.ts";
 import type { Configure, EndpointRecord, EngineType } from "../protocol/messages.ts";
 import {
+  engineOf,
   ROW_FIELDS,
   type WireExporter,
   type WireSpecification,
@@ -17,7 +18,6 @@ import {
   createExporterExtraction,
   createPlainExtraction,
   type EngineExtraction,
-  engineOf,
   type LoraReading,
 } from "./extraction.ts";
 import { parseModelsList } from "./models-list.ts";

@@ -8,7 +8,6 @@ import {
   ROW_FIELDS,
   type WireEngine,
   type WireExporter,
-  type WireSpecification,
 } from "../protocol/metrics-specification.ts";
 import { scanLatestLabels, scanPrometheus, type SeriesQuery } from "./prometheus-scanner.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
@@ -31,19 +30,6 @@ export type EngineExtraction = (text: string) => EngineReading;
 
 /** By scalar; undefined where the text has none. */
 export type ExporterExtraction = (text: string) => ReadonlyMap<number, number | undefined>;
-
-/** The engine an endpoint runs, as its labels say; undefined if the specification has not even a default. */
-export function engineOf(
-  specification: WireSpecification,
-  labels: Readonly<Record<string, string>>,
-): WireEngine | undefined {
-  const { engines, engineLabels, defaultEngine } = specification;
-  const label = engineLabels.find((key) => (labels[key] ?? "") !== "");
-  const named = label === undefined ? undefined : labels[label];
-  return (
-    engines.find(({ name }) => name === named) ?? engines.find(({ name }) => name === defaultEngine)
-  );
-}
 
 /** By the specification: fields in the order of ROW_FIELDS, then `scalarCount` scalars. */
 export function createEngineExtraction(engine: WireEngine, scalarCount: number): EngineExtraction {

@@ -95,6 +95,26 @@ export const metricsSpecificationSchema = z.object({
 export type WireSpecification = z.output<typeof metricsSpecificationSchema>;
 
 /**
+ * The engine an endpoint runs, as its labels say; undefined if the specification has not even a
+ * default. Collector and object agree by it on what is read of an endpoint.
+ */
+export function engineOf<Engine extends { readonly name: string }>(
+  specification: {
+    readonly engines: readonly Engine[];
+    readonly engineLabels: readonly string[];
+    readonly defaultEngine: string;
+  },
+  labels: Readonly<Record<string, string>>,
+): Engine | undefined {
+  const { engines, engineLabels, defaultEngine } = specification;
+  const label = engineLabels.find((key) => (labels[key] ?? "") !== "");
+  const named = label === undefined ? undefined : labels[label];
+  return (
+    engines.find(({ name }) => name === named) ?? engines.find(({ name }) => name === defaultEngine)
+  );
+}
+
+/**
  * What the bits of a METRICS row's mask mean, lowest first, on a connection whose object speaks of a
  * specification; behind them stand the specification's scalars. `configure.metrics` lists the same
  * fields in the same order, for agents that do not read a specification.

@@ -233,6 +233,11 @@ export class EndpointTable {
     this.#columns.adapters.set(slot, adapters);
   }
 
+  /** Nothing is known of the adapters of `slot` any more. */
+  forgetAdapters(slot: number): void {
+    this.#columns.adapters.clear(slot);
+  }
+
   /** Says which scalars there are; see Scalars.define. */
   defineScalars(attributeKeys: readonly string[]): void {
     this.#columns.scalars.define(attributeKeys);

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import {
   createEngineExtraction,
   createExporterExtraction,
-  engineOf,
 } from "../../../src/agents/collector/extraction.ts";
 import {
   metricsSpecificationSchema,
@@ -106,22 +105,5 @@ describe("an exporter's text", () => {
 
   it("without names of pods is everybody's", () => {
     expect(utilization(["vllm-0"], 'DCGM_FI_DEV_GPU_UTIL{gpu="0"} 40\n')).toBeCloseTo(0.4);
-  });
-});
-
-describe("the engine of an endpoint", () => {
-  const nameOf = (labels: Record<string, string>) => engineOf(specification, labels)?.name;
-
-  it("is what its label says, the newer label before the older", () => {
-    const older = "inference.networking.k8s.io/engine-type";
-    expect(nameOf({ "llm-d.ai/engine-type": "sglang", [older]: "triton" })).toBe("sglang");
-    expect(nameOf({ [older]: "triton" })).toBe("triton");
-    expect(nameOf({ "llm-d.ai/engine-type": "", [older]: "triton" })).toBe("triton");
-  });
-
-  it("is the default without a label, or with one that nobody knows", () => {
-    expect(nameOf({})).toBe("vllm");
-    expect(nameOf({ "llm-d.ai/engine-type": "llama.cpp" })).toBe("vllm");
-    expect(engineOf({ ...specification, defaultEngine: "x" }, {})).toBeUndefined();
   });
 });

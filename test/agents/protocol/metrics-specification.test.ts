@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
 import { fromObjectSchema, modelsSchema } from "../../../src/agents/protocol/messages.ts";
 import {
+  engineOf,
   metricsSpecificationSchema,
   ROW_FIELDS,
 } from "../../../src/agents/protocol/metrics-specification.ts";
@@ -80,5 +81,22 @@ describe("MODELS", () => {
     const lora = { active: [0], waiting: [1], max: 4 };
     expect(isAccepted({ names: ["a"], endpoints: [{ endpoint: 0, lora }] })).toBe(false);
     expect(isAccepted({ names: ["a", "b"], endpoints: [{ endpoint: 0, lora }] })).toBe(true);
+  });
+});
+
+describe("the engine of an endpoint", () => {
+  const nameOf = (labels: Record<string, string>) => engineOf(DEFAULT_SPECIFICATION, labels)?.name;
+
+  it("is what its label says, the newer label before the older", () => {
+    const older = "inference.networking.k8s.io/engine-type";
+    expect(nameOf({ "llm-d.ai/engine-type": "sglang", [older]: "triton" })).toBe("sglang");
+    expect(nameOf({ [older]: "triton" })).toBe("triton");
+    expect(nameOf({ "llm-d.ai/engine-type": "", [older]: "triton" })).toBe("triton");
+  });
+
+  it("is the default without a label, or with one that nobody knows", () => {
+    expect(nameOf({})).toBe("vllm");
+    expect(nameOf({ "llm-d.ai/engine-type": "llama.cpp" })).toBe("vllm");
+    expect(engineOf({ ...DEFAULT_SPECIFICATION, defaultEngine: "x" }, {})).toBeUndefined();
   });
 });
