@@ -8,6 +8,13 @@ import { PrefixTree } from "../../src/scheduler/kv/prefix-tree.ts";
 import type { Admitter, Decider } from "../../src/scheduler/plugin.ts";
 import { utilizationSaturation } from "../../src/scheduler/plugins/filter/utilization-detector.ts";
 import { PLUGINS, pluginOf } from "../../src/scheduler/registry.ts";
+import {
+  createController,
+  drain,
+  NOW_MS,
+  queued,
+  usageLimitOf,
+} from "../scheduler/support/flow-control.ts";
 import { pickContext, STALE_AFTER_MS } from "../scheduler/support/pick-context.ts";
 import {
   createPlugin,
@@ -241,5 +248,49 @@ describe("deciders that read the wrong producer", () => {
     // What a precise producer says is what the context's prefix is; the approximate one still says 0.
     context.prefix = { ...context.prefix, matchedBlocks: Int32Array.of(10) };
     expect(decider.decide(context, 0)).toBe(false);
+  });
+});
+
+describe("10: a priority that nobody declared is taken for 0", () => {
+  it("avoided: a stray negative one is served after a declared one above it", () => {
+    const controller = createController({ bands: { "-1": {} } });
+    const [stray, declared] = [queued({ priority: -5 }), queued({ priority: -1 })];
+    for (const request of [stray, declared]) controller.enqueue(request, NOW_MS);
+    expect(drain(controller)).toEqual([declared.requestId, stray.requestId]);
+  });
+});
+
+describe("11: ceilings are computed over bands that are there, not over those in use", () => {
+  it("kept for declared ones, or nothing would be held back for them; avoided for the others", () => {
+    const usageLimit = usageLimitOf("priority-holdback-policy", { minCeiling: 0.5 });
+    const controller = createController({ usageLimit, bands: { 10: {} } });
+    const stray = queued({ priority: -9 });
+    controller.enqueue(stray, NOW_MS);
+    controller.cancel(stray.requestId, 0, NOW_MS);
+    controller.enqueue(queued(), NOW_MS);
+    controller.next(NOW_MS, { saturation: 1 });
+    const ceilings = controller.snapshot(NOW_MS).bands.map(({ ceiling }) => ceiling);
+    expect(ceilings).toEqual([1, 0.5, null]);
+  });
+});
+
+describe("24: the default fairness policy ignores who asks", () => {
+  it("avoided: where nothing is written, flows are served by tokens", () => {
+    const { flowControl } = schedulerConfigSchema.parse({ featureGates: ["flowControl"] });
+    expect(flowControl.defaultPriorityBand.fairnessPolicyRef).toBe("weighted-token-fairness");
+    const controller = createController();
+    for (const fairnessId of ["noisy", "noisy", "noisy", "quiet"])
+      controller.enqueue(queued({ fairnessId }), NOW_MS);
+    const order = [1, 2].map(() => controller.next(NOW_MS, { saturation: 0 })?.fairnessId);
+    expect(order).toEqual(["noisy", "quiet"]);
+  });
+});
+
+describe("27: a client that has left is counted as unavailability", () => {
+  it("avoided: 499, which is no failure of ours", () => {
+    const controller = createController();
+    const request = queued();
+    controller.enqueue(request, NOW_MS);
+    expect(controller.cancel(request.requestId, 0, NOW_MS)).toMatchObject({ status: 499 });
   });
 });
