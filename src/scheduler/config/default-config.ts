@@ -4,18 +4,14 @@
 const DEFAULT_DESTINATIONS = 4;
 
 /**
- * llm-d's optimized baseline (queue 2, KV cache utilization 2, prefix cache 3, no-hit LRU 2) behind
- * filters of ours: ejected endpoints, then those without a fresh sample, are left out while others
- * are there.
+ * One cost in milliseconds, behind filters of ours: ejected endpoints, then those without a fresh
+ * sample, are left out while others are there. docs/decisions/017-latency-cost.md says why.
  */
 export const DEFAULT_CONFIG = {
   plugins: [
     { type: "ejection-filter" },
     { type: "metrics-freshness-filter" },
-    { type: "queue-scorer" },
-    { type: "kv-cache-utilization-scorer" },
-    { type: "prefix-cache-scorer" },
-    { type: "no-hit-lru-scorer" },
+    { type: "latency-cost-scorer" },
     { type: "max-score-picker", parameters: { maxNumOfEndpoints: DEFAULT_DESTINATIONS } },
   ],
   schedulingProfiles: [
@@ -24,10 +20,7 @@ export const DEFAULT_CONFIG = {
       plugins: [
         { pluginRef: "ejection-filter" },
         { pluginRef: "metrics-freshness-filter" },
-        { pluginRef: "queue-scorer", weight: 2 },
-        { pluginRef: "kv-cache-utilization-scorer", weight: 2 },
-        { pluginRef: "prefix-cache-scorer", weight: 3 },
-        { pluginRef: "no-hit-lru-scorer", weight: 2 },
+        { pluginRef: "latency-cost-scorer", weight: 1 },
         { pluginRef: "max-score-picker" },
       ],
     },

@@ -7,10 +7,11 @@ import { explain } from "../../../src/scheduler/decisions/explain.ts";
 import type { PluginKind } from "../../../src/scheduler/plugin.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import { parseReplayable } from "../../../src/scheduler/decisions/replay-document.ts";
+import { EXAMPLE } from "../../conformance/contexts.ts";
 import { type Example, examplesOf } from "../../conformance/params.ts";
-import { NOW_MS } from "../support/pick-context.ts";
+import { inferenceRequest, NOW_MS } from "../support/pick-context.ts";
 import { anyEvent, type Event, live, PROMPTS, recordedAttempt } from "../support/pool-life.ts";
-import { profileConfig, profileDocument } from "../support/profile-config.ts";
+import { profileConfig, profileDocument, type ProfileFacts } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick } from "../support/recorded.ts";
 
@@ -56,15 +57,39 @@ const pickerFacts = fc.constantFrom(...examplesOf("picker")).chain(({ type, para
       .map((maxNumOfEndpoints) => ({ ...params, maxNumOfEndpoints })),
   }),
 );
+/** Both draw, the screener only where more than one revision is left. */
+const rollout = {
+  type: "disaggregatedset-rollout-screener",
+  parameters: {
+    scope: { labelSelector: `${EXAMPLE.label} in (a, b)` },
+    revisionGating: {
+      mode: "sum",
+      roleLabelKey: "llm-d.ai/role",
+      requireRoles: { values: ["decode", "prefill"] },
+    },
+  },
+};
+const shedding = fc.integer({ min: 1, max: 4 }).map((k) => ({
+  type: "probabilistic-admitter",
+  parameters: { power: 1, k },
+}));
+const gates = fc
+  .tuple(fc.constantFrom([], [rollout]), fc.oneof(fc.constant([]), fc.tuple(shedding)))
+  .map((each) => each.flat());
+
+/** A configuration of one profile, with plugins that run before it. */
+function configWith(profile: ProfileFacts, before: readonly object[]): SchedulerConfig {
+  const document = profileDocument(profile);
+  return schedulerConfigSchema.parse({ ...document, plugins: [...document.plugins, ...before] });
+}
+
 const anyConfig: fc.Arbitrary<SchedulerConfig> = fc
-  .record({ filters: pluginsOf("filter"), scorers: scorerFacts, picker: pickerFacts })
+  .record({ filters: pluginsOf("filter"), scorers: scorerFacts, picker: pickerFacts, gates })
   // An instance may be both: its parameters are told once.
-  .map(({ filters, scorers, picker }) => ({
-    filters: filters.filter(({ type }) => !scorers.some((scorer) => scorer.type === type)),
-    scorers,
-    picker,
-  }))
-  .map((profile) => profileConfig(profile));
+  .map(({ filters, scorers, picker, gates: before }) => {
+    const others = filters.filter(({ type }) => !scorers.some((scorer) => scorer.type === type));
+    return configWith({ filters: others, scorers, picker }, before);
+  });
 
 const anyLife = fc.record({
   config: anyConfig,
@@ -74,7 +99,7 @@ const anyLife = fc.record({
 
 describe("replayAttempt", () => {
   it("chooses as it was recorded, whatever the configuration and the pool's life", () => {
-    const seen = { full: 0, partial: 0, dropped: 0 };
+    const seen = { full: 0, partial: 0, dropped: 0, screened: 0 };
     fc.assert(
       fc.property(anyLife, ({ config, endpoints, events }) => {
         const last: Event = { kind: "pick", slot: 0, load: 0, prompt: 1, ageMs: 0, seed: 1 };
@@ -85,6 +110,7 @@ describe("replayAttempt", () => {
           const isPartial = attempt.candidateCount > attempt.candidates.length;
           seen[isPartial ? "partial" : "full"]++;
           if (attempt.dropped !== null) seen.dropped++;
+          if (attempt.candidates.some(({ screenedBy }) => screenedBy !== null)) seen.screened++;
           const totals = (of: typeof replayed | typeof attempt) =>
             new Map(of.candidates.map(({ id, total, removedBy }) => [id, { total, removedBy }]));
           expect(totals(replayed)).toEqual(totals(attempt));
@@ -94,7 +120,36 @@ describe("replayAttempt", () => {
     );
     expect(seen.full).toBeGreaterThan(0);
     expect(seen.partial).toBeGreaterThan(0);
+    expect(seen.dropped).toBeGreaterThan(0);
+    expect(seen.screened).toBeGreaterThan(0);
   }, 30_000);
+
+  it.for([
+    { name: "all", exclude: [] },
+    { name: "but one revision", exclude: [1, 3] },
+    // In the rebuilt pool the first revision is not covered any more.
+    { name: "but one endpoint", exclude: [2] },
+  ])("draws as it was recorded, of $name", ({ exclude }) => {
+    // What the screener draws, or that it does not, leaves the admitter and the picker alone.
+    const random = { filters: [], scorers: [], picker: { type: "random-picker" } };
+    const admitter = { type: "probabilistic-admitter", parameters: { power: 1, k: 40 } };
+    const pool = new TestPool(4, configWith(random, [rollout, admitter]));
+    for (const slot of pool.table.slots()) {
+      const labels = {
+        [EXAMPLE.label]: "a",
+        "disaggregatedset.x-k8s.io/revision": slot % 2 === 0 ? "1" : "2",
+        "llm-d.ai/role": slot < 2 ? "decode" : "prefill",
+      };
+      pool.table.add({ ...pool.table.endpoint(slot)!, labels });
+    }
+    const busy = { kvUsage: 0.01 };
+    pool.sampleAll({ 0: busy, 1: busy, 2: busy, 3: busy });
+    const request = inferenceRequest({ keys: promptKeys("x"), priority: -1 });
+    const seeds = Array.from({ length: 200 }, (_, seed) => seed);
+    const attempts = seeds.map((seed) => recordedAttempt(pool, "x", { seed, exclude, request }));
+    expect(attempts.filter((attempt) => !replayAttempt(attempt).isSame)).toEqual([]);
+    expect(new Set(attempts.map(({ dropped }) => dropped === null)).size).toBe(2);
+  });
 
   it("replays a refusal", () => {
     // No registered filter removes everybody, so the record is made by hand.
@@ -140,7 +195,7 @@ describe("replayAttempt", () => {
     const queueOnly = profileConfig({ scorers: [{ type: "queue-scorer" }] });
     const plain = new TestPool(3, queueOnly);
     plain.sampleAll();
-    const unrecorded = replayAttempt(recordedAttempt(plain, "x"), schedulerConfigSchema.parse({}));
+    const unrecorded = replayAttempt(recordedAttempt(plain, "x"), profileConfig());
     expect(unrecorded.notes.join()).toContain(
       "no-hit-lru-scorer learns from picks, and the record",
     );
@@ -178,7 +233,7 @@ describe("replayAttempt", () => {
     const { isSame, notes } = replayAttempt(attempt);
     expect(isSame).toBe(true);
     expect(notes[0]).toContain("The record has 64 of 300 candidates");
-    const other = replayAttempt(attempt, schedulerConfigSchema.parse({}));
+    const other = replayAttempt(attempt, profileConfig());
     expect(other.notes.join()).toContain("might have chosen one that is not in it");
   });
 

@@ -1,6 +1,5 @@
 // A pool as the object holds it: endpoints, prefix knowledge and a picker over both.
 
-import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import {
   EndpointPicker,
@@ -14,6 +13,7 @@ import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { ENDPOINTS_MAX, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { Dropped } from "../../../src/scheduler/outcome.ts";
 import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./pick-context.ts";
+import { profileConfig } from "./profile-config.ts";
 
 /** Keys of a prompt. */
 export function promptKeys(prompt: string): Uint32Array {
@@ -29,9 +29,16 @@ export class TestPool {
   readonly picker: EndpointPicker;
   #seed = 1;
 
-  constructor(endpoints: number, config: SchedulerConfig = schedulerConfigSchema.parse({})) {
+  constructor(
+    endpoints: number,
+    config: SchedulerConfig = profileConfig(),
+    // A plugin that throws is a mistake here.
+    picker = new EndpointPicker(config, undefined, (_type, error) => {
+      throw error;
+    }),
+  ) {
     this.config = config;
-    this.picker = new EndpointPicker(config);
+    this.picker = picker;
     for (let n = 0; n < endpoints; n++) {
       const address = `10.0.${n >> 8}.${n & 255}:8000`;
       this.table.add({ id: `default/e${n}`, address, engine: "vllm", labels: {} });

@@ -9,7 +9,7 @@ export interface PluginFacts {
   readonly weight?: number;
 }
 
-/** What is left out is as in our default profile. */
+/** What is left out is as in llm-d's optimized baseline, behind our filters. */
 export interface ProfileFacts {
   readonly name?: string;
   readonly filters?: readonly PluginFacts[];
@@ -29,7 +29,7 @@ const DEFAULTS = {
 } as const satisfies ProfileFacts;
 
 /** As a person would write it; see profileConfig for the checked form. */
-export function profileDocument(facts: ProfileFacts): object {
+export function profileDocument(facts: ProfileFacts) {
   const { name, filters, scorers, picker } = { ...DEFAULTS, ...facts };
   const plugins: readonly PluginFacts[] = [...filters, ...scorers, picker];
   return {

@@ -6,9 +6,10 @@
 //   queueMs    prompts sent there and not yet computed: max(0, prefillBusyUntil − now)
 //   heldMs     until its KV memory is free: max(0, need − capacity) / capacity · service
 //   prefillMs  uncached · ms a token · (1 + prefillInterference · running)
-//   memoryMs   rent of KV memory: memoryWeight · (uncached + output) / capacity · service · k³ / (1 − k)
+//   memoryMs   rent of KV memory: memoryWeight · (uncached + output) / capacity · service · k² / (1 − k)
 //   decodeMs   decodeMsPerRequest · (running + waiting)
-//   spreadMs   spreadMs · (uncached / prompt)² · prompts of this size it has computed beyond the least
+//   spreadMs   spreadMs · (uncached / prompt)² · prompts of this size it has computed beyond the least ·
+//              min(1, capacity / the least cold tokens)²
 //   adapterMs  loading the LoRA adapter: nothing where it is active, twice where another must go
 //   staleMs    without a fresh sample
 //
@@ -19,7 +20,8 @@
 // scarce and cheap where it is not. Affinity is given up exactly when waiting costs more than that. A busy
 // holder of a prefix so keeps its requests as long as nobody has much more room, also when all are
 // full. Where nothing is cached anywhere, spreadMs lets caches grow evenly, as llm-d's no-hit-lru-scorer
-// does, but by tokens.
+// does, but by tokens, and as far as they are kept: caches that were filled several times over
+// by cold prompts do not get better by it.
 //
 // ms a token and service are learned (model/engine-speeds.ts); the queue of prompts drains by the clock
 // and needs no sample (model/engine-work.ts).
@@ -54,7 +56,7 @@ const params = z.strictObject({
   memoryWeight: z
     .number()
     .min(0)
-    .default(1)
+    .default(0.7)
     .describe("Weight of the KV memory that the request takes from others"),
   decodeMsPerRequest: z
     .number()
@@ -159,7 +161,7 @@ class LatencyCostScorer implements Scorer {
     const need = endpoints.kvUsage[slot]! + (onTheWay + tokens) / capacity;
     const serviceMs = endpoints.serviceMs[slot]!;
     const full = Math.min(FULL, need);
-    const price = (full * full * full) / (1 - full);
+    const price = (full * full) / (1 - full);
     const held = heldWeight * Math.max(0, need - 1) * serviceMs;
     const memory = memoryWeight * (tokens / capacity) * serviceMs * price;
     this.#terms.heldMs[i] = held;
@@ -177,7 +179,9 @@ class LatencyCostScorer implements Scorer {
     const coldShare = uncached / promptTokens;
     const ahead = (endpoints.coldTokens[slot]! - coldTokensMin) / promptTokens;
     const prompts = Math.min(SPREAD_PROMPTS_MAX, ahead);
-    return this.#params.spreadMs * coldShare * coldShare * prompts;
+    const capacity = endpoints.kvCapacityTokens[slot]! || UNKNOWN_CAPACITY_TOKENS;
+    const keeps = coldTokensMin > capacity ? capacity / coldTokensMin : 1;
+    return this.#params.spreadMs * coldShare * coldShare * prompts * keeps * keeps;
   }
 
   #adapter({ endpoints, request }: PickContext, slot: number): number {

@@ -44,7 +44,7 @@ describe("the terms", () => {
   it("are an idle endpoint's prefill and next to nothing for memory", () => {
     const { prefillMs, memoryMs, ...others } = terms({});
     expect(prefillMs).toBeCloseTo(640);
-    expect(memoryMs).toBeLessThan(1);
+    expect(memoryMs).toBeLessThan(5);
     expect(others).toEqual({});
   });
 
@@ -101,7 +101,7 @@ describe("the terms", () => {
 
   it("make memory dear as it fills, and where it is held for long", () => {
     const memoryMs = (row: EndpointRow) => terms(row)["memoryMs"]!;
-    expect(memoryMs({ kvUsage: 0.8 }) / memoryMs({ kvUsage: 0.4 })).toBeGreaterThan(10);
+    expect(memoryMs({ kvUsage: 0.8 }) / memoryMs({ kvUsage: 0.4 })).toBeGreaterThan(8);
     const [short, long] = [1_000, 2_000].map((serviceMs) => memoryMs({ kvUsage: 0.5, serviceMs }));
     expect(long! / short!).toBeCloseTo(2);
   });
@@ -166,6 +166,16 @@ describe("cold prompts", () => {
   it("count no more than eight prompts ahead", () => {
     const [far, , near] = costs([{ coldTokens: 1e9 }, {}, { coldTokens: 8 * 6_400 }]);
     expect(far).toBe(near);
+  });
+
+  it("are not spread over caches that do not keep them", () => {
+    const ahead = (least: number) => {
+      const rows = [{ coldTokens: least + 6_400 }, { coldTokens: least }];
+      const [first, second] = costs(rows, { spreadMs: 50 });
+      return first! - second!;
+    };
+    expect(ahead(CAPACITY)).toBeCloseTo(50);
+    expect(ahead(2 * CAPACITY)).toBeCloseTo(12.5);
   });
 
   it("do not care where the prompt is cached", () => {
