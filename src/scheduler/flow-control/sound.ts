@@ -3,7 +3,7 @@
 import { QUEUED_KEYS_MAX, type QueuedRequest, type TokenUsage } from "./contracts.ts";
 
 export function isSound(request: QueuedRequest): boolean {
-  const { bytes, promptTokens, uncachedTokens, outputTokens } = request;
+  const { bytes, promptTokens, uncachedTokens, outputTokens, ttlMs = 0 } = request;
   return (
     request.keys.length <= 2 * QUEUED_KEYS_MAX &&
     Number.isFinite(request.priority) &&
@@ -11,6 +11,7 @@ export function isSound(request: QueuedRequest): boolean {
     request.weight > 0 &&
     isCount(request.weight) &&
     isCount(bytes) &&
+    isCount(ttlMs) &&
     areCounts({ promptTokens, uncachedTokens, outputTokens })
   );
 }

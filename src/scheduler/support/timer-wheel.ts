@@ -11,6 +11,8 @@
 //
 // Source: Varghese and Lauck, Hashed and hierarchical timing wheels, SOSP 1987.
 
+import { assert } from "./assert.ts";
+
 /** What a timer may be late by. */
 export const TICK_MS = 16;
 const SLOT_BITS = 6;
@@ -56,6 +58,7 @@ export class TimerWheel {
 
   /** Returns the timer's number, which is its until it fires or is removed, and another's after. */
   add(deadlineMs: number): number {
+    assert(Number.isFinite(deadlineMs), "a timer has a deadline");
     const timer = this.#take();
     // A deadline that has passed fires at the next advance that moves the clock a tick.
     const due = Math.max(this.#tick + 1, Math.ceil(deadlineMs / TICK_MS));

@@ -409,6 +409,8 @@ describe("FlowController", () => {
     { outputTokens: Infinity },
     { priority: Number.NaN },
     { receivedAtMs: Number.NaN },
+    { ttlMs: Number.NaN },
+    { ttlMs: -1 },
   ])("takes no request that would spoil its counts: %o", (facts) => {
     const controller = createController();
     expect(() => controller.enqueue(queued(facts), NOW_MS)).toThrow("invariant broken");

@@ -100,4 +100,9 @@ describe("TimerWheel", () => {
     wheel.advance(NOW_MS + 200_000, () => void (fired += 1));
     expect(fired).toBe(100_000);
   });
+
+  it("takes no timer without a deadline", () => {
+    for (const deadlineMs of [Number.NaN, Infinity])
+      expect(() => new TimerWheel(NOW_MS).add(deadlineMs)).toThrow("deadline");
+  });
 });
