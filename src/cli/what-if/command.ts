@@ -22,8 +22,8 @@ caches, how evenly requests would have been spread, and how well the prediction 
 measured. Each decision is taken as it was found: what the configuration would have done to loads and
 caches before is not in it. Records are in memory: the report says how far back they reach.
 
-Exits with 0 if the configuration is better or as good, with 1 if it is worse by more than 5%, and
-with 2 if that cannot be told.
+Exits with 0 if the configuration is better or as good; with 1 if it is worse: slower or with fewer
+cache hits by more than 5%, or refusing more; and with 2 if that cannot be told, whatever the reason.
 
   --config FILE      the other configuration
   --since TIME       compare decisions of the last 90s, 15m, 1h, … (default 1h)

@@ -22,7 +22,7 @@ export function renderComparison(comparison: PoolComparison): string {
   if (decisions > 0) {
     const share = ((100 * disagreements) / decisions).toFixed(1);
     lines.push(
-      `  ${decisions} decisions, of which ${disagreements} (${share}%) would go elsewhere`,
+      `  ${count(decisions, "decision")}, of which ${disagreements} (${share}%) would go elsewhere`,
       "",
       ...renderTable(FIGURE_COLUMNS, figuresOf(comparison)),
       "",
@@ -37,17 +37,31 @@ export function renderComparison(comparison: PoolComparison): string {
 }
 
 function describeReach(comparison: PoolComparison): string {
-  const { oldestAtMs, newestAtMs, recordsSinceMs, isCutShort, unreadable } = comparison;
+  const { oldestAtMs, newestAtMs, configVersions, recordsSinceMs, isCutShort, unreadable } =
+    comparison;
   const parts: string[] = [];
   if (oldestAtMs !== null && newestAtMs !== null) {
     const seconds = (newestAtMs - oldestAtMs) / 1_000;
     parts.push(`from ${new Date(oldestAtMs).toISOString()}, over ${describeSeconds(seconds)}`);
   }
+  if (configVersions !== null)
+    parts.push(`decided by ${describeVersions(configVersions)} of the configuration`);
   if (recordsSinceMs !== null)
     parts.push(`records reach back to ${new Date(recordsSinceMs).toISOString()}`);
   if (isCutShort) parts.push("the pool's object restarted meanwhile: older records are gone");
   if (unreadable > 0) parts.push(`${unreadable} more could not be taken again by this fairlead`);
   return parts.length === 0 ? "no decision is on record" : parts.join("; ");
+}
+
+function describeVersions({
+  oldest,
+  newest,
+}: NonNullable<PoolComparison["configVersions"]>): string {
+  return oldest === newest ? `version ${oldest}` : `versions ${oldest} to ${newest}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 interface Figure {
@@ -99,7 +113,7 @@ function describeCalibration({ calibration }: PoolComparison): string {
   if (decisions === 0)
     return "The prediction could not be checked: no time to first token is on record.";
   return (
-    `The prediction, checked by ${decisions} recorded requests: median ${roundOrDash(predictedP50Ms)} ms ` +
+    `The prediction, checked by ${count(decisions, "recorded request")}: median ${roundOrDash(predictedP50Ms)} ms ` +
     `predicted, ${roundOrDash(measuredP50Ms)} ms measured, off by ${roundOrDash(errorP50Ms)} ms in the median.`
   );
 }

@@ -32,8 +32,10 @@ export async function requireWhatIf(
   const before = schedulersOf(requirement.before, "the configuration in force");
   const after = schedulersOf(requirement.after, file);
   const refusals: string[] = [];
-  for (const [pool, scheduler] of after) {
-    if (!isChanged(before.get(pool), scheduler)) continue;
+  const changed = [...after].filter(([pool, scheduler]) => isChanged(before.get(pool), scheduler));
+  if (changed.length === 0)
+    process.stdout.write("No pool's scheduling changes: there is nothing to compare.\n");
+  for (const [pool, scheduler] of changed) {
     const comparison = await comparePool(client, { pool, sinceS: requirement.sinceS }, scheduler);
     process.stdout.write(`${renderComparison(comparison)}\n`);
     const { decisions, verdict } = comparison;

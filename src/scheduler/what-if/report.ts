@@ -38,6 +38,8 @@ export interface WhatIfReport {
   readonly decisions: number;
   readonly oldestAtMs: number | null;
   readonly newestAtMs: number | null;
+  /** Of the configuration that decided. More than one where it was changed in between. */
+  readonly configVersions: { readonly oldest: number; readonly newest: number } | null;
   readonly refused: BeforeAndAfter;
   /** Decisions whose first choice differs, or that one of them refuses. */
   readonly disagreements: number;

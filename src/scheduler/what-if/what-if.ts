@@ -79,6 +79,7 @@ export class WhatIf {
   #promptTokens = 0;
   #oldestAtMs = Infinity;
   #newestAtMs = -Infinity;
+  #configVersions: WhatIfReport["configVersions"] = null;
 
   constructor(pool: string, other: SchedulerConfig) {
     this.#pool = pool;
@@ -100,6 +101,11 @@ export class WhatIf {
     this.#promptTokens += attempt.promptTokens;
     this.#oldestAtMs = Math.min(this.#oldestAtMs, attempt.atMs);
     this.#newestAtMs = Math.max(this.#newestAtMs, attempt.atMs);
+    const { configVersion } = attempt;
+    this.#configVersions = {
+      oldest: Math.min(configVersion, this.#configVersions?.oldest ?? Infinity),
+      newest: Math.max(configVersion, this.#configVersions?.newest ?? -Infinity),
+    };
     for (const { address } of attempt.candidates) {
       this.#before.spread.candidate(address);
       this.#after.spread.candidate(address);
@@ -143,6 +149,7 @@ export class WhatIf {
       ...figures,
       oldestAtMs: orNull(this.#oldestAtMs),
       newestAtMs: orNull(this.#newestAtMs),
+      configVersions: this.#configVersions,
       disagreements: this.#disagreements,
       examples: [...this.#examples],
       imbalance: both(({ spread }) => spread.imbalance()),

@@ -65,6 +65,13 @@ describe("fairlead config apply --require-what-if", { timeout: 30_000 }, () => {
   });
 });
 
+it("says so where there is nothing to compare", { timeout: 30_000 }, async () => {
+  await using admin = await AdminServer.start();
+  admin.configs = [{ version: 7, config: deployment(QUEUE_ONLY) }];
+  const run = await admin.run("config", "apply", WHOLE, "--require-what-if");
+  expect(run).toMatchObject({ code: 0, stdout: expect.stringContaining("nothing to compare") });
+});
+
 describe("a stored scheduling that cannot be read", { timeout: 30_000 }, () => {
   const args = ["config", "apply", SCHEDULER, "--pool"];
 

@@ -8,6 +8,7 @@ const COMPARISON: PoolComparison = {
   oldestAtMs: Date.UTC(2026, 10, 21, 12),
   newestAtMs: Date.UTC(2026, 10, 21, 12, 30),
   refused: { before: 0, after: 2 },
+  configVersions: { oldest: 3, newest: 3 },
   disagreements: 50,
   examples: [
     {
@@ -52,6 +53,15 @@ describe("renderComparison", () => {
     expect(text).toMatch(/fl-1 +10\.0\.0\.1:80 +82 +refused +-/);
     expect(text).toContain("200 × x-scorer learns from picks");
     expect(text).toContain("checked by 190 recorded requests");
+    expect(text).toContain("decided by version 3 of the configuration");
+  });
+
+  it("counts one as one", () => {
+    const { calibration } = COMPARISON;
+    const one = { decisions: 1, disagreements: 0, calibration: { ...calibration, decisions: 1 } };
+    const text = renderComparison({ ...COMPARISON, ...one });
+    expect(text).toContain("  1 decision, of which 0 (0.0%) would go elsewhere");
+    expect(text).toContain("checked by 1 recorded request:");
   });
 
   it("says how far back it reaches, and what is missing", () => {
@@ -59,17 +69,20 @@ describe("renderComparison", () => {
     const text = renderComparison({
       ...COMPARISON,
       recordsSinceMs,
+      configVersions: { oldest: 2, newest: 3 },
       isCutShort: true,
       unreadable: 7,
     });
     expect(text).toContain("over 30 min");
     expect(text).toContain("records reach back to 2026-11-21T11:00:00.000Z");
+    expect(text).toContain("decided by versions 2 to 3 of the configuration");
     expect(text).toContain("restarted meanwhile");
     expect(text).toContain("7 more could not be taken again");
   });
 
   it("has little to say without decisions", () => {
-    const nothing = { decisions: 0, oldestAtMs: null, newestAtMs: null, examples: [], notes: [] };
+    const none = { oldestAtMs: null, newestAtMs: null, configVersions: null };
+    const nothing = { decisions: 0, ...none, examples: [], notes: [] };
     const text = renderComparison({ ...COMPARISON, ...nothing, verdict: "unknown", reasons: [] });
     expect(text).toBe("Pool eu-1: cannot be told\n  no decision is on record\n");
   });

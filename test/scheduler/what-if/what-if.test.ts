@@ -116,6 +116,13 @@ describe("WhatIf", () => {
     expect(examples[0]).toMatchObject({ before: null, after: "10.0.0.1:8000" });
   });
 
+  it("says by which versions of the configuration was decided", () => {
+    const whatIf = new WhatIf("pool-a", BY_QUEUE);
+    const attempt = decided(unevenPool());
+    for (const configVersion of [7, 5, 6]) whatIf.add("r", { ...attempt, configVersion });
+    expect(whatIf.report().configVersions).toEqual({ oldest: 5, newest: 7 });
+  });
+
   it("takes the time of a refused request as infinite", () => {
     const whatIf = new WhatIf("pool-a", BY_QUEUE);
     const attempt = decided(unevenPool());
