@@ -8,6 +8,7 @@ import {
 } from "../scheduler/data-layer/compile.ts";
 import { specificationOf } from "../scheduler/data-layer/of-config.ts";
 import { EndpointPicker } from "../scheduler/endpoint-picker.ts";
+import type { OnPluginFailed } from "../scheduler/plugin-calls.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { fallbackConfig, type StoredConfig } from "./pool-storage.ts";
 
@@ -21,8 +22,8 @@ export interface BuiltConfig {
   readonly scrapeIntervalMs: number;
 }
 
-/** Throws what a plugin's constructor throws. */
-export function buildConfig(stored: StoredConfig): BuiltConfig {
+/** Throws what a plugin's constructor throws; `onFailed` is told of what plugins throw later. */
+export function buildConfig(stored: StoredConfig, onFailed: OnPluginFailed): BuiltConfig {
   const { config } = stored;
   if (config === null) {
     const compiled = compileMetricsSpecification([]);
@@ -30,17 +31,18 @@ export function buildConfig(stored: StoredConfig): BuiltConfig {
   }
   const compiled = specificationOf(config.scheduler);
   const scrapeIntervalMs = compiled.specification.metrics?.intervalMs ?? config.scrapeIntervalMs;
-  return { stored, compiled, picker: new EndpointPicker(config.scheduler), scrapeIntervalMs };
+  const picker = new EndpointPicker(config.scheduler, undefined, onFailed);
+  return { stored, compiled, picker, scrapeIntervalMs };
 }
 
 /** What was stored, perhaps by another release: the default where this one cannot make it. */
-export function rebuildConfig(stored: StoredConfig): BuiltConfig {
+export function rebuildConfig(stored: StoredConfig, onFailed: OnPluginFailed): BuiltConfig {
   try {
-    return buildConfig(stored);
+    return buildConfig(stored, onFailed);
   } catch {
     // A plugin's constructor throws on parameters that its schema takes. An object that throws as it
     // starts would never hear the directory's correction.
-    return buildConfig(fallbackConfig(stored.config!));
+    return buildConfig(fallbackConfig(stored.config!), onFailed);
   }
 }
 

@@ -63,13 +63,13 @@ export class PoolObject extends DurableObject {
   constructor(ctx: DurableObjectState, env: object) {
     super(ctx, env);
     this.#stored = new PoolStorage(ctx.storage);
-    const built = rebuildConfig(this.#stored.config());
-    this.#config = built.stored;
-    this.#compiled = built.compiled;
     this.#registry = createPoolMetrics(
       () => this.state(),
       () => this.#prefixes,
     );
+    const built = rebuildConfig(this.#stored.config(), this.#pluginFailed);
+    this.#config = built.stored;
+    this.#compiled = built.compiled;
     if (this.#config.isFallback === true) this.#registry.inc(METRIC.configFallbacksTotal, {});
     this.#usage = new Usage(this.#registry);
     this.#settled = new SettledTickets((ticket) => this.#stored.isSettled(ticket));
@@ -216,8 +216,13 @@ export class PoolObject extends DurableObject {
     });
   }
 
+  /** Types are bounded by the registry. */
+  readonly #pluginFailed = (type: string): void => {
+    this.#registry.inc(METRIC.pluginFailuresTotal, { plugin_type: type });
+  };
+
   #setConfig(next: StoredConfig): void {
-    const built = buildConfig(next);
+    const built = buildConfig(next, this.#pluginFailed);
     this.#stored.setConfig(next.version, next.config);
     this.#config = next;
     this.#compiled = built.compiled;

@@ -39,7 +39,7 @@ export class Shadow {
   constructor(scheduler: SchedulerConfig, registry: MetricRegistry) {
     this.#registry = registry;
     try {
-      this.#picker = new EndpointPicker(scheduler);
+      this.#picker = new EndpointPicker(scheduler, undefined, rethrow);
     } catch (error) {
       this.#fail(error);
     }
@@ -125,6 +125,11 @@ export class Shadow {
     this.#failure = message.slice(0, FAILURE_CHARS_MAX);
     this.#registry.inc(METRIC.shadowFailuresTotal, {});
   }
+}
+
+/** What a decision would go on without is reason enough to look at no more of them. */
+function rethrow(_type: string, error: unknown): never {
+  throw error;
 }
 
 function kindOf(outcome: Picked | Dropped, choice: Picked | Dropped) {

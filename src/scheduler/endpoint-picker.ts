@@ -3,7 +3,8 @@
 import { SCHEDULER_LIMITS } from "./config/limits.ts";
 import { resolveProfile } from "./config/resolve.ts";
 import type { SchedulerConfig } from "./config/scheduler-config.ts";
-import type { DataByKey, DataKey, DataReader, PrefixMatch } from "./data/data.ts";
+import type { PrefixMatch } from "./data/data.ts";
+import { Data, NO_MATCH, NOBODY, Results } from "./decision-state.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
@@ -11,10 +12,10 @@ import type { Dropped } from "./outcome.ts";
 import type {
   EndpointDirectory,
   PrefixSources,
-  ProfileResults,
   ResponseHeader,
   SchedulingStages,
 } from "./plugin.ts";
+import type { OnPluginFailed } from "./plugin-calls.ts";
 import { Plugins, type PluginSubstitution } from "./plugins.ts";
 import { type NarrowingContext, type ProfileRecorder, SchedulingProfile } from "./profile.ts";
 import { createSubset } from "./subset.ts";
@@ -78,44 +79,6 @@ export interface PickRecorder {
 /** Endpoints of one choice. */
 export const DESTINATIONS_MAX = 8;
 
-const NOBODY = new Int32Array(0);
-
-class Results implements ProfileResults {
-  readonly #slots = new Map<string, Int32Array>();
-  firstSlot = -1;
-
-  clear(): void {
-    this.#slots.clear();
-    this.firstSlot = -1;
-  }
-
-  add(profile: string, slots: Int32Array): void {
-    this.#slots.set(profile, slots);
-    if (this.firstSlot < 0 && slots.length > 0) this.firstSlot = slots[0]!;
-  }
-
-  slotOf(profile: string): number | undefined {
-    const slots = this.#slots.get(profile);
-    return slots === undefined ? undefined : (slots[0] ?? -1);
-  }
-
-  slotsOf(profile: string): Int32Array {
-    return this.#slots.get(profile) ?? NOBODY;
-  }
-}
-
-class Data implements DataReader {
-  readonly #plugins: Plugins;
-
-  constructor(plugins: Plugins) {
-    this.#plugins = plugins;
-  }
-
-  get<Key extends DataKey>(key: Key, producer: string): DataByKey[Key] | undefined {
-    return this.#plugins.find(producer)?.data?.[key];
-  }
-}
-
 interface RunnableProfile {
   readonly profile: SchedulingProfile;
   readonly slots: Int32Array;
@@ -131,6 +94,7 @@ export class EndpointPicker {
   readonly #eligible = new Int32Array(ENDPOINTS_MAX);
   readonly #candidates = new Int32Array(ENDPOINTS_MAX);
   readonly #keep = new Uint8Array(ENDPOINTS_MAX);
+  readonly #keptBefore = new Uint8Array(ENDPOINTS_MAX);
   readonly #totals = new Float64Array(ENDPOINTS_MAX);
   readonly #scores = new Float64Array(ENDPOINTS_MAX);
   readonly #results = new Results();
@@ -138,8 +102,13 @@ export class EndpointPicker {
   #seed = 0;
   readonly #responseHeaders: readonly ResponseHeader[];
 
-  constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
-    this.#plugins = new Plugins(config, substitution);
+  /** `onFailed` is told of each plugin that throws; plugin-calls.ts says what comes of it. */
+  constructor(
+    config: SchedulerConfig,
+    substitution?: PluginSubstitution,
+    onFailed?: OnPluginFailed,
+  ) {
+    this.#plugins = new Plugins(config, substitution, onFailed);
     this.#data = new Data(this.#plugins);
     for (const [i, { name }] of config.schedulingProfiles.entries()) {
       const profile = new SchedulingProfile(resolveProfile(config, name), this.#plugins);
@@ -163,13 +132,15 @@ export class EndpointPicker {
     this.#screen(context, recorder);
     const outcome = this.#decide(context, recorder);
     const slot = input.sentTo ?? (outcome.ok ? outcome.slots[0]! : -1);
-    if (slot >= 0) for (const plugin of this.#plugins.all()) plugin.onPicked?.(context, slot);
+    const { calls, pickListeners } = this.#plugins;
+    if (slot >= 0) calls.tell(pickListeners, (plugin) => plugin.onPicked!(context, slot));
     return outcome;
   }
 
   /** Forgets a slot that is about to be reused. */
   onEndpointRemoved(slot: number): void {
-    for (const plugin of this.#plugins.all()) plugin.onEndpointRemoved?.(slot);
+    const { calls, removalListeners } = this.#plugins;
+    calls.tell(removalListeners, (plugin) => plugin.onEndpointRemoved!(slot));
   }
 
   /** Forgets what an engine held that has started anew. */
@@ -189,7 +160,9 @@ export class EndpointPicker {
       candidates[count++] = slot;
     }
     this.#results.clear();
+    this.#data.clear();
     this.#seed = input.seed;
+    this.#plugins.calls.begin(input.seed);
     return {
       request,
       endpoints,
@@ -203,33 +176,68 @@ export class EndpointPicker {
       candidateCount: count,
       nowMs: input.nowMs,
       staleAfterMs: input.staleAfterMs,
-      rng: createRng(input.seed),
+      rng: this.#plugins.calls.rng,
     };
   }
 
   /** Of those that the screeners left, whose number is 0 at worst. */
   #decide(context: NarrowingContext, recorder?: PickRecorder): Picked | Dropped {
     const eligibleCount = context.candidateCount;
-    for (const producer of this.#plugins.producers) producer.produce(context);
+    this.#produce(context);
     if (eligibleCount === 0) return drop("rejected-no-endpoints", ALL_SCREENED);
-    for (const admitter of this.#plugins.admitters) {
-      const denial = admitter.admit(context);
-      if (denial !== undefined) return drop("rejected-saturated", denial);
-    }
+    const denial = this.#admit(context);
+    if (denial !== undefined) return drop("rejected-saturated", denial);
     this.#runProfiles(context, eligibleCount, recorder);
-    const stages = this.#plugins.handler.finish(context);
+    const { calls, handler } = this.#plugins;
+    calls.enter(handler);
+    const stages = handler.plugin.finish(context);
     if (typeof stages === "string") return drop("rejected-saturated", stages);
     recorder?.staged(stages);
     return this.#result(context, stages);
   }
 
+  #produce(context: NarrowingContext): void {
+    const { calls, prefixProducer, producers } = this.#plugins;
+    for (const producer of producers) {
+      calls.enter(producer);
+      try {
+        producer.plugin.produce(context);
+      } catch (error) {
+        calls.failed(producer, error);
+        this.#data.fail(producer.name);
+        if (producer.name === prefixProducer) context.prefix = NO_MATCH;
+      }
+    }
+  }
+
+  #admit(context: NarrowingContext): string | undefined {
+    const { admitters, calls } = this.#plugins;
+    for (const admitter of admitters) {
+      calls.enter(admitter);
+      try {
+        const denial = admitter.plugin.admit(context);
+        if (denial !== undefined) return denial;
+      } catch (error) {
+        calls.failed(admitter, error);
+      }
+    }
+    return undefined;
+  }
+
   #screen(context: NarrowingContext, recorder?: PickRecorder): void {
-    const { screeners } = this.#plugins;
+    const { calls, screeners } = this.#plugins;
     const { candidates, candidateCount } = context;
     if (screeners.length > 0) {
       const keep = this.#keep.fill(1, 0, candidateCount);
       for (const screener of screeners) {
-        screener.screen(context, keep);
+        this.#keptBefore.set(keep);
+        calls.enter(screener);
+        try {
+          screener.plugin.screen(context, keep);
+        } catch (error) {
+          calls.failed(screener, error);
+          keep.set(this.#keptBefore);
+        }
         recorder?.screened(keep);
       }
       let kept = 0;
@@ -242,8 +250,10 @@ export class EndpointPicker {
   }
 
   #runProfiles(context: NarrowingContext, eligibleCount: number, recorder?: PickRecorder): void {
+    const { calls, handler } = this.#plugins;
     for (let runs = 0; runs < SCHEDULER_LIMITS.profilesMax; runs++) {
-      const name = this.#plugins.handler.next(context);
+      calls.enter(handler);
+      const name = handler.plugin.next(context);
       const runnable = name === undefined ? undefined : this.#profiles.get(name);
       if (name === undefined || runnable === undefined) break;
       context.profile = name;
@@ -259,13 +269,17 @@ export class EndpointPicker {
     { profile, slots, salt }: RunnableProfile,
     recorder?: PickRecorder,
   ): void {
+    const { calls } = this.#plugins;
     const watcher = recorder?.began(context);
     let chosen = slots.subarray(0, 0);
-    if (profile.filter(context, watcher) > 0) {
+    const all = this.#eligible.subarray(0, context.candidateCount);
+    calls.begin(this.#seed ^ salt);
+    if (profile.filter(context, all, watcher) > 0) {
       profile.score(context, this.#totals, this.#scores, watcher);
       const count = profile.pick(context, this.#totals, createRng(this.#seed ^ salt), slots);
       chosen = slots.subarray(0, count);
     }
+    calls.begin(this.#seed);
     recorder?.picked(context, this.#totals, chosen);
     this.#results.add(profile.name, chosen);
   }

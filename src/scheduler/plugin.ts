@@ -74,7 +74,7 @@ export interface PickContext {
   readonly nowMs: number;
   /** Samples older than this are stale: their endpoint ranks behind every fresh one. */
   readonly staleAfterMs: number;
-  /** Seeded for this decision: the same decision draws the same numbers. */
+  /** Seeded for this decision and plugin: what others draw changes nothing. */
   readonly rng: Rng;
 }
 

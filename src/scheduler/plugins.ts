@@ -9,6 +9,7 @@ import type {
   ProfileHandler,
   Screener,
 } from "./plugin.ts";
+import { type Called, type OnPluginFailed, PluginCalls, saltOfName } from "./plugin-calls.ts";
 import {
   capacityRuleOf,
   poolProducerOf,
@@ -24,16 +25,25 @@ export type PluginSubstitution = (
 
 /** Made in the configuration's order, so that what is referred to is there. */
 export class Plugins {
-  readonly handler: ProfileHandler;
-  readonly producers: readonly DataProducer[];
-  readonly admitters: readonly Admitter[];
-  readonly screeners: readonly Screener[];
+  readonly calls: PluginCalls;
+  readonly handler: Called<ProfileHandler>;
+  readonly producers: readonly Called<DataProducer>[];
+  readonly admitters: readonly Called<Admitter>[];
+  readonly screeners: readonly Called<Screener>[];
+  /** Who learns from picks, and who keeps something of an endpoint. */
+  readonly pickListeners: readonly Called<PluginInstance>[];
+  readonly removalListeners: readonly Called<PluginInstance>[];
   /** Name of the instance that `context.prefix` is read from. */
   readonly prefixProducer: string;
-  readonly #byName = new Map<string, PluginInstance>();
+  readonly #byName = new Map<string, Called<PluginInstance>>();
   readonly #kinds = new Map<string, readonly PluginKind[]>();
 
-  constructor(config: SchedulerConfig, substitution?: PluginSubstitution) {
+  constructor(
+    config: SchedulerConfig,
+    substitution?: PluginSubstitution,
+    onFailed: OnPluginFailed = () => {},
+  ) {
+    this.calls = new PluginCalls(onFailed);
     const profiles = config.schedulingProfiles.map(({ name }) => name);
     const instance = (name: string) => this.get(name);
     const poolRule = capacityRuleOf(config);
@@ -41,35 +51,42 @@ export class Plugins {
       const definition = pluginOf(type);
       const wiring = { name, profiles, instance, poolRule };
       const created = definition.create(parameters, wiring) as PluginInstance;
-      this.#byName.set(name, substitution?.(name, created, definition.kinds) ?? created);
+      const plugin = substitution?.(name, created, definition.kinds) ?? created;
+      this.#byName.set(name, { plugin, name, type, salt: saltOfName(name) });
       this.#kinds.set(name, definition.kinds);
     }
     this.prefixProducer = prefixProducerOf(config);
-    this.handler = this.#ofKind("profile-handler")[0] as ProfileHandler;
-    this.producers = this.#ofKind("data-producer") as DataProducer[];
-    this.admitters = this.#ofKind("admitter") as Admitter[];
-    this.screeners = this.#ofKind("screener") as Screener[];
+    this.handler = this.#ofKind<ProfileHandler>("profile-handler")[0]!;
+    this.producers = this.#ofKind("data-producer");
+    this.admitters = this.#ofKind("admitter");
+    this.screeners = this.#ofKind("screener");
+    const all = [...this.#byName.values()];
+    this.pickListeners = all.filter(({ plugin }) => plugin.onPicked !== undefined);
+    this.removalListeners = all.filter(({ plugin }) => plugin.onEndpointRemoved !== undefined);
   }
 
   /** The instance of that name; a checked configuration names no other. */
   get(name: string): PluginInstance {
-    const plugin = this.#byName.get(name);
-    if (plugin === undefined) throw new Error(`plugin ${name} is not there yet`);
-    return plugin;
+    return this.called(name).plugin;
+  }
+
+  called<Plugin extends PluginInstance>(name: string): Called<Plugin> {
+    const called = this.#byName.get(name);
+    if (called === undefined) throw new Error(`plugin ${name} is not there yet`);
+    return called as Called<Plugin>;
   }
 
   find(name: string): PluginInstance | undefined {
-    return this.#byName.get(name);
+    return this.#byName.get(name)?.plugin;
   }
 
-  all(): IterableIterator<PluginInstance> {
-    return this.#byName.values();
+  *all(): IterableIterator<PluginInstance> {
+    for (const { plugin } of this.#byName.values()) yield plugin;
   }
 
-  #ofKind(kind: PluginKind): PluginInstance[] {
-    return [...this.#byName]
-      .filter(([name]) => this.#kinds.get(name)!.includes(kind))
-      .map(([, plugin]) => plugin);
+  #ofKind<Plugin extends PluginInstance>(kind: PluginKind): Called<Plugin>[] {
+    const isOf = ({ name }: Called<unknown>) => this.#kinds.get(name)!.includes(kind);
+    return [...this.#byName.values()].filter(isOf) as Called<Plugin>[];
   }
 }
 

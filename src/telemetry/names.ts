@@ -87,6 +87,12 @@ export const METRIC = {
   }),
 
   // PoolObject
+  pluginFailuresTotal: define({
+    name: "fairlead_plugin_failures_total",
+    kind: "counter",
+    help: "Calls of a plugin that threw. The decision went on without its say.",
+    labels: ["plugin_type"],
+  }),
   schedulerAttemptsTotal: define({
     name: "llm_d_epp_scheduler_attempts_total",
     kind: "counter",

@@ -2,6 +2,7 @@
 // that configurations mean the same. Each says which.
 
 import { describe, expect, it } from "vitest";
+import { EndpointPicker } from "../../src/scheduler/endpoint-picker.ts";
 import { ApproximatePrefix } from "../../src/scheduler/kv/approximate-prefix.ts";
 import { CONTENT_BLOCK_BYTES, CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../../src/scheduler/kv/prefix-tree.ts";
@@ -16,13 +17,7 @@ import {
   usageLimitOf,
 } from "../scheduler/support/flow-control.ts";
 import { pickContext, STALE_AFTER_MS } from "../scheduler/support/pick-context.ts";
-import {
-  createPlugin,
-  createProducer,
-  createScorer,
-  keptBy,
-  scoresOf,
-} from "../scheduler/support/plugins.ts";
+import { createPlugin, createScorer, keptBy, scoresOf } from "../scheduler/support/plugins.ts";
 import { promptKeys, TestPool } from "../scheduler/support/pool.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 
@@ -154,14 +149,43 @@ describe("12: saturation ignores the request's subset", () => {
 });
 
 describe("13: the first data producer that fails keeps all later ones from telling anything", () => {
-  it("avoided: who reads a producer that tells nothing has its own say, and the others theirs", () => {
+  it("avoided: what it tells is absent in this decision, and the others are asked", () => {
+    const config = schedulerConfigSchema.parse({
+      plugins: [
+        { type: "approx-prefix-cache-producer" },
+        { type: "inflight-load-producer" },
+        { type: "prefix-cache-scorer" },
+        { type: "active-request-scorer" },
+      ],
+    });
+    const failed: string[] = [];
+    const picker = new EndpointPicker(
+      config,
+      (name, plugin) => {
+        const produce = () => {
+          throw new Error("nothing to tell");
+        };
+        return name === "approx-prefix-cache-producer"
+          ? Object.assign(plugin, { produce })
+          : plugin;
+      },
+      (type) => failed.push(type),
+    );
+    const pool = new TestPool(2, config, picker);
+    pool.sampleAll();
+    pool.prefix.learn(promptKeys("x".repeat(1_000)), 0, 0);
+    pool.table.dispatched(0, 10, 0);
+    // Slot 0 holds the prompt, which nobody tells; it is busy, which the other producer tells.
+    const picked = pool.pick("x".repeat(1_000));
+    expect(picked).toMatchObject({ ok: true, slots: Int32Array.of(1), totalBlocks: 0 });
+    expect(failed).toEqual(["approx-prefix-cache-producer"]);
+  });
+
+  it("avoided: who reads what nobody tells scores 0, and the others have their say", () => {
     const silent = { ...pickContext([{}, { queueDepth: 1 }]), data: { get: () => undefined } };
     for (const type of ["prefix-cache-scorer", "token-load-scorer", "active-request-scorer"])
       expect(scoresOf(createScorer(type), silent)).toEqual([0, 0]);
     expect(scoresOf(createScorer("queue-scorer"), silent)).toEqual([1, 0]);
-    const inFlight = createProducer("inflight-load-producer");
-    inFlight.produce(silent);
-    expect(inFlight.data["uncached-tokens"]!.tokens[0]).toBe(silent.request.promptTokens);
   });
 });
 

@@ -6,7 +6,14 @@ import { PoolStorage } from "../../src/durable/pool-storage.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { pluginOf } from "../../src/scheduler/registry.ts";
 import { METRIC } from "../../src/telemetry/names.ts";
-import { configurePool, POOL, poolStub } from "./pool-client.ts";
+import {
+  configurePool,
+  pickRequest,
+  POOL,
+  poolStub,
+  poolWithEndpoints,
+  TestWorker,
+} from "./pool-client.ts";
 
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -57,5 +64,22 @@ describe("a configuration", () => {
     const { config } = await storedConfig();
     expect(config!.scheduler).toEqual(schedulerConfigSchema.parse(written));
     expect(await poolStub().state()).toMatchObject({ isConfigured: true, configVersion: 1 });
+  });
+});
+
+describe("a plugin that throws while it decides", () => {
+  it("is counted by its type, and the decision stands", async () => {
+    await poolWithEndpoints(2);
+    const scheduler = schedulerConfigSchema.parse({ plugins: [{ type: TYPE }] });
+    vi.spyOn(pluginOf(TYPE), "create").mockImplementation(() => ({
+      score: () => {
+        throw new Error("at work");
+      },
+    }));
+    await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler }, 2);
+    using worker = new TestWorker();
+    expect(await worker.pick(pickRequest("r"))).toMatchObject({ ok: true });
+    const { name } = METRIC.pluginFailuresTotal;
+    expect(await poolStub().metrics()).toContain(`${name}{plugin_type="${TYPE}"} 1`);
   });
 });

@@ -73,7 +73,7 @@ describe("SchedulingProfile", () => {
   it("narrows the candidates, and tells a recorder who is left after each filter", () => {
     const context = pickContext([{}, { ageMs: STALE_AFTER_MS + 1 }, {}]);
     const seen: unknown[] = [];
-    const left = createProfile().filter(context, {
+    const left = createProfile().filter(context, context.candidates.slice(), {
       filtered: (slots, count) => seen.push([...slots.subarray(0, count)]),
       scored: () => seen.push("scored"),
     });

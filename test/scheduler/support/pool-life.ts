@@ -7,6 +7,7 @@ import {
   parseReplayable,
   type ReplayableAttempt,
 } from "../../../src/scheduler/decisions/replay-document.ts";
+import type { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import { EXAMPLE } from "../../conformance/contexts.ts";
 import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./pick-context.ts";
 import { promptKeys, type TestPool } from "./pool.ts";
@@ -56,6 +57,12 @@ export function labelsOf(n: number): Record<string, string> {
   };
 }
 
+/** Every second endpoint, at least one. */
+function subsetOf(table: EndpointTable): string[] {
+  const slots = table.slots();
+  return [...slots].filter((_, n) => n % 2 === 0).map((slot) => table.endpoint(slot)!.address);
+}
+
 /** As TestPool.send, but a configuration may refuse. */
 function trySend(pool: TestPool, prompt: string): void {
   const picked = pool.pick(prompt);
@@ -100,6 +107,7 @@ export function live(pool: TestPool, events: readonly Event[]): ReplayableAttemp
         priority: load > 3 ? -1 : 0,
         headers: { [EXAMPLE.header]: load > 3 ? "a" : btoa("default/e0") },
         media: { hashes: Uint32Array.of(load, 1), tokens: Uint32Array.of(100) },
+        ...(load === 1 ? { subset: subsetOf(table) } : {}),
         ...(load > 2 ? { ttftSloMs: load * 10, tpotSloMs: 5 } : {}),
       });
       attempts.push(recordedAttempt(pool, text, { seed, exclude, request }));

@@ -68,9 +68,11 @@ function effectiveBlockTokens({ blockSize, blockSizeTokens }: ApproximateParams)
   return Math.max(CONTENT_BLOCK_TOKENS, blockSize ?? blockSizeTokens);
 }
 
-const TYPE = "approx-prefix-cache-producer";
 /** Those with a capacity, in the order in which the pool's one index is theirs. */
-const APPROXIMATE_TYPES: readonly string[] = [TYPE, "multicluster-approx-prefix-cache-producer"];
+const APPROXIMATE_TYPES: readonly string[] = [
+  "approx-prefix-cache-producer",
+  "multicluster-approx-prefix-cache-producer",
+];
 
 /** Indexes of a configuration besides the pool's; a shadow may have as many. */
 export const OWN_INDEXES_MAX = 2;
@@ -193,7 +195,7 @@ export function createApproximate(given: ApproximateParams, { poolRule }: Wiring
 }
 
 export const approxPrefixCacheProducer = defineDataProducer({
-  type: TYPE,
+  type: "approx-prefix-cache-producer",
   produces: ["prefix-match"],
   params: approximateParams,
   notes: approximateNotes,

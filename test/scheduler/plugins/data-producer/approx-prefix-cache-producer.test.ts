@@ -153,7 +153,7 @@ describe("an index of the producer's own", () => {
 
   it("is not kept where the capacity is the pool's", () => {
     const poolRule = { followsEngine: true, blocks: 31_250 };
-    expect(createPlugin(TYPE, {}, { poolRule }).onPicked).toBeUndefined();
+    expect(createPlugin(TYPE, {}, { poolRule })).not.toHaveProperty("onPicked");
   });
 
   it("of CPU memory holds what the GPU has evicted, in the tiered guide", () => {
