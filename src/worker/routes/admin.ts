@@ -98,8 +98,8 @@ export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
     if (asked.value.explanation !== null) return Response.json(asked.value.explanation);
   }
   const message =
-    "No decision is on record for this request. Records are kept in memory, the newest first to " +
-    "last; a request that was refused before a pool was asked has none.";
+    "No decision is on record for this request. Records are in memory, and newer ones push out the " +
+    "oldest; a request that was refused before a pool was asked has none.";
   return errorResponse(refuse("not_found", message).error);
 }
 
@@ -135,6 +135,6 @@ function putRefusal(put: Extract<DirectoryPut, { ok: false }>): Response {
     invalid: "invalid_configuration",
     "too-large": "request_too_large",
   } as const;
-  const { error } = refuse(codes[put.reason], `Nothing was changed. ${lines.join("; ")}`);
+  const { error } = refuse(codes[put.reason], `Nothing was changed: ${lines.join("; ")}`);
   return errorResponse({ ...error, details: { issues: put.issues } });
 }
