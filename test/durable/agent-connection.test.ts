@@ -233,12 +233,13 @@ describe("an agent of the release before", () => {
     await configurePool();
     const collector = recorded2.agent.collector;
     const { connection } = await replay(collector);
-    // Of eight frames the second brings every field, the fifth another queue, and the rest say no more.
-    await until(async () => (await endpoints())[0]?.queueDepth === 4);
+    await until(async () => (await endpoints())[1]?.scrape === "unreachable");
     expect(await endpoints()).toMatchObject([
       { address: collector.engineAddress, isFresh: true, runningRequests: 2, kvUsage: 0.5 },
       { address: "127.0.0.1:1", scrape: "unreachable" },
     ]);
+    // A later frame says 4, of a sample that may look older: they were recorded over a second.
+    expect([3, 4]).toContain(await queueDepth());
     expect(connection.closed).toBeUndefined();
     expect(await connection.received("configure")).toHaveProperty("specification");
     const older = await replay(agent.collector);
