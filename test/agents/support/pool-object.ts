@@ -43,6 +43,8 @@ interface ServedByName {
 export class FakePoolObject {
   readonly hellos: Hello[] = [];
   readonly frames: ReceivedFrame[] = [];
+  /** Every frame as it came, for a real object's decoder. */
+  readonly rawFrames: Uint8Array[] = [];
   readonly upgrades: IncomingMessage[] = [];
   /** By index in the membership: what MODELS frames said last. */
   readonly served = new Map<number, ServedByName>();
@@ -121,6 +123,7 @@ export class FakePoolObject {
   }
 
   #frame(data: Buffer, connection: number): void {
+    this.rawFrames.push(data);
     const header = decodeHeader(data);
     if (!header.ok) throw new Error(`bad frame: ${header.error}`);
     const { seq, type, version } = header.value;
