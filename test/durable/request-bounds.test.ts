@@ -1,11 +1,14 @@
-import { describe, expect, it } from "vitest";
+import { reset } from "cloudflare:test";
+import { afterAll, describe, expect, it } from "vitest";
 import { boundRequest } from "../../src/durable/request-bounds.ts";
 import { CONTENT_KEYS_MAX } from "../../src/scheduler/kv/content-keys.ts";
 import {
   type InferenceRequest,
   REQUEST_FACTS_LIMITS,
 } from "../../src/scheduler/model/inference-request.ts";
-import { pickRequest } from "./pool-client.ts";
+import { pickRequest, poolStub, poolWithEndpoints, TestWorker } from "./pool-client.ts";
+
+afterAll(() => reset());
 
 const { headersMax, headerValueBytesMax, mediaMax } = REQUEST_FACTS_LIMITS;
 
@@ -59,4 +62,14 @@ describe("boundRequest", () => {
     expect(bounded).not.toHaveProperty("headers");
     expect(bounded).not.toHaveProperty("media");
   });
+});
+
+it("bounds what a pool's object decides by", async () => {
+  await poolWithEndpoints(1);
+  using worker = new TestWorker();
+  const keys = new Uint32Array(2 * CONTENT_KEYS_MAX + 2).fill(1);
+  const request = { ...pickRequest("long"), request: requestWith({ requestId: "long", keys }) };
+  expect(await worker.pick(request)).toMatchObject({ ok: true });
+  const { explanation } = await poolStub().explain("long");
+  expect(explanation!.attempts[0]!.totalBlocks).toBe(CONTENT_KEYS_MAX);
 });
