@@ -285,6 +285,8 @@ export interface PluginDefinition<
   references?(params: z.output<Params>): readonly PluginReference[];
   /** Request headers it reads, in lower case: the Worker passes these on, and no others. */
   requestHeaders?(params: z.output<Params>): readonly string[];
+  /** Headers it sets on the client's answer, in lower case. */
+  answerHeaders?(params: z.output<Params>): readonly string[];
   /**
    * Sentences for whoever configures it: options that act otherwise here than in llm-d, or not yet.
    * The configuration check prints them.

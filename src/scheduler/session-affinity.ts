@@ -17,6 +17,7 @@
 
 import { z } from "zod";
 import { isCandidate } from "./candidates.ts";
+import { optionalHeaderName } from "./header-names.ts";
 import type { DataNeed, PickContext, PluginEvents } from "./plugin.ts";
 import type { Endpoint } from "./model/endpoint-table.ts";
 import { requestHeader } from "./model/inference-request.ts";
@@ -34,11 +35,9 @@ const SESSION_ATTRIBUTES = {
   "agent-identity": "agent-identity",
 } as const;
 
-const headerName = z.string().trim().toLowerCase();
-
 const source = z
   .strictObject({
-    header: headerName.default("").describe("Request header that holds the session's id"),
+    header: optionalHeaderName.default("").describe("Request header that holds the session's id"),
     attribute: z
       .enum(["", "SessionIDDataKey", "agent-identity"])
       .default("")
@@ -60,7 +59,7 @@ export const sessionAffinityParams = z.strictObject({
     .describe("Who remembers: the client in a header, or the pool by the session's id"),
   encodedEndpointHeaderConfig: z
     .strictObject({
-      header: headerName
+      header: optionalHeaderName
         .default(DEFAULT_TOKEN_HEADER)
         .overwrite((name) => (name === "" ? DEFAULT_TOKEN_HEADER : name))
         .describe("Header of requests and answers that holds the token"),
@@ -100,6 +99,13 @@ export function sessionAffinityHeaders(params: SessionAffinityParams): string[] 
   if (params.strategy === "encoded_endpoint_header")
     return [params.encodedEndpointHeaderConfig.header];
   return params.sessionIdConfig.sources.flatMap(({ header }) => (header === "" ? [] : [header]));
+}
+
+/** Headers of the answer that it sets. */
+export function sessionAffinityAnswerHeaders(params: SessionAffinityParams): string[] {
+  return params.strategy === "encoded_endpoint_header"
+    ? [params.encodedEndpointHeaderConfig.header]
+    : [];
 }
 
 /** Sentences for whoever configures the plugin. */

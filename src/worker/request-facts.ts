@@ -1,14 +1,11 @@
 // What a client's headers tell the scheduler: those that the pool's configuration names, and how fast
 // the client wants the answer. Everything is bounded, and what does not fit is left out.
 
-import { INTERNAL_HEADER_PREFIXES } from "../agents/protocol/headers.ts";
+import { isRequestHeaderTold } from "../scheduler/header-names.ts";
 import {
   type InferenceRequest,
   REQUEST_FACTS_LIMITS,
 } from "../scheduler/model/inference-request.ts";
-
-/** Never told, whatever a configuration names: secrets, and what only a trusted hop may say. */
-const WITHHELD = new Set(["authorization", "proxy-authorization", "cookie"]);
 
 /** Names a single cookie: `cookie:session`. The others stay here. */
 const COOKIE_PREFIX = "cookie:";
@@ -56,8 +53,8 @@ function readHeader(headers: Pick<Headers, "get">, name: string): string | undef
   if (name.startsWith(COOKIE_PREFIX)) {
     return readCookie(headers.get("cookie") ?? "", name.slice(COOKIE_PREFIX.length));
   }
-  const isInternal = INTERNAL_HEADER_PREFIXES.some((prefix) => name.startsWith(prefix));
-  if (isInternal || WITHHELD.has(name)) return undefined;
+  // Whatever a configuration names: secrets, and what only a trusted hop may say, are not told.
+  if (!isRequestHeaderTold(name)) return undefined;
   return headers.get(name) ?? undefined;
 }
 

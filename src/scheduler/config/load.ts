@@ -12,6 +12,7 @@ import { API_VERSION, type ConfigDocument, isObject, KIND, readDocument } from "
 import { formatFeatureGates, readFeatureGates } from "./feature-gates.ts";
 import { Findings, quoted, type SchedulerConfigIssue } from "./findings.ts";
 import { readFlowControl } from "./flow-control-section.ts";
+import { noteHeaders } from "./header-notes.ts";
 import { SCHEDULER_LIMITS } from "./limits.ts";
 import { specificationOf } from "../data-layer/of-config.ts";
 import { LLM_D_DEFAULT_CONFIG } from "./llm-d-default-config.ts";
@@ -92,6 +93,7 @@ function readSections(
   meetDataNeeds(plugins, findings);
   const inOrder = inCreationOrder(plugins, findings);
   checkOwnIndexes(inOrder, plugins, findings);
+  noteHeaders(plugins, findings);
   return {
     apiVersion: API_VERSION,
     kind: KIND,

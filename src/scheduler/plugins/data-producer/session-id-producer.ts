@@ -6,12 +6,13 @@
 // client's own word, and two clients may use the same one. O(1).
 
 import { z } from "zod";
+import { optionalHeaderName } from "../../header-names.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
 
 const params = z
   .strictObject({
-    headerName: z.string().trim().toLowerCase().default("").describe("Header that holds the id"),
+    headerName: optionalHeaderName.default("").describe("Header that holds the id"),
     cookieName: z.string().trim().default("").describe("Cookie that holds it"),
   })
   .refine(({ headerName, cookieName }) => (headerName === "") !== (cookieName === ""), {

@@ -11,6 +11,7 @@ import { isCandidate } from "../../candidates.ts";
 import { defineFilter, type PickContext } from "../../plugin.ts";
 import {
   createSessionAffinity,
+  sessionAffinityAnswerHeaders,
   sessionAffinityHeaders,
   sessionAffinityNotes,
   sessionAffinityNeeds,
@@ -30,6 +31,7 @@ export const sessionAffinityFilter = defineFilter({
   params: sessionAffinityParams,
   consumes: sessionAffinityNeeds,
   requestHeaders: sessionAffinityHeaders,
+  answerHeaders: sessionAffinityAnswerHeaders,
   notes: sessionAffinityNotes,
   create: (params) => {
     const affinity = createSessionAffinity(params);

@@ -8,6 +8,7 @@
 // only profile has another name, and turns every such request away. Whoever may send the header chooses the profile.
 
 import { z } from "zod";
+import { optionalHeaderName } from "../../header-names.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import { defineProfileHandler, type PickContext, type ProfileHandler } from "../../plugin.ts";
 
@@ -15,10 +16,7 @@ const DEFAULT_HEADER = "epp-profile";
 const DEFAULT_PROFILE = "decode";
 
 const params = z.strictObject({
-  headerName: z
-    .string()
-    .trim()
-    .toLowerCase()
+  headerName: optionalHeaderName
     .default(DEFAULT_HEADER)
     .overwrite((name) => (name === "" ? DEFAULT_HEADER : name))
     .describe("Header that names the profile"),

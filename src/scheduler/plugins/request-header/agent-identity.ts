@@ -10,6 +10,7 @@
 // always. O(headers).
 
 import { z } from "zod";
+import { headerName } from "../../header-names.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import { type DataProducer, definePlugin, type PickContext } from "../../plugin.ts";
 
@@ -24,7 +25,7 @@ const ADDITIONAL_HEADERS_MAX = 8;
 
 const params = z.strictObject({
   additionalSessionHeaders: z
-    .array(z.string().trim().toLowerCase().min(1))
+    .array(headerName)
     .max(ADDITIONAL_HEADERS_MAX)
     .default([])
     .describe("Headers that are looked at before the known ones"),

@@ -8,6 +8,7 @@
 
 import { z } from "zod";
 import { labelOf } from "../../labels.ts";
+import { headerName } from "../../header-names.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import { defineScorer } from "../../plugin.ts";
 
@@ -15,7 +16,7 @@ export const headerLabelAffinityScorer = defineScorer({
   type: "header-label-affinity-scorer",
   stability: "alpha",
   params: z.strictObject({
-    headerName: z.string().trim().toLowerCase().min(1).describe("Header of the request"),
+    headerName: headerName.describe("Header of the request"),
     labelKey: z.string().min(1).describe("Label of the endpoints"),
   }),
   requestHeaders: ({ headerName }) => [headerName],

@@ -10,6 +10,7 @@
 import { defineScorer } from "../../plugin.ts";
 import {
   createSessionAffinity,
+  sessionAffinityAnswerHeaders,
   sessionAffinityHeaders,
   sessionAffinityNotes,
   sessionAffinityNeeds,
@@ -22,6 +23,7 @@ export const sessionAffinityScorer = defineScorer({
   params: sessionAffinityParams,
   consumes: sessionAffinityNeeds,
   requestHeaders: sessionAffinityHeaders,
+  answerHeaders: sessionAffinityAnswerHeaders,
   notes: sessionAffinityNotes,
   create: (params) => {
     const affinity = createSessionAffinity(params);

@@ -21,6 +21,7 @@ import { z } from "zod";
 import { labelsOf } from "../../candidates.ts";
 import { type Labels, labelOf } from "../../labels.ts";
 import { meets, parseLabelSelector, type LabelRequirement } from "../../label-selector.ts";
+import { headerName } from "../../header-names.ts";
 import { requestHeader } from "../../model/inference-request.ts";
 import {
   defineScreener,
@@ -37,7 +38,7 @@ const SELECTORS_MAX = 8;
 
 const headerSelector = z.strictObject({
   name: z.string().min(1).describe("Name of the selector"),
-  headerName: z.string().toLowerCase().min(1).describe("Header of requests and answers"),
+  headerName: headerName.describe("Header of requests and answers"),
   labelKey: z.string().min(1).describe("Label whose value the header holds"),
   mode: z
     .enum(["strict", "prefer"])
@@ -240,5 +241,6 @@ export const disaggregatedsetRolloutScreener = defineScreener({
   params,
   requestHeaders: ({ headerSelectors }: Params) =>
     headerSelectors.map(({ headerName }) => headerName),
+  answerHeaders: ({ headerSelectors }: Params) => headerSelectors.map((each) => each.headerName),
   create: (filled) => new DisaggregatedsetRolloutScreener(filled),
 });
