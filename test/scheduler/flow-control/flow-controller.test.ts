@@ -354,6 +354,22 @@ describe("FlowController", () => {
     expect(retryAfterMs(nowMs + 600_000)).toBe(60_000);
   });
 
+  it("does not take those who never waited for a sign of how fast it is served", () => {
+    const controller = createController({ band: { limits: { requests: 10 } } });
+    for (let i = 0; i < 500; i++) {
+      controller.enqueue(queued(), NOW_MS);
+      controller.next(NOW_MS, IDLE);
+    }
+    for (let i = 0; i < 10; i++) controller.enqueue(queued(), NOW_MS);
+    for (let second = 1; second <= 5; second++) {
+      controller.next(NOW_MS + 1_000 * second, IDLE);
+      controller.enqueue(queued(), NOW_MS + 1_000 * second);
+    }
+    const refused = controller.enqueue(queued(), NOW_MS + 5_000);
+    expect(refused).toMatchObject({ ok: false });
+    expect(refused).toHaveProperty("retryAfterMs", expect.closeTo(10_000, -3));
+  });
+
   it("takes the client's word for how long it waits where that is shorter", () => {
     const controller = createController({ band: { ttlMs: 10_000, noEndpointTtlMs: 10_000 } });
     const [brief, long] = [queued({ ttlMs: 200 }), queued({ ttlMs: 99_000 })];
