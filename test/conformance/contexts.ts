@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import type { DataByKey, DataReader } from "../../src/scheduler/data/data.ts";
 import type { RequestMedia } from "../../src/scheduler/model/inference-request.ts";
+import type { Filter, PluginEvents, Scorer } from "../../src/scheduler/plugin.ts";
 import type { NarrowingContext } from "../../src/scheduler/profile.ts";
 import {
   type EndpointRow,
@@ -51,20 +52,65 @@ const EXAMPLE_TEXTS = ["a", "b", "0-2048", "100000-4000", btoa("default/e0")];
 export interface ContextFacts {
   readonly rows: readonly FactRow[];
   readonly totalBlocks: number;
-  readonly header?: string | undefined;
+  /** Of the request, by name. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly hasMedia?: boolean;
+  /** What the profiles before chose first: not always a candidate. -1: no profile has run. */
+  readonly firstSlot?: number;
   /** Ascending, as the contract has them. */
   readonly candidates: readonly number[];
 }
 
 const scalar = fc.oneof(fc.constant(NaN), fc.double({ min: -10, max: 1e6, noNaN: true }));
+
+/** Endpoints that requests name, of which few contexts have all. */
+const NAMED_MAX = 6;
+const namedSlot = fc.nat(NAMED_MAX - 1);
+
+/** What requests bring: each header by itself, or none. */
+const headers: fc.Arbitrary<Readonly<Record<string, string>>> = fc.record(
+  {
+    [EXAMPLE.header]: fc.constantFrom(...EXAMPLE_TEXTS),
+    "x-session-token": namedSlot.map((slot) => btoa(`default/e${slot}`)),
+    "test-epp-endpoint-selection": fc
+      .array(namedSlot, { maxLength: 3 })
+      .map((slots) => slots.map((slot) => `10.0.0.${slot + 1}`).join(",")),
+  },
+  { requiredKeys: [] },
+);
+
+const exampleLabels = fc.constantFrom(...EXAMPLE_TEXTS).map((text) => ({
+  [EXAMPLE.label]: text,
+  "llm-d.ai/context-length-range": text,
+}));
+const placeLabels = fc.record(
+  {
+    "kubernetes.io/hostname": fc.constantFrom("host-1", "host-2"),
+    "topology.kubernetes.io/zone": fc.constantFrom("zone-1", "zone-2"),
+  },
+  { requiredKeys: [] },
+);
+const roleLabels = fc
+  .constantFrom("encode", "prefill", "decode", "prefill-decode", "encode-decode", "no-role")
+  .map((role) => ({ "llm-d.ai/role": role }));
+
+const noLabels = fc.constant({});
+const labels: fc.Arbitrary<Readonly<Record<string, string>>> = fc
+  .tuple(
+    fc.oneof(noLabels, exampleLabels),
+    fc.oneof(noLabels, placeLabels),
+    fc.oneof(noLabels, roleLabels),
+  )
+  .map((kinds) => Object.assign({}, ...kinds) as Record<string, string>);
+
 const headroom = fc.oneof(fc.constantFrom(NaN, 0), fc.double({ min: -1e5, max: 1e5, noNaN: true }));
 
 /** Columns hold what EndpointTable writes: bounded counts, shares in 0..1, no NaN. */
 export const contextFacts: fc.Arbitrary<ContextFacts> = fc
   .record({
     totalBlocks: fc.nat(TOTAL_BLOCKS_MAX),
-    header: fc.option(fc.constantFrom(...EXAMPLE_TEXTS), { nil: undefined }),
+    headers,
+    firstSlot: fc.oneof(fc.constant(-1), fc.nat(ROWS_MAX - 1)),
     hasMedia: fc.boolean(),
     rows: fc.array(
       fc.record({
@@ -79,14 +125,7 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
           ejectedMs: fc.constantFrom(-NOW_MS, 0, 1, 30_000),
           // Most prompts are cold for most endpoints.
           matchedBlocks: fc.oneof(fc.constant(0), fc.nat(TOTAL_BLOCKS_MAX)),
-          labels: fc.oneof(
-            fc.constant({}),
-            fc.constantFrom(...EXAMPLE_TEXTS).map((text) => ({
-              [EXAMPLE.label]: text,
-              "llm-d.ai/context-length-range": text,
-              "kubernetes.io/hostname": text,
-            })),
-          ),
+          labels,
           lora: fc.record({
             active: fc.subarray(["model-a", "model-b"]),
             waiting: fc.subarray(["model-a", "model-b"]),
@@ -107,9 +146,10 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
       { maxLength: ROWS_MAX },
     ),
   })
-  .map(({ totalBlocks, rows, header, hasMedia }) => ({
+  .map(({ totalBlocks, rows, headers: sent, firstSlot, hasMedia }) => ({
     totalBlocks,
-    header,
+    headers: sent,
+    firstSlot: firstSlot < rows.length ? firstSlot : -1,
     hasMedia,
     rows: rows.map(({ row }) => ({
       ...row,
@@ -119,12 +159,13 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
   }));
 
 export function contextOf(facts: ContextFacts): NarrowingContext {
-  const { rows, totalBlocks, candidates, header, hasMedia } = facts;
+  const { rows, totalBlocks, candidates, headers: sent, firstSlot, hasMedia } = facts;
   const context = pickContext(rows, {
     totalBlocks,
     candidates,
+    ...(firstSlot === undefined ? {} : { firstSlot }),
     request: {
-      ...(header === undefined ? {} : { headers: { [EXAMPLE.header]: header } }),
+      ...(sent === undefined ? {} : { headers: sent }),
       ...(hasMedia === true ? { media: MEDIA } : {}),
     },
     data: dataOf(facts),
@@ -134,6 +175,24 @@ export function contextOf(facts: ContextFacts): NarrowingContext {
       producer === EXAMPLE.silentProducer ? undefined : context.data.get(key, producer),
   };
   return { ...context, data };
+}
+
+/** The same decisions in each run. */
+export function sampleFacts(count: number): ContextFacts[] {
+  return fc.sample(contextFacts, { numRuns: count, seed: 7 });
+}
+
+/** Decisions that what learns from picks has behind it, so that sessions are bound when a test begins. */
+const LESSONS = sampleFacts(60).filter(({ candidates }) => candidates.length > 0);
+
+/** Shows `plugin` the lessons, each of which went to a candidate, and returns it. */
+export function taught<P extends PluginEvents & Partial<Filter & Scorer>>(plugin: P): P {
+  for (const [i, facts] of LESSONS.entries()) {
+    plugin.filter?.(contextOf(facts));
+    plugin.score?.(contextOf(facts), new Float64Array(facts.candidates.length));
+    plugin.onPicked?.(contextOf(facts), facts.candidates[i % facts.candidates.length]!);
+  }
+  return plugin;
 }
 
 function dataOf({ rows, hasMedia }: ContextFacts): Partial<DataByKey> {

@@ -2,12 +2,25 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type ContextFacts, contextFacts, contextOf, type FactRow, snapshot } from "./contexts.ts";
+import {
+  type ContextFacts,
+  contextFacts,
+  contextOf,
+  type FactRow,
+  sampleFacts,
+  snapshot,
+  taught,
+} from "./contexts.ts";
 import { examplesOf } from "./params.ts";
 import { createFilter, keptBy } from "../scheduler/support/plugins.ts";
 
-describe.for(examplesOf("filter"))("$name", ({ type, params }) => {
-  const create = () => createFilter(type, params);
+/** Examples that keep all or nobody, whatever they are shown; each with the reason. */
+const NEVER_MIXED: Readonly<Record<string, string>> = {
+  "context-length-aware": "it filters only where enableFiltering is set, as in another example",
+};
+
+describe.for(examplesOf("filter"))("$name", ({ name, type, params }) => {
+  const create = () => taught(createFilter(type, params));
   const keptOf = (facts: ContextFacts): number[] => {
     const context = contextOf(facts);
     const kept = create().filter(context);
@@ -31,6 +44,14 @@ describe.for(examplesOf("filter"))("$name", ({ type, params }) => {
         expect(keptOf({ ...facts, candidates: kept })).toEqual(kept);
       }),
     );
+  });
+
+  it("keeps some and drops some of a few samples, or says why it cannot", () => {
+    const isMixed = sampleFacts(200).some((facts) => {
+      const kept = keptOf(facts).length;
+      return kept > 0 && kept < facts.candidates.length;
+    });
+    expect(isMixed).toBe(NEVER_MIXED[name] === undefined);
   });
 
   it("leaves the columns and the length of the candidates' buffer alone", () => {

@@ -29,6 +29,10 @@ const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
     {},
     { strategy: "session_id", sessionIdConfig: { sources: [{ header: EXAMPLE.header }] } },
   ],
+  "multicluster-session-affinity-filter": [
+    {},
+    { strategy: "session_id", sessionIdConfig: { sources: [{ header: EXAMPLE.header }] } },
+  ],
   "slo-headroom-tier-filter": [{ epsilonExploreNeg: 0 }, { epsilonExploreNeg: 1 }],
   "utilization-filter": [
     {

@@ -4,7 +4,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../src/scheduler/plugin.ts";
-import { type ContextFacts, contextFacts, contextOf, ROWS_MAX, snapshot } from "./contexts.ts";
+import {
+  type ContextFacts,
+  contextFacts,
+  contextOf,
+  ROWS_MAX,
+  sampleFacts,
+  snapshot,
+  taught,
+} from "./contexts.ts";
 import { examplesOf } from "./params.ts";
 import { createScorer } from "../scheduler/support/plugins.ts";
 
@@ -17,7 +25,13 @@ function scoresOf(scorer: Scorer, facts: ContextFacts): number[] {
 }
 
 describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
-  const create = (): Scorer => createScorer(type, params);
+  const createNew = (): Scorer => createScorer(type, params);
+  const create = (): Scorer => taught(createNew());
+
+  it("tells endpoints of a few samples apart", () => {
+    const isVaried = sampleFacts(200).some((facts) => new Set(scoresOf(create(), facts)).size > 1);
+    expect(isVaried).toBe(true);
+  });
 
   it("writes a score in [0, 1] for every candidate and nothing past the last", () => {
     fc.assert(
@@ -51,11 +65,13 @@ describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
     );
   });
 
-  it("does not look at endpoints that are not candidates", () => {
+  it("does not look at endpoints that are neither candidates nor chosen by another profile", () => {
     fc.assert(
       fc.property(contextFacts, (facts) => {
         const rows = facts.rows.map((row, slot) =>
-          facts.candidates.includes(slot) ? row : { queueDepth: 77, matchedBlocks: 1, ageMs: 0 },
+          facts.candidates.includes(slot) || slot === facts.firstSlot
+            ? row
+            : { queueDepth: 77, matchedBlocks: 1, ageMs: 0 },
         );
         expect(scoresOf(create(), { ...facts, rows })).toEqual(scoresOf(create(), facts));
       }),
@@ -87,7 +103,7 @@ describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
       fc.property(
         fc.array(fc.tuple(contextFacts, fc.nat(ROWS_MAX), fc.boolean()), { maxLength: 12 }),
         (picks) => {
-          const scorer = create();
+          const scorer = createNew();
           for (const [facts, at, isRemoval] of picks) {
             const slot = facts.candidates[at % Math.max(1, facts.candidates.length)];
             if (slot === undefined) continue;
@@ -100,7 +116,7 @@ describe.for(examplesOf("scorer"))("$name", ({ type, params }) => {
           // What has learned and then forgotten all is as good as new.
           for (let slot = 0; slot < ROWS_MAX; slot++) scorer.onEndpointRemoved?.(slot);
           for (const [facts] of picks) {
-            expect(scoresOf(scorer, facts)).toEqual(scoresOf(create(), facts));
+            expect(scoresOf(scorer, facts)).toEqual(scoresOf(createNew(), facts));
           }
         },
       ),
