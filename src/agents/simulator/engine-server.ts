@@ -62,6 +62,7 @@ export class EngineServer {
       model: servedModelNames(parameters)[0]!,
       rng: createRng(seed + OUTPUT_SEED_STEP),
     };
+    this.#host.runner.metrics.started(this.#startedAtMs);
     this.#injector = new FailureInjector(
       {
         failures: parameters.failures,

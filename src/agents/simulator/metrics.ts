@@ -85,6 +85,14 @@ const CACHE_CONFIG: MetricDefinition<
   labels: ["block_size", "num_gpu_blocks", "cache_dtype", "enable_prefix_caching", "engine"],
 };
 
+/** As Prometheus client libraries publish it of their process. */
+const PROCESS_START: MetricDefinition<never> = {
+  name: "process_start_time_seconds",
+  kind: "gauge",
+  help: "Start time of the process since unix epoch in seconds.",
+  labels: [],
+};
+
 /** The data-parallel rank: a simulated engine is a whole replica. */
 const ENGINE_INDEX = "0";
 
@@ -126,6 +134,11 @@ export class EngineMetrics {
       this.registry.set(METRIC.waiting, this.#labels, engine.waitingCount);
       this.registry.set(METRIC.kvUsage, this.#labels, engine.cache.inUseCount / engine.cache.size);
     });
+  }
+
+  /** The engine came up at `atMs`, Unix time: a router tells by it that a cache is empty again. */
+  started(atMs: number): void {
+    this.registry.set(PROCESS_START, {}, atMs / 1_000);
   }
 
   requested(choiceCount: number, maxTokens: number | undefined): void {

@@ -57,3 +57,14 @@ it("times are wall time: the time scale shows in them", async () => {
   // 1,001 ms of virtual time at a scale of 0.05.
   expect(sum).toBeCloseTo(0.05, 2);
 });
+
+it("says when the engine came up, each engine for itself", async () => {
+  const beforeS = Date.now() / 1_000;
+  const { url } = await startEngines({ model: "tiny" });
+  const startedS = (await scrape(url)).get("process_start_time_seconds")!;
+  expect(startedS).toBeGreaterThanOrEqual(beforeS);
+  expect(startedS).toBeLessThanOrEqual(Date.now() / 1_000);
+  expect((await scrape(url)).get("process_start_time_seconds")).toBe(startedS);
+  const later = await startEngines({ model: "tiny" });
+  expect((await scrape(later.url)).get("process_start_time_seconds")).toBeGreaterThan(startedS);
+});
