@@ -6,7 +6,8 @@ import {
   type InferenceRequest,
   REQUEST_FACTS_LIMITS,
 } from "../../src/scheduler/model/inference-request.ts";
-import { pickRequest, poolStub, poolWithEndpoints, TestWorker } from "./pool-client.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
+import { pickRequest, POOL, poolStub, poolWithEndpoints, TestWorker } from "./pool-client.ts";
 
 afterAll(() => reset());
 
@@ -64,12 +65,23 @@ describe("boundRequest", () => {
   });
 });
 
-it("bounds what a pool's object decides by", async () => {
-  await poolWithEndpoints(1);
+it("holds for what a pool's object decides by", async () => {
+  await poolWithEndpoints(2);
+  const scheduler = schedulerConfigSchema.parse({
+    plugins: [{ type: "header-based-testing-filter" }, { type: "max-score-picker" }],
+  });
+  await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler }, 2);
   using worker = new TestWorker();
-  const keys = new Uint32Array(2 * CONTENT_KEYS_MAX + 2).fill(1);
-  const request = { ...pickRequest("long"), request: requestWith({ requestId: "long", keys }) };
-  expect(await worker.pick(request)).toMatchObject({ ok: true });
-  const { explanation } = await poolStub().explain("long");
-  expect(explanation!.attempts[0]!.totalBlocks).toBe(CONTENT_KEYS_MAX);
+  const pickWith = (requestId: string, value: string) => {
+    const headers = { "test-epp-endpoint-selection": value };
+    return worker.pick({
+      ...pickRequest(requestId),
+      request: requestWith({ requestId, headers }),
+    });
+  };
+  const value = "10.0.0.2:8000";
+  expect(await pickWith("short", value)).toMatchObject({ ok: true, endpoints: [value] });
+  // Left out, so that nobody is named.
+  const long = `${value},`.padEnd(headerValueBytesMax + 1, "x");
+  expect(await pickWith("long", long)).toMatchObject({ ok: false });
 });
