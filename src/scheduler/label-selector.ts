@@ -98,10 +98,11 @@ const SYNTAX = "expected key=value, key!=value, key in (a,b), key notin (a,b), k
 export function parseLabelSelector(text: string): ParsedLabelSelector {
   const requirements: LabelRequirement[] = [];
   // A comma between brackets is part of a set.
-  for (const part of text.split(/,(?![^()]*\))/)) {
+  for (const [i, part] of text.split(/,(?![^()]*\))/).entries()) {
     const requirement = parseRequirement(part.trim());
+    // By its position: a configuration's texts are not shown.
     if (requirement === undefined)
-      return { ok: false, message: `${JSON.stringify(part.trim())} is no requirement: ${SYNTAX}` };
+      return { ok: false, message: `part ${i + 1} is no requirement: ${SYNTAX}` };
     requirements.push(requirement);
   }
   const { requirementsMax } = LABEL_SELECTOR_LIMITS;

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { PLUGINS, findPlugin, type AnyPluginDefinition } from "../registry.ts";
-import { present, readList } from "./document.ts";
+import { isObject, present, readList } from "./document.ts";
 import { type ConfigPath, type Findings, quoted } from "./findings.ts";
 import { SCHEDULER_LIMITS } from "./limits.ts";
 import { didYouMean } from "./near-miss.ts";
@@ -69,13 +69,24 @@ function readEntry(
     return { name, index, definition: undefined, parameters: undefined };
   }
   checkStability({ type, name, path }, definition, findings, options);
-  const parameters = readShape(definition.params, entry.parameters ?? {}, {
+  const parameters = readShape(definition.params, withoutNulls(entry.parameters ?? {}), {
     path: [...path, "parameters"],
     findings,
   }) as PluginParameters | undefined;
   for (const sentence of parameters === undefined ? [] : (definition.notes?.(parameters) ?? []))
     findings.note(path, sentence);
   return { name, index, definition, parameters };
+}
+
+/** A member that is null is absent, as in Go. Not deep: see isShallow of document.ts. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, member]) =>
+      member === null ? [] : [[key, withoutNulls(member)]],
+    ),
+  );
 }
 
 function checkStability(

@@ -38,41 +38,45 @@ export function parseMetricSpec(text: string): ParsedMetricSpec {
     return refused(`longer than ${METRIC_SPEC_CHARS_MAX} characters`);
   }
   const name = NAME.exec(text);
-  if (name === null) return refused(`${quote(text)} has no metric name: ${SYNTAX}`);
+  if (name === null) return refused(`no metric name at character 1: ${SYNTAX}`);
   const series = name[1]!;
   if (series.length > METRIC_NAME_CHARS_MAX) {
     return refused(`a metric name over ${METRIC_NAME_CHARS_MAX} characters`);
   }
   const rest = text.slice(name[0].length);
   if (rest === "") return { ok: true, source: { series } };
-  if (!rest.startsWith("{")) return refused(`${quote(rest)} after the metric name: ${SYNTAX}`);
-  return parseMatchers(series, rest.slice(1));
+  if (!rest.startsWith("{"))
+    return refused(`something at ${at(text, rest)}, after the metric name: ${SYNTAX}`);
+  return parseMatchers(series, text);
 }
 
 function parseMatchers(series: string, text: string): ParsedMetricSpec {
   const match = new Map<string, string>();
-  let rest = text.trimStart();
+  let rest = text.slice(text.indexOf("{") + 1).trimStart();
   while (!rest.startsWith("}")) {
     const label = LABEL.exec(rest);
-    if (label === null) return refused(`${quote(rest)} is not a label matcher: ${SYNTAX}`);
+    if (label === null) return refused(`no label matcher at ${at(text, rest)}: ${SYNTAX}`);
     const [matched, key, operator] = label;
-    if (operator !== "=") return refused(`${key}${operator}: only = is allowed`);
+    const where = `label ${match.size + 1}`;
+    if (operator !== "=") return refused(`${where} has ${operator}: only = is allowed`);
     if (key!.length > METRIC_NAME_CHARS_MAX) {
       return refused(`a label name over ${METRIC_NAME_CHARS_MAX} characters`);
     }
-    if (key!.startsWith("__")) return refused(`${key}: labels with __ are not in a metric's text`);
-    if (match.has(key!)) return refused(`label ${key} is asked for twice`);
+    if (key!.startsWith("__")) return refused(`${where}: those with __ are not in a metric's text`);
+    if (match.has(key!)) return refused(`${where} is asked for twice`);
     if (match.size >= MATCHED_LABELS_MAX) return refused(`over ${MATCHED_LABELS_MAX} labels`);
     rest = rest.slice(matched.length);
     const value = QUOTED.exec(rest) ?? BARE.exec(rest);
-    if (value === null) return refused(`label ${key} has no value: ${SYNTAX}`);
+    if (value === null) return refused(`${where} has no value: ${SYNTAX}`);
     match.set(key!, unescape(value[1] ?? value[2] ?? ""));
     rest = rest.slice(value[0].length);
     if (rest.startsWith(",")) rest = rest.slice(1).trimStart();
-    else if (!rest.startsWith("}")) return refused(`${quote(rest)} after label ${key}: ${SYNTAX}`);
+    else if (!rest.startsWith("}"))
+      return refused(`neither , nor } after ${where}, at ${at(text, rest)}: ${SYNTAX}`);
   }
   const behind = rest.slice(1).trim();
-  if (behind !== "") return refused(`${quote(behind)} after the labels: ${SYNTAX}`);
+  if (behind !== "")
+    return refused(`something at ${at(text, behind)}, after the labels: ${SYNTAX}`);
   return match.size === 0
     ? { ok: true, source: { series } }
     : { ok: true, source: { series, match: Object.fromEntries(match) } };
@@ -82,8 +86,9 @@ function refused(message: string): ParsedMetricSpec {
   return { ok: false, message };
 }
 
-function quote(text: string): string {
-  return JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text);
+/** Where `rest`, the end of `text`, begins. What stands there is not shown: it is a parameter's text. */
+function at(text: string, rest: string): string {
+  return rest === "" ? "the end" : `character ${text.trimEnd().length - rest.trimEnd().length + 1}`;
 }
 
 function unescape(value: string): string {

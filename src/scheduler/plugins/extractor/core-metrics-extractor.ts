@@ -36,6 +36,7 @@ import {
 } from "../../data-layer/specification.ts";
 import { defineExtractor } from "../../plugin.ts";
 
+const BUILT_IN = BUILT_IN_ENGINES.map(({ name }) => name);
 const { enginesMax, scalarsMax, nameCharsMax, metricSpecCharsMax } = SPECIFICATION_LIMITS;
 /** The name under which llm-d keeps the default engine. */
 const RESERVED_NAME = "default";
@@ -99,15 +100,15 @@ const params = z
       context.addIssue({
         code: "custom",
         path: ["engineConfigs", i, "name"],
-        message: `"${name}" is configured twice`,
+        message: "is configured twice",
       });
     });
-    const known = [...names, ...BUILT_IN_ENGINES.map(({ name }) => name)];
+    const known = [...names, ...BUILT_IN];
     if (defaultEngine === "" || known.includes(defaultEngine)) return;
     context.addIssue({
       code: "custom",
       path: ["defaultEngine"],
-      message: `"${defaultEngine}" is no engine; there are ${[...new Set(known)].join(", ")}`,
+      message: `no engine has this name; there are ${BUILT_IN.join(", ")} and those of engineConfigs`,
     });
   });
 

@@ -49,11 +49,12 @@ const params = z
   .superRefine(({ attribute, producer }, context) => {
     const at = attribute.lastIndexOf("/");
     if (producer !== null || at < 0) return;
-    const split = `attribute: "${attribute.slice(0, at)}" and producer: "${attribute.slice(at + 1)}"`;
     context.addIssue({
       code: "custom",
       path: ["attribute"],
-      message: `contains "/" but no producer is set: split it into ${split}, or set producer if the "/" is part of the name`,
+      message:
+        'contains "/" but no producer is set: write what is behind the last "/" as producer, or set ' +
+        'producer if the "/" is part of the name',
     });
   });
 

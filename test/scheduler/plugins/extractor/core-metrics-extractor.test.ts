@@ -81,7 +81,7 @@ describe("core-metrics-extractor", () => {
   });
 
   it.for([
-    [{ defaultEngine: "vlmm" }, "defaultEngine", /"vlmm" is no engine; there are vllm, sglang/],
+    [{ defaultEngine: "vlmm" }, "defaultEngine", /no engine has this name; there are vllm, sglang/],
     [{ engineConfigs: [{ name: "" }] }, "engineConfigs.0.name", /cannot be empty/],
     [{ engineConfigs: [{ name: "default" }] }, "engineConfigs.0.name", /reserved/],
     [{ engineConfigs: [ENGINE, ENGINE] }, "engineConfigs.1.name", /twice/],

@@ -65,9 +65,7 @@ describe("endpoint-attribute-filter", () => {
   it("says how to split an attribute that names its producer", () => {
     const mistake = params("Equal", 1, { attribute: "GPUUtilization/dcgm-extractor" });
     const { error } = pluginOf(TYPE).params.safeParse(mistake);
-    expect(error?.issues[0]?.message).toContain(
-      'attribute: "GPUUtilization" and producer: "dcgm-extractor"',
-    );
+    expect(error?.issues[0]?.message).toContain('write what is behind the last "/" as producer');
     expect(accepts(TYPE, { ...mistake, producer: "" })).toBe(true);
   });
 
