@@ -16,11 +16,22 @@ const ENDPOINTS_PICKED_MAX = 8;
 export const pickerParams = z.strictObject({
   maxNumOfEndpoints: z
     .int()
-    .max(ENDPOINTS_PICKED_MAX)
     .default(1)
     .overwrite((count) => Math.max(1, count))
     .describe("Endpoints returned, best first; the relay tries them in order"),
 });
+
+/** How many a picker takes of as many as are asked for. */
+export function wantedOf({ maxNumOfEndpoints }: z.output<typeof pickerParams>): number {
+  return Math.min(ENDPOINTS_PICKED_MAX, maxNumOfEndpoints);
+}
+
+/** Sentences for whoever configures a picker. */
+export function pickerNotes({ maxNumOfEndpoints }: z.output<typeof pickerParams>): string[] {
+  return maxNumOfEndpoints <= ENDPOINTS_PICKED_MAX
+    ? []
+    : [`maxNumOfEndpoints: ${ENDPOINTS_PICKED_MAX} are returned at most.`];
+}
 
 const LOTS = 2 ** 32;
 

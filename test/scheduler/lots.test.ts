@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { BestCandidates, lotOf, pickerParams, saltOf, shareOf } from "../../src/scheduler/lots.ts";
+import {
+  BestCandidates,
+  lotOf,
+  pickerNotes,
+  pickerParams,
+  saltOf,
+  shareOf,
+  wantedOf,
+} from "../../src/scheduler/lots.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { pickContext } from "./support/pick-context.ts";
 
@@ -63,7 +71,14 @@ describe("pickerParams", () => {
     expect(pickerParams.parse(given)).toEqual({ maxNumOfEndpoints: want });
   });
 
-  it.for([9, 1.5, "2"])("refuses %s endpoints", (maxNumOfEndpoints) => {
+  it("takes more than it returns, and says so", () => {
+    const many = pickerParams.parse({ maxNumOfEndpoints: 10 });
+    expect(wantedOf(many)).toBe(8);
+    expect(pickerNotes(many)).toEqual(["maxNumOfEndpoints: 8 are returned at most."]);
+    expect(pickerNotes(pickerParams.parse({ maxNumOfEndpoints: 8 }))).toEqual([]);
+  });
+
+  it.for([1.5, "2"])("refuses %s endpoints", (maxNumOfEndpoints) => {
     expect(pickerParams.safeParse({ maxNumOfEndpoints }).success).toBe(false);
   });
 });

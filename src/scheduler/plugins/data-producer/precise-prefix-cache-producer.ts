@@ -13,6 +13,7 @@
 // no tier is told apart. O(blocks + candidates * tiers), no allocation.
 
 import { z } from "zod";
+import { parseDurationMs } from "../../config/quantities.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../kv/content-keys.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
@@ -71,6 +72,14 @@ export const preciseParamsShape = {
         .array(tierWeight)
         .min(1)
         .max(TIERS_MAX)
+        .superRefine((tiers, context) => {
+          const names = tiers.map(({ name }) => name);
+          for (const [i, name] of names.entries()) {
+            if (names.indexOf(name) === i) continue;
+            const message = "is listed already: a tier has one weight";
+            context.addIssue({ code: "custom", path: [i, "name"], message });
+          }
+        })
         .default([
           { name: "gpu", weight: 1 },
           { name: "cpu", weight: 0.8 },
@@ -79,7 +88,12 @@ export const preciseParamsShape = {
     .prefault({}),
   kvEventsConfig: kvEventsConfig.prefault({}),
   speculativeIndexing: z.boolean().default(false),
-  speculativeTTL: z.string().default("2s"),
+  speculativeTTL: z
+    .string()
+    .refine((written) => (parseDurationMs(written) ?? 0) > 0, {
+      error: "expected a duration over 0, e.g. 2s",
+    })
+    .default("2s"),
 };
 const params = z.strictObject(preciseParamsShape);
 export type PreciseParams = z.output<typeof params>;

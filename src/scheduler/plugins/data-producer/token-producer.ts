@@ -10,30 +10,70 @@
 // with the Worker's estimate. O(1).
 
 import { z } from "zod";
+import { parseDurationMs } from "../../config/quantities.ts";
 import { defineDataProducer } from "../../plugin.ts";
 
-const mediaEstimate = z.record(z.string(), z.unknown());
+const count = z.int().min(0).optional();
+const number = z.number().min(0).optional();
+const resolution = z.strictObject({ width: count, height: count }).optional();
+const byFactor = z.strictObject({ factor: count }).optional();
+const tokenMode = z.enum(["static", "dynamic"]).optional();
+
+const imageEstimate = z.strictObject({
+  mode: tokenMode,
+  defaultResolution: resolution,
+  static: z.strictObject({ staticToken: count }).optional(),
+  dynamic: byFactor,
+});
+const videoEstimate = z.strictObject({
+  defaultResolution: resolution,
+  defaultDuration: number,
+  tokensPerFrame: z
+    .strictObject({
+      mode: tokenMode,
+      static: z.strictObject({ numTokensPerFrame: count }).optional(),
+      dynamic: byFactor,
+    })
+    .optional(),
+  frames: z
+    .strictObject({
+      mode: z.enum(["sampled", "strided"]).optional(),
+      minFrames: count,
+      maxFrames: count,
+      sampled: z.strictObject({ sampleFPS: number, temporalPatchSize: count }).optional(),
+      strided: z.strictObject({ defaultSourceFPS: number, frameStride: count }).optional(),
+    })
+    .optional(),
+  maxVideoTokens: count,
+});
+
+const duration = z.string().refine((text) => (parseDurationMs(text) ?? 0) > 0, {
+  error: "expected a duration over 0, e.g. 5s",
+});
 
 const params = z.strictObject({
   modelName: z.string().optional().describe("Model whose tokenizer is asked for"),
   estimate: z
     .strictObject({
-      image: mediaEstimate.optional(),
-      video: mediaEstimate.optional(),
-      audio: mediaEstimate.optional(),
+      image: imageEstimate.optional(),
+      video: videoEstimate.optional(),
     })
     .optional()
     .describe("How tokens of media are estimated"),
   vllm: z
     .strictObject({
       url: z.string().default("http://localhost:8000"),
-      timeout: z.string().default("5s"),
-      mmTimeout: z.string().default("30s"),
+      timeout: duration.default("5s"),
+      mmTimeout: duration.default("30s"),
     })
     .optional()
     .describe("An engine that renders prompts"),
   udsTokenizerConfig: z
-    .record(z.string(), z.unknown())
+    .strictObject({
+      socketFile: z.string().optional(),
+      useTCP: z.boolean().optional(),
+      modelTokenizerMap: z.record(z.string(), z.string()).optional(),
+    })
     .optional()
     .describe("Deprecated: a tokenizer's socket"),
 });

@@ -6,17 +6,19 @@
 // sort). A tie goes to the larger lot; see lots.ts. Near-ties are not ties: a difference of 1e-9
 // always decides. O(n·k) for k endpoints, no allocation.
 
-import { BestCandidates, pickerParams, saltOf } from "../../lots.ts";
+import { BestCandidates, pickerNotes, pickerParams, saltOf, wantedOf } from "../../lots.ts";
 import { definePicker } from "../../plugin.ts";
 
 export const maxScorePicker = definePicker({
   type: "max-score-picker",
   params: pickerParams,
-  create: ({ maxNumOfEndpoints }) => {
+  notes: pickerNotes,
+  create: (given) => {
+    const wanted = wantedOf(given);
     const best = new BestCandidates();
     return {
       pick: (context, totals, rng, out) =>
-        best.take(context, totals, { salt: saltOf(rng), wanted: maxNumOfEndpoints }, out),
+        best.take(context, totals, { salt: saltOf(rng), wanted }, out),
     };
   },
 });

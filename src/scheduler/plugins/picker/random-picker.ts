@@ -5,7 +5,7 @@
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/picker/random. Scores are without effect:
 // filters alone say who may be chosen. lots.ts says how lots are drawn. O(n·k) for k endpoints.
 
-import { BestCandidates, pickerParams, saltOf } from "../../lots.ts";
+import { BestCandidates, pickerNotes, pickerParams, saltOf, wantedOf } from "../../lots.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { definePicker } from "../../plugin.ts";
 
@@ -15,11 +15,13 @@ const EQUAL = new Float64Array(ENDPOINTS_MAX);
 export const randomPicker = definePicker({
   type: "random-picker",
   params: pickerParams,
-  create: ({ maxNumOfEndpoints }) => {
+  notes: pickerNotes,
+  create: (given) => {
+    const wanted = wantedOf(given);
     const best = new BestCandidates();
     return {
       pick: (context, _totals, rng, out) =>
-        best.take(context, EQUAL, { salt: saltOf(rng), wanted: maxNumOfEndpoints }, out),
+        best.take(context, EQUAL, { salt: saltOf(rng), wanted }, out),
     };
   },
 });

@@ -12,7 +12,15 @@
 // Only ratios count: totals {8, 9} are nearly a coin's toss, so pair it with scorers that differ
 // clearly. O(n·k) for k endpoints, no allocation.
 
-import { BestCandidates, lotOf, pickerParams, saltOf, shareOf } from "../../lots.ts";
+import {
+  BestCandidates,
+  lotOf,
+  pickerNotes,
+  pickerParams,
+  saltOf,
+  shareOf,
+  wantedOf,
+} from "../../lots.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { definePicker, type PickContext, type Picker } from "../../plugin.ts";
 import type { Rng } from "../../support/rng.ts";
@@ -41,5 +49,6 @@ class WeightedRandomPicker implements Picker {
 export const weightedRandomPicker = definePicker({
   type: "weighted-random-picker",
   params: pickerParams,
-  create: ({ maxNumOfEndpoints }) => new WeightedRandomPicker(maxNumOfEndpoints),
+  notes: pickerNotes,
+  create: (given) => new WeightedRandomPicker(wantedOf(given)),
 });

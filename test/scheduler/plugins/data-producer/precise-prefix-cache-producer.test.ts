@@ -98,3 +98,22 @@ describe("precise-prefix-cache-producer", () => {
     expect(params.safeParse(misspelt).success).toBe(false);
   });
 });
+
+describe("the parameters of precise-prefix-cache-producer", () => {
+  const { params } = pluginOf("precise-prefix-cache-producer");
+
+  it("name a tier once, in any case", () => {
+    const tiers = (...names: string[]) => ({
+      indexerConfig: { kvCacheBackendConfigs: names.map((name) => ({ name, weight: 1 })) },
+    });
+    expect(params.safeParse(tiers("gpu", "cpu")).success).toBe(true);
+    const { error } = params.safeParse(tiers("gpu", "cpu", "GPU"));
+    expect(error?.issues).toMatchObject([
+      { path: ["indexerConfig", "kvCacheBackendConfigs", 2, "name"] },
+    ]);
+  });
+
+  it.for(["x", "2", "0s"])("refuse the speculative TTL %j", (speculativeTTL) => {
+    expect(params.safeParse({ speculativeTTL }).success).toBe(false);
+  });
+});

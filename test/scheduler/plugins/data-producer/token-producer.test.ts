@@ -28,5 +28,21 @@ describe("token-producer", () => {
 
   it("refuses parameters that llm-d does not have", () => {
     expect(plugin.params.safeParse({ vllm: { uri: "x" }, modelName: "m" }).success).toBe(false);
+    for (const image of [{ statik: 3 }, { static: { staticTokens: 3 } }, { mode: "fixed" }])
+      expect(plugin.params.safeParse({ estimate: { image } }).success).toBe(false);
+    expect(plugin.params.safeParse({ udsTokenizerConfig: { socket: "/tmp/x" } }).success).toBe(
+      false,
+    );
+  });
+
+  it("takes llm-d's estimates", () => {
+    const image = { mode: "static", static: { staticToken: 8 } };
+    const video = { frames: { mode: "sampled", sampled: { sampleFPS: 1.5 } }, maxVideoTokens: 9 };
+    expect(plugin.params.safeParse({ estimate: { image, video } }).success).toBe(true);
+  });
+
+  it.for(["banana", "5", "", "0s", "-1s"])("refuses the timeout %j", (timeout) => {
+    for (const vllm of [{ timeout }, { mmTimeout: timeout }])
+      expect(plugin.params.safeParse({ modelName: "m", vllm }).success).toBe(false);
   });
 });
