@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import type { DataByKey, DataReader } from "../../src/scheduler/data/data.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
 import type { RequestMedia } from "../../src/scheduler/model/inference-request.ts";
 import type { Filter, PluginEvents, Scorer } from "../../src/scheduler/plugin.ts";
 import type { NarrowingContext } from "../../src/scheduler/profile.ts";
@@ -52,6 +53,8 @@ const EXAMPLE_TEXTS = ["a", "b", "0-2048", "100000-4000", btoa("default/e0")];
 export interface ContextFacts {
   readonly rows: readonly FactRow[];
   readonly totalBlocks: number;
+  /** Tokens of the prompt past its last full block. */
+  readonly partialTokens?: number;
   /** Of the request, by name. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly hasMedia?: boolean;
@@ -109,6 +112,7 @@ const headroom = fc.oneof(fc.constantFrom(NaN, 0), fc.double({ min: -1e5, max: 1
 export const contextFacts: fc.Arbitrary<ContextFacts> = fc
   .record({
     totalBlocks: fc.nat(TOTAL_BLOCKS_MAX),
+    partialTokens: fc.nat(CONTENT_BLOCK_TOKENS - 1),
     headers,
     firstSlot: fc.oneof(fc.constant(-1), fc.nat(ROWS_MAX - 1)),
     hasMedia: fc.boolean(),
@@ -122,6 +126,11 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
           ageMs,
           inFlightRequests: fc.nat(100),
           inFlightTokens: fc.nat(1_000_000),
+          prefillBusyMs: fc.oneof(fc.constantFrom(-5, 0), fc.nat(600_000)),
+          prefillMsPerToken: fc.constantFrom(0.02, 0.2),
+          serviceMs: fc.constantFrom(500, 10_000),
+          requestTokens: fc.nat(10_000),
+          coldTokens: fc.oneof(fc.constant(0), fc.nat(5_000_000)),
           ejectedMs: fc.constantFrom(-NOW_MS, 0, 1, 30_000),
           // Most prompts are cold for most endpoints.
           matchedBlocks: fc.oneof(fc.constant(0), fc.nat(TOTAL_BLOCKS_MAX)),
@@ -146,8 +155,9 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
       { maxLength: ROWS_MAX },
     ),
   })
-  .map(({ totalBlocks, rows, headers: sent, firstSlot, hasMedia }) => ({
+  .map(({ totalBlocks, partialTokens, rows, headers: sent, firstSlot, hasMedia }) => ({
     totalBlocks,
+    partialTokens,
     headers: sent,
     firstSlot: firstSlot < rows.length ? firstSlot : -1,
     hasMedia,
@@ -160,11 +170,13 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
 
 export function contextOf(facts: ContextFacts): NarrowingContext {
   const { rows, totalBlocks, candidates, headers: sent, firstSlot, hasMedia } = facts;
+  const { partialTokens = 0 } = facts;
   const context = pickContext(rows, {
     totalBlocks,
     candidates,
     ...(firstSlot === undefined ? {} : { firstSlot }),
     request: {
+      promptTokens: totalBlocks * CONTENT_BLOCK_TOKENS + partialTokens,
       ...(sent === undefined ? {} : { headers: sent }),
       ...(hasMedia === true ? { media: MEDIA } : {}),
     },

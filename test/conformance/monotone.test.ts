@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { DataProducer } from "../../src/scheduler/plugin.ts";
+import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { type ContextFacts, contextFacts, contextOf, type FactRow } from "./contexts.ts";
 import { type Example, examplesOf } from "./params.ts";
 import { createProducer, createScorer, scoresOf } from "../scheduler/support/plugins.ts";
@@ -42,7 +43,13 @@ const MORE_IN_CLUSTER: Change = (row, by) => ({
   ),
 });
 
-/** The loads that a scorer is about. A scorer that has nothing of load has no entry. */
+const MORE_TO_COMPUTE: Change = (row, by) => ({
+  ...row,
+  prefillBusyMs: Math.max(0, row.prefillBusyMs ?? 0) + 10 * by,
+});
+const MORE_COLD: Change = (row, by) => ({ ...row, coldTokens: (row.coldTokens ?? 0) + 1_000 * by });
+
+/** The loads that a scorer is about. */
 const LOADS: Readonly<Record<string, readonly Change[]>> = {
   "queue-scorer": [MORE_QUEUED],
   "running-requests-size-scorer": [MORE_RUNNING],
@@ -54,7 +61,27 @@ const LOADS: Readonly<Record<string, readonly Change[]>> = {
   "multicluster-kv-cache-utilization-scorer": [MORE_IN_CLUSTER],
   // Without predictions; with them load is the predictor's to see.
   "latency-scorer": [MORE_QUEUED, MORE_MEMORY],
+  "latency-cost-scorer": [MORE_QUEUED, MORE_RUNNING, MORE_MEMORY, MORE_TO_COMPUTE, MORE_COLD],
 };
+
+/** Scorers that nothing of load enters, and what they are about instead. */
+const LOAD_FREE: Readonly<Record<string, string>> = {
+  "prefix-cache-scorer": "what is cached; below",
+  "precise-prefix-cache-scorer": "what is cached; below",
+  "multicluster-prefix-cache-scorer": "what is cached; below",
+  "no-hit-lru-scorer": "the order in which endpoints were given cold prompts",
+  "mm-embeddings-cache-scorer": "media that were encoded before",
+  "lora-affinity-scorer": "adapters that are loaded, however busy",
+  "session-affinity-scorer": "where a session's earlier requests went",
+  "context-length-aware": "labels and the prompt's length",
+  "header-label-affinity-scorer": "labels and a header",
+  "topology-affinity-scorer": "labels of two endpoints",
+  "endpoint-attribute-scorer": "a number whose meaning is the configuration's to know",
+};
+
+it.for(pluginsOfKind("scorer").map(({ type }) => type))("knows what %s has of load", (type) => {
+  expect([type in LOADS, type in LOAD_FREE].filter(Boolean)).toHaveLength(1);
+});
 
 const examples = examplesOf("scorer").filter(({ type }) => LOADS[type] !== undefined);
 
@@ -81,6 +108,7 @@ const PREFIX_SCORERS = [
   "prefix-cache-scorer",
   "multicluster-prefix-cache-scorer",
   "precise-prefix-cache-scorer",
+  "latency-cost-scorer",
 ];
 
 describe.for(examplesOf("scorer").filter(({ type }) => PREFIX_SCORERS.includes(type)))(
