@@ -4,7 +4,7 @@
 //   cost  = queueMs + heldMs + prefillMs + memoryMs + decodeMs + spreadMs + adapterMs + staleMs
 //
 //   queueMs    prompts sent there and not yet computed: max(0, prefillBusyUntil − now)
-//   heldMs     until its KV memory is free: max(0, need − capacity) / capacity · service
+//   heldMs     until its KV memory is free: heldWeight · max(0, need − capacity) / capacity · service
 //   prefillMs  uncached · ms a token · (1 + prefillInterference · running)
 //   memoryMs   rent of KV memory: memoryWeight · (uncached + output) / capacity · service · k² / (1 − k)
 //   decodeMs   decodeMsPerRequest · (running + waiting)
@@ -51,7 +51,7 @@ const params = z.strictObject({
   heldWeight: z
     .number()
     .min(0)
-    .default(1)
+    .default(0.1)
     .describe("Weight of the wait for requests to end where KV memory is full"),
   memoryWeight: z
     .number()

@@ -38,7 +38,7 @@ function terms(row: EndpointRow, params: object = {}): Record<string, number> {
 }
 
 /** Nothing but prefill, which is always there. */
-const QUIET = { memoryWeight: 0, decodeMsPerRequest: 0 };
+const QUIET = { memoryWeight: 0, decodeMsPerRequest: 0, heldWeight: 1 };
 
 describe("the terms", () => {
   it("are an idle endpoint's prefill and next to nothing for memory", () => {
