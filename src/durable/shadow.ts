@@ -51,10 +51,9 @@ export class Shadow {
    */
   observe(input: PickInput, outcome: Picked | Dropped): number | DropReason | undefined {
     if (this.#picker === undefined) return undefined;
-    const sentTo = outcome.ok ? outcome.slots[0]! : -1;
     let choice: Picked | Dropped;
     try {
-      choice = this.#picker.pick({ ...input, sentTo });
+      choice = this.#picker.pick({ ...input, sentTo: outcome });
     } catch (error) {
       this.#fail(error);
       return undefined;

@@ -12,6 +12,7 @@ import type { Dropped } from "./outcome.ts";
 import type {
   EndpointDirectory,
   PrefixSources,
+  ProfileResults,
   ResponseHeader,
   SchedulingStages,
 } from "./plugin.ts";
@@ -34,10 +35,11 @@ export interface PickInput {
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
   /**
-   * Where the request goes whatever is chosen here; -1: nowhere. Plugins that learn from picks are
-   * told of it in the place of the choice. For a picker whose choice is only looked at.
+   * What was decided of the request elsewhere, whatever is chosen here: plugins that learn from picks
+   * are told of it in the place of the choice, with the results of the profiles that ran there. For a
+   * picker whose choice is only looked at.
    */
-  readonly sentTo?: number;
+  readonly sentTo?: Picked | Dropped;
 }
 
 export interface Picked {
@@ -47,6 +49,8 @@ export interface Picked {
   /** Choices of the other stages, where they ran and found somebody. */
   readonly prefill?: Int32Array;
   readonly encode?: Int32Array;
+  /** What every profile chose. */
+  readonly results: ProfileResults;
   /** See SchedulingStages. */
   readonly dataParallelPort?: number;
   /** Headers for the client's answer; absent where no plugin sets one. */
@@ -131,10 +135,18 @@ export class EndpointPicker {
     recorder?.considered(context);
     this.#screen(context, recorder);
     const outcome = this.#decide(context, recorder);
-    const slot = input.sentTo ?? (outcome.ok ? outcome.slots[0]! : -1);
-    const { calls, pickListeners } = this.#plugins;
-    if (slot >= 0) calls.tell(pickListeners, (plugin) => plugin.onPicked!(context, slot));
+    const sent = input.sentTo ?? outcome;
+    if (sent.ok) this.#tellPicked(context, sent);
     return outcome;
+  }
+
+  #tellPicked(context: NarrowingContext, { results, slots }: Picked): void {
+    const { calls, pickListeners } = this.#plugins;
+    const slot = slots[0];
+    if (slot === undefined) return;
+    // Those of another picker, where this one's choice is only looked at.
+    context.results = results;
+    calls.tell(pickListeners, (plugin) => plugin.onPicked!(context, slot));
   }
 
   /** Forgets a slot that is about to be reused. */
@@ -293,6 +305,7 @@ export class EndpointPicker {
     return {
       ok: true,
       slots,
+      results: this.#results,
       ...(prefill.length === 0 ? {} : { prefill }),
       ...(encode.length === 0 ? {} : { encode }),
       ...(dataParallelPort === undefined ? {} : { dataParallelPort }),

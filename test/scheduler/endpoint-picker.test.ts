@@ -1,7 +1,8 @@
 // Decisions of the default profile over a pool, as its users would notice them.
 
 import { describe, expect, it } from "vitest";
-import type { Picked } from "../../src/scheduler/endpoint-picker.ts";
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
+import { EndpointPicker, type Picked } from "../../src/scheduler/endpoint-picker.ts";
 import { ENDPOINTS_MAX } from "../../src/scheduler/model/endpoint-table.ts";
 import type { Dropped } from "../../src/scheduler/outcome.ts";
 import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./support/pick-context.ts";
@@ -176,5 +177,69 @@ describe("EndpointPicker", () => {
     pool.sampleAll(Object.fromEntries(Array.from({ length: 1023 }, (_, n) => [n, { waiting: 1 }])));
     pool.prefix.learn(promptKeys(LONG), ENDPOINTS_MAX - 1, 0);
     expect(slotsOf(pool.pick(LONG))[0]).toBe(ENDPOINTS_MAX - 1);
+  });
+});
+
+describe("a picker whose choices are only looked at", () => {
+  /** Two stages without roles; the prefill stage chooses by `scorers`, and sessions stay there. */
+  const split = (...scorers: { pluginRef: string; weight?: number }[]) =>
+    schedulerConfigSchema.parse({
+      plugins: [
+        { type: "always-disagg-pd-decider" },
+        {
+          type: "disagg-profile-handler",
+          parameters: { deciders: { prefill: "always-disagg-pd-decider" } },
+        },
+        { type: "queue-scorer" },
+        { type: "kv-cache-utilization-scorer" },
+        { type: "active-request-scorer" },
+        {
+          type: "session-affinity-scorer",
+          parameters: {
+            strategy: "session_id",
+            sessionIdConfig: { sources: [{ header: "x-session" }] },
+            profileName: "prefill",
+          },
+        },
+        { type: "max-score-picker" },
+      ],
+      schedulingProfiles: [
+        { name: "prefill", plugins: [...scorers, { pluginRef: "max-score-picker" }] },
+        {
+          name: "decode",
+          plugins: [{ pluginRef: "active-request-scorer" }, { pluginRef: "max-score-picker" }],
+        },
+      ],
+    });
+
+  it("learns where every stage really went, not where it would have sent it", () => {
+    const pool = new TestPool(3, split({ pluginRef: "queue-scorer" }));
+    const shadow = new EndpointPicker(
+      split(
+        { pluginRef: "kv-cache-utilization-scorer" },
+        { pluginRef: "session-affinity-scorer", weight: 10 },
+      ),
+    );
+    // By queues prompts are computed at 1, by caches at 2. All answers come from 0.
+    pool.sampleAll({ 0: { waiting: 9, kvUsage: 0.9 }, 1: { kvUsage: 0.5 }, 2: { waiting: 5 } });
+    for (const slot of [1, 2]) pool.table.dispatched(slot, 1, NOW_MS);
+    const prefills = (session: string) => {
+      const request = inferenceRequest({ requestId: session, headers: { "x-session": session } });
+      const real = pool.pick("", { request });
+      const seen = shadow.pick({ ...pool.input(""), request, sentTo: real });
+      return [real, seen].map((outcome) => (outcome.ok ? [...outcome.prefill!] : outcome.detail));
+    };
+    expect(prefills("s")).toEqual([[1], [2]]);
+    expect(prefills("s")).toEqual([[1], [1]]);
+    expect(prefills("other")).toEqual([[1], [2]]);
+  });
+
+  it("learns nothing of a request that went nowhere", () => {
+    const pool = new TestPool(2, profileConfig());
+    const shadow = new EndpointPicker(profileConfig());
+    pool.sampleAll();
+    const dropped = { ok: false, reason: "rejected-saturated", detail: "" } as const;
+    const ask = () => slotsOf(shadow.pick({ ...pool.input("cold"), seed: 1, sentTo: dropped }));
+    expect(ask()).toEqual(ask());
   });
 });

@@ -53,11 +53,9 @@ export class TestPool {
     }
   }
 
-  pick(
-    prompt: string,
-    options: Partial<PickInput> & { readonly recorder?: PickRecorder } = {},
-  ): Picked | Dropped {
-    const input: PickInput = {
+  /** What a pick looks at, each with a seed of its own. */
+  input(prompt: string): PickInput {
+    return {
       request: inferenceRequest({ keys: promptKeys(prompt) }),
       endpoints: this.table.columns,
       pool: this.table,
@@ -67,9 +65,14 @@ export class TestPool {
       nowMs: NOW_MS,
       staleAfterMs: STALE_AFTER_MS,
       seed: this.#seed++,
-      ...options,
     };
-    return this.picker.pick(input, options.recorder);
+  }
+
+  pick(
+    prompt: string,
+    options: Partial<PickInput> & { readonly recorder?: PickRecorder } = {},
+  ): Picked | Dropped {
+    return this.picker.pick({ ...this.input(prompt), ...options }, options.recorder);
   }
 
   /** Picks, sends and learns, as the object does for a request that succeeds. Returns the slot. */
