@@ -10,12 +10,19 @@ export interface ParserClaims {
    * the parser takes whatever nobody claims.
    */
   readonly claims: readonly string[];
+  /** Ends of paths that llm-d's parser of this type claims, too, and this one does not. */
+  readonly unclaimed?: readonly string[];
   /** Whether this release reads such bodies. A path that only others claim is answered with 404. */
   readonly isBuilt: boolean;
 }
 
 export const PARSERS: readonly ParserClaims[] = [
-  { type: "openai-parser", claims: ["chat/completions", "completions"], isBuilt: true },
+  {
+    type: "openai-parser",
+    claims: ["chat/completions", "completions"],
+    unclaimed: ["responses", "conversations", "embeddings", "images/generations"],
+    isBuilt: true,
+  },
   { type: "anthropic-parser", claims: ["messages", "messages/count_tokens"], isBuilt: false },
   { type: "vllmhttp-parser", claims: ["inference/v1/generate"], isBuilt: false },
   // The whole path: vLLM's ends alike.
@@ -48,7 +55,13 @@ export const DEFAULT_PARSER_TYPES: readonly string[] = [
 /** What whoever configures a parser should know of it; see PluginDefinition.notes. */
 export function parserNotes(type: string): string[] {
   const parser = PARSERS.find((each) => each.type === type);
-  if (parser === undefined || parser.isBuilt) return [];
+  if (parser === undefined) return [];
+  const { unclaimed = [] } = parser;
+  if (parser.isBuilt && unclaimed.length === 0) return [];
+  if (parser.isBuilt) {
+    const others = unclaimed.map((claim) => `…/${claim}`).join(", ");
+    return [`${type} does not read ${others} yet: such requests are answered with 404.`];
+  }
   const paths = parser.claims.map((claim) => (claim.startsWith("/") ? claim : `…/${claim}`));
   const what = paths.length === 0 ? "paths that no other parser claims" : paths.join(" and ");
   return [`${type} is not built yet: requests for ${what} are answered with 404.`];

@@ -237,6 +237,17 @@ export interface PluginReference {
   readonly kind: PluginKind;
 }
 
+/** A parameter that names a scheduling profile. */
+export type ProfileReference = {
+  /** Path within the parameters, e.g. `profiles.decode`. */
+  readonly path: string;
+  readonly name: string;
+} & (
+  | { readonly isNeeded: true }
+  /** What comes of it that there is none, as the end of a sentence. */
+  | { readonly isNeeded?: false; readonly without: string }
+);
+
 /** What an instance is given when it is made. */
 export interface Wiring {
   /** The instance's own name. */
@@ -283,6 +294,13 @@ export interface PluginDefinition<
   consumes?(params: z.output<Params>): readonly DataNeed[];
   readonly produces?: readonly DataKey[];
   references?(params: z.output<Params>): readonly PluginReference[];
+  /** Scheduling profiles that it runs or looks at, of a configuration that has `profiles`. */
+  profilesNamed?(
+    params: z.output<Params>,
+    profiles: readonly string[],
+  ): readonly ProfileReference[];
+  /** Scheduling profiles that it works with; any number where absent. */
+  readonly profilesMax?: number;
   /** Request headers it reads, in lower case: the Worker passes these on, and no others. */
   requestHeaders?(params: z.output<Params>): readonly string[];
   /** Headers it sets on the client's answer, in lower case. */

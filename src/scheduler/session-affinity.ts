@@ -108,6 +108,11 @@ export function sessionAffinityAnswerHeaders(params: SessionAffinityParams): str
     : [];
 }
 
+export function sessionAffinityProfiles({ profileName }: SessionAffinityParams) {
+  const without = "no session is ever bound";
+  return profileName === "" ? [] : [{ path: "profileName", name: profileName, without }];
+}
+
 /** Sentences for whoever configures the plugin. */
 export function sessionAffinityNotes(params: SessionAffinityParams): string[] {
   if (params.strategy !== "encoded_endpoint_header") return [];

@@ -19,6 +19,7 @@ import { LLM_D_DEFAULT_CONFIG } from "./llm-d-default-config.ts";
 import { ofKinds, type PluginEntry, PluginSet } from "./plugin-set.ts";
 import { readPlugins } from "./plugins-section.ts";
 import { checkOwnIndexes } from "./prefix-indexes.ts";
+import { checkProfileNames } from "./profile-names.ts";
 import { readProfiles } from "./profiles-section.ts";
 import { readRequestHandler } from "./request-handler-section.ts";
 import type { PluginSpec, SchedulerConfig } from "./scheduler-config.ts";
@@ -94,6 +95,8 @@ function readSections(
   const inOrder = inCreationOrder(plugins, findings);
   checkOwnIndexes(inOrder, plugins, findings);
   noteHeaders(plugins, findings);
+  const names = schedulingProfiles.map(({ name }) => name);
+  checkProfileNames(names, plugins, findings);
   return {
     apiVersion: API_VERSION,
     kind: KIND,

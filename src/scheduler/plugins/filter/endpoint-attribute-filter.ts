@@ -12,6 +12,7 @@ import { z } from "zod";
 import { keepCandidates, keepCandidatesOrAll } from "../../candidates.ts";
 import { toldValue } from "../../freshness.ts";
 import { defineFilter } from "../../plugin.ts";
+import { PRODUCER_NOTE } from "../scorer/endpoint-attribute-scorer.ts";
 
 const OPERATORS = {
   LessThan: (value, threshold) => value < threshold,
@@ -62,6 +63,7 @@ export const endpointAttributeFilter = defineFilter({
   type: "endpoint-attribute-filter",
   stability: "alpha",
   params,
+  notes: ({ producer }: z.output<typeof params>) => (producer ? [PRODUCER_NOTE] : []),
   create: ({ attribute, onMissing, fallbackOnEmpty, algorithm }) => {
     const { operator, value: limit } = algorithm.threshold;
     const compare = OPERATORS[operator];

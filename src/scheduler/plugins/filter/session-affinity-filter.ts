@@ -16,6 +16,7 @@ import {
   sessionAffinityNotes,
   sessionAffinityNeeds,
   sessionAffinityParams,
+  sessionAffinityProfiles,
 } from "../../session-affinity.ts";
 
 /** Keeps `bound` alone, where it is a candidate. */
@@ -32,6 +33,7 @@ export const sessionAffinityFilter = defineFilter({
   consumes: sessionAffinityNeeds,
   requestHeaders: sessionAffinityHeaders,
   answerHeaders: sessionAffinityAnswerHeaders,
+  profilesNamed: sessionAffinityProfiles,
   notes: sessionAffinityNotes,
   create: (params) => {
     const affinity = createSessionAffinity(params);

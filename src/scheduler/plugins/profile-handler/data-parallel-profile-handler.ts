@@ -49,6 +49,7 @@ export const dataParallelProfileHandler = defineProfileHandler({
   type: "data-parallel-profile-handler",
   deprecated: "Use single-profile-handler, with one endpoint for each rank.",
   params,
+  profilesMax: 1,
   notes: () => ["Relays send to the chosen rank's own port: primaryPort is not used yet."],
   create: ({ primaryPort }, { profiles }) => new DataParallelProfileHandler(profiles, primaryPort),
 });

@@ -15,6 +15,7 @@ import {
   type Decider,
   defineProfileHandler,
   type PluginReference,
+  type ProfileReference,
   type Wiring,
 } from "../../plugin.ts";
 
@@ -96,6 +97,24 @@ function referencesOf({ deciders }: Params): PluginReference[] {
   );
 }
 
+/** A stage that goes by its default name and has no decider need not be there. */
+function profilesOf({ stageOrder, profiles, deciders }: Params): ProfileReference[] {
+  const stages = (["prefill", "encode"] as const).filter(
+    (stage) =>
+      profiles[stage] !== stage ||
+      deciders[stage] !== "" ||
+      (stage === "prefill" && stageOrder === "prefill-first"),
+  );
+  return [
+    { path: "profiles.decode", name: profiles.decode, isNeeded: true },
+    ...stages.map((stage) => ({
+      path: `profiles.${stage}`,
+      name: profiles[stage],
+      without: `${stage} never runs apart`,
+    })),
+  ];
+}
+
 function decidersOf({ deciders }: Params, wiring: Wiring) {
   const { prefill, encode } = deciders;
   return {
@@ -108,6 +127,7 @@ export const disaggProfileHandler = defineProfileHandler({
   type: "disagg-profile-handler",
   params,
   references: referencesOf,
+  profilesNamed: profilesOf,
   notes: () => [STAGES_NOTE],
   create: (filled, wiring) =>
     new StagedProfiles({

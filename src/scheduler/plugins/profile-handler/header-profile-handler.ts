@@ -68,5 +68,16 @@ export const headerProfileHandler = defineProfileHandler({
   stability: "alpha",
   params,
   requestHeaders: ({ headerName }: Params) => [headerName],
+  // Of one profile it needs no name.
+  profilesNamed: ({ defaultProfile }: Params, profiles) =>
+    profiles.length <= 1
+      ? []
+      : [
+          {
+            path: "defaultProfile",
+            name: defaultProfile,
+            without: "requests without the header are turned away",
+          },
+        ],
   create: (filled, { profiles }) => new HeaderProfileHandler(filled, profiles),
 });

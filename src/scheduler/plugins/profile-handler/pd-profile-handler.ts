@@ -41,8 +41,15 @@ export const pdProfileHandler = defineProfileHandler({
   references: ({ deciderPluginName }: Params) => [
     { path: "deciderPluginName", name: deciderPluginName, kind: "decider" },
   ],
+  profilesNamed: ({ decodeProfile, prefillProfile }: Params) => [
+    { path: "decodeProfile", name: decodeProfile, isNeeded: true },
+    { path: "prefillProfile", name: prefillProfile, without: "prefill never runs apart" },
+  ],
   notes: (filled: Params) => [
     STAGES_NOTE,
+    ...(filled.primaryPort === 0
+      ? []
+      : ["Relays send to the chosen rank's own port: primaryPort is not used yet."]),
     ...IGNORED.filter((name) => filled[name] !== "").map(
       (name) => `${name} is without effect: the decider reads the pool's best prefix knowledge.`,
     ),

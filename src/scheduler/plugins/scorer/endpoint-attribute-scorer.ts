@@ -53,6 +53,10 @@ export function scoreLinearly(
   }
 }
 
+/** Also of endpoint-attribute-filter. */
+export const PRODUCER_NOTE =
+  "producer is without effect: a key is a pool's own, whichever extractor stores it.";
+
 const normalization = z
   .strictObject({
     fixedRange: z
@@ -80,6 +84,7 @@ export const endpointAttributeScorer = defineScorer({
       normalization: normalization.prefault({}),
     }),
   }),
+  notes: ({ producer }) => (producer ? [PRODUCER_NOTE] : []),
   create({ attributeKey, algorithm }) {
     const isLowerBetter = algorithm.type === "linear_lower_is_better";
     const scale = { attributeKey, isLowerBetter, range: algorithm.normalization.fixedRange };

@@ -15,6 +15,7 @@ import {
   sessionAffinityNotes,
   sessionAffinityNeeds,
   sessionAffinityParams,
+  sessionAffinityProfiles,
 } from "../../session-affinity.ts";
 
 export const sessionAffinityScorer = defineScorer({
@@ -24,6 +25,7 @@ export const sessionAffinityScorer = defineScorer({
   consumes: sessionAffinityNeeds,
   requestHeaders: sessionAffinityHeaders,
   answerHeaders: sessionAffinityAnswerHeaders,
+  profilesNamed: sessionAffinityProfiles,
   notes: sessionAffinityNotes,
   create: (params) => {
     const affinity = createSessionAffinity(params);

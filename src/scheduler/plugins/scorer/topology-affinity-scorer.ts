@@ -26,6 +26,10 @@ export const topologyAffinityScorer = defineScorer({
       .default("")
       .describe("Without effect: topology is read from endpoints' labels"),
   }),
+  notes: ({ topologyProducerName }) =>
+    topologyProducerName === ""
+      ? []
+      : ["topologyProducerName is without effect: the endpoints' labels are read directly."],
   create: () => ({
     score({ pool, results, candidates, candidateCount }, out) {
       const peer = results.firstSlot < 0 ? undefined : pool.endpoint(results.firstSlot);
