@@ -1,6 +1,7 @@
-// What surprises in llm-d, by the number it has in our list of such things: avoided here, or kept so
-// that configurations mean the same. Each says which.
+// What surprises in llm-d: avoided here, or kept so that configurations mean the same. trap-table.ts has
+// all of it, with where the rest is tested.
 
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { EndpointPicker } from "../../src/scheduler/endpoint-picker.ts";
 import { ApproximatePrefix } from "../../src/scheduler/kv/approximate-prefix.ts";
@@ -20,6 +21,26 @@ import { pickContext, STALE_AFTER_MS } from "../scheduler/support/pick-context.t
 import { createPlugin, createScorer, keptBy, scoresOf } from "../scheduler/support/plugins.ts";
 import { promptKeys, TestPool } from "../scheduler/support/pool.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
+import { HERE, TRAPS, TRAPS_COUNT } from "./trap-table.ts";
+
+const source = readFileSync(HERE, "utf8");
+
+describe("the table of traps", () => {
+  it("has each of them, and no other", () => {
+    const numbers = Array.from({ length: TRAPS_COUNT }, (_, i) => i + 1);
+    expect(Object.keys(TRAPS).map(Number)).toEqual(numbers);
+  });
+
+  it.for(Object.entries(TRAPS))(
+    "tells where %i is held",
+    ([number, { file, outcome, because }]) => {
+      expect(existsSync(file), file).toBe(true);
+      expect(because !== undefined).toBe(outcome === "cannot arise");
+      // What is held here is under its number here, and nothing else is.
+      expect(source.includes(`describe("${number}: `)).toBe(file === HERE);
+    },
+  );
+});
 
 describe("1: an admitter's denial is answered with 500", () => {
   it("avoided: it is a refusal for lack of room, which is a 429", () => {
