@@ -1,6 +1,7 @@
 // oracle: sees the engines' queues, caches and memory as they are, and the length of every answer.
 //
 //   cost = (prefill ahead + own) · ms a token · (1 + INTERFERENCE · running) + time until memory is free
+//          + rent of the memory it takes
 //
 // Own prefill counts what will be cached by the time the prompt is computed: what queued requests bring.
 // It chooses greedily, one request at a time, so it is a mark to aim at and no upper bound.
@@ -14,6 +15,12 @@ import { cheapest } from "./prefix-books.ts";
 
 /** Of a prefill's time, what each running request's delay by it counts. */
 const INTERFERENCE = 0.02;
+/** For each request there, as in latency-cost-scorer. */
+const DECODE_MS = 10;
+/** Of the time until memory is free: others end sooner than the last that must. */
+const HELD = 0.3;
+/** Fullness from which memory is as dear as it gets. */
+const FULL = 0.98;
 
 class Oracle {
   readonly #context: PolicyContext;
@@ -54,7 +61,10 @@ class Oracle {
     neededBlocks += (ownTokens + request.outputTokens) / blockSize;
     const interference = 1 + INTERFERENCE * engine.runningCount;
     const prefillMs = timing.prefillMsPerToken * (aheadTokens + ownTokens) * interference;
-    return prefillMs + heldMs(engine, neededBlocks);
+    const ownBlocks = (ownTokens + request.outputTokens) / blockSize;
+    const decodeMs = DECODE_MS * (engine.runningCount + queued.length);
+    const memoryMs = HELD * heldMs(engine, neededBlocks) + rentMs(engine, neededBlocks, ownBlocks);
+    return prefillMs + decodeMs + memoryMs;
   }
 
   #queued(slot: number): WorkloadRequest[] {
@@ -70,10 +80,6 @@ function heldMs(engine: Engine<number>, neededBlocks: number): number {
   const { cache, config } = engine;
   let lacking = neededBlocks - (cache.size - cache.inUseCount);
   if (lacking <= 0) return 0;
-  const { stepMs, decodeMsPerSequence, decodeMsPerContextToken } = config.timing.roofline!;
-  const contextTokens = cache.inUseCount * config.blockSize;
-  const perTokenMs =
-    stepMs + engine.runningCount * decodeMsPerSequence + contextTokens * decodeMsPerContextToken;
   const ends = engine.running
     .map((sequence) => ({
       leftTokens: sequence.outputCount - sequence.generatedCount,
@@ -83,9 +89,25 @@ function heldMs(engine: Engine<number>, neededBlocks: number): number {
     .sort((a, b) => a.leftTokens - b.leftTokens);
   for (const { leftTokens, blocks } of ends) {
     lacking -= blocks;
-    if (lacking <= 0) return leftTokens * perTokenMs;
+    if (lacking <= 0) return leftTokens * perTokenMs(engine);
   }
-  return (ends.at(-1)?.leftTokens ?? 0) * perTokenMs;
+  return (ends.at(-1)?.leftTokens ?? 0) * perTokenMs(engine);
+}
+
+/** What the blocks that a request takes are worth to those who come later: dear where they are scarce. */
+function rentMs(engine: Engine<number>, neededBlocks: number, ownBlocks: number): number {
+  const { cache, running } = engine;
+  const full = Math.min(FULL, (cache.inUseCount + neededBlocks) / cache.size);
+  let leftTokens = 0;
+  for (const { outputCount, generatedCount } of running) leftTokens += outputCount - generatedCount;
+  const serviceMs = (2 * leftTokens * perTokenMs(engine)) / Math.max(1, running.length);
+  return ((ownBlocks / cache.size) * serviceMs * full * full) / (1 - full);
+}
+
+function perTokenMs({ cache, config, runningCount }: Engine<number>): number {
+  const { stepMs, decodeMsPerSequence, decodeMsPerContextToken } = config.timing.roofline!;
+  const contextTokens = cache.inUseCount * config.blockSize;
+  return stepMs + runningCount * decodeMsPerSequence + contextTokens * decodeMsPerContextToken;
 }
 
 function cachedIn(
