@@ -327,7 +327,7 @@ export class EndpointTable {
     this.forgetLoads(slot);
     this.#processStartS[slot] = 0;
     columns.speeds.clear(slot);
-    columns.work.clear(slot);
+    columns.work.clear(slot, columns.isPresent);
     columns.adapters.clear(slot);
     columns.scalars.clear(slot);
     return slot;

@@ -28,10 +28,19 @@ export class EngineWork {
     this.coldTokens = new Float64Array(slots);
   }
 
-  clear(slot: number): void {
+  /**
+   * The slot is a new endpoint's. It begins beside the one of `isPresent` that has been sent the least
+   * cold tokens: from nothing, it would be sent every cold prompt until it had caught up.
+   */
+  clear(slot: number, isPresent: Uint8Array): void {
     this.prefillBusyUntilMs[slot] = 0;
     this.requestTokens[slot] = 0;
-    this.coldTokens[slot] = 0;
+    let least = Infinity;
+    for (let other = 0; other < isPresent.length; other++) {
+      if (other !== slot && isPresent[other] === 1)
+        least = Math.min(least, this.coldTokens[other]!);
+    }
+    this.coldTokens[slot] = least === Infinity ? 0 : least;
   }
 
   /** Counts a request; gives the work that is ahead of it, in ms. */

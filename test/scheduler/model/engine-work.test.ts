@@ -73,9 +73,21 @@ describe("cold tokens", () => {
   it("leave with the endpoint", () => {
     const work = new EngineWork(ENDPOINTS);
     send(work, 0, 0, 1_000);
-    work.clear(0);
+    work.clear(0, new Uint8Array(ENDPOINTS));
     expect([work.coldTokens[0], work.requestTokens[0], work.prefillBusyUntilMs[0]]).toEqual([
       0, 0, 0,
     ]);
+  });
+
+  it("begin beside the endpoint that was sent the least, so that a new one is not flooded", () => {
+    const work = new EngineWork(3);
+    send(work, 0, 0, 9_000);
+    send(work, 1, 0, 4_000);
+    const [more, less] = work.coldTokens;
+    work.clear(2, Uint8Array.of(1, 1, 1));
+    expect(work.coldTokens[2]).toBe(less);
+    // Who has left does not count.
+    work.clear(2, Uint8Array.of(1, 0, 1));
+    expect(work.coldTokens[2]).toBe(more);
   });
 });
