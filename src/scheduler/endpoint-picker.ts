@@ -157,7 +157,8 @@ export class EndpointPicker {
 
   /** Forgets what an engine held that has started anew. */
   onEndpointRestarted(slot: number): void {
-    for (const plugin of this.#plugins.all()) plugin.onEndpointRestarted?.(slot);
+    const { calls, restartListeners } = this.#plugins;
+    calls.tell(restartListeners, (plugin) => plugin.onEndpointRestarted!(slot));
   }
 
   #begin(input: PickInput): NarrowingContext {

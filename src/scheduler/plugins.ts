@@ -33,6 +33,7 @@ export class Plugins {
   /** Who learns from picks, and who keeps something of an endpoint. */
   readonly pickListeners: readonly Called<PluginInstance>[];
   readonly removalListeners: readonly Called<PluginInstance>[];
+  readonly restartListeners: readonly Called<PluginInstance>[];
   /** Name of the instance that `context.prefix` is read from. */
   readonly prefixProducer: string;
   readonly #byName = new Map<string, Called<PluginInstance>>();
@@ -63,6 +64,7 @@ export class Plugins {
     const all = [...this.#byName.values()];
     this.pickListeners = all.filter(({ plugin }) => plugin.onPicked !== undefined);
     this.removalListeners = all.filter(({ plugin }) => plugin.onEndpointRemoved !== undefined);
+    this.restartListeners = all.filter(({ plugin }) => plugin.onEndpointRestarted !== undefined);
   }
 
   /** The instance of that name; a checked configuration names no other. */

@@ -111,20 +111,27 @@ describe("a plugin that throws", () => {
     expect(pool.pick(prompt)).toMatchObject({ ok: true, totalBlocks: 39 });
   });
 
-  it("does not keep others from hearing of a pick, or of an endpoint that left", () => {
+  it("does not keep others from hearing of a pick, or of an endpoint that left or started anew", () => {
     const told: string[] = [];
     const { pool, failed, picker } = poolWith([queue, { type: "load-aware-scorer" }], {
-      "queue-scorer": { score() {}, onPicked: boom, onEndpointRemoved: boom },
+      "queue-scorer": {
+        score() {},
+        onPicked: boom,
+        onEndpointRemoved: boom,
+        onEndpointRestarted: boom,
+      },
       "load-aware-scorer": {
         score() {},
         onPicked: () => told.push("picked"),
         onEndpointRemoved: () => told.push("removed"),
+        onEndpointRestarted: () => told.push("restarted"),
       },
     });
     pool.pick("x");
     picker.onEndpointRemoved(1);
-    expect(told).toEqual(["picked", "removed"]);
-    expect(failed).toEqual(["queue-scorer", "queue-scorer"]);
+    picker.onEndpointRestarted(1);
+    expect(told).toEqual(["picked", "removed", "restarted"]);
+    expect(failed).toEqual(["queue-scorer", "queue-scorer", "queue-scorer"]);
   });
 
   it("ends the decision where it is the one who decides", () => {

@@ -187,6 +187,10 @@ class OwnIndexMatcher extends ApproximateMatcher {
   onEndpointRemoved(slot: number): void {
     this.#index.removeEndpoint(slot);
   }
+
+  onEndpointRestarted(slot: number): void {
+    this.#index.removeEndpoint(slot);
+  }
 }
 
 export function createApproximate(given: ApproximateParams, { poolRule }: Wiring): DataProducer {

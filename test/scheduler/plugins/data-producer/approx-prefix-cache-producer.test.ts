@@ -130,6 +130,7 @@ function ownIndex(lruCapacityPerServer: number) {
   return {
     picked: (keys: Uint32Array, slot: number) => producer.onPicked!(contextOf(keys), slot),
     removed: (slot: number) => producer.onEndpointRemoved!(slot),
+    restarted: (slot: number) => producer.onEndpointRestarted?.(slot),
     matched: (keys: Uint32Array) => {
       producer.produce(contextOf(keys));
       return [...producer.data["prefix-match"]!.matchedBlocks.subarray(0, 2)];
@@ -149,6 +150,13 @@ describe("an index of the producer's own", () => {
     expect(index.matched(first)).toEqual([0, 4]);
     index.removed(1);
     expect(index.matched(second)).toEqual([0, 0]);
+  });
+
+  it("forgets what an engine held that has started anew", () => {
+    const index = ownIndex(10);
+    index.picked(chain(1, 6), 1);
+    index.restarted(1);
+    expect(index.matched(chain(1, 6))).toEqual([0, 0]);
   });
 
   it("is not kept where the capacity is the pool's", () => {
