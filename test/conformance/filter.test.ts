@@ -82,7 +82,8 @@ const WORSE: Readonly<Record<string, (row: FactRow, by: number) => FactRow>> = {
 function more(row: FactRow, by: number): FactRow {
   return {
     ...row,
-    queueDepth: (row.queueDepth ?? 0) + by,
+    // Counts are columns of 32 bits, which EndpointTable never lets overflow.
+    queueDepth: Math.min(0x7fff_ffff, (row.queueDepth ?? 0) + by),
     runningRequests: (row.runningRequests ?? 0) + by,
     kvUsage: Math.min(1, (row.kvUsage ?? 0) + by / 1_000),
     inFlightRequests: (row.inFlightRequests ?? 0) + by,

@@ -34,7 +34,7 @@ describe("the table of traps", () => {
   it.for(Object.entries(TRAPS))(
     "tells where %i is held",
     ([number, { file, outcome, because }]) => {
-      expect(existsSync(file), file).toBe(true);
+      expect(existsSync(file)).toBe(true);
       expect(because !== undefined).toBe(outcome === "cannot arise");
       // What is held here is under its number here, and nothing else is.
       expect(source.includes(`describe("${number}: `)).toBe(file === HERE);
