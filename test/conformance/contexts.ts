@@ -195,10 +195,11 @@ export function sampleFacts(count: number): ContextFacts[] {
 }
 
 /** Decisions that what learns from picks has behind it, so that sessions are bound when a test begins. */
-const LESSONS = sampleFacts(60).filter(({ candidates }) => candidates.length > 0);
+const LESSONS = sampleFacts(30).filter(({ candidates }) => candidates.length > 0);
 
 /** Shows `plugin` the lessons, each of which went to a candidate, and returns it. */
 export function taught<P extends PluginEvents & Partial<Filter & Scorer>>(plugin: P): P {
+  if (plugin.onPicked === undefined) return plugin;
   for (const [i, facts] of LESSONS.entries()) {
     plugin.filter?.(contextOf(facts));
     plugin.score?.(contextOf(facts), new Float64Array(facts.candidates.length));
