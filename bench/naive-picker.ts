@@ -1,10 +1,10 @@
-// The picker anybody writes first: an object an endpoint, a list of scores, a sort. It ranks as the
-// default profile does, and so says what the product must choose. It knows neither stale samples nor
+// The picker anybody writes first: an object an endpoint, a list of scores, a sort. It ranks as
+// llm-d's optimized baseline does, and so says what the product must choose under that configuration. It knows neither stale samples nor
 // filters nor retries, and keeps no record: what EndpointPicker is compared with has less to do.
 
 import { asBigints, NaivePrefixIndex } from "./naive-prefix-index.ts";
 
-/** As in the default profile. */
+/** As in llm-d's optimized baseline. */
 const WEIGHTS = { queue: 2, kvUsage: 2, prefix: 3, noHit: 2 };
 const DESTINATIONS = 4;
 

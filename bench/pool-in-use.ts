@@ -1,5 +1,6 @@
 // A pool as a decision finds it: loads differ, and a third of the endpoints hold a part of the prompt.
 
+import type { SchedulerConfig } from "../src/scheduler/config/scheduler-config.ts";
 import { schedulerConfigSchema } from "../src/scheduler/config/schema.ts";
 import { DecisionRecorder } from "../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../src/scheduler/decisions/ring.ts";
@@ -21,8 +22,8 @@ export class PoolInUse {
   readonly naive = new NaivePicker();
   readonly #table = new EndpointTable();
   readonly #tree = new PrefixTree();
-  readonly #scheduler = schedulerConfigSchema.parse({});
-  readonly #picker = new EndpointPicker(this.#scheduler);
+  readonly #scheduler: SchedulerConfig;
+  readonly #picker: EndpointPicker;
   readonly #ring = new DecisionRing();
   readonly #recorder = new DecisionRecorder(this.#ring);
   readonly #prefixSources: PrefixSources = {
@@ -31,7 +32,9 @@ export class PoolInUse {
   readonly #rng: Rng;
   #seed = 0;
 
-  constructor(endpoints: number, seed = 5) {
+  constructor(endpoints: number, seed = 5, scheduler = schedulerConfigSchema.parse({})) {
+    this.#scheduler = scheduler;
+    this.#picker = new EndpointPicker(scheduler);
     this.#rng = createRng(seed);
     for (let i = 0; i < endpoints; i++) {
       const endpoint = { id: `ns/e${i}`, address: `h${i}:8000`, engine: "vllm", labels: {} };

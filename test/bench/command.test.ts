@@ -95,6 +95,7 @@ it("has the benchmarks that the documentation names", () => {
     "pick-64",
     "pick-1000",
     "prefix-tree",
+    "flow-control",
     "object-restart",
     "held-request",
   ]);

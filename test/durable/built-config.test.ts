@@ -71,11 +71,12 @@ describe("a plugin that throws while it decides", () => {
   it("is counted by its type, and the decision stands", async () => {
     await poolWithEndpoints(2);
     const scheduler = schedulerConfigSchema.parse({ plugins: [{ type: TYPE }] });
-    vi.spyOn(pluginOf(TYPE), "create").mockImplementation(() => ({
+    const throwing = {
       score: () => {
         throw new Error("at work");
       },
-    }));
+    };
+    vi.spyOn(pluginOf(TYPE), "create").mockReturnValue(throwing as never);
     await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler }, 2);
     using worker = new TestWorker();
     expect(await worker.pick(pickRequest("r"))).toMatchObject({ ok: true });

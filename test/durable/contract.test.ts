@@ -5,6 +5,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickRefusal, PickRequest } from "../../src/durable/contract.ts";
 import recorded from "../fixtures/protocol-v1.json" with { type: "json" };
+import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { endpoint, POOL, poolStub, poolWithEndpoints, until } from "./pool-client.ts";
 
 const { worker } = recorded;
@@ -36,11 +37,22 @@ function broken(before: unknown, now: unknown, path = ""): string[] {
   );
 }
 
+const BASELINE = schedulerConfigSchema.parse({
+  plugins: [
+    ...["queue", "kv-cache-utilization", "prefix-cache", "no-hit-lru"].map((name) => ({
+      type: `${name}-scorer`,
+    })),
+    { type: "max-score-picker", parameters: { maxNumOfEndpoints: 4 } },
+  ],
+});
+
 afterEach(() => reset());
 
 describe("a Worker of the release before", () => {
   it("has its request understood, and finds in the answers what it reads", async () => {
     await poolWithEndpoints(2);
+    // Scores stand by the names of scorers: those that the record has.
+    await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler: BASELINE }, 2);
     using grant = await poolStub().pick(PICK);
     expect(broken(worker.grant, { ...grant })).toEqual([]);
     expect(new Set(grant.ok ? grant.endpoints : [])).toEqual(
