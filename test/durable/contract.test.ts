@@ -39,6 +39,8 @@ function broken(before: unknown, now: unknown, path = ""): string[] {
 
 const BASELINE = schedulerConfigSchema.parse({
   plugins: [
+    { type: "ejection-filter" },
+    { type: "metrics-freshness-filter" },
     ...["queue", "kv-cache-utilization", "prefix-cache", "no-hit-lru"].map((name) => ({
       type: `${name}-scorer`,
     })),
@@ -51,7 +53,7 @@ afterEach(() => reset());
 describe("a Worker of the release before", () => {
   it("has its request understood, and finds in the answers what it reads", async () => {
     await poolWithEndpoints(2);
-    // Scores stand by the names of scorers: those that the record has.
+    // Scores stand by the names of scorers: those of the release before.
     await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler: BASELINE }, 2);
     using grant = await poolStub().pick(PICK);
     expect(broken(worker.grant, { ...grant })).toEqual([]);
