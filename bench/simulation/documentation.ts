@@ -14,20 +14,25 @@ const END = "<!-- simulation: end -->";
 /** The load of the tables by workload. */
 const TABLE_LOAD = 1;
 
+/** Two digits, and no exponent for what is large. */
+function digits(value: number): string {
+  return value >= 100 ? String(Math.round(value)) : String(Number(value.toPrecision(2)));
+}
+
 const PLOTS: readonly (PlotSpec & { readonly file: string })[] = [
   {
     file: "simulation-ttft-p90.svg",
     title: "Time to first token, p90 in seconds (logarithmic), by share of the saturation rate",
     figure: "ttft_p90",
     isLogarithmic: true,
-    format: (value) => value.toPrecision(2),
+    format: digits,
   },
   {
     file: "simulation-goodput.svg",
     title: "Goodput: requests a second within the SLO, by share of the saturation rate",
     figure: "goodput",
     isLogarithmic: false,
-    format: (value) => value.toPrecision(2),
+    format: digits,
   },
   {
     file: "simulation-hit-rate.svg",
@@ -130,5 +135,5 @@ function markdownTable(heads: readonly string[], rows: readonly (readonly string
 }
 
 const ratio = (value: number) => value.toFixed(2);
-const seconds = (value: number) => `${value.toPrecision(2)} s`;
+const seconds = (value: number) => `${digits(value)} s`;
 const milliseconds = (value: number) => `${(1_000 * value).toFixed(0)} ms`;

@@ -55,7 +55,7 @@ export interface Workload {
   readonly slo: Slo;
   /**
    * Requests a second at which a default pool under llm-d's weights keeps nine of ten within the SLO.
-   * Found by --find-saturation.
+   * Found once by --find-saturation, and kept.
    */
   readonly saturationRate: number;
   /** What clients do at `rate` requests a second. Equal arguments, equal workloads. */

@@ -35,7 +35,7 @@ export function traceWorkload(path: string): Workload {
     name: "trace",
     about: `The trace ${path}.`,
     slo: { ttftMs: 30_000, tpotMs: 100 },
-    saturationRate: 8,
+    saturationRate: 6,
     create: (rate) => [createPhase(lines.slice(0, REQUESTS_OF_RUN), rate)],
   };
 }
