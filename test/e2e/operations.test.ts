@@ -58,7 +58,8 @@ describe("fairlead explain", () => {
     expect(stdout).toContain(`${endpoint} was chosen`);
     expect(stdout).toContain(`${endpoint} answered: ok`);
     for (const origin of up.engines()) expect(stdout).toContain(new URL(origin).host);
-    expect(stdout).toMatch(/kv-cache-/);
+    expect(stdout).toContain("What latency-cost-scorer is made of");
+    expect(stdout).toMatch(/queue ms +held ms/);
     const widest = Math.max(...stdout.split("\n").map((line) => line.length));
     expect(widest).toBeLessThanOrEqual(110);
   });
@@ -70,7 +71,8 @@ describe("fairlead explain", () => {
     expect(attempts[0]!.chosen[0]).toBe(endpoint);
     expect(attempts[0]!.candidates).toHaveLength(3);
     const [first] = attempts[0]!.candidates;
-    expect(Object.keys(first!.scores)).toContain("prefix-cache-scorer");
+    expect(Object.keys(first!.scores)).toEqual(["latency-cost-scorer"]);
+    expect(first!.terms?.["latency-cost-scorer"]).toMatchObject({ heldMs: 0, adapterMs: 0 });
   });
 
   it("prints a document that replays to the same choice, and to another with another scheduler", async () => {
