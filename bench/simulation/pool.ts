@@ -66,7 +66,7 @@ export class Pool {
     const ticket = this.#tickets.get(request)!;
     if (ticket.slot !== slot) {
       const { reservedTokens, prompt } = ticket;
-      this.table.released(ticket.slot, reservedTokens);
+      this.table.released(ticket.slot, reservedTokens, ticket.dispatched.atMs);
       this.table.takenBack(ticket.slot, prompt.uncachedTokens, nowMs);
       ticket.slot = slot;
       ticket.dispatched = this.table.dispatched(slot, reservedTokens, nowMs, prompt);
@@ -84,13 +84,13 @@ export class Pool {
       workTokens: dispatched.aheadTokens + promptTokens - cachedTokens,
       isHeld: dispatched.isHeld,
     });
-    this.table.released(slot, reservedTokens);
+    this.table.released(slot, reservedTokens, dispatched.atMs);
   }
 
   /** No engine took it. */
   shed(request: RoutedRequest): void {
-    const { slot, reservedTokens, heldBefore } = this.#take(request);
-    this.table.released(slot, reservedTokens);
+    const { slot, reservedTokens, dispatched, heldBefore } = this.#take(request);
+    this.table.released(slot, reservedTokens, dispatched.atMs);
     if (heldBefore !== undefined) this.#prefix.unlearn(request.inference.keys, slot, heldBefore);
   }
 

@@ -342,7 +342,7 @@ export class TicketLedger {
     const { clock, load } = this.#options;
     if (ticket.slot !== NO_SLOT) {
       const isUnread = slot !== NO_SLOT || ticket.isVoid;
-      load.released(ticket.slot, ticket.reservedTokens);
+      load.released(ticket.slot, ticket.reservedTokens, ticket.dispatched?.atMs ?? clock());
       if (isUnread) load.takenBack(ticket.slot, uncachedTokens(ticket), clock());
     }
     ticket.slot = slot;

@@ -49,6 +49,7 @@ const NOTHING: PromptWork = { promptTokens: 0, uncachedTokens: 0 };
 
 /** What a request finds where it is sent. */
 export interface Dispatched {
+  readonly atMs: number;
   /** Prompt tokens to be computed before its own. */
   readonly aheadTokens: number;
   /** Its KV memory is not free yet: it will wait for others to end. */
@@ -257,7 +258,7 @@ export class EndpointTable {
     this.#setQueueDepth(slot);
     columns.inFlightRequests[slot]! += 1;
     columns.inFlightTokens[slot]! += tokens;
-    return { aheadTokens, isHeld };
+    return { atMs: nowMs, aheadTokens, isHeld };
   }
 
   /** The prompt of a dispatched request is not going to be computed at `slot` after all. */
@@ -273,11 +274,13 @@ export class EndpointTable {
   }
 
   /**
-   * Ends what `dispatched` began, with the same tokens. The queue column keeps the dispatch until a
-   * later sample: whether the engine's last numbers held this request is not known.
+   * Ends what `dispatched` began, with the same tokens. Where no sample has shown it, the queue column
+   * counts it no more; where one has, the engine's numbers do until its next sample.
    */
-  released(slot: number, tokens: number): void {
+  released(slot: number, tokens: number, dispatchedAtMs: number): void {
     const columns = this.#columns;
+    this.#dispatches.remove(slot, dispatchedAtMs);
+    this.#setQueueDepth(slot);
     columns.inFlightRequests[slot] = Math.max(0, columns.inFlightRequests[slot]! - 1);
     columns.inFlightTokens[slot] = Math.max(0, columns.inFlightTokens[slot]! - tokens);
   }

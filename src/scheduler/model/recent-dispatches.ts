@@ -46,6 +46,21 @@ export class RecentDispatches {
     this.#total[slot]! += 1;
   }
 
+  /** What was added at `atMs` has ended. Nothing to do if a sample has shown it since. */
+  remove(slot: number, atMs: number): void {
+    const newest = this.#newest[slot]!;
+    const bucket = Math.min(newest, Math.floor(atMs / BUCKET_MS));
+    if (bucket > newest - BUCKETS) {
+      const at = this.#at(slot, bucket);
+      if (this.#buckets[at] === 0) return;
+      this.#buckets[at]! -= 1;
+    } else {
+      if (this.#older[slot] === 0) return;
+      this.#older[slot]! -= 1;
+    }
+    this.#total[slot]! -= 1;
+  }
+
   /** A sample taken at `sampledAtMs` shows everything that had reached the engine by then. */
   sampled(slot: number, sampledAtMs: number): void {
     const firstKept = Math.floor((sampledAtMs - DISPATCH_TRAVEL_MS) / BUCKET_MS);

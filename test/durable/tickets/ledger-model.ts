@@ -166,7 +166,7 @@ export class ObjectModel {
       load: {
         dispatched: (slot, tokens) => {
           charge(slot, tokens);
-          return { aheadTokens: 0, isHeld: false };
+          return { atMs: this.nowMs, aheadTokens: 0, isHeld: false };
         },
         released: (slot, tokens) => charge(slot, -tokens),
         takenBack: () => undefined,

@@ -59,7 +59,7 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
       dispatched(slot, count) {
         add(requests, slot, 1);
         add(tokens, slot, count);
-        return { aheadTokens: 0, isHeld: false };
+        return { atMs: nowMs, aheadTokens: 0, isHeld: false };
       },
       released(slot, count) {
         add(requests, slot, -1);

@@ -107,7 +107,7 @@ describe("SaturationMeter", () => {
     table.remove(slot);
     expect(add(table, "new")).toBe(slot);
     expect(meter.measure(viewOf(table)).saturation).toBe(0);
-    table.released(slot, 10);
+    table.released(slot, 10, NOW_MS);
     expect(meter.measure(viewOf(table)).saturation).toBe(0);
   });
 

@@ -151,10 +151,13 @@ describe("EndpointTable", () => {
     const { columns } = table;
     expect(columns.queueDepth[slot]).toBe(4);
     expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([2, 800]);
-    table.released(slot, 500);
-    expect(columns.queueDepth[slot]).toBe(4);
+    table.released(slot, 500, 20);
+    expect(columns.queueDepth[slot]).toBe(3);
     expect([columns.inFlightRequests[slot], columns.inFlightTokens[slot]]).toEqual([1, 300]);
     table.applySample(slot, { waiting: 2 }, 500);
+    expect(columns.queueDepth[slot]).toBe(2);
+    // The sample has shown it: what it said of the queue stays until the next.
+    table.released(slot, 300, 30);
     expect(columns.queueDepth[slot]).toBe(2);
     table.dispatched(slot, 100, 600);
     expect(columns.queueDepth[slot]).toBe(3);
@@ -175,7 +178,7 @@ describe("EndpointTable", () => {
   it("never counts below zero", () => {
     const table = new EndpointTable();
     const slot = table.add(endpoint(1))!;
-    table.released(slot, 10);
+    table.released(slot, 10, 0);
     expect([table.columns.inFlightRequests[slot], table.columns.inFlightTokens[slot]]).toEqual([
       0, 0,
     ]);
@@ -189,7 +192,7 @@ describe("work and speed", () => {
     const table = new EndpointTable();
     const slot = table.add(endpoint(1))!;
     table.applySample(slot, { waiting: 0, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 1_000 }, 0);
-    expect(table.dispatched(slot, 5_000, 1_000, PROMPT)).toEqual({ aheadTokens: 0, isHeld: false });
+    expect(table.dispatched(slot, 5_000, 1_000, PROMPT)).toMatchObject({ aheadTokens: 0, isHeld: false });
     // 4,000 tokens at a tenth of a millisecond, of which 100 ms have passed.
     expect(table.dispatched(slot, 5_000, 1_100, PROMPT)).toEqual({
       aheadTokens: 3_000,

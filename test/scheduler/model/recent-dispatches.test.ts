@@ -69,6 +69,23 @@ describe("RecentDispatches", () => {
     expect(dispatches.count(0)).toBe(2);
   });
 
+  it("takes out what has ended before a sample showed it, once, in the window and behind it", () => {
+    const dispatches = new RecentDispatches(1);
+    const later = 10_000 + 2 * DISPATCH_WINDOW_MS;
+    for (const atMs of [10_000, later]) dispatches.add(0, atMs);
+    dispatches.remove(0, later);
+    expect(dispatches.count(0)).toBe(1);
+    dispatches.remove(0, later);
+    expect(dispatches.count(0)).toBe(1);
+    dispatches.remove(0, 10_000);
+    dispatches.remove(0, 10_000);
+    expect(dispatches.count(0)).toBe(0);
+    dispatches.add(0, later);
+    dispatches.sampled(0, later + 10_000);
+    dispatches.remove(0, later);
+    expect(dispatches.count(0)).toBe(0);
+  });
+
   it("keeps nothing of a slot's predecessor", () => {
     const dispatches = new RecentDispatches(2);
     dispatches.add(0, START_MS);
