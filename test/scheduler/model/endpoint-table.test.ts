@@ -192,9 +192,12 @@ describe("work and speed", () => {
     const table = new EndpointTable();
     const slot = table.add(endpoint(1))!;
     table.applySample(slot, { waiting: 0, kvUsage: 0.5, kvBlockSize: 16, kvBlocks: 1_000 }, 0);
-    expect(table.dispatched(slot, 5_000, 1_000, PROMPT)).toMatchObject({ aheadTokens: 0, isHeld: false });
+    expect(table.dispatched(slot, 5_000, 1_000, PROMPT)).toMatchObject({
+      aheadTokens: 0,
+      isHeld: false,
+    });
     // 4,000 tokens at a tenth of a millisecond, of which 100 ms have passed.
-    expect(table.dispatched(slot, 5_000, 1_100, PROMPT)).toEqual({
+    expect(table.dispatched(slot, 5_000, 1_100, PROMPT)).toMatchObject({
       aheadTokens: 3_000,
       isHeld: true,
     });
