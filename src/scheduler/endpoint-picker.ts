@@ -15,10 +15,11 @@ import type {
   ProfileResults,
   ResponseHeader,
   SchedulingStages,
+  NarrowingContext,
 } from "./plugin.ts";
 import type { OnPluginFailed } from "./plugin-calls.ts";
 import { Plugins, type PluginSubstitution } from "./plugins.ts";
-import { type NarrowingContext, type ProfileRecorder, SchedulingProfile } from "./profile.ts";
+import { type ProfileRecorder, SchedulingProfile } from "./profile.ts";
 import { createSubset } from "./subset.ts";
 import { createRng } from "./support/rng.ts";
 

@@ -9,7 +9,7 @@
 //
 // Registered plugins do not throw; whoever adds one of his own may find that it does.
 
-import type { NarrowingContext } from "./profile.ts";
+import type { NarrowingContext } from "./plugin.ts";
 import { ReseedableRng, type Rng } from "./support/rng.ts";
 
 /** An instance with what is needed to call it. */

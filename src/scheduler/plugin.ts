@@ -78,6 +78,9 @@ export interface PickContext {
   readonly rng: Rng;
 }
 
+/** A context whose candidates its owner may narrow. */
+export type NarrowingContext = { -readonly [K in keyof PickContext]: PickContext[K] };
+
 /** What every plugin may implement besides its kinds. */
 export interface PluginEvents {
   /**

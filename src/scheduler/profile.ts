@@ -5,7 +5,14 @@
 // Source: llm-d-router pkg/epp/scheduling/scheduler_profile.go. llm-d does not handle NaN.
 
 import type { ResolvedProfile } from "./config/resolve.ts";
-import type { Filter, PickContext, Picker, ScoreTerms, Scorer } from "./plugin.ts";
+import type {
+  Filter,
+  PickContext,
+  Picker,
+  ScoreTerms,
+  Scorer,
+  NarrowingContext,
+} from "./plugin.ts";
 import { type Called, type PluginCalls, restoreCandidates } from "./plugin-calls.ts";
 import type { Plugins } from "./plugins.ts";
 import type { Rng } from "./support/rng.ts";
@@ -17,9 +24,6 @@ export interface ProfileRecorder {
   /** After each scorer, in order: `scores[i]`, within [0, 1], belongs to context.candidates[i]. */
   scored(context: PickContext, scores: Float64Array, terms?: ScoreTerms): void;
 }
-
-/** A context whose candidates the profile may narrow. */
-export type NarrowingContext = { -readonly [K in keyof PickContext]: PickContext[K] };
 
 interface WeightedScorer {
   readonly called: Called<Scorer>;

@@ -1,7 +1,8 @@
 // Who is calling: a tenant, an administrator or an agent. All three present a bearer secret; none of
 // them is repeated in an answer or a log.
 
-import type { DirectoryIndex, Pool, Tenant } from "./directory-index.ts";
+import type { DirectoryIndex, Pool } from "./directory-index.ts";
+import type { Tenant } from "./tenant.ts";
 import { secretsEqual, sha256Hex } from "./crypto.ts";
 import { type ApiError, type Checked, refuse } from "./openai/errors.ts";
 

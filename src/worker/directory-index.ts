@@ -1,11 +1,9 @@
 // The configuration as requests look things up in it. Built once per version and isolate.
 
-import type { Deployment, PoolConfig, TenantConfig } from "../config/deployment.ts";
+import type { Deployment, PoolConfig } from "../config/deployment.ts";
+import type { Tenant } from "./tenant.ts";
 import { poolNeeds, type PoolNeeds } from "./pool-needs.ts";
 import { poolTag } from "./request-id.ts";
-
-/** Who is asking, and what was granted to it. */
-export type Tenant = Omit<TenantConfig, "keys">;
 
 export interface Pool extends PoolNeeds {
   readonly config: PoolConfig;

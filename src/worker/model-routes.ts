@@ -5,7 +5,8 @@
 // What a name stands for needs no grant of its own: whoever may use the name may use that.
 
 import { createRng } from "../scheduler/support/rng.ts";
-import type { DirectoryIndex, Pool, Tenant } from "./directory-index.ts";
+import type { DirectoryIndex, Pool } from "./directory-index.ts";
+import type { Tenant } from "./tenant.ts";
 import { type Checked, refuse } from "./openai/errors.ts";
 
 /** A pool to try. */

@@ -5,7 +5,7 @@ import type { DataByKey, DataReader } from "../../src/scheduler/data/data.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
 import type { RequestMedia } from "../../src/scheduler/model/inference-request.ts";
 import type { Filter, PluginEvents, Scorer } from "../../src/scheduler/plugin.ts";
-import type { NarrowingContext } from "../../src/scheduler/profile.ts";
+import type { NarrowingContext } from "../../src/scheduler/plugin.ts";
 import {
   type EndpointRow,
   NOW_MS,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { pluginOf } from "../../src/scheduler/registry.ts";
-import type { NarrowingContext } from "../../src/scheduler/profile.ts";
+import type { NarrowingContext } from "../../src/scheduler/plugin.ts";
 import {
   createSessionAffinity,
   type SessionAffinity,

@@ -4,7 +4,7 @@
 
 import { type ByteEdit, insertMember, type JsonSpans } from "../../agents/protocol/json-spans.ts";
 import { sha256Hex } from "../crypto.ts";
-import type { Tenant } from "../directory-index.ts";
+import type { Tenant } from "../tenant.ts";
 
 const encoder = new TextEncoder();
 

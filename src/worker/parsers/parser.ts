@@ -1,7 +1,7 @@
 // What stands between a body's bytes and the rest of the Worker: one parser for each protocol.
 
 import type { RequestMedia } from "../../scheduler/model/inference-request.ts";
-import type { Tenant } from "../directory-index.ts";
+import type { Tenant } from "../tenant.ts";
 import type { Checked } from "../openai/errors.ts";
 import type { Claimant } from "./registry.ts";
 

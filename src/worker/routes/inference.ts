@@ -6,7 +6,7 @@ import type { Settings } from "../../config/settings.ts";
 import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
-import type { Tenant } from "../directory-index.ts";
+import type { Tenant } from "../tenant.ts";
 import { findRoutes, type ModelRoute } from "../model-routes.ts";
 import { type ApiError, type Checked, errorResponse, refuse, statusOf } from "../openai/errors.ts";
 import { readBody } from "../openai/read-body.ts";

@@ -14,7 +14,8 @@
 import type { PickRequest, PoolPort } from "../../durable/contract.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { RelayConfig } from "../../config/deployment.ts";
-import type { Tenant, Pool } from "../directory-index.ts";
+import type { Pool } from "../directory-index.ts";
+import type { Tenant } from "../tenant.ts";
 import type { Call } from "../call.ts";
 import { metrics } from "../metrics.ts";
 import type { ModelRoute } from "../model-routes.ts";

@@ -11,7 +11,7 @@ import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import { parseReplayable } from "../../../src/scheduler/decisions/replay-document.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
-import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
+import type { NarrowingContext } from "../../../src/scheduler/plugin.ts";
 import { pickContext } from "../support/pick-context.ts";
 
 const PROFILES = ["decode", "prefill", "encode"] as const;

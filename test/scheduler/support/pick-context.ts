@@ -7,7 +7,7 @@ import { UNLEARNED } from "../../../src/scheduler/model/engine-speeds.ts";
 import type { EndpointColumns } from "../../../src/scheduler/model/endpoint-columns.ts";
 import type { Endpoint } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
-import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
+import type { NarrowingContext } from "../../../src/scheduler/plugin.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
 
 /** An endpoint; what is left out is idle, empty and sampled just now. */

@@ -9,7 +9,7 @@ import type {
   Scorer,
   Wiring,
 } from "../../../src/scheduler/plugin.ts";
-import type { NarrowingContext } from "../../../src/scheduler/profile.ts";
+import type { NarrowingContext } from "../../../src/scheduler/plugin.ts";
 import { pluginOf } from "../../../src/scheduler/registry.ts";
 
 /** Wiring of an instance that is called after its type, in a pool of one profile, `default`. */

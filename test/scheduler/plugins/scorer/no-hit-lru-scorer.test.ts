@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Scorer } from "../../../../src/scheduler/plugin.ts";
-import type { NarrowingContext } from "../../../../src/scheduler/profile.ts";
+import type { NarrowingContext } from "../../../../src/scheduler/plugin.ts";
 import { pluginOf } from "../../../../src/scheduler/registry.ts";
 import { pickContext } from "../../support/pick-context.ts";
 import { createScorer, scoresOf } from "../../support/plugins.ts";
