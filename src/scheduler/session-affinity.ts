@@ -52,7 +52,7 @@ const source = z
   });
 
 /** Parameters of both plugins. */
-export const sessionAffinityParams = z.strictObject({
+const sessionAffinityParams = z.strictObject({
   strategy: z
     .enum(["encoded_endpoint_header", "session_id"])
     .default("encoded_endpoint_header")
@@ -95,26 +95,26 @@ export type SessionAffinityParams = z.output<typeof sessionAffinityParams>;
 const DEFAULT_SOURCE = { header: DEFAULT_SESSION_HEADER, attribute: "", producer: "" } as const;
 
 /** Headers of the request that the plugin reads. */
-export function sessionAffinityHeaders(params: SessionAffinityParams): string[] {
+function sessionAffinityHeaders(params: SessionAffinityParams): string[] {
   if (params.strategy === "encoded_endpoint_header")
     return [params.encodedEndpointHeaderConfig.header];
   return params.sessionIdConfig.sources.flatMap(({ header }) => (header === "" ? [] : [header]));
 }
 
 /** Headers of the answer that it sets. */
-export function sessionAffinityAnswerHeaders(params: SessionAffinityParams): string[] {
+function sessionAffinityAnswerHeaders(params: SessionAffinityParams): string[] {
   return params.strategy === "encoded_endpoint_header"
     ? [params.encodedEndpointHeaderConfig.header]
     : [];
 }
 
-export function sessionAffinityProfiles({ profileName }: SessionAffinityParams) {
+function sessionAffinityProfiles({ profileName }: SessionAffinityParams) {
   const without = "no session is ever bound";
   return profileName === "" ? [] : [{ path: "profileName", name: profileName, without }];
 }
 
 /** Sentences for whoever configures the plugin. */
-export function sessionAffinityNotes(params: SessionAffinityParams): string[] {
+function sessionAffinityNotes(params: SessionAffinityParams): string[] {
   if (params.strategy !== "encoded_endpoint_header") return [];
   const { header } = params.encodedEndpointHeaderConfig;
   return [
@@ -124,7 +124,7 @@ export function sessionAffinityNotes(params: SessionAffinityParams): string[] {
 }
 
 /** Data that the plugin reads. A missing one only makes a source say nothing, as in llm-d. */
-export function sessionAffinityNeeds(params: SessionAffinityParams): DataNeed[] {
+function sessionAffinityNeeds(params: SessionAffinityParams): DataNeed[] {
   if (params.strategy === "encoded_endpoint_header") return [];
   return params.sessionIdConfig.sources.flatMap((each) =>
     each.attribute === ""
@@ -139,6 +139,16 @@ function attributeProducer({ attribute, producer }: SessionSource): string {
 }
 
 type SessionSource = z.output<typeof source>;
+
+/** What the definitions of all plugins that keep to sessions have in common. */
+export const sessionAffinityTraits = {
+  params: sessionAffinityParams,
+  consumes: sessionAffinityNeeds,
+  requestHeaders: sessionAffinityHeaders,
+  answerHeaders: sessionAffinityAnswerHeaders,
+  profilesNamed: sessionAffinityProfiles,
+  notes: sessionAffinityNotes,
+} as const;
 
 /** What both strategies are to their plugin. */
 export interface SessionAffinity {

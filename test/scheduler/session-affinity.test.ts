@@ -4,17 +4,17 @@ import type { NarrowingContext } from "../../src/scheduler/plugin.ts";
 import {
   createSessionAffinity,
   type SessionAffinity,
-  sessionAffinityHeaders,
-  sessionAffinityNeeds,
-  sessionAffinityParams,
+  sessionAffinityTraits,
   SESSIONS_MAX,
 } from "../../src/scheduler/session-affinity.ts";
 import { NOW_MS, pickContext, type PickContextOptions } from "./support/pick-context.ts";
 
+const traits = sessionAffinityTraits;
+
 const ROWS = [{}, {}, {}];
 
 function create(params: object): SessionAffinity {
-  return createSessionAffinity(sessionAffinityParams.parse(params));
+  return createSessionAffinity(traits.params.parse(params));
 }
 
 /** A request of `session` at `atS` seconds. */
@@ -206,25 +206,25 @@ describe("the strategy session_id", () => {
   });
 });
 
-describe("sessionAffinityParams", () => {
+describe("sessionAffinityTraits", () => {
   it("says what is read", () => {
     const sources = [{ header: "X-Chat" }, { attribute: "SessionIDDataKey" }];
-    const params = sessionAffinityParams.parse({
+    const params = traits.params.parse({
       strategy: "session_id",
       sessionIdConfig: { sources },
     });
-    expect(sessionAffinityHeaders(params)).toEqual(["x-chat"]);
-    expect(sessionAffinityNeeds(params)).toEqual([
+    expect(traits.requestHeaders(params)).toEqual(["x-chat"]);
+    expect(traits.consumes(params)).toEqual([
       { key: "session-id", producer: "session-id-producer", isOptional: true },
     ]);
-    const defaults = sessionAffinityParams.parse({ strategy: "session_id" });
-    expect(sessionAffinityHeaders(defaults)).toEqual(["x-session-id"]);
-    expect(sessionAffinityHeaders(sessionAffinityParams.parse({}))).toEqual(["x-session-token"]);
+    const defaults = traits.params.parse({ strategy: "session_id" });
+    expect(traits.requestHeaders(defaults)).toEqual(["x-session-id"]);
+    expect(traits.requestHeaders(traits.params.parse({}))).toEqual(["x-session-token"]);
   });
 
   it("reads what it printed", () => {
-    const params = sessionAffinityParams.parse({ strategy: "session_id" });
-    expect(sessionAffinityParams.parse(params)).toEqual(params);
+    const params = traits.params.parse({ strategy: "session_id" });
+    expect(traits.params.parse(params)).toEqual(params);
   });
 
   it.for([
@@ -236,6 +236,6 @@ describe("sessionAffinityParams", () => {
     { ttl: 1 },
   ])("refuses %j", (sessionIdConfig) => {
     const params = { strategy: "session_id", sessionIdConfig };
-    expect(sessionAffinityParams.safeParse(params).success).toBe(false);
+    expect(traits.params.safeParse(params).success).toBe(false);
   });
 });

@@ -24,8 +24,8 @@ export const SPEED_LIMITS = {
   serviceMsMax: 600_000,
 } as const;
 
-/** Of a time to first token, what is not prefill: the network, and the step under way. */
-const OVERHEAD_MS = 40;
+/** Of a time to first token, what is neither waiting nor prefill: the network, and the step under way. */
+export const OVERHEAD_MS = 40;
 /** Fewer tokens take about as long as the overhead, and say nothing. */
 const WORK_TOKENS_MIN = 1_024;
 const FIRST_STEP = 0.3;

@@ -2,16 +2,15 @@
 //
 //   ttft   = OVERHEAD_MS + wait + memory + uncached × prefillMsPerToken
 //   wait   = until the prompts sent there before have been computed
-//   memory = waiting requests × serviceMs / running, where KV memory is as good as full
+//   memory = waiting requests × their share of KV memory × serviceMs, where that is as good as full
 //
 // A comparison of configurations rests on it, and a decision's record has all that it reads. It knows
 // nothing of the network, of steps that decode many sequences, and of a cache that differs from what
 // the router believes: what matters is that its error is alike on all endpoints.
 
 import type { EndpointColumns } from "./endpoint-columns.ts";
+import { OVERHEAD_MS } from "./engine-speeds.ts";
 
-/** What is neither waiting nor prefill: the network, and the step under way. */
-const OVERHEAD_MS = 40;
 /** A pool of KV blocks that is fuller admits a request only when another ends. */
 const KV_FULL = 0.95;
 
@@ -19,8 +18,9 @@ const KV_FULL = 0.95;
 export type TtftColumns = Pick<
   EndpointColumns,
   | "queueDepth"
-  | "runningRequests"
   | "kvUsage"
+  | "kvCapacityTokens"
+  | "requestTokens"
   | "prefillBusyUntilMs"
   | "prefillMsPerToken"
   | "serviceMs"
@@ -35,7 +35,10 @@ export function predictTtftMs(
   const waitMs = Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs);
   const prefillMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
   const isFull = columns.kvUsage[slot]! >= KV_FULL;
-  const endsEveryMs = columns.serviceMs[slot]! / Math.max(1, columns.runningRequests[slot]!);
-  const memoryMs = isFull ? columns.queueDepth[slot]! * endsEveryMs : 0;
+  // As many end in a service time as fit at once. Where that is not known, one: unknown is worse.
+  const share = columns.requestTokens[slot]! / columns.kvCapacityTokens[slot]!;
+  const memoryMs = isFull
+    ? columns.queueDepth[slot]! * (share > 0 && share < 1 ? share : 1) * columns.serviceMs[slot]!
+    : 0;
   return OVERHEAD_MS + waitMs + memoryMs + prefillMs;
 }

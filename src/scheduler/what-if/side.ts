@@ -47,8 +47,9 @@ export function sideOf(attempt: ReplayableAttempt, choice: Choice): Side | undef
 function oneRow(columns: Readonly<Record<keyof TtftColumns, number>>): TtftColumns {
   return {
     queueDepth: Int32Array.of(columns.queueDepth),
-    runningRequests: Int32Array.of(columns.runningRequests),
     kvUsage: Float64Array.of(columns.kvUsage),
+    kvCapacityTokens: Float64Array.of(columns.kvCapacityTokens),
+    requestTokens: Float64Array.of(columns.requestTokens),
     prefillBusyUntilMs: Float64Array.of(columns.prefillBusyUntilMs),
     prefillMsPerToken: Float64Array.of(columns.prefillMsPerToken),
     serviceMs: Float64Array.of(columns.serviceMs),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import {
+  OVERHEAD_MS,
   EngineSpeeds,
   SPEED_LIMITS,
   type SpeedObservation,
@@ -8,7 +9,6 @@ import {
 import { createRng } from "../../../src/scheduler/support/rng.ts";
 
 const SLOTS = 3;
-const OVERHEAD_MS = 40;
 
 function prompt(msPerToken: number, overrides: Partial<SpeedObservation> = {}): SpeedObservation {
   const ttftMs = OVERHEAD_MS + 4_000 * msPerToken;

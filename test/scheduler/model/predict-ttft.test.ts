@@ -20,9 +20,12 @@ describe("predictTtftMs", () => {
   });
 
   it("waits for requests to end where memory is full, and only there", () => {
-    const queued = { queueDepth: 4, runningRequests: 8, serviceMs: 1_600 };
-    expect(predicted({ ...queued, kvUsage: 0.99 }) - idle).toBeCloseTo(800);
-    expect(predicted({ ...queued, kvUsage: 0.5 })).toBe(idle);
-    expect(predicted({ ...queued, runningRequests: 0, kvUsage: 1 }) - idle).toBeCloseTo(6_400);
+    const queued = { queueDepth: 4, serviceMs: 1_600, requestTokens: 1_000 };
+    const known = { ...queued, kvCapacityTokens: 8_000 };
+    expect(predicted({ ...known, kvUsage: 0.99 }) - idle).toBeCloseTo(800);
+    expect(predicted({ ...known, kvUsage: 0.5 })).toBe(idle);
+    expect(predicted({ ...known, kvUsage: 0.99, runningRequests: 50 }) - idle).toBeCloseTo(800);
+    expect(predicted({ ...queued, kvUsage: 1 }) - idle).toBeCloseTo(6_400);
+    expect(predicted({ ...known, requestTokens: 0, kvUsage: 1 }) - idle).toBeCloseTo(6_400);
   });
 });

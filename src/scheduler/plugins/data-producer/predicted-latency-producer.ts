@@ -1,7 +1,6 @@
 // predicted-latency-producer: what a request is expected to take on each endpoint.
 //
-//   pending[slot] = queueDepth * mean tokens of a request in flight there, or of this one where none is
-//   ttft[slot]    = (pending[slot] + uncached[slot]) / PREFILL_TOKENS_PER_MS + TTFT_BASE_MS
+//   ttft[slot]    = model/predict-ttft.ts: what was sent there, and what is uncached, at learned speed
 //   tpot[slot]    = TPOT_BASE_MS + TPOT_PER_REQUEST_MS * (1 + max(running, inFlightRequests))
 //   headroom      = objective - prediction
 //
@@ -9,8 +8,9 @@
 // prefill endpoints: its headroom is 0 otherwise.
 //
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/predictedlatency. llm-d asks
-// a trained model over HTTP; this is the analytic formula that such a model falls back to, with figures
-// of Qwen3-32B on two H100. It orders endpoints of equal hardware; its milliseconds are rough.
+// a trained model over HTTP; this is the analytic formula that such a model falls back to. The time
+// between tokens has figures of Qwen3-32B on two H100: it orders endpoints of equal hardware, and its
+// milliseconds are rough.
 // Differences: a request that names one objective is not held to the other (llm-d takes the missing one
 // as 0 ms, which nobody meets); with none, headrooms are the negative predictions, as in llm-d, so that
 // the quickest comes closest. A pool of more than 100 endpoints has predictions, too. The objectives of
@@ -23,11 +23,9 @@ import { parseDurationMs } from "../../config/quantities.ts";
 import { isFresh } from "../../freshness.ts";
 import { labelOf } from "../../labels.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
+import { predictTtftMs } from "../../model/predict-ttft.ts";
 import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
 
-/** 15,928 tokens/s: llm-d's own constant, measured with unloaded chunks of 8,192 tokens. */
-const PREFILL_TOKENS_PER_MS = 15.928;
-const TTFT_BASE_MS = 15;
 /** Reading the weights once, and the KV blocks of one request of about 10k tokens. */
 const TPOT_BASE_MS = 12;
 const TPOT_PER_REQUEST_MS = 0.4;
@@ -94,9 +92,8 @@ class PredictedLatencyProducer implements DataProducer {
         this.#clear(slot);
         continue;
       }
-      const ownTokens = uncached?.tokens[slot] ?? context.request.promptTokens;
-      this.#ttftMs[slot] =
-        (pendingTokens(context, slot) + ownTokens) / PREFILL_TOKENS_PER_MS + TTFT_BASE_MS;
+      const uncachedTokens = uncached?.tokens[slot] ?? context.request.promptTokens;
+      this.#ttftMs[slot] = predictTtftMs(endpoints, slot, { nowMs: context.nowMs, uncachedTokens });
       const batch = Math.max(endpoints.runningRequests[slot]!, endpoints.inFlightRequests[slot]!);
       this.#tpotMs[slot] = TPOT_BASE_MS + TPOT_PER_REQUEST_MS * (1 + batch);
       this.#setHeadroom(context, slot);
@@ -129,16 +126,6 @@ class PredictedLatencyProducer implements DataProducer {
 
 const PREFILL = "prefill";
 const UNCACHED_PRODUCER = producerOf("uncached-tokens", undefined);
-
-/**
- * Tokens whose prompt is still to be read there. The ledger keeps a request's tokens until it ends, so
- * what waits has the mean of them; so have requests that came to the engine by another way.
- */
-function pendingTokens({ endpoints, request }: PickContext, slot: number): number {
-  const requests = endpoints.inFlightRequests[slot]!;
-  const mean = requests > 0 ? endpoints.inFlightTokens[slot]! / requests : request.promptTokens;
-  return endpoints.queueDepth[slot]! * mean;
-}
 
 export const predictedLatencyProducer = defineDataProducer({
   type: "predicted-latency-producer",

@@ -9,15 +9,7 @@
 
 import { isCandidate } from "../../candidates.ts";
 import { defineFilter, type PickContext } from "../../plugin.ts";
-import {
-  createSessionAffinity,
-  sessionAffinityAnswerHeaders,
-  sessionAffinityHeaders,
-  sessionAffinityNotes,
-  sessionAffinityNeeds,
-  sessionAffinityParams,
-  sessionAffinityProfiles,
-} from "../../session-affinity.ts";
+import { createSessionAffinity, sessionAffinityTraits } from "../../session-affinity.ts";
 
 /** Keeps `bound` alone, where it is a candidate. */
 function keepBound(context: PickContext, bound: number): number {
@@ -29,12 +21,7 @@ function keepBound(context: PickContext, bound: number): number {
 export const sessionAffinityFilter = defineFilter({
   type: "session-affinity-filter",
   stability: "alpha",
-  params: sessionAffinityParams,
-  consumes: sessionAffinityNeeds,
-  requestHeaders: sessionAffinityHeaders,
-  answerHeaders: sessionAffinityAnswerHeaders,
-  profilesNamed: sessionAffinityProfiles,
-  notes: sessionAffinityNotes,
+  ...sessionAffinityTraits,
   create: (params) => {
     const affinity = createSessionAffinity(params);
     return {

@@ -8,25 +8,12 @@
 // session stays bound where it was. O(n), no allocation for each endpoint.
 
 import { defineScorer } from "../../plugin.ts";
-import {
-  createSessionAffinity,
-  sessionAffinityAnswerHeaders,
-  sessionAffinityHeaders,
-  sessionAffinityNotes,
-  sessionAffinityNeeds,
-  sessionAffinityParams,
-  sessionAffinityProfiles,
-} from "../../session-affinity.ts";
+import { createSessionAffinity, sessionAffinityTraits } from "../../session-affinity.ts";
 
 export const sessionAffinityScorer = defineScorer({
   type: "session-affinity-scorer",
   stability: "alpha",
-  params: sessionAffinityParams,
-  consumes: sessionAffinityNeeds,
-  requestHeaders: sessionAffinityHeaders,
-  answerHeaders: sessionAffinityAnswerHeaders,
-  profilesNamed: sessionAffinityProfiles,
-  notes: sessionAffinityNotes,
+  ...sessionAffinityTraits,
   create: (params) => {
     const affinity = createSessionAffinity(params);
     return {

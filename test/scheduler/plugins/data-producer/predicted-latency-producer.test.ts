@@ -26,31 +26,13 @@ function predict(rows: readonly EndpointRow[], { params, request, uncached }: As
 }
 
 describe("predicted-latency-producer", () => {
-  it("predicts the first token from what is uncached there and what waits there", () => {
-    const waiting = { queueDepth: 2, inFlightRequests: 2, inFlightTokens: 15_928 };
-    const [idle, busy] = predict([{}, waiting], { uncached: [15_928, 0] });
-    expect(idle!.ttft).toBeCloseTo(1_015, 6);
-    expect(busy!.ttft).toBeCloseTo(1_015, 6);
+  it("predicts the first token from what is uncached and what was sent there, at learned speed", () => {
+    const rows = [{}, { prefillBusyMs: 500, inFlightRequests: 2 }, { prefillMsPerToken: 0.2 }];
+    const [idle, busy, slow] = predict(rows, { uncached: [10_000, 10_000, 10_000] });
+    expect(idle!.ttft).toBeCloseTo(1_040, 6);
+    expect(busy!.ttft).toBeCloseTo(1_540, 6);
     expect(busy!.dispatched).toBe(2);
-  });
-
-  it("does not count the prompts of requests that run already", () => {
-    const rows = [
-      { inFlightRequests: 4, inFlightTokens: 10_000, runningRequests: 4 },
-      { inFlightRequests: 4, inFlightTokens: 10_000, queueDepth: 1 },
-      { inFlightRequests: 4, inFlightTokens: 10_000, queueDepth: 4 },
-    ];
-    const [running, partly, waiting] = predict(rows);
-    expect(running!.ttft).toBe(15);
-    expect(partly!.ttft).toBeCloseTo(2_500 / 15.928 + 15, 6);
-    expect(waiting!.ttft).toBeCloseTo(10_000 / 15.928 + 15, 6);
-  });
-
-  it("takes what waits and was not sent from here for requests like the others", () => {
-    const rows = [{ inFlightRequests: 2, inFlightTokens: 1_000, queueDepth: 5 }, { queueDepth: 5 }];
-    const [known, unknown] = predict(rows, { request: { promptTokens: 300 } });
-    expect(known!.ttft).toBeCloseTo(2_500 / 15.928 + 15, 6);
-    expect(unknown!.ttft).toBeCloseTo(1_500 / 15.928 + 15, 6);
+    expect(slow!.ttft).toBeCloseTo(2_040, 6);
   });
 
   it("predicts tokens from how many run, by the larger of what is known", () => {
@@ -74,19 +56,19 @@ describe("predicted-latency-producer", () => {
   const streaming = { streamingMode: true };
 
   it.for([
-    { name: "both", request: { ttftSloMs: 20, tpotSloMs: 10 }, params: streaming, want: [5, -2.4] },
-    { name: "TTFT only", request: { ttftSloMs: 20 }, params: streaming, want: [5, 0] },
+    { name: "both", request: { ttftSloMs: 45, tpotSloMs: 10 }, params: streaming, want: [5, -2.4] },
+    { name: "TTFT only", request: { ttftSloMs: 45 }, params: streaming, want: [5, 0] },
     { name: "TPOT only", request: { tpotSloMs: 10 }, params: streaming, want: [0, -2.4] },
-    { name: "none", request: {}, params: streaming, want: [-15, -12.4] },
+    { name: "none", request: {}, params: streaming, want: [-40, -12.4] },
     {
       name: "both, but no stream",
-      request: { ttftSloMs: 20, tpotSloMs: 1 },
+      request: { ttftSloMs: 45, tpotSloMs: 1 },
       params: {},
       want: [5, 0],
     },
     {
       name: "both, with a buffer",
-      request: { ttftSloMs: 20, tpotSloMs: 10 },
+      request: { ttftSloMs: 45, tpotSloMs: 10 },
       params: { ...streaming, sloBufferFactor: 2 },
       want: [5, 7.6],
     },
