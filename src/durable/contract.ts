@@ -4,6 +4,7 @@
 import type { ConfigIssue, Deployment } from "../config/deployment.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { Explanation, WrittenAttempt } from "../scheduler/decisions/document.ts";
+import type { FlowControlSnapshot } from "../scheduler/flow-control/snapshot.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 
@@ -15,6 +16,24 @@ export interface PickRequest {
   readonly exclude: readonly string[];
   /** The caller's snapshot of the pool is old, or it has none. */
   readonly wantsSnapshot?: boolean;
+  /**
+   * Who waits, and for how long, where the pool is full. Absent from a Worker of a version that
+   * cannot wait: it is refused instead.
+   */
+  readonly flow?: PickFlow;
+}
+
+/** A request's place among those that wait; see flow-control/contracts.ts. */
+export interface PickFlow {
+  readonly fairnessId: string;
+  /** Over 0. */
+  readonly weight: number;
+  /** Unix ms at which the Worker received it: the same at each call for the request. */
+  readonly receivedAtMs: number;
+  /** The longest wait its client wants. */
+  readonly ttlMs?: number;
+  /** Whether it also waits in a pool without endpoints: not while another pool may have some. */
+  readonly waitsForEndpoints: boolean;
 }
 
 /** Endpoints that may be picked and their loads at one moment: enough to do without the object for a while. */
@@ -36,6 +55,8 @@ export interface PickGrant {
   readonly snapshot?: PoolSnapshot;
   /** Headers for the client, which plugins of the pool set. The Worker heeds the first eight. */
   readonly responseHeaders?: readonly GrantHeader[];
+  /** The request waited with a part of its keys: the Worker gives all of them by `learn`. */
+  readonly wantsKeys?: true;
 }
 
 export interface GrantHeader {
@@ -54,6 +75,40 @@ export interface PickRefusal {
 
 export type PickResult = PickGrant | PickRefusal;
 
+/** The request waits in the object's queue. Its Worker waits with it, by `handle`, or asks again. */
+interface Queued {
+  readonly ok: "queued";
+  /**
+   * The pool has no endpoints, and this Worker is the one that asks for some: see `capacityWebhook`.
+   * No other is told for CAPACITY_ASK_MS.
+   */
+  readonly asksForCapacity?: true;
+}
+
+/** Disposing it, as the end of the Worker's context does, takes the request out of the queue. */
+export interface HeldWait extends Queued, Disposable {
+  readonly handle: WaitPort;
+}
+
+/**
+ * A numbered place: too many wait as open calls. The Worker makes the same pick again after
+ * `askAgainMs`; a place that nobody asks for is given up some seconds after that.
+ */
+export interface NumberedPlace extends Queued {
+  readonly askAgainMs: number;
+  /** Requests that are likely to be served before. */
+  readonly ahead: number;
+}
+
+/** The Worker's end of a WaitHandle. */
+export interface WaitPort {
+  /**
+   * The grant when it is the request's turn, or why there is none. After about WAIT_CALL_MS, or when
+   * the call is needed for a request that is served sooner, a numbered place.
+   */
+  wait(): Promise<HeldGrant | PickRefusal | NumberedPlace>;
+}
+
 /**
  * A grant as the Worker receives it. Disposing it disposes the handle, as does the end of the
  * Worker's context: the object then releases what no relay has taken over.
@@ -66,11 +121,15 @@ export interface HeldGrant extends PickGrant, Disposable {
 export interface GrantHandle {
   /** Gives the grant back, because it will not be used. */
   release(how: WorkerRelease): Promise<void>;
+  /** All content keys of the prompt, where the grant wants them. */
+  learn(keys: Uint32Array): Promise<void>;
 }
 
 /** What a Worker asks of a pool's object on a request's way. */
 export interface PoolPort {
-  pick(request: PickRequest): Promise<HeldGrant | PickRefusal>;
+  pick(request: PickRequest): Promise<HeldGrant | PickRefusal | HeldWait | NumberedPlace>;
+  /** The client of a request with a numbered place has left. Of any other request it changes nothing. */
+  leave(requestId: string, attempt: number): Promise<void>;
 }
 
 /** How a ticket's load left the ledger, when the Worker says so itself. */
@@ -83,6 +142,8 @@ export interface PoolObjectConfig {
   readonly scheduler: SchedulerConfig;
   /** Looks at every decision, and takes none. */
   readonly shadowScheduler?: SchedulerConfig;
+  /** Priorities of the pool's objectives: each has a band, also while nothing waits in it. */
+  readonly objectivePriorities?: readonly number[];
 }
 
 /** Current configuration, secrets included: for the Worker only, never for an answer. */
@@ -162,6 +223,15 @@ export interface PoolState {
   readonly tickets: { readonly open: number; readonly unsettled: number };
   /** Absent without a shadow configuration. */
   readonly shadow?: ShadowState;
+}
+
+/** What waits in a pool at one moment. */
+export interface QueueState extends FlowControlSnapshot {
+  /** Of those that wait, how many do as open calls, and how many hold a numbered place. */
+  readonly openWaits: number;
+  readonly places: number;
+  /** Endpoints that count as full because nobody has heard of them lately. */
+  readonly staleEndpoints: number;
 }
 
 /** How a shadow configuration compares, since it or the object began. */

@@ -49,6 +49,8 @@ const RETRY_AFTER_MS = {
   "rejected-ttl-expired": 1_000,
   "rejected-context-cancelled": 0,
   "rejected-shutting-down": 1_000,
+  "evicted-queue-pressure": 1_000,
+  evicted: 1_000,
 } as const satisfies Record<DropReason, number>;
 
 export interface PicksOptions {

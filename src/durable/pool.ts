@@ -144,6 +144,9 @@ export class PoolObject extends DurableObject {
       : { ...result, handle };
   }
 
+  /** See PoolPort. */
+  leave(_requestId: string, _attempt: number): void {}
+
   /** Why the request went where it went, for each of its attempts that is still on record. */
   explain(requestId: string): PoolExplanation {
     const records = this.#picks.records(requestId);

@@ -5,9 +5,8 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
-  HeldGrant,
-  PickRefusal,
   PickRequest,
+  PoolPort,
   DecisionPage,
   DecisionQuery,
   PoolExplanation,
@@ -24,9 +23,14 @@ interface PoolsEnv {
 
 export class Pools extends WorkerEntrypoint<PoolsEnv> {
   /** Endpoints for a request; see PoolObject.pick. */
-  pick(pool: string, request: PickRequest): Promise<HeldGrant | PickRefusal> {
+  pick(pool: string, request: PickRequest): ReturnType<PoolPort["pick"]> {
     // The object's own answer, passed on: what is disposed at the Worker is disposed there.
-    return this.#object(pool).pick(request) as unknown as Promise<HeldGrant | PickRefusal>;
+    return this.#object(pool).pick(request) as unknown as ReturnType<PoolPort["pick"]>;
+  }
+
+  /** See PoolPort. */
+  leave(pool: string, requestId: string, attempt: number): Promise<void> {
+    return this.#object(pool).leave(requestId, attempt);
   }
 
   /**

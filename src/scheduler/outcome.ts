@@ -8,6 +8,10 @@ export const DROP_REASONS = [
   "rejected-ttl-expired",
   "rejected-context-cancelled",
   "rejected-shutting-down",
+  // It waited, and somebody of a higher priority needed its room; llm-d never emits it.
+  "evicted-queue-pressure",
+  // It had been let through, and was ended for somebody of a higher priority.
+  "evicted",
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

@@ -9,7 +9,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { FairnessPolicy, QueuedRequest } from "../../src/scheduler/flow-control/contracts.ts";
 import type { FlowController } from "../../src/scheduler/flow-control/flow-controller.ts";
-import type { Ejected, FlowDropReason } from "../../src/scheduler/flow-control/outcomes.ts";
+import type { Ejected } from "../../src/scheduler/flow-control/outcomes.ts";
+import type { DropReason } from "../../src/scheduler/outcome.ts";
 import type { FlowControlSnapshot } from "../../src/scheduler/flow-control/snapshot.ts";
 import { pluginsOfKind } from "../../src/scheduler/registry.ts";
 import { assert } from "../../src/scheduler/support/assert.ts";
@@ -22,7 +23,7 @@ const BAND_LIMITS = { requests: 25, bytes: Infinity, tokens: Infinity };
 const TTL_MS = 5_000;
 const NO_ENDPOINT_TTL_MS = 8_000;
 
-type End = FlowDropReason | "dispatched";
+type End = DropReason | "dispatched";
 
 interface Open {
   readonly request: QueuedRequest;

@@ -13,6 +13,7 @@
 // a lower priority passes a waiting higher one. Every request ends exactly once: let through, refused
 // or ejected; one that was let through is settled exactly once.
 
+import type { DropReason } from "../outcome.ts";
 import { assert } from "../support/assert.ts";
 import { Bands, type BandsSettings } from "./bands.ts";
 import type { QueueLimits } from "./capacity.ts";
@@ -20,8 +21,9 @@ import type { QueuedRequest, TokenUsage, UsageLimitPolicy } from "./contracts.ts
 import { debtsOf, type FlowDebt, restoreDebts } from "./debts.ts";
 import { RETRY_AFTER_MS } from "./drain-rate.ts";
 import { fullRefusal, retryAfterMsOf } from "./full-refusal.ts";
+import { type Forecast, forecastOf } from "./forecast.ts";
 import { type EvictionPolicies, InFlight, type InFlightRequest } from "./in-flight.ts";
-import { type Ejected, type FlowDropReason, type FlowRefusal, refusal } from "./outcomes.ts";
+import { type Ejected, type FlowRefusal, refusal } from "./outcomes.ts";
 import type { PriorityBand } from "./priority-band.ts";
 import { entryKey, QueueEntry } from "./queue-entry.ts";
 import { isSound, isSoundUsage } from "./sound.ts";
@@ -167,6 +169,22 @@ export class FlowController {
     return ended !== undefined;
   }
 
+  /**
+   * Whether its Worker is there to be told. Away, a request keeps its place and its time runs on; it is
+   * passed over until it is back. False for one that does not wait.
+   */
+  setAway(requestId: string, attempt: number, isAway: boolean): boolean {
+    const entry = this.#waiting.get(entryKey(requestId, attempt));
+    entry?.flow.band.setAway(entry, isAway);
+    return entry !== undefined;
+  }
+
+  /** What a waiting request may expect; undefined for one that does not wait. */
+  forecast(requestId: string, attempt: number, nowMs: number): Forecast | undefined {
+    const entry = this.#waiting.get(entryKey(requestId, attempt));
+    return entry && forecastOf(entry, this.#bands.descending, nowMs);
+  }
+
   /** Ejects those whose time has ended, and forgets what has been idle for long. */
   advance(nowMs: number): Ejected[] {
     const { hasEndpoints } = this.#waiting;
@@ -253,7 +271,7 @@ export class FlowController {
     this.#bands.touched(flow, nowMs);
   }
 
-  #eject(entry: QueueEntry, reason: FlowDropReason, nowMs: number, detail?: string): Ejected {
+  #eject(entry: QueueEntry, reason: DropReason, nowMs: number, detail?: string): Ejected {
     const { band } = entry.flow;
     this.#waiting.remove(entry, nowMs);
     this.#bands.touched(entry.flow, nowMs);

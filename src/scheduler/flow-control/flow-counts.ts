@@ -1,6 +1,6 @@
 // What is counted of bands and flows, for metrics and for people.
 
-import type { FlowDropReason } from "./outcomes.ts";
+import type { DropReason } from "../outcome.ts";
 
 /** Served tokens are compared over the current and the last window. */
 export const SERVICE_WINDOW_MS = 60_000;
@@ -13,7 +13,7 @@ export class BandCounts {
   dispatched = 0;
   waitSumMs = 0;
   waitMaxMs = 0;
-  readonly dropped: Partial<Record<FlowDropReason, number>> = {};
+  readonly dropped: Partial<Record<DropReason, number>> = {};
 
   addWait(waitMs: number): void {
     this.dispatched += 1;
@@ -21,7 +21,7 @@ export class BandCounts {
     this.waitMaxMs = Math.max(this.waitMaxMs, waitMs);
   }
 
-  addDropped(reason: FlowDropReason): void {
+  addDropped(reason: DropReason): void {
     this.dropped[reason] = (this.dropped[reason] ?? 0) + 1;
   }
 }

@@ -13,6 +13,9 @@ export class Flow implements FlowView {
   /** Let through and not ended: the flow is not collected before. */
   inFlightCount = 0;
   readonly service = new FlowService();
+  #awayCount = 0;
+  /** Requests that have ever waited here. */
+  #joinedCount = 0;
   readonly #queue = new IndexedHeap<QueueEntry>(
     isServedBefore,
     (entry, index) => void (entry.orderIndex = index),
@@ -23,8 +26,20 @@ export class Flow implements FlowView {
     this.fairnessId = fairnessId;
   }
 
+  /** Of those who wait, the ones that can be chosen. */
   get waitingCount(): number {
     return this.#queue.size;
+  }
+
+  /** The others. */
+  get awayCount(): number {
+    return this.#awayCount;
+  }
+
+  /** Those of the flow that are still before this one, if it is served in the order it was joined. */
+  aheadOf(entry: QueueEntry): number {
+    const gone = this.#joinedCount - this.#queue.size - this.#awayCount;
+    return Math.max(0, entry.ordinal - gone - 1);
   }
 
   get head(): QueueEntry | undefined {
@@ -32,14 +47,26 @@ export class Flow implements FlowView {
   }
 
   get isIdle(): boolean {
-    return this.#queue.size === 0 && this.inFlightCount === 0;
+    return this.#queue.size + this.#awayCount === 0 && this.inFlightCount === 0;
   }
 
+  /** One that is not away. */
   add(entry: QueueEntry): void {
+    this.#joinedCount += 1;
+    entry.ordinal = this.#joinedCount;
     this.#queue.add(entry);
   }
 
   remove(entry: QueueEntry): void {
-    this.#queue.removeAt(entry.orderIndex);
+    if (entry.isAway) this.#awayCount -= 1;
+    else this.#queue.removeAt(entry.orderIndex);
+  }
+
+  setAway(entry: QueueEntry, isAway: boolean): void {
+    if (isAway === entry.isAway) return;
+    entry.isAway = isAway;
+    this.#awayCount += isAway ? 1 : -1;
+    if (isAway) this.#queue.removeAt(entry.orderIndex);
+    else this.#queue.add(entry);
   }
 }

@@ -4,13 +4,6 @@
 import type { DropReason } from "../outcome.ts";
 import type { QueuedRequest } from "./contracts.ts";
 
-/**
- * `evicted-queue-pressure`: it waited, and somebody of a higher priority needed its room. `evicted`: it
- * had been let through, and was ended for somebody of a higher priority. Both strings are llm-d's, which
- * never emits the first.
- */
-export type FlowDropReason = DropReason | "evicted-queue-pressure" | "evicted";
-
 export const FLOW_STATUS = {
   "rejected-saturated": 429,
   "rejected-no-endpoints": 503,
@@ -20,12 +13,12 @@ export const FLOW_STATUS = {
   "rejected-shutting-down": 503,
   "evicted-queue-pressure": 429,
   evicted: 429,
-} as const satisfies Record<FlowDropReason, number>;
+} as const satisfies Record<DropReason, number>;
 
 export interface FlowRefusal {
   readonly ok: false;
-  readonly reason: FlowDropReason;
-  readonly status: (typeof FLOW_STATUS)[FlowDropReason];
+  readonly reason: DropReason;
+  readonly status: (typeof FLOW_STATUS)[DropReason];
   /** For people; holds nothing of the request. */
   readonly detail: string;
   /** When trying again makes sense; 0 where it never does. */
@@ -45,10 +38,10 @@ const DETAILS = {
   "rejected-shutting-down": "flow controller shutting down",
   "evicted-queue-pressure": "its place in the queue was needed for a higher priority",
   evicted: "request evicted by flow control",
-} as const satisfies Record<FlowDropReason, string>;
+} as const satisfies Record<DropReason, string>;
 
 export function refusal(
-  reason: FlowDropReason,
+  reason: DropReason,
   retryAfterMs: number,
   detail: string = DETAILS[reason],
 ): FlowRefusal {

@@ -28,6 +28,8 @@ export class PriorityBand {
   isDeclared: boolean;
   /** Unix ms. */
   usedAtMs: number;
+  #awayCount = 0;
+  #waitingFlowCount = 0;
   readonly #newestFirst = new IndexedHeap<QueueEntry>(
     (a, b) => isOlder(b, a),
     (entry, index) => void (entry.ageIndex = index),
@@ -41,8 +43,19 @@ export class PriorityBand {
     this.usedAtMs = nowMs;
   }
 
+  /** Somebody waits who can be chosen. */
   get isWaiting(): boolean {
-    return this.load.requests > 0;
+    return this.load.requests > this.#awayCount;
+  }
+
+  /** Of those who wait, the ones that cannot be chosen now. */
+  get awayCount(): number {
+    return this.#awayCount;
+  }
+
+  /** Flows in which somebody waits, away or not. */
+  get waitingFlowCount(): number {
+    return this.#waitingFlowCount;
   }
 
   /** Those that came last first. The band must not change meanwhile. */
@@ -70,25 +83,37 @@ export class PriorityBand {
     flow.weight = request.weight;
     const before = flow.head;
     flow.add(entry);
+    if (flow.waitingCount + flow.awayCount === 1) this.#waitingFlowCount += 1;
     this.#newestFirst.add(entry);
     this.load.add(request);
     this.usedAtMs = nowMs;
     if (this.load.requests === 1) this.drain.setWaiting(true, nowMs);
-    if (before === undefined) this.fairness.joined(flow);
-    else if (flow.head !== before) this.fairness.headChanged?.(flow);
+    this.#joined(flow, before);
   }
 
   /** Whatever the reason: it was let through, or waits no more. */
   remove(entry: QueueEntry, nowMs: number): void {
-    const { flow, request } = entry;
+    const { flow, request, isAway } = entry;
     const isHead = flow.head === entry;
     flow.remove(entry);
+    if (flow.waitingCount + flow.awayCount === 0) this.#waitingFlowCount -= 1;
+    if (isAway) this.#awayCount -= 1;
     this.#newestFirst.removeAt(entry.ageIndex);
     this.load.remove(request);
     this.usedAtMs = nowMs;
     if (this.load.requests === 0) this.drain.setWaiting(false, nowMs);
-    if (flow.waitingCount === 0) this.fairness.left(flow);
-    else if (isHead) this.fairness.headChanged?.(flow);
+    if (!isAway) this.#headMayHaveLeft(flow, isHead);
+  }
+
+  /** Away, it stays in the band's load and keeps its place, and nobody chooses it. */
+  setAway(entry: QueueEntry, isAway: boolean): void {
+    const { flow } = entry;
+    if (entry.isAway === isAway) return;
+    const before = flow.head;
+    flow.setAway(entry, isAway);
+    this.#awayCount += isAway ? 1 : -1;
+    if (isAway) this.#headMayHaveLeft(flow, before === entry);
+    else this.#joined(flow, before);
   }
 
   /** Takes out whose turn it is; undefined where nothing waits. */
@@ -110,6 +135,16 @@ export class PriorityBand {
       this.flows.set(fairnessId, flow);
     }
     return flow;
+  }
+
+  #joined(flow: Flow, before: QueueEntry | undefined): void {
+    if (before === undefined) this.fairness.joined(flow);
+    else if (flow.head !== before) this.fairness.headChanged?.(flow);
+  }
+
+  #headMayHaveLeft(flow: Flow, wasHead: boolean): void {
+    if (flow.waitingCount === 0) this.fairness.left(flow);
+    else if (wasHead) this.fairness.headChanged?.(flow);
   }
 
   forget(flow: Flow): void {

@@ -37,6 +37,10 @@ export class QueueEntry implements RankedRequest {
   ageIndex = -1;
   /** Of the wheel that ends its wait; -1 without one. */
   timer = -1;
+  /** Its Worker is not there to be told: it keeps its place, and is not chosen. */
+  isAway = false;
+  /** Requests that have ever waited in its flow, with itself. */
+  ordinal = 0;
 
   constructor(
     flow: Flow,

@@ -4,7 +4,7 @@
 import type { QueueLimits, QueueLoad } from "./capacity.ts";
 import type { Flow } from "./flow.ts";
 import { jainIndex } from "./flow-counts.ts";
-import type { FlowDropReason } from "./outcomes.ts";
+import type { DropReason } from "../outcome.ts";
 import type { PriorityBand } from "./priority-band.ts";
 
 /** Flows of a band that are told one by one. */
@@ -44,7 +44,7 @@ export interface BandSnapshot {
   readonly dispatched: number;
   readonly waitSumMs: number;
   readonly waitMaxMs: number;
-  readonly dropped: Readonly<Partial<Record<FlowDropReason, number>>>;
+  readonly dropped: Readonly<Partial<Record<DropReason, number>>>;
   /** null before anything has waited. */
   readonly drainPerSecond: number | null;
   /** Of the tokens lately served by weight, over the flows in which something waits; 1 is fair. */
@@ -92,7 +92,7 @@ function bandSnapshot(
 ): BandSnapshot {
   const { enqueued, dispatched, waitSumMs, waitMaxMs, dropped } = band.counts;
   const flows = [...band.flows.values()];
-  const waiting = flows.filter(({ waitingCount }) => waitingCount > 0);
+  const waiting = flows.filter(({ waitingCount, awayCount }) => waitingCount + awayCount > 0);
   const served = waiting.map(({ service, weight }) => service.tokensLately(nowMs) / weight);
   let oldestMs = nowMs;
   for (const { enqueuedAtMs } of band.entries()) oldestMs = Math.min(oldestMs, enqueuedAtMs);
@@ -128,7 +128,7 @@ function flowSnapshot(flow: Flow, nowMs: number): FlowSnapshot {
   return {
     fairnessId: flow.fairnessId,
     weight: flow.weight,
-    waiting: flow.waitingCount,
+    waiting: flow.waitingCount + flow.awayCount,
     inFlight: flow.inFlightCount,
     dispatched,
     meanWaitMs: dispatched === 0 ? 0 : waitSumMs / dispatched,

@@ -135,6 +135,14 @@ const DROPS = {
     code: "client_closed_request",
     message: "The client closed the request.",
   },
+  "evicted-queue-pressure": {
+    code: "pool_saturated",
+    message: "Requests of a higher priority took its place. Retry after the time in retry-after.",
+  },
+  evicted: {
+    code: "pool_saturated",
+    message: "A request of a higher priority took its place. Retry after the time in retry-after.",
+  },
 } as const satisfies Record<DropReason, { code: ErrorCode; message: string }>;
 
 /** The refusal of a pool, as a client sees it. `retryAfterMs` of 0 leaves the table's default. */

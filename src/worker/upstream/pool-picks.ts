@@ -88,10 +88,14 @@ async function askObject(
   deadlineMs: number,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
   for (let isRetry = false; ; isRetry = true) {
-    let answer: Promise<HeldGrant | PickRefusal> | undefined;
+    let answer: ReturnType<PoolPort["pick"]> | undefined;
     try {
       answer = port().pick(request);
-      return await withDeadline(answer, deadlineMs);
+      const answered = await withDeadline(answer, deadlineMs);
+      if (answered.ok !== "queued") return answered;
+      // Nobody who does not say how long it would wait is told to.
+      giveBack(answered);
+      return { ok: false, reason: "unavailable", detail: "queued without being asked" };
     } catch (error) {
       answer?.then(giveBack, () => undefined);
       if (isRetry || !isRetryable(error)) {
@@ -103,8 +107,8 @@ async function askObject(
 }
 
 /** An answer that came too late. */
-function giveBack(answer: HeldGrant | PickRefusal): void {
-  if (answer.ok) answer[Symbol.dispose]();
+function giveBack(answer: Awaited<ReturnType<PoolPort["pick"]>>): void {
+  if (Symbol.dispose in answer) answer[Symbol.dispose]();
 }
 
 /**

@@ -14,8 +14,15 @@ export function poolPort(env: Env, pool: string): PoolPort {
   const namespace = env.POOL as DurableObjectNamespace<PoolObject> | undefined;
   // What comes through RPC has the types of stubs; PoolPort says what is used of them.
   if (namespace !== undefined) return namespace.getByName(pool) as unknown as PoolPort;
-  const pools = poolsFor(env, pool);
+  const pools = poolsFor(env, pool) as unknown as PoolsPort;
   return {
-    pick: (request) => pools.pick(pool, request) as unknown as ReturnType<PoolPort["pick"]>,
+    pick: (request) => pools.pick(pool, request),
+    leave: (requestId, attempt) => pools.leave(pool, requestId, attempt),
   };
+}
+
+/** The part of the entrypoint that is on a request's way; it may be of another version. */
+interface PoolsPort {
+  pick(pool: string, ...call: Parameters<PoolPort["pick"]>): ReturnType<PoolPort["pick"]>;
+  leave(pool: string, ...call: Parameters<PoolPort["leave"]>): ReturnType<PoolPort["leave"]>;
 }

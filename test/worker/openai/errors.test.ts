@@ -12,6 +12,8 @@ const EXPECTED = {
     code: "client_closed_request",
     type: "server_error",
   },
+  "evicted-queue-pressure": { status: 429, code: "pool_saturated", type: "rate_limit_error" },
+  evicted: { status: 429, code: "pool_saturated", type: "rate_limit_error" },
 } as const;
 
 describe("drop reasons", () => {

@@ -45,10 +45,11 @@ async function pickedWith(headers: Record<string, string>, wanted: readonly stri
         endpoints: ENDPOINTS,
         objectEpoch: "e",
         responseHeaders: [{ name: "x-session-token", values: ["first", "second"] }],
-        handle: { release: () => Promise.resolve() },
+        handle: { release: () => Promise.resolve(), learn: () => Promise.resolve() },
         [Symbol.dispose]: () => undefined,
       });
     },
+    leave: () => Promise.resolve(),
   };
   const messages = [{ role: "user", content: [IMAGE] }];
   const bytes = Uint8Array.from(new TextEncoder().encode(JSON.stringify({ model: "m", messages })));

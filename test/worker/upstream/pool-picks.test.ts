@@ -51,6 +51,7 @@ class ScriptedObject {
         this.calls.push(request);
         return this.#answers.shift()!();
       },
+      leave: () => Promise.resolve(),
     };
   };
 
@@ -64,6 +65,7 @@ class ScriptedObject {
       release: async (how) => {
         this.released.push(how);
       },
+      learn: () => Promise.resolve(),
     },
     [Symbol.dispose]: () => {
       this.disposedCount++;
