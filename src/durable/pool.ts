@@ -25,6 +25,7 @@ import type {
   PoolObjectConfig,
   PoolSnapshot,
   PoolState,
+  QueueState,
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
 import { PickHandle } from "./pick-handle.ts";
@@ -33,6 +34,7 @@ import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./prefix/journal-storage.ts";
 import { PrefixMemory } from "./prefix/memory.ts";
 import { takeSnapshot } from "./pool-snapshot.ts";
+import { QueueMetrics } from "./queue-metrics.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
@@ -49,6 +51,7 @@ export class PoolObject extends DurableObject {
   readonly #objectEpoch = randomHex(8);
   readonly #stored: PoolStorage;
   readonly #registry: MetricRegistry;
+  readonly #queueMetrics: QueueMetrics;
   readonly #usage: Usage;
   readonly #settled: SettledTickets;
   readonly #endpoints: Endpoints;
@@ -67,6 +70,12 @@ export class PoolObject extends DurableObject {
       () => this.state(),
       () => this.#prefixes,
     );
+    this.#queueMetrics = new QueueMetrics({
+      registry: this.#registry,
+      clock: systemClock,
+      pool: () => this.#config.config?.name ?? "",
+    });
+    this.#registry.onRender(() => this.#queueMetrics.show(this.queueState()));
     const built = rebuildConfig(this.#stored.config(), this.#pluginFailed);
     this.#config = built.stored;
     this.#compiled = built.compiled;
@@ -185,6 +194,11 @@ export class PoolObject extends DurableObject {
       tickets: this.#picks.tickets,
       ...(this.#picks.shadow === undefined ? {} : { shadow: this.#picks.shadow }),
     };
+  }
+
+  /** What waits; null while the configuration has no flow control. */
+  queueState(): QueueState | null {
+    return null;
   }
 
   /** An agent's upgrade, passed on by the Pools entrypoint. */

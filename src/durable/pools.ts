@@ -12,6 +12,7 @@ import type {
   PoolExplanation,
   PoolObjectConfig,
   PoolState,
+  QueueState,
 } from "./contract.ts";
 import type { PoolObject } from "./pool.ts";
 
@@ -66,6 +67,11 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
 
   state(pool: string): Promise<PoolState> {
     return this.#object(pool).state();
+  }
+
+  /** What waits; null while the configuration has no flow control. */
+  queueState(pool: string): Promise<QueueState | null> {
+    return this.#object(pool).queueState();
   }
 
   /**

@@ -57,6 +57,19 @@ class Metric {
 
   clear(): void {
     this.#series.clear();
+    for (const seen of this.#seen) seen.clear();
+  }
+
+  forget(labels: Readonly<Record<string, string>>): void {
+    const { labels: names } = this.definition;
+    const kept = [...this.#series].filter(([, series]) =>
+      names.some((name, i) => name in labels && labels[name] !== series.labels[i]),
+    );
+    this.clear();
+    for (const [key, series] of kept) {
+      this.#series.set(key, series);
+      series.labels.forEach((value, i) => this.#seen[i]!.add(value));
+    }
   }
 
   #bounded(index: number, value: string): string {
@@ -120,6 +133,11 @@ export class MetricRegistry {
   /** Forgets all series of a gauge, so that a departed endpoint leaves no stale value behind. */
   reset(definition: MetricDefinition): void {
     this.#metrics.get(definition.name)?.clear();
+  }
+
+  /** Forgets the series that have all of these label values: what they count is gone for good. */
+  forget<D extends MetricDefinition>(definition: D, labels: Partial<LabelsOf<D>>): void {
+    this.#metrics.get(definition.name)?.forget(labels as Readonly<Record<string, string>>);
   }
 
   /** Runs `collect` before every render, to set gauges from live state. */

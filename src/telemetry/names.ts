@@ -2,6 +2,7 @@
 // metric (llm-d-router pkg/epp/metrics); ours start with `fairlead_`. The simulator's names are
 // vLLM's and stand in simulator/metrics.ts, because they belong to the engine it imitates.
 
+import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
 
 function define<const Label extends string>(
@@ -279,6 +280,8 @@ export const METRIC = {
     help: "Frames from agents by outcome.",
     labels: ["outcome"],
   }),
+
+  ...FLOW_CONTROL_METRIC,
 
   // Agents
   scrapesTotal: define({

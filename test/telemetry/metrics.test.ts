@@ -99,4 +99,27 @@ describe("MetricRegistry", () => {
     live = ["a"];
     expect(registry.render()).not.toContain('endpoint="b"');
   });
+
+  it("forgets the series of a label, and has room for another value in its place", () => {
+    const pairs: MetricDefinition<"a" | "b"> = { ...requests, name: "pairs", labels: ["a", "b"] };
+    const registry = new MetricRegistry();
+    for (let i = 0; i < LABEL_VALUES_MAX; i++) registry.inc(pairs, { a: `v${i}`, b: "x" });
+    registry.inc(pairs, { a: "v0", b: "y" });
+    registry.forget(pairs, { a: "v0", b: "x" });
+    registry.forget(pairs, { a: "v1" });
+    registry.inc(pairs, { a: "late", b: "x" });
+    const text = registry.render();
+    expect(sample(text, 'pairs{a="v0",b="x"}')).toBeUndefined();
+    expect(sample(text, 'pairs{a="v0",b="y"}')).toBe("1");
+    expect(sample(text, 'pairs{a="v1",b="x"}')).toBeUndefined();
+    expect(sample(text, 'pairs{a="late",b="x"}')).toBe("1");
+  });
+
+  it("has room for new label values of a gauge after its reset", () => {
+    const registry = new MetricRegistry();
+    for (let i = 0; i < LABEL_VALUES_MAX; i++) registry.set(requests, { model: `m${i}` }, 1);
+    registry.reset(requests);
+    registry.set(requests, { model: "late" }, 1);
+    expect(sample(registry.render(), 'requests_total{model="late"}')).toBe("1");
+  });
 });

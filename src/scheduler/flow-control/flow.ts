@@ -12,6 +12,8 @@ export class Flow implements FlowView {
   weight = 1;
   /** Let through and not ended: the flow is not collected before. */
   inFlightCount = 0;
+  /** Of all who wait. */
+  waitingBytes = 0;
   readonly service = new FlowService();
   #awayCount = 0;
   /** Requests that have ever waited here. */
@@ -55,11 +57,13 @@ export class Flow implements FlowView {
     this.#joinedCount += 1;
     entry.ordinal = this.#joinedCount;
     this.#queue.add(entry);
+    this.waitingBytes += entry.request.bytes;
   }
 
   remove(entry: QueueEntry): void {
     if (entry.isAway) this.#awayCount -= 1;
     else this.#queue.removeAt(entry.orderIndex);
+    this.waitingBytes -= entry.request.bytes;
   }
 
   setAway(entry: QueueEntry, isAway: boolean): void {

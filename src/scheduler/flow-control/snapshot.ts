@@ -25,6 +25,7 @@ export interface FlowSnapshot {
   readonly fairnessId: string;
   readonly weight: number;
   readonly waiting: number;
+  readonly waitingBytes: number;
   readonly inFlight: number;
   readonly dispatched: number;
   readonly meanWaitMs: number;
@@ -129,6 +130,7 @@ function flowSnapshot(flow: Flow, nowMs: number): FlowSnapshot {
     fairnessId: flow.fairnessId,
     weight: flow.weight,
     waiting: flow.waitingCount + flow.awayCount,
+    waitingBytes: flow.waitingBytes,
     inFlight: flow.inFlightCount,
     dispatched,
     meanWaitMs: dispatched === 0 ? 0 : waitSumMs / dispatched,
@@ -145,6 +147,7 @@ function together(flows: readonly FlowSnapshot[]): FlowSnapshot {
     fairnessId: OTHER_FLOWS,
     weight: sum(({ weight }) => weight),
     waiting: sum(({ waiting }) => waiting),
+    waitingBytes: sum(({ waitingBytes }) => waitingBytes),
     inFlight: sum(({ inFlight }) => inFlight),
     dispatched,
     meanWaitMs: dispatched === 0 ? 0 : waitMs / dispatched,

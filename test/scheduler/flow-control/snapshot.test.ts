@@ -16,6 +16,7 @@ describe("a snapshot", () => {
       fairnessId: OTHER_FLOWS,
       weight: 5,
       waiting: 1 + 2 + 3 + 4 + 5,
+      waitingBytes: 15_000,
       inFlight: 0,
       dispatched: 0,
       meanWaitMs: 0,
