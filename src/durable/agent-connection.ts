@@ -9,9 +9,11 @@
 import { PROTOCOL_LIMITS } from "../agents/protocol/limits.ts";
 import type {
   EndpointRecord,
+  Evict,
   FromObject,
   Hello,
   Mark,
+  StartedTicket,
   TicketReport,
 } from "../agents/protocol/messages.ts";
 import {
@@ -36,6 +38,7 @@ import { configureMetrics } from "./engine-metrics.ts";
 import type { Scrape } from "./endpoints.ts";
 import { toScrape } from "./metrics-rows.ts";
 import type { AckedAgent } from "./pool-storage.ts";
+import type { RelayLife } from "./tickets/ticket.ts";
 
 /** Names the pool on an upgrade. Only the Pools entrypoint sets it; without it none is accepted. */
 export const POOL_UPGRADE_HEADER = "x-fairlead-pool-upgrade";
@@ -59,6 +62,8 @@ export interface AgentEvents {
   config(): PoolObjectConfig | undefined;
   /** What collectors are to read. */
   specification(): MetricsSpecification;
+  /** Whether relays are to say which answers have begun; absent: no. `configure` tells them a change. */
+  wantsFirstBytes?(): boolean;
   /** What is durable of the reports of an agent's epoch. */
   acked(reporter: Reporter): { readonly seq: number; readonly report: number };
   collectorConnected(agent: string): void;
@@ -73,6 +78,12 @@ export interface AgentEvents {
   reported(report: TicketReport, relay: Reporter): void;
   /** A relay could not reach an endpoint, or could again. */
   marked(mark: Mark): void;
+  /**
+   * Answers that have begun towards the Worker: these requests are ended for nobody. Perhaps said
+   * twice, perhaps of tickets that nobody knows any more; also what a relay says to an `evict` that
+   * came too late.
+   */
+  started?(tickets: readonly StartedTicket[]): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
   tickNeeded(): void;
 }
@@ -145,11 +156,29 @@ export class AgentConnections {
     if (connection !== undefined) this.#drop(connection);
   }
 
-  /** Tells collectors what to read now. */
+  /** Tells collectors what to read now, and relays what to tell. */
   configure(): void {
     for (const connection of this.#connections.values()) {
       if (connection.hello !== null) this.#sendConfigure(connection);
     }
+  }
+
+  /**
+   * Asks to end a request, unless its answer has begun: of `relay`, if it is known to have the ticket
+   * and is connected, and else of all relays; those that have not got it yet refuse it when it comes.
+   * The end is told as any other, by a report or by the Worker's handle; a beginning by `started`.
+   * It may be lost with a connection, and relays of before ignore it. Returns how many were asked.
+   */
+  evict(victim: Omit<Evict, "t">, relay?: RelayLife): number {
+    const relays = [...this.#connections.values()].filter(
+      ({ hello }) => hello?.role === "relay" && hello.v >= SINCE_VERSION.evictions,
+    );
+    const holder = relays.filter(
+      ({ hello }) => hello!.agent === relay?.agent && hello!.epoch === relay.epoch,
+    );
+    const asked = holder.length > 0 ? holder : relays;
+    for (const connection of asked) this.#send(connection, { t: "evict", ...victim });
+    return asked.length;
   }
 
   /** Ends every connection: the pool is no longer configured. */
@@ -275,11 +304,16 @@ export class AgentConnections {
   #sendConfigure(connection: Connection): void {
     const config = this.#options.events.config();
     if (config === undefined) return;
-    const knowsSpecifications = (connection.hello?.v ?? 0) >= SINCE_VERSION.models;
+    const { v = 0, role } = connection.hello ?? {};
+    const knowsSpecifications = v >= SINCE_VERSION.models;
+    const { events } = this.#options;
+    const reportsFirstByte =
+      role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes?.() === true;
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
-      ...configureMetrics(this.#options.events.specification(), knowsSpecifications),
+      ...configureMetrics(events.specification(), knowsSpecifications),
+      ...(reportsFirstByte ? { reportsFirstByte } : {}),
     });
   }
 
@@ -314,6 +348,8 @@ export class AgentConnections {
       case "models":
         for (const served of decoded.frame.served) this.#options.events.served(served);
         return;
+      case "started":
+        return this.#start(connection, connection.hello, decoded.frame.tickets);
       case "ignored":
         return;
     }
@@ -358,6 +394,13 @@ export class AgentConnections {
       return this.#refuse(connection, "protocol-error", "only a relay marks endpoints");
     }
     for (const mark of marks) this.#options.events.marked(mark);
+  }
+
+  #start(connection: Connection, hello: Hello, tickets: readonly StartedTicket[]): void {
+    if (hello.role !== "relay") {
+      return this.#refuse(connection, "protocol-error", "only a relay tells what has begun");
+    }
+    this.#options.events.started?.(tickets);
   }
 
   #askResync(connection: Connection): void {

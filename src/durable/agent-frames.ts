@@ -19,6 +19,8 @@ import {
   membershipSchema,
   modelsSchema,
   numberedReportsSchema,
+  type StartedTicket,
+  startedSchema,
   type TicketReport,
   ticketReportsSchema,
 } from "../agents/protocol/messages.ts";
@@ -67,6 +69,7 @@ type AgentFrame =
   | TicketsFrame
   | { readonly kind: "marks"; readonly marks: readonly Mark[] }
   | { readonly kind: "models"; readonly served: readonly ServedModels[] }
+  | { readonly kind: "started"; readonly tickets: readonly StartedTicket[] }
   /** Nothing to apply: already seen, or metrics of endpoints that are not known (any more). */
   | { readonly kind: "ignored"; readonly why: "replayed" | "early" };
 
@@ -147,6 +150,11 @@ export class AgentFrames {
       }
       case FRAME.models:
         return this.#decodeModels(payload, isAfterGap);
+      case FRAME.started: {
+        const parsed = parsePayload(startedSchema, payload);
+        if (parsed === undefined) return { ok: false, error: "bad-payload" };
+        return accepted({ kind: "started", tickets: parsed.tickets }, isAfterGap);
+      }
     }
   }
 

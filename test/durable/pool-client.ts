@@ -13,6 +13,7 @@ import type {
   Hello,
   Mark,
   ModelsPayload,
+  StartedTicket,
   TicketReport,
 } from "../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
@@ -196,6 +197,10 @@ export class TestAgent {
 
   models(payload: ModelsPayload): void {
     this.#json(FRAME.models, payload);
+  }
+
+  started(tickets: readonly StartedTicket[]): void {
+    this.#json(FRAME.started, { tickets });
   }
 
   /** Fields in the order waiting, running, kv-usage, kv-block-size, kv-blocks; absent: unchanged. */

@@ -8,7 +8,7 @@
 // `seq` grows by one per frame within an agent's epoch, starting at 1. It is a double because a
 // 32-bit counter would wrap in weeks on a busy relay.
 //
-// MEMBERSHIP, TICKETS, MARKS and MODELS payloads are JSON, see messages.ts.
+// MEMBERSHIP, TICKETS, MARKS, MODELS and STARTED payloads are JSON, see messages.ts.
 // METRICS payload: u16 row count, then per row
 //   u16 endpoint (index in the last MEMBERSHIP) · u8 status · u8 flags · u16 mask · u32 age in ms ·
 //   one f64 per set bit of the mask, lowest bit first (field i is configure.metrics[i])
@@ -20,7 +20,14 @@
 import { PROTOCOL_LIMITS } from "./limits.ts";
 import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN, SINCE_VERSION } from "./version.ts";
 
-export const FRAME = { membership: 1, metrics: 2, tickets: 3, marks: 4, models: 5 } as const;
+export const FRAME = {
+  membership: 1,
+  metrics: 2,
+  tickets: 3,
+  marks: 4,
+  models: 5,
+  started: 6,
+} as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
 /** The version that brought each type. */
@@ -30,6 +37,7 @@ const FRAME_SINCE: Readonly<Record<number, number>> = {
   [FRAME.tickets]: 1,
   [FRAME.marks]: SINCE_VERSION.marks,
   [FRAME.models]: SINCE_VERSION.models,
+  [FRAME.started]: SINCE_VERSION.evictions,
 };
 
 export const FRAME_HEADER_BYTES = 12;

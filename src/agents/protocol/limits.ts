@@ -30,6 +30,8 @@ export const PROTOCOL_LIMITS = {
   requestIdCharsMax: 128,
   /** Endpoints in one MARKS frame. */
   marksMax: 1024,
+  /** Tickets in one STARTED frame. */
+  startedTicketsMax: 512,
   /** A mark that says longer is refused: the sender is broken. Objects cut leases much lower. */
   markLeaseMsMax: 600_000,
   /** Endpoints the Worker may list for one request; the relay walks them in order. */

@@ -1,7 +1,7 @@
 // The JSON messages between agents and a PoolObject, and the JSON payloads of some frames.
 // Order of a connection: agent sends `hello`; object answers `welcome` and `configure`, or `refused`
-// and closes. Then the agent sends binary frames (codec.ts), and the object sends `ack`, `resync`
-// and further `configure` messages. See docs/protocol.md.
+// and closes. Then the agent sends binary frames (codec.ts), and the object sends `ack`, `resync`,
+// `evict` and further `configure` messages. See docs/protocol.md.
 
 import { z } from "zod";
 import { PROTOCOL_LIMITS } from "./limits.ts";
@@ -91,6 +91,8 @@ export const modelsSchema = z
   }, "a name is missing");
 export type ModelsPayload = z.output<typeof modelsSchema>;
 
+const ticketId = z.string().min(1).max(PROTOCOL_LIMITS.ticketCharsMax);
+
 /** First message of every agent. */
 export const helloSchema = z.strictObject({
   t: z.literal("hello"),
@@ -126,7 +128,10 @@ const welcomeSchema = z.object({
   ackedReport: z.number().nonnegative().optional(),
 });
 
-/** Object to collector: what to read and how often. Sent after `welcome` and on every change. */
+/**
+ * Object to agent: for collectors what to read and how often, for relays what to tell. Sent after
+ * `welcome` and on every change.
+ */
 const configureSchema = z.object({
   t: z.literal("configure"),
   scrapeIntervalMs: z.number().min(50).max(60_000),
@@ -137,6 +142,11 @@ const configureSchema = z.object({
    * MODELS frames and what else is said to need it.
    */
   specification: metricsSpecificationSchema.optional().catch(undefined),
+  /**
+   * The relay is to tell in STARTED frames which answers have begun: they cost a message a request,
+   * and only a pool that ends requests for others needs them. Absent: no, as of objects of before.
+   */
+  reportsFirstByte: z.boolean().optional(),
 });
 export type Configure = z.output<typeof configureSchema>;
 
@@ -153,6 +163,19 @@ const ackSchema = z.object({
 /** Object to agent: send everything again (membership, all metrics, all open tickets). */
 const resyncSchema = z.object({ t: z.literal("resync"), reason: z.string() });
 
+/**
+ * Object to relay: end the request, which nobody has seen a byte of yet, because one of a higher
+ * priority needs its room. One whose answer has begun goes on. Agents that do not know it ignore it.
+ */
+const evictSchema = z.object({
+  t: z.literal("evict"),
+  ticket: ticketId,
+  attempt: z.int().nonnegative(),
+  /** When its client may come again; 0 if that is not known. */
+  retryAfterMs: z.number().nonnegative(),
+});
+export type Evict = z.output<typeof evictSchema>;
+
 /** Object to agent, before it closes the socket. */
 const refusedSchema = z.object({
   t: z.literal("refused"),
@@ -166,11 +189,11 @@ export const fromObjectSchema = z.discriminatedUnion("t", [
   configureSchema,
   ackSchema,
   resyncSchema,
+  evictSchema,
   refusedSchema,
 ]);
 export type FromObject = z.output<typeof fromObjectSchema>;
 
-const ticketId = z.string().min(1).max(PROTOCOL_LIMITS.ticketCharsMax);
 /**
  * Whose request a ticket is for: with it, an object that lost its memory knows the ticket again.
  * Since version 2; an object of version 1 refuses it. Empty where the relay does not know.
@@ -251,4 +274,15 @@ export type Mark = z.output<typeof markSchema>;
 /** Payload of a MARKS frame: what a relay has just seen of endpoints. Never kept for later. */
 export const marksSchema = z.strictObject({
   marks: z.array(markSchema).max(PROTOCOL_LIMITS.marksMax),
+});
+
+const startedTicketSchema = z.strictObject({ ticket: ticketId, attempt: z.int().nonnegative() });
+export type StartedTicket = z.output<typeof startedTicketSchema>;
+
+/**
+ * Payload of a STARTED frame: requests whose answers have begun towards the Worker, so that nobody
+ * may end them any more. Never kept for later. Only to an object that said `reportsFirstByte`.
+ */
+export const startedSchema = z.strictObject({
+  tickets: z.array(startedTicketSchema).max(PROTOCOL_LIMITS.startedTicketsMax),
 });

@@ -15,4 +15,6 @@ export const SINCE_VERSION = {
   marks: 2,
   /** MODELS frames, for an object that sent a specification; those of before never get one. */
   models: 2,
+  /** `evict`, and STARTED frames for an object that asked for them. */
+  evictions: 2,
 } as const;

@@ -23,6 +23,7 @@ import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import {
   fromObjectSchema,
   type Configure,
+  type Evict,
   type FromObject,
   type Hello,
 } from "../protocol/messages.ts";
@@ -78,6 +79,8 @@ interface SessionEvents {
   onWelcome?(): void;
   onAck(acknowledged: Acknowledged): void;
   onConfigure?(configure: Configure): void;
+  /** Relays only. */
+  onEvict?(evict: Evict): void;
 }
 
 export interface SessionOptions {
@@ -220,6 +223,9 @@ export class PoolSession {
         break;
       case "configure":
         events.onConfigure?.(message);
+        break;
+      case "evict":
+        events.onEvict?.(message);
         break;
       case "ack":
         events.onAck({ seq: message.seq, report: message.report });

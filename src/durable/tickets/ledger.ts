@@ -124,6 +124,21 @@ export class TicketLedger {
     return ticket;
   }
 
+  /** Who has a pick's open ticket: `relay` is undefined while nobody has said so. */
+  carrierOf(
+    requestId: string,
+    attempt: number,
+  ): { readonly ticket: string; readonly relay: RelayLife | undefined } | undefined {
+    const ticket = this.#byRequest.get(requestKey(requestId, attempt));
+    return ticket && { ticket: ticket.id, relay: ticket.relay };
+  }
+
+  /** Whose an open ticket is. */
+  requestOf(id: string, attempt: number): string | undefined {
+    const ticket = this.#find(id, attempt);
+    return ticket?.releasedBy === null ? ticket.requestId : undefined;
+  }
+
   /** Room for one more ticket. Settles the oldest early if only that makes room. */
   makeRoom(): { readonly hasRoom: boolean; readonly settlement: Settlement | undefined } {
     if (this.size < this.#limits.ticketsMax) return { hasRoom: true, settlement: undefined };

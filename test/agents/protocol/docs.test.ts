@@ -11,6 +11,7 @@ import {
   membershipSchema,
   modelsSchema,
   numberedReportsSchema,
+  startedSchema,
 } from "../../../src/agents/protocol/messages.ts";
 import { parseDeployment } from "../../../src/config/deployment.ts";
 
@@ -21,6 +22,7 @@ const SCHEMAS: Record<string, z.ZodType> = {
   tickets: numberedReportsSchema,
   marks: marksSchema,
   models: modelsSchema,
+  started: startedSchema,
 };
 
 describe("docs/protocol.md", () => {

@@ -8,8 +8,10 @@ import {
   marksSchema,
   membershipSchema,
   numberedReportsSchema,
+  startedSchema,
   ticketReportsSchema,
 } from "../../../src/agents/protocol/messages.ts";
+import recorded from "../../fixtures/protocol-v2.json" with { type: "json" };
 
 const {
   endpointsMax,
@@ -22,6 +24,7 @@ const {
   requestIdCharsMax,
   marksMax,
   markLeaseMsMax,
+  startedTicketsMax,
 } = PROTOCOL_LIMITS;
 const endpoint = { id: "default/e", address: "10.0.0.1:8000", engine: "vllm" };
 const labels = (count: number) =>
@@ -126,6 +129,18 @@ describe("messages", () => {
       make: (n: number) => ({ marks: [mark(n)] }),
       max: markLeaseMsMax,
     },
+    {
+      name: "tickets whose answers have begun",
+      schema: startedSchema,
+      make: (n: number) => ({ tickets: Array(n).fill({ ticket: "t", attempt: 0 }) }),
+      max: startedTicketsMax,
+    },
+    {
+      name: "characters of an evicted ticket's name",
+      schema: fromObjectSchema,
+      make: (n: number) => ({ t: "evict", ticket: "t".repeat(n), attempt: 0, retryAfterMs: 0 }),
+      max: ticketCharsMax,
+    },
   ])("hold $max $name and no more", ({ schema, make, max }) => {
     expect(schema.safeParse(make(max)).error).toBeUndefined();
     expect(schema.safeParse(make(max + 1)).success).toBe(false);
@@ -158,4 +173,11 @@ it("lets an older agent accept fields and engines that it does not know", () => 
     later: true,
   });
   expect(parsed.success).toBe(true);
+});
+
+it("a configure of before says nothing about first bytes", () => {
+  const before: unknown = JSON.parse(recorded.object.configure);
+  expect(fromObjectSchema.parse(before)).not.toHaveProperty("reportsFirstByte");
+  const now = { ...(before as object), reportsFirstByte: true };
+  expect(fromObjectSchema.parse(now)).toMatchObject({ reportsFirstByte: true });
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { encodeFrame, FRAME, type FramePlace } from "../../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
-import type { Configure } from "../../../src/agents/protocol/messages.ts";
+import type { Configure, Evict } from "../../../src/agents/protocol/messages.ts";
 import {
   type Acknowledged,
   PoolSession,
@@ -31,6 +31,7 @@ const events = {
   onResync: vi.fn<() => void>(),
   onAck: vi.fn<(acknowledged: Acknowledged) => void>(),
   onConfigure: vi.fn<(configure: Configure) => void>(),
+  onEvict: vi.fn<(evict: Evict) => void>(),
 };
 
 function open(timing: Partial<SessionTiming> = {}): PoolSession {
@@ -99,7 +100,8 @@ describe("PoolSession", () => {
     expect(registry.render()).toContain('fairlead_agent_reconnects_total{role="collector"}');
   });
 
-  it("passes on configure, ack and resync, and ignores what it does not know", async () => {
+  it("passes on configure, ack, evict and resync, and ignores what it does not know", async () => {
+    const evict = { t: "evict", ticket: "t-1", attempt: 0, retryAfterMs: 0 };
     open();
     await established();
     object.send({ t: "dance", tempo: 120 });
@@ -107,6 +109,7 @@ describe("PoolSession", () => {
     object.socket!.send(Buffer.from([1, 2, 3]));
     object.send({ t: "configure", scrapeIntervalMs: 100, metrics: [], novelty: true });
     object.send({ t: "ack", seq: 7, report: 6 });
+    object.send({ ...evict, novelty: true });
     object.send({ t: "resync", reason: "gap" });
     await vi.waitFor(() => expect(events.onResync).toHaveBeenCalledTimes(2));
     expect(events.onConfigure).toHaveBeenCalledExactlyOnceWith({
@@ -115,6 +118,7 @@ describe("PoolSession", () => {
       metrics: [],
     });
     expect(events.onAck).toHaveBeenLastCalledWith({ seq: 7, report: 6 });
+    expect(events.onEvict).toHaveBeenCalledExactlyOnceWith(evict);
     expect(object.hellos).toHaveLength(1);
   });
 

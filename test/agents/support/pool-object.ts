@@ -17,12 +17,14 @@ import {
   membershipSchema,
   modelsSchema,
   numberedReportsSchema,
+  startedSchema,
   ticketReportsSchema,
   type Configure,
   type EndpointRecord,
   type Hello,
   type Mark,
   type ModelsPayload,
+  type StartedTicket,
   type TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
@@ -33,6 +35,7 @@ export type ReceivedFrame = { seq: number; version: number; connection: number }
   | { kind: "tickets"; reports: TicketReport[] }
   | { kind: "marks"; marks: Mark[] }
   | { kind: "models" }
+  | { kind: "started"; tickets: StartedTicket[] }
 );
 
 interface ServedByName {
@@ -84,6 +87,11 @@ export class FakePoolObject {
 
   get tickets(): TicketReport[] {
     return this.frames.flatMap((frame) => (frame.kind === "tickets" ? frame.reports : []));
+  }
+
+  /** Tickets that were said to have begun, as often as they were. */
+  get started(): StartedTicket[] {
+    return this.frames.flatMap((frame) => (frame.kind === "started" ? frame.tickets : []));
   }
 
   get rows(): MetricsRow[] {
@@ -152,6 +160,10 @@ export class FakePoolObject {
     }
     if (type === FRAME.marks) {
       this.frames.push({ seq, version, connection, kind: "marks", ...marksSchema.parse(json) });
+      return;
+    }
+    if (type === FRAME.started) {
+      this.frames.push({ seq, version, connection, kind: "started", ...startedSchema.parse(json) });
       return;
     }
     if (version === 1) {

@@ -111,6 +111,23 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
 
 const KEYS = new Uint32Array([1, 0, 2, 0]);
 
+it("knows who has an open ticket, by its request, and whose it is", () => {
+  const h = createHarness();
+  const { id } = h.open();
+  expect(h.ledger.carrierOf("r1", 0)).toEqual({ ticket: id, relay: undefined });
+  const relay = { agent: "relay-0", epoch: "e1" };
+  h.ledger.opened(id, 0, 0, { relay, requestId: "r1", tenant: "acme", model: "m" });
+  expect(h.ledger.carrierOf("r1", 0)).toEqual({ ticket: id, relay });
+  expect(h.ledger.carrierOf("r1", 1)).toBeUndefined();
+  expect([h.ledger.requestOf(id, 0), h.ledger.requestOf(id, 1)]).toEqual(["r1", undefined]);
+  h.ledger.closed(id, 0, { ...END_OK, slot: 0 });
+  expect(h.ledger.carrierOf("r1", 0)).toBeUndefined();
+  expect(h.ledger.requestOf(id, 0)).toBeUndefined();
+  const given = h.open();
+  h.ledger.release(given.id, "unmetered", 7);
+  expect(h.ledger.requestOf(given.id, 0)).toBeUndefined();
+});
+
 describe("speed", () => {
   it("is learned from the report of the endpoint that read the prompt", () => {
     const h = createHarness();
