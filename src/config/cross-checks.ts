@@ -18,6 +18,11 @@ const poolOutline = z.object({
   name: text,
   region: text,
   models: texts,
+  /** Absent is none; what cannot be read may be any. */
+  objectives: z
+    .array(z.object({ name: text }).catch({}))
+    .default([])
+    .catch([{}]),
   modelRewrites: z
     .array(z.object({ rules: z.array(ruleOutline) }))
     .optional()
@@ -30,11 +35,12 @@ const tenantOutline = z.object({
   salt: z.unknown().optional(),
   regions: texts,
   models: texts,
+  objective: text,
 });
 /** undefined stands for what cannot be read. */
 const outlineSchema = z
   .object({
-    pools: z.array(poolOutline.catch({})).catch([]),
+    pools: z.array(poolOutline.catch({ objectives: [{}] })).catch([]),
     tenants: z.array(tenantOutline.catch({})).catch([]),
   })
   .catch({ pools: [], tenants: [] });
@@ -63,15 +69,20 @@ export function findContradictions(document: unknown): Contradiction[] {
   pools.forEach((pool, p) => {
     for (const model of duplicates(pool.models ?? []))
       found.push({ path: ["pools", p, "models"], message: `${model} is listed twice` });
+    for (const name of duplicates(pool.objectives.map((objective) => objective.name)))
+      found.push({ path: ["pools", p, "objectives"], message: `two objectives are named ${name}` });
   });
   return found;
 }
 
-/** Regions and models of tenants that no pool has. */
+/** Regions, models and objectives of tenants that no pool has. */
 function findUnknownNames({ pools, tenants }: Outline): Contradiction[] {
   const regions = knownNames(pools.map((pool) => pool.region));
   const models = knownNames(
     pools.flatMap((pool) => [...(pool.models ?? [undefined]), ...rewrittenNames(pool)]),
+  );
+  const objectives = knownNames(
+    pools.flatMap((pool) => pool.objectives.map((objective) => objective.name)),
   );
   return tenants.flatMap((tenant, t) => [
     ...unknownNames(tenant.regions, regions).map((region) => ({
@@ -81,6 +92,10 @@ function findUnknownNames({ pools, tenants }: Outline): Contradiction[] {
     ...unknownNames(tenant.models, models).map((model) => ({
       path: ["tenants", t, "models"],
       message: `no pool serves ${model}`,
+    })),
+    ...unknownNames([tenant.objective], objectives).map((objective) => ({
+      path: ["tenants", t, "objective"],
+      message: `no pool has an objective ${objective}`,
     })),
   ]);
 }

@@ -11,6 +11,7 @@ export const DEPLOYMENT_LIMITS = {
   modelsPerPoolMax: 256,
   relaysPerPoolMax: 16,
   keysPerRelayMax: 2,
+  objectivesPerPoolMax: 64,
   tenantsMax: 5_000,
   keysPerTenantMax: 16,
   /** The configuration as JSON; it is read by every isolate. */
@@ -27,6 +28,18 @@ const identifier = z
     "expected lower-case letters, digits and hyphens, 1 to 63 characters",
   );
 const label = z.string().min(1).max(256);
+const webUrl = z.url({
+  protocol: /^https?$/,
+  error: "expected a URL that begins with http:// or https://",
+});
+const priority = z.int().min(-100).max(100);
+/** As Kubernetes names objects, so that llm-d's can be taken over. */
+const objectiveName = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/,
+    "expected lower-case letters, digits, dots and hyphens, 1 to 253 characters",
+  );
 // KEPT_SECRET is shorter than a secret may be.
 const secret = z
   .string()
@@ -45,14 +58,28 @@ const hashableKey = z
   );
 
 const relaySchema = z.strictObject({
-  url: z
-    .url({ protocol: /^https?$/, error: "expected a URL that begins with http:// or https://" })
-    .describe("Base URL the Worker can fetch, e.g. https://relay.eu.example.com"),
+  url: webUrl.describe("Base URL the Worker can fetch, e.g. https://relay.eu.example.com"),
   keys: z
     .array(z.strictObject({ id: identifier, secret }))
     .min(1)
     .max(DEPLOYMENT_LIMITS.keysPerRelayMax)
     .describe("HMAC keys shared with the relay. The first one signs; both are valid, for rotation"),
+});
+
+const objectiveSchema = z.strictObject({
+  name: objectiveName,
+  priority: priority.describe("Higher first; no request exceeds its tenant's ceiling"),
+  ttftSloMs: z
+    .int()
+    .min(1)
+    .max(86_400_000)
+    .optional()
+    .describe("The time to the first token, of requests that name none themselves"),
+});
+
+const capacityWebhookSchema = z.strictObject({
+  url: webUrl.describe("Is sent a POST when requests wait and the pool has no endpoints"),
+  token: secret.optional().describe("Bearer token of that POST"),
 });
 
 const poolFields = z.strictObject({
@@ -72,6 +99,12 @@ const poolFields = z.strictObject({
   modelRewrites: modelRewritesSchema
     .optional()
     .describe("Names clients may use besides `models`, and the models they stand for"),
+  objectives: z
+    .array(objectiveSchema)
+    .max(DEPLOYMENT_LIMITS.objectivesPerPoolMax)
+    .optional()
+    .describe("InferenceObjectives that requests and tenants may name"),
+  capacityWebhook: capacityWebhookSchema.optional().describe("Who starts endpoints"),
   scrapeIntervalMs: z.int().min(50).max(60_000).default(200),
   scheduler: schedulerDocumentSchema
     .prefault({})
@@ -104,12 +137,16 @@ const poolSchema = poolFields.superRefine(
 const tenantSchema = z.strictObject({
   id: identifier,
   keys: z.array(hashableKey).min(1).max(DEPLOYMENT_LIMITS.keysPerTenantMax),
-  priority: z
-    .int()
-    .min(-100)
-    .max(100)
+  priority: priority
     .default(0)
-    .describe("Priority ceiling: no request of the tenant exceeds it"),
+    .describe("Priority ceiling: no request of the tenant exceeds it, and who names none has it"),
+  objective: objectiveName
+    .optional()
+    .describe("The pool's InferenceObjective for requests that name none"),
+  trustedHop: z
+    .boolean()
+    .default(false)
+    .describe("A gateway that speaks for others: its fairness ids are believed"),
   weight: z.number().positive().max(1_000).default(1),
   salt: secret.optional().describe("Enters the tenant's content keys and cache_salt"),
   isolated: z

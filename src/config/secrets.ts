@@ -19,15 +19,16 @@ export type ResolvedSecrets =
 
 /**
  * Fills each KEPT_SECRET of `next` in from `stored`: a relay key's from the key of the same id at
- * the same relay URL of the same pool, a tenant's salt from the tenant of the same id. A kept secret
- * that is not stored is a mistake; all of them are reported.
+ * the same relay URL of the same pool, a webhook's token from the same URL of the same pool, a tenant's
+ * salt from the tenant of the same id. A kept secret that is not stored is a mistake; all of them are
+ * reported.
  */
 export function resolveKeptSecrets(next: Deployment, stored: Deployment | null): ResolvedSecrets {
   const issues: ConfigIssue[] = [];
   const pools = next.pools.map((pool, p) => {
     const before = stored?.pools.find((other) => other.name === pool.name);
     const relays = pool.relays.map((relay, r) => keepRelayKeys(relay, before, { p, r, issues }));
-    return { ...pool, relays };
+    return { ...pool, relays, ...keepWebhookToken(pool, before, { p, issues }) };
   });
   const tenants = next.tenants.map((tenant, t) => {
     if (tenant.salt !== KEPT_SECRET) return tenant;
@@ -62,6 +63,24 @@ function keepRelayKeys(
   return { ...relay, keys };
 }
 
+/** The pool's webhook, where it has one: its token would go to whatever the URL names. */
+function keepWebhookToken(
+  { name, capacityWebhook }: PoolConfig,
+  before: PoolConfig | undefined,
+  at: { readonly p: number; readonly issues: ConfigIssue[] },
+): Pick<PoolConfig, "capacityWebhook"> {
+  if (capacityWebhook?.token !== KEPT_SECRET) return {};
+  const stored = before?.capacityWebhook;
+  if (stored?.token !== undefined && stored.url === capacityWebhook.url) {
+    return { capacityWebhook: stored };
+  }
+  at.issues.push({
+    path: `pools[${at.p}].capacityWebhook.token`,
+    message: `nothing is stored to keep: pool ${name} has no token for this URL yet`,
+  });
+  return {};
+}
+
 /** Replaces every key a caller presents (tenants' API keys, agents' tokens) by its hash. */
 export async function hashKeys(deployment: Deployment, sha256: Sha256Hex): Promise<Deployment> {
   const hash = async (key: string) =>
@@ -91,6 +110,9 @@ export function redactDeployment(deployment: Deployment): Deployment {
         ...relay,
         keys: relay.keys.map((key) => ({ ...key, secret: KEPT_SECRET })),
       })),
+      ...(pool.capacityWebhook?.token === undefined
+        ? {}
+        : { capacityWebhook: { ...pool.capacityWebhook, token: KEPT_SECRET } }),
     })),
     tenants: deployment.tenants.map((tenant) =>
       tenant.salt === undefined ? tenant : { ...tenant, salt: KEPT_SECRET },

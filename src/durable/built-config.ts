@@ -51,12 +51,17 @@ export function rebuildConfig(stored: StoredConfig, onFailed: OnPluginFailed): B
  * shadow that cannot be read is left out: nothing depends on it.
  */
 export function readConfig(config: PoolObjectConfig): PoolObjectConfig {
-  const { name, scrapeIntervalMs, shadowScheduler } = config;
+  const { name, scrapeIntervalMs, shadowScheduler, objectivePriorities } = config;
   const { config: scheduler, issues } = read(config.scheduler);
   if (scheduler === undefined)
     throw new Error(`unreadable: ${issues.map(({ message }) => message).join("; ")}`);
   const shadow = shadowScheduler === undefined ? undefined : read(shadowScheduler).config;
-  const known = { name, scrapeIntervalMs, scheduler };
+  const known = {
+    name,
+    scrapeIntervalMs,
+    scheduler,
+    ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
+  };
   return shadow === undefined ? known : { ...known, shadowScheduler: shadow };
 }
 

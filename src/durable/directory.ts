@@ -10,10 +10,16 @@ import {
   type Deployment,
   DEPLOYMENT_LIMITS,
   parseDeployment,
+  type PoolConfig,
 } from "../config/deployment.ts";
 import { effectiveScheduler } from "../config/scheduling.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
-import type { DirectoryPut, DirectoryRead, DirectoryVersion } from "./contract.ts";
+import type {
+  DirectoryPut,
+  DirectoryRead,
+  DirectoryVersion,
+  PoolObjectConfig,
+} from "./contract.ts";
 import { DirectoryStorage, type StoredDeployment } from "./directory-storage.ts";
 import type { Pools } from "./pools.ts";
 import { sha256Hex, systemClock } from "./system.ts";
@@ -122,6 +128,7 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
               name,
               scrapeIntervalMs: pool.scrapeIntervalMs,
               scheduler: effectiveScheduler(pool.scheduler),
+              ...objectivePriorities(pool),
               ...(pool.shadow === undefined
                 ? {}
                 : { shadowScheduler: effectiveScheduler(pool.shadow) }),
@@ -133,6 +140,13 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
     const timer = setTimeout(() => reject(new Error("deadline")), PUSH_DEADLINE_MS);
     await Promise.race([told, deadline]).finally(() => clearTimeout(timer));
   }
+}
+
+function objectivePriorities({
+  objectives = [],
+}: PoolConfig): Pick<PoolObjectConfig, "objectivePriorities"> {
+  if (objectives.length === 0) return {};
+  return { objectivePriorities: [...new Set(objectives.map(({ priority }) => priority))] };
 }
 
 function refuse(

@@ -249,15 +249,21 @@ function decodeConfig(version: number, json: string): StoredConfig {
     scrapeIntervalMs: number;
     scheduler: unknown;
     shadowScheduler?: unknown;
+    objectivePriorities?: readonly number[];
   };
-  const { name, scrapeIntervalMs } = stored;
+  const { name, scrapeIntervalMs, objectivePriorities } = stored;
   const read = (written: unknown) =>
     loadSchedulerConfig(written, { allowExperimentalPlugins: true }).config;
   const known = read(stored.scheduler);
   // One that cannot be read is left out: nothing depends on it.
   const shadow = stored.shadowScheduler === undefined ? undefined : read(stored.shadowScheduler);
   if (known !== undefined) {
-    const config = { name, scrapeIntervalMs, scheduler: known };
+    const config = {
+      name,
+      scrapeIntervalMs,
+      scheduler: known,
+      ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
+    };
     return {
       version,
       config: shadow === undefined ? config : { ...config, shadowScheduler: shadow },

@@ -33,6 +33,8 @@ const REWRITE = {
   rules: [{ matches: [{ model: { value: "fast" } }], targets: [{ modelRewrite: "llama" }] }],
 };
 
+const OBJECTIVE = { name: "batch", priority: -10 };
+
 function issues(input: unknown): string[] {
   const parsed = parseDeployment(input);
   return parsed.ok ? [] : parsed.issues.map((issue) => `${issue.path}: ${issue.message}`);
@@ -61,6 +63,30 @@ describe("parseDeployment", () => {
     expect(issues(draft([REWRITE], "slow"))).toEqual(["tenants[0].models: no pool serves slow"]);
     // What cannot be read may match the name: it is one mistake, not two.
     expect(issues(draft([{ ...REWRITE, rules: 7 }], "slow"))).toHaveLength(1);
+  });
+
+  it("lets tenants name the objectives of any pool", () => {
+    const draft = (objectives: unknown) =>
+      deployment((config: Draft) => {
+        config.pools.push({ ...config.pools[0]!, name: "eu-2", objectives });
+        config.tenants[0]!["objective"] = "batch";
+      });
+    expect(issues(draft([OBJECTIVE]))).toEqual([]);
+    expect(issues(draft([]))).toHaveLength(1);
+    // What cannot be read may be of that name: it is one mistake, not two.
+    expect(issues(draft([{ ...OBJECTIVE, name: 7 }]))).toHaveLength(1);
+  });
+
+  it("accepts as many objectives as the limit and not one more", () => {
+    const withObjectives = (count: number) =>
+      deployment((config: Draft) => {
+        config.pools[0]!["objectives"] = Array.from({ length: count }, (_, i) => ({
+          name: `o-${i}`,
+          priority: 0,
+        }));
+      });
+    expect(issues(withObjectives(DEPLOYMENT_LIMITS.objectivesPerPoolMax))).toEqual([]);
+    expect(issues(withObjectives(DEPLOYMENT_LIMITS.objectivesPerPoolMax + 1))).toHaveLength(1);
   });
 
   it("reports every mistake at once, each with its path", () => {
@@ -166,6 +192,27 @@ describe("parseDeployment", () => {
       name: "two rewrites of one name",
       change: (config: Draft) => (config.pools[0]!["modelRewrites"] = [REWRITE, REWRITE]),
       want: "pools[0].modelRewrites[1].name: two rewrites of the pool are named fast",
+    },
+    {
+      name: "two objectives of one name",
+      change: (config: Draft) => (config.pools[0]!["objectives"] = [OBJECTIVE, OBJECTIVE]),
+      want: "pools[0].objectives: two objectives are named batch",
+    },
+    {
+      name: "an objective that no pool has",
+      change: (config: Draft) => (config.tenants[0]!["objective"] = "batch"),
+      want: "tenants[0].objective: no pool has an objective batch",
+    },
+    {
+      name: "an objective that is no Kubernetes name",
+      change: (config: Draft) =>
+        (config.pools[0]!["objectives"] = [{ ...OBJECTIVE, name: "Batch Work" }]),
+      want: "pools[0].objectives[0].name: expected lower-case letters",
+    },
+    {
+      name: "a webhook that is no web address",
+      change: (config: Draft) => (config.pools[0]!["capacityWebhook"] = { url: "file:///x" }),
+      want: "pools[0].capacityWebhook.url: expected a URL that begins with http",
     },
     {
       name: "isolation without a salt",

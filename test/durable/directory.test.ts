@@ -9,6 +9,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Deployment, DEPLOYMENT_LIMITS, KEPT_SECRET } from "../../src/config/deployment.ts";
 import { effectiveScheduler } from "../../src/config/scheduling.ts";
 import { VERSIONS_KEPT_MAX } from "../../src/durable/directory-storage.ts";
+import { PoolStorage } from "../../src/durable/pool-storage.ts";
 import { sha256Hex } from "../../src/durable/system.ts";
 import { AGENT_TOKEN, createDeployment, RELAY_SECRET, TENANT_KEY } from "./deployments.ts";
 
@@ -145,6 +146,17 @@ describe("pools' objects", () => {
     await directory().put(createDeployment({ pools: ["eu-1"] }));
     expect(await pool("eu-1").state()).toMatchObject({ isConfigured: true, configVersion: 2 });
     expect(await pool("eu-2").state()).toMatchObject({ isConfigured: false, configVersion: 2 });
+  });
+
+  it("are told the priorities of their objectives, and keep them", async () => {
+    const deployment = createDeployment();
+    const objectives = [-10, 5, -10].map((priority, i) => ({ name: `o${i}`, priority }));
+    await directory().put({ ...deployment, pools: [{ ...deployment.pools[0]!, objectives }] });
+    const kept = () =>
+      runInDurableObject(pool("eu-1"), (_, { storage }) => new PoolStorage(storage).config());
+    expect(await kept()).toMatchObject({ config: { objectivePriorities: [-10, 5] } });
+    await directory().put(deployment);
+    expect((await kept()).config).not.toHaveProperty("objectivePriorities");
   });
 
   it("that could not be told are told by alarm", async () => {

@@ -48,6 +48,7 @@ const REQUEST: Omit<RoutedRequest, "model"> = {
     priority: 0,
     weight: 1,
     isolated: false,
+    trustedHop: false,
     regions: ["*"],
     models: ["*"],
   },

@@ -1,13 +1,16 @@
 // What a request may claim: its objective, its flow, and how long it waits.
 //
-//   priority = min(tenant's ceiling, priority of the objective it names, or of the tenant's own, or 0)
+//   priority = min(tenant's ceiling, priority of the objective it names, or else of the tenant's own)
+//              the ceiling, where neither names one that the pool knows
 //
 // A client may name an objective, and by that lower its priority, but never rise above its tenant's
 // ceiling. Its flow is its tenant, whatever it says: with a flow of its own for each request it would
-// be served before everybody else. Only a trusted hop names flows, and is believed.
+// be served before everybody else. Only a trusted hop names flows, and is believed; a flow with the
+// name of a tenant is that tenant's.
 //
 // Source: llm-d's InferenceObjective (llm-d.ai/v1alpha2) and the headers of its request control. There
-// whoever can send a header has the priority it names.
+// whoever can send a header has the priority it names, who names none has 0, and all requests without a
+// fairness id are one flow.
 
 import { parseDurationMs } from "../config/quantities.ts";
 
@@ -19,26 +22,25 @@ export const FAIRNESS_ID_HEADERS = [
 ];
 /** A Go duration, e.g. `1500ms`. */
 export const TTL_HEADER = "x-llm-d-inference-ttl";
-/** Of whom a trusted hop says nothing. */
-export const DEFAULT_FLOW = "default-flow";
 /** A longer id is not looked at: cut short it could be another's. */
-const FAIRNESS_ID_CHARS_MAX = 256;
+export const FAIRNESS_ID_CHARS_MAX = 256;
 
 export interface InferenceObjective {
   /** Any sign; higher first. */
   readonly priority: number;
-  readonly ttftSloMs?: number;
+  /** Of requests that name none themselves. */
+  readonly ttftSloMs?: number | undefined;
 }
 
-/** The part of a tenant that matters here. */
+/** The part of a tenant that matters here, in the words of its configuration. */
 export interface FlowTenant {
   readonly id: string;
-  /** Nothing of it is served before others of this priority. */
-  readonly priorityCeiling: number;
-  /** What a request has that names no objective, or one that is not known. */
-  readonly objective?: InferenceObjective;
+  /** Its ceiling. */
+  readonly priority: number;
+  /** The objective of requests that name none, or one that is not known. */
+  readonly objective?: string | undefined;
   /** It speaks for others: a gateway. */
-  readonly isTrustedHop?: boolean;
+  readonly trustedHop: boolean;
 }
 
 export interface ResolvedObjective {
@@ -54,25 +56,23 @@ export function resolveObjective(
   objectives: ReadonlyMap<string, InferenceObjective>,
   tenant: FlowTenant,
 ): ResolvedObjective {
-  const name = firstOf(header, OBJECTIVE_HEADERS);
-  const named = name === undefined ? undefined : objectives.get(name);
-  const objective = named ?? tenant.objective ?? NO_OBJECTIVE;
+  const named = objectives.get(firstOf(header, OBJECTIVE_HEADERS) ?? "");
+  const objective = named ?? objectives.get(tenant.objective ?? "");
   const ttlMs = parseTtlMs(header(TTL_HEADER));
-  const { ttftSloMs } = objective;
+  const ttftSloMs = objective?.ttftSloMs;
   return {
-    priority: Math.min(tenant.priorityCeiling, objective.priority),
+    priority: Math.min(tenant.priority, objective?.priority ?? tenant.priority),
     fairnessId: fairnessIdOf(header, tenant),
     ...(ttftSloMs === undefined ? {} : { ttftSloMs }),
     ...(ttlMs === undefined ? {} : { ttlMs }),
   };
 }
 
-const NO_OBJECTIVE: InferenceObjective = { priority: 0 };
-
 function fairnessIdOf(header: (name: string) => string | undefined, tenant: FlowTenant): string {
-  if (tenant.isTrustedHop !== true) return tenant.id;
+  // Compared: a directory of the version before does not say it.
+  if (tenant.trustedHop !== true) return tenant.id;
   const id = firstOf(header, FAIRNESS_ID_HEADERS);
-  return id !== undefined && id.length <= FAIRNESS_ID_CHARS_MAX ? id : DEFAULT_FLOW;
+  return id !== undefined && id.length <= FAIRNESS_ID_CHARS_MAX ? id : tenant.id;
 }
 
 function firstOf(

@@ -1,15 +1,19 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  DEFAULT_FLOW,
+  FAIRNESS_ID_CHARS_MAX,
+  FAIRNESS_ID_HEADERS,
   type FlowTenant,
+  OBJECTIVE_HEADERS,
   resolveObjective,
 } from "../../../src/scheduler/flow-control/objectives.ts";
 
 const OBJECTIVES = new Map([
   ["urgent", { priority: 100, ttftSloMs: 500 }],
   ["batch", { priority: -10 }],
+  ["usual", { priority: 5, ttftSloMs: 900 }],
 ]);
-const TENANT: FlowTenant = { id: "acme", priorityCeiling: 10 };
+const TENANT: FlowTenant = { id: "acme", priority: 10, trustedHop: false };
 
 function resolve(headers: Record<string, string>, tenant: Partial<FlowTenant> = {}) {
   return resolveObjective((name) => headers[name], OBJECTIVES, { ...TENANT, ...tenant });
@@ -17,11 +21,11 @@ function resolve(headers: Record<string, string>, tenant: Partial<FlowTenant> = 
 
 describe("resolveObjective", () => {
   it.for([
-    { name: "no header as 0", headers: {}, want: 0 },
+    { name: "no header as the ceiling", headers: {}, want: 10 },
     {
-      name: "a name that nobody knows as 0",
+      name: "a name that nobody knows as the ceiling",
       headers: { "x-llm-d-inference-objective": "x" },
-      want: 0,
+      want: 10,
     },
     { name: "a low objective", headers: { "x-llm-d-inference-objective": "batch" }, want: -10 },
     {
@@ -47,25 +51,49 @@ describe("resolveObjective", () => {
   });
 
   it("applies a ceiling below 0 also to who asks for nothing", () => {
-    expect(resolve({}, { priorityCeiling: -1 }).priority).toBe(-1);
+    expect(resolve({}, { priority: -1 }).priority).toBe(-1);
   });
 
   it("takes the tenant's own objective where the request names none", () => {
-    const objective = { priority: 5, ttftSloMs: 900 };
+    const objective = "usual";
     expect(resolve({}, { objective })).toMatchObject({ priority: 5, ttftSloMs: 900 });
+    const unknown = { "x-llm-d-inference-objective": "x" };
+    expect(resolve(unknown, { objective })).toMatchObject({ priority: 5 });
     const named = resolve({ "x-llm-d-inference-objective": "batch" }, { objective });
     expect(named).toEqual({ priority: -10, fairnessId: "acme" });
+    expect(resolve({}, { objective: "of-another-pool" }).priority).toBe(10);
   });
 
   it("lets no client choose its flow, only a trusted hop", () => {
     const headers = { "x-llm-d-inference-fairness-id": "someone" };
     expect(resolve(headers).fairnessId).toBe("acme");
-    expect(resolve(headers, { isTrustedHop: true }).fairnessId).toBe("someone");
+    expect(resolve(headers, { trustedHop: true }).fairnessId).toBe("someone");
     const legacy = { "x-gateway-inference-fairness-id": "legacy" };
-    expect(resolve(legacy, { isTrustedHop: true }).fairnessId).toBe("legacy");
-    expect(resolve({}, { isTrustedHop: true }).fairnessId).toBe(DEFAULT_FLOW);
-    const long = { "x-llm-d-inference-fairness-id": "x".repeat(257) };
-    expect(resolve(long, { isTrustedHop: true }).fairnessId).toBe(DEFAULT_FLOW);
+    expect(resolve(legacy, { trustedHop: true }).fairnessId).toBe("legacy");
+    expect(resolve({}, { trustedHop: true }).fairnessId).toBe("acme");
+  });
+
+  it("takes a flow's name up to its bound, and none that is longer", () => {
+    const named = (chars: number) =>
+      resolve({ "x-llm-d-inference-fairness-id": "x".repeat(chars) }, { trustedHop: true });
+    expect(named(FAIRNESS_ID_CHARS_MAX).fairnessId).toHaveLength(FAIRNESS_ID_CHARS_MAX);
+    expect(named(FAIRNESS_ID_CHARS_MAX + 1).fairnessId).toBe("acme");
+  });
+
+  it("lets nobody above its ceiling, or into another's flow, whatever it sends", () => {
+    const names = [...OBJECTIVE_HEADERS, ...FAIRNESS_ID_HEADERS, "x-llm-d-inference-ttl"];
+    const value = fc.oneof(fc.constantFrom(...OBJECTIVES.keys(), "other"), fc.string());
+    const sent = fc.dictionary(fc.constantFrom(...names), value);
+    const priority = fc.integer({ min: -100, max: 100 });
+    const objective = fc.option(fc.constantFrom(...OBJECTIVES.keys(), "gone"), { nil: undefined });
+    fc.assert(
+      fc.property(sent, priority, objective, (headers, ceiling, own) => {
+        const tenant = { priority: ceiling, objective: own };
+        const claim = resolve(headers, tenant);
+        expect(claim.priority).toBeLessThanOrEqual(ceiling);
+        expect(claim.fairnessId).toBe("acme");
+      }),
+    );
   });
 
   it.for([

@@ -62,6 +62,7 @@ async function pickedWith(headers: Record<string, string>, wanted: readonly stri
     priority: 0,
     weight: 1,
     isolated: false,
+    trustedHop: false,
     regions: ["*"],
     models: ["*"],
   };
