@@ -3,9 +3,11 @@
 import {
   type ExplainedAttempt,
   type ExplainedCandidate,
+  type ExplainedQueue,
   type ExplainedRow,
   type ExplainedStage,
   explanationSchema,
+  isQueueRefusal,
   nameOf,
 } from "../../scheduler/decisions/document.ts";
 import { CliError } from "../cli-error.ts";
@@ -56,15 +58,37 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
   const lines = [
     `Attempt ${attempt.attempt}, ${new Date(attempt.atMs).toISOString()}: ${outcome}`,
     `  model ${attempt.model}, tenant ${attempt.tenant}, priority ${attempt.priority}`,
+    ...(attempt.queue === undefined ? [] : [`  ${describeQueue(attempt, attempt.queue)}`]),
+  ];
+  if (isQueueRefusal(attempt)) return lines;
+  lines.push(
     `  about ${attempt.promptTokens} prompt tokens, ${attempt.totalBlocks} full blocks of text`,
     `  ${attempt.candidateCount} candidates${removed.map((text) => `; ${text}`).join("")}`,
     `  configuration version ${attempt.configVersion}, random seed ${attempt.seed}`,
-  ];
+  );
   const { excluded = [] } = attempt;
   if (excluded.length > 0) lines.push(`  not tried again: ${excluded.join(", ")}`);
   if (attempt.shadow !== undefined) lines.push(`  ${describeShadow(attempt)}`);
   if (chosen.length > 1) lines.push(`  if it fails, next: ${chosen.slice(1).join(", ")}`);
   return lines;
+}
+
+/** How it came through the queue, or how its wait ended there. */
+function describeQueue(attempt: ExplainedAttempt, queue: ExplainedQueue): string {
+  const { waitedMs, priority, fairnessId, saturation } = queue;
+  const where = `priority band ${priority} as flow ${shortId(fairnessId)}`;
+  const full = saturation === null ? "" : `, at a saturation of ${describeSaturation(saturation)}`;
+  const wait =
+    waitedMs < 1_000 ? `${Math.round(waitedMs)} ms` : `${(waitedMs / 1_000).toFixed(1)} s`;
+  if (!isQueueRefusal(attempt)) return `waited ${wait} in ${where}; let through${full}`;
+  return waitedMs === 0
+    ? `not let into ${where}${full}`
+    : `waited ${wait} in ${where}, in vain${full}`;
+}
+
+/** The object tells a pool that has no room at all as a number out of all bounds. */
+function describeSaturation(saturation: number): string {
+  return saturation > 1_000 ? "over 1000" : saturation.toFixed(2);
 }
 
 /** A shadow configuration's word; what happened is the attempt's own. */

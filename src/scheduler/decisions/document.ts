@@ -74,6 +74,16 @@ const stageSchema = z.object({
   chosen: z.array(z.string()),
 });
 
+const queueSchema = z.object({
+  /** 0: it did not wait. */
+  waitedMs: z.number(),
+  /** Of the band it was in. */
+  priority: z.number(),
+  fairnessId: z.string(),
+  /** Of the pool at the end of the wait; null where that is not known. */
+  saturation: z.number().nullable(),
+});
+
 const attemptSchema = z.object({
   attempt: z.int(),
   atMs: z.number(),
@@ -106,6 +116,8 @@ const attemptSchema = z.object({
       completionTokens: z.number().nullable(),
     })
     .nullable(),
+  /** How it came through the pool's queue, or was refused there; absent without flow control. */
+  queue: queueSchema.optional(),
   outputTokensMax: z.number().nullable().optional(),
   bodyBytes: z.number().optional(),
   ttftSloMs: z.number().nullable().optional(),
@@ -138,16 +150,24 @@ export type ExplanationDocument = z.output<typeof explanationSchema>;
 export type ExplainedAttempt = ExplanationDocument["attempts"][number];
 export type ExplainedCandidate = ExplainedAttempt["candidates"][number];
 export type ExplainedStage = z.output<typeof stageSchema>;
+export type ExplainedQueue = z.output<typeof queueSchema>;
 export type ExplainedRow = z.output<typeof rowSchema>;
 
 /** An attempt as this code writes it. */
 export type WrittenAttempt = Omit<ExplainedAttempt, "scheduler"> & {
   readonly scheduler: SchedulerConfig;
 };
+/** An attempt that was refused in the queue: no candidate was looked at, so no scheduler is told. */
+export type RefusedAttempt = Omit<ExplainedAttempt, "scheduler">;
 export interface Explanation {
   readonly requestId: string;
   readonly pool: string;
-  readonly attempts: readonly WrittenAttempt[];
+  readonly attempts: readonly (WrittenAttempt | RefusedAttempt)[];
+}
+
+/** Whether it was refused in the queue: every decision has candidates. */
+export function isQueueRefusal({ candidateCount, dropped, queue }: ExplainedAttempt): boolean {
+  return candidateCount === 0 && dropped !== null && queue !== undefined;
 }
 
 /** What a plugin is called. */

@@ -7,15 +7,18 @@
 
 import type {
   ExplainedCandidate,
+  ExplainedQueue,
   ExplainedRow,
   ExplainedStage,
   Explanation,
+  RefusedAttempt,
   WrittenAttempt,
 } from "./document.ts";
 import {
   COLUMN_NAMES,
   type DecisionRecord,
   type PluginLabel,
+  type QueueFacts,
   type RecordedCandidate,
   type RecordedRun,
 } from "./record.ts";
@@ -25,6 +28,17 @@ export function explain(pool: string, records: readonly DecisionRecord[]): Expla
   const first = records[0];
   if (first === undefined) return undefined;
   return { requestId: first.requestId, pool, attempts: records.map(explainAttempt) };
+}
+
+/** The same, with the attempt that was refused in the queue: it has no record. */
+export function explainAll(
+  { requestId, pool }: { readonly requestId: string; readonly pool: string },
+  records: readonly DecisionRecord[],
+  refused: RefusedAttempt | undefined,
+): Explanation | undefined {
+  if (refused === undefined) return explain(pool, records);
+  const attempts = [...records.map(explainAttempt), refused];
+  return { requestId, pool, attempts: attempts.sort((a, b) => a.attempt - b.attempt) };
 }
 
 /** One attempt. */
@@ -54,6 +68,7 @@ export function explainAttempt(record: DecisionRecord): WrittenAttempt {
     chosen: record.dropped === undefined ? (shown?.chosen ?? []) : [],
     dropped: record.dropped ?? null,
     result: record.result ?? null,
+    ...(record.queue === undefined ? {} : { queue: queueOf(record.queue) }),
     outputTokensMax: record.outputTokensMax,
     bodyBytes: record.bodyBytes,
     ttftSloMs: record.ttftSloMs,
@@ -72,6 +87,10 @@ export function explainAttempt(record: DecisionRecord): WrittenAttempt {
         }),
     scheduler: record.scheduler,
   };
+}
+
+export function queueOf({ saturation, ...facts }: QueueFacts): ExplainedQueue {
+  return { ...facts, saturation: saturation === undefined ? null : finite(saturation) };
 }
 
 function keysInHex(keys: Uint32Array): string[] {

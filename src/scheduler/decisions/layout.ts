@@ -27,6 +27,8 @@ export const FLOAT_FIELDS = [
   "bodyBytes",
   "ttftSloMs",
   "tpotSloMs",
+  "queueWaitedMs",
+  "queueSaturation",
   "resultTtftMs",
   "resultPromptTokens",
   "resultCachedTokens",
@@ -49,6 +51,8 @@ export const INT_FIELDS = [
   "dropDetail",
   "shadowEndpoint",
   "shadowReason",
+  "queuePriority",
+  "queueFairnessId",
   "resultOutcome",
   "resultEndpoint",
 ] as const;

@@ -5,6 +5,7 @@ import {
   type ColumnName,
   type DecisionRecord,
   type DecisionResult,
+  type QueueFacts,
   type RecordedCandidate,
   type RecordedRow,
   type RecordedRun,
@@ -73,6 +74,7 @@ export function readRecord(
   const result = readResult(segment, header);
   const reason = segment.text(header.dropReason);
   const shadow = readShadow(segment, header);
+  const queue = readQueue(segment, header);
   return {
     requestId,
     attempt: header.attempt,
@@ -100,6 +102,7 @@ export function readRecord(
     ...(reason === undefined
       ? {}
       : { dropped: { reason: reason as DropReason, detail: segment.text(header.dropDetail)! } }),
+    ...(queue === undefined ? {} : { queue }),
     ...(shadow === undefined ? {} : { shadow }),
     ...(result === undefined ? {} : { result }),
   };
@@ -242,6 +245,14 @@ function readShadow(segment: DecisionSegment, header: Header): ShadowChoice | un
   if (reason !== undefined) return { ok: false, reason: reason as DropReason };
   if (header.shadowEndpoint < 0) return undefined;
   return { ok: true, address: segment.endpoint(header.shadowEndpoint).address };
+}
+
+function readQueue(segment: DecisionSegment, header: Header): QueueFacts | undefined {
+  const fairnessId = segment.text(header.queueFairnessId);
+  if (fairnessId === undefined) return undefined;
+  const { queueWaitedMs: waitedMs, queuePriority: priority, queueSaturation: saturation } = header;
+  const facts = { waitedMs, priority, fairnessId };
+  return Number.isNaN(saturation) ? facts : { ...facts, saturation };
 }
 
 function readResult(segment: DecisionSegment, header: Header): DecisionResult | undefined {

@@ -71,6 +71,17 @@ export interface DecisionResult {
   readonly completionTokens: number | null;
 }
 
+/** How a request came to be decided, where flow control lets requests through. */
+export interface QueueFacts {
+  /** 0: it was let through at once. */
+  readonly waitedMs: number;
+  /** Of the band it was in. */
+  readonly priority: number;
+  readonly fairnessId: string;
+  /** Of the pool, as it was let through; absent where that is not known. */
+  readonly saturation?: number;
+}
+
 /** LoRA adapters of an endpoint, and where the request's model is among them. */
 export interface RecordedAdapters {
   readonly state: AdapterState;
@@ -159,6 +170,8 @@ export interface DecisionRecord {
   /** Ids of endpoints that were no candidates because they had failed for this request. */
   readonly excluded: readonly string[];
   readonly dropped?: { readonly reason: DropReason; readonly detail: string };
+  /** Absent where the pool had no flow control. */
+  readonly queue?: QueueFacts;
   readonly shadow?: ShadowChoice;
   readonly result?: DecisionResult;
 }
@@ -181,6 +194,8 @@ export interface DecisionFacts {
   /** Slots that were excluded; undefined for an address that the pool does not know. */
   readonly exclude?: readonly (number | undefined)[];
   readonly dropped?: { readonly reason: DropReason; readonly detail: string };
+  /** Absent where the pool has no flow control. */
+  readonly queue?: QueueFacts | undefined;
   /** Slot that a shadow configuration chose, or why it chose none. */
   readonly shadow?: number | DropReason;
 }

@@ -16,6 +16,7 @@ import {
   type ExplainedCandidate,
   type ExplainedRow,
   explanationSchema,
+  isQueueRefusal,
   nameOf,
 } from "./document.ts";
 
@@ -60,7 +61,7 @@ export interface ReplayableAttempt extends ExplainedAttempt {
 export interface ReplayableDocument {
   readonly requestId: string;
   readonly pool: string;
-  /** At least one. */
+  /** At least one; not those that were refused in the queue. */
   readonly attempts: readonly ReplayableAttempt[];
 }
 
@@ -75,6 +76,7 @@ export type ParsedReplayable =
   | { readonly ok: true; readonly value: ReplayableDocument }
   | { readonly ok: false; readonly issues: readonly DocumentIssue[] };
 
+const NOTHING_DECIDED = "has no decision: the request was refused in the queue";
 const TOO_OLD = "is missing: the Fairlead that wrote this did not record what a replay needs";
 
 /**
@@ -92,6 +94,7 @@ export function parseReplayable(
     return { ok: false, issues: [{ path: "attempts", message: "has no attempt" }] };
   const issues: DocumentIssue[] = [];
   const replayable = attempts.map((attempt, i) => {
+    if (isQueueRefusal(attempt)) return undefined;
     const path = `attempts[${i}]`;
     if (attempt.scheduler === undefined) {
       issues.push({ path: `${path}.scheduler`, message: TOO_OLD });
@@ -103,6 +106,8 @@ export function parseReplayable(
   });
   if (issues.length > 0) return { ok: false, issues };
   const known = replayable.filter((attempt) => attempt !== undefined);
+  if (known.length === 0)
+    return { ok: false, issues: [{ path: "attempts", message: NOTHING_DECIDED }] };
   return { ok: true, value: { requestId, pool, attempts: known } };
 }
 

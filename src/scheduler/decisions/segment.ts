@@ -177,13 +177,15 @@ export class DecisionSegment {
     floats[i++] = request.bodyBytes;
     floats[i++] = request.ttftSloMs ?? Number.NaN;
     floats[i++] = request.tpotSloMs ?? Number.NaN;
+    floats[i++] = facts.queue?.waitedMs ?? Number.NaN;
+    floats[i++] = facts.queue?.saturation ?? Number.NaN;
     floats.fill(Number.NaN, i, at + FLOATS);
   }
 
   /** Each of these returns the place behind what it wrote. */
   #writeInts(at: number, { context, seen, facts, table }: FinishedDecision, shape: Shape): number {
     const { ints } = this;
-    const { dropped, shadow } = facts;
+    const { dropped, shadow, queue } = facts;
     let i = at;
     ints[i++] = facts.attempt;
     ints[i++] = context.prefix.totalBlocks;
@@ -201,6 +203,8 @@ export class DecisionSegment {
     ints[i++] = dropped === undefined ? NOTHING : this.#textIndexOf(dropped.detail);
     ints[i++] = typeof shadow === "number" ? this.#endpointIndexOf(shadow, table) : NOTHING;
     ints[i++] = typeof shadow === "string" ? this.#textIndexOf(shadow) : NOTHING;
+    ints[i++] = queue === undefined ? 0 : queue.priority;
+    ints[i++] = queue === undefined ? NOTHING : this.#textIndexOf(queue.fairnessId);
     ints[i++] = NOTHING;
     ints[i++] = NOTHING;
     return i;

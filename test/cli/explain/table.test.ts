@@ -138,6 +138,43 @@ Scores, from 0 to 1; the total is their sum, each times its weight
     expect(renderExplanation(explanation({ result: null }))).toContain("not been reported yet");
   });
 
+  it.for([
+    {
+      waitedMs: 12.4,
+      saturation: 0.974,
+      says: "waited 12 ms in priority band 2 as flow team-a; let",
+    },
+    { waitedMs: 90_000, saturation: 0.974, says: "let through, at a saturation of 0.97\n" },
+    {
+      waitedMs: 90_000,
+      saturation: null,
+      says: "waited 90.0 s in priority band 2 as flow team-a; let through\n",
+    },
+    { waitedMs: 1, saturation: Number.MAX_VALUE, says: "at a saturation of over 1000\n" },
+  ])("tells of $waitedMs ms in the queue at $saturation", ({ waitedMs, saturation, says }) => {
+    const queue = { waitedMs, saturation, priority: 2, fairnessId: "team-a" };
+    expect(renderExplanation(explanation({ queue }))).toContain(says);
+  });
+
+  it("tells of a request that the queue let go of", () => {
+    const dropped = { reason: "rejected-ttl-expired", detail: "request timed out in queue" };
+    const queue = { waitedMs: 30_000, saturation: 1.2, priority: -1, fairnessId: "batch" };
+    const refused = { candidateCount: 0, candidates: [], chosen: [], dropped, result: null };
+    expect(renderExplanation(explanation({ ...refused, queue }))).toBe(`\
+Request fl-0a1b2c3d-00-x in pool local
+
+Attempt 0, 2026-11-21T12:00:00.000Z: refused as rejected-ttl-expired (request timed out in queue)
+  model fairlead-sim, tenant default, priority 0
+  waited 30.0 s in priority band -1 as flow batch, in vain, at a saturation of 1.20
+
+Nothing was sent to any endpoint.
+`);
+    const atOnce = renderExplanation(
+      explanation({ ...refused, queue: { ...queue, waitedMs: 0, saturation: null } }),
+    );
+    expect(atOnce).toContain("  not let into priority band -1 as flow batch\n");
+  });
+
   it("refuses an answer it does not understand", () => {
     expect(() => renderExplanation({ requestId: 1 })).toThrow("could not be read");
   });

@@ -4,6 +4,7 @@ import {
   explanationSchema,
 } from "../../../src/scheduler/decisions/document.ts";
 import { explain } from "../../../src/scheduler/decisions/explain.ts";
+import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { NOW_MS } from "../support/pick-context.ts";
 import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
@@ -107,5 +108,44 @@ describe("explain", () => {
       "chosen",
       "tied with the chosen; decided at random",
     ]);
+  });
+
+  it("tells how the request came through the queue", () => {
+    const pool = new TestPool(2);
+    pool.sampleAll();
+    const queue = { waitedMs: 1_250.5, priority: -3, fairnessId: "team-a", saturation: 0.97 };
+    expect(explained(pool, { queue }).queue).toEqual(queue);
+    expect(recordPick(pool, PROMPT, { queue })!.queue).toEqual(queue);
+  });
+
+  it.for([
+    ["no number", undefined, null],
+    ["more than JSON has", Infinity, Number.MAX_VALUE],
+  ] as const)("tells a saturation that is %s as one that can be read", ([, saturation, told]) => {
+    const pool = new TestPool(1);
+    const queue = { waitedMs: 0, priority: 0, fairnessId: "a" };
+    const facts = saturation === undefined ? queue : { ...queue, saturation };
+    expect(explained(pool, { queue: facts }).queue).toEqual({ ...queue, saturation: told });
+  });
+
+  it("says nothing of a queue where the pool has no flow control", () => {
+    expect(explained(new TestPool(1))).not.toHaveProperty("queue");
+  });
+
+  it("keeps how it went apart from the queue", () => {
+    const ring = new DecisionRing();
+    const pool = new TestPool(1);
+    const queue = { waitedMs: 5, priority: 1, fairnessId: "a", saturation: 0.5 };
+    recordPick(pool, PROMPT, { ring, queue });
+    const result = {
+      endpoint: "10.0.0.0:8000",
+      outcome: "ok",
+      ttftMs: 7,
+      promptTokens: 8,
+      cachedTokens: 9,
+      completionTokens: 10,
+    };
+    ring.settle("request-1", 0, result);
+    expect(ring.find("request-1")[0]).toMatchObject({ queue, result });
   });
 });

@@ -1,6 +1,10 @@
 // One pick of a TestPool, recorded.
 
-import type { DecisionFacts, DecisionRecord } from "../../../src/scheduler/decisions/record.ts";
+import type {
+  DecisionFacts,
+  DecisionRecord,
+  QueueFacts,
+} from "../../../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import type { PickInput } from "../../../src/scheduler/endpoint-picker.ts";
@@ -13,6 +17,7 @@ export const CONFIG_VERSION = 3;
 export interface RecordedOptions extends Partial<PickInput> {
   readonly requestId?: string;
   readonly attempt?: number;
+  readonly queue?: QueueFacts;
   readonly ring?: DecisionRing;
   readonly recorder?: DecisionRecorder;
 }
@@ -33,6 +38,7 @@ export function recordPick(
     configVersion: CONFIG_VERSION,
     scheduler: pool.config,
     seed,
+    ...(options.queue === undefined ? {} : { queue: options.queue }),
     ...(options.exclude === undefined ? {} : { exclude: options.exclude }),
     ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
   };
