@@ -327,6 +327,12 @@ export const METRIC = {
     help: "Requests to the relay by outcome.",
     labels: ["outcome"],
   }),
+  relayEvictionsTotal: define({
+    name: "fairlead_relay_evictions_total",
+    kind: "counter",
+    help: "Requests that the pool's object wanted ended for others, by what became of them.",
+    labels: ["outcome"],
+  }),
   relayAttemptsTotal: define({
     name: "fairlead_relay_attempts_total",
     kind: "counter",

@@ -13,12 +13,14 @@ import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { TicketClosed } from "../protocol/messages.ts";
 import { decodeModelName } from "../protocol/model-name.ts";
 import { admit, type Admitted } from "./admission.ts";
+import type { Carried, Evictions } from "./evictions.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
 import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { readBody, type BodyBudget } from "./request-body.ts";
+import type { StartedReports } from "./started-reports.ts";
 import type { TicketOutbox, TicketSubject } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
 import { UNKNOWN_USAGE } from "./usage.ts";
@@ -33,6 +35,8 @@ export interface RelayContext extends WalkContext {
   readonly keys: RelayKeys;
   readonly used: UsedTickets;
   readonly outbox: TicketOutbox;
+  readonly evictions: Evictions;
+  readonly started: StartedReports;
   readonly budget: BodyBudget;
   readonly bodyBytesMax: number;
   readonly headHeldMsMax: number;
@@ -50,7 +54,8 @@ interface Exchange {
   readonly requestId: string;
   readonly span: RelaySpan;
   readonly startedAtMs: number;
-  /** Aborted when the client has gone or the relay stops. */
+  readonly carried: Carried;
+  /** Aborted when the client has gone, the request was evicted, or the relay stops. */
   readonly signal: AbortSignal;
 }
 
@@ -59,6 +64,8 @@ interface Ending extends Omit<Forwarded, "outcome"> {
   readonly outcome: TicketClosed["outcome"];
   readonly status: number | null;
   readonly ttftMs: number | null;
+  /** The refusal that stands for the outcome in the metrics. */
+  readonly refusal?: RefusalCode;
 }
 
 /** Serves one request to its end. Never rejects. */
@@ -79,6 +86,7 @@ export async function serveRequest(
   const size = announcedSize(request, context.bodyBytesMax);
   if (size > context.bodyBytesMax) return refuseUnread(context, request, response, "too-large");
   if (!context.budget.tryTake(size)) return refuseUnread(context, request, response, "busy");
+  const carried = context.evictions.enter(admitted.signed);
   let isHeld = true;
   const release = () => {
     if (isHeld) context.budget.give(size);
@@ -99,10 +107,12 @@ export async function serveRequest(
       requestId: readRequestId(request),
       span: startRelaySpan(head.path, head.headers),
       startedAtMs,
-      signal: goneSignal(response, context.stopping),
+      carried,
+      signal: endSignal(response, carried, context.stopping),
     };
     await carry(exchange, request, { ...prepareBody(body.bytes), release });
   } finally {
+    context.evictions.leave(carried);
     release();
   }
 }
@@ -126,12 +136,13 @@ function useTicket(
   return use === "full" ? "busy" : "replayed";
 }
 
-function goneSignal(response: ServerResponse, stopping: AbortSignal): AbortSignal {
-  const gone = new AbortController();
+function endSignal(response: ServerResponse, carried: Carried, stopping: AbortSignal): AbortSignal {
+  const ended = new AbortController();
   response.once("close", () => {
-    if (!response.writableFinished) gone.abort();
+    if (!response.writableFinished) ended.abort();
   });
-  return AbortSignal.any([gone.signal, stopping]);
+  carried.onEvicted(() => ended.abort());
+  return AbortSignal.any([ended.signal, stopping]);
 }
 
 async function carry(
@@ -170,14 +181,22 @@ function subjectOf({ admitted, requestId }: Exchange, model: string | null): Tic
 
 /** Gives the client what the walk found. */
 async function answer(exchange: Exchange, walked: Walk, body: PreparedBody): Promise<Ending> {
-  const { response } = exchange;
+  const { response, carried } = exchange;
   const names = modelNames(exchange, body.model);
   const nothing = { usage: UNKNOWN_USAGE, finishReason: null, status: null, ttftMs: null };
   const { result } = walked;
   response.setHeader(FAIRLEAD_ATTEMPTS_HEADER, walked.triedCount);
+  if (carried.isEvicted) {
+    // An answer that came at the same moment is not wanted any more.
+    if (result.kind === "answered") result.answer.body.on("error", () => undefined).destroy();
+    if (!response.destroyed) refuse(response, "evicted", carried.retryAfterMs);
+    return { ...nothing, outcome: "cancelled", refusal: "evicted" };
+  }
   switch (result.kind) {
     case "answered": {
       let ttftMs: number | null = null;
+      carried.hasBegun = true;
+      exchange.context.started.add(carried);
       const forwarded = await forwardAnswer(result.answer, response, {
         endpoint: walked.endpoint,
         isUsageAdded: body.isUsageAdded,
@@ -230,8 +249,9 @@ function report(exchange: Exchange, subject: TicketSubject, walked: Walk, ending
     finishReason: ending.finishReason,
     failed: [...walked.failed],
   };
+  context.started.ended(exchange.carried);
   context.outbox.closed(closed);
-  context.registry.inc(METRIC.relayRequestsTotal, { outcome: ending.outcome });
+  context.registry.inc(METRIC.relayRequestsTotal, { outcome: ending.refusal ?? ending.outcome });
   if (ending.ttftMs !== null) {
     context.registry.observe(METRIC.relayTtftSeconds, {}, ending.ttftMs / 1_000);
   }

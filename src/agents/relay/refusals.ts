@@ -24,6 +24,10 @@ const REFUSALS = {
   },
   replayed: { status: 409, message: "This ticket and attempt were already used." },
   "too-large": { status: 413, message: "The body is larger than this relay accepts." },
+  evicted: {
+    status: 429,
+    message: "The request was ended in favour of one with a higher priority.",
+  },
   busy: { status: 503, message: "This relay carries as much as it may." },
   stopping: { status: 503, message: "This relay is stopping." },
   exhausted: { status: 502, message: "No listed endpoint could be reached." },
@@ -32,17 +36,26 @@ const REFUSALS = {
 
 export type RefusalCode = keyof typeof REFUSALS;
 
-/** Ends `response` with an OpenAI-shaped error. Only before its head was written. */
-export function refuse(response: ServerResponse, code: RefusalCode): void {
+/**
+ * Ends `response` with an OpenAI-shaped error. Only before its head was written. `retryAfterMs` is 0
+ * where nobody knows when to come again.
+ */
+export function refuse(response: ServerResponse, code: RefusalCode, retryAfterMs = 0): void {
   const { status, message } = REFUSALS[code];
-  const type = status >= 500 ? "server_error" : "invalid_request_error";
+  const type = errorType(status);
   const body = JSON.stringify({ error: { message, type, param: null, code } });
+  if (retryAfterMs > 0) response.setHeader("retry-after", Math.ceil(retryAfterMs / 1_000));
   response.writeHead(status, {
     "content-type": "application/json",
     "content-length": Buffer.byteLength(body),
     [RELAY_ERROR_HEADER]: code,
   });
   response.end(body);
+}
+
+function errorType(status: number): string {
+  if (status === 429) return "rate_limit_error";
+  return status >= 500 ? "server_error" : "invalid_request_error";
 }
 
 /** HTTP status of a refusal, for the log. */

@@ -2,6 +2,7 @@
 
 import { createServer, type Server } from "node:http";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { EndpointSource } from "../discovery/endpoint-source.ts";
@@ -11,10 +12,12 @@ import type { Mark } from "../protocol/messages.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
+import { Evictions } from "./evictions.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import { tellMarks } from "./mark-reports.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyBudget } from "./request-body.ts";
+import { StartedReports } from "./started-reports.ts";
 import { TicketOutbox } from "./ticket-outbox.ts";
 import { UsedTickets } from "./used-tickets.ts";
 
@@ -87,16 +90,11 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     registry.inc(METRIC.relayOutboxDroppedTotal, {}, count);
   });
   const stopping = new AbortController();
-  const context: RelayContext = {
-    ...options,
+  const context = {
+    ...createContext(options, clock),
     pools,
     marks,
-    retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
-    clock,
-    headHeldMsMax: options.limits.headHeldMsMax,
     outbox,
-    used: new UsedTickets(),
-    budget: new BodyBudget(options.limits.heldBodyBytesMax),
     stopping: stopping.signal,
   };
   const open = new OpenRequests();
@@ -108,7 +106,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     source.close();
     throw error;
   }
-  const session = openSession(options, outbox, marks);
+  const session = openSession(options, context);
   observe(registry, open, context);
   const renewal = setInterval(() => outbox.renew(), RENEW_MS);
   return {
@@ -131,9 +129,27 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       await open.drained(DRAIN_REPORTS_MS);
       await outbox.drain(DRAIN_REPORTS_MS);
       outbox.close();
+      context.started.close();
       server.closeAllConnections();
       await Promise.all([closed, session.close(), pools.destroy()]);
     },
+  };
+}
+
+/** What requests share that belongs to nobody else. */
+function createContext(options: RelayOptions, clock: Clock) {
+  const { registry, limits } = options;
+  const used = new UsedTickets();
+  const isUsed = (ticket: string, attempt: number) => used.has(ticket, attempt, Date.now());
+  return {
+    ...options,
+    clock,
+    retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
+    headHeldMsMax: limits.headHeldMsMax,
+    evictions: new Evictions({ clock, isUsed }),
+    started: new StartedReports(),
+    used,
+    budget: new BodyBudget(limits.heldBodyBytesMax),
   };
 }
 
@@ -185,12 +201,9 @@ function createRelayServer(context: RelayContext, open: OpenRequests, requestsMa
   return server;
 }
 
-function openSession(
-  options: RelayOptions,
-  outbox: TicketOutbox,
-  marks: EndpointMarks,
-): PoolSession {
-  const { sessionTiming: timing } = options;
+function openSession(options: RelayOptions, context: RelayContext): PoolSession {
+  const { sessionTiming: timing, registry } = options;
+  const { outbox, marks, evictions, started } = context;
   const session: PoolSession = new PoolSession({
     ...options,
     role: "relay",
@@ -201,9 +214,19 @@ function openSession(
         outbox.resync();
         tellMarks(session, marks.standing());
       },
+      // Another object may be at the other end: it has not said yet that it wants to know.
+      onWelcome: () => started.configure(false, []),
+      onConfigure: ({ reportsFirstByte = false }) =>
+        started.configure(reportsFirstByte, evictions.begun()),
+      onEvict: (evict) => {
+        const outcome = evictions.evict(evict);
+        if (outcome === "begun") started.add(evict);
+        registry.inc(METRIC.relayEvictionsTotal, { outcome });
+      },
     },
   });
   outbox.attach(session);
+  started.attach(session);
   return session;
 }
 

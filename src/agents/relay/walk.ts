@@ -69,6 +69,10 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
   let hasBroken = false;
   let triedCount = 0;
   for (;;) {
+    if (request.signal.aborted) {
+      const others = failed.filter((address) => address !== endpoint);
+      return { endpoint, failed: others, triedCount, result: { kind: "cancelled" } };
+    }
     const pool = takeNext(context, left, request);
     if (pool === undefined) break;
     endpoint = pool.address;

@@ -7,7 +7,12 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseRelayKeys } from "../../../src/agents/relay/relay-keys.ts";
-import { RELAY_LIMITS, startRelay, type Relay } from "../../../src/agents/relay/relay.ts";
+import {
+  RELAY_LIMITS,
+  startRelay,
+  type Relay,
+  type RelayOptions,
+} from "../../../src/agents/relay/relay.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "./logs.ts";
 import { FakePoolObject } from "./pool-object.ts";
@@ -39,7 +44,10 @@ export interface RunningRelay {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export async function runRelay(addresses: readonly string[]): Promise<RunningRelay> {
+export async function runRelay(
+  addresses: readonly string[],
+  limits: Partial<RelayOptions["limits"]> = {},
+): Promise<RunningRelay> {
   const directory = await mkdtemp(join(tmpdir(), "fairlead-relay-"));
   const endpointsPath = join(directory, "endpoints.json");
   const endpoints = addresses.map((address, i) => {
@@ -54,7 +62,7 @@ export async function runRelay(addresses: readonly string[]): Promise<RunningRel
     endpointsPath,
     keys: parseRelayKeys(`${KEY.id}:${KEY.secret}`),
     bodyBytesMax: BODY_BYTES_MAX,
-    limits: RELAY_LIMITS,
+    limits: { ...RELAY_LIMITS, ...limits },
     pool: "p",
     agent: "r",
     connect: object.url,
