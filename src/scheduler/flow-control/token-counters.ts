@@ -53,6 +53,11 @@ export class TokenCounters {
     return this.#waiting.at(index);
   }
 
+  /** A flow's that has joined and was not forgotten. */
+  of(flow: FlowView): Counter | undefined {
+    return this.#byFlow.get(flow);
+  }
+
   /** In no order. */
   waiting(): readonly Counter[] {
     return this.#waiting.items();

@@ -2,9 +2,10 @@ import { describe, expect, it } from "vitest";
 import type { QueuedRequest } from "../../../../src/scheduler/flow-control/contracts.ts";
 import {
   localityFairness,
+  MATCH_AGE_MS_MAX,
   MATCHES_MAX,
 } from "../../../../src/scheduler/plugins/flow-control/locality-fairness.ts";
-import { BandAlone, fairnessOf } from "../../support/flow-control.ts";
+import { BandAlone, fairnessOf, NOW_MS } from "../../support/flow-control.ts";
 import { describeFlowControl } from "../../support/flow-control-declaration.ts";
 
 describeFlowControl(localityFairness, {
@@ -52,11 +53,43 @@ describe("locality-fairness", () => {
     expect(band.serve(21, { matchTokens }).lastIndexOf("greedy")).toBe(0);
   });
 
-  it("looks at a bounded number of requests, those of the flows served least", () => {
+  it("goes on with a flow whose text is hot, however many were served less", () => {
+    const band = createBand(50_000);
+    for (let i = 0; i < 500; i++)
+      for (let n = 0; n < 4; n++)
+        band.enqueue({ fairnessId: `f${i}`, bytes: n === 0 ? 0 : 900, outputTokens: 0 });
+    const served = band.serve(40, { matchTokens });
+    for (let i = 0; i < 40; i += 4) expect(new Set(served.slice(i, i + 4)).size).toBe(1);
+  });
+
+  it("looks at a bounded number of requests", () => {
     const band = createBand(1_000_000);
-    for (let i = 0; i < 500; i++) band.enqueue({ fairnessId: `f${i}` });
+    for (let i = 0; i < 500; i++) for (let n = 0; n < 2; n++) band.enqueue({ fairnessId: `f${i}` });
+    band.serve(100, { matchTokens });
     let looks = 0;
-    band.serve(1, { matchTokens: () => ++looks });
+    // What was looked up before is too old.
+    const nowMs = NOW_MS + MATCH_AGE_MS_MAX;
+    band.serve(1, { nowMs, matchTokens: () => ++looks });
     expect(looks).toBe(MATCHES_MAX);
+  });
+
+  it("looks up again what is old, or another request's", () => {
+    const band = createBand(1_000_000);
+    band.enqueue({ fairnessId: "a" });
+    const looked: number[] = [];
+    const look = (nowMs: number, cachedTokens: number) =>
+      band.band.fairness.choose({
+        nowMs,
+        matchTokens: () => (looked.push(nowMs - NOW_MS), cachedTokens),
+      })!.fairnessId;
+    look(NOW_MS, 10);
+    look(NOW_MS + MATCH_AGE_MS_MAX - 1, 10);
+    expect(looked).toEqual([0]);
+    look(NOW_MS + MATCH_AGE_MS_MAX, 10);
+    expect(looked).toEqual([0, MATCH_AGE_MS_MAX]);
+    band.serve(1);
+    band.enqueue({ fairnessId: "a" });
+    look(NOW_MS + MATCH_AGE_MS_MAX, 10);
+    expect(looked).toEqual([0, MATCH_AGE_MS_MAX, MATCH_AGE_MS_MAX]);
   });
 });
