@@ -569,7 +569,7 @@ describe("hostile bytes", () => {
             else if (op === "delete") bytes.splice(place, 1);
             else bytes = bytes.slice(0, place);
           }
-          expectSound(Uint8Array.from(bytes));
+          expect(() => expectSound(Uint8Array.from(bytes))).not.toThrow();
         },
       ),
       { numRuns: 5_000 },

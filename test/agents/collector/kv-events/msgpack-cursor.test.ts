@@ -48,7 +48,10 @@ function readAny(cursor: MsgpackCursor): unknown {
       }
       return { entries };
     }
-    default:
+    case "nil":
+    case "boolean":
+    case "float":
+    case "extension":
       cursor.skip();
       return "passed over";
   }
@@ -69,6 +72,23 @@ function asRead(value: unknown): unknown {
 
 const decoded = (bytes: Uint8Array) => decode(bytes, { useBigInt64: true });
 
+function passWhole(bytes: Uint8Array): void {
+  const cursor = new MsgpackCursor(bytes);
+  cursor.skip();
+  if (!cursor.isAtEnd) throw new MalformedError("bytes follow");
+}
+
+/** Whether `read` takes what it is given. What it throws must be a refusal, not a slip. */
+function isReadBy(read: () => unknown): boolean {
+  try {
+    read();
+    return true;
+  } catch (error) {
+    if (error instanceof TypeError) throw error;
+    return false;
+  }
+}
+
 describe("MsgpackCursor", () => {
   it("reads what the library wrote, and passes over it to the same end", () => {
     fc.assert(
@@ -88,23 +108,8 @@ describe("MsgpackCursor", () => {
   it("agrees with the library on which random bytes are a value", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 40 }), (bytes) => {
-        let isValue = true;
-        try {
-          const cursor = new MsgpackCursor(bytes);
-          cursor.skip();
-          isValue = cursor.isAtEnd;
-        } catch (error) {
-          expect(error).toBeInstanceOf(MalformedError);
-          isValue = false;
-        }
         // The library also reads texts, keys and dates, so it may refuse more; never less.
-        let isDecoded = true;
-        try {
-          decoded(bytes);
-        } catch {
-          isDecoded = false;
-        }
-        if (isDecoded) expect(isValue).toBe(true);
+        expect(isReadBy(() => decoded(bytes)) && !isReadBy(() => passWhole(bytes))).toBe(false);
       }),
       { numRuns: 2_000 },
     );
