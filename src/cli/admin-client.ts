@@ -18,6 +18,8 @@ export interface AdminCall {
   readonly path: string;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Gives the call up. */
+  readonly signal?: AbortSignal;
 }
 
 /** A deployment's address and admin key. */
@@ -34,6 +36,7 @@ export class AdminClient {
   async call(call: AdminCall): Promise<AdminAnswer> {
     let response: Response;
     let text: string;
+    const deadline = AbortSignal.timeout(ADMIN_MS_MAX);
     try {
       response = await fetch(`${this.url}/admin/v1${call.path}`, {
         method: call.method,
@@ -43,7 +46,7 @@ export class AdminClient {
           ...call.headers,
         },
         ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-        signal: AbortSignal.timeout(ADMIN_MS_MAX),
+        signal: call.signal === undefined ? deadline : AbortSignal.any([deadline, call.signal]),
         redirect: "error",
       });
       text = await response.text();

@@ -8,6 +8,7 @@ import type { Command } from "./command.ts";
 const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import("./up/command.ts")).upCommand,
   explain: async () => (await import("./explain/command.ts")).explainCommand,
+  queue: async () => (await import("./queue/command.ts")).queueCommand,
   "what-if": async () => (await import("./what-if/command.ts")).whatIfCommand,
   replay: async () => (await import("./replay/command.ts")).replayCommand,
   config: async () => (await import("./config/command.ts")).configCommand,
@@ -19,6 +20,7 @@ Commands
   up                  run Fairlead on this machine, with simulated engines or your own
   explain REQUEST_ID  why a request went where it went
   replay FILE         take an explained decision again, here and now
+  queue POOL          what waits in a pool, live
   what-if             what another configuration would have done with recent requests
   config check FILE   list every mistake in a configuration
   config apply FILE   give a running deployment a new configuration, without a restart

@@ -48,6 +48,7 @@ serve("/admin/v1/settings", {
 });
 serve("/admin/v1/explain/:requestId", { GET: forAdmin(admin.explainRequest) });
 serve("/admin/v1/pools/:pool", { GET: forAdmin(admin.getPool) });
+serve("/admin/v1/pools/:pool/queue", { GET: forAdmin(admin.getQueue) });
 serve("/admin/v1/pools/:pool/decisions", { GET: forAdmin(listDecisions) });
 
 router.notFound(() => {

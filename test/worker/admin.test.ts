@@ -60,6 +60,7 @@ describe("the admin key", () => {
     "/admin/v1/settings",
     "/admin/v1/explain/x",
     "/admin/v1/pools/eu-1",
+    "/admin/v1/pools/eu-1/queue",
   ].map((path) => ({ path }));
 
   it.for(PATHS)("is wanted for $path", async ({ path }) => {
@@ -231,6 +232,18 @@ describe("questions", () => {
     const state = await adminSend("/admin/v1/pools/eu-1");
     expect(await state.json()).toMatchObject({ pool: "eu-1", isConfigured: true });
     const unknown = await adminSend("/admin/v1/pools/no-such-pool");
+    expect(await errorOf(unknown)).toMatchObject({ status: 404, code: "not_found" });
+  });
+
+  it("says of a pool without flow control that nothing waits there, and how it would", async () => {
+    const answer = await adminSend("/admin/v1/pools/eu-1/queue");
+    expect([answer.status, answer.headers.get("cache-control")]).toEqual([200, "no-store"]);
+    expect(await answer.json()).toMatchObject({
+      pool: "eu-1",
+      queue: null,
+      note: expect.stringContaining("featureGates: [flowControl]"),
+    });
+    const unknown = await adminSend("/admin/v1/pools/no-such-pool/queue");
     expect(await errorOf(unknown)).toMatchObject({ status: 404, code: "not_found" });
   });
 

@@ -11,6 +11,7 @@ import {
   nameOf,
 } from "../../scheduler/decisions/document.ts";
 import { CliError } from "../cli-error.ts";
+import { printable } from "../printable.ts";
 
 /** Headings are broken at hyphens into lines of about this length; the weight has its own. */
 const HEADING_CHARS_MAX = 9;
@@ -31,7 +32,9 @@ export function renderExplanation(answer: unknown): string {
   if (!parsed.success)
     throw new CliError("The answer could not be read: is this fairlead as new as the deployment?");
   const { requestId, pool, attempts } = parsed.data;
-  return `Request ${requestId} in pool ${pool}\n\n${attempts.map(renderAttempt).join("\n")}`;
+  return printable(
+    `Request ${requestId} in pool ${pool}\n\n${attempts.map(renderAttempt).join("\n")}`,
+  );
 }
 
 function renderAttempt(attempt: ExplainedAttempt): string {

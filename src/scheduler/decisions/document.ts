@@ -159,10 +159,10 @@ export type WrittenAttempt = Omit<ExplainedAttempt, "scheduler"> & {
 };
 /** An attempt that was refused in the queue: no candidate was looked at, so no scheduler is told. */
 export type RefusedAttempt = Omit<ExplainedAttempt, "scheduler">;
-export interface Explanation {
+export interface Explanation<Attempt = WrittenAttempt | RefusedAttempt> {
   readonly requestId: string;
   readonly pool: string;
-  readonly attempts: readonly (WrittenAttempt | RefusedAttempt)[];
+  readonly attempts: readonly Attempt[];
 }
 
 /** Whether it was refused in the queue: every decision has candidates. */

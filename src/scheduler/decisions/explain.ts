@@ -24,7 +24,10 @@ import {
 } from "./record.ts";
 
 /** All attempts at one request. Undefined if no record of it is kept. */
-export function explain(pool: string, records: readonly DecisionRecord[]): Explanation | undefined {
+export function explain(
+  pool: string,
+  records: readonly DecisionRecord[],
+): Explanation<WrittenAttempt> | undefined {
   const first = records[0];
   if (first === undefined) return undefined;
   return { requestId: first.requestId, pool, attempts: records.map(explainAttempt) };

@@ -17,6 +17,9 @@ import { forgetSettings } from "../settings.ts";
 import { askPool } from "./ask-pool.ts";
 
 const SETTINGS_BYTES_MAX = 4_096;
+const QUEUE_OFF =
+  "Flow control is off, so requests do not wait in this pool. It is on with featureGates: [flowControl] " +
+  "in the pool's scheduler.";
 
 /** GET /admin/v1/config */
 export async function getConfig(c: Context<AppEnv>): Promise<Response> {
@@ -109,6 +112,16 @@ export async function getPool(c: Context<AppEnv>): Promise<Response> {
     poolsFor(c.env, pool).state(pool),
   );
   return asked.ok ? Response.json(asked.value) : errorResponse(asked.error);
+}
+
+/** GET /admin/v1/pools/<pool>/queue: what waits. `queue` is null where nothing ever does, and `note` says why. */
+export async function getQueue(c: Context<AppEnv>): Promise<Response> {
+  const name = c.req.param("pool") ?? "";
+  const asked = await askPool(c, name, (pool) => poolsFor(c.env, pool).queueState(pool));
+  if (!asked.ok) return errorResponse(asked.error);
+  const queue = asked.value;
+  const answer = queue === null ? { pool: name, queue, note: QUEUE_OFF } : { pool: name, queue };
+  return Response.json(answer, { headers: { "cache-control": "no-store" } });
 }
 
 async function readJson(c: Context<AppEnv>, bytesMax: number): Promise<Checked<unknown>> {

@@ -175,6 +175,10 @@ Nothing was sent to any endpoint.
     expect(atOnce).toContain("  not let into priority band -1 as flow batch\n");
   });
 
+  it("lets no name that a client chose move the cursor", () => {
+    expect(renderExplanation(explanation({ model: "m\u001b[2J" }))).toContain("model m\uFFFD[2J,");
+  });
+
   it("refuses an answer it does not understand", () => {
     expect(() => renderExplanation({ requestId: 1 })).toThrow("could not be read");
   });

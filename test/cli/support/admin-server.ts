@@ -1,6 +1,6 @@
 // /admin/v1 of a deployment as the CLI sees it, on a real socket, with answers that a test chooses.
 
-import { execFile } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from "node:child_process";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
@@ -10,6 +10,11 @@ const BIN = fileURLToPath(new URL("../../../src/cli/fairlead.mjs", import.meta.u
 
 interface Put {
   readonly ifMatch: string | undefined;
+  readonly body: unknown;
+}
+
+interface Answer {
+  readonly status: number;
   readonly body: unknown;
 }
 
@@ -24,6 +29,8 @@ export class AdminServer implements AsyncDisposable {
     schedulers: [],
     decisions: [],
   };
+  /** What GETs of a queue answer, one after another; the last one stays. */
+  queues: Answer[] = [];
   readonly puts: Put[] = [];
   readonly #server: Server;
 
@@ -35,9 +42,10 @@ export class AdminServer implements AsyncDisposable {
     const server = createServer();
     const admin = new AdminServer(server);
     server.on("request", (request, response) => {
-      void admin.#answer(request).then((answer) => {
+      void admin.#answer(request).then(({ status, body }) => {
+        response.statusCode = status;
         response.setHeader("content-type", "application/json");
-        response.end(JSON.stringify(answer));
+        response.end(JSON.stringify(body));
       });
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -46,13 +54,21 @@ export class AdminServer implements AsyncDisposable {
 
   /** Runs a command of the CLI against it. */
   run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-    const url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-    const all = [BIN, ...args, "--url", url, "--admin-key", "admin-key-0123456789"];
     return new Promise((resolve) => {
-      execFile(process.execPath, all, (error, stdout, stderr) => {
+      execFile(process.execPath, this.#commandLine(args), (error, stdout, stderr) => {
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
       });
     });
+  }
+
+  /** Starts a command that runs until it is told to end. */
+  start(...args: string[]): ChildProcessWithoutNullStreams {
+    return spawn(process.execPath, this.#commandLine(args));
+  }
+
+  #commandLine(args: readonly string[]): string[] {
+    const url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return [BIN, ...args, "--url", url, "--admin-key", "admin-key-0123456789"];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -60,7 +76,13 @@ export class AdminServer implements AsyncDisposable {
     await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  async #answer(request: IncomingMessage): Promise<unknown> {
+  async #answer(request: IncomingMessage): Promise<Answer> {
+    if (request.url!.endsWith("/queue"))
+      return this.queues.length > 1 ? this.queues.shift()! : this.queues[0]!;
+    return { status: 200, body: await this.#found(request) };
+  }
+
+  async #found(request: IncomingMessage): Promise<unknown> {
     if (request.url!.includes("/decisions")) return this.decisions;
     if (request.method === "PUT") {
       const body: unknown = JSON.parse(await text(request));
