@@ -1,12 +1,14 @@
 // The bodies of answers, as vLLM's two OpenAI endpoints shape them (vllm/entrypoints/openai,
 // chat_completion/protocol.py and completion/protocol.py).
 
+import type { PromptItem } from "./model/prompt.ts";
 import type { Token } from "./model/tokenizer.ts";
 
 /** One choice as far as it has been generated. */
 export interface Choice {
   readonly index: number;
   readonly promptTokens: readonly Token[];
+  readonly items: readonly PromptItem[];
   readonly output: readonly Token[];
   readonly finishReason: "stop" | "length";
 }

@@ -24,7 +24,7 @@ export async function run(args: string[]): Promise<void> {
   await runAgent({ role: USAGE.role, ...flags }, async (logger) => {
     const simulator = await startSimulator({ parameters: flags, logger });
     return {
-      ready: { ports: simulator.ports },
+      ready: simulator.ready,
       close: () => simulator.close(DRAIN_MS_MAX - DRAIN_MARGIN_MS),
     };
   });

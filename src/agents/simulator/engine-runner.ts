@@ -1,11 +1,12 @@
 // Runs an engine in real time: keeps one timer at the engine's next event, maps virtual milliseconds
 // to wall ones, counts metrics, and passes tokens to whoever asked for them.
 
-import { type BlockHash, rootHash } from "./model/block-hash.ts";
+import type { BlockHash, BlockHasher } from "./model/block-hash.ts";
 import { Engine, type EngineConfig, type EngineListener } from "./model/engine.ts";
 import type { Sequence } from "./model/sequence.ts";
 import { type SequenceRequest, TokenContent } from "./model/token-content.ts";
 import { EngineMetrics, type FinishedReason } from "./metrics.ts";
+import { assert } from "../../scheduler/support/assert.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
 
 /** The longest setTimeout takes; a step that lasts longer is waited for in parts. */
@@ -26,11 +27,22 @@ export interface Submission {
 
 export interface RunnerConfig {
   readonly engine: EngineConfig;
-  /** The name block hashes begin with. */
+  /** The label of the metrics. */
   readonly model: string;
-  readonly hashSeed: string;
+  readonly hasher: BlockHasher;
   /** Wall milliseconds of a virtual one. */
   readonly timeScale: number;
+}
+
+/** Told what the engine's cache does. Must not call the runner back. */
+export interface CacheObserver {
+  /** The blocks of a sequence from `first` to `end`, which the cache did not have. */
+  blocksStored(content: TokenContent, first: number, end: number): void;
+  removed(hash: BlockHash): void;
+  /** Whether a block can be read from another tier. */
+  isElsewhere(hash: BlockHash): boolean;
+  /** The engine has moved; what was told belongs together. */
+  flush(): void;
 }
 
 /** Counts since the start, beside the metrics vLLM has. */
@@ -44,15 +56,21 @@ export class EngineRunner implements EngineListener {
   readonly engine: Engine;
   readonly metrics: EngineMetrics;
   readonly counts: RunnerCounts = { aborted: 0, blocksStored: 0, blocksRemoved: 0 };
-  readonly #hashRoot: BlockHash;
+  readonly #hasher: BlockHasher;
+  readonly #observer: CacheObserver | undefined;
   readonly #timeScale: number;
   readonly #originMs = performance.now();
   readonly #consumers = new Map<Sequence, SequenceConsumer>();
   readonly #previousTokenAtMs = new Map<Sequence, number>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ engine, model, hashSeed, timeScale }: RunnerConfig, rng: Rng) {
-    this.#hashRoot = rootHash(model, hashSeed);
+  constructor(
+    { engine, model, hasher, timeScale }: RunnerConfig,
+    rng: Rng,
+    observer?: CacheObserver,
+  ) {
+    this.#hasher = hasher;
+    this.#observer = observer;
     this.#timeScale = timeScale;
     this.engine = new Engine(engine, this, rng);
     this.metrics = new EngineMetrics(this.engine, model, timeScale);
@@ -64,14 +82,18 @@ export class EngineRunner implements EngineListener {
   submit(submissions: readonly Submission[]): Sequence[] | undefined {
     const nowMs = this.#nowMs();
     this.engine.advance(nowMs);
-    if (this.engine.room < submissions.length) return undefined;
+    if (this.engine.room < submissions.length) {
+      this.#observer?.flush();
+      return undefined;
+    }
     const sequences: Sequence[] = [];
     for (const { request, consumer } of submissions) {
-      const content = new TokenContent(request, this.#hashRoot, this.engine.config.blockSize);
+      const content = new TokenContent(request, this.#hasher, this.engine.config.blockSize);
       const sequence = this.engine.submit(content, nowMs)!;
       this.#consumers.set(sequence, consumer);
       sequences.push(sequence);
     }
+    this.#observer?.flush();
     this.#arm();
     return sequences;
   }
@@ -120,8 +142,19 @@ export class EngineRunner implements EngineListener {
     this.counts.blocksStored++;
   }
 
-  removed(_hash: BlockHash): void {
+  blocksStored(sequence: Sequence, first: number, end: number): void {
+    const { content } = sequence;
+    assert(content instanceof TokenContent, "the runner itself made every content");
+    this.#observer?.blocksStored(content, first, end);
+  }
+
+  isElsewhere(hash: BlockHash): boolean {
+    return this.#observer?.isElsewhere(hash) === true;
+  }
+
+  removed(hash: BlockHash): void {
     this.counts.blocksRemoved++;
+    this.#observer?.removed(hash);
   }
 
   #forget(sequence: Sequence): void {
@@ -147,6 +180,7 @@ export class EngineRunner implements EngineListener {
 
   #advance(): void {
     this.engine.advance(this.#nowMs());
+    this.#observer?.flush();
     this.#arm();
   }
 }

@@ -6,6 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createRng } from "../../scheduler/support/rng.ts";
 import { METRICS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
 import { parseTraceparent } from "../../telemetry/traceparent.ts";
@@ -15,10 +16,12 @@ import { EngineRunner } from "./engine-runner.ts";
 import * as errors from "./errors.ts";
 import { FailureInjector, parseFailures, type Failure } from "./failures.ts";
 import { startGeneration, type GenerationHost } from "./generation.ts";
+import { EngineEvents, kvCommandSchema, type EnginePlace } from "./kv-events/engine-events.ts";
 import { runnerConfig, servedModelNames, type SimulatorParameters } from "./parameters.ts";
+import { encodeRendering } from "./render.ts";
 import { readBody, readJson, sendError, sendJson } from "./http-io.ts";
 import { RequestJournal, redactHeaders, type JournalEntry } from "./request-journal.ts";
-import { parseChat, parseText, parseTokenize } from "./request-schema.ts";
+import { describe, parseChat, parseText, parseTokenize } from "./request-schema.ts";
 
 /** uvicorn's, which vLLM keeps: a router must drop idle connections sooner. */
 const KEEP_ALIVE_MS = 5_000;
@@ -31,10 +34,15 @@ const BYTES_PER_MIB = 1_048_576;
 /** Keeps the random numbers of outputs and failures apart from those of timing. */
 const OUTPUT_SEED_STEP = 1_000_003;
 const FAILURE_SEED_STEP = 2_000_003;
+const KV_EVENTS_SEED_STEP = 3_000_017;
+/** How long broken requests may take to leave the engine. */
+const RESTART_MS_MAX = 2_000;
+const RESTART_POLL_MS = 5;
 
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export class EngineServer {
+  readonly events: EngineEvents;
   readonly #parameters: SimulatorParameters;
   readonly #index: number;
   readonly #logger: Logger;
@@ -50,15 +58,18 @@ export class EngineServer {
   #relistenTimer: NodeJS.Timeout | undefined;
   #isClosing = false;
 
-  constructor(parameters: SimulatorParameters, index: number, logger: Logger) {
+  constructor(parameters: SimulatorParameters, place: EnginePlace, logger: Logger) {
+    const { index } = place;
     this.#parameters = parameters;
     this.#index = index;
+    this.events = new EngineEvents(parameters, place);
     this.#logger = logger;
     this.#bodyBytesMax = parameters["max-request-body-size-mb"] * BYTES_PER_MIB;
     const seed = parameters.seed + index;
     this.#host = {
-      runner: new EngineRunner(runnerConfig(parameters), createRng(seed)),
+      runner: new EngineRunner(runnerConfig(parameters), createRng(seed), this.events.reporter),
       mode: parameters.mode,
+      loras: parameters["lora-modules"],
       model: servedModelNames(parameters)[0]!,
       rng: createRng(seed + OUTPUT_SEED_STEP),
     };
@@ -82,9 +93,11 @@ export class EngineServer {
     });
   }
 
-  /** Starts listening and gives the port. */
+  /** Starts listening and publishing, and gives the port. */
   async listen(port: number): Promise<number> {
     this.#port = await listen(this.#server, { host: this.#parameters.host, port });
+    const rng = createRng(this.#parameters.seed + this.#index + KV_EVENTS_SEED_STEP);
+    await this.events.open(this.#port, this.#logger, rng);
     this.#refuseIf(this.#parameters.failures);
     return this.#port;
   }
@@ -100,6 +113,7 @@ export class EngineServer {
     clearInterval(sweep);
     clearTimeout(cutOff);
     this.#host.runner.close();
+    await this.events.close();
   }
 
   #createRoutes(): Readonly<Record<string, Readonly<Record<string, Route>>>> {
@@ -116,6 +130,16 @@ export class EngineServer {
       "/tokenize": { POST: (request, response) => this.#tokenize(request, response) },
       "/v1/completions": { POST: (request, response) => this.#generate(request, response) },
       "/v1/chat/completions": { POST: (request, response) => this.#generate(request, response) },
+      ...this.#renderRoutes(),
+      "/reset_prefix_cache": { POST: (_, response) => this.#resetCache(response) },
+      "/sim/kv-cache": {
+        GET: (_, response) =>
+          sendJson(response, 200, this.events.residency(this.#host.runner.engine.cache)),
+      },
+      "/sim/kv-events": {
+        GET: (_, response) => sendJson(response, 200, this.events.state()),
+        POST: (request, response) => this.#commandEvents(request, response),
+      },
       "/sim/state": { GET: (_, response) => sendJson(response, 200, this.#state()) },
       "/sim/failures": {
         GET: (_, response) => sendJson(response, 200, this.#injector.active),
@@ -125,6 +149,15 @@ export class EngineServer {
           sendJson(response, 200, []);
         },
       },
+    };
+  }
+
+  #renderRoutes(): Readonly<Record<string, Readonly<Record<string, Route>>>> {
+    if (this.#parameters.render === "off") return {};
+    const route: Route = (request, response) => this.#render(request, response);
+    return {
+      "/v1/completions/render": { POST: route },
+      "/v1/chat/completions/render": { POST: route },
     };
   }
 
@@ -155,18 +188,18 @@ export class EngineServer {
 
   #models() {
     const created = Math.floor(this.#startedAtMs / 1_000);
-    return {
-      object: "list",
-      data: servedModelNames(this.#parameters).map((id) => ({
-        id,
-        object: "model",
-        created,
-        owned_by: "vllm",
-        root: this.#parameters.model,
-        parent: null,
-        max_model_len: this.#parameters["max-model-len"],
-      })),
-    };
+    const entry = (id: string, parent: string | null) => ({
+      id,
+      object: "model",
+      created,
+      owned_by: "vllm",
+      root: parent === null ? this.#parameters.model : id,
+      parent,
+      max_model_len: this.#parameters["max-model-len"],
+    });
+    const loras = this.#host.loras.map((id) => entry(id, this.#host.model));
+    const models = servedModelNames(this.#parameters).map((id) => entry(id, null));
+    return { object: "list", data: [...models, ...loras] };
   }
 
   #state() {
@@ -188,16 +221,70 @@ export class EngineServer {
     if (body === undefined) return;
     const parsed = parseTokenize(body.json);
     if (!parsed.ok) return sendError(response, parsed.error);
-    const { model, tokens } = parsed.value;
-    if (model !== undefined && !servedModelNames(this.#parameters).includes(model)) {
+    const { model, tokens, areTextsReturned } = parsed.value;
+    if (model !== undefined && !this.#isServed(model)) {
       return sendError(response, errors.modelNotFound(model));
     }
     sendJson(response, 200, {
       count: tokens.length,
       max_model_len: this.#parameters["max-model-len"],
       tokens: tokens.map((token) => token.id),
-      token_strs: null,
+      token_strs: areTextsReturned ? tokens.map((token) => token.text) : null,
     });
+  }
+
+  async #render(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readJson(request, response, this.#bodyBytesMax);
+    if (body === undefined) return;
+    const isText = request.url!.startsWith("/v1/completions/");
+    const parsed = isText ? parseText(body.json) : parseChat(body.json);
+    if (!parsed.ok) return sendError(response, parsed.error);
+    if (!this.#isServed(parsed.value.model)) {
+      return sendError(response, errors.modelNotFound(parsed.value.model));
+    }
+    sendJson(response, 200, encodeRendering(parsed.value));
+  }
+
+  #isServed(model: string): boolean {
+    return this.#host.loras.includes(model) || servedModelNames(this.#parameters).includes(model);
+  }
+
+  /** As in vLLM, only an engine that runs nothing forgets. */
+  #resetCache(response: ServerResponse): void {
+    if (!this.#host.runner.engine.cache.clear()) {
+      return sendError(response, errors.conflict("Blocks are in use; the cache stays as it is."));
+    }
+    this.events.reporter.cleared();
+    response.end();
+  }
+
+  async #commandEvents(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await readJson(request, response, this.#bodyBytesMax);
+    if (body === undefined) return;
+    const parsed = kvCommandSchema.safeParse(body.json);
+    if (!parsed.success) return sendError(response, describe(parsed.error));
+    if (parsed.data.action !== "restart") this.events.inject(parsed.data);
+    else if (!(await this.#restart(response))) {
+      return sendError(response, errors.conflict("Requests did not end in time."));
+    }
+    sendJson(response, 200, this.events.state());
+  }
+
+  /** Breaks every connection but the one of `response`, and forgets what the cache held. */
+  async #restart(response: ServerResponse): Promise<boolean> {
+    for (const socket of this.#sockets) {
+      if (socket !== response.socket) socket.resetAndDestroy();
+    }
+    const { engine, metrics } = this.#host.runner;
+    const deadlineMs = performance.now() + RESTART_MS_MAX;
+    // Requests leave the engine when their connections tell that they have closed.
+    while (!engine.cache.clear()) {
+      if (performance.now() > deadlineMs) return false;
+      await sleep(RESTART_POLL_MS);
+    }
+    metrics.started(Date.now());
+    await this.events.restart();
+    return true;
   }
 
   async #generate(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -209,7 +296,7 @@ export class EngineServer {
     if (injection?.kind === "error") return sendError(response, injection.error);
     const parsed = entry.path === "/v1/completions" ? parseText(body.json) : parseChat(body.json);
     if (!parsed.ok) return sendError(response, parsed.error);
-    if (!servedModelNames(this.#parameters).includes(parsed.value.model)) {
+    if (!this.#isServed(parsed.value.model)) {
       return sendError(response, errors.modelNotFound(parsed.value.model));
     }
     const error = startGeneration(this.#host, parsed.value, { response, entry, injection });

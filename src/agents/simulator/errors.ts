@@ -32,6 +32,11 @@ export function bodyTooLarge(bytesMax: number): EngineError {
   return { status: 413, message, type: "RequestEntityTooLargeError", param: null };
 }
 
+/** A request that the engine's present state does not allow. */
+export function conflict(message: string): EngineError {
+  return { status: 409, message, type: "ConflictError", param: null };
+}
+
 export function queueFull(): EngineError {
   const message = "The waiting queue is full. Please try again later.";
   return { status: 429, message, type: "TooManyRequestsError", param: null };

@@ -17,6 +17,8 @@ export interface GenerationHost {
   readonly runner: EngineRunner;
   readonly mode: OutputMode;
   readonly model: string;
+  /** Adapters, which a request may name as its model. */
+  readonly loras: readonly string[];
   /** Seeds the outputs of requests that bring no seed. */
   readonly rng: Rng;
 }
@@ -48,7 +50,7 @@ export function startGeneration(
       finishReason: choice.finishReason,
       token: () => writer?.pump(),
     };
-    return { request: sequenceRequest(choice, request), consumer };
+    return { request: sequenceRequest(choice, request, host.loras), consumer };
   });
   const sequences = runner.submit(submissions);
   if (sequences === undefined) return queueFull();
@@ -93,7 +95,7 @@ function checkLength(request: GenerationRequest, lengthMax: number): EngineError
 
 function createChoices(host: GenerationHost, request: GenerationRequest): Choice[] {
   const choices: Choice[] = [];
-  for (const { tokens, echo } of request.prompts) {
+  for (const { tokens, items, echo } of request.prompts) {
     for (let n = 0; n < request.choicesPerPrompt; n++) {
       const index = choices.length;
       const seed = request.seed ?? Math.floor(host.rng() * 4_294_967_296);
@@ -108,17 +110,29 @@ function createChoices(host: GenerationHost, request: GenerationRequest): Choice
         createRng(seed + index),
       );
       const { finishReason } = output;
-      choices.push({ index, promptTokens: tokens, output: output.tokens, finishReason });
+      choices.push({
+        index,
+        promptTokens: tokens,
+        items,
+        output: output.tokens,
+        finishReason,
+      });
     }
   }
   return choices;
 }
 
-function sequenceRequest(choice: Choice, request: GenerationRequest): Submission["request"] {
+function sequenceRequest(
+  choice: Choice,
+  request: GenerationRequest,
+  loras: readonly string[],
+): Submission["request"] {
   return {
     promptTokenIds: tokenIds(choice.promptTokens),
     outputTokenIds: tokenIds(choice.output),
+    items: choice.items,
     ...(request.cacheSalt === undefined ? {} : { cacheSalt: request.cacheSalt }),
+    ...(loras.includes(request.model) ? { lora: request.model } : {}),
   };
 }
 
@@ -132,7 +146,7 @@ function createSource(
     head: {
       requestId: entry.requestId,
       created: Math.floor(entry.receivedAtMs / 1_000),
-      model: host.model,
+      model: host.loras.includes(request.model) ? request.model : host.model,
       areTokenIdsReturned: request.areTokenIdsReturned,
     },
     shape: request.api === "chat" ? chatShape : textShape,

@@ -12,6 +12,8 @@ import {
   type NumberRange,
 } from "../process/flags.ts";
 import type { RunnerConfig } from "./engine-runner.ts";
+import { createHasher } from "./kv-events/block-hashers.ts";
+import { KV_EVENT_FLAGS } from "./kv-events/flags.ts";
 import type { EngineConfig } from "./model/engine.ts";
 import { FAILURE_TYPES, parseFailures, parseFailureTypes, type Failure } from "./failures.ts";
 
@@ -74,6 +76,8 @@ export const SIMULATOR_FLAGS = {
     0.000_03,
   ),
 
+  ...KV_EVENT_FLAGS,
+
   failures: failuresFlag("failures to inject, as POST /sim/failures takes them"),
   "failure-injection-rate": count("per cent of requests answered with an error", 0, 0, 100),
   "failure-types": failureTypesFlag("the errors --failure-injection-rate draws from"),
@@ -108,16 +112,28 @@ export function findContradictions(parameters: SimulatorParameters): string[] {
     }
   }
   const { ports } = parameters;
-  if (ports.length > 0 && ports.length !== parameters.engines) {
-    mistakes.push(`--ports names ${ports.length} ports for ${parameters.engines} engines.`);
+  const total = engineCount(parameters);
+  if (total > ENGINES_MAX) {
+    mistakes.push(`--engines times --data-parallel-size must be at most ${ENGINES_MAX}.`);
   }
-  if (parameters.port + parameters.engines - 1 > 65_535) {
-    mistakes.push(`--port ${parameters.port} leaves no room for ${parameters.engines} ports.`);
+  if (ports.length > 0 && ports.length !== total) {
+    mistakes.push(`--ports names ${ports.length} ports for ${total} engines.`);
   }
+  if (parameters.port + total - 1 > 65_535) {
+    mistakes.push(`--port ${parameters.port} leaves no room for ${total} ports.`);
+  }
+  const names = servedModelNames(parameters);
+  const doubled = parameters["lora-modules"].find((lora) => names.includes(lora));
+  if (doubled !== undefined) mistakes.push(`--lora-modules names the model ${doubled} itself.`);
   return mistakes;
 }
 
-/** The names clients may use; the first is the one answers carry. */
+/** Engines of the process, each rank counted for itself. */
+export function engineCount(parameters: SimulatorParameters): number {
+  return parameters.engines * parameters["data-parallel-size"];
+}
+
+/** The names clients may use for the model; the first is the one answers carry. */
 export function servedModelNames(parameters: SimulatorParameters): readonly string[] {
   const names = parameters["served-model-name"]?.split(",").map((name) => name.trim());
   const given = names?.filter((name) => name !== "") ?? [];
@@ -126,10 +142,15 @@ export function servedModelNames(parameters: SimulatorParameters): readonly stri
 
 /** The engine's own view of the parameters. */
 export function runnerConfig(parameters: SimulatorParameters): RunnerConfig {
+  const model = servedModelNames(parameters)[0]!;
   return {
     engine: engineConfig(parameters),
-    model: servedModelNames(parameters)[0]!,
-    hashSeed: parameters["hash-seed"] ?? "",
+    model,
+    hasher: createHasher(
+      parameters["prefix-caching-hash-algo"],
+      model,
+      parameters["hash-seed"] ?? "",
+    ),
     timeScale: parameters["time-scale"],
   };
 }

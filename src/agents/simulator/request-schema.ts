@@ -2,7 +2,14 @@
 
 import { z } from "zod";
 import { badRequest, type EngineError } from "./errors.ts";
-import { renderChat, tokenize, type Token } from "./model/tokenizer.ts";
+import {
+  renderChat,
+  type ChatTurn,
+  type MediaPart,
+  type PromptItem,
+  type RenderedPrompt,
+} from "./model/prompt.ts";
+import { tokenize, type Token } from "./model/tokenizer.ts";
 
 /** Answers one request may ask for: prompts times `n`. */
 const CHOICES_MAX = 128;
@@ -22,23 +29,39 @@ const shared = {
     })
     .nullish(),
   return_token_ids: z.boolean().nullish(),
+  return_mm_kwargs: z.boolean().nullish(),
   cache_salt: z.string().min(1).nullish(),
   seed: z.number().int().nullish(),
 };
 
-const chatSchema = z.object({
-  ...shared,
-  max_completion_tokens: z.number().int().min(1).nullish(),
+const media = z.object({ url: z.string() }).optional();
+
+const part = z.object({
+  type: z.string(),
+  text: z.string().optional(),
+  image_url: media,
+  video_url: media,
+  audio_url: media,
+  input_audio: z.object({ data: z.string() }).optional(),
+});
+
+const chatShape = {
   messages: z
     .array(
       z.object({
         role: z.string(),
-        content: z
-          .union([z.string(), z.array(z.object({ type: z.string(), text: z.string().optional() }))])
-          .nullish(),
+        content: z.union([z.string(), z.array(part)]).nullish(),
+        tool_calls: z.array(z.unknown()).nullish(),
       }),
     )
     .min(1),
+  tools: z.array(z.unknown()).nullish(),
+};
+
+const chatSchema = z.object({
+  ...shared,
+  ...chatShape,
+  max_completion_tokens: z.number().int().min(1).nullish(),
 });
 
 const textSchema = z.object({
@@ -52,14 +75,20 @@ const textSchema = z.object({
   ]),
 });
 
+const tokenizeFields = {
+  model: z.string().nullish(),
+  return_token_strs: z.boolean().nullish(),
+};
+
 const tokenizeSchema = z.union([
-  z.object({ model: z.string().nullish(), prompt: z.string() }),
-  z.object({ model: z.string().nullish(), messages: chatSchema.shape.messages }),
+  z.object({ ...tokenizeFields, prompt: z.string() }),
+  z.object({ ...tokenizeFields, ...chatShape }),
 ]);
 
 /** One prompt as tokens, and what an echo of it says. */
 interface Prompt {
   readonly tokens: readonly Token[];
+  readonly items: readonly PromptItem[];
   readonly echo: readonly Token[];
 }
 
@@ -76,6 +105,8 @@ export interface GenerationRequest {
   readonly isUsageIncluded: boolean;
   readonly isUsageContinuous: boolean;
   readonly areTokenIdsReturned: boolean;
+  /** Whether a rendering brings what pictures were turned into. */
+  readonly areKwargsReturned: boolean;
   readonly cacheSalt: string | undefined;
   readonly seed: number | undefined;
 }
@@ -87,8 +118,9 @@ type Parsed<T> =
 export function parseChat(body: unknown): Parsed<GenerationRequest> {
   const parsed = chatSchema.safeParse(body);
   if (!parsed.success) return { ok: false, error: describe(parsed.error) };
-  const turns = chatTurns(parsed.data.messages);
-  const prompt = { tokens: tokenize(renderChat(turns)), echo: tokenize(turns.at(-1)!.text) };
+  const last = chatTurns(parsed.data.messages).at(-1)!;
+  const text = last.parts.filter((one) => typeof one === "string").join("\n");
+  const prompt = { ...renderMessages(parsed.data), echo: tokenize(text) };
   const limit = parsed.data.max_completion_tokens ?? parsed.data.max_tokens ?? undefined;
   return generation("chat", parsed.data, [prompt], limit);
 }
@@ -103,20 +135,23 @@ export function parseText(body: unknown): Parsed<GenerationRequest> {
     if (tokens.length === 0) {
       return { ok: false, error: badRequest("The decoder prompt cannot be empty.", "prompt") };
     }
-    prompts.push({ tokens, echo: tokens });
+    prompts.push({ tokens, items: [], echo: tokens });
   }
   return generation("text", parsed.data, prompts, limit ?? undefined);
 }
 
 /** The tokens /tokenize counts. */
-export function parseTokenize(
-  body: unknown,
-): Parsed<{ readonly model: string | undefined; readonly tokens: readonly Token[] }> {
+export function parseTokenize(body: unknown): Parsed<{
+  readonly model: string | undefined;
+  readonly tokens: readonly Token[];
+  readonly areTextsReturned: boolean;
+}> {
   const parsed = tokenizeSchema.safeParse(body);
   if (!parsed.success) return { ok: false, error: describe(parsed.error) };
   const { data } = parsed;
-  const text = "prompt" in data ? data.prompt : renderChat(chatTurns(data.messages));
-  return { ok: true, value: { model: data.model ?? undefined, tokens: tokenize(text) } };
+  const tokens = "prompt" in data ? tokenize(data.prompt) : renderMessages(data).tokens;
+  const areTextsReturned = data.return_token_strs ?? false;
+  return { ok: true, value: { model: data.model ?? undefined, tokens, areTextsReturned } };
 }
 
 function generation(
@@ -150,20 +185,34 @@ function generation(
       isUsageIncluded: data.stream_options?.include_usage ?? false,
       isUsageContinuous: data.stream_options?.continuous_usage_stats ?? false,
       areTokenIdsReturned: data.return_token_ids ?? false,
+      areKwargsReturned: data.return_mm_kwargs ?? true,
       cacheSalt: data.cache_salt ?? undefined,
       seed: data.seed ?? undefined,
     },
   };
 }
 
-function chatTurns(messages: z.output<typeof chatSchema>["messages"]) {
-  return messages.map(({ role, content }) => ({
-    role,
-    text:
-      typeof content === "string"
-        ? content
-        : (content ?? []).map((part) => part.text ?? "").join("\n"),
-  }));
+type ChatFields = Pick<z.output<typeof chatSchema>, "messages" | "tools">;
+
+/** Tools and calls of tools are part of the prompt, as JSON. */
+function renderMessages({ messages, tools }: ChatFields): RenderedPrompt {
+  const list = tools ?? [];
+  return renderChat(chatTurns(messages), list.length === 0 ? "" : JSON.stringify(list));
+}
+
+function chatTurns(messages: ChatFields["messages"]): ChatTurn[] {
+  return messages.map(({ role, content, tool_calls: calls }) => {
+    const parts = typeof content === "string" ? [content] : (content ?? []).map(partOf);
+    return calls == null ? { role, parts } : { role, parts: [...parts, JSON.stringify(calls)] };
+  });
+}
+
+function partOf(given: z.output<typeof part>): string | MediaPart {
+  const { image_url: image, video_url: video, audio_url: audio, input_audio: input } = given;
+  if (image !== undefined) return { modality: "image", source: image.url };
+  if (video !== undefined) return { modality: "video", source: video.url };
+  const sound = audio?.url ?? input?.data;
+  return sound === undefined ? (given.text ?? "") : { modality: "audio", source: sound };
 }
 
 function promptList(
@@ -179,7 +228,7 @@ function idToken(id: number, index: number): Token {
 }
 
 /** Says where and what, never the value: it may be a prompt. */
-function describe(error: z.ZodError): EngineError {
+export function describe(error: z.ZodError): EngineError {
   const issue = error.issues[0]!;
   const path = issue.path.map(String);
   return badRequest(`${path.join(".") || "body"}: ${issue.message}`, path[0] ?? null);

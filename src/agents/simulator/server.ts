@@ -2,7 +2,17 @@
 
 import type { Logger } from "../process/logger.ts";
 import { EngineServer } from "./engine-server.ts";
-import { findContradictions, withDefaults, type SimulatorParameters } from "./parameters.ts";
+import { createRng } from "../../scheduler/support/rng.ts";
+import type { EventAddresses } from "./kv-events/engine-events.ts";
+import { SharedStorage } from "./kv-events/shared-storage.ts";
+import { portOf } from "./kv-events/sockets.ts";
+import {
+  engineCount,
+  findContradictions,
+  servedModelNames,
+  withDefaults,
+  type SimulatorParameters,
+} from "./parameters.ts";
 
 export interface SimulatorOptions {
   /** As on the command line; what is not given has its default, but `port` is any free one. */
@@ -13,6 +23,12 @@ export interface SimulatorOptions {
 export interface Simulator {
   /** One per engine. */
   readonly ports: readonly number[];
+  /** Where each publishes KV events; empty if none does. */
+  readonly kvEvents: readonly EventAddresses[];
+  /** Where the shared store publishes; undefined if there is none. */
+  readonly storageEndpoint: string | undefined;
+  /** Ports by what they are for, as the ready line tells them. */
+  readonly ready: Readonly<Record<string, readonly number[] | number>>;
   /** Stops accepting; requests under way have `drainMs` to end. */
   close(drainMs?: number): Promise<void>;
 }
@@ -23,20 +39,41 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   const mistakes = findContradictions(parameters);
   if (mistakes.length > 0) throw new Error(mistakes.join(" "));
   const servers: EngineServer[] = [];
-  const ports: number[] = [];
+  const storage = await openStorage(parameters, options.logger);
   const close = async (drainMs = 0) => {
     await Promise.all(servers.map((server) => server.close(drainMs)));
+    await storage?.close();
   };
+  const ports: number[] = [];
   try {
-    for (let i = 0; i < parameters.engines; i++) {
-      const server = new EngineServer(parameters, i, options.logger);
-      const following = parameters.port === 0 ? 0 : parameters.port + i;
-      ports.push(await server.listen(parameters.ports[i] ?? following));
+    for (let index = 0; index < engineCount(parameters); index++) {
+      const server = new EngineServer(parameters, { index, storage }, options.logger);
+      const following = parameters.port === 0 ? 0 : parameters.port + index;
       servers.push(server);
+      ports.push(await server.listen(parameters.ports[index] ?? following));
     }
   } catch (error) {
     await close();
     throw error;
   }
-  return { ports, close };
+  const kvEvents = servers.flatMap(({ events }) => events.addresses ?? []);
+  const kvEventPorts = kvEvents.flatMap(({ endpoint }) => portOf(endpoint) ?? []);
+  const kvReplayPorts = kvEvents.flatMap(({ replayEndpoint }) => portOf(replayEndpoint) ?? []);
+  const ready = {
+    ports,
+    ...(kvEventPorts.length > 0 ? { kvEventPorts } : {}),
+    ...(kvReplayPorts.length > 0 ? { kvReplayPorts } : {}),
+  };
+  return { ports, kvEvents, storageEndpoint: storage?.endpoint, ready, close };
+}
+
+async function openStorage(
+  parameters: SimulatorParameters,
+  logger: Logger,
+): Promise<SharedStorage | undefined> {
+  const blocks = parameters["kv-storage-blocks"];
+  if (blocks === 0) return undefined;
+  const endpoint = parameters["kv-storage-endpoint"];
+  const model = servedModelNames(parameters)[0]!;
+  return SharedStorage.open({ blocks, endpoint, model }, logger, createRng(parameters.seed));
 }

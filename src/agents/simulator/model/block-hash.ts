@@ -4,85 +4,67 @@
 //   hash[i] = FNV1a64(CBOR([hash[i-1] or root, [token ids], extras or null]))
 //
 // Source: llm-d-router pkg/kvcache/kvblock/token_processor.go, algorithm `cbor-fnv`, which
-// llm-d-inference-sim uses for its engine hashes too. CBOR is canonical: shortest integers,
-// definite lengths.
+// llm-d-inference-sim uses for its engine hashes too.
 
-import { eachUtf8Byte, Fnv64 } from "./fnv.ts";
+import { writeArrayHead, writeInt, writeNull, writeText, writeUint } from "./cbor.ts";
+import { Fnv64 } from "./fnv.ts";
 
-/** An unsigned 64-bit hash of a full block and everything before it. */
+/** An unsigned hash of a full block and everything before it: 64 bits, or as its hasher has it. */
 export type BlockHash = bigint;
 
-const CBOR_UINT = 0;
-const CBOR_TEXT = 3;
-const CBOR_ARRAY = 4;
-const CBOR_NULL = 0xf6;
+/** What else decides a block's content, beside its tokens and what comes before them. */
+export interface BlockExtra {
+  /** An adapter's name, a cache salt, or what identifies a picture. */
+  readonly text: string;
+  /** Where a picture begins, from the block's first token; negative if before it. */
+  readonly offset?: number;
+}
+
+/** Names the blocks of one engine. Engines agree on names only if they agree on all of it. */
+export interface BlockHasher {
+  /** The parent of every first block. */
+  readonly root: BlockHash;
+  /** The hash of one full block. */
+  hash(parent: BlockHash, tokenIds: Uint32Array, extras: readonly BlockExtra[]): BlockHash;
+}
+
 /** A map of one entry, whose key is the text "Hash": llm-d's struct of one field. */
 const CBOR_MAP_OF_HASH = [0xa1, 0x64, 0x48, 0x61, 0x73, 0x68] as const;
 
-/** The parent of every first block of `model`. Engines agree on hashes only if seeds agree. */
-export function rootHash(model: string, seed: string): BlockHash {
+export function createFnvHasher(model: string, seed: string): BlockHasher {
+  return { root: rootHash(model, seed), hash: blockHash };
+}
+
+function rootHash(model: string, seed: string): BlockHash {
   const seedHash = new Fnv64();
   seedHash.text(seed);
   const hash = new Fnv64();
-  writeHead(hash, CBOR_ARRAY, 3n);
-  writeHead(hash, CBOR_UINT, seedHash.digest());
-  hash.byte(CBOR_NULL);
+  writeArrayHead(hash, 3);
+  writeUint(hash, seedHash.digest());
+  writeNull(hash);
   writeText(hash, model);
   return hash.digest();
 }
 
-/** The hash of one full block. `extras` are what else decides its content, such as a cache salt. */
-export function blockHash(
+/** Of extras only the text counts, as llm-d has it. */
+function blockHash(
   parent: BlockHash,
   tokenIds: Uint32Array,
-  extras: readonly string[],
+  extras: readonly BlockExtra[],
 ): BlockHash {
   const hash = new Fnv64();
-  writeHead(hash, CBOR_ARRAY, 3n);
-  writeHead(hash, CBOR_UINT, parent);
-  writeSmallHead(hash, CBOR_ARRAY, tokenIds.length);
-  for (let i = 0; i < tokenIds.length; i++) writeSmallHead(hash, CBOR_UINT, tokenIds[i]!);
+  writeArrayHead(hash, 3);
+  writeUint(hash, parent);
+  writeArrayHead(hash, tokenIds.length);
+  for (let i = 0; i < tokenIds.length; i++) writeInt(hash, tokenIds[i]!);
   if (extras.length === 0) {
-    hash.byte(CBOR_NULL);
+    writeNull(hash);
   } else {
-    writeSmallHead(hash, CBOR_ARRAY, extras.length);
-    for (const extra of extras) {
+    writeArrayHead(hash, extras.length);
+    for (const { text } of extras) {
       for (const byte of CBOR_MAP_OF_HASH) hash.byte(byte);
-      writeText(hash, extra);
+      writeText(hash, text);
     }
   }
   return hash.digest();
-}
-
-function writeText(hash: Fnv64, text: string): void {
-  let length = 0;
-  eachUtf8Byte(text, () => length++);
-  writeSmallHead(hash, CBOR_TEXT, length);
-  hash.text(text);
-}
-
-function writeHead(hash: Fnv64, major: number, value: bigint): void {
-  if (value < 0x1_0000_0000n) {
-    writeSmallHead(hash, major, Number(value));
-    return;
-  }
-  hash.byte((major << 5) | 27);
-  for (let shift = 56n; shift >= 0n; shift -= 8n) hash.byte(Number((value >> shift) & 0xffn));
-}
-
-function writeSmallHead(hash: Fnv64, major: number, value: number): void {
-  const head = major << 5;
-  if (value < 24) {
-    hash.byte(head | value);
-  } else if (value < 0x100) {
-    hash.byte(head | 24);
-    hash.byte(value);
-  } else if (value < 0x10000) {
-    hash.byte(head | 25);
-    hash.byte(value >>> 8);
-    hash.byte(value & 0xff);
-  } else {
-    hash.byte(head | 26);
-    for (let shift = 24; shift >= 0; shift -= 8) hash.byte((value >>> shift) & 0xff);
-  }
 }

@@ -34,6 +34,16 @@ export interface EngineConfig {
 
 /** Told what happens, in order of virtual time. Must not call the engine back. */
 export interface EngineListener<Hash extends BlockKey = BlockHash> extends KvCacheListener<Hash> {
+  /**
+   * The blocks of `sequence` from `first` to `end` were stored in one go: what `stored` told of each,
+   * once more together.
+   */
+  blocksStored?(sequence: Sequence<Hash>, first: number, end: number): void;
+  /**
+   * Asked of blocks that are not in the cache: whether they can be read from elsewhere. Reading takes
+   * no time. Without it nothing is elsewhere.
+   */
+  isElsewhere?(hash: Hash): boolean;
   /** The sequence begins to be computed; not told again after a preemption. */
   scheduled(sequence: Sequence<Hash>, atMs: number): void;
   /** Told of the first token of a sequence only. */
@@ -202,14 +212,16 @@ export class Engine<Hash extends BlockKey = BlockHash> {
       if (sequence.arrivedAtMs > atMs) return;
       if (!this.#fits(sequence, budget)) return;
       const findable = this.#findableCount(sequence);
-      const hits = this.cache.match(sequence.content.hashes(findable), findable);
-      const hitCount = hits.length * blockSize;
+      const hashes = sequence.content.hashes(findable);
+      const hits = this.cache.match(hashes, findable);
+      const hitCount =
+        (hits.length + this.#elsewhereCount(hashes, hits.length, findable)) * blockSize;
       const tokenCount = Math.min(sequence.knownCount - hitCount, budget);
+      sequence.computedCount = hitCount;
       const isReserved = this.#reserve(sequence, hits, tokenCount);
       assert(isReserved, "what fits can be reserved");
       this.#waiting.shift();
       this.#running.push(sequence);
-      sequence.computedCount = hitCount;
       sequence.prefillCount = sequence.knownCount - hitCount;
       budget -= tokenCount;
       this.#batch.push({ sequence, tokenCount, isFirst: true });
@@ -230,19 +242,26 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   #fits(sequence: Sequence<Hash>, tokensMax: number): boolean {
     const { blockSize } = this.config;
     const findable = this.#findableCount(sequence);
-    const { hitCount, freshCountMax } = this.cache.probe(
-      sequence.content.hashes(findable),
-      findable,
-    );
-    const tokenCount = Math.min(sequence.knownCount - hitCount * blockSize, tokensMax);
-    return Math.ceil(tokenCount / blockSize) <= freshCountMax;
+    const hashes = sequence.content.hashes(findable);
+    const { hitCount, freshCountMax } = this.cache.probe(hashes, findable);
+    const elsewhere = this.#elsewhereCount(hashes, hitCount, findable);
+    const computed = (hitCount + elsewhere) * blockSize;
+    const tokenCount = Math.min(sequence.knownCount - computed, tokensMax);
+    return elsewhere + Math.ceil(tokenCount / blockSize) <= freshCountMax;
+  }
+
+  /** How many blocks after the first `hitCount` can be read from elsewhere, without a gap. */
+  #elsewhereCount(hashes: ArrayLike<Hash>, hitCount: number, findable: number): number {
+    if (this.#listener.isElsewhere === undefined) return 0;
+    let i = hitCount;
+    while (i < findable && this.#listener.isElsewhere(hashes[i]!)) i++;
+    return i - hitCount;
   }
 
   /** Makes room for `tokenCount` more tokens, and stores the blocks they fill. */
   #reserve(sequence: Sequence<Hash>, hits: readonly number[], tokenCount: number): boolean {
     const { blockSize } = this.config;
-    const begun = hits.length > 0 ? hits.length * blockSize : sequence.computedCount;
-    const endCount = begun + tokenCount;
+    const endCount = sequence.computedCount + tokenCount;
     const held = sequence.blocks.length + hits.length;
     const fresh = this.cache.reserve(hits, Math.max(0, Math.ceil(endCount / blockSize) - held));
     if (fresh === undefined) return false;
@@ -253,7 +272,13 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     const first = Math.max(sequence.storedBlockCount, hits.length);
     if (first < full) {
       const hashes = sequence.content.hashes(full);
-      for (let i = first; i < full; i++) this.cache.store(sequence.blocks[i]!, hashes[i]!);
+      let run = first;
+      for (let i = first; i < full; i++) {
+        if (this.cache.store(sequence.blocks[i]!, hashes[i]!)) continue;
+        if (run < i) this.#listener.blocksStored?.(sequence, run, i);
+        run = i + 1;
+      }
+      if (run < full) this.#listener.blocksStored?.(sequence, run, full);
     }
     sequence.storedBlockCount = full;
     return true;

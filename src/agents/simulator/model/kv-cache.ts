@@ -117,13 +117,37 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
     return fresh;
   }
 
-  /** Names the content of a full block in use. A hash that is findable already stays where it is. */
-  store(block: number, hash: Hash): void {
+  /** The hashes that could be found, in no order. */
+  *findable(): Generator<Hash> {
+    for (const hash of this.#hashes) if (hash !== undefined) yield hash;
+  }
+
+  /**
+   * Names the content of a full block in use. A hash that is findable already stays where it is, and
+   * false is given.
+   */
+  store(block: number, hash: Hash): boolean {
     assert(this.#references[block]! > 0, "only a block in use is filled");
-    if (this.#hashes[block] !== undefined || this.#byHash.get(hash) !== undefined) return;
+    if (this.#hashes[block] !== undefined || this.#byHash.get(hash) !== undefined) return false;
     this.#hashes[block] = hash;
     this.#byHash.set(hash, block);
     this.#listener.stored(hash);
+    return true;
+  }
+
+  /**
+   * Forgets what all blocks hold, without telling the listener of each. False, with nothing changed,
+   * while a block is in use.
+   */
+  clear(): boolean {
+    if (this.inUseCount > 0) return false;
+    for (let block = 0; block < this.size; block++) {
+      const hash = this.#hashes[block];
+      if (hash === undefined) continue;
+      this.#hashes[block] = undefined;
+      this.#byHash.delete(hash);
+    }
+    return true;
   }
 
   /** Gives back one reference on each block of a sequence, in the sequence's order. */

@@ -15,12 +15,6 @@ export interface Token {
   readonly text: string;
 }
 
-/** One turn of a chat, already reduced to its text. */
-export interface ChatTurn {
-  readonly role: string;
-  readonly text: string;
-}
-
 /**
  * Splits text into tokens. Blanks before the first piece belong to no token, so the texts of the
  * tokens joined are the text without them.
@@ -29,13 +23,6 @@ export function tokenize(text: string): Token[] {
   const tokens: Token[] = [];
   for (const [piece] of text.matchAll(PIECE)) tokens.push({ id: fnv1a32(piece), text: piece });
   return tokens;
-}
-
-/** The chat template: what the engine sees as one prompt. */
-export function renderChat(turns: readonly ChatTurn[]): string {
-  let text = "";
-  for (const turn of turns) text += `### ${turn.role}: ${turn.text}\n`;
-  return text;
 }
 
 /** The ids alone, as the engine keeps them. */

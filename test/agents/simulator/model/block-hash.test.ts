@@ -1,10 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import {
-  blockHash,
-  rootHash,
-  type BlockHash,
-} from "../../../../src/agents/simulator/model/block-hash.ts";
+import { createFnvHasher } from "../../../../src/agents/simulator/model/block-hash.ts";
 
 const VECTORS = JSON.parse(readFileSync("test/fixtures/simulator-vectors.json", "utf8"))[
   "cbor-fnv"
@@ -43,10 +39,16 @@ const CASES: Case[] = [
 
 function chain({ seed = "", model = "Qwen/Qwen3-32B", tokens, blockSize = 16, extras }: Case) {
   const hashes: string[] = [];
-  let parent: BlockHash = rootHash(model, seed);
+  const hasher = createFnvHasher(model, seed);
+  let parent = hasher.root;
   for (let i = 0; (i + 1) * blockSize <= tokens.length; i++) {
     const block = Uint32Array.from(tokens.slice(i * blockSize, (i + 1) * blockSize));
-    parent = blockHash(parent, block, extras?.[i] ?? []);
+    const texts = extras?.[i] ?? [];
+    parent = hasher.hash(
+      parent,
+      block,
+      texts.map((text) => ({ text })),
+    );
     hashes.push(parent.toString(16).padStart(16, "0"));
   }
   return hashes;
@@ -58,6 +60,7 @@ describe("block hashes are llm-d's cbor-fnv keys", () => {
   });
 
   it("starts from the hash of seed and model", () => {
-    expect(rootHash("Qwen/Qwen3-32B", "").toString(16)).toBe(VECTORS["model_Qwen3-32B_seed_empty"]);
+    const { root } = createFnvHasher("Qwen/Qwen3-32B", "");
+    expect(root.toString(16)).toBe(VECTORS["model_Qwen3-32B_seed_empty"]);
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { rootHash } from "../../../../src/agents/simulator/model/block-hash.ts";
+import { createFnvHasher } from "../../../../src/agents/simulator/model/block-hash.ts";
 import {
   Engine,
   STEPS_PER_ADVANCE_MAX,
@@ -13,7 +13,7 @@ import {
 } from "../../../../src/agents/simulator/model/token-content.ts";
 import { createRng } from "../../../../src/scheduler/support/rng.ts";
 
-const ROOT = rootHash("m", "");
+const HASHER = createFnvHasher("m", "");
 const NONE = { meanMs: 0, stdDevMs: 0 };
 
 // The 8B-H100 profile without jitter: 30 ms + 0.25 ms a token, then 12 ms a token.
@@ -57,7 +57,7 @@ function createEngine(changes: Partial<EngineConfig> = {}) {
     createRng(1),
   );
   const submit = (request: SequenceRequest, nowMs: number) =>
-    engine.submit(new TokenContent(request, ROOT, engine.config.blockSize), nowMs);
+    engine.submit(new TokenContent(request, HASHER, engine.config.blockSize), nowMs);
   return { engine, submit, tokenTimes, finished, preempted, steps };
 }
 
@@ -383,7 +383,7 @@ it("gives the same whether or not somebody wants to be told of each token", () =
             // Answers go on as prompts of the same family do, so that prompts find answers, too.
             const promptTokenIds = tokens(promptCount, family * 1_000);
             const outputTokenIds = tokens(outputCount, family * 1_000 + promptCount);
-            const content = new TokenContent({ promptTokenIds, outputTokenIds }, ROOT, blockSize);
+            const content = new TokenContent({ promptTokenIds, outputTokenIds }, HASHER, blockSize);
             ids.set(content, i);
             const sequence = engine.submit(content, nowMs)!;
             if (isAborted && i % 2 === 1) engine.abort(sequence);
@@ -416,7 +416,7 @@ it("lets a prompt in as soon as an answer that it repeats fills the block it lac
   const submit = (promptCount: number, outputCount: number, nowMs: number) => {
     const promptTokenIds = tokens(promptCount);
     const outputTokenIds = tokens(outputCount, promptCount);
-    engine.submit(new TokenContent({ promptTokenIds, outputTokenIds }, ROOT, 8), nowMs);
+    engine.submit(new TokenContent({ promptTokenIds, outputTokenIds }, HASHER, 8), nowMs);
   };
   submit(8, 24, 0);
   engine.advance(60);
@@ -440,7 +440,7 @@ it("settles the counts of sequences that nobody was told about", () => {
     },
     createRng(1),
   );
-  const content = new TokenContent(prompt(16, 100), ROOT, CONFIG.blockSize);
+  const content = new TokenContent(prompt(16, 100), HASHER, CONFIG.blockSize);
   const sequence = engine.submit(content, 0)!;
   engine.advance(34 + 20 * 12);
   engine.settle();

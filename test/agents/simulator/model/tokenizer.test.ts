@@ -1,11 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  renderChat,
-  tokenIds,
-  tokenize,
-} from "../../../../src/agents/simulator/model/tokenizer.ts";
+import { tokenIds, tokenize } from "../../../../src/agents/simulator/model/tokenizer.ts";
 
 const VECTORS: Record<string, { pieces: string[]; ids: number[] }> = JSON.parse(
   readFileSync("test/fixtures/simulator-vectors.json", "utf8"),
@@ -53,12 +49,4 @@ describe("tokenize", () => {
   it("survives lone surrogates", () => {
     expect(tokenize("\ud800a")).toHaveLength(2);
   });
-});
-
-it("renderChat puts every turn on its line", () => {
-  const turns = [
-    { role: "system", text: "Be kind." },
-    { role: "user", text: "Hello world" },
-  ];
-  expect(renderChat(turns)).toBe("### system: Be kind.\n### user: Hello world\n");
 });
