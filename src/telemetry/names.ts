@@ -78,6 +78,24 @@ export const METRIC = {
     help: "Picks from this isolate's last snapshot, because the pool's object was away.",
     labels: [],
   }),
+  waitsLostTotal: define({
+    name: "fairlead_waits_lost_total",
+    kind: "counter",
+    help: "Calls of requests in a pool's queue that broke off. Each picks again and keeps its place.",
+    labels: [],
+  }),
+  waitsRefusedTotal: define({
+    name: "fairlead_waits_refused_total",
+    kind: "counter",
+    help: "Requests that did not wait because this isolate held as many bodies as it may.",
+    labels: [],
+  }),
+  capacityAsksTotal: define({
+    name: "fairlead_capacity_asks_total",
+    kind: "counter",
+    help: "Calls of a capacityWebhook: accepted, refused or unreachable, after a second try.",
+    labels: ["outcome"],
+  }),
 
   // Worker and PoolObject
   configFallbacksTotal: define({

@@ -3,6 +3,7 @@
 import type { PoolConfig } from "../config/deployment.ts";
 import { effectiveScheduler, readableScheduler } from "../config/scheduling.ts";
 import { parserTypesOf, requestHeadersOf } from "../scheduler/config/resolve.ts";
+import type { InferenceObjective } from "../scheduler/flow-control/objectives.ts";
 import type { ParserClaims } from "../scheduler/parsers.ts";
 import { ModelRewrites } from "../scheduler/rewrite/model-rewrites.ts";
 import { METRIC } from "../telemetry/names.ts";
@@ -15,13 +16,16 @@ export interface PoolNeeds {
   /** Headers of clients that its plugins read, in lower case. */
   readonly requestHeaders: readonly string[];
   readonly rewrites: ModelRewrites;
+  /** By name. */
+  readonly objectives: ReadonlyMap<string, InferenceObjective>;
 }
 
 /**
  * A directory of another release may hold scheduling that this one cannot read. Then the default stands
  * in for it, as in the pool's object, and a shadow is left out: the other pools' requests go on.
  */
-export function poolNeeds({ scheduler, shadow, modelRewrites }: PoolConfig): PoolNeeds {
+export function poolNeeds(pool: PoolConfig): PoolNeeds {
+  const { scheduler, shadow, modelRewrites = [], objectives = [] } = pool;
   const readable = readableScheduler(scheduler);
   if (readable === undefined) metrics.inc(METRIC.configFallbacksTotal, {});
   const config = readable ?? effectiveScheduler({});
@@ -30,6 +34,7 @@ export function poolNeeds({ scheduler, shadow, modelRewrites }: PoolConfig): Poo
   return {
     parsers: parsersNamed(parserTypesOf(config)),
     requestHeaders: [...new Set([...requestHeadersOf(config), ...ofShadow])],
-    rewrites: new ModelRewrites(modelRewrites ?? []),
+    rewrites: new ModelRewrites(modelRewrites),
+    objectives: new Map(objectives.map((objective) => [objective.name, objective])),
   };
 }

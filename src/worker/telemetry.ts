@@ -34,6 +34,8 @@ export interface RequestFacts {
   attempts: number;
   /** Over all relays. */
   endpointsTried: number;
+  /** In pools' queues; absent if it did not wait. */
+  queueMs?: number;
   isStream: boolean;
   requestBytes: number;
   /**
@@ -103,6 +105,8 @@ export class RequestTelemetry {
         attempts: facts.attempts,
         endpointsTried: facts.endpointsTried,
         requestBytes: facts.requestBytes,
+        priority: facts.priority,
+        queueMs: facts.queueMs,
         ms: Date.now() - this.#call.receivedAtMs,
       });
     }
@@ -127,13 +131,14 @@ export class RequestTelemetry {
   #endSpan(status: number, isError: boolean): void {
     // Without an SDK nobody reads what would be put together here.
     if (!this.#span.isRecording()) return this.#span.end();
-    const { model, tenant, pool, endpoint } = this.facts;
+    const { model, tenant, pool, endpoint, queueMs } = this.facts;
     this.#span.setAttributes({
       "http.response.status_code": status,
       ...(model === undefined ? {} : { "gen_ai.request.model": model }),
       ...(tenant === undefined ? {} : { "fairlead.tenant": tenant }),
       ...(pool === undefined ? {} : { "fairlead.pool": pool }),
       ...(endpoint === undefined ? {} : { "fairlead.endpoint": endpoint }),
+      ...(queueMs === undefined ? {} : { "fairlead.queue_ms": queueMs }),
     });
     if (isError && status >= 500) this.#span.setStatus({ code: SpanStatusCode.ERROR });
     this.#span.end();

@@ -21,6 +21,7 @@ import { pickContext, STALE_AFTER_MS } from "../scheduler/support/pick-context.t
 import { createPlugin, createScorer, keptBy, scoresOf } from "../scheduler/support/plugins.ts";
 import { promptKeys, TestPool } from "../scheduler/support/pool.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
+import { dropError, statusOf } from "../../src/worker/openai/errors.ts";
 import { HERE, TRAPS, TRAPS_COUNT } from "./trap-table.ts";
 
 const source = readFileSync(HERE, "utf8");
@@ -336,6 +337,8 @@ describe("27: a client that has left is counted as unavailability", () => {
     const controller = createController();
     const request = queued();
     controller.enqueue(request, NOW_MS);
-    expect(controller.cancel(request.requestId, 0, NOW_MS)).toMatchObject({ status: 499 });
+    const reason = "rejected-context-cancelled";
+    expect(controller.cancel(request.requestId, 0, NOW_MS)).toMatchObject({ reason });
+    expect(statusOf(dropError(reason, 0).code)).toBe(499);
   });
 });

@@ -1,24 +1,12 @@
 // How a request's wait ends when it is not let through. All of these are values: they are part of normal
-// operation.
+// operation. The Worker says which status each reason has.
 
 import type { DropReason } from "../outcome.ts";
 import type { QueuedRequest } from "./contracts.ts";
 
-export const FLOW_STATUS = {
-  "rejected-saturated": 429,
-  "rejected-no-endpoints": 503,
-  "rejected-ttl-expired": 429,
-  // Nobody sees it but the log; llm-d writes 503 there.
-  "rejected-context-cancelled": 499,
-  "rejected-shutting-down": 503,
-  "evicted-queue-pressure": 429,
-  evicted: 429,
-} as const satisfies Record<DropReason, number>;
-
 export interface FlowRefusal {
   readonly ok: false;
   readonly reason: DropReason;
-  readonly status: (typeof FLOW_STATUS)[DropReason];
   /** For people; holds nothing of the request. */
   readonly detail: string;
   /** When trying again makes sense; 0 where it never does. */
@@ -45,5 +33,5 @@ export function refusal(
   retryAfterMs: number,
   detail: string = DETAILS[reason],
 ): FlowRefusal {
-  return { ok: false, reason, status: FLOW_STATUS[reason], detail, retryAfterMs };
+  return { ok: false, reason, detail, retryAfterMs };
 }

@@ -62,8 +62,8 @@ export interface ApiError {
   readonly message: string;
   /** The offending field, as `messages[2].content`; null where none is to blame. */
   readonly param: string | null;
-  /** Overrides the code's own. */
-  readonly retryAfterS?: number;
+  /** Overrides the code's own. null: it is of no use to try again. */
+  readonly retryAfterS?: number | null;
   readonly dropReason?: DropReason;
   /** More headers, e.g. `allow`. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -95,8 +95,10 @@ export function errorResponse(error: ApiError): Response {
   const spec: ErrorSpec = ERRORS[error.code];
   const headers = new Headers(error.headers);
   headers.set("cache-control", "no-store");
-  const retryAfterS = error.retryAfterS ?? spec.retryAfterS;
-  if (retryAfterS !== undefined) headers.set("retry-after", String(retryAfterS));
+  const { retryAfterS = spec.retryAfterS } = error;
+  if (typeof retryAfterS === "number") headers.set("retry-after", String(retryAfterS));
+  // OpenAI's clients try again after any 429 and 503 unless they are told not to.
+  if (retryAfterS === null) headers.set("x-should-retry", "false");
   if (error.dropReason !== undefined) headers.set(DROP_REASON_HEADER, error.dropReason);
   return Response.json({ error: errorObject(error) }, { status: spec.status, headers });
 }
@@ -145,9 +147,17 @@ const DROPS = {
   },
 } as const satisfies Record<DropReason, { code: ErrorCode; message: string }>;
 
-/** The refusal of a pool, as a client sees it. `retryAfterMs` of 0 leaves the table's default. */
+const TOO_LARGE =
+  "The request is larger than what this model's queue may hold. Sending it again is of no use: ask for less.";
+
+/**
+ * The refusal of a pool, as a client sees it. `retryAfterMs` of 0 leaves the table's default, but of a
+ * saturated pool it means never: the request does not fit the empty queue either.
+ */
 export function dropError(reason: DropReason, retryAfterMs: number): ApiError {
   const { code, message } = DROPS[reason];
-  const retryAfter = retryAfterMs > 0 ? { retryAfterS: Math.ceil(retryAfterMs / 1000) } : {};
-  return { code, message, param: null, dropReason: reason, ...retryAfter };
+  const dropped = { code, message, param: null, dropReason: reason };
+  if (retryAfterMs > 0) return { ...dropped, retryAfterS: Math.ceil(retryAfterMs / 1000) };
+  if (reason !== "rejected-saturated") return dropped;
+  return { ...dropped, message: TOO_LARGE, retryAfterS: null };
 }

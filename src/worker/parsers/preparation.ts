@@ -1,24 +1,31 @@
 // A parsed request prepared for the models that the pools to try know it by: usually one, and never
-// prepared twice for the same.
+// prepared twice in a row for the same.
+//
+// A request may wait for long in a pool's queue, and many do at once. So the parsed body, and the text of
+// the prompt in it, is let go when the request is prepared; of the body only the bytes stay. Where another
+// pool has another model they are parsed once more.
 
-import type { BodyTenant, ParsedRequest, Prepared } from "./parser.ts";
+import { assert } from "../../scheduler/support/assert.ts";
+import type { BodyTenant, ParsedRequest, Parser, ParserInput, Prepared } from "./parser.ts";
 
 /** The request for engines that are asked for `model`. */
 export type Preparation = (model: string) => Promise<Prepared>;
 
-/**
- * Prepares the request for the first of `models`; at least one. Where they are all the same the parsed
- * body, and the prompt in it, is let go at once.
- */
-export async function prepareFor(
-  parsed: ParsedRequest,
-  tenant: BodyTenant,
-  models: readonly string[],
-): Promise<Preparation> {
+export interface ParsedFrom {
+  readonly parser: Pick<Parser, "parse">;
+  readonly input: ParserInput;
+  readonly tenant: BodyTenant;
+  /** What the pools' engines are asked for, in the order to try them; at least one. */
+  readonly models: readonly string[];
+}
+
+/** Prepares the request for the first of the models. The result does not hold `parsed`. */
+export async function prepareFor(parsed: ParsedRequest, from: ParsedFrom): Promise<Preparation> {
+  const { models, tenant } = from;
   const first = await parsed.prepare(models[0]!, tenant);
   return models.every((model) => model === first.model)
     ? preparedOnly(first)
-    : preparedFirst(first, parsed, tenant);
+    : preparedFirst(first, from);
 }
 
 // Two functions: closures of one would share all that either of them holds.
@@ -27,10 +34,16 @@ function preparedOnly(first: Prepared): Preparation {
   return () => Promise.resolve(first);
 }
 
-function preparedFirst(first: Prepared, parsed: ParsedRequest, tenant: BodyTenant): Preparation {
+function preparedFirst(first: Prepared, from: ParsedFrom): Preparation {
   let last = first;
   return async (model) => {
-    if (model !== last.model) last = await parsed.prepare(model, tenant);
+    if (model !== last.model) last = await prepareAgain(model, from);
     return last;
   };
+}
+
+function prepareAgain(model: string, { parser, input, tenant }: ParsedFrom): Promise<Prepared> {
+  const parsed = parser.parse(input);
+  assert(parsed.ok, "the same bytes are parsed the same");
+  return parsed.value.prepare(model, tenant);
 }

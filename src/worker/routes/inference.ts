@@ -55,6 +55,7 @@ export function inferenceRoute(path: string) {
         headers: c.req.raw.headers,
         port: (pool) => poolPort(c.env, pool),
         signal: c.req.raw.signal,
+        hold: waitUntil,
       });
       if (!dispatched.ok) return fail(dispatched.error);
       const { response, endpoint, grant } = dispatched;
@@ -114,7 +115,8 @@ async function admit(
   facts.requestBytes = body.value.byteLength;
   const parser = BUILT_PARSERS.find(of.path)!;
   const { headers } = request;
-  const parsed = parser.parse({ path: of.path, bytes: body.value, headers });
+  const input = { path: of.path, bytes: body.value, headers };
+  const parsed = parser.parse(input);
   if (!parsed.ok) return parsed;
   const { model } = parsed.value;
   facts.isStream = parsed.value.isStream;
@@ -129,6 +131,7 @@ async function admit(
   if (model !== null) facts.model = model;
   const tried = routes.value.slice(0, POOLS_TRIED_MAX);
   const models = tried.map((route) => route.model);
-  const prepare = await prepareFor(parsed.value, tenant.value, models);
+  const from = { parser, input, tenant: tenant.value, models };
+  const prepare = await prepareFor(parsed.value, from);
   return { ok: true, value: { tenant: tenant.value, prepare, routes: tried } };
 }

@@ -4,14 +4,15 @@
 //   for each pool (POOLS_TRIED_MAX)
 //     for each attempt (ATTEMPTS_PER_POOL_MAX)
 //       pick ── no endpoints, object unavailable ──► next pool
-//         │  └─ saturated, expired … ──────────────► refuse
+//         │  └─ full, expired, client left … ──────► refuse
 //       relay ─ unreachable, busy, stopping ───────► next relay, or the only one again
 //         │  ├─ too old for a rewritten model ──────► next relay
 //         │  ├─ every listed endpoint failed ──────► pick others
-//         │  └─ declined for our own fault ────────► refuse
+//         │  └─ evicted, or our own fault ─────────► refuse
 //       answer
 
-import type { PickRequest, PoolPort } from "../../durable/contract.ts";
+import type { PoolPort } from "../../durable/contract.ts";
+import type { ResolvedObjective } from "../../scheduler/flow-control/objectives.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { RelayConfig } from "../../config/deployment.ts";
 import type { Pool } from "../directory-index.ts";
@@ -22,13 +23,15 @@ import type { ModelRoute } from "../model-routes.ts";
 import { type ApiError, dropError } from "../openai/errors.ts";
 import type { Preparation } from "../parsers/preparation.ts";
 import type { Prepared } from "../parsers/parser.ts";
-import { readRequestFacts } from "../request-facts.ts";
 import { requestIdAt } from "../request-id.ts";
 import type { RequestTelemetry } from "../telemetry.ts";
-import { type Grant, pickEndpoints } from "./pool-picks.ts";
+import { askForCapacity } from "./capacity-webhook.ts";
+import { claimOf, pickRequest } from "./pick-request.ts";
+import { type Grant, type PickContext, pickEndpoints } from "./pool-picks.ts";
 import { type PoolView, PoolViews } from "./pool-view.ts";
 import { fetchRelay, type RelayAnswer, type RelayRequest } from "./relay-fetch.ts";
 import { RelayMarks } from "./relay-order.ts";
+import { WaitingBodies } from "./waiting-bodies.ts";
 
 export const POOLS_TRIED_MAX = 3;
 export const ATTEMPTS_PER_POOL_MAX = 3;
@@ -37,6 +40,7 @@ export const RETRY_PAUSE_BASE_MS = 25;
 
 const marks = new RelayMarks();
 const views = new PoolViews();
+const bodies = new WaitingBodies();
 
 export interface Job {
   readonly call: Call;
@@ -52,6 +56,8 @@ export interface Job {
   readonly port: (pool: string) => PoolPort;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
+  /** Keeps the request's context alive for work that its answer does not wait for. Never rejects. */
+  readonly hold: (work: Promise<void>) => void;
 }
 
 export type Dispatched =
@@ -71,20 +77,23 @@ type PoolOutcome = Extract<Dispatched, { ok: true }> | (Refused & { readonly isF
 /** Finds somebody to answer. Expected failures are values. */
 export async function dispatch(job: Job): Promise<Dispatched> {
   let outcome: PoolOutcome | undefined;
-  for (const route of job.routes.slice(0, POOLS_TRIED_MAX)) {
-    outcome = await tryPool(job, route);
+  const routes = job.routes.slice(0, POOLS_TRIED_MAX);
+  for (const route of routes) {
+    outcome = await tryPool(job, route, route === routes.at(-1));
     if (outcome.ok || outcome.isFinal) return outcome;
   }
   return outcome!;
 }
 
-async function tryPool(job: Job, route: ModelRoute): Promise<PoolOutcome> {
+async function tryPool(job: Job, route: ModelRoute, isLastPool: boolean): Promise<PoolOutcome> {
   const { pool } = route;
   const { name } = pool.config;
   job.telemetry.facts.pool = name;
   noteModel(job.telemetry, route);
   const prepared = await job.prepare(route.model);
   job.call.requestId = requestIdAt(job.call.requestId, pool.tag);
+  const claim = claimOf(job.headers, pool, job.tenant);
+  job.telemetry.facts.priority = claim.priority;
   const view = views.of(name);
   view.retries.deposit();
   const relays = marks.order(pool.config.relays, Date.now(), Math.random());
@@ -92,7 +101,8 @@ async function tryPool(job: Job, route: ModelRoute): Promise<PoolOutcome> {
   for (let retry = 0; retry < ATTEMPTS_PER_POOL_MAX && relays.length > 0; retry++) {
     if (retry > 0 && !(await mayRetry(view, retry, job))) break;
     if (job.signal.aborted) return clientLeft();
-    const outcome = await tryRelay(job, { pool, prepared, view, relays, exclude });
+    const at = { pool, prepared, claim, view, relays, exclude, isLastPool };
+    const outcome = await tryRelay(job, at);
     if (outcome !== "retry") return outcome;
   }
   return job.signal.aborted ? clientLeft() : refused("upstream_unavailable");
@@ -113,26 +123,29 @@ function noteModel({ facts }: RequestTelemetry, { model, rewrite }: ModelRoute):
 interface Attempt {
   readonly pool: Pool;
   readonly prepared: Prepared;
+  readonly claim: ResolvedObjective;
   readonly view: PoolView;
   /** The first one is next. */
   readonly relays: RelayConfig[];
   /** Endpoints that a relay could not reach. */
   readonly exclude: string[];
+  readonly isLastPool: boolean;
 }
 
 /** One pick and one relay. What failed is noted in `at` for the next attempt. */
 async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
   const { facts } = job.telemetry;
   const attempt = ++facts.attempts;
-  const port = () => job.port(at.pool.config.name);
-  const grant = await pickEndpoints(pickRequest(job, attempt, at), { port, view: at.view });
+  const { call, headers, tenant } = job;
+  const request = pickRequest({ call, headers, tenant, ...at, attempt });
+  const grant = await pickEndpoints(request, pickContext(job, at));
   if (!grant.ok) {
     facts.detail = grant.detail;
     if (grant.reason === "unavailable") return refused("pool_unavailable");
+    const isEmpty = grant.reason === "rejected-no-endpoints";
     // What was excluded has failed a moment ago: that is a failure, not an empty pool.
-    if (at.exclude.length > 0) return refused("upstream_unavailable");
-    const error = dropError(grant.reason, grant.retryAfterMs);
-    return { ok: false, error, isFinal: grant.reason !== "rejected-no-endpoints" };
+    if (isEmpty && at.exclude.length > 0) return refused("upstream_unavailable");
+    return { ok: false, error: dropError(grant.reason, grant.retryAfterMs), isFinal: !isEmpty };
   }
   if (grant.isFromSnapshot) {
     metrics.inc(METRIC.snapshotPicksTotal, {});
@@ -156,6 +169,25 @@ async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
   } finally {
     if (!isKept) grant[Symbol.dispose]();
   }
+}
+
+function pickContext(job: Job, { pool, prepared, view }: Attempt): PickContext {
+  const { name, capacityWebhook } = pool.config;
+  const { facts } = job.telemetry;
+  return {
+    port: () => job.port(name),
+    view,
+    signal: job.signal,
+    hold: job.hold,
+    bodies,
+    waited: (waitMs) => (facts.queueMs = (facts.queueMs ?? 0) + waitMs),
+    askForCapacity() {
+      if (capacityWebhook === undefined) return;
+      const at = new Date().toISOString();
+      const ask = { pool: name, model: prepared.model, reason: "no-endpoints", at } as const;
+      job.hold(askForCapacity(capacityWebhook, ask));
+    },
+  };
 }
 
 /** Marks the relay. The next one takes its place, or it gets another chance if it is the only one. */
@@ -213,6 +245,10 @@ function judge(
 function stop(job: Job, answer: Exclude<RelayAnswer, { kind: "answered" }>): PoolOutcome {
   if (answer.kind !== "declined") return clientLeft();
   job.telemetry.facts.detail = answer.code;
+  if (answer.code === "evicted") {
+    // For a request of a higher priority, which is there in every pool of the model: it waits its turn.
+    return { ok: false, error: dropError("evicted", answer.retryAfterMs), isFinal: true };
+  }
   const code = answer.code === "engine-timeout" ? "engine_timeout" : "relay_refused";
   return { ...refused(code), isFinal: true };
 }
@@ -231,24 +267,4 @@ const MESSAGES = {
 
 function refused(code: keyof typeof MESSAGES): Refused & { readonly isFinal: boolean } {
   return { ok: false, error: { code, message: MESSAGES[code], param: null }, isFinal: false };
-}
-
-function pickRequest({ tenant, call, headers }: Job, attempt: number, at: Attempt): PickRequest {
-  const { prepared, pool, exclude } = at;
-  return {
-    request: {
-      requestId: call.requestId,
-      model: prepared.model,
-      tenant: tenant.id,
-      priority: tenant.priority,
-      keys: prepared.keys,
-      promptTokens: prepared.promptTokens,
-      outputTokensMax: prepared.outputTokensMax,
-      bodyBytes: prepared.body.byteLength,
-      ...(prepared.media === undefined ? {} : { media: prepared.media }),
-      ...readRequestFacts(headers, pool.requestHeaders),
-    },
-    attempt,
-    exclude,
-  };
 }

@@ -2,32 +2,36 @@
 
 import type {
   HeldGrant,
+  HeldWait,
+  NumberedPlace,
   PickGrant,
   PickRefusal,
   PickRequest,
-  PoolPort,
   WorkerRelease,
 } from "../../durable/contract.ts";
 import { encodeTicketName } from "../../agents/protocol/ticket-name.ts";
 import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
 import { createSubset } from "../../scheduler/subset.ts";
+import { METRIC } from "../../telemetry/names.ts";
 import { randomHex } from "../crypto.ts";
-import { withDeadline } from "../shared-copy.ts";
+import { metrics } from "../metrics.ts";
+import {
+  askObject,
+  CLIENT_LEFT,
+  leavePlace,
+  type ObjectWay,
+  type PoolUnavailable,
+} from "./ask-object.ts";
 import type { PoolView } from "./pool-view.ts";
+import { awaitTurn, give, type Turn } from "./pool-wait.ts";
+import type { WaitingBodies } from "./waiting-bodies.ts";
 
-/** How long a pick may take. Nothing waits in the object for capacity, so it is short. */
+/** How long a pick may take. A request that is to wait is told so at once, and then waits otherwise. */
 export const PICK_DEADLINE_MS = 5_000;
 /** The same where a snapshot can stand in. Longer than a round trip around the world. */
 export const PICK_DEADLINE_WITH_SNAPSHOT_MS = 1_500;
-/** A pause before the one retry of a call that the runtime calls retryable. */
-const RETRY_PAUSE_MS = { min: 20, max: 80 } as const;
-
-/** The object could not be asked: unreachable, overloaded, or too slow. */
-export interface PoolUnavailable {
-  readonly ok: false;
-  readonly reason: "unavailable";
-  readonly detail: string;
-}
+/** For requests that find no room to wait in: others that wait need it for seconds, not minutes. */
+const BODIES_RETRY_AFTER_MS = 1_000;
 
 /** Endpoints to try. Dispose it when the answer has ended: until then it guards the ticket. */
 export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
@@ -36,13 +40,17 @@ export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
   release(how: WorkerRelease): void;
 }
 
-export interface PickContext {
-  /** A fresh way to the object for each call. */
-  readonly port: () => PoolPort;
+export interface PickContext extends ObjectWay {
   readonly view: PoolView;
+  /** Of the isolate. */
+  readonly bodies: WaitingBodies;
+  /** The pool has no endpoints, and nobody has asked for some yet. */
+  readonly askForCapacity: () => void;
+  /** The request has waited in the pool's queue for so long. Called once, if it has. */
+  readonly waited: (waitMs: number) => void;
 }
 
-/** Asks for endpoints. Never rejects. */
+/** Asks for endpoints, and waits for them where the pool is full. Never rejects. */
 export async function pickEndpoints(
   request: PickRequest,
   context: PickContext,
@@ -54,19 +62,61 @@ export async function pickEndpoints(
     if (grant !== undefined) return grant;
     view.beginProbe(Date.now(), PICK_DEADLINE_WITH_SNAPSHOT_MS);
   }
-  const wantsSnapshot = view.wantsSnapshot(Date.now());
-  const answer = await askObject(
-    context.port,
-    wantsSnapshot ? { ...request, wantsSnapshot } : request,
-    canServe ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS,
-  );
+  const deadlineMs = canServe ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS;
+  const asked = await ask(request, context, deadlineMs);
+  const answer = asked.ok === "queued" ? await waitInQueue(asked, request, context) : asked;
   if (!answer.ok && answer.reason === "unavailable") {
     view.markAway(Date.now());
     return pickFromSnapshot(request, context) ?? answer;
   }
-  view.markBack();
   if (!answer.ok) return answer;
   if (answer.snapshot !== undefined) view.update(answer.snapshot, Date.now());
+  return adopt(answer, request);
+}
+
+async function ask(request: PickRequest, context: PickContext, deadlineMs: number) {
+  const wantsSnapshot = context.view.wantsSnapshot(Date.now());
+  const pick = wantsSnapshot ? { ...request, wantsSnapshot } : request;
+  const answer = await askObject(context, pick, deadlineMs);
+  const isAnswer = answer.ok !== false || answer.reason !== "unavailable";
+  if (isAnswer && answer !== CLIENT_LEFT) context.view.markBack();
+  return answer;
+}
+
+/** Waits with the body in memory, if there is room for it. */
+async function waitInQueue(
+  queued: HeldWait | NumberedPlace,
+  request: PickRequest,
+  context: PickContext,
+): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+  const { bodies } = context;
+  const turn: Turn = {
+    ...context,
+    askAgain: () => ask(request, context, PICK_DEADLINE_MS),
+    leave: () => leavePlace(context, request),
+  };
+  const { bodyBytes } = request.request;
+  if (!bodies.tryHold(bodyBytes)) {
+    metrics.inc(METRIC.waitsRefusedTotal, {});
+    return give(queued, turn, {
+      ok: false,
+      reason: "rejected-saturated",
+      detail: "this isolate holds as many bodies of waiting requests as it may",
+      retryAfterMs: BODIES_RETRY_AFTER_MS,
+    });
+  }
+  const startedMs = Date.now();
+  try {
+    return await awaitTurn(queued, turn);
+  } finally {
+    bodies.release(bodyBytes);
+    context.waited(Date.now() - startedMs);
+  }
+}
+
+function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
+  // A lost call is as good: what is not learned is found out by the next request.
+  if (answer.wantsKeys === true) void answer.handle.learn(request.keys).catch(() => undefined);
   return {
     ok: true,
     ticket: answer.ticket,
@@ -79,36 +129,6 @@ export async function pickEndpoints(
     },
     [Symbol.dispose]: () => answer[Symbol.dispose](),
   };
-}
-
-/** Idempotent by (request id, attempt), so one lost answer may be asked again. */
-async function askObject(
-  port: () => PoolPort,
-  request: PickRequest,
-  deadlineMs: number,
-): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
-  for (let isRetry = false; ; isRetry = true) {
-    let answer: ReturnType<PoolPort["pick"]> | undefined;
-    try {
-      answer = port().pick(request);
-      const answered = await withDeadline(answer, deadlineMs);
-      if (answered.ok !== "queued") return answered;
-      // Nobody who does not say how long it would wait is told to.
-      giveBack(answered);
-      return { ok: false, reason: "unavailable", detail: "queued without being asked" };
-    } catch (error) {
-      answer?.then(giveBack, () => undefined);
-      if (isRetry || !isRetryable(error)) {
-        return { ok: false, reason: "unavailable", detail: describe(error) };
-      }
-    }
-    await pause();
-  }
-}
-
-/** An answer that came too late. */
-function giveBack(answer: Awaited<ReturnType<PoolPort["pick"]>>): void {
-  if (Symbol.dispose in answer) answer[Symbol.dispose]();
 }
 
 /**
@@ -134,21 +154,4 @@ function pickFromSnapshot(
     release: () => undefined,
     [Symbol.dispose]: () => undefined,
   };
-}
-
-/** An overloaded object gets no second call; what the deadline ended is not retryable either. */
-function isRetryable(error: unknown): boolean {
-  const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
-  return retryable === true && overloaded !== true;
-}
-
-function describe(error: unknown): string {
-  const isOverloaded = (error as { overloaded?: boolean }).overloaded === true;
-  if (isOverloaded) return "the pool's object is overloaded";
-  return error instanceof Error ? error.message : "the pool's object failed";
-}
-
-function pause(): Promise<void> {
-  const ms = RETRY_PAUSE_MS.min + Math.random() * (RETRY_PAUSE_MS.max - RETRY_PAUSE_MS.min);
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -39,8 +39,8 @@ export interface RelayRequest {
 export type RelayAnswer = { readonly endpointsTried: number } & (
   | /** An engine answered, whatever it said. */
     { readonly kind: "answered"; readonly response: Response; readonly endpoint: string }
-  /** The relay itself declined; the code is one of its own. */
-  | { readonly kind: "declined"; readonly code: string }
+  /** The relay itself declined; the code is one of its own. `retryAfterMs`: 0 if it does not say. */
+  | { readonly kind: "declined"; readonly code: string; readonly retryAfterMs: number }
   /** No relay answered. */
   | { readonly kind: "unreachable" }
   | { readonly kind: "cancelled" }
@@ -78,7 +78,12 @@ async function judge(response: Response): Promise<RelayAnswer> {
   await response.body?.cancel();
   return code === null
     ? { kind: "unreachable", endpointsTried: 1 }
-    : { kind: "declined", code, endpointsTried };
+    : { kind: "declined", code, retryAfterMs: retryAfterMsOf(response), endpointsTried };
+}
+
+function retryAfterMsOf(response: Response): number {
+  const seconds = response.headers.get("retry-after") ?? "";
+  return /^[0-9]{1,5}$/.test(seconds) ? 1_000 * Number(seconds) : 0;
 }
 
 /** A proxy before the relay may add a path of its own and must take it away again. */

@@ -78,7 +78,7 @@ describe("as in llm-d", () => {
     const controller = createController({ band: { limits: { bytes: 1_000 } } });
     const [first, second] = [queued({ bytes: 600 }), queued({ bytes: 600 })];
     expect(controller.enqueue(first, NOW_MS).ok).toBe(true);
-    expect(controller.enqueue(second, NOW_MS)).toMatchObject({ status: 429 });
+    expect(controller.enqueue(second, NOW_MS)).toMatchObject({ reason: "rejected-saturated" });
     drain(controller);
     expect(controller.enqueue(second, NOW_MS).ok).toBe(true);
   });
@@ -91,7 +91,6 @@ describe("as in llm-d", () => {
     controller.enqueue(queued(), NOW_MS);
     expect(controller.enqueue(queued(), NOW_MS)).toMatchObject({
       reason: "rejected-no-endpoints",
-      status: 503,
       retryAfterMs: 5_000,
     });
   });
@@ -105,7 +104,7 @@ describe("as in llm-d", () => {
     expect(controller.next(NOW_MS, FULL)).toBeUndefined();
     const [victim, ...others] = controller.evictions(NOW_MS, 0);
     expect(others).toEqual([]);
-    expect(victim).toMatchObject({ reason: "evicted", status: 429 });
+    expect(victim).toMatchObject({ reason: "evicted" });
     expect(sheddable).toContain(victim!.request);
     expect(controller.evictions(NOW_MS, 0)).toEqual([]);
     const ended = { nowMs: NOW_MS, usage: NOTHING };
@@ -123,7 +122,7 @@ describe("as in llm-d", () => {
     controller.enqueue(request, NOW_MS);
     expect(controller.advance(NOW_MS + 999)).toEqual([]);
     expect(controller.advance(NOW_MS + 1_016)).toMatchObject([
-      { request, reason: "rejected-ttl-expired", status: 429 },
+      { request, reason: "rejected-ttl-expired" },
     ]);
     expect(controller.waitingCount).toBe(0);
   });
@@ -135,7 +134,6 @@ describe("as in llm-d", () => {
     expect(controller.cancel(request.requestId, 1, NOW_MS)).toBeUndefined();
     expect(controller.cancel(request.requestId, 0, NOW_MS)).toMatchObject({
       reason: "rejected-context-cancelled",
-      status: 499,
     });
     expect(controller.cancel(request.requestId, 0, NOW_MS)).toBeUndefined();
     expect(drain(controller)).toEqual([]);
@@ -146,7 +144,6 @@ describe("as in llm-d", () => {
     controller.shutDown(NOW_MS);
     expect(controller.enqueue(queued(), NOW_MS)).toMatchObject({
       reason: "rejected-shutting-down",
-      status: 503,
     });
   });
 
@@ -180,9 +177,7 @@ describe("as in llm-d", () => {
     });
     controller.enqueue(queued(), NOW_MS);
     expect(controller.next(NOW_MS, IDLE)).toBeUndefined();
-    expect(controller.advance(NOW_MS + 600)).toMatchObject([
-      { reason: "rejected-no-endpoints", status: 503 },
-    ]);
+    expect(controller.advance(NOW_MS + 600)).toMatchObject([{ reason: "rejected-no-endpoints" }]);
   });
 
   it("NoEndpointBudgetOutlastingSaturation: a request waits for the first endpoint longer than for room", () => {
@@ -194,7 +189,9 @@ describe("as in llm-d", () => {
     expect(controller.advance(NOW_MS + 250_000)).toEqual([]);
     controller.setEndpointCount(1, NOW_MS + 250_000);
     expect(controller.advance(NOW_MS + 250_900)).toEqual([]);
-    expect(controller.advance(NOW_MS + 251_100)).toMatchObject([{ status: 429 }]);
+    expect(controller.advance(NOW_MS + 251_100)).toMatchObject([
+      { reason: "rejected-ttl-expired" },
+    ]);
   });
 
   it("ScaleFromZeroOutlivesSaturationBudget: it is let through when the endpoint is there", () => {
@@ -307,7 +304,7 @@ describe("FlowController", () => {
       return answer.ok ? answer.displaced : answer.reason;
     };
     expect(displacedBy(10)).toMatchObject([
-      { request: lowest[1], reason: "evicted-queue-pressure", status: 429 },
+      { request: lowest[1], reason: "evicted-queue-pressure" },
     ]);
     expect(displacedBy(-5)).toBe("rejected-saturated");
     expect(displacedBy(10)).toMatchObject([{ request: lowest[0] }]);

@@ -18,12 +18,34 @@ const EXPECTED = {
 
 describe("drop reasons", () => {
   it.for(DROP_REASONS.map((reason) => ({ reason })))("$reason", async ({ reason }) => {
-    const response = errorResponse(dropError(reason, 0));
+    const response = errorResponse(dropError(reason, 2_000));
     const { status, ...error } = EXPECTED[reason];
     expect(response.status).toBe(status);
     expect(response.headers.get("x-llm-d-request-dropped-reason")).toBe(reason);
     expect(await response.json()).toMatchObject({ error: { ...error, param: null } });
-    expect(response.headers.has("retry-after")).toBe(status === 429 || status === 503);
+    expect(response.headers.get("retry-after")).toBe("2");
+  });
+
+  it.for([
+    { reason: "rejected-shutting-down", retryAfter: "1" },
+    { reason: "rejected-no-endpoints", retryAfter: "5" },
+    { reason: "evicted", retryAfter: "1" },
+    { reason: "rejected-context-cancelled", retryAfter: null },
+  ] as const)("$reason without a time has the table's: $retryAfter", ({ reason, retryAfter }) => {
+    const response = errorResponse(dropError(reason, 0));
+    expect(response.headers.get("retry-after")).toBe(retryAfter);
+  });
+
+  it("asks for no retry of what fits no queue", async () => {
+    const response = errorResponse(dropError("rejected-saturated", 0));
+    expect(response.headers.has("retry-after")).toBe(false);
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    expect(await response.text()).toContain("of no use");
+    const full = errorResponse(dropError("rejected-saturated", 1));
+    expect([full.headers.get("retry-after"), full.headers.has("x-should-retry")]).toEqual([
+      "1",
+      false,
+    ]);
   });
 
   it("says how long the pool wants to be left alone, in whole seconds", () => {

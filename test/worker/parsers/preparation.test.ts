@@ -1,7 +1,12 @@
 import { expect, it } from "vitest";
-import type { ParsedRequest } from "../../../src/worker/parsers/parser.ts";
+import type { ParsedRequest, ParserInput } from "../../../src/worker/parsers/parser.ts";
 import { prepareFor } from "../../../src/worker/parsers/preparation.ts";
 
+const INPUT: ParserInput = {
+  path: "/v1/chat/completions",
+  bytes: new Uint8Array(1),
+  headers: new Headers(),
+};
 const TENANT = { id: "t", isolated: false } as const;
 
 function counted() {
@@ -17,22 +22,34 @@ function counted() {
       return Promise.resolve({ path: "/v1/chat/completions", model, ...facts });
     },
   };
-  return { asked, parsed };
+  const parses: ParserInput[] = [];
+  const parser = {
+    parse: (given: ParserInput) => {
+      parses.push(given);
+      return { ok: true, value: parsed } as const;
+    },
+  };
+  const prepare = (models: string[]) =>
+    prepareFor(parsed, { parser, input: INPUT, tenant: TENANT, models });
+  return { asked, parses, prepare };
 }
 
 it("prepares once where all pools call the model the same", async () => {
-  const { asked, parsed } = counted();
-  const prepare = await prepareFor(parsed, TENANT, ["m", "m", "m"]);
+  const { asked, parses, ...counting } = counted();
+  const prepare = await counting.prepare(["m", "m", "m"]);
   for (let i = 0; i < 3; i++) expect((await prepare("m")).model).toBe("m");
   expect(asked).toEqual(["m"]);
+  expect(parses).toEqual([]);
 });
 
 it("prepares again only for a pool that calls it otherwise, and only when it is tried", async () => {
-  const { asked, parsed } = counted();
-  const prepare = await prepareFor(parsed, TENANT, ["a", "b", "b"]);
+  const { asked, parses, ...counting } = counted();
+  const prepare = await counting.prepare(["a", "b", "b"]);
   expect(asked).toEqual(["a"]);
   expect((await prepare("a")).model).toBe("a");
   expect((await prepare("b")).model).toBe("b");
   expect((await prepare("b")).model).toBe("b");
   expect(asked).toEqual(["a", "b"]);
+  // From the bytes: the parse of before is not kept for it.
+  expect(parses).toEqual([INPUT]);
 });

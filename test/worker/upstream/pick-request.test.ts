@@ -54,7 +54,8 @@ async function pickedWith(headers: Record<string, string>, wanted: readonly stri
   const messages = [{ role: "user", content: [IMAGE] }];
   const bytes = Uint8Array.from(new TextEncoder().encode(JSON.stringify({ model: "m", messages })));
   const request = new Request("https://fairlead.test", { headers });
-  const parsed = openaiParser.parse({ path: PATH, bytes, headers: request.headers });
+  const input = { path: PATH, bytes, headers: request.headers };
+  const parsed = openaiParser.parse(input);
   if (!parsed.ok) throw new Error(parsed.error.message);
   const call = createCall(request);
   const tenant = {
@@ -71,11 +72,12 @@ async function pickedWith(headers: Record<string, string>, wanted: readonly stri
     call,
     telemetry: new RequestTelemetry(call, PATH),
     tenant,
-    prepare: await prepareFor(parsed.value, tenant, ["m"]),
+    prepare: await prepareFor(parsed.value, { parser: openaiParser, input, tenant, models: ["m"] }),
     routes: [{ pool, model: "m", rewrite: null }],
     headers: request.headers,
     port: () => port,
     signal: request.signal,
+    hold: () => undefined,
   });
   if (!dispatched.ok) throw new Error(dispatched.error.message);
   await dispatched.response.body?.cancel();

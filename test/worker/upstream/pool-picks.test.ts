@@ -2,85 +2,21 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { parseTicketName } from "../../../src/agents/protocol/ticket-name.ts";
-import type {
-  HeldGrant,
-  PickRefusal,
-  PickRequest,
-  PoolPort,
-  WorkerRelease,
-} from "../../../src/durable/contract.ts";
+import type { HeldGrant } from "../../../src/durable/contract.ts";
 import {
   PICK_DEADLINE_MS,
   PICK_DEADLINE_WITH_SNAPSHOT_MS,
   pickEndpoints,
 } from "../../../src/worker/upstream/pool-picks.ts";
+import {
+  fails,
+  pickContext,
+  PICK as REQUEST,
+  ScriptedObject,
+  seenView,
+  SNAPSHOT,
+} from "../support/scripted-object.ts";
 import { AWAY_MS, PoolView, SNAPSHOT_SERVES_MS } from "../../../src/worker/upstream/pool-view.ts";
-
-const REQUEST: PickRequest = {
-  request: {
-    requestId: "fl-1",
-    model: "m",
-    tenant: "acme",
-    priority: 3,
-    keys: new Uint32Array(4),
-    promptTokens: 900,
-    outputTokensMax: 100,
-    bodyBytes: 4_000,
-  },
-  attempt: 1,
-  exclude: [],
-};
-const SNAPSHOT = { addresses: ["10.0.0.1:8000", "10.0.0.2:8000"], loads: [0, 4] };
-
-/** An object of which every call is answered by the next of `answers`. */
-class ScriptedObject {
-  readonly calls: PickRequest[] = [];
-  readonly released: WorkerRelease[] = [];
-  disposedCount = 0;
-  portCount = 0;
-  readonly #answers: (() => Promise<HeldGrant | PickRefusal>)[];
-
-  constructor(...answers: (() => Promise<HeldGrant | PickRefusal>)[]) {
-    this.#answers = answers;
-  }
-
-  readonly port = (): PoolPort => {
-    this.portCount++;
-    return {
-      pick: (request) => {
-        this.calls.push(request);
-        return this.#answers.shift()!();
-      },
-      leave: () => Promise.resolve(),
-    };
-  };
-
-  readonly grants = async (): Promise<HeldGrant> => ({
-    ok: true,
-    ticket: "e-1",
-    endpoints: ["10.0.0.9:8000"],
-    objectEpoch: "e",
-    snapshot: SNAPSHOT,
-    handle: {
-      release: async (how) => {
-        this.released.push(how);
-      },
-      learn: () => Promise.resolve(),
-    },
-    [Symbol.dispose]: () => {
-      this.disposedCount++;
-    },
-  });
-}
-
-const fails = (flags: object) => () => Promise.reject(Object.assign(new Error("gone"), flags));
-
-/** A view that has just seen SNAPSHOT. */
-function seenView(): PoolView {
-  const view = new PoolView();
-  view.update(SNAPSHOT, Date.now());
-  return view;
-}
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000 });
@@ -91,7 +27,7 @@ afterEach(() => {
 
 /** Lets time pass until the pick is decided. */
 async function picked(object: ScriptedObject, view: PoolView) {
-  const outcome = pickEndpoints(REQUEST, { port: object.port, view });
+  const outcome = pickEndpoints(REQUEST, pickContext(object, { view }));
   await vi.advanceTimersByTimeAsync(PICK_DEADLINE_MS + 1_000);
   return outcome;
 }
@@ -106,7 +42,7 @@ describe("an object that answers", () => {
     if (!first.ok) return;
     first.release("relay-unreachable");
     first[Symbol.dispose]();
-    expect([object.released, object.disposedCount]).toEqual([["relay-unreachable"], 1]);
+    expect([object.released, object.grantsDisposed]).toEqual([["relay-unreachable"], 1]);
     expect(script.calls[0]?.wantsSnapshot).toBe(true);
     view.update(SNAPSHOT, Date.now());
     await picked(script, view);
@@ -153,7 +89,7 @@ describe("an object that fails", () => {
   ])("does not widen the subset $subset while it is away", async ({ subset, endpoints }) => {
     const script = new ScriptedObject(fails({}));
     const request = { ...REQUEST, request: { ...REQUEST.request, subset } };
-    const context = { port: script.port, view: seenView() };
+    const context = pickContext(script, { view: seenView() });
     const grant = await pickEndpoints(request, context);
     expect("endpoints" in grant ? grant.endpoints : undefined).toEqual(endpoints);
   });
@@ -162,7 +98,7 @@ describe("an object that fails", () => {
     const object = new ScriptedObject();
     const script = new ScriptedObject(fails({}), object.grants);
     const view = seenView();
-    const context = { port: script.port, view };
+    const context = pickContext(script, { view });
     expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
     expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
     expect(script.calls).toHaveLength(1);
@@ -173,7 +109,7 @@ describe("an object that fails", () => {
   it("is asked by one request while it hangs, and the others do not wait", async () => {
     const hangs = () => new Promise<never>(() => undefined);
     const script = new ScriptedObject(fails({}), hangs);
-    const context = { port: script.port, view: seenView() };
+    const context = pickContext(script, { view: seenView() });
     await pickEndpoints(REQUEST, context);
     await vi.advanceTimersByTimeAsync(AWAY_MS);
     const probe = pickEndpoints(REQUEST, context);
@@ -201,7 +137,7 @@ describe("an object that hangs", () => {
     const script = new ScriptedObject(() => new Promise(() => undefined));
     let outcome: unknown;
     const view = known ? seenView() : new PoolView();
-    void pickEndpoints(REQUEST, { port: script.port, view }).then((value) => (outcome = value));
+    void pickEndpoints(REQUEST, pickContext(script, { view })).then((value) => (outcome = value));
     await vi.advanceTimersByTimeAsync(deadlineMs - 1);
     expect(outcome).toBeUndefined();
     await vi.advanceTimersByTimeAsync(2);
@@ -215,14 +151,14 @@ describe("an object that hangs", () => {
     expect(await picked(script, new PoolView())).toMatchObject({ reason: "unavailable" });
     late.resolve(await object.grants());
     await vi.advanceTimersByTimeAsync(1);
-    expect(object.disposedCount).toBe(1);
+    expect(object.grantsDisposed).toBe(1);
   });
 });
 
 describe("a ticket of our own", () => {
   it("is one that an object can put back, of an epoch it never had, and never twice", async () => {
     const view = seenView();
-    const context = { port: new ScriptedObject(fails({}), fails({})).port, view };
+    const context = pickContext(new ScriptedObject(fails({}), fails({})), { view });
     const grants = [await pickEndpoints(REQUEST, context), await pickEndpoints(REQUEST, context)];
     const [one, two] = grants.map((grant) => (grant.ok ? grant.ticket : ""));
     expect(one).not.toBe(two);

@@ -1,0 +1,70 @@
+// What a pool's object is told of a request.
+
+import type { PickFlow, PickRequest } from "../../durable/contract.ts";
+import {
+  type ResolvedObjective,
+  resolveObjective,
+} from "../../scheduler/flow-control/objectives.ts";
+import type { Call } from "../call.ts";
+import type { Pool } from "../directory-index.ts";
+import type { Prepared } from "../parsers/parser.ts";
+import { readRequestFacts } from "../request-facts.ts";
+import type { Tenant } from "../tenant.ts";
+
+/** What a request of the tenant may claim of a pool. */
+export function claimOf(
+  headers: Pick<Headers, "get">,
+  pool: Pick<Pool, "objectives">,
+  tenant: Tenant,
+): ResolvedObjective {
+  return resolveObjective((name) => headers.get(name) ?? undefined, pool.objectives, tenant);
+}
+
+export interface PickFacts {
+  readonly call: Pick<Call, "requestId" | "receivedAtMs">;
+  /** The client's. */
+  readonly headers: Pick<Headers, "get">;
+  readonly tenant: Tenant;
+  readonly pool: Pool;
+  readonly prepared: Prepared;
+  readonly claim: ResolvedObjective;
+  readonly attempt: number;
+  readonly exclude: readonly string[];
+  /** No other pool is left to try. */
+  readonly isLastPool: boolean;
+}
+
+export function pickRequest(facts: PickFacts): PickRequest {
+  const { call, headers, tenant, pool, prepared, claim, attempt, exclude } = facts;
+  const { ttftSloMs } = claim;
+  return {
+    request: {
+      requestId: call.requestId,
+      model: prepared.model,
+      tenant: tenant.id,
+      priority: claim.priority,
+      keys: prepared.keys,
+      promptTokens: prepared.promptTokens,
+      outputTokensMax: prepared.outputTokensMax,
+      bodyBytes: prepared.body.byteLength,
+      ...(prepared.media === undefined ? {} : { media: prepared.media }),
+      // The objective's counts where the client does not say how fast it wants the answer.
+      ...(ttftSloMs === undefined ? {} : { ttftSloMs }),
+      ...readRequestFacts(headers, pool.requestHeaders),
+    },
+    attempt,
+    exclude,
+    flow: flowOf(facts),
+  };
+}
+
+function flowOf({ call, tenant, claim, exclude, isLastPool }: PickFacts): PickFlow {
+  return {
+    fairnessId: claim.fairnessId,
+    weight: tenant.weight,
+    receivedAtMs: call.receivedAtMs,
+    ...(claim.ttlMs === undefined ? {} : { ttlMs: claim.ttlMs }),
+    // What is excluded has failed a moment ago: that is a failure, which waiting does not mend.
+    waitsForEndpoints: isLastPool && exclude.length === 0,
+  };
+}

@@ -1,0 +1,116 @@
+// A request's wait in a pool's queue, from the Worker's side.
+//
+//   held wait        the object answers `wait` when it is the request's turn
+//   numbered place   too many wait that way: the Worker asks again after a while
+//   lost             the call broke, the object was reset: the Worker picks again, after a pause
+//
+// Each pick is the same one, with the time of the request's first arrival: so its place is never lost,
+// neither between two calls nor with the object's memory.
+
+import type { HeldGrant, HeldWait, NumberedPlace, PickRefusal } from "../../durable/contract.ts";
+import { CLAIMED_WAIT_MS_MAX } from "../../scheduler/flow-control/contracts.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import { metrics } from "../metrics.ts";
+import {
+  CLIENT_LEFT,
+  type ObjectAnswer,
+  type ObjectWay,
+  type PoolUnavailable,
+  unavailable,
+} from "./ask-object.ts";
+import { awaitCall, pause } from "./await-call.ts";
+
+/** `wait` answers within about a minute, with a numbered place if with nothing else. */
+export const WAIT_DEADLINE_MS = 90_000;
+/** Calls that may fail one after the other, until the object counts as away. */
+export const LOST_IN_A_ROW_MAX = 5;
+/** The pause after a lost call is anything below this, doubled with each in a row. */
+const LOST_PAUSE_BASE_MS = 200;
+/** Bounds for what an object says; a tenth of it more, so that not all come back at once. */
+const ASK_AGAIN_MS = { min: 50, max: 60_000, spread: 0.1 } as const;
+/** The queue's own times to live are shorter: an object that answers with places for ever is broken. */
+export const WAIT_MS_MAX = CLAIMED_WAIT_MS_MAX;
+
+export interface Turn extends ObjectWay {
+  /** The same pick once more. */
+  readonly askAgain: () => Promise<ObjectAnswer | PoolUnavailable>;
+  /** Gives a numbered place up. */
+  readonly leave: () => Promise<void>;
+  /** The pool has no endpoints, and nobody has asked for some yet. */
+  readonly askForCapacity: () => void;
+}
+
+type Waiting = HeldWait | NumberedPlace;
+
+/** How a request's wait ends: never queued. Never rejects. */
+export async function awaitTurn(
+  first: Waiting,
+  turn: Turn,
+): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+  const startedMs = Date.now();
+  let answer: ObjectAnswer | PoolUnavailable = first;
+  let lostInARow = 0;
+  for (;;) {
+    if (answer.ok === "queued") {
+      if (answer.asksForCapacity === true) turn.askForCapacity();
+      if (Date.now() - startedMs >= WAIT_MS_MAX) return give(answer, turn, WAITED_TOO_LONG);
+      const next = await waitOnce(answer, turn);
+      // A held wait has come to something only when its call has been answered.
+      if (!("handle" in answer) || !isLost(next)) lostInARow = 0;
+      answer = next;
+    } else if (isLost(answer) && lostInARow < LOST_IN_A_ROW_MAX) {
+      lostInARow++;
+      metrics.inc(METRIC.waitsLostTotal, {});
+      const pauseMs = Math.random() * LOST_PAUSE_BASE_MS * 2 ** lostInARow;
+      answer = (await pause(pauseMs, turn.signal)) ? await turn.askAgain() : CLIENT_LEFT;
+    } else {
+      return answer;
+    }
+  }
+}
+
+const WAITED_TOO_LONG: PickRefusal = {
+  ok: false,
+  reason: "rejected-ttl-expired",
+  detail: "the pool's object let it wait for longer than any request may",
+  retryAfterMs: 1_000,
+};
+
+/** Waits no more. */
+export function give(waiting: Waiting, turn: Turn, why: PickRefusal): PickRefusal {
+  if ("handle" in waiting) waiting[Symbol.dispose]();
+  else turn.hold(turn.leave());
+  return why;
+}
+
+function waitOnce(waiting: Waiting, turn: Turn): Promise<ObjectAnswer | PoolUnavailable> {
+  return "handle" in waiting ? waitHeld(waiting, turn) : waitAway(waiting, turn);
+}
+
+async function waitHeld(
+  waiting: HeldWait,
+  { signal }: Turn,
+): Promise<HeldGrant | PickRefusal | NumberedPlace | PoolUnavailable> {
+  const late = (answer: object) => {
+    if (Symbol.dispose in answer) (answer as Disposable)[Symbol.dispose]();
+  };
+  const patience = { deadlineMs: WAIT_DEADLINE_MS, signal, late };
+  try {
+    const called = await awaitCall(waiting.handle.wait(), patience);
+    if (called.how === "answered") return called.value;
+    return called.how === "left" ? CLIENT_LEFT : unavailable(called.error);
+  } finally {
+    waiting[Symbol.dispose]();
+  }
+}
+
+async function waitAway(place: NumberedPlace, turn: Turn): Promise<ObjectAnswer | PoolUnavailable> {
+  const { min, max, spread } = ASK_AGAIN_MS;
+  const askAgainMs = Math.min(max, Math.max(min, place.askAgainMs));
+  const isHere = await pause(askAgainMs * (1 + Math.random() * spread), turn.signal);
+  return isHere ? turn.askAgain() : give(place, turn, CLIENT_LEFT);
+}
+
+function isLost(answer: ObjectAnswer | PoolUnavailable): answer is PoolUnavailable {
+  return answer.ok === false && answer.reason === "unavailable";
+}
