@@ -23,6 +23,8 @@ export const TRACEPARENT_HEADER = "traceparent";
 export const FAIRLEAD_ENDPOINT_HEADER = "x-fairlead-endpoint";
 /** How many endpoints were tried; from a relay its own count, from the Worker that of all relays. */
 export const FAIRLEAD_ATTEMPTS_HEADER = "x-fairlead-attempts";
+/** Milliseconds in pools' queues; only where the request has waited. */
+export const FAIRLEAD_QUEUE_HEADER = "x-fairlead-queue-ms";
 export const FAIRLEAD_REQUEST_ID_HEADER = "x-fairlead-request-id";
 
 /** What the Worker's signature to a relay consists of, besides DESTINATION_HEADER and the stages. */

@@ -1,7 +1,7 @@
 // POST to the paths that parsers claim: /v1/chat/completions and /v1/completions.
 
 import type { Context } from "hono";
-import { FAIRLEAD_ATTEMPTS_HEADER } from "../../agents/protocol/headers.ts";
+import { FAIRLEAD_ATTEMPTS_HEADER, FAIRLEAD_QUEUE_HEADER } from "../../agents/protocol/headers.ts";
 import type { Settings } from "../../config/settings.ts";
 import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
@@ -40,9 +40,13 @@ export function inferenceRoute(path: string) {
     const fail = (error: ApiError) => {
       telemetry.facts.code = error.code;
       telemetry.end(statusOf(error.code), settings.requestLog);
-      const { endpointsTried } = telemetry.facts;
-      const headers = { ...error.headers, [FAIRLEAD_ATTEMPTS_HEADER]: String(endpointsTried) };
-      return errorResponse(endpointsTried === 0 ? error : { ...error, headers });
+      const { endpointsTried, queueMs } = telemetry.facts;
+      const headers = {
+        ...error.headers,
+        ...(endpointsTried === 0 ? {} : { [FAIRLEAD_ATTEMPTS_HEADER]: String(endpointsTried) }),
+        ...(queueMs === undefined ? {} : { [FAIRLEAD_QUEUE_HEADER]: String(queueMs) }),
+      };
+      return errorResponse({ ...error, headers });
     };
     let isStreaming = false;
     try {
@@ -67,6 +71,7 @@ export function inferenceRoute(path: string) {
         exposedEndpoint,
         requestId,
         endpointsTried: telemetry.facts.endpointsTried,
+        queueMs: telemetry.facts.queueMs,
         grantHeaders: grantHeaders(grant, endpoint),
       });
       isStreaming = true;

@@ -3,6 +3,7 @@
 import {
   FAIRLEAD_ATTEMPTS_HEADER,
   FAIRLEAD_ENDPOINT_HEADER,
+  FAIRLEAD_QUEUE_HEADER,
 } from "../../agents/protocol/headers.ts";
 import { type ApiError, errorEvent } from "../openai/errors.ts";
 
@@ -29,6 +30,8 @@ export interface AnswerOptions {
   readonly requestId: string;
   /** At least 1. */
   readonly endpointsTried: number;
+  /** Undefined: it has not waited. */
+  readonly queueMs: number | undefined;
   /** Of the grant's plugins; see grant-headers.ts. */
   readonly grantHeaders: Readonly<Record<string, string>>;
 }
@@ -40,6 +43,7 @@ export function answerClient(answer: Response, options: AnswerOptions): ClientAn
     "cache-control": "no-store",
     [FAIRLEAD_ATTEMPTS_HEADER]: String(options.endpointsTried),
   };
+  if (options.queueMs !== undefined) headers[FAIRLEAD_QUEUE_HEADER] = String(options.queueMs);
   for (const name of ANSWER_HEADERS) {
     const value = answer.headers.get(name);
     if (value !== null) headers[name] = value;

@@ -37,6 +37,14 @@ export interface Seen {
 
 const seen = new Map<string, Seen>();
 
+/** A call of a capacity webhook. `GET /capacity/<any name>` gives those of that name as JSON. */
+export interface CapacityCall {
+  readonly authorization: string | null;
+  readonly body: unknown;
+}
+
+const capacityCalls = new Map<string, CapacityCall[]>();
+
 export default async function setup(project: TestProject): Promise<() => void> {
   const relay = createServer((request, response) => void serve(request, response));
   const dead = createServer();
@@ -61,6 +69,7 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     response.end(JSON.stringify(seen.get(url.slice("/seen/".length)) ?? null));
     return;
   }
+  if (url.startsWith("/capacity/")) return capacity(request, response);
   const body = await text(request);
   const header = (name: string) => String(request.headers[name] ?? "");
   if (!isSigned(request, body)) return decline(response, 401, "bad-signature");
@@ -75,6 +84,20 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   });
   const endpoint = header(DESTINATION_HEADER).split(",")[0]!;
   play(response, { script: script(body), endpoint, attempts: destinations.length });
+}
+
+/** Takes what is sent to it; the first call of a name that begins with "busy" is turned away. */
+async function capacity(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = request.url ?? "";
+  const calls = capacityCalls.get(url) ?? [];
+  if (request.method === "GET") return void response.end(JSON.stringify(calls));
+  const authorization = request.headers.authorization ?? null;
+  const body: unknown = JSON.parse(await text(request));
+  capacityCalls.set(url, [...calls, { authorization, body }]);
+  const isBusy = url.startsWith("/capacity/busy") && calls.length === 0;
+  if (url.startsWith("/capacity/moved")) response.setHeader("location", "/capacity/elsewhere");
+  response.statusCode = isBusy ? 503 : url.startsWith("/capacity/moved") ? 307 : 202;
+  response.end();
 }
 
 function script(body: string): string {
@@ -111,6 +134,8 @@ function isSigned(request: IncomingMessage, body: string): boolean {
 }
 
 function decline(response: ServerResponse, status: number, code: string): void {
+  // Only a request that gave way is told when to come again.
+  if (code === "evicted") response.setHeader("retry-after", "7");
   response.writeHead(status, { "content-type": "application/json", [RELAY_ERROR_HEADER]: code });
   response.end(JSON.stringify({ error: { message: "relay internals", code } }));
 }

@@ -140,6 +140,16 @@ describe("a relay that fails", () => {
     expect(await errorOf(response)).toEqual({ status: 502, code: "upstream_unavailable" });
   });
 
+  it("that has ended the request for another is final, and says when to come again", async () => {
+    const response = await chat(chatBody({ user: "decline:evicted" }));
+    expect(response.headers.get("retry-after")).toBe("7");
+    expect(response.headers.get("x-llm-d-request-dropped-reason")).toBe("evicted");
+    expect(await errorOf(response)).toEqual({ status: 429, code: "pool_saturated" });
+    expect((await seenBy(response)).destinations).toHaveLength(1);
+    expect(lines[0]).toMatchObject({ attempts: 1, detail: "evicted" });
+    await until(async () => (await env.POOLS.state(POOL)).tickets.open === 0);
+  });
+
   it.for([
     { code: "bad-signature", status: 502, shown: "relay_refused" },
     { code: "replayed", status: 502, shown: "relay_refused" },
