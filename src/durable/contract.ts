@@ -128,7 +128,10 @@ export interface GrantHandle {
 /** What a Worker asks of a pool's object on a request's way. */
 export interface PoolPort {
   pick(request: PickRequest): Promise<HeldGrant | PickRefusal | HeldWait | NumberedPlace>;
-  /** The client of a request with a numbered place has left. Of any other request it changes nothing. */
+  /**
+   * The client of a waiting request has left: at once, also while a call of `wait` is open, which keeps
+   * its handle alive. Of a request that does not wait it changes nothing.
+   */
   leave(requestId: string, attempt: number): Promise<void>;
 }
 

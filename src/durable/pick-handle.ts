@@ -7,6 +7,7 @@ import type { WorkerRelease } from "./contract.ts";
 export interface PickDesk {
   release(ticket: string, how: WorkerRelease, holder: number): void;
   abandon(ticket: string, holder: number): void;
+  learn(ticket: string, keys: Uint32Array, holder: number): void;
 }
 
 /**
@@ -30,6 +31,11 @@ export class PickHandle extends RpcTarget {
   /** Releases the grant's load, in the Worker's words. */
   release(how: WorkerRelease): void {
     this.#desk.release(this.#ticket, how, this.#holder);
+  }
+
+  /** See GrantHandle. */
+  learn(keys: Uint32Array): void {
+    this.#desk.learn(this.#ticket, keys, this.#holder);
   }
 
   [Symbol.dispose](): void {

@@ -1,9 +1,11 @@
-// Decisions of one pool: asks the scheduler, opens tickets, learns from their ends, keeps records.
+// Decisions of one pool: asks the scheduler, opens tickets, learns from their ends, keeps records. Where
+// flow control is on, a request that finds the pool full waits in the queue, and is decided on when its
+// turn comes.
 
 import type { TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
-import type { DecisionRecord } from "../scheduler/decisions/record.ts";
+import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../scheduler/decisions/ring.ts";
 import type { EndpointPicker, Picked } from "../scheduler/endpoint-picker.ts";
@@ -11,6 +13,8 @@ import {
   type InferenceRequest,
   reservedOutputTokens,
 } from "../scheduler/model/inference-request.ts";
+import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
+import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
 import type { PrefixSources } from "../scheduler/plugin.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
@@ -27,12 +31,25 @@ import type {
   WorkerRelease,
 } from "./contract.ts";
 import { takePage } from "./decision-page.ts";
+import { bestMatchTokens } from "./queue/best-match.ts";
+import { PickQueue } from "./queue/pick-queue.ts";
+import { type QueueSettings, queueSettingsOf } from "./queue/queue-options.ts";
+import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
+import type { QueueEnd } from "./queue-metrics.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER } from "./pool-storage.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
 import { boundRequest } from "./request-bounds.ts";
 import { Shadow } from "./shadow.ts";
-import type { RelayLife, Settlement, Ticket, TicketSubject } from "./tickets/ticket.ts";
+import {
+  type RelayLife,
+  type ReleasedBy,
+  type ReleasedTicket,
+  type Settlement,
+  type Ticket,
+  type TicketSubject,
+  usageOf,
+} from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
@@ -64,6 +81,10 @@ export interface PicksOptions {
   readonly onSettled: (settlement: Settlement) => void;
   /** Whether a ticket of an earlier life of the object was settled. */
   readonly isSettled: (ticket: string) => boolean;
+  /** Ends a request that was let through, unless it has emitted a byte. */
+  readonly evict: (victim: Ejected) => void;
+  readonly queueEnded: (end: QueueEnd) => void;
+  readonly queueRefused: (refusal: QueueRefusal) => void;
 }
 
 export class Picks {
@@ -77,6 +98,9 @@ export class Picks {
   #shadow: Shadow | undefined;
   /** Configuration of #shadow. */
   #shadowScheduler: SchedulerConfig | undefined;
+  #queue: PickQueue | undefined;
+  /** Of #queue, besides #scheduler. */
+  #priorities: readonly number[] = [];
   #configVersion = 0;
   #staleAfterMs = ONE_WAY_MS;
 
@@ -87,7 +111,7 @@ export class Picks {
       clock: options.clock,
       load: options.endpoints.table,
       learner: options.prefixes,
-      onReleased: (released_by) => options.registry.inc(METRIC.ticketsTotal, { released_by }),
+      onReleased: (by, ticket) => this.#released(by, ticket),
       isSettled: options.isSettled,
       onRestored: (outcome) => options.registry.inc(METRIC.ticketsRestoredTotal, { outcome }),
     });
@@ -107,44 +131,81 @@ export class Picks {
     return this.#ledger.size > 0;
   }
 
+  /** undefined where flow control is off. */
+  get queue(): PickQueue | undefined {
+    return this.#queue;
+  }
+
   /** Puts a configuration in force. */
   configure({ stored: { version, config }, picker, scrapeIntervalMs }: BuiltConfig): void {
     this.#configVersion = version;
     const scheduler = config?.scheduler;
+    const priorities = config?.objectivePriorities ?? [];
+    const isOther = JSON.stringify(priorities) !== JSON.stringify(this.#priorities);
+    this.#priorities = priorities;
     if (JSON.stringify(scheduler) !== JSON.stringify(this.#scheduler)) {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
       this.#picker = picker;
       if (scheduler !== undefined)
         this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));
-    }
+      this.#configureQueue();
+    } else if (isOther) this.#configureQueue();
     this.#configureShadow(config?.shadowScheduler);
     this.#staleAfterMs = SCRAPES_MISSED_MAX * scrapeIntervalMs + ONE_WAY_MS;
   }
 
-  /** Hot path but for the record it keeps. Nothing here waits and nothing is written. */
-  pick({ request, attempt, exclude }: PickRequest, holder: number): PickResult {
+  /**
+   * Hot path but for the record it keeps. Nothing here waits and nothing is written. A WaitingPick waits
+   * for its turn in the queue.
+   */
+  pick(pick: PickRequest, holder: number): WaitAnswer | WaitingPick {
     if (this.#picker === undefined) {
       return refuse("rejected-no-endpoints", "the pool is not configured");
     }
-    const open = this.#ledger.reopen(request.requestId, attempt, holder);
+    const open = this.#ledger.reopen(pick.request.requestId, pick.attempt, holder);
     if (open !== undefined) return this.#grant(open);
+    const bounded = { ...pick, request: boundRequest(pick.request) };
+    if (this.#queue !== undefined) return this.#queue.pick(bounded, holder);
+    return this.#pickNow(bounded, { holder });
+  }
+
+  #pickNow(
+    { request, attempt, exclude }: Pick<PickRequest, "request" | "attempt" | "exclude">,
+    { holder, queue, keys = request.keys }: Claimed,
+  ): PickResult {
     const room = this.#ledger.makeRoom();
-    if (room.settlement !== undefined) this.#options.onSettled(room.settlement);
+    if (room.settlement !== undefined) this.#settled(room.settlement);
     if (!room.hasRoom) {
       this.#count("failure", request.model, "");
       return refuse("rejected-saturated", "the pool carries as many requests as it can track");
     }
-    const bounded = boundRequest(request);
     const startedMs = this.#options.clock();
-    const picked = this.#decide(this.#picker, bounded, { attempt, exclude, nowMs: startedMs });
+    const at = { attempt, exclude, queue, nowMs: startedMs };
+    const picked = this.#decide(this.#picker!, request, at);
     const seconds = (this.#options.clock() - startedMs) / 1_000;
     this.#options.registry.observe(METRIC.schedulerSeconds, {}, seconds);
     if (!picked.ok) {
       this.#count("failure", request.model, "");
       return refuse(picked.reason, picked.detail);
     }
-    return this.#grant(this.#open(bounded, picked, { attempt, holder }));
+    return this.#grant(this.#open({ ...request, keys }, picked, { attempt, holder }));
+  }
+
+  /** See TicketLedger. */
+  carrierOf(requestId: string, attempt: number): ReturnType<TicketLedger["carrierOf"]> {
+    return this.#ledger.carrierOf(requestId, attempt);
+  }
+
+  /** The answer has begun. */
+  started(ticket: string, attempt: number): void {
+    const requestId = this.#ledger.requestOf(ticket, attempt);
+    if (requestId !== undefined) this.#queue?.started(requestId, attempt);
+  }
+
+  /** All keys of a prompt that waited with a part of them. */
+  learn(ticket: string, keys: Uint32Array, holder: number): void {
+    this.#ledger.learn(ticket, keys, holder);
   }
 
   release(ticket: string, how: WorkerRelease, holder: number): void {
@@ -161,7 +222,7 @@ export class Picks {
     const subject = subjectOf(report);
     const told = subject === undefined ? undefined : { ...subject, relay: { agent, epoch } };
     const settlement = this.#ledger.opened(ticket, attempt, slot, told);
-    if (settlement !== undefined) this.#options.onSettled(settlement);
+    if (settlement !== undefined) this.#settled(settlement);
   }
 
   /** A relay's report of a ticket's end. */
@@ -182,7 +243,8 @@ export class Picks {
     const { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
     const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
     this.#decisions.settle(settlement.requestId, settlement.attempt, result);
-    this.#options.onSettled(settlement);
+    // Who leaves before the engine has told its usage has used what was expected of it.
+    this.#settled(settlement, promptTokens !== null && completionTokens !== null);
   }
 
   /** A relay is there, perhaps for the first time since its start. */
@@ -192,7 +254,7 @@ export class Picks {
 
   /** Ends what has expired. */
   sweep(): void {
-    for (const settlement of this.#ledger.sweep()) this.#options.onSettled(settlement);
+    for (const settlement of this.#ledger.sweep()) this.#settled(settlement);
   }
 
   endpointRemoved(slot: number): void {
@@ -224,6 +286,77 @@ export class Picks {
     return this.#shadow?.state;
   }
 
+  #configureQueue(): void {
+    const plugins = this.#picker?.plugins;
+    const settings = queueSettingsOf(this.#scheduler, plugins, this.#priorities);
+    if (settings !== undefined) {
+      if (this.#queue === undefined) this.#queue = this.#createQueue(settings);
+      else this.#queue.configure(settings);
+      return;
+    }
+    if (this.#picker === undefined) {
+      this.#queue?.shutDown();
+      this.#queue = undefined;
+    } else this.#queue?.letAllThrough();
+  }
+
+  #createQueue(settings: QueueSettings): PickQueue {
+    const { clock, endpoints, prefixes, evict, queueEnded } = this.#options;
+    const { table } = endpoints;
+    return new PickQueue(settings, {
+      clock,
+      pool: () => ({
+        endpoints: table.columns,
+        pool: table,
+        nowMs: clock(),
+        staleAfterMs: this.#staleAfterMs,
+      }),
+      matchTokens: (keys, blocksPerKey) =>
+        bestMatchTokens(prefixes.tree, table.columns, { keys, blocksPerKey }),
+      hasRoom: () => this.#ledger.hasRoom,
+      decide: (pick, queue) => this.#decideQueued(pick, queue),
+      evict,
+      ended: queueEnded,
+      refused: (pick, dropped, queue) => this.#refusedInQueue(pick, dropped, queue),
+      setTimer: (callback, ms) => void setTimeout(callback, ms),
+    });
+  }
+
+  #refusedInQueue(pick: WaitingPick, dropped: PickRefusal, queue: QueueFacts): void {
+    this.#count("failure", pick.request().model, "");
+    this.#options.queueRefused({
+      request: pick.request(),
+      attempt: pick.attempt,
+      atMs: this.#options.clock(),
+      configVersion: this.#configVersion,
+      queue,
+      dropped,
+    });
+  }
+
+  #decideQueued(pick: WaitingPick, queue: QueueFacts): PickResult {
+    const { isThinned, attempt, exclude, holder } = pick;
+    const request = pick.request();
+    // Keys for looking up would teach what is not there: its Worker tells the prompt's own.
+    const keys = isThinned ? NO_KEYS : request.keys;
+    const result = this.#pickNow({ request, attempt, exclude }, { holder, queue, keys });
+    return result.ok && isThinned ? { ...result, wantsKeys: true } : result;
+  }
+
+  /** Usage is known once: what a report has not told, stands as it was expected. */
+  #settled(settlement: Settlement, isTold = false): void {
+    const { requestId, attempt } = settlement;
+    this.#queue?.settled(requestId, attempt, isTold ? usageOf(settlement) : undefined);
+    this.#options.onSettled(settlement);
+  }
+
+  #released(by: ReleasedBy, { requestId, attempt, isVoid }: ReleasedTicket): void {
+    this.#options.registry.inc(METRIC.ticketsTotal, { released_by: by });
+    // Nobody was asked to compute anything.
+    if (isVoid) this.#queue?.settled(requestId, attempt, NO_USAGE);
+    this.#queue?.drainSoon();
+  }
+
   #configureShadow(scheduler: SchedulerConfig | undefined): void {
     if (JSON.stringify(scheduler) === JSON.stringify(this.#shadowScheduler)) return;
     this.#shadowScheduler = scheduler;
@@ -234,7 +367,12 @@ export class Picks {
   #decide(
     picker: EndpointPicker,
     request: InferenceRequest,
-    at: { attempt: number; exclude: readonly string[]; nowMs: number },
+    at: {
+      attempt: number;
+      exclude: readonly string[];
+      nowMs: number;
+      queue: QueueFacts | undefined;
+    },
   ): ReturnType<EndpointPicker["pick"]> {
     const { endpoints } = this.#options;
     const seed = this.#options.seed();
@@ -250,13 +388,14 @@ export class Picks {
     };
     const outcome = picker.pick(input, this.#recorder);
     const shadow = this.#shadow?.observe(input, outcome);
-    const { attempt } = at;
+    const { attempt, queue } = at;
     const { exclude } = input;
     const scheduler = this.#scheduler!;
     const configVersion = this.#configVersion;
     const facts = { attempt, configVersion, scheduler, seed, exclude };
     this.#recorder.finish(endpoints.table, {
       ...facts,
+      queue,
       ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
       ...(shadow === undefined ? {} : { shadow }),
     });
@@ -318,6 +457,17 @@ export class Picks {
     });
   }
 }
+
+interface Claimed {
+  readonly holder: number;
+  /** Where it has been in the queue. */
+  readonly queue?: QueueFacts | undefined;
+  /** What the ticket may teach, where that is not what the decision knows. */
+  readonly keys?: Uint32Array;
+}
+
+const NO_KEYS = new Uint32Array(0);
+const NO_USAGE = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
 
 /** Undefined from a relay of version 1, which does not tell. */
 function subjectOf({ requestId, tenant, model }: TicketReport): TicketSubject | undefined {

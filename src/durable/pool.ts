@@ -10,7 +10,8 @@
 import { DurableObject } from "cloudflare:workers";
 import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
 import type { CompiledSpecification } from "../scheduler/data-layer/compile.ts";
-import { explain } from "../scheduler/decisions/explain.ts";
+import { explainAll } from "../scheduler/decisions/explain.ts";
+import { QueueRefusals } from "../scheduler/decisions/queue-refusals.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
@@ -18,8 +19,6 @@ import { buildConfig, readConfig, rebuildConfig } from "./built-config.ts";
 import type {
   DecisionPage,
   DecisionQuery,
-  PickGrant,
-  PickRefusal,
   PickRequest,
   PoolExplanation,
   PoolObjectConfig,
@@ -28,7 +27,8 @@ import type {
   QueueState,
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
-import { PickHandle } from "./pick-handle.ts";
+import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
+import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./prefix/journal-storage.ts";
@@ -52,15 +52,16 @@ export class PoolObject extends DurableObject {
   readonly #stored: PoolStorage;
   readonly #registry: MetricRegistry;
   readonly #queueMetrics: QueueMetrics;
+  readonly #refusals = new QueueRefusals();
   readonly #usage: Usage;
   readonly #settled: SettledTickets;
   readonly #endpoints: Endpoints;
   readonly #prefixes: PrefixMemory;
   readonly #picks: Picks;
+  readonly #answers: PickAnswers;
   readonly #agents: AgentConnections;
   #config: StoredConfig;
   #compiled: CompiledSpecification;
-  #handleCount = 0;
   #tickTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(ctx: DurableObjectState, env: object) {
@@ -107,7 +108,11 @@ export class PoolObject extends DurableObject {
       registry: this.#registry,
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
+      evict: (victim) => this.#evict(victim),
+      queueEnded: (end) => this.#queueMetrics.queueEnded(end),
+      queueRefused: (refusal) => this.#refusals.add(refusal),
     });
+    this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
     this.#picks.configure(built);
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
@@ -140,29 +145,29 @@ export class PoolObject extends DurableObject {
 
   /**
    * Endpoints for a request, and the handle that guards the grant. Again with the same attempt: the
-   * same grant while it is open, with a new handle in place of the old one.
+   * same grant while it is open, with a new handle in place of the old one. Where the pool is full, a
+   * wait.
    */
-  pick(request: PickRequest): (PickGrant & { readonly handle: PickHandle }) | PickRefusal {
-    this.#handleCount += 1;
-    const result = this.#picks.pick(request, this.#handleCount);
+  pick(request: PickRequest): PickAnswer {
+    const answer = this.#answers.pick(request);
     this.#scheduleTick();
-    if (!result.ok) return result;
-    const handle = new PickHandle(this.#picks, result.ticket, this.#handleCount);
-    return request.wantsSnapshot === true
-      ? { ...result, handle, snapshot: this.#snapshot() }
-      : { ...result, handle };
+    return answer;
   }
 
   /** See PoolPort. */
-  leave(_requestId: string, _attempt: number): void {}
+  leave(requestId: string, attempt: number): void {
+    this.#picks.queue?.leave(requestId, attempt);
+  }
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
   explain(requestId: string): PoolExplanation {
     const records = this.#picks.records(requestId);
+    const refused = this.#refusals.find(requestId);
+    const pool = this.#config.config?.name ?? "";
     return {
       isConfigured: this.#config.config !== null,
       objectEpoch: this.#objectEpoch,
-      explanation: explain(this.#config.config?.name ?? "", records) ?? null,
+      explanation: explainAll({ requestId, pool }, records, refused) ?? null,
     };
   }
 
@@ -198,7 +203,7 @@ export class PoolObject extends DurableObject {
 
   /** What waits; null while the configuration has no flow control. */
   queueState(): QueueState | null {
-    return null;
+    return this.#picks.queue?.state() ?? null;
   }
 
   /** An agent's upgrade, passed on by the Pools entrypoint. */
@@ -259,11 +264,21 @@ export class PoolObject extends DurableObject {
         this.#scheduleTick();
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
-      scraped: (address, scrape) => this.#endpoints.scraped(address, scrape),
+      scraped: (address, scrape) => {
+        this.#endpoints.scraped(address, scrape);
+        this.#picks.queue?.drainSoon();
+      },
       served: (served) => this.#endpoints.served(served),
       relayConnected: (relay) => this.#picks.relayConnected(relay),
       reported: (report, relay) => this.#reported(report, relay),
-      marked: ({ endpoint, leaseMs }) => this.#endpoints.eject(endpoint, leaseMs),
+      started: (tickets) => {
+        for (const { ticket, attempt } of tickets) this.#picks.started(ticket, attempt);
+      },
+      wantsFirstBytes: () => this.#config.config?.scheduler.flowControl.enableEviction === true,
+      marked: ({ endpoint, leaseMs }) => {
+        this.#endpoints.eject(endpoint, leaseMs);
+        this.#picks.queue?.drainSoon();
+      },
       tickNeeded: () => this.#scheduleTick(),
     };
   }
@@ -271,6 +286,7 @@ export class PoolObject extends DurableObject {
   #claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean {
     if (!this.#endpoints.membership.claim(agent, endpoints)) return false;
     this.#endpoints.sync();
+    this.#picks.queue?.drainSoon();
     this.#stored.setClaim(agent, endpoints);
     return true;
   }
@@ -279,6 +295,13 @@ export class PoolObject extends DurableObject {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
     if (report.kind === "opened") this.#picks.opened(report, slot, relay);
     else this.#picks.closed(report, slot);
+  }
+
+  #evict({ request, retryAfterMs }: Ejected): void {
+    const { requestId, attempt } = request;
+    const carrier = this.#picks.carrierOf(requestId, attempt);
+    if (carrier === undefined) return;
+    this.#agents.evict({ ticket: carrier.ticket, attempt, retryAfterMs }, carrier.relay);
   }
 
   #settle(settlement: Settlement): void {

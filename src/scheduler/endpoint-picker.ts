@@ -125,6 +125,11 @@ export class EndpointPicker {
     );
   }
 
+  /** The configuration's instances, for who asks them outside of decisions: flow control. */
+  get plugins(): Pick<Plugins, "get"> {
+    return this.#plugins;
+  }
+
   /**
    * Chooses. Plugins that learn from picks are told at once, so ask only when the choice will be
    * granted: who has no room refuses before.

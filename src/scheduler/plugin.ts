@@ -216,6 +216,16 @@ export type PluginKind = keyof InstanceOfKind;
 /** Kinds that a scheduling profile lists. */
 export const PROFILE_KINDS = ["filter", "scorer", "picker"] as const satisfies PluginKind[];
 
+/** Kinds of plugins that flow control asks; a profile that lists nobody else says nothing of scheduling. */
+export const FLOW_CONTROL_KINDS: readonly PluginKind[] = [
+  "fairness-policy",
+  "ordering-policy",
+  "saturation-detector",
+  "usage-limit-policy",
+  "eviction-filter",
+  "eviction-order",
+];
+
 export type PluginInstance = PluginEvents &
   Partial<Omit<Filter & Scorer, keyof PluginEvents>> &
   Partial<Omit<Picker & ProfileHandler & Decider & DataProducer, keyof PluginEvents>> &

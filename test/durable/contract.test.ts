@@ -57,7 +57,7 @@ describe("a Worker of the release before", () => {
     await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler: BASELINE }, 2);
     using grant = await poolStub().pick(PICK);
     expect(broken(worker.grant, { ...grant })).toEqual([]);
-    expect(new Set(grant.ok ? grant.endpoints : [])).toEqual(
+    expect(new Set(grant.ok === true ? grant.endpoints : [])).toEqual(
       new Set([endpoint(1).address, endpoint(2).address]),
     );
     const { requestId } = PICK.request;

@@ -65,7 +65,9 @@ async function explained(requestId: string) {
   using worker = new TestWorker();
   expect(await worker.pick(pickRequest(requestId))).toMatchObject({ ok: true });
   const { explanation } = await poolStub().explain(requestId);
-  return explanation!.attempts[0]!;
+  const attempt = explanation!.attempts[0]!;
+  if (!("scheduler" in attempt)) throw new Error("it was not decided on");
+  return attempt;
 }
 
 async function fallbacks(): Promise<number> {

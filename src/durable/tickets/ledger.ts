@@ -22,6 +22,7 @@
 // `closed` says that another endpoint answered, or that none did, the blocks that only this ticket
 // vouches for are taken back, and the endpoint that did answer learns them. See PrefixClaims.
 
+import { CONTENT_KEYS_MAX } from "../../scheduler/kv/content-keys.ts";
 import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
@@ -29,6 +30,7 @@ import {
   estimateOf,
   type RelayLife,
   type ReleasedBy,
+  type ReleasedTicket,
   type Settlement,
   settlementOf,
   type Ticket,
@@ -77,7 +79,7 @@ export interface LedgerOptions {
   readonly load: EndpointLoad;
   readonly learner: PrefixLearner;
   readonly limits?: TicketLimits;
-  readonly onReleased?: (by: ReleasedBy) => void;
+  readonly onReleased?: (by: ReleasedBy, ticket: ReleasedTicket) => void;
   /** Whether a ticket of an earlier life was settled: see Settlement.mayBeReported. */
   readonly isSettled?: (ticket: string) => boolean;
   readonly onRestored?: (outcome: RestoreOutcome) => void;
@@ -137,6 +139,11 @@ export class TicketLedger {
   requestOf(id: string, attempt: number): string | undefined {
     const ticket = this.#find(id, attempt);
     return ticket?.releasedBy === null ? ticket.requestId : undefined;
+  }
+
+  /** Whether one more may be tracked. */
+  get hasRoom(): boolean {
+    return this.size < this.#limits.ticketsMax || this.#unsettled.size > 0;
   }
 
   /** Room for one more ticket. Settles the oldest early if only that makes room. */
@@ -244,6 +251,18 @@ export class TicketLedger {
     this.#release(ticket, "handle");
   }
 
+  /** The prompt's keys, of a ticket that was opened without them. */
+  learn(id: string, keys: Uint32Array, holder: number): void {
+    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    if (ticket === undefined || ticket.holder !== holder || ticket.keys?.length !== 0) return;
+    if (this.#keyBytes + keys.byteLength > this.#limits.keyBytesMax) return;
+    if (ticket.claim !== null) this.#claims.drop(ticket.claim);
+    ticket.claim = null;
+    ticket.keys = keys.slice(0, 2 * CONTENT_KEYS_MAX);
+    this.#keyBytes += ticket.keys.byteLength;
+    if (ticket.isWithRelay) this.#teach(ticket, ticket.slot);
+  }
+
   /** A relay has begun a life: what earlier ones carried has died with them. */
   relayStarted({ agent, epoch }: RelayLife): void {
     for (const ticket of this.#withRelay.values()) {
@@ -348,7 +367,7 @@ export class TicketLedger {
     this.#withRelay.delete(ticket.id);
     this.#unsettled.set(ticket.id, ticket);
     this.#move(ticket, NO_SLOT);
-    this.#options.onReleased?.(by);
+    this.#options.onReleased?.(by, ticket);
   }
 
   /** Moves the load to another endpoint, or off all of them. */

@@ -1,5 +1,6 @@
 // What a pool's object knows of one ticket: a claim on an endpoint's capacity.
 
+import type { TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PickGrant } from "../contract.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
@@ -57,6 +58,9 @@ export interface TicketState extends Ticket {
   /** The speculative entry, until the endpoint has answered or failed. */
   claim: PrefixClaim | null;
 }
+
+/** Of one whose load has left. */
+export type ReleasedTicket = Readonly<Pick<TicketState, "requestId" | "attempt" | "isVoid">>;
 
 /** A relay from its start to its end. */
 export interface RelayLife {
@@ -136,4 +140,10 @@ export function estimateOf(ticket: TicketState): Settlement {
 
 function subjectOf({ id: ticket, requestId, attempt, tenant, model, priority }: Settled) {
   return { ticket, requestId, attempt, tenant, model, priority };
+}
+
+/** As flow control counts it. */
+export function usageOf({ promptTokens, cachedTokens, completionTokens }: Settlement): TokenUsage {
+  const uncachedTokens = Math.max(0, promptTokens - cachedTokens);
+  return { promptTokens, uncachedTokens, outputTokens: completionTokens };
 }

@@ -1,7 +1,7 @@
 // The `flowControl` section: how requests are queued, and when they are let through.
 //
-// It is read, checked and kept; nothing is queued by it yet. With its gate off llm-d ignores it, but
-// for the saturation detector: mistakes in what it refers to are notes then.
+// With its gate off it is ignored, as in llm-d, but for the saturation detector: mistakes in what it
+// refers to are notes then.
 
 import { z } from "zod";
 import type { PluginRole } from "../plugin.ts";

@@ -22,6 +22,8 @@ import { checkOwnIndexes } from "./prefix-indexes.ts";
 import { checkProfileNames } from "./profile-names.ts";
 import { readProfiles } from "./profiles-section.ts";
 import { readRequestHandler } from "./request-handler-section.ts";
+import { FLOW_CONTROL_KINDS, type PluginKind } from "../plugin.ts";
+import { findPlugin } from "../registry.ts";
 import type { PluginSpec, SchedulerConfig } from "./scheduler-config.ts";
 
 export type { SchedulerConfigIssue } from "./findings.ts";
@@ -57,14 +59,29 @@ export function loadSchedulerConfig(
   return { config: issues.length === 0 ? config : undefined, issues, notes };
 }
 
-/** Nothing at all is our default; a head without a body is llm-d's. */
+/**
+ * Nothing at all is our default; a head without a body is llm-d's. What says something of flow control
+ * and nothing of scheduling has our default's profile: in llm-d endpoints are chosen at random then.
+ */
 function withDefaults(input: unknown): unknown {
   if (input === undefined || input === null) return DEFAULT_CONFIG;
   if (!isObject(input)) return input;
   const keys = Object.keys(input);
   if (keys.length === 0) return DEFAULT_CONFIG;
-  if (keys.some((key) => key !== "apiVersion" && key !== "kind")) return input;
-  return { ...LLM_D_DEFAULT_CONFIG, ...input };
+  if (keys.every((key) => key === "apiVersion" || key === "kind"))
+    return { ...LLM_D_DEFAULT_CONFIG, ...input };
+  const { plugins = [], schedulingProfiles } = input;
+  if (schedulingProfiles !== undefined || !Array.isArray(plugins)) return input;
+  if (!plugins.every(isOfFlowControl)) return input;
+  return { ...DEFAULT_CONFIG, ...input, plugins: [...plugins, ...DEFAULT_CONFIG.plugins] };
+}
+
+/** A detector, which can stand in a profile, too, is listed for flow control where nothing else is. */
+function isOfFlowControl(plugin: unknown): boolean {
+  const type = isObject(plugin) ? plugin["type"] : undefined;
+  const definition = typeof type === "string" ? findPlugin(type) : undefined;
+  const kinds: readonly PluginKind[] = definition?.kinds ?? [];
+  return kinds.some((kind) => FLOW_CONTROL_KINDS.includes(kind));
 }
 
 function readSections(

@@ -22,11 +22,6 @@ export interface InferenceRequest {
    * (low, high). See kv/content-keys.ts. Length is at most 2 × CONTENT_KEYS_MAX.
    */
   readonly keys: Uint32Array;
-  /**
-   * Blocks of the prompt from one of `keys` to the next; absent: 1. More where it has waited with a
-   * part of its keys, see flow-control/queued-keys.ts.
-   */
-  readonly blocksPerKey?: number;
   /** Estimate: bytes / BYTES_PER_TOKEN, over the whole prompt, also past the last key. */
   readonly promptTokens: number;
   /** What the client asked for at most; null if it set no limit. */

@@ -74,6 +74,20 @@ describe("scheduling", () => {
     );
   });
 
+  it.for([
+    { featureGates: ["flowControl"] },
+    { ...HEAD, flowControl: { maxRequests: 10 } },
+    { plugins: [{ type: "utilization-detector" }, { type: "round-robin-fairness-policy" }] },
+  ])("%j says nothing of scheduling: it has our default's profile", (written) => {
+    const config = schedulerConfigSchema.parse(written);
+    expect(profileOf(config)).toEqual(profileOf(schedulerConfigSchema.parse(undefined)));
+  });
+
+  it("a detector beside another plugin of a profile stands in the profile, as in llm-d", () => {
+    const plugins = [{ type: "utilization-detector" }, { type: "queue-scorer" }];
+    expect(profileOf(schedulerConfigSchema.parse({ plugins }))).toContain("utilization-detector");
+  });
+
   it("Success - No Profiles: one of everything listed, in the order of the list", () => {
     const config = read(`
 plugins:
@@ -408,7 +422,7 @@ schedulingProfiles: [{ name: default, plugins: [{ pluginRef: predicted-latency-p
     },
     {
       name: "a detector that becomes a filter",
-      yaml: "plugins: [{ type: concurrency-detector }]",
+      yaml: "plugins: [{ type: concurrency-detector }, { type: queue-scorer }]",
       says: [
         "plugins[0]: no schedulingProfiles are given, so this detector is also a filter of the default one, as in llm-d",
       ],

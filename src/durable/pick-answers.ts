@@ -1,0 +1,80 @@
+// Picks as Workers receive them: a grant with the handle that guards it, a wait with the handle that
+// tells its end, a numbered place, or a refusal.
+
+import type {
+  NumberedPlace,
+  PickGrant,
+  PickRefusal,
+  PickRequest,
+  PoolSnapshot,
+} from "./contract.ts";
+import { PickHandle } from "./pick-handle.ts";
+import type { Picks } from "./picks.ts";
+import { type GuardedGrant, WaitHandle } from "./queue/wait-handle.ts";
+import { type WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
+
+/** A wait and the handle that tells its end. */
+interface GuardedWait {
+  readonly ok: "queued";
+  readonly handle: WaitHandle;
+  readonly asksForCapacity?: true;
+}
+
+export type PickAnswer = GuardedGrant | GuardedWait | PickRefusal | NumberedPlace;
+
+export class PickAnswers {
+  readonly #picks: Picks;
+  readonly #snapshot: () => PoolSnapshot;
+  /** Tells each handle from every other one of the object. */
+  #handleCount = 0;
+
+  constructor(picks: Picks, snapshot: () => PoolSnapshot) {
+    this.#picks = picks;
+    this.#snapshot = snapshot;
+  }
+
+  pick(request: PickRequest): PickAnswer {
+    this.#handleCount += 1;
+    const holder = this.#handleCount;
+    const answer = this.#picks.pick(request, holder);
+    if (answer instanceof WaitingPick) return this.#withCapacity(this.#wait(answer, holder));
+    if (answer.ok === "queued") return this.#withCapacity(answer);
+    if (!answer.ok) return answer;
+    const guarded = this.#guard(answer, holder);
+    return request.wantsSnapshot === true ? { ...guarded, snapshot: this.#snapshot() } : guarded;
+  }
+
+  #wait(pick: WaitingPick, holder: number): GuardedWait {
+    const handle = new WaitHandle({
+      wait: async () => {
+        // A later call of the same request has taken the place over.
+        if (pick.holder !== holder && pick.untaken === undefined) return AT_ONCE;
+        return this.#told(await pick.wait(), holder);
+      },
+      dropped: () => this.#dropped(pick, holder),
+    });
+    return { ok: "queued", handle };
+  }
+
+  #told(answer: WaitAnswer, holder: number): GuardedGrant | PickRefusal | NumberedPlace {
+    return answer.ok === true ? this.#guard(answer, holder) : answer;
+  }
+
+  #guard(grant: PickGrant, holder: number): GuardedGrant {
+    return { ...grant, handle: new PickHandle(this.#picks, grant.ticket, holder) };
+  }
+
+  /** Whoever held the handle has left, or has been answered. */
+  #dropped(pick: WaitingPick, holder: number): void {
+    this.#picks.queue?.dropped(pick, holder);
+    const answer = pick.holder === holder ? pick.take() : undefined;
+    if (answer?.ok === true) this.#picks.abandon(answer.ticket, holder);
+  }
+
+  #withCapacity<Answer extends GuardedWait | NumberedPlace>(answer: Answer): Answer {
+    if (this.#picks.queue?.asksForCapacity() !== true) return answer;
+    return { ...answer, asksForCapacity: true };
+  }
+}
+
+const AT_ONCE: NumberedPlace = { ok: "queued", askAgainMs: 0, ahead: 0 };

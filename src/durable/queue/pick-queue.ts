@@ -1,0 +1,434 @@
+// What waits in a pool's object: picks that find the pool full, and how each of them hears of its turn.
+//
+//   pick ─► enqueue ─► drain ──► granted or refused, in the same call
+//                        │ not its turn
+//                        ▼
+//            an open call while there is room, else a numbered place
+//              │ wait        ▲ asks again   │ too late: given up
+//              ▼             └──────────────┘
+//            its turn, its end, or WAIT_CALL_MS: a place
+//
+// Whoever is let through is decided on then, with the pool as it is then. The queue is drained after
+// each event that may have made room: an arrival, an end, a sample, a change of endpoints; and every
+// POLL_MS while somebody waits, because leases and samples end without an event.
+//
+// It lives in memory. Workers of an object that has lost it ask again with the time of their first
+// arrival, which is their place.
+
+import type {
+  FairnessContext,
+  QueuedRequest,
+  TokenUsage,
+} from "../../scheduler/flow-control/contracts.ts";
+import type { FlowDebt } from "../../scheduler/flow-control/debts.ts";
+import { FlowController } from "../../scheduler/flow-control/flow-controller.ts";
+import type { Ejected, FlowRefusal } from "../../scheduler/flow-control/outcomes.ts";
+import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
+import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
+import type {
+  NumberedPlace,
+  PickGrant,
+  PickRefusal,
+  PickRequest,
+  QueueState,
+} from "../contract.ts";
+import { EndedPlaces } from "./ended-places.ts";
+import { OpenWaits } from "./open-waits.ts";
+import type { PickQueueOptions, QueueSettings } from "./queue-options.ts";
+import { queuedRequestOf } from "./queued-request.ts";
+import { WaitingPick } from "./waiting-pick.ts";
+
+/** An open call is answered with a place after about this long: so a Worker knows a lost one. */
+export const WAIT_CALL_MS = 60_000;
+/** How soon a place is asked for again. */
+export const ASK_AGAIN_MS = { min: 250, max: 10_000, unknown: 1_000 } as const;
+/** After that a place that nobody has asked for is given up. */
+export const PLACE_GRACE_MS = 5_000;
+/** Of a pool without endpoints, between two Workers that ask for capacity. */
+export const CAPACITY_ASK_MS = 30_000;
+/** All that waiting picks keep. */
+export const WAITING_BYTES_MAX = 48 * 1024 * 1024;
+/** Picks let through at one go, before others are heard. */
+export const DRAIN_MAX = 128;
+const POLL_MS = 250;
+const SWEEP_MS = 1_000;
+
+export class PickQueue {
+  readonly #options: PickQueueOptions;
+  readonly #picks = new Map<string, WaitingPick>();
+  readonly #open = new OpenWaits();
+  readonly #ended = new EndedPlaces();
+  #controller: FlowController;
+  #meter: SaturationMeter;
+  #heldBytes = 0;
+  #isPassing = false;
+  #isDraining = false;
+  #isDrainPlanned = false;
+  #isTimerSet = false;
+  #sweepAtMs = 0;
+  #capacityAskedAtMs = -Infinity;
+
+  constructor(settings: QueueSettings, options: PickQueueOptions) {
+    this.#options = options;
+    const nowMs = options.clock();
+    this.#controller = new FlowController(settings.flowControl, nowMs);
+    this.#controller.declarePriorities(settings.priorities, nowMs);
+    this.#meter = new SaturationMeter(settings.detector);
+  }
+
+  get waitingCount(): number {
+    return this.#picks.size;
+  }
+
+  /** Other rules from now on. Who waits goes on waiting, where the new rules have room. */
+  configure(settings: QueueSettings): void {
+    const nowMs = this.#options.clock();
+    const before = this.#controller;
+    this.#controller = new FlowController(settings.flowControl, nowMs);
+    this.#controller.declarePriorities(settings.priorities, nowMs);
+    this.#controller.restoreDebts(before.debts(), nowMs);
+    this.#meter = new SaturationMeter(settings.detector);
+    for (const queued of before.waitingRequests()) this.#enqueueAgain(queued, nowMs);
+    this.drainSoon();
+  }
+
+  /** Nobody has to wait any more: who does is let through. */
+  letAllThrough(): void {
+    this.#isPassing = true;
+    this.drainSoon();
+  }
+
+  /** The pool is gone. */
+  shutDown(): void {
+    for (const ejected of this.#controller.shutDown(this.#options.clock())) this.#eject(ejected);
+  }
+
+  /** The answer to a pick: a WaitingPick is to be waited for by a handle of this `holder`. */
+  pick(pick: PickRequest, holder: number): PickGrant | PickRefusal | NumberedPlace | WaitingPick {
+    const { request, attempt } = pick;
+    const key = entryKey(request.requestId, attempt);
+    const known = this.#picks.get(key);
+    if (known !== undefined) return this.#askedAgain(known, holder);
+    const ended = this.#ended.take(key);
+    if (ended !== undefined) return ended;
+    const { clock, matchTokens } = this.#options;
+    const queued = queuedRequestOf(pick, matchTokens(request.keys, 1), clock());
+    const entering = new WaitingPick(pick, queued, { key, holder });
+    return this.#enter(entering) ?? this.#settleDown(entering, pick);
+  }
+
+  /** Its Worker has left. Of a pick that another handle speaks for it changes nothing. */
+  dropped(pick: WaitingPick, holder: number): void {
+    if (pick.holder === holder && this.#picks.get(pick.key) === pick) this.#cancel(pick);
+  }
+
+  /** The client of a waiting request has left. */
+  leave(requestId: string, attempt: number): void {
+    const pick = this.#picks.get(entryKey(requestId, attempt));
+    if (pick !== undefined) this.#cancel(pick);
+  }
+
+  /** A request that was let through has ended; without usage what was expected stands. */
+  settled(requestId: string, attempt: number, usage?: TokenUsage): void {
+    const nowMs = this.#options.clock();
+    this.#controller.settled(
+      requestId,
+      attempt,
+      usage === undefined ? { nowMs } : { nowMs, usage },
+    );
+    this.drainSoon();
+  }
+
+  /** A request that was let through has emitted a byte. */
+  started(requestId: string, attempt: number): void {
+    this.#controller.started(requestId, attempt);
+  }
+
+  /** Something may have made room. The queue is looked at once this turn's events are over. */
+  drainSoon(): void {
+    if (this.#isDrainPlanned || this.#picks.size === 0) return;
+    this.#isDrainPlanned = true;
+    queueMicrotask(() => {
+      this.#isDrainPlanned = false;
+      this.#drain();
+    });
+  }
+
+  debts(): FlowDebt[] {
+    return this.#controller.debts();
+  }
+
+  restoreDebts(debts: readonly FlowDebt[]): void {
+    this.#controller.restoreDebts(debts, this.#options.clock());
+  }
+
+  state(): QueueState {
+    const view = this.#options.pool();
+    // As it is, where nobody has asked for a while.
+    this.#controller.setEndpointCount(this.#meter.measure(view).endpointCount, view.nowMs);
+    return {
+      ...this.#controller.snapshot(view.nowMs),
+      saturation: this.#meter.measure(view).saturation,
+      openWaits: this.#open.size,
+      places: this.#picks.size - this.#open.size,
+      staleEndpoints: this.#meter.staleCount(view),
+    };
+  }
+
+  /** The answer, where it is known at once. */
+  #enter(pick: WaitingPick): PickGrant | PickRefusal | undefined {
+    const nowMs = this.#options.clock();
+    const { priority, fairnessId } = pick.queued;
+    this.#measure();
+    const enqueued = this.#controller.enqueue(pick.queued, nowMs);
+    if (!enqueued.ok) {
+      return this.#refused(pick, refusalOf(enqueued), 0);
+    }
+    this.#picks.set(pick.key, pick);
+    for (const displaced of enqueued.displaced) this.#eject(displaced);
+    this.#drain();
+    const answer = pick.take();
+    if (answer !== undefined && answer.ok !== "queued") return answer;
+    if (this.#controller.forecast(pick.queued.requestId, pick.attempt, nowMs) !== undefined)
+      return undefined;
+    // The same attempt is under way, released and not yet settled: there is no second place for it.
+    this.#picks.delete(pick.key);
+    return this.#options.decide(pick, { waitedMs: 0, priority, fairnessId });
+  }
+
+  /** It has to wait: whether it may, and how. */
+  #settleDown(pick: WaitingPick, { flow }: PickRequest): PickRefusal | NumberedPlace | WaitingPick {
+    const hasEndpoints = this.#measure().endpointCount > 0;
+    if (flow === undefined) return this.#refuse(pick, "rejected-saturated", FULL);
+    if (!hasEndpoints && !flow.waitsForEndpoints)
+      return this.#refuse(pick, "rejected-no-endpoints", EMPTY);
+    pick.thin();
+    pick.heldBytes = pick.measure();
+    this.#heldBytes += pick.heldBytes;
+    if (this.#heldBytes > WAITING_BYTES_MAX) return this.#refuse(pick, "rejected-saturated", FULL);
+    this.#arm();
+    return this.#place(pick, pick.holder);
+  }
+
+  #askedAgain(
+    pick: WaitingPick,
+    holder: number,
+  ): PickGrant | PickRefusal | NumberedPlace | WaitingPick {
+    // The call before is of a Worker that has lost it, or of a client that uses an id twice.
+    pick.give(this.#numberedPlace(pick));
+    pick.renew();
+    pick.holder = holder;
+    this.#setAway(pick, false);
+    this.#drain();
+    const answer = pick.take();
+    return answer ?? this.#place(pick, holder);
+  }
+
+  /** An open call if there is one to be had. */
+  #place(pick: WaitingPick, holder: number): NumberedPlace | WaitingPick {
+    const { isOpen, demoted } = this.#open.open(pick);
+    if (demoted !== undefined) this.#demote(demoted);
+    if (!isOpen) return this.#toPlace(pick);
+    pick.holder = holder;
+    pick.openSinceMs = this.#options.clock();
+    return pick;
+  }
+
+  #demote(pick: WaitingPick, askAgainMs?: number): void {
+    const place = this.#toPlace(pick);
+    pick.give(askAgainMs === undefined ? place : { ...place, askAgainMs });
+  }
+
+  #toPlace(pick: WaitingPick): NumberedPlace {
+    this.#open.close(pick);
+    pick.holder = 0;
+    const place = this.#numberedPlace(pick);
+    pick.askByMs = this.#options.clock() + place.askAgainMs + PLACE_GRACE_MS;
+    this.#setAway(pick, true);
+    return place;
+  }
+
+  #numberedPlace({ queued }: WaitingPick): NumberedPlace {
+    const nowMs = this.#options.clock();
+    const forecast = this.#controller.forecast(queued.requestId, queued.attempt, nowMs);
+    // Halfway: who comes early has another place, and who comes late has kept others waiting.
+    const halfMs = (forecast?.waitMs ?? 2 * ASK_AGAIN_MS.unknown) / 2;
+    const askAgainMs = Math.round(Math.min(ASK_AGAIN_MS.max, Math.max(ASK_AGAIN_MS.min, halfMs)));
+    return { ok: "queued", askAgainMs, ahead: forecast?.ahead ?? 0 };
+  }
+
+  /** Whether the Worker that is answered now is the one to ask for capacity. */
+  asksForCapacity(): boolean {
+    const nowMs = this.#options.clock();
+    if (this.#picks.size === 0 || nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS) return false;
+    if (this.#measure().endpointCount > 0) return false;
+    this.#capacityAskedAtMs = nowMs;
+    return true;
+  }
+
+  #setAway(pick: WaitingPick, isAway: boolean): void {
+    pick.isAway = isAway;
+    if (!isAway) pick.askByMs = Infinity;
+    this.#controller.setAway(pick.queued.requestId, pick.attempt, isAway);
+  }
+
+  // Hot path: the whole of it is bench/queue's; flow-control and pick-64 are its parts.
+  #drain(): void {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    try {
+      for (let left = DRAIN_MAX; ; left--) {
+        if (left === 0) return this.#later();
+        if (!this.#letOneThrough()) break;
+      }
+    } finally {
+      this.#isDraining = false;
+    }
+    if (this.#controller.waitingCount > 0) this.#evict();
+  }
+
+  #letOneThrough(): boolean {
+    if (this.#controller.waitingCount === 0) return false;
+    const { saturation } = this.#measure();
+    const nowMs = this.#options.clock();
+    const next = this.#controller.next(nowMs, { saturation, matchTokens: this.#matchTokens });
+    if (next === undefined) return false;
+    const pick = this.#picks.get(entryKey(next.requestId, next.attempt))!;
+    const waitedMs = Math.max(0, nowMs - Math.min(nowMs, next.receivedAtMs));
+    const { priority, fairnessId } = next;
+    const answer = this.#options.decide(pick, { waitedMs, priority, fairnessId, saturation });
+    if (!answer.ok) this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NONE });
+    const reason = answer.ok ? "dispatched" : answer.reason;
+    this.#options.ended({ priority, fairnessId, reason, waitMs: waitedMs });
+    this.#gone(pick);
+    pick.give(answer);
+    return true;
+  }
+
+  #measure(): { readonly saturation: number; readonly endpointCount: number } {
+    const view = this.#options.pool();
+    const { saturation, endpointCount } = this.#meter.measure(view);
+    this.#controller.setEndpointCount(endpointCount, view.nowMs);
+    if (this.#isPassing) return { saturation: 0, endpointCount };
+    return { saturation: this.#options.hasRoom() ? saturation : Infinity, endpointCount };
+  }
+
+  readonly #matchTokens: NonNullable<FairnessContext["matchTokens"]> = ({ keys, blocksPerKey }) =>
+    this.#options.matchTokens(keys, blocksPerKey);
+
+  #evict(): void {
+    const { nowMs, staleAfterMs } = this.#options.pool();
+    const lagMs = this.#meter.lagMs(staleAfterMs);
+    for (const victim of this.#controller.evictions(nowMs, lagMs)) {
+      const { priority, fairnessId } = victim.request;
+      this.#options.ended({ priority, fairnessId, reason: "evicted", waitMs: 0 });
+      this.#options.evict(victim);
+    }
+  }
+
+  #later(): void {
+    this.#options.setTimer(() => this.#drain(), 0);
+  }
+
+  /** Looks at what ends by time alone, for as long as somebody waits. */
+  #arm(): void {
+    if (this.#isTimerSet || this.#picks.size === 0) return;
+    this.#isTimerSet = true;
+    const untilMs = this.#controller.wakeAtMs - this.#options.clock();
+    this.#options.setTimer(
+      () => {
+        this.#isTimerSet = false;
+        this.#tick();
+        this.#arm();
+      },
+      Math.max(10, Math.min(POLL_MS, untilMs)),
+    );
+  }
+
+  #tick(): void {
+    const nowMs = this.#options.clock();
+    this.#measure();
+    for (const ejected of this.#controller.advance(nowMs)) this.#eject(ejected);
+    if (nowMs >= this.#sweepAtMs) this.#sweep(nowMs);
+    this.#drain();
+  }
+
+  #sweep(nowMs: number): void {
+    this.#sweepAtMs = nowMs + SWEEP_MS;
+    this.#ended.sweep(nowMs);
+    for (const pick of this.#picks.values()) if (pick.askByMs <= nowMs) this.#cancel(pick);
+    if (this.#measure().endpointCount === 0) this.#sendElsewhere();
+    const isOver = ({ openSinceMs }: WaitingPick) => nowMs - openSinceMs >= WAIT_CALL_MS;
+    for (const pick of [...this.#open].filter(isOver)) this.#demote(pick, 0);
+    if (nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS || this.#measure().endpointCount > 0)
+      return;
+    // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
+    const [pick] = this.#open;
+    if (pick !== undefined) this.#demote(pick, 0);
+  }
+
+  /** Endpoints have gone: who can ask another pool does. */
+  #sendElsewhere(): void {
+    for (const pick of this.#picks.values()) {
+      if (pick.waitsForEndpoints) continue;
+      const refusal = this.#refuse(pick, "rejected-no-endpoints", EMPTY);
+      if (pick.isAway) this.#ended.add(pick.key, refusal, pick.askByMs);
+      pick.give(refusal);
+    }
+  }
+
+  #cancel(pick: WaitingPick): void {
+    const { queued, attempt } = pick;
+    const ejected = this.#controller.cancel(queued.requestId, attempt, this.#options.clock());
+    if (ejected !== undefined) this.#eject(ejected);
+  }
+
+  #refuse(pick: WaitingPick, reason: PickRefusal["reason"], detail: string): PickRefusal {
+    const nowMs = this.#options.clock();
+    const ejected = this.#controller.cancel(pick.queued.requestId, pick.attempt, nowMs);
+    this.#gone(pick);
+    const retryAfterMs = ejected?.retryAfterMs ?? 0;
+    return this.#refused(pick, { ok: false, reason, detail, retryAfterMs }, 0);
+  }
+
+  #eject(ejected: Ejected): void {
+    const { requestId, attempt, receivedAtMs } = ejected.request;
+    const pick = this.#picks.get(entryKey(requestId, attempt));
+    if (pick === undefined) return;
+    const nowMs = this.#options.clock();
+    const waitedMs = Math.max(0, nowMs - receivedAtMs);
+    const refusal = this.#refused(pick, refusalOf(ejected), waitedMs);
+    if (pick.isAway) this.#ended.add(pick.key, refusal, pick.askByMs);
+    this.#gone(pick);
+    pick.give(refusal);
+  }
+
+  #gone(pick: WaitingPick): void {
+    if (!this.#picks.delete(pick.key)) return;
+    this.#heldBytes -= pick.heldBytes;
+    this.#open.close(pick);
+  }
+
+  #refused(pick: WaitingPick, refusal: PickRefusal, waitedMs: number): PickRefusal {
+    const { priority, fairnessId } = pick.queued;
+    this.#options.ended({ priority, fairnessId, reason: refusal.reason, waitMs: waitedMs });
+    this.#options.refused(pick, refusal, { waitedMs, priority, fairnessId });
+    return refusal;
+  }
+
+  #enqueueAgain(queued: QueuedRequest, nowMs: number): void {
+    const pick = this.#picks.get(entryKey(queued.requestId, queued.attempt))!;
+    const enqueued = this.#controller.enqueue(queued, nowMs);
+    if (!enqueued.ok) return this.#eject({ ...enqueued, request: queued });
+    for (const displaced of enqueued.displaced) this.#eject(displaced);
+    this.#controller.setAway(queued.requestId, queued.attempt, pick.isAway);
+  }
+}
+
+const NONE: TokenUsage = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
+const FULL = "the pool is full";
+const EMPTY = "no endpoints available";
+
+function refusalOf({ reason, detail, retryAfterMs }: FlowRefusal): PickRefusal {
+  return { ok: false, reason, detail, retryAfterMs };
+}

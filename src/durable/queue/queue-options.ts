@@ -1,0 +1,60 @@
+// What a pool's queue is made of, and what it asks of the pool's object.
+
+import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
+import type { QueueFacts } from "../../scheduler/decisions/record.ts";
+import type { SaturationDetector } from "../../scheduler/flow-control/contracts.ts";
+import type { FlowControlSettings } from "../../scheduler/flow-control/flow-controller.ts";
+import {
+  flowControlSettingsOf,
+  isFlowControlOn,
+  type PluginInstances,
+  saturationDetectorOf,
+} from "../../scheduler/flow-control/of-config.ts";
+import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
+import type { PoolView } from "../../scheduler/flow-control/saturation.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { PickGrant, PickRefusal } from "../contract.ts";
+import type { QueueEnd } from "../queue-metrics.ts";
+import type { WaitingPick } from "./waiting-pick.ts";
+
+/** What a queue is of; from of-config.ts. */
+export interface QueueSettings {
+  readonly flowControl: FlowControlSettings;
+  readonly detector: SaturationDetector;
+  /** Bands that are there before anything waits in them. */
+  readonly priorities: readonly number[];
+}
+
+/** undefined where flow control is off. */
+export function queueSettingsOf(
+  scheduler: SchedulerConfig | undefined,
+  plugins: PluginInstances | undefined,
+  priorities: readonly number[],
+): QueueSettings | undefined {
+  if (scheduler === undefined || plugins === undefined) return undefined;
+  if (!isFlowControlOn(scheduler)) return undefined;
+  return {
+    flowControl: flowControlSettingsOf(scheduler, plugins),
+    detector: saturationDetectorOf(scheduler, plugins),
+    priorities,
+  };
+}
+
+export interface PickQueueOptions {
+  readonly clock: Clock;
+  /** The pool's endpoints, as a detector sees them. */
+  readonly pool: () => PoolView;
+  /** Tokens of the prompt that the best endpoint holds. `keys` may be every so many blocks. */
+  readonly matchTokens: (keys: Uint32Array, blocksPerKey: number) => number;
+  /** Whether one more request can be tracked. */
+  readonly hasRoom: () => boolean;
+  /** Decides for a request whose turn it is, and claims the capacity. */
+  readonly decide: (pick: WaitingPick, queue: QueueFacts) => PickGrant | PickRefusal;
+  /** Ends a request that was let through, unless it has emitted a byte. */
+  readonly evict: (victim: Ejected) => void;
+  /** At each end of a wait, of one that did not have to wait, too. */
+  readonly ended: (end: QueueEnd) => void;
+  /** Turned away, or waited in vain: nothing was decided for it. */
+  readonly refused: (pick: WaitingPick, refusal: PickRefusal, queue: QueueFacts) => void;
+  readonly setTimer: (callback: () => void, ms: number) => void;
+}

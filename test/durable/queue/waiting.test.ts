@@ -1,0 +1,242 @@
+// Picks that wait in a full pool, over real RPC.
+
+import { runInDurableObject, reset } from "cloudflare:test";
+import { afterEach, describe, expect, it } from "vitest";
+import type { HeldGrant } from "../../../src/durable/contract.ts";
+import {
+  closed,
+  contentKeys,
+  opened,
+  pickRequest,
+  poolStub,
+  TestAgent,
+  until,
+} from "../pool-client.ts";
+import {
+  addEndpoints,
+  ask,
+  configureFlowPool,
+  flowPick,
+  flowPool,
+  granted,
+  ONE_AT_A_TIME,
+  queueState,
+  waiting,
+} from "./flow-pool.ts";
+
+afterEach(() => reset());
+
+const nobodyWaits = () => until(async () => (await queueState()).waiting.requests === 0);
+
+describe("a pick that finds the pool full", () => {
+  it("waits, and is granted when room is made", async () => {
+    await flowPool();
+    const first = await granted(flowPick("a"));
+    using second = await waiting(flowPick("b"));
+    expect(await queueState()).toMatchObject({ openWaits: 1, places: 0, inFlight: 1 });
+    const wait = second.handle.wait();
+    first[Symbol.dispose]();
+    using grant = (await wait) as HeldGrant;
+    expect(grant).toMatchObject({ ok: true, endpoints: ["10.0.0.1:8000"] });
+    expect(await queueState()).toMatchObject({ openWaits: 0, inFlight: 1 });
+  });
+
+  it("is told of its grant also if it asks later", async () => {
+    await flowPool();
+    const first = await granted(flowPick("a"));
+    using second = await waiting(flowPick("b"));
+    first[Symbol.dispose]();
+    await nobodyWaits();
+    using grant = (await second.handle.wait()) as HeldGrant;
+    expect(grant.ok).toBe(true);
+  });
+
+  it("leaves the queue when its Worker lets go of it", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    const second = await waiting(flowPick("b"));
+    second[Symbol.dispose]();
+    await nobodyWaits();
+    expect((await queueState()).bands[0]!.dropped).toEqual({ "rejected-context-cancelled": 1 });
+  });
+
+  it("leaves the queue at once when its Worker says so, while it asks, too", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    using second = await waiting(flowPick("b"));
+    const wait = second.handle.wait();
+    await poolStub().leave("b", 0);
+    expect((await queueState()).waiting.requests).toBe(0);
+    expect(await wait).toMatchObject({ ok: false, reason: "rejected-context-cancelled" });
+  });
+
+  it("gives a grant back that nobody took", async () => {
+    await flowPool();
+    const first = await granted(flowPick("a"));
+    const second = await waiting(flowPick("b"));
+    first[Symbol.dispose]();
+    await nobodyWaits();
+    expect((await poolStub().state()).tickets.open).toBe(1);
+    second[Symbol.dispose]();
+    await until(async () => (await poolStub().state()).tickets.open === 0);
+    expect((await queueState()).inFlight).toBe(0);
+  });
+
+  it("is served by priority, and within one by arrival", async () => {
+    await flowPool();
+    let current = await granted(flowPick("a"));
+    const receivedAtMs = Date.now();
+    const waits = [
+      await waiting(flowPick("late", { receivedAtMs })),
+      await waiting(flowPick("early", { receivedAtMs: receivedAtMs - 500 })),
+      await waiting(flowPick("high", { priority: 1 })),
+    ];
+    const order: number[] = [];
+    const grants = waits.map(async (wait, i) => {
+      const grant = (await wait.handle.wait()) as HeldGrant;
+      order.push(i);
+      return grant;
+    });
+    for (const next of [2, 1, 0]) {
+      current[Symbol.dispose]();
+      current = await grants[next]!;
+    }
+    expect(order).toEqual([2, 1, 0]);
+    for (const wait of waits) wait[Symbol.dispose]();
+    current[Symbol.dispose]();
+  });
+
+  it("is refused where its Worker cannot wait", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    expect(await ask(pickRequest("b"))).toMatchObject({ ok: false, reason: "rejected-saturated" });
+    expect((await queueState()).waiting.requests).toBe(0);
+  });
+
+  it("waits no longer than its client wants", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    using second = await waiting(flowPick("b", { ttlMs: 50 }));
+    const end = await second.handle.wait();
+    expect(end).toMatchObject({ ok: false, reason: "rejected-ttl-expired" });
+    expect((end as { retryAfterMs: number }).retryAfterMs).toBeGreaterThan(0);
+  });
+
+  it("goes on waiting under a new configuration, and is let through when there is none", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    using second = await waiting(flowPick("b"));
+    const wait = second.handle.wait();
+    const other = {
+      ...ONE_AT_A_TIME,
+      flowControl: { ...ONE_AT_A_TIME.flowControl, maxRequests: 7 },
+    };
+    await configureFlowPool(other, 2);
+    expect((await queueState()).limits.requests).toBe(7);
+    expect((await queueState()).waiting.requests).toBe(1);
+    await configureFlowPool({}, 3);
+    using grant = (await wait) as HeldGrant;
+    expect(grant.ok).toBe(true);
+  });
+
+  it("is sent away where the pool is retired", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    using second = await waiting(flowPick("b"));
+    const wait = second.handle.wait();
+    await poolStub().retire(9);
+    expect(await wait).toMatchObject({ ok: false, reason: "rejected-shutting-down" });
+  });
+
+  it("is lost with the object's memory, and takes its place again", async () => {
+    await flowPool();
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    const first = await granted(flowPick("a"));
+    relay.reports([opened(first)]);
+    const receivedAtMs = Date.now() - 1_000;
+    const lost = await waiting(flowPick("b", { receivedAtMs }));
+    const wait = lost.handle.wait().then(
+      () => "answered",
+      () => "lost",
+    );
+    await runInDurableObject(poolStub(), (_, ctx) => ctx.abort("reset")).catch(() => undefined);
+    expect(await wait).toBe("lost");
+    await until(async () => (await poolStub().state()).endpoints.length === 1);
+    const collector = await TestAgent.greeted({ epoch: "e2" });
+    await addEndpoints(collector, 1);
+    using _one = await granted(flowPick("fills it"));
+    using other = await waiting(flowPick("came later"));
+    using again = await waiting(flowPick("b", { receivedAtMs }));
+    const [bands] = (await queueState()).bands;
+    expect(bands!.waiting.requests).toBe(2);
+    _one[Symbol.dispose]();
+    using grant = (await again.handle.wait()) as HeldGrant;
+    expect(grant.ok).toBe(true);
+    expect((await queueState()).waiting.requests).toBe(1);
+    other[Symbol.dispose]();
+  });
+});
+
+describe("a pool without endpoints", () => {
+  it("lets requests wait for one, and asks one Worker for capacity", async () => {
+    await configureFlowPool();
+    const collector = await TestAgent.greeted();
+    using first = await waiting(flowPick("a"));
+    using second = await waiting(flowPick("b"));
+    expect(first.asksForCapacity).toBe(true);
+    expect(second.asksForCapacity).toBeUndefined();
+    const wait = first.handle.wait();
+    await addEndpoints(collector, 1);
+    using grant = (await wait) as HeldGrant;
+    expect(grant.endpoints).toEqual(["10.0.0.1:8000"]);
+  });
+
+  it("refuses who has another pool to go to", async () => {
+    await configureFlowPool();
+    await TestAgent.greeted();
+    const answer = await ask(flowPick("a", { waitsForEndpoints: false }));
+    expect(answer).toMatchObject({ ok: false, reason: "rejected-no-endpoints" });
+  });
+});
+
+describe("what a request took", () => {
+  it("is charged to its flow, as its relay reports it", async () => {
+    await flowPool();
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    using first = await granted(flowPick("a"));
+    relay.reports([opened(first), closed(first)]);
+    await until(async () => (await queueState()).inFlight === 0);
+    const [flow] = (await queueState()).bands[0]!.flows;
+    // Uncached 1,300 - 1,024, and twice the answer of 90.
+    expect(flow).toMatchObject({ dispatched: 1, tokensLately: 276 + 180 });
+  });
+
+  it("is nothing where it was given back unused", async () => {
+    await flowPool();
+    const first = await granted(flowPick("a"));
+    first[Symbol.dispose]();
+    await until(async () => (await queueState()).inFlight === 0);
+    expect((await queueState()).bands[0]!.flows[0]!.tokensLately).toBe(0);
+  });
+});
+
+it("teaches all keys of a long prompt that waited with some of them", async () => {
+  await flowPool(2, ONE_AT_A_TIME);
+  const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+  const keys = contentKeys(77, 300);
+  const blockers = [await granted(flowPick("a")), await granted(flowPick("b"))];
+  using wait = await waiting(flowPick("long", { keys }));
+  for (const blocker of blockers) blocker[Symbol.dispose]();
+  using grant = (await wait.handle.wait()) as HeldGrant;
+  expect(grant.wantsKeys).toBe(true);
+  relay.reports([opened(grant)]);
+  await grant.handle.learn(keys);
+  relay.reports([closed(grant)]);
+  await until(async () => (await queueState()).inFlight === 0);
+  using again = await granted(flowPick("again", { keys }));
+  expect(again.ok).toBe(true);
+  const { explanation } = await poolStub().explain("again");
+  const [attempt] = explanation!.attempts;
+  const candidate = attempt!.candidates.find(({ address }) => address === grant.endpoints[0]);
+  expect(candidate).toMatchObject({ matchedBlocks: 300 });
+});
