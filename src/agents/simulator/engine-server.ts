@@ -57,6 +57,7 @@ export class EngineServer {
   #port = 0;
   #relistenTimer: NodeJS.Timeout | undefined;
   #isClosing = false;
+  #isRestarting = false;
 
   constructor(parameters: SimulatorParameters, place: EnginePlace, logger: Logger) {
     const { index } = place;
@@ -264,8 +265,12 @@ export class EngineServer {
     const parsed = kvCommandSchema.safeParse(body.json);
     if (!parsed.success) return sendError(response, describe(parsed.error));
     if (parsed.data.action !== "restart") this.events.inject(parsed.data);
-    else if (!(await this.#restart(response))) {
-      return sendError(response, errors.conflict("Requests did not end in time."));
+    else if (this.#isRestarting) {
+      return sendError(response, errors.conflict("The engine is restarting already."));
+    } else {
+      this.#isRestarting = true;
+      const isDone = await this.#restart(response).finally(() => (this.#isRestarting = false));
+      if (!isDone) return sendError(response, errors.conflict("Requests did not end in time."));
     }
     sendJson(response, 200, this.events.state());
   }

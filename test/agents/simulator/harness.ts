@@ -49,6 +49,8 @@ export async function startEngines(parameters: Partial<SimulatorParameters> = {}
     url: urls[0]!,
     urls,
     ports: simulator.ports,
+    kvEvents: simulator.kvEvents,
+    storageEndpoint: simulator.storageEndpoint,
     lines,
     close: (drainMs?: number) => simulator.close(drainMs),
   };

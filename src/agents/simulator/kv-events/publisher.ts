@@ -62,6 +62,7 @@ export class KvEventPublisher {
   #queue: PublishedBatch[] = [];
   #isPumping = false;
   #isOpen = false;
+  #reopening: Promise<void> = Promise.resolve();
   #nextSequence: number;
   #losses = 0;
   #repeats = 0;
@@ -160,8 +161,11 @@ export class KvEventPublisher {
     this.counts.skipped += count;
   }
 
-  /** What a restart of the engine looks like from outside: connections break, numbers begin anew. */
-  async restart(): Promise<void> {
+  /**
+   * What a restart of the engine looks like from outside: connections break, numbers begin anew. What
+   * is published from this call on is part of the new life. Not to be called again before it is over.
+   */
+  restart(): Promise<void> {
     this.counts.restarts++;
     this.#isOpen = false;
     this.#queue = [];
@@ -170,19 +174,27 @@ export class KvEventPublisher {
     this.#losses = 0;
     this.#repeats = 0;
     this.#socket.close();
+    this.#reopening = this.#reopen();
+    return this.#reopening;
+  }
+
+  async close(): Promise<void> {
+    await this.#reopening.catch(() => {
+      // Whoever restarted was told.
+    });
+    this.#isOpen = false;
+    this.#queue = [];
+    this.#socket.close();
+    await this.#replay?.close();
+  }
+
+  async #reopen(): Promise<void> {
     await this.#replay?.restart();
     this.#socket = this.#createSocket();
     if (isBound(this.options.endpoint)) await rebind(this.#socket, this.#endpoint);
     else this.#socket.connect(this.#endpoint);
     this.#isOpen = true;
     this.#pump();
-  }
-
-  async close(): Promise<void> {
-    this.#isOpen = false;
-    this.#queue = [];
-    this.#socket.close();
-    await this.#replay?.close();
   }
 
   #createSocket(): Publisher {
