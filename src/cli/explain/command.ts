@@ -8,9 +8,10 @@ import { renderExplanation } from "./table.ts";
 
 const USAGE = `Usage: fairlead explain REQUEST_ID [flags]
 
-Prints the decision about a request: every candidate with its load, its cache and each scorer's
-score, and why the others lost. The id is in the answer's x-fairlead-request-id. The latest decisions
-of each pool are kept, hundreds to thousands of them.
+Prints the decision about a request: how long it waited in the pool's queue, every candidate with its
+load, its cache and each scorer's score, and why the others lost; or why the queue refused it. The id
+is in the answer's x-fairlead-request-id. The latest decisions of each pool are kept, hundreds to
+thousands of them, and the latest 1,024 refusals of its queue.
 
   --json             print everything on record as one JSON document, for \`fairlead replay\`
 ${ADMIN_FLAGS_USAGE}`;

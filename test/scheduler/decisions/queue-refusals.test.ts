@@ -83,12 +83,15 @@ describe("refusals in the queue", () => {
   it("are kept up to a number, the newest, and one a request", () => {
     const refusals = new QueueRefusals();
     for (let i = 0; i < QUEUE_REFUSALS_MAX; i++) refusals.add(refusal(`r${i}`));
-    refusals.add(refusal("r0", { attempt: 1 }));
+    refusals.add(refusal("r1", { attempt: 1 }));
     expect(refusals.size).toBe(QUEUE_REFUSALS_MAX);
+    expect(refusals.find("r0")).toBeDefined();
     refusals.add(refusal("late"));
+    refusals.add(refusal("later"));
     expect(refusals.size).toBe(QUEUE_REFUSALS_MAX);
-    expect(refusals.find("r1")).toBeUndefined();
-    expect(refusals.find("r0")).toMatchObject({ attempt: 1 });
+    expect(refusals.find("r0")).toBeUndefined();
+    expect(refusals.find("r1")).toMatchObject({ attempt: 1 });
+    expect(refusals.find("r2")).toBeUndefined();
     expect(refusals.find("late")).toBeDefined();
   });
 

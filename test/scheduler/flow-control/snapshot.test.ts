@@ -24,6 +24,16 @@ describe("a snapshot", () => {
     });
   });
 
+  it("counts the bytes of a flow's requests for as long as they wait", () => {
+    const controller = createController();
+    for (let i = 0; i < 3; i++) controller.enqueue(queued({ requestId: `r${i}` }), NOW_MS);
+    const bytes = () => controller.snapshot(NOW_MS).bands[0]!.flows[0]!.waitingBytes;
+    expect(bytes()).toBe(3_000);
+    controller.cancel("r1", 0, NOW_MS);
+    controller.next(NOW_MS, { saturation: 0 });
+    expect(bytes()).toBe(1_000);
+  });
+
   it("puts what all others waited together by how many there were", () => {
     const controller = createController();
     for (let i = 0; i < FLOWS_TOLD_MAX; i++) {
