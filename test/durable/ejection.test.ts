@@ -63,6 +63,14 @@ describe("an endpoint that a relay could not reach", () => {
     expect(await pick("r")).toEqual(addresses(1, 2, 3));
   });
 
+  it("is back when the lease is over, though nobody says a word", async () => {
+    const { relay } = await markedPool();
+    relay.marks([{ endpoint: endpoint(2).address, leaseMs: 1_000, why: "unavailable" }]);
+    await until(async () => (await ejectedCount()) === 1);
+    await until(async () => (await ejectedCount()) === 0);
+    expect(await pick("r")).toEqual(addresses(1, 2, 3));
+  });
+
   it("is chosen when no other is left", async () => {
     await markedPool(1, 2, 3);
     expect(await pick("r")).toEqual(addresses(1, 2, 3));

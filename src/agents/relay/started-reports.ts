@@ -7,7 +7,7 @@ import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { StartedTicket } from "../protocol/messages.ts";
 
 /** How long beginnings gather into one frame. Most answers that are no stream end within it. */
-const GATHER_MS = 10;
+export const GATHER_MS = 10;
 
 /** The part of a session that is needed here. */
 interface StartedSender {

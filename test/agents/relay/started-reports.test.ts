@@ -1,6 +1,7 @@
 // Which answers have begun, as the pool's object is told: by a relay over real sockets.
 
 import type { ServerResponse } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import { afterEach, expect, it, vi } from "vitest";
 import { decodeHeader, FRAME, framePayload } from "../../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
@@ -9,12 +10,13 @@ import {
   fromObjectSchema,
   startedSchema,
 } from "../../../src/agents/protocol/messages.ts";
-import { StartedReports } from "../../../src/agents/relay/started-reports.ts";
+import { GATHER_MS, StartedReports } from "../../../src/agents/relay/started-reports.ts";
 import recorded1 from "../../fixtures/protocol-v1.json" with { type: "json" };
 import recorded2 from "../../fixtures/protocol-v2.json" with { type: "json" };
 import { runRelay, startStubEngine, type RunningRelay } from "../support/running-relay.ts";
 import { sign } from "../support/signing.ts";
 
+const BEGUN = 'fairlead_relay_evictions_total{outcome="begun"}';
 const WAIT = { timeout: 5_000 };
 const BODY = JSON.stringify({ model: "m", stream: true, messages: [] });
 const CONFIGURE: Configure = { t: "configure", scrapeIntervalMs: 200, metrics: [] };
@@ -82,13 +84,11 @@ it.for([
   streams[0]!.write(FIRST);
   const response = await answer;
   object.send({ t: "evict", ...told("t-1"), retryAfterMs: 0 });
+  await vi.waitFor(() => expect(running.metric(BEGUN)).toBe(1), WAIT);
+  await setTimeout(3 * GATHER_MS);
   streams[0]!.end("data: [DONE]\n\n");
   await response.text();
   await vi.waitFor(() => expect(object.tickets).toHaveLength(2), WAIT);
-  await vi.waitFor(
-    () => expect(running.metric('fairlead_relay_evictions_total{outcome="begun"}')).toBe(1),
-    WAIT,
-  );
   expect(object.frames.map(({ kind }) => kind)).not.toContain("started");
 });
 
@@ -110,10 +110,9 @@ it("an object that comes to want it is told of all that have begun, and an evict
   object.configure = undefined;
   await reconnect(running);
   object.send({ t: "evict", ...object.started[1]!, retryAfterMs: 0 });
-  await vi.waitFor(
-    () => expect(running.metric('fairlead_relay_evictions_total{outcome="begun"}')).toBe(2),
-    WAIT,
-  );
+  await vi.waitFor(() => expect(running.metric(BEGUN)).toBe(2), WAIT);
+  await setTimeout(3 * GATHER_MS);
+  expect(object.started).toHaveLength(3);
   object.send(WANTED);
   await vi.waitFor(() => expect(object.started).toHaveLength(5), WAIT);
 });
@@ -153,7 +152,7 @@ it("frames hold as many as they may, and one that cannot be sent is not kept", a
   expect(tickets.flat()).toEqual(begun);
   isUp = false;
   reports.configure(true, [told("lost")]);
-  await new Promise((resolve) => setTimeout(resolve, 30));
+  await setTimeout(3 * GATHER_MS);
   isUp = true;
   reports.add(told("t-1"));
   await vi.waitFor(() => expect(frames).toHaveLength(3), WAIT);

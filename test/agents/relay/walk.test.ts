@@ -153,6 +153,30 @@ describe("marks", () => {
     expect(metric(MARKED)).toBe(1);
   });
 
+  it("of an engine that says it is overloaded end with their lease, whatever it asks for", async () => {
+    const overloaded = await engine((response) => {
+      const headers = { "content-type": "application/json", "retry-after": "600" };
+      response.writeHead(503, headers).end('{"error":{"message":"overloaded","code":503}}');
+    });
+    const good = await engine();
+    const list = [overloaded.address, good.address];
+    const { ask, metric, object, relay } = await relayTo(...list);
+    await vi.waitFor(() => expect(relay.isConnected).toBe(true), WAIT);
+    for (let i = 0; i < MARK_LIMITS.unavailableStreak; i++) await ask(list);
+    expect(metric(MARKED)).toBe(1);
+    overloaded.behaviour = answerOk;
+    expect(served(await ask(list))).toBe(good.address);
+    expect(overloaded.requestCount).toBe(MARK_LIMITS.unavailableStreak);
+    await vi.waitFor(async () => expect(served(await ask(list))).toBe(overloaded.address), {
+      ...WAIT,
+      interval: 50,
+    });
+    expect(metric(MARKED)).toBe(0);
+    const marks = object.frames.flatMap((frame) => (frame.kind === "marks" ? frame.marks : []));
+    expect(marks).toMatchObject([{ endpoint: overloaded.address, why: "unavailable" }]);
+    expect(marks[0]!.leaseMs).toBeLessThanOrEqual(MARK_LIMITS.leaseMsMin);
+  });
+
   it("are not set on every endpoint by one request that breaks them all", async () => {
     const fragile = [await engine(resetConnection), await engine(resetConnection)];
     const addresses = fragile.map(({ address }) => address);
