@@ -66,7 +66,7 @@ export async function askObject(
   }
 }
 
-/** Tells the object that nobody will ask for this place again. */
+/** Tells the object that nobody waits for this any more. */
 export async function leavePlace(
   { port }: Pick<ObjectWay, "port">,
   { request, attempt }: PickRequest,

@@ -34,7 +34,7 @@ export const WAIT_MS_MAX = CLAIMED_WAIT_MS_MAX;
 export interface Turn extends ObjectWay {
   /** The same pick once more. */
   readonly askAgain: () => Promise<ObjectAnswer | PoolUnavailable>;
-  /** Gives a numbered place up. */
+  /** Gives the request's place up, where no handle does it. */
   readonly leave: () => Promise<void>;
   /** The pool has no endpoints, and nobody has asked for some yet. */
   readonly askForCapacity: () => void;
@@ -89,7 +89,7 @@ function waitOnce(waiting: Waiting, turn: Turn): Promise<ObjectAnswer | PoolUnav
 
 async function waitHeld(
   waiting: HeldWait,
-  { signal }: Turn,
+  { signal, hold, leave }: Turn,
 ): Promise<HeldGrant | PickRefusal | NumberedPlace | PoolUnavailable> {
   const late = (answer: object) => {
     if (Symbol.dispose in answer) (answer as Disposable)[Symbol.dispose]();
@@ -98,7 +98,10 @@ async function waitHeld(
   try {
     const called = await awaitCall(waiting.handle.wait(), patience);
     if (called.how === "answered") return called.value;
-    return called.how === "left" ? CLIENT_LEFT : unavailable(called.error);
+    if (called.how === "failed") return unavailable(called.error);
+    // The call is open, and keeps the handle alive: disposing it is not heard of.
+    hold(leave());
+    return CLIENT_LEFT;
   } finally {
     waiting[Symbol.dispose]();
   }

@@ -233,6 +233,8 @@ describe("a client that leaves", () => {
     await (await waiter.after(100)).leaves();
     expect(waiter.outcome).toMatchObject(LEFT);
     expect([object.waitsDisposed, waiter.bodies.heldBytes]).toEqual([1, 0]);
+    // The open call keeps the handle alive, so the object has to be told.
+    expect(object.left).toEqual([["fl-1", 1]]);
     turn.resolve(object.grant());
     await waiter.after(0);
     expect(object.grantsDisposed).toBe(1);
