@@ -3,6 +3,7 @@
 // vLLM's and stand in simulator/metrics.ts, because they belong to the engine it imitates.
 
 import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
+import { KV_EVENT_METRIC } from "./kv-event-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
 
 function define<const Label extends string>(
@@ -300,6 +301,8 @@ export const METRIC = {
   }),
 
   ...FLOW_CONTROL_METRIC,
+
+  ...KV_EVENT_METRIC,
 
   // Agents
   scrapesTotal: define({

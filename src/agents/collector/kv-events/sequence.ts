@@ -56,6 +56,11 @@ export class SequenceTracker {
     return this.#applied ?? 0;
   }
 
+  /** Nothing of this publisher was applied yet. */
+  get isAtBeginning(): boolean {
+    return this.#applied === undefined;
+  }
+
   /** Forgets everything: the publisher began anew. */
   begin(): void {
     this.#applied = undefined;

@@ -1,0 +1,95 @@
+// What happened to an endpoint's KV events, in plain numbers: messages come too fast for a registry.
+
+import {
+  KV_UNCERTAIN_REASONS,
+  type KvEvent,
+  type KvUncertainReason,
+} from "../../../scheduler/kv/residency/kv-event.ts";
+import type { MetricRegistry } from "../../../telemetry/metrics.ts";
+import { METRIC } from "../../../telemetry/names.ts";
+
+/** Endpoints counted at once, departed ones included; the one that was longest here goes first. */
+export const COUNTED_ENDPOINTS_MAX = 2_048;
+
+const EVENTS = ["stored", "removed", "cleared"] as const satisfies KvEvent["type"][];
+const SKIPPED = [
+  "unknown",
+  "unkeyable",
+  "malformed",
+  /** Batches that could not be read at all, and messages that are none. */
+  "undecodable",
+  "frames",
+  "duplicate",
+] as const;
+const BREAKS = ["gap", "restart"] as const;
+const REPLAYS = ["complete", "history-lost", "failed"] as const;
+export type ReplayOutcome = (typeof REPLAYS)[number];
+
+function zeros<const Name extends string>(names: readonly Name[]): Record<Name, number> {
+  return Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
+}
+
+/** Of one endpoint, all its ranks together. Whoever sees something happen adds to it. */
+export class EndpointCounts {
+  messages = 0;
+  reconnections = 0;
+  readonly events = zeros(EVENTS);
+  readonly blocks = zeros(["stored", "removed"]);
+  readonly skipped = zeros(SKIPPED);
+  readonly breaks = zeros(BREAKS);
+  readonly replays = zeros(REPLAYS);
+  readonly uncertain: Record<KvUncertainReason, number> = zeros(KV_UNCERTAIN_REASONS);
+}
+
+/** The counts of every endpoint, kept over its departures as long as there is room. */
+export class KvEventCounts {
+  readonly #byEndpoint = new Map<string, EndpointCounts>();
+  /** Messages of publishers that are no known endpoint. */
+  foreign = 0;
+
+  of(endpoint: string): EndpointCounts {
+    let counts = this.#byEndpoint.get(endpoint);
+    if (counts !== undefined) return counts;
+    if (this.#byEndpoint.size >= COUNTED_ENDPOINTS_MAX) {
+      for (const oldest of this.#byEndpoint.keys()) {
+        this.#byEndpoint.delete(oldest);
+        break;
+      }
+    }
+    counts = new EndpointCounts();
+    this.#byEndpoint.set(endpoint, counts);
+    return counts;
+  }
+
+  /** Sets every series. Zeros are left out until something happened. */
+  render(registry: MetricRegistry): void {
+    if (this.foreign > 0) registry.set(METRIC.kvEventForeignTotal, {}, this.foreign);
+    for (const [endpoint, counts] of this.#byEndpoint) {
+      const pod = { pod_identifier: endpoint };
+      registry.set(METRIC.kvEventMessagesTotal, pod, counts.messages);
+      registry.set(METRIC.kvEventReconnectionsTotal, pod, counts.reconnections);
+      for (const [event, count] of nonZero(counts.events)) {
+        registry.set(METRIC.kvEventsTotal, { endpoint, event }, count);
+      }
+      for (const [event, count] of nonZero(counts.blocks)) {
+        registry.set(METRIC.kvEventBlocksTotal, { endpoint, event }, count);
+      }
+      for (const [reason, count] of nonZero(counts.skipped)) {
+        registry.set(METRIC.kvEventSkippedTotal, { endpoint, reason }, count);
+      }
+      for (const [kind, count] of nonZero(counts.breaks)) {
+        registry.set(METRIC.kvEventBreaksTotal, { endpoint, kind }, count);
+      }
+      for (const [outcome, count] of nonZero(counts.replays)) {
+        registry.set(METRIC.kvEventReplaysTotal, { endpoint, outcome }, count);
+      }
+      for (const [reason, count] of nonZero(counts.uncertain)) {
+        registry.set(METRIC.kvEventUncertainTotal, { endpoint, reason }, count);
+      }
+    }
+  }
+}
+
+function nonZero(counts: Readonly<Record<string, number>>): [string, number][] {
+  return Object.entries(counts).filter(([, count]) => count > 0);
+}

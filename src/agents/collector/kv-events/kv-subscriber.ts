@@ -1,0 +1,246 @@
+// Follows one publisher: a SUB socket for what it says, and replays for what was missed.
+//
+//   connected ──► catch up ──► live ──► gap ──► catch up ──► live
+//                    └── fails: uncertain, live from here on, everything anew after a cooldown
+//
+// Nothing is queued here. While a replay runs, live messages wait in the socket up to a bound, then in
+// the publisher's, which drops what is over its own: that is a gap, and found as one. llm-d's router
+// drops live events for 30 s after a failed replay; here they are taken, after the account was told that
+// what it knew is void.
+
+import { Subscriber, type Context } from "zeromq";
+import type { Logger } from "../../process/logger.ts";
+import { catchUp, type CatchUpLimits, type Gate } from "./catch-up.ts";
+import type { EndpointCounts } from "./counters.ts";
+import { BATCH_BYTES_MAX } from "./decode-batch.ts";
+import { parseLiveFrames } from "./frames.ts";
+import type { PublisherAccount } from "./publisher-account.ts";
+
+/** Messages held by a socket. What is over it waits at the publisher. */
+export const MESSAGES_WAITING_MAX = 1_000;
+
+export interface SubscriberTiming {
+  /** Between attempts to connect: from the first, doubling to the second. */
+  readonly reconnectMs: number;
+  readonly reconnectMsMax: number;
+  /** A link that is lost and not retried within this time is made anew. */
+  readonly deadLinkMs: number;
+  /** A silent link is probed this often, and lost after three times as long. */
+  readonly heartbeatMs: number;
+  /** From a failed catch-up to the next, doubling to the second. */
+  readonly cooldownMs: number;
+  readonly cooldownMsMax: number;
+}
+
+export const SUBSCRIBER_TIMING: SubscriberTiming = {
+  reconnectMs: 100,
+  reconnectMsMax: 1_000,
+  deadLinkMs: 1_000,
+  heartbeatMs: 5_000,
+  cooldownMs: 30_000,
+  cooldownMsMax: 600_000,
+};
+
+/** What all subscribers of a process have in common. */
+export interface SubscriberShared {
+  readonly context: Context;
+  readonly gate: Gate;
+  readonly logger: Logger;
+  readonly timing: SubscriberTiming;
+  readonly catchUpLimits: CatchUpLimits;
+}
+
+export interface KvSubscriberOptions {
+  readonly eventsUrl: string;
+  /** Null where the publisher offers no replay. */
+  readonly replayUrl: string | null;
+  readonly account: PublisherAccount;
+  readonly counts: EndpointCounts;
+  readonly shared: SubscriberShared;
+}
+
+export class KvSubscriber {
+  readonly #options: KvSubscriberOptions;
+  readonly #closing = new AbortController();
+  #socket: Subscriber | undefined;
+  #isConnected = false;
+  #connectionCount = 0;
+  #catchingUp: Promise<void> | undefined;
+  #failures = 0;
+  #cooldown: NodeJS.Timeout | undefined;
+  #deadLink: NodeJS.Timeout | undefined;
+
+  constructor(options: KvSubscriberOptions) {
+    this.#options = options;
+    this.#open();
+  }
+
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /**
+   * The endpoint seems to be another process than before, by another sign than its numbering: asks
+   * for its last batch again. Without a replay only the numbering can tell.
+   */
+  checkAgain(): void {
+    if (this.#isConnected && this.#canReplay) void this.#catchUp();
+  }
+
+  /** Stops at once. The account is told that its publisher is gone. */
+  close(): void {
+    this.#closing.abort();
+    clearTimeout(this.#cooldown);
+    clearTimeout(this.#deadLink);
+    this.#socket?.close();
+    this.#isConnected = false;
+    this.#options.account.gone();
+  }
+
+  get #canReplay(): boolean {
+    return this.#options.replayUrl !== null && this.#cooldown === undefined;
+  }
+
+  #open(): void {
+    const { eventsUrl, shared } = this.#options;
+    const { timing } = shared;
+    const socket = new Subscriber({
+      context: shared.context,
+      linger: 0,
+      ipv6: eventsUrl.includes("["),
+      receiveHighWaterMark: MESSAGES_WAITING_MAX,
+      maxMessageSize: BATCH_BYTES_MAX,
+      reconnectInterval: timing.reconnectMs,
+      reconnectMaxInterval: timing.reconnectMsMax,
+      heartbeatInterval: timing.heartbeatMs,
+      heartbeatTimeout: timing.heartbeatMs * 3,
+    });
+    this.#socket = socket;
+    this.#watch(socket);
+    // Every topic: the socket says who speaks, and vLLM's default topic is empty.
+    socket.subscribe("");
+    try {
+      socket.connect(eventsUrl);
+    } catch (err) {
+      // A host that no resolver would be asked about. The socket stays, and stays silent.
+      shared.logger.error({ err, url: eventsUrl }, "kv events cannot be connected to");
+    }
+    this.#read(socket).catch((err: unknown) => {
+      if (this.#closing.signal.aborted || socket !== this.#socket) return;
+      shared.logger.error({ err, url: eventsUrl }, "kv events cannot be read, connecting anew");
+      this.#reopenLater();
+    });
+  }
+
+  #watch(socket: Subscriber): void {
+    socket.events.on("handshake", () => {
+      if (socket !== this.#socket) return;
+      this.#isConnected = true;
+      if (this.#connectionCount++ > 0) this.#options.counts.reconnections++;
+      // What failed on the old link may work on the new one.
+      if (this.#cooldown !== undefined) this.#rebuild();
+      else if (this.#canReplay) void this.#catchUp();
+    });
+    socket.events.on("disconnect", () => {
+      if (socket !== this.#socket) return;
+      this.#isConnected = false;
+      // After a message above the bound, ZeroMQ gives the link up for good and does not say so.
+      this.#reopenLater();
+    });
+    socket.events.on("connect:retry", () => {
+      if (socket === this.#socket) clearTimeout(this.#deadLink);
+    });
+  }
+
+  #reopenLater(): void {
+    clearTimeout(this.#deadLink);
+    if (this.#closing.signal.aborted) return;
+    this.#deadLink = setTimeout(() => {
+      this.#socket?.close();
+      this.#isConnected = false;
+      this.#open();
+    }, this.#options.shared.timing.deadLinkMs);
+  }
+
+  async #read(socket: Subscriber): Promise<void> {
+    for await (const frames of socket) {
+      this.#options.counts.messages++;
+      // Not reading is the back-pressure.
+      while (this.#catchingUp !== undefined) await this.#catchingUp;
+      if (this.#closing.signal.aborted) return;
+      await this.#take(frames);
+    }
+  }
+
+  async #take(frames: Uint8Array[]): Promise<void> {
+    const { account, counts } = this.#options;
+    const batch = parseLiveFrames(frames);
+    if (batch === undefined) {
+      counts.skipped.frames++;
+      return;
+    }
+    if (account.takeLive(batch, this.#canReplay) === "taken") return;
+    counts.breaks.gap++;
+    await this.#catchUp();
+    if (account.takeLive(batch, this.#canReplay) === "taken") return;
+    // The publisher has sent a batch that it does not keep behind others that it does not keep.
+    account.giveUp("gap");
+    this.#coolDown();
+    account.takeLive(batch, false);
+  }
+
+  /** One at a time; a second caller waits for the first one's. */
+  #catchUp(): Promise<void> {
+    this.#catchingUp ??= this.#catchUpOnce()
+      .catch((err: unknown) => {
+        this.#options.shared.logger.error({ err }, "kv events cannot be replayed");
+        this.#giveUp();
+      })
+      .finally(() => {
+        this.#catchingUp = undefined;
+      });
+    return this.#catchingUp;
+  }
+
+  async #catchUpOnce(): Promise<void> {
+    const { account, counts, shared, replayUrl } = this.#options;
+    const isDone = await catchUp(account, {
+      context: shared.context,
+      url: replayUrl!,
+      limits: shared.catchUpLimits,
+      gate: shared.gate,
+      signal: this.#closing.signal,
+    });
+    if (this.#closing.signal.aborted) return;
+    if (isDone) {
+      this.#failures = 0;
+      counts.replays.complete++;
+      return;
+    }
+    this.#giveUp();
+  }
+
+  #giveUp(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#options.counts.replays.failed++;
+    this.#options.account.giveUp("gap");
+    this.#coolDown();
+  }
+
+  /** What was missed may still be kept, and can be had later. */
+  #coolDown(): void {
+    const { cooldownMs, cooldownMsMax } = this.#options.shared.timing;
+    const delayMs = Math.min(cooldownMsMax, cooldownMs * 2 ** Math.min(this.#failures, 30));
+    this.#failures++;
+    clearTimeout(this.#cooldown);
+    this.#cooldown = setTimeout(() => this.#rebuild(), delayMs);
+  }
+
+  /** Everything anew. */
+  #rebuild(): void {
+    clearTimeout(this.#cooldown);
+    this.#cooldown = undefined;
+    this.#options.account.rebuild();
+    void this.#catchUp();
+  }
+}

@@ -1,0 +1,451 @@
+import { once } from "node:events";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { Publisher } from "zeromq";
+import { BATCH_BYTES_MAX } from "../../../../src/agents/collector/kv-events/decode-batch.ts";
+import {
+  KvEvents,
+  type KvEventsMode,
+  type KvEventsOptions,
+} from "../../../../src/agents/collector/kv-events/kv-events.ts";
+import type { EndpointRecord } from "../../../../src/agents/protocol/messages.ts";
+import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
+import { captureLogs } from "../../support/logs.ts";
+import { packBatch } from "./support/batches.ts";
+import { sequence, TestPublisher, type PublisherOptions } from "./support/publisher.ts";
+import { RecordingConsumer } from "./support/recording-consumer.ts";
+
+const TIMING = {
+  reconnectMs: 10,
+  reconnectMsMax: 50,
+  deadLinkMs: 50,
+  heartbeatMs: 1_000,
+  cooldownMs: 200,
+  cooldownMsMax: 400,
+};
+const LIMITS = { totalMsMax: 5_000, idleMsMax: 200, retryMs: 5, fruitlessMax: 2 };
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 8_000, interval: 5 });
+
+const open: { close(): void }[] = [];
+afterEach(() => {
+  for (const part of open.splice(0)) part.close();
+});
+
+async function publisher(options: PublisherOptions = {}): Promise<TestPublisher> {
+  const started = await TestPublisher.start(options);
+  open.push(started);
+  return started;
+}
+
+async function follow(mode: KvEventsMode, endpoints: EndpointRecord[]) {
+  const consumer = new RecordingConsumer();
+  const registry = new MetricRegistry();
+  const logs = captureLogs();
+  const options: KvEventsOptions = {
+    mode,
+    consumer,
+    registry,
+    logger: logs.logger,
+    timing: TIMING,
+    catchUpLimits: LIMITS,
+  };
+  const events = await KvEvents.start(options);
+  open.unshift(events);
+  events.follow(endpoints);
+  return { events, consumer, registry, logs };
+}
+
+const CONNECT: KvEventsMode = {
+  type: "connect",
+  ports: { events: 5_557, replay: 0, serving: 0 },
+  storageUrls: [],
+};
+
+/** An endpoint that says in labels where it publishes. */
+function endpointOf(id: string, publishers: TestPublisher[], hasReplay = true): EndpointRecord {
+  const join = (urls: string[]) => urls.join(",");
+  const labels = { "fairlead/kv-events-url": join(publishers.map((p) => p.eventsUrl)) };
+  const replay = { "fairlead/kv-replay-url": join(publishers.map((p) => p.replayUrl)) };
+  return {
+    id,
+    address: "127.0.0.1:8000",
+    engine: "vllm",
+    labels: hasReplay ? { ...labels, ...replay } : labels,
+  };
+}
+
+const hex = (hash: number) => hash.toString(16).padStart(16, "0");
+const store = (...hashes: number[]) =>
+  packBatch([["BlockStored", hashes, null, hashes, 1, null, "GPU", null]], 0, Math.random());
+const remove = (...hashes: number[]) =>
+  packBatch([["BlockRemoved", hashes, "GPU"]], 0, Math.random());
+const line = (registry: MetricRegistry, start: string) =>
+  registry
+    .render()
+    .split("\n")
+    .find((text) => text.startsWith(start));
+
+/** Follows one endpoint that offers replays, and waits until its first one has ended. */
+async function followOne(started: TestPublisher) {
+  const followed = await follow(CONNECT, [endpointOf("e", [started])]);
+  await waitFor(() =>
+    expect(line(followed.registry, "fairlead_kv_event_replays_total")).toMatch(/complete"} 1/),
+  );
+  return followed;
+}
+
+/** Follows one endpoint without replays, and waits until its messages arrive. */
+async function followLive(started: TestPublisher) {
+  const followed = await follow(CONNECT, [endpointOf("e", [started], false)]);
+  await waitFor(() => {
+    expect(line(followed.registry, "llm_d_epp_kv_cache_events_active_subscribers")).toMatch(/ 1$/);
+  });
+  return followed;
+}
+
+describe("a publisher that keeps what it said", () => {
+  it.for(["new", "old"] as const)("is heard from its beginning, framing %s", async (framing) => {
+    const engine = await publisher({ framing, topic: "kv@x@the-model" });
+    await engine.publish(store(1, 2), "lost");
+    await engine.publish(remove(1), "lost");
+    const { consumer, registry } = await followOne(engine);
+    expect(consumer.held("e")).toEqual([hex(2)]);
+    expect(line(registry, "fairlead_kv_events_whole")).toBe(
+      'fairlead_kv_events_whole{endpoint="e"} 1',
+    );
+    await engine.publish(store(3));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(2), hex(3)]));
+    // A replay in the old framing has no topic.
+    expect(consumer.models).toContain("the-model");
+  });
+
+  it("may begin at 1", async () => {
+    const engine = await publisher({ firstSeq: 1 });
+    await engine.publish(store(1), "lost");
+    const { consumer, registry } = await followOne(engine);
+    expect(consumer.calls).toEqual([`e/0 stored ${hex(1)}`]);
+    expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 1$/);
+  });
+
+  it("is asked for what was lost, and each batch is applied once", async () => {
+    const engine = await publisher();
+    const { consumer, registry } = await followOne(engine);
+    await engine.publish(store(1));
+    await engine.publish(store(2), "lost");
+    await engine.publish(remove(1), "lost");
+    await engine.publish(store(4));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(2), hex(4)]));
+    expect(consumer.calls).toEqual(
+      [1, 2, 1, 4].map((hash, i) => `e/0 ${i === 2 ? "removed" : "stored"} ${hex(hash)}`),
+    );
+    // The last applied one again, to see that it is the same publisher.
+    expect(engine.asked).toEqual([0, 0]);
+    expect(line(registry, "fairlead_kv_event_breaks_total")).toMatch(/kind="gap"} 1$/);
+  });
+
+  it("is distrusted where it keeps too little, and heard from there on", async () => {
+    const engine = await publisher({ keepMax: 2 });
+    const { consumer, registry } = await followOne(engine);
+    await engine.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
+    for (const hash of [2, 3, 4]) await engine.publish(store(hash), "lost");
+    await engine.publish(store(5));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(4), hex(5)]));
+    expect(consumer.calls).toContain("e/0 uncertain history-lost");
+    expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 0$/);
+    // An empty cache is known whole.
+    await engine.publish(packBatch([["AllBlocksCleared"]]));
+    await waitFor(() => expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 1$/));
+  });
+
+  it.for([
+    { says: "less than", batches: 1 },
+    { says: "as much as", batches: 2 },
+    { says: "more than", batches: 3 },
+  ])("that began anew and said $says before is noticed", async ({ batches }) => {
+    const first = await publisher();
+    const { consumer } = await followOne(first);
+    for (const hash of [1, 2]) await first.publish(store(hash));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(2));
+    const { ports } = first;
+    first.close();
+    const second = await publisher(ports);
+    for (let i = 0; i < batches; i++) await second.publish(store(10 + i), "lost");
+    const expected = Array.from({ length: batches }, (_, i) => hex(10 + i));
+    await waitFor(() => expect(consumer.held("e")).toEqual(expected));
+    await second.publish(store(99));
+    await waitFor(() => expect(consumer.held("e")).toEqual([...expected, hex(99)]));
+    expect(consumer.calls.filter((call) => call.includes("cleared"))).toEqual(["e/0 cleared"]);
+    expect(consumer.calls.filter((call) => call.includes("uncertain"))).toEqual([]);
+  });
+
+  it("is asked again where its engine is a new process by another sign", async () => {
+    const engine = await publisher();
+    const { events, consumer } = await followOne(engine);
+    await engine.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(1));
+    events.engineRestarted("another");
+    events.engineRestarted("e");
+    await waitFor(() => expect(engine.asked).toEqual([0, 0]));
+    expect(consumer.calls).toHaveLength(1);
+  });
+
+  it("that does not answer is distrusted at once, and asked for everything later", async () => {
+    const engine = await publisher();
+    const { consumer, registry } = await followOne(engine);
+    await engine.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(1));
+    engine.isAnswering = false;
+    await engine.publish(store(2), "lost");
+    await engine.publish(store(3));
+    // What it says from then on is taken meanwhile.
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(3)]));
+    expect(consumer.calls).toContain("e/0 uncertain gap");
+    expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 0$/);
+    engine.isAnswering = true;
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1), hex(2), hex(3)]));
+    expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 1$/);
+  });
+
+  it("that answers nonsense is as one that does not", async () => {
+    const engine = await publisher({ framing: "broken" });
+    await engine.publish(store(1), "lost");
+    const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])]);
+    await waitFor(() => expect(consumer.calls).toContain("e/0 uncertain gap"));
+    await engine.publish(store(2));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(2)]));
+  });
+
+  it("that left out numbers in what it keeps is distrusted", async () => {
+    const engine = await publisher();
+    await engine.publish(store(1), "lost");
+    engine.skip(2);
+    await engine.publish(store(2), "lost");
+    const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])]);
+    await waitFor(() => expect(consumer.calls).toContain("e/0 uncertain gap"));
+  });
+});
+
+describe("a publisher that keeps nothing", () => {
+  it("is heard live, in order, each batch once", async () => {
+    const engine = await publisher();
+    const { consumer, registry } = await followLive(engine);
+    for (const hash of [1, 2, 3]) await engine.publish(store(hash));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(3));
+    await engine.sendRaw([Buffer.from(""), sequence(2), store(9)]);
+    await engine.publish(store(4));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(4));
+    expect(consumer.held("e")).not.toContain(hex(9));
+    expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 1$/);
+    expect(engine.asked).toEqual([]);
+  });
+
+  it("is distrusted after a gap, and what it says from then on is known", async () => {
+    const engine = await publisher();
+    const { consumer, registry } = await followLive(engine);
+    await engine.publish(store(1));
+    await engine.publish(store(2), "lost");
+    await engine.publish(store(3));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(3)]));
+    expect(consumer.calls).toEqual([
+      `e/0 stored ${hex(1)}`,
+      "e/0 uncertain gap",
+      `e/0 stored ${hex(3)}`,
+    ]);
+    expect(line(registry, "fairlead_kv_events_uncertain_total")).toMatch(/reason="gap"} 1$/);
+  });
+
+  it("that begins anew empties what is known", async () => {
+    const engine = await publisher();
+    const { consumer } = await followLive(engine);
+    for (const hash of [1, 2]) await engine.publish(store(hash));
+    await engine.sendRaw([Buffer.from(""), sequence(0), store(7)]);
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(7)]));
+    expect(consumer.calls).not.toContain("e/0 uncertain gap");
+    expect(consumer.calls).toContain("e/0 cleared");
+  });
+
+  it("says what cannot be read, and is heard on", async () => {
+    const engine = await publisher();
+    const { consumer, registry } = await followLive(engine);
+    await engine.publish(store(1));
+    await engine.publish(Buffer.from("nonsense"));
+    await engine.publish(
+      packBatch([
+        ["BlockStored", [2], null, [2], 1, null],
+        ["BlockStored", "x"],
+      ]),
+    );
+    await engine.publish(packBatch([["Later"], ["BlockStored", [3], null, [3], 1, null]]));
+    await engine.sendRaw([Buffer.from("topic"), sequence(4)]);
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(3)]));
+    await waitFor(() =>
+      expect(line(registry, "llm_d_epp_kv_cache_events_messages_received_total")).toMatch(/ 5$/),
+    );
+    expect(consumer.calls.filter((call) => call.endsWith("uncertain malformed"))).toHaveLength(2);
+    for (const reason of ["undecodable", "malformed", "unknown", "frames"]) {
+      expect(
+        line(registry, `fairlead_kv_events_skipped_total{endpoint="e",reason="${reason}"}`),
+      ).toMatch(/ 1$/);
+    }
+  });
+
+  it("is connected to anew after a message above the bound, where ZeroMQ gives up", async () => {
+    const engine = await publisher();
+    const { consumer, registry } = await followLive(engine);
+    await engine.publish(store(1));
+    await engine.publish(Buffer.alloc(BATCH_BYTES_MAX + 1));
+    await waitFor(() => {
+      expect(line(registry, "llm_d_epp_kv_cache_events_subscriber_reconnections_total")).toMatch(
+        / 1$/,
+      );
+    });
+    await engine.publish(store(3));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(3)]));
+    expect(consumer.calls).toContain("e/0 uncertain gap");
+  });
+
+  it("that speaks no ZMTP does no harm", async () => {
+    const server = createServer((socket) => {
+      socket.on("error", () => undefined);
+      socket.end("HTTP/1.1 400 Bad Request\r\n\r\n");
+    }).listen(0, "127.0.0.1");
+    onTestFinished(() => void server.close());
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const engine = await publisher();
+    const odd: EndpointRecord = {
+      ...endpointOf("odd", []),
+      labels: { "fairlead/kv-events-url": `tcp://127.0.0.1:${port}` },
+    };
+    const { consumer, registry } = await follow(CONNECT, [odd, endpointOf("e", [engine], false)]);
+    await waitFor(() =>
+      expect(line(registry, "llm_d_epp_kv_cache_events_active_subscribers")).toMatch(/ 1$/),
+    );
+    await engine.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
+  });
+});
+
+describe("endpoints", () => {
+  it("have a source for each rank", async () => {
+    const ranks = [await publisher(), await publisher()];
+    const { consumer } = await follow(CONNECT, [endpointOf("e", ranks)]);
+    // The batch's own rank does not matter: the socket says which it is.
+    await ranks[0]!.publish(store(1));
+    await ranks[1]!.publish(store(2));
+    await waitFor(() =>
+      expect([...consumer.calls].sort()).toEqual([`e/0 stored ${hex(1)}`, `e/1 stored ${hex(2)}`]),
+    );
+  });
+
+  it("come and go, and are begun anew where their publisher is elsewhere", async () => {
+    const [a, b, c] = [await publisher(), await publisher(), await publisher()];
+    for (const [engine, hash] of [
+      [a, 1],
+      [b, 2],
+      [c, 3],
+    ] as const)
+      await engine.publish(store(hash), "lost");
+    const { events, consumer } = await follow(CONNECT, [
+      endpointOf("a", [a]),
+      endpointOf("b", [b]),
+    ]);
+    await waitFor(() => expect(consumer.calls).toHaveLength(2));
+    events.follow([endpointOf("b", [b])]);
+    expect(consumer.calls.at(-1)).toBe("a/0 gone");
+    await a.publish(store(9));
+    events.follow([endpointOf("b", [c])]);
+    await waitFor(() =>
+      expect(consumer.calls.slice(2)).toEqual(["a/0 gone", "b/0 gone", `b/0 stored ${hex(3)}`]),
+    );
+    expect(consumer.held("b")).toEqual([hex(3)]);
+    events.close();
+    expect(consumer.calls.at(-1)).toBe("b/0 gone");
+  });
+
+  it("that cannot be told apart are not followed, and this is said once", async () => {
+    const engine = await publisher();
+    const both = [endpointOf("a", [engine]), endpointOf("b", [engine])];
+    const { events, consumer, logs } = await follow(CONNECT, both);
+    events.follow(both);
+    expect(
+      logs.lines.filter((text) => JSON.stringify(text).includes("would be read as a and b")),
+    ).toHaveLength(1);
+    expect(consumer.calls).toEqual([]);
+  });
+
+  it("share a storage tier, which is a source of its own", async () => {
+    const storage = await publisher({ topic: "kv@SHARED_STORAGE@m", firstSeq: 1 });
+    const mode: KvEventsMode = { ...CONNECT, storageUrls: [storage.eventsUrl] };
+    const { consumer, registry } = await follow(mode, []);
+    await waitFor(() =>
+      expect(line(registry, "llm_d_epp_kv_cache_events_active_subscribers")).toMatch(/ 1$/),
+    );
+    await storage.publish(packBatch([packBatch([])]), "lost");
+    await storage.publish(packBatch([["BlockStored", [5], 0, [], 0, null, "SHARED_STORAGE"]]));
+    await waitFor(() => expect(consumer.held(null, "storage")).toEqual([hex(5)]));
+  });
+});
+
+describe("publishers that dial", () => {
+  const endpoint = (id: string, port: number): EndpointRecord => ({
+    id,
+    address: `10.0.0.7:${port}`,
+    engine: "vllm",
+    labels: {},
+  });
+
+  function dial(url: string) {
+    const socket = new Publisher({ linger: 0 });
+    open.push(socket);
+    socket.connect(url);
+    let seq = 0;
+    return (topic: string, payload: Uint8Array, at = seq++) =>
+      socket.send([topic, sequence(at), payload]);
+  }
+
+  it("are told apart by topic and rank", async () => {
+    const { events, consumer, registry } = await follow(
+      { type: "bind", url: "tcp://127.0.0.1:*" },
+      [endpoint("ns/a", 8_000), endpoint("ns/b", 8_001)],
+    );
+    const send = dial(events.boundUrl!);
+    const stored = (hash: number, rank: number | null) =>
+      packBatch([["BlockStored", [hash], null, [hash], 1, null, "GPU", null]], rank);
+    // Whatever is sent before the subscription has reached the publisher is lost.
+    await waitFor(async () => {
+      await send("kv@other@m", stored(0, 0), 0);
+      expect(line(registry, "fairlead_kv_events_foreign_total")).toBeDefined();
+    });
+    await send("kv@10.0.0.7:8000@m", stored(1, 0), 0);
+    await send("kv@10.0.0.7:8000@m", stored(2, 1), 0);
+    await send("kv@ns/b@m", stored(3, null), 0);
+    await send("kv@b@m", stored(4, 0), 1);
+    await send("unfiltered", stored(5, 0), 1);
+    await send(
+      "kv@SHARED_STORAGE@m",
+      packBatch([["BlockStored", [6], 0, [], 0, null, "SHARED_STORAGE"]]),
+      0,
+    );
+    await waitFor(() => expect(consumer.held(null, "storage")).toEqual([hex(6)]));
+    expect(consumer.calls.slice(0, 4)).toEqual([
+      `ns/a/0 stored ${hex(1)}`,
+      `ns/a/1 stored ${hex(2)}`,
+      `ns/b/0 stored ${hex(3)}`,
+      `ns/b/0 stored ${hex(4)}`,
+    ]);
+    await send("kv@10.0.0.7:8000@m", stored(7, 0), 5);
+    await waitFor(() => expect(consumer.calls).toContain("ns/a/0 uncertain gap"));
+    expect(line(registry, 'fairlead_kv_events_whole{endpoint="ns/a"}')).toMatch(/ 0$/);
+    expect(line(registry, 'fairlead_kv_events_whole{endpoint="ns/b"}')).toMatch(/ 1$/);
+    events.follow([endpoint("ns/b", 8_001)]);
+    expect(consumer.calls.slice(-2)).toEqual(["ns/a/0 gone", "ns/a/1 gone"]);
+  });
+
+  it("cannot be awaited on an address that is taken", async () => {
+    const { events } = await follow({ type: "bind", url: "tcp://127.0.0.1:*" }, []);
+    await expect(follow({ type: "bind", url: events.boundUrl! }, [])).rejects.toThrow("in use");
+  });
+});

@@ -1,0 +1,112 @@
+// A publisher of KV events as an engine has it, of which a test decides what is lost and what is kept.
+
+import { Context, Publisher, Router } from "zeromq";
+
+export interface PublisherOptions {
+  readonly topic?: string;
+  readonly framing?: "new" | "old" | "broken";
+  /** Batches kept for replays. */
+  readonly keepMax?: number;
+  readonly firstSeq?: number;
+  /** Ports of an earlier life; 0 for any. */
+  readonly port?: number;
+  readonly replayPort?: number;
+}
+
+const END = Buffer.alloc(8, 0xff);
+
+export class TestPublisher {
+  readonly #options: PublisherOptions;
+  readonly #pub: Publisher;
+  readonly #router: Router;
+  #kept: { seq: number; payload: Uint8Array }[] = [];
+  #seq: number;
+  /** Numbers that replays were asked from. */
+  readonly asked: number[] = [];
+  /** Whether requests for a replay are answered. */
+  isAnswering = true;
+
+  private constructor(options: PublisherOptions, context: Context) {
+    this.#options = options;
+    this.#seq = options.firstSeq ?? 0;
+    this.#pub = new Publisher({ context, linger: 0 });
+    this.#router = new Router({ context, linger: 0 });
+  }
+
+  static async start(options: PublisherOptions = {}): Promise<TestPublisher> {
+    const publisher = new TestPublisher(options, new Context());
+    await publisher.#pub.bind(`tcp://127.0.0.1:${options.port || "*"}`);
+    await publisher.#router.bind(`tcp://127.0.0.1:${options.replayPort || "*"}`);
+    void publisher.#serve();
+    return publisher;
+  }
+
+  get eventsUrl(): string {
+    return this.#pub.lastEndpoint!;
+  }
+
+  get replayUrl(): string {
+    return this.#router.lastEndpoint!;
+  }
+
+  /** Of a publisher that takes this one's place. */
+  get ports(): { port: number; replayPort: number } {
+    const portOf = (url: string) => Number(url.slice(url.lastIndexOf(":") + 1));
+    return { port: portOf(this.eventsUrl), replayPort: portOf(this.replayUrl) };
+  }
+
+  /** Publishes; or, if it is lost on the way, only keeps it. */
+  async publish(payload: Uint8Array, how: "sent" | "lost" = "sent"): Promise<number> {
+    const seq = this.#seq++;
+    this.#kept.push({ seq, payload });
+    if (this.#kept.length > (this.#options.keepMax ?? 100)) this.#kept.shift();
+    if (how === "sent") await this.sendRaw([this.#topic, sequence(seq), payload]);
+    return seq;
+  }
+
+  async sendRaw(frames: Uint8Array[]): Promise<void> {
+    await this.#pub.send(frames);
+  }
+
+  get #topic(): Buffer {
+    return Buffer.from(this.#options.topic ?? "kv@pod@model");
+  }
+
+  /** Numbers left out, as if a batch had never been made. */
+  skip(count: number): void {
+    this.#seq += count;
+  }
+
+  forget(): void {
+    this.#kept = [];
+  }
+
+  close(): void {
+    this.#pub.close();
+    this.#router.close();
+  }
+
+  async #serve(): Promise<void> {
+    for await (const [identity, , from] of this.#router) {
+      const first = Number((from as Buffer).readBigUInt64BE(0));
+      this.asked.push(first);
+      if (!this.isAnswering) continue;
+      const send = (...frames: Uint8Array[]) =>
+        this.#router.send([identity!, Buffer.alloc(0), ...frames]);
+      const { framing } = this.#options;
+      for (const { seq, payload } of this.#kept.filter((batch) => batch.seq >= first)) {
+        if (framing === "broken") await send(sequence(seq));
+        else if (framing === "old") await send(sequence(seq), payload);
+        else await send(this.#topic, sequence(seq), payload);
+      }
+      if (framing === "old") await send(END, Buffer.alloc(0));
+      else await send(Buffer.alloc(0), END, Buffer.alloc(0));
+    }
+  }
+}
+
+export function sequence(seq: number): Buffer {
+  const frame = Buffer.alloc(8);
+  frame.writeBigUInt64BE(BigInt(seq));
+  return frame;
+}
