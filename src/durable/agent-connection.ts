@@ -62,8 +62,8 @@ export interface AgentEvents {
   config(): PoolObjectConfig | undefined;
   /** What collectors are to read. */
   specification(): MetricsSpecification;
-  /** Whether relays are to say which answers have begun; absent: no. `configure` tells them a change. */
-  wantsFirstBytes?(): boolean;
+  /** Whether relays are to say which answers have begun. `configure` tells them a change. */
+  wantsFirstBytes(): boolean;
   /** What is durable of the reports of an agent's epoch. */
   acked(reporter: Reporter): { readonly seq: number; readonly report: number };
   collectorConnected(agent: string): void;
@@ -83,7 +83,7 @@ export interface AgentEvents {
    * twice, perhaps of tickets that nobody knows any more; also what a relay says to an `evict` that
    * came too late.
    */
-  started?(tickets: readonly StartedTicket[]): void;
+  started(tickets: readonly StartedTicket[]): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
   tickNeeded(): void;
 }
@@ -308,7 +308,7 @@ export class AgentConnections {
     const knowsSpecifications = v >= SINCE_VERSION.models;
     const { events } = this.#options;
     const reportsFirstByte =
-      role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes?.() === true;
+      role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes();
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
@@ -400,7 +400,7 @@ export class AgentConnections {
     if (hello.role !== "relay") {
       return this.#refuse(connection, "protocol-error", "only a relay tells what has begun");
     }
-    this.#options.events.started?.(tickets);
+    this.#options.events.started(tickets);
   }
 
   #askResync(connection: Connection): void {

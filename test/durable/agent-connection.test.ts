@@ -120,6 +120,8 @@ describe("the hello", () => {
           relayConnected: () => undefined,
           reported: () => undefined,
           marked: () => undefined,
+          started: () => undefined,
+          wantsFirstBytes: () => false,
           tickNeeded: () => undefined,
         },
       });

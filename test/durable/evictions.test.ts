@@ -30,6 +30,8 @@ function eventsWith(more: Partial<AgentEvents>): AgentEvents {
     relayConnected: silent,
     reported: silent,
     marked: silent,
+    started: silent,
+    wantsFirstBytes: () => false,
     tickNeeded: silent,
     ...more,
   };
