@@ -71,6 +71,8 @@ export class FakePoolObject {
     object.#http.on("upgrade", (request, socket, head) => {
       object.upgrades.push(request);
       if (object.upgradeStatus !== 101) {
+        // The agent may be killed before it has read this.
+        socket.on("error", () => undefined);
         socket.end(`HTTP/1.1 ${object.upgradeStatus} Refused\r\ncontent-length: 0\r\n\r\n`);
         return;
       }
