@@ -124,7 +124,7 @@ describe("an agent", () => {
       expect(agent.ready).toMatchObject({ ready: true, role });
       for (const port of ports) expect(agent.ready[port]).toBeGreaterThan(0);
       await vi.waitFor(async () => expect((await admin(agent, "/health")).status).toBe(200), {
-        timeout: 5_000,
+        timeout: 15_000,
       });
       expect((await admin(agent, "/metrics")).headers.get("content-type")).toMatch(
         /^text\/plain; version=0.0.4/,

@@ -66,7 +66,7 @@ export function pickRequest(requestId: string, shape: Partial<PickRequest["reque
 /** Repeats `probe` until it gives something; a real object answers in its own time. */
 export async function until<T>(
   probe: () => T | Promise<T>,
-  withinMs = 3_000,
+  withinMs = 10_000,
 ): Promise<NonNullable<T>> {
   const endMs = Date.now() + withinMs;
   for (;;) {

@@ -67,7 +67,7 @@ const state = () => {
   takeFrames();
   return endpoints.describe(STALE_AFTER_MS)[0];
 };
-const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 5_000 });
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
 
 beforeEach(async () => {
   engine = createServer((_request, response) => response.end(engineText)).listen(0, "127.0.0.1");

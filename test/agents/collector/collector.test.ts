@@ -58,7 +58,7 @@ async function start(ports: number[], labels: Record<string, string> = {}): Prom
   });
 }
 
-const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 5_000 });
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
 
 beforeEach(async () => {
   object = await FakePoolObject.start();

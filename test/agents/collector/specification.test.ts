@@ -67,7 +67,7 @@ async function start(endpoints: readonly Listed[]): Promise<void> {
   });
 }
 
-const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 5_000 });
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
 /** What the object would know of an endpoint after all rows so far; undefined where it was told nothing. */
 function known(endpoint: number, fieldCount: number = ROW_FIELDS.length): (number | undefined)[] {
   const values: (number | undefined)[] = Array.from({ length: fieldCount });

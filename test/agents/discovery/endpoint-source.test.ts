@@ -18,7 +18,7 @@ const text = (...names: string[]) =>
 const ids = () => source!.endpoints.map((endpoint) => endpoint.id);
 const start = async () => (source = await EndpointSource.start({ path, logger, registry }));
 const seen = (expected: string[]) =>
-  vi.waitFor(() => expect(ids()).toEqual(expected), { timeout: 5_000 });
+  vi.waitFor(() => expect(ids()).toEqual(expected), { timeout: 15_000 });
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "fairlead-endpoints-"));
@@ -58,7 +58,7 @@ describe("EndpointSource", () => {
     await start();
     await symlink("v2", join(directory, "data.tmp"));
     await rename(join(directory, "data.tmp"), join(directory, "data"));
-    await expect.poll(ids, { timeout: 5_000 }).toEqual(["default/b"]);
+    await expect.poll(ids, { timeout: 15_000 }).toEqual(["default/b"]);
   });
 
   it("keeps the last good set while the file is bad or gone, says why once, and recovers", async () => {
@@ -66,11 +66,11 @@ describe("EndpointSource", () => {
     await start();
     await writeFile(path, "endpoints: [{name: a}]");
     await vi.waitFor(() => expect(source!.problem).toMatch(/endpoints\[0\]\.address/), {
-      timeout: 5_000,
+      timeout: 15_000,
     });
     expect(ids()).toEqual(["default/a"]);
     await rm(path);
-    await vi.waitFor(() => expect(source!.problem).toMatch(/ENOENT/), { timeout: 5_000 });
+    await vi.waitFor(() => expect(source!.problem).toMatch(/ENOENT/), { timeout: 15_000 });
     expect(ids()).toEqual(["default/a"]);
     // The poll sees the same trouble again and again; the log names each kind once.
     await new Promise((resolve) => setTimeout(resolve, 1_200));

@@ -9,6 +9,9 @@ import { startFront, type Front } from "../../../src/agents/front/front.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../support/logs.ts";
 
+/** A busy machine takes its time. */
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
+
 /** A disconnect must reach upstream within this. */
 const NOTICE_MS_MAX = 100;
 const REQUEST = "POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\nhi";
@@ -60,11 +63,11 @@ const closed = (socket: Socket) =>
 async function waiting(): Promise<{ client: Socket; peer: Socket }> {
   const client = await dial();
   client.write(REQUEST);
-  await vi.waitFor(() => expect(accepted).toHaveLength(1));
+  await waitFor(() => expect(accepted).toHaveLength(1));
   const peer = accepted[0]!;
   let received = "";
   peer.on("data", (chunk) => (received += chunk.toString()));
-  await vi.waitFor(() => expect(received).toBe(REQUEST));
+  await waitFor(() => expect(received).toBe(REQUEST));
   return { client, peer };
 }
 
@@ -108,7 +111,7 @@ describe.for(["tcp", "unix"] as const)("front over %s", (kind) => {
     peer.end("last");
     await once(client, "end");
     expect(answer).toBe("first,last");
-    await vi.waitFor(() => expect(registry.render()).toContain("fairlead_front_connections 0"));
+    await waitFor(() => expect(registry.render()).toContain("fairlead_front_connections 0"));
     expect(registry.render()).toContain('outcome="upstream-closed"} 1');
   });
 
@@ -136,7 +139,7 @@ describe.for(["tcp", "unix"] as const)("front over %s", (kind) => {
       expect(sent).toBeLessThan(total / 2);
       let received = 0;
       reader.on("data", (data) => (received += data.byteLength)).resume();
-      await vi.waitFor(() => expect(received).toBe(total), { timeout: 5_000 });
+      await waitFor(() => expect(received).toBe(total));
     }
   });
 });

@@ -22,7 +22,7 @@ const TICKET = "o1-1.e8.a0.b4.0";
 const SUBJECT = { ticket: TICKET, attempt: 0 };
 const EVICT = { t: "evict", ...SUBJECT, retryAfterMs: 2_100 };
 const BODY = JSON.stringify({ model: "m", messages: [] });
-const WAIT = { timeout: 5_000 };
+const WAIT = { timeout: 15_000 };
 const EVENT_STREAM = { "content-type": "text/event-stream" };
 const EVENTS = 'data: {"choices":[{"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n';
 

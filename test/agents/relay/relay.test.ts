@@ -178,10 +178,10 @@ async function ask(
 
 const reports = () => object.tickets.filter((report) => report.kind === "closed");
 async function reported(): Promise<TicketClosed> {
-  await vi.waitFor(() => expect(reports().length).toBeGreaterThan(0), { timeout: 5_000 });
+  await vi.waitFor(() => expect(reports().length).toBeGreaterThan(0), { timeout: 15_000 });
   return reports().at(-1)!;
 }
-const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 5_000 });
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
 
 beforeEach(async () => {
   object = await FakePoolObject.start();
@@ -592,7 +592,7 @@ describe("walking the list", () => {
       JSON.stringify({ endpoints: [{ name: "n", address: host, port: Number(port) }] }),
     );
     await vi.waitFor(async () => expect((await ask([fresh.address])).status).toBe(200), {
-      timeout: 5_000,
+      timeout: 15_000,
     });
     expect((await ask([old.address])).status).toBe(403);
   });

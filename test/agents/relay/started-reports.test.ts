@@ -17,7 +17,7 @@ import { runRelay, startStubEngine, type RunningRelay } from "../support/running
 import { sign } from "../support/signing.ts";
 
 const BEGUN = 'fairlead_relay_evictions_total{outcome="begun"}';
-const WAIT = { timeout: 5_000 };
+const WAIT = { timeout: 15_000 };
 const BODY = JSON.stringify({ model: "m", stream: true, messages: [] });
 const CONFIGURE: Configure = { t: "configure", scrapeIntervalMs: 200, metrics: [] };
 const WANTED: Configure = { ...CONFIGURE, reportsFirstByte: true };

@@ -25,7 +25,7 @@ import {
 /** Ports that nobody listens on. */
 const NOBODY = "127.0.0.1:1";
 const NOBODY_ELSE = "127.0.0.1:2";
-const WAIT = { timeout: 5_000 };
+const WAIT = { timeout: 15_000 };
 const MARKED = "fairlead_relay_marked_endpoints";
 const DENIED = "fairlead_relay_retries_denied_total";
 

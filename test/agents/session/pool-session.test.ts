@@ -12,6 +12,9 @@ import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../support/logs.ts";
 import { FakePoolObject } from "../support/pool-object.ts";
 
+/** A busy machine takes its time. */
+const waitFor = (check: () => void) => vi.waitFor(check, { timeout: 15_000 });
+
 const QUICK: SessionTiming = {
   retryBaseMs: 10,
   retryCapMs: 50,
@@ -53,7 +56,7 @@ const emptyMembership = (place: FramePlace) =>
   encodeFrame({ type: FRAME.membership, ...place }, Buffer.from('{"endpoints":[]}'));
 
 async function established(): Promise<PoolSession> {
-  await vi.waitFor(() => expect(session?.isEstablished).toBe(true), { timeout: 5_000 });
+  await waitFor(() => expect(session?.isEstablished).toBe(true));
   return session!;
 }
 
@@ -88,12 +91,12 @@ describe("PoolSession", () => {
     open();
     await established();
     for (let i = 0; i < 3; i++) expect(session!.send(emptyMembership)).toBe(true);
-    await vi.waitFor(() => expect(object.frames).toHaveLength(3));
+    await waitFor(() => expect(object.frames).toHaveLength(3));
     object.socket!.terminate();
-    await vi.waitFor(() => expect(object.hellos).toHaveLength(2), { timeout: 5_000 });
+    await waitFor(() => expect(object.hellos).toHaveLength(2));
     await established();
     session!.send(emptyMembership);
-    await vi.waitFor(() => expect(object.frames).toHaveLength(4));
+    await waitFor(() => expect(object.frames).toHaveLength(4));
     expect(object.frames.map((frame) => frame.seq)).toEqual([1, 2, 3, 4]);
     expect(object.hellos[1]!.epoch).toBe(object.hellos[0]!.epoch);
     expect(events.onResync).toHaveBeenCalledTimes(2);
@@ -111,7 +114,7 @@ describe("PoolSession", () => {
     object.send({ t: "ack", seq: 7, report: 6 });
     object.send({ ...evict, novelty: true });
     object.send({ t: "resync", reason: "gap" });
-    await vi.waitFor(() => expect(events.onResync).toHaveBeenCalledTimes(2));
+    await waitFor(() => expect(events.onResync).toHaveBeenCalledTimes(2));
     expect(events.onConfigure).toHaveBeenCalledExactlyOnceWith({
       t: "configure",
       scrapeIntervalMs: 100,
@@ -125,7 +128,7 @@ describe("PoolSession", () => {
   it("refuses to send before it is welcome and uses no number for it", async () => {
     object.isWelcoming = false;
     open();
-    await vi.waitFor(() => expect(object.hellos).toHaveLength(1));
+    await waitFor(() => expect(object.hellos).toHaveLength(1));
     expect(session!.send(emptyMembership)).toBe(false);
     expect(session!.nextSeq).toBe(1);
   });
@@ -133,7 +136,7 @@ describe("PoolSession", () => {
   it("gives up on an object that does not answer the hello, and tries again", async () => {
     object.isWelcoming = false;
     open();
-    await vi.waitFor(() => expect(object.hellos.length).toBeGreaterThan(1), { timeout: 5_000 });
+    await waitFor(() => expect(object.hellos.length).toBeGreaterThan(1));
     object.isWelcoming = true;
     await established();
   });
@@ -143,7 +146,7 @@ describe("PoolSession", () => {
     await established();
     // A paused socket neither reads nor answers pings, as a machine that lost its network.
     object.socket!.pause();
-    await vi.waitFor(() => expect(object.hellos).toHaveLength(2), { timeout: 5_000 });
+    await waitFor(() => expect(object.hellos).toHaveLength(2));
     expect(lines.map((line) => line["msg"])).toContain("the object fell silent");
   });
 
@@ -176,7 +179,7 @@ describe("PoolSession", () => {
     open();
     await established();
     object.send({ t: "resync", reason: "x".repeat(PROTOCOL_LIMITS.controlBytesMax) });
-    await vi.waitFor(() => expect(object.hellos).toHaveLength(2), { timeout: 5_000 });
+    await waitFor(() => expect(object.hellos).toHaveLength(2));
     expect(events.onResync).toHaveBeenCalledTimes(2);
   });
 
@@ -187,7 +190,7 @@ describe("PoolSession", () => {
   ])("says plainly what a $status means and retries slowly", async ({ status, sentence }) => {
     object.upgradeStatus = status;
     open();
-    await vi.waitFor(() =>
+    await waitFor(() =>
       expect(lines.map((line) => line["msg"])).toContain("not connected, will retry"),
     );
     expect(lines.find((line) => line["level"] === "error")).toMatchObject({
@@ -201,7 +204,7 @@ describe("PoolSession", () => {
   it("retries soon when the edge is only busy", async () => {
     object.upgradeStatus = 503;
     open();
-    await vi.waitFor(() => expect(object.upgrades.length).toBeGreaterThan(1), { timeout: 5_000 });
+    await waitFor(() => expect(object.upgrades.length).toBeGreaterThan(1));
     object.upgradeStatus = 101;
     await established();
   });
@@ -211,21 +214,21 @@ describe("PoolSession", () => {
     open();
     expect((await established()).version).toBe(1);
     session!.send(emptyMembership);
-    await vi.waitFor(() => expect(object.frames).toHaveLength(1));
+    await waitFor(() => expect(object.frames).toHaveLength(1));
     expect(object.hellos.map(({ v }) => v)).toEqual([2, 1]);
     expect(object.frames[0]).toMatchObject({ version: 1 });
     object.version = 2;
     object.socket!.terminate();
-    await vi.waitFor(() => expect(object.hellos.map(({ v }) => v)).toEqual([2, 1, 2]));
+    await waitFor(() => expect(object.hellos.map(({ v }) => v)).toEqual([2, 1, 2]));
     expect((await established()).version).toBe(2);
   });
 
   it("retries slowly when the object welcomes a version that was not offered", async () => {
     object.isWelcoming = false;
     open();
-    await vi.waitFor(() => expect(object.hellos).toHaveLength(1));
+    await waitFor(() => expect(object.hellos).toHaveLength(1));
     object.send({ t: "welcome", v: 3, objectEpoch: "o", ackedSeq: 0 });
-    await vi.waitFor(() => {
+    await waitFor(() => {
       const retry = lines.find((line) => line["msg"] === "not connected, will retry");
       expect(retry?.["retryMs"]).toBeGreaterThanOrEqual(QUICK.refusedRetryMs / 2);
     });
@@ -235,7 +238,7 @@ describe("PoolSession", () => {
   it("retries slowly when the object refuses every version", async () => {
     object.version = 0;
     open();
-    await vi.waitFor(() => {
+    await waitFor(() => {
       const retry = lines.findLast((line) => line["msg"] === "not connected, will retry");
       expect(retry?.["retryMs"]).toBeGreaterThanOrEqual(QUICK.refusedRetryMs / 2);
     });
@@ -248,7 +251,7 @@ describe("PoolSession", () => {
     object.isDropping = true;
     open({ retryBaseMs: 1, stableMs });
     const attempts = () => lines.map((line) => line["attempt"]).filter((n) => n !== undefined);
-    await vi.waitFor(() => expect(attempts().length).toBeGreaterThan(3), { timeout: 5_000 });
+    await waitFor(() => expect(attempts().length).toBeGreaterThan(3));
     expect(attempts()[3]).toBe(last);
   });
 

@@ -108,7 +108,7 @@ it("a relay says what a relay of that release said, byte for byte, and reads its
   const endpoint = "127.0.0.1:1";
   outbox.opened(subject("TICKET_A", 0), endpoint);
   outbox.opened(subject("TICKET_B", 1), endpoint);
-  await vi.waitFor(() => expect(frames).toEqual(recorded.agent.relay.frames.slice(0, 1)), 5_000);
+  await vi.waitFor(() => expect(frames).toEqual(recorded.agent.relay.frames.slice(0, 1)), 15_000);
   outbox.closed({
     kind: "closed",
     ...subject("TICKET_A", 0),
@@ -137,15 +137,15 @@ it("a relay says what a relay of that release said, byte for byte, and reads its
     finishReason: null,
     failed: [endpoint],
   });
-  await vi.waitFor(() => expect(frames).toEqual(recorded.agent.relay.frames.slice(0, 2)), 5_000);
+  await vi.waitFor(() => expect(frames).toEqual(recorded.agent.relay.frames.slice(0, 2)), 15_000);
   expect(versions).toEqual([2, 1]);
   const [socket] = sockets.clients;
   socket!.send(recorded.object.ack);
-  await vi.waitFor(() => expect(outbox.size).toBe(0), 5_000);
+  await vi.waitFor(() => expect(outbox.size).toBe(0), 15_000);
   // Nothing is open and all is durable: being asked for everything, it has nothing to say.
   socket!.send(recorded.object.resync);
   outbox.opened(subject("TICKET_C", 0), endpoint);
-  await vi.waitFor(() => expect(frames).toHaveLength(3), 5_000);
+  await vi.waitFor(() => expect(frames).toHaveLength(3), 15_000);
   expect(Buffer.from(frames[2]!, "hex").subarray(12).toString()).toBe(
     `{"reports":[{"kind":"opened","ticket":"TICKET_C","attempt":0,"endpoint":"${endpoint}"}]}`,
   );
@@ -165,13 +165,13 @@ it("a collector lists and measures as a collector of that release did", async ()
   );
   collector = await startCollector({ ...options(), endpointsPath, agent: "collector-0" });
   const [membership, metrics] = recorded.agent.collector.frames;
-  await vi.waitFor(() => expect(frames.length).toBeGreaterThan(1), 5_000);
+  await vi.waitFor(() => expect(frames.length).toBeGreaterThan(1), 15_000);
   expect(versions).toEqual([2, 1]);
   const text = (hex: string) => Buffer.from(hex, "hex").toString("latin1");
   const { engineAddress } = recorded.agent.collector;
   expect(text(frames[0]!)).toBe(text(membership!).replace(engineAddress, `127.0.0.1:${port}`));
   const [row] = rows(metrics!);
   const isSame = expect.objectContaining({ ...row, ageMs: expect.any(Number) as number });
-  await vi.waitFor(() => expect(frames.slice(1).flatMap(rows)).toContainEqual(isSame), 5_000);
+  await vi.waitFor(() => expect(frames.slice(1).flatMap(rows)).toContainEqual(isSame), 15_000);
   rmSync(directory, { recursive: true });
 });

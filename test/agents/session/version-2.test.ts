@@ -60,7 +60,7 @@ it("a collector lists and measures as a collector of that release did", async ()
   const listed = Buffer.from(framePayload(frameOf(membership!))).toString();
   const rows = decodeMetrics(framePayload(frameOf(metrics!)));
   if (!rows.ok) throw new Error(rows.error);
-  await vi.waitFor(() => expect(object.rows.length).toBeGreaterThan(4), 5_000);
+  await vi.waitFor(() => expect(object.rows.length).toBeGreaterThan(4), 15_000);
   expect(object.frames[0]).toMatchObject({
     kind: "membership",
     ...(JSON.parse(

@@ -5,7 +5,7 @@ import { createLogger } from "../../../src/agents/process/logger.ts";
 import type { SimulatorParameters } from "../../../src/agents/simulator/parameters.ts";
 import { startSimulator } from "../../../src/agents/simulator/server.ts";
 
-const WAIT_MS_MAX = 4_000;
+const WAIT_MS_MAX = 15_000;
 const POLL_MS = 5;
 
 export const MODEL = "meta-llama/Llama-3.1-8B-Instruct";
