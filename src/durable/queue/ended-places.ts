@@ -2,15 +2,13 @@
 
 import type { PickRefusal } from "../contract.ts";
 
-export const ENDED_PLACES_MAX = 20_000;
-
 /** What is not asked for in time is forgotten; who asks for it then waits anew. */
 export class EndedPlaces {
   readonly #max: number;
   /** In the order they ended. */
   readonly #ended = new Map<string, { readonly refusal: PickRefusal; readonly untilMs: number }>();
 
-  constructor(max: number = ENDED_PLACES_MAX) {
+  constructor(max: number) {
     this.#max = max;
   }
 

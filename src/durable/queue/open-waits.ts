@@ -1,13 +1,11 @@
 // Which of those that wait do so as open calls. An open call costs the process about 45 kB, so there is
-// room for OPEN_WAITS_MAX; the others hold numbered places.
+// room for `max`; the others hold numbered places.
 //
 // Whoever is likely to be served sooner gets the call: a higher priority before a lower one, and within
 // a priority the flow that has fewer. So the next request of every flow is there when its turn comes,
 // however many requests one flow has.
 
 import type { WaitingPick } from "./waiting-pick.ts";
-
-export const OPEN_WAITS_MAX = 1_000;
 
 interface OpenFlow {
   readonly priority: number;
@@ -26,7 +24,7 @@ export class OpenWaits {
   readonly #flows = new Map<string, OpenFlow>();
   #size = 0;
 
-  constructor(max: number = OPEN_WAITS_MAX) {
+  constructor(max: number) {
     this.#max = max;
   }
 

@@ -34,7 +34,7 @@ import type {
 } from "../contract.ts";
 import { EndedPlaces } from "./ended-places.ts";
 import { OpenWaits } from "./open-waits.ts";
-import type { PickQueueOptions, QueueSettings } from "./queue-options.ts";
+import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
 import { WaitingPick } from "./waiting-pick.ts";
 
@@ -46,8 +46,6 @@ export const ASK_AGAIN_MS = { min: 250, max: 10_000, unknown: 1_000 } as const;
 export const PLACE_GRACE_MS = 5_000;
 /** Of a pool without endpoints, between two Workers that ask for capacity. */
 export const CAPACITY_ASK_MS = 30_000;
-/** All that waiting picks keep. */
-export const WAITING_BYTES_MAX = 48 * 1024 * 1024;
 /** Picks let through at one go, before others are heard. */
 export const DRAIN_MAX = 128;
 const POLL_MS = 250;
@@ -56,8 +54,9 @@ const SWEEP_MS = 1_000;
 export class PickQueue {
   readonly #options: PickQueueOptions;
   readonly #picks = new Map<string, WaitingPick>();
-  readonly #open = new OpenWaits();
-  readonly #ended = new EndedPlaces();
+  readonly #open: OpenWaits;
+  readonly #ended: EndedPlaces;
+  readonly #bytesMax: number;
   #controller: FlowController;
   #meter: SaturationMeter;
   #heldBytes = 0;
@@ -70,6 +69,10 @@ export class PickQueue {
 
   constructor(settings: QueueSettings, options: PickQueueOptions) {
     this.#options = options;
+    const { openWaitsMax, endedPlacesMax, waitingBytesMax } = options.limits ?? QUEUE_BOUNDS;
+    this.#open = new OpenWaits(openWaitsMax);
+    this.#ended = new EndedPlaces(endedPlacesMax);
+    this.#bytesMax = waitingBytesMax;
     const nowMs = options.clock();
     this.#controller = new FlowController(settings.flowControl, nowMs);
     this.#controller.declarePriorities(settings.priorities, nowMs);
@@ -78,6 +81,15 @@ export class PickQueue {
 
   get waitingCount(): number {
     return this.#picks.size;
+  }
+
+  isWaiting(pick: WaitingPick): boolean {
+    return this.#picks.get(pick.key) === pick;
+  }
+
+  /** Memory of what waits, about. */
+  get heldBytes(): number {
+    return this.#heldBytes;
   }
 
   /** Other rules from now on. Who waits goes on waiting, where the new rules have room. */
@@ -119,7 +131,7 @@ export class PickQueue {
 
   /** Its Worker has left. Of a pick that another handle speaks for it changes nothing. */
   dropped(pick: WaitingPick, holder: number): void {
-    if (pick.holder === holder && this.#picks.get(pick.key) === pick) this.#cancel(pick);
+    if (pick.holder === holder && this.isWaiting(pick)) this.#cancel(pick);
   }
 
   /** The client of a waiting request has left. */
@@ -205,7 +217,7 @@ export class PickQueue {
     pick.thin();
     pick.heldBytes = pick.measure();
     this.#heldBytes += pick.heldBytes;
-    if (this.#heldBytes > WAITING_BYTES_MAX) return this.#refuse(pick, "rejected-saturated", FULL);
+    if (this.#heldBytes > this.#bytesMax) return this.#refuse(pick, "rejected-saturated", FULL);
     this.#arm();
     return this.#place(pick, pick.holder);
   }

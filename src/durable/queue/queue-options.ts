@@ -25,6 +25,16 @@ export interface QueueSettings {
   readonly priorities: readonly number[];
 }
 
+export const QUEUE_BOUNDS = {
+  /** Of those that wait, how many do as open calls, of about 45 kB each. */
+  openWaitsMax: 1_000,
+  /** Places whose end their Workers have not heard of. */
+  endedPlacesMax: 20_000,
+  /** All that waiting picks keep. */
+  waitingBytesMax: 48 * 1024 * 1024,
+} as const;
+type QueueBounds = Readonly<Record<keyof typeof QUEUE_BOUNDS, number>>;
+
 /** undefined where flow control is off. */
 export function queueSettingsOf(
   scheduler: SchedulerConfig | undefined,
@@ -57,4 +67,5 @@ export interface PickQueueOptions {
   /** Turned away, or waited in vain: nothing was decided for it. */
   readonly refused: (pick: WaitingPick, refusal: PickRefusal, queue: QueueFacts) => void;
   readonly setTimer: (callback: () => void, ms: number) => void;
+  readonly limits?: QueueBounds;
 }

@@ -1,0 +1,228 @@
+import { describe, expect, it } from "vitest";
+import {
+  ASK_AGAIN_MS,
+  CAPACITY_ASK_MS,
+  DRAIN_MAX,
+  PLACE_GRACE_MS,
+  WAIT_CALL_MS,
+} from "../../../src/durable/queue/pick-queue.ts";
+import { WaitingPick } from "../../../src/durable/queue/waiting-pick.ts";
+import { isPlace, pickOf, type PickShape, QueueModel, settle } from "./queue-model.ts";
+
+const MANY = { limits: { openWaitsMax: 2 } };
+
+function fill(model: QueueModel): void {
+  for (let i = model.inFlight.size; i < model.capacity; i++)
+    expect(model.pick(pickOf(`fill-${i}`, model.nowMs)).answer.ok).toBe(true);
+}
+
+function ask(model: QueueModel, id: string, shape: PickShape = {}) {
+  return model.pick(pickOf(id, model.nowMs, shape));
+}
+
+/** The wait of a request that gets an open call. */
+function wait(model: QueueModel, id: string, shape: PickShape = {}): WaitingPick {
+  const { answer } = ask(model, id, shape);
+  if (!(answer instanceof WaitingPick)) throw new Error(`${id}: ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+describe("numbered places", () => {
+  it("go to whom there is no open call for, and are told when to ask again", () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    wait(model, "a");
+    wait(model, "b");
+    const { answer } = ask(model, "c");
+    expect(answer).toEqual({ ok: "queued", askAgainMs: ASK_AGAIN_MS.unknown, ahead: 2 });
+    expect(model.queue.state()).toMatchObject({ openWaits: 2, places: 1 });
+  });
+
+  it("keep their order: who asks again in time is served where it came", async () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    const receivedAtMs = model.nowMs;
+    const open = [wait(model, "a"), wait(model, "b")];
+    ask(model, "c", { receivedAtMs });
+    await model.pass(10);
+    model.complete("fill-0");
+    await settle();
+    expect(model.dispatched.at(-1)).toBe("a");
+    const late = wait(model, "d");
+    expect(ask(model, "c", { receivedAtMs }).answer).toBeInstanceOf(WaitingPick);
+    // The call of the last one was needed.
+    expect(await late.wait()).toMatchObject({ ok: "queued" });
+    for (const next of ["b", "c"]) {
+      model.complete(model.dispatched.at(-1)!);
+      await settle();
+      expect(model.dispatched.at(-1)).toBe(next);
+    }
+    expect(open).toHaveLength(2);
+  });
+
+  it("are passed over while they are away, and nobody idles for them", async () => {
+    const model = new QueueModel({ capacity: 1, limits: { openWaitsMax: 1 } });
+    fill(model);
+    wait(model, "a");
+    ask(model, "b");
+    model.complete("fill-0");
+    await settle();
+    model.complete("a");
+    await settle();
+    expect(model.inFlight.size).toBe(0);
+    expect(ask(model, "c").answer.ok).toBe(true);
+    expect(model.dispatched.at(-1)).toBe("c");
+    model.complete("c");
+    expect(ask(model, "b").answer.ok).toBe(true);
+  });
+
+  it("are given up when nobody asks", async () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    for (const id of ["a", "b", "c"]) ask(model, id);
+    await model.pass(ASK_AGAIN_MS.min + PLACE_GRACE_MS + 2_000);
+    expect(model.queue.state()).toMatchObject({ openWaits: 2, places: 0 });
+    expect(model.ends.at(-1)).toMatchObject({ reason: "rejected-context-cancelled" });
+  });
+
+  it("hear of their end when they ask", async () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    for (const id of ["a", "b"]) ask(model, id);
+    ask(model, "c", { ttlMs: 100 });
+    await model.pass(400);
+    expect(ask(model, "c", { ttlMs: 100 }).answer).toMatchObject({
+      ok: false,
+      reason: "rejected-ttl-expired",
+    });
+    expect(model.queue.state().places).toBe(0);
+  });
+
+  it("can be left, as open calls can", async () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    for (const id of ["a", "b", "c"]) ask(model, id);
+    model.queue.leave("c", 0);
+    model.queue.leave("a", 0);
+    model.queue.leave("nobody", 0);
+    expect(model.queue.state()).toMatchObject({ openWaits: 1, places: 0 });
+    expect(model.queue.waitingCount).toBe(1);
+  });
+});
+
+describe("open calls", () => {
+  it("are shared out among flows, so the head of each is there", () => {
+    const model = new QueueModel({ limits: { openWaitsMax: 4 } });
+    fill(model);
+    const noisy = ["a", "b", "c", "d"].map((id) => wait(model, id, { fairnessId: "noisy" }));
+    expect(wait(model, "q1", { fairnessId: "quiet" })).toBeDefined();
+    expect(noisy.map(({ isAway }) => isAway)).toEqual([false, false, false, true]);
+    expect(wait(model, "q2", { fairnessId: "quiet" })).toBeDefined();
+    // Two each: no more of either has a better claim.
+    expect(isPlace(ask(model, "q3", { fairnessId: "quiet" }).answer)).toBe(true);
+    expect(isPlace(ask(model, "e", { fairnessId: "noisy" }).answer)).toBe(true);
+  });
+
+  it("go to a higher priority before a lower one", () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    const low = [wait(model, "a"), wait(model, "b")];
+    wait(model, "h1", { priority: 1 });
+    wait(model, "h2", { priority: 1 });
+    expect(low.every(({ isAway }) => isAway)).toBe(true);
+    expect(isPlace(ask(model, "c").answer)).toBe(true);
+  });
+
+  it("end with a place after a while, so that a Worker can tell a lost one", async () => {
+    const model = new QueueModel({ flowControl: { defaultRequestTTL: "0s" } });
+    fill(model);
+    const open = wait(model, "a");
+    const answer = open.wait();
+    await model.pass(WAIT_CALL_MS + 2_000);
+    expect(await answer).toMatchObject({ ok: "queued", askAgainMs: 0 });
+    expect(model.queue.waitingCount).toBe(1);
+  });
+
+  it("that are answered keep no other call waiting", async () => {
+    const model = new QueueModel();
+    fill(model);
+    const first = ask(model, "a");
+    const before = (first.answer as WaitingPick).wait();
+    expect(ask(model, "a").answer).toBe(first.answer);
+    expect(await before).toMatchObject({ ok: "queued" });
+    // Its handle speaks for nobody any more.
+    model.queue.dropped(first.answer as WaitingPick, first.holder);
+    expect(model.queue.waitingCount).toBe(1);
+  });
+});
+
+describe("bounds", () => {
+  it("refuse what is over the bytes that may be kept, and give them back", () => {
+    const model = new QueueModel({ limits: { waitingBytesMax: 3_000 } });
+    fill(model);
+    ask(model, "a");
+    ask(model, "b");
+    expect(ask(model, "c").answer).toMatchObject({ ok: false, reason: "rejected-saturated" });
+    expect(model.queue.waitingCount).toBe(2);
+    for (const id of ["a", "b"]) model.queue.leave(id, 0);
+    expect(model.queue.heldBytes).toBe(0);
+  });
+
+  it("let no more through at one go than others can wait for", async () => {
+    const model = new QueueModel({ limits: { openWaitsMax: 10_000 } });
+    fill(model);
+    for (let i = 0; i < 2 * DRAIN_MAX; i++) ask(model, `w${i}`);
+    model.capacity = 10_000;
+    model.queue.drainSoon();
+    await settle();
+    expect(model.dispatched).toHaveLength(1 + DRAIN_MAX);
+    await model.pass(0);
+    expect(model.dispatched).toHaveLength(1 + 2 * DRAIN_MAX);
+  });
+});
+
+describe("a pool without endpoints", () => {
+  it("is asked capacity for once in a while, as long as somebody waits", async () => {
+    const model = new QueueModel({ flowControl: { noEndpointRequestTTL: "0s" } });
+    model.setEndpoint(false);
+    expect(model.queue.asksForCapacity()).toBe(false);
+    const open = wait(model, "a");
+    expect(model.queue.asksForCapacity()).toBe(true);
+    expect(model.queue.asksForCapacity()).toBe(false);
+    const answer = open.wait();
+    await model.pass(CAPACITY_ASK_MS + 2_000);
+    // The one who waits comes back, and is told to ask.
+    expect(await answer).toMatchObject({ ok: "queued", askAgainMs: 0 });
+    wait(model, "a");
+    expect(model.queue.asksForCapacity()).toBe(true);
+  });
+
+  it("sends away who has another pool to go to", async () => {
+    const model = new QueueModel();
+    fill(model);
+    const elsewhere = wait(model, "a", { waitsForEndpoints: false });
+    wait(model, "b");
+    model.setEndpoint(false);
+    await model.pass(2_000);
+    expect(await elsewhere.wait()).toMatchObject({ reason: "rejected-no-endpoints" });
+    expect(model.queue.waitingCount).toBe(1);
+  });
+});
+
+it("asks for the end of a sheddable request for one of a higher priority", async () => {
+  const model = new QueueModel({ flowControl: { enableEviction: true } });
+  ask(model, "low", { priority: -1 });
+  const high = wait(model, "high");
+  expect(model.evicted.map(({ request }) => request.requestId)).toEqual(["low"]);
+  expect(model.ends.at(-1)).toMatchObject({ reason: "evicted", priority: -1 });
+  model.complete("low");
+  expect(await high.wait()).toMatchObject({ ok: true });
+});
+
+it("ends nobody who has emitted a byte", () => {
+  const model = new QueueModel({ flowControl: { enableEviction: true } });
+  ask(model, "low", { priority: -1 });
+  model.queue.started("low", 0);
+  wait(model, "high");
+  expect(model.evicted).toEqual([]);
+});
