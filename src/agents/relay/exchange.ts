@@ -64,7 +64,7 @@ interface Ending extends Omit<Forwarded, "outcome"> {
   readonly outcome: TicketClosed["outcome"];
   readonly status: number | null;
   readonly ttftMs: number | null;
-  /** The refusal that stands for the outcome in the metrics. */
+  /** The relay's own refusal, which stands for the outcome in the metrics. */
   readonly refusal?: RefusalCode;
 }
 
@@ -256,7 +256,9 @@ function report(exchange: Exchange, subject: TicketSubject, walked: Walk, ending
     context.registry.observe(METRIC.relayTtftSeconds, {}, ending.ttftMs / 1_000);
   }
   const { kind: _, ...facts } = closed;
-  context.logger.info({ traceId: span.traceId, ...facts, path: admitted.signed.path }, "request");
+  const { refusal } = ending;
+  const told = { ...facts, ...(refusal === undefined ? {} : { refusal }) };
+  context.logger.info({ traceId: span.traceId, ...told, path: admitted.signed.path }, "request");
 }
 
 /** Since the request was received; to a tenth, which is what the clock is worth over I/O. */
