@@ -1,5 +1,6 @@
 // A publisher of KV events as an engine has it, of which a test decides what is lost and what is kept.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { Context, Publisher, Router } from "zeromq";
 
 export interface PublisherOptions {
@@ -8,9 +9,11 @@ export interface PublisherOptions {
   /** Batches kept for replays. */
   readonly keepMax?: number;
   readonly firstSeq?: number;
-  /** Ports of an earlier life; 0 for any. */
+  /** Ports of an earlier life; any if absent. */
   readonly port?: number;
   readonly replayPort?: number;
+  /** What it said before anybody could hear it. */
+  readonly history?: readonly Uint8Array[];
 }
 
 const END = Buffer.alloc(8, 0xff);
@@ -35,8 +38,10 @@ export class TestPublisher {
 
   static async start(options: PublisherOptions = {}): Promise<TestPublisher> {
     const publisher = new TestPublisher(options, new Context());
-    await publisher.#pub.bind(`tcp://127.0.0.1:${options.port || "*"}`);
-    await publisher.#router.bind(`tcp://127.0.0.1:${options.replayPort || "*"}`);
+    for (const payload of options.history ?? []) await publisher.publish(payload, "lost");
+    // The replay first: who hears the publisher asks at once.
+    await bind(publisher.#router, options.replayPort);
+    await bind(publisher.#pub, options.port);
     void publisher.#serve();
     return publisher;
   }
@@ -101,6 +106,18 @@ export class TestPublisher {
       }
       if (framing === "old") await send(END, Buffer.alloc(0));
       else await send(Buffer.alloc(0), END, Buffer.alloc(0));
+    }
+  }
+}
+
+/** A closed socket keeps its port for a moment. */
+async function bind(socket: Publisher | Router, port: number | undefined): Promise<void> {
+  for (let left = 200; ; left--) {
+    try {
+      return await socket.bind(`tcp://127.0.0.1:${port ?? "*"}`);
+    } catch (error) {
+      if (left === 0) throw error;
+      await sleep(10);
     }
   }
 }

@@ -9,7 +9,8 @@ import { hexOf } from "./batches.ts";
 export class RecordingConsumer implements KvEventConsumer {
   /** One line a call, e.g. `e1/0 stored 0000000000000001`. */
   readonly calls: string[] = [];
-  readonly models = new Set<string>();
+  /** What each stored event's topic named, in order. */
+  readonly models: string[] = [];
   readonly #held = new Map<KvEventSource, Map<string, Set<string>>>();
 
   /** Hashes held by an endpoint on a tier, all its ranks together. */
@@ -24,7 +25,7 @@ export class RecordingConsumer implements KvEventConsumer {
 
   stored: KvEventConsumer["stored"] = (source, event, model) => {
     this.#note(source, "stored", hexOf(event.hashes));
-    this.models.add(model);
+    this.models.push(model);
     const blocks = this.#of(source);
     for (const hash of hexOf(event.hashes)) {
       blocks.set(hash, (blocks.get(hash) ?? new Set()).add(event.tier));
