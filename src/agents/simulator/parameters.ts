@@ -166,6 +166,7 @@ function engineConfig(parameters: SimulatorParameters): EngineConfig {
     waitingMax: parameters["max-waiting-queue-length"],
     batchedTokensMax: parameters["max-num-batched-tokens"],
     modelLengthMax: parameters["max-model-len"],
+    tracksCopies: true,
     timing: {
       calculator: calculator === "auto" ? (isConstant ? "constant" : "per-token") : calculator,
       timeToFirstToken: {

@@ -45,7 +45,7 @@ export class CacheReporter implements CacheObserver {
   readonly #options: ReporterOptions;
   readonly #cpu: HashLru | undefined;
   /** Of the blocks on the GPU, where events of the CPU tier describe blocks; else empty. */
-  readonly #contents = new Map<BlockHash, StoredContent>();
+  readonly #contents = new Map<BlockHash, { readonly content: StoredContent; copies: number }>();
   #pending: KvEvent[] = [];
   #publisher: KvEventPublisher | undefined;
 
@@ -71,7 +71,10 @@ export class CacheReporter implements CacheObserver {
     this.#push({ kind: "stored", tier: "gpu", hashes, content: described });
     if (this.#cpu !== undefined && this.#options.form.offload === "described") {
       for (let i = first; i < end; i++) {
-        this.#contents.set(hashes[i - first]!, this.#contentOf(content, i, i + 1));
+        const hash = hashes[i - first]!;
+        const known = this.#contents.get(hash);
+        if (known !== undefined) known.copies++;
+        else this.#contents.set(hash, { content: this.#contentOf(content, i, i + 1), copies: 1 });
       }
     }
     if (this.#options.offloadWhen === "stored") this.#offload(hashes);
@@ -81,7 +84,8 @@ export class CacheReporter implements CacheObserver {
 
   removed(hash: BlockHash): void {
     if (this.#options.offloadWhen === "evicted") this.#offload([hash]);
-    this.#contents.delete(hash);
+    const described = this.#contents.get(hash);
+    if (described !== undefined && --described.copies === 0) this.#contents.delete(hash);
     this.#push({ kind: "removed", tier: "gpu", hashes: [hash] });
   }
 
@@ -96,10 +100,9 @@ export class CacheReporter implements CacheObserver {
     this.flush();
   }
 
-  /** The engine begins anew, which nobody tells. */
+  /** The engine begins anew, which nobody tells. Nothing is pending: whatever happened was flushed. */
   restarted(): void {
     this.#forget();
-    this.#pending = [];
   }
 
   flush(): void {
@@ -147,7 +150,7 @@ export class CacheReporter implements CacheObserver {
       return;
     }
     for (const hash of added) {
-      const content = this.#contents.get(hash)!;
+      const { content } = this.#contents.get(hash)!;
       this.#push({ kind: "stored", tier: "cpu", hashes: [hash], content });
     }
   }

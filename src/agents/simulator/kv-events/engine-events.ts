@@ -120,8 +120,9 @@ export class EngineEvents {
   /** The hashes each tier holds, in hexadecimal and whole. */
   residency(cache: KvCache): Readonly<Record<"gpu" | "cpu" | "storage", string[]>> {
     const digits = HASH_BYTES[this.#parameters["prefix-caching-hash-algo"]] * 2;
+    // Copies of a block count once.
     const hex = (hashes: Iterable<BlockHash>) =>
-      Array.from(hashes, (hash) => hash.toString(16).padStart(digits, "0"));
+      Array.from(new Set(hashes), (hash) => hash.toString(16).padStart(digits, "0"));
     return {
       gpu: hex(cache.findable()),
       cpu: hex(this.reporter.cpuHashes),

@@ -7,12 +7,14 @@
 // The topic is there from vLLM 0.26 on. Requests are answered one after the other, as in vLLM; a
 // client that stops reading holds up the next one for SEND_TIMEOUT_MS, then it gets no more.
 
-import { Router } from "zeromq";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Router, type MessageLike } from "zeromq";
 import type { Logger } from "../../process/logger.ts";
 import type { BatchHistory } from "./batch-history.ts";
 import { bind, rebind, sequenceFrame } from "./sockets.ts";
 
-const SEND_TIMEOUT_MS = 2_000;
+const SEND_TIMEOUT_MS = 1_000;
+const SEND_RETRY_MS = 5;
 /** A request's frames are small; a peer that sends more is cut off. */
 const REQUEST_BYTES_MAX = 1_024;
 const EMPTY = Buffer.alloc(0);
@@ -90,9 +92,24 @@ export class ReplayServer {
     const head = [identity, EMPTY];
     for (const { sequence, payload } of history.from(first)) {
       const label = hasTopic ? [topic] : [];
-      await router.send([...head, ...label, sequenceFrame(sequence), payload]);
+      await send(router, [...head, ...label, sequenceFrame(sequence), payload]);
     }
-    await router.send([...head, ...(hasTopic ? [EMPTY] : []), END, EMPTY]);
+    await send(router, [...head, ...(hasTopic ? [EMPTY] : []), END, EMPTY]);
+  }
+}
+
+/** Sends, however long the client takes to make room, up to SEND_TIMEOUT_MS. */
+async function send(router: Router, frames: MessageLike[]): Promise<void> {
+  const deadlineMs = performance.now() + SEND_TIMEOUT_MS;
+  for (;;) {
+    try {
+      return await router.send(frames);
+    } catch (error) {
+      // A ROUTER waits until any client has room; that this one has none is an error then.
+      const isFull = (error as NodeJS.ErrnoException).code === "EAGAIN";
+      if (!isFull || performance.now() > deadlineMs) throw error;
+      await sleep(SEND_RETRY_MS);
+    }
   }
 }
 

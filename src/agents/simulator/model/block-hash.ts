@@ -25,7 +25,11 @@ export interface BlockHasher {
   /** The parent of every first block. */
   readonly root: BlockHash;
   /** The hash of one full block. */
-  hash(parent: BlockHash, tokenIds: Uint32Array, extras: readonly BlockExtra[]): BlockHash;
+  readonly hash: (
+    parent: BlockHash,
+    tokenIds: Uint32Array,
+    extras: readonly BlockExtra[],
+  ) => BlockHash;
 }
 
 /** A map of one entry, whose key is the text "Hash": llm-d's struct of one field. */

@@ -29,6 +29,8 @@ export interface EngineConfig {
   readonly batchedTokensMax: number;
   /** Prompt and answer of one sequence. They must fit into the cache. */
   readonly modelLengthMax: number;
+  /** See KvCache; absent: no. */
+  readonly tracksCopies?: boolean;
   readonly timing: TimingConfig;
 }
 
@@ -96,7 +98,7 @@ export class Engine<Hash extends BlockKey = BlockHash> {
       "the longest sequence fits into the cache",
     );
     this.config = config;
-    this.cache = new KvCache(config.blockCount, listener, index);
+    this.cache = new KvCache(config.blockCount, listener, index, config.tracksCopies);
     this.#listener = listener;
     this.#rng = rng;
   }

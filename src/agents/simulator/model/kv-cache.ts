@@ -9,7 +9,9 @@
 //
 // A sequence gives its blocks back last block first, so that leaves are evicted before what they
 // hang on. Source: vLLM vllm/v1/core/block_pool.py. As there, two sequences that compute the same
-// block at the same time keep a copy each; here only the first copy can be found again.
+// block keep a copy each, and so does a sequence that computes its prompt's last block again to get
+// at the next token. In vLLM the others are found when the first copy is evicted; here only if the
+// cache is told to keep track of copies, which a simulation of many engines does without.
 
 import { assert } from "../../../scheduler/support/assert.ts";
 import type { BlockHash } from "./block-hash.ts";
@@ -17,7 +19,10 @@ import type { BlockHash } from "./block-hash.ts";
 /** What names a block: a hash, or in a simulation without tokens any number as unique as one. */
 export type BlockKey = bigint | number;
 
-/** Told about blocks that become findable and blocks that are evicted, in order. */
+/**
+ * Told about blocks that become findable and blocks that are evicted, in order. A cache that keeps
+ * track of copies tells of each one.
+ */
 export interface KvCacheListener<Hash extends BlockKey = BlockHash> {
   stored(hash: Hash): void;
   removed(hash: Hash): void;
@@ -38,20 +43,27 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
   readonly #references: Int32Array;
   readonly #hashes: (Hash | undefined)[];
   readonly #byHash: BlockIndex<Hash>;
+  /** The named blocks that `#byHash` does not lead to, oldest first. Undefined: they are not named. */
+  readonly #copies: Map<Hash, number[]> | undefined;
   // The free list is a doubly linked ring through the sentinel at index `size`.
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   #freeCount: number;
 
-  /** `index` is empty, and the cache's own from then on. */
+  /**
+   * `index` is empty, and the cache's own from then on. `tracksCopies`: whether a block can still be
+   * found when one of several copies is evicted.
+   */
   constructor(
     size: number,
     listener: KvCacheListener<Hash>,
     index: BlockIndex<Hash> = new Map<Hash, number>(),
+    tracksCopies = false,
   ) {
     this.size = size;
     this.#byHash = index;
     this.#listener = listener;
+    this.#copies = tracksCopies ? new Map() : undefined;
     this.#references = new Int32Array(size);
     this.#hashes = Array.from({ length: size }, () => undefined);
     this.#next = Int32Array.from({ length: size + 1 }, (_, i) => (i + 1) % (size + 1));
@@ -117,20 +129,27 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
     return fresh;
   }
 
-  /** The hashes that could be found, in no order. */
+  /** The hashes that could be found, in no order; one of several copies as often as there are. */
   *findable(): Generator<Hash> {
     for (const hash of this.#hashes) if (hash !== undefined) yield hash;
   }
 
   /**
-   * Names the content of a full block in use. A hash that is findable already stays where it is, and
-   * false is given.
+   * Names the content of a full block in use. False if the block remains as it was: it had its name,
+   * or another block has it and copies are not kept track of.
    */
   store(block: number, hash: Hash): boolean {
     assert(this.#references[block]! > 0, "only a block in use is filled");
-    if (this.#hashes[block] !== undefined || this.#byHash.get(hash) !== undefined) return false;
+    if (this.#hashes[block] !== undefined) return false;
+    if (this.#byHash.get(hash) === undefined) {
+      this.#byHash.set(hash, block);
+    } else {
+      if (this.#copies === undefined) return false;
+      const copies = this.#copies.get(hash);
+      if (copies === undefined) this.#copies.set(hash, [block]);
+      else copies.push(block);
+    }
     this.#hashes[block] = hash;
-    this.#byHash.set(hash, block);
     this.#listener.stored(hash);
     return true;
   }
@@ -147,6 +166,7 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
       this.#hashes[block] = undefined;
       this.#byHash.delete(hash);
     }
+    this.#copies?.clear();
     return true;
   }
 
@@ -164,8 +184,19 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
     const hash = this.#hashes[block];
     if (hash === undefined) return;
     this.#hashes[block] = undefined;
-    this.#byHash.delete(hash);
+    this.#unname(block, hash);
     this.#listener.removed(hash);
+  }
+
+  #unname(block: number, hash: Hash): void {
+    const copies = this.#copies?.get(hash);
+    if (copies === undefined) {
+      this.#byHash.delete(hash);
+      return;
+    }
+    if (this.#byHash.get(hash) === block) this.#byHash.set(hash, copies.shift()!);
+    else copies.splice(copies.indexOf(block), 1);
+    if (copies.length === 0) this.#copies!.delete(hash);
   }
 
   #unlink(block: number): void {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { Dealer } from "zeromq";
 import { createLogger } from "../../../../src/agents/process/logger.ts";
@@ -123,11 +124,39 @@ describe("replay", () => {
     expect(await replayed(publisher.replayEndpoint!, 9)).toEqual([]);
   });
 
-  it("makes no holes, however many batches there are", async () => {
-    const publisher = await open({ historyMax: 5_000 });
-    for (let i = 0; i < 5_000; i++) publisher.publish(payload("a"));
-    const expected = Array.from({ length: 5_000 }, (_, i) => i);
-    expect(numbers(await replayed(publisher.replayEndpoint!, 0))).toEqual(expected);
+  it("makes no holes for a client that reads late, while another is idle", async () => {
+    // More than the sockets of both sides and the system hold.
+    const count = 4_000;
+    const large = Buffer.alloc(16_384);
+    const publisher = await open({ historyMax: count });
+    for (let i = 0; i < count; i++) publisher.publish(large);
+    const idle = new Dealer({ linger: 0 });
+    onTestFinished(() => idle.close());
+    idle.connect(publisher.replayEndpoint!);
+    await idle.send([EMPTY, Buffer.alloc(8, 0xfe)]);
+    await idle.receive();
+    const socket = new Dealer({ linger: 0, receiveHighWaterMark: 1, receiveTimeout: 4_000 });
+    onTestFinished(() => socket.close());
+    socket.connect(publisher.replayEndpoint!);
+    await socket.send([EMPTY, Buffer.alloc(8)]);
+    await sleep(100);
+    for (let i = 0; i < count; i++) {
+      const [, , sequence] = await socket.receive();
+      expect(sequence!.readBigUInt64BE()).toBe(BigInt(i));
+    }
+    expect(await socket.receive()).toEqual([EMPTY, EMPTY, END, EMPTY]);
+  });
+
+  it("gives up a client that does not read, and answers the next one", async () => {
+    const large = Buffer.alloc(65_536);
+    const publisher = await open({ historyMax: 2_000, queueMax: 1 });
+    for (let i = 0; i < 2_000; i++) publisher.publish(large);
+    const socket = new Dealer({ linger: 0, receiveHighWaterMark: 1 });
+    onTestFinished(() => socket.close());
+    socket.connect(publisher.replayEndpoint!);
+    await socket.send([EMPTY, Buffer.alloc(8)]);
+    expect(await replayed(publisher.replayEndpoint!, 1_999)).toHaveLength(1);
+    expect(publisher.replaysServed).toBe(1);
   });
 
   it("ignores what is not a request, and answers the next one", async () => {

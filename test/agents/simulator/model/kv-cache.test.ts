@@ -67,6 +67,45 @@ describe("KvCache", () => {
     expect(cache.inUseCount).toBe(0);
   });
 
+  it("finds the next copy when one is evicted, in the order they were named", () => {
+    const removed: bigint[] = [];
+    const listener = { stored: () => {}, removed: (hash: bigint) => removed.push(hash) };
+    const cache = new KvCache(3, listener, new Map<bigint, number>(), true);
+    const [a, b, c] = cache.reserve([], 3)!;
+    for (const block of [a!, b!, c!]) expect(cache.store(block, 1n)).toBe(true);
+    expect([cache.findableCount, ...cache.findable()]).toEqual([1, 1n, 1n, 1n]);
+    cache.release([a!]);
+    cache.reserve([], 1);
+    expect(removed).toEqual([1n]);
+    expect(cache.match([1n])).toEqual([b]);
+    // A copy goes that is not the one to be found.
+    cache.release([c!]);
+    cache.reserve([], 1);
+    expect(cache.match([1n])).toEqual([b]);
+    cache.release([b!]);
+    cache.reserve([], 1);
+    expect([cache.findableCount, removed.length]).toEqual([0, 3]);
+  });
+
+  it("forgets copies with everything else", () => {
+    const listener = { stored: () => {}, removed: () => {} };
+    const cache = new KvCache(2, listener, new Map<bigint, number>(), true);
+    const fill = () => {
+      const blocks = cache.reserve([], 2)!;
+      for (const block of blocks) cache.store(block, 1n);
+      cache.release(blocks);
+    };
+    fill();
+    expect(cache.clear()).toBe(true);
+    expect(cache.match([1n])).toEqual([]);
+    const [block] = cache.reserve([], 1)!;
+    cache.store(block!, 1n);
+    cache.release([block!]);
+    // The second block is the older one, and empty.
+    cache.release(cache.reserve([], 2)!);
+    expect(cache.findableCount).toBe(0);
+  });
+
   it("refuses to release a block twice", () => {
     const { cache } = createCache(2);
     const blocks = cache.reserve([], 1)!;
@@ -75,59 +114,74 @@ describe("KvCache", () => {
   });
 });
 
+interface NaiveBlock {
+  hash: BlockHash | undefined;
+  /** When it was given its hash, among the others. */
+  namedAt: number;
+  references: number;
+}
+
 /** The same contract with plain arrays: what KvCache is checked against. */
 class NaiveCache {
-  /** Free blocks' content, oldest first. */
-  free: (BlockHash | undefined)[];
-  used: { hash: BlockHash | undefined; references: number }[] = [];
+  /** Oldest first. */
+  free: NaiveBlock[];
+  used: NaiveBlock[] = [];
   removed: BlockHash[] = [];
+  readonly #tracksCopies: boolean;
+  #namings = 0;
 
-  constructor(size: number) {
-    this.free = Array.from({ length: size }, () => undefined);
+  constructor(size: number, tracksCopies: boolean) {
+    this.free = Array.from({ length: size }, () => ({
+      hash: undefined,
+      namedAt: 0,
+      references: 0,
+    }));
+    this.#tracksCopies = tracksCopies;
   }
 
-  has(hash: BlockHash): boolean {
-    return this.free.includes(hash) || this.used.some((block) => block.hash === hash);
+  /** Of several copies the one that was named first. */
+  find(hash: BlockHash): NaiveBlock | undefined {
+    const copies = [...this.free, ...this.used].filter((block) => block.hash === hash);
+    return copies.toSorted((a, b) => a.namedAt - b.namedAt)[0];
   }
 
   /** The blocks of a prompt, or undefined if they do not fit. */
-  begin(
-    hashes: readonly BlockHash[],
-  ): { hash: BlockHash | undefined; references: number }[] | undefined {
+  begin(hashes: readonly BlockHash[]): NaiveBlock[] | undefined {
     let hitCount = 0;
-    while (hitCount < hashes.length && this.has(hashes[hitCount]!)) hitCount++;
-    const hits = hashes.slice(0, hitCount);
-    const revived = hits.filter((hash) => this.free.includes(hash)).length;
+    while (hitCount < hashes.length && this.find(hashes[hitCount]!) !== undefined) hitCount++;
+    const hits = hashes.slice(0, hitCount).map((hash) => this.find(hash)!);
+    const revived = hits.filter((block) => this.free.includes(block)).length;
     if (hashes.length - hitCount > this.free.length - revived) return undefined;
-    const blocks = hits.map((hash) => {
-      let block = this.used.find((candidate) => candidate.hash === hash);
-      if (block === undefined) {
-        this.free.splice(this.free.indexOf(hash), 1);
-        block = { hash, references: 0 };
+    for (const block of hits) {
+      if (block.references === 0) {
+        this.free.splice(this.free.indexOf(block), 1);
         this.used.push(block);
       }
       block.references++;
+    }
+    const fresh = hashes.slice(hitCount).map(() => {
+      const block = this.free.shift()!;
+      if (block.hash !== undefined) this.removed.push(block.hash);
+      block.hash = undefined;
+      block.references = 1;
       return block;
     });
-    const fresh = hashes.slice(hitCount).map((hash) => {
-      const evicted = this.free.shift();
-      if (evicted !== undefined) this.removed.push(evicted);
-      return { hash, block: { hash: undefined as BlockHash | undefined, references: 1 } };
+    fresh.forEach((block, i) => {
+      const hash = hashes[hitCount + i]!;
+      if (!this.#tracksCopies && this.find(hash) !== undefined) return;
+      block.hash = hash;
+      block.namedAt = ++this.#namings;
     });
-    for (const { hash, block } of fresh) {
-      if (!this.has(hash)) block.hash = hash;
-      this.used.push(block);
-      blocks.push(block);
-    }
-    return blocks;
+    this.used.push(...fresh);
+    return [...hits, ...fresh];
   }
 
-  end(blocks: readonly { hash: BlockHash | undefined; references: number }[]): void {
+  end(blocks: readonly NaiveBlock[]): void {
     for (const block of blocks.toReversed()) {
       block.references--;
       if (block.references > 0) continue;
       this.used.splice(this.used.indexOf(block), 1);
-      this.free.push(block.hash);
+      this.free.push(block);
     }
   }
 }
@@ -144,19 +198,17 @@ function pathHashes(path: readonly number[]): BlockHash[] {
   return path.map((step) => (hash = hash * 4n + BigInt(step)));
 }
 
-it("agrees with a naive cache whatever begins and ends", () => {
+it.for([true, false])("agrees with a naive cache, copies tracked: %s", (tracksCopies) => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 12 }),
       fc.array(commandArb, { maxLength: 60 }),
       (size, commands) => {
         const removed: BlockHash[] = [];
-        const cache = new KvCache(size, {
-          stored: () => {},
-          removed: (hash) => removed.push(hash),
-        });
-        const naive = new NaiveCache(size);
-        const open: { blocks: number[]; twin: NonNullable<ReturnType<NaiveCache["begin"]>> }[] = [];
+        const listener = { stored: () => {}, removed: (hash: bigint) => removed.push(hash) };
+        const cache = new KvCache(size, listener, new Map<bigint, number>(), tracksCopies);
+        const naive = new NaiveCache(size, tracksCopies);
+        const open: { blocks: number[]; twin: NaiveBlock[] }[] = [];
         for (const command of commands) {
           if (command.kind === "begin") {
             const hashes = pathHashes(command.path);
@@ -177,8 +229,16 @@ it("agrees with a naive cache whatever begins and ends", () => {
           expect(cache.inUseCount + naive.free.length).toBe(size);
           expect(removed).toEqual(naive.removed);
         }
+        const named = naive.free.concat(naive.used).flatMap(({ hash }) => hash ?? []);
+        expect(Array.from(cache.findable(), String).toSorted()).toEqual(
+          named.map(String).toSorted(),
+        );
+        expect(cache.findableCount).toBe(new Set(named).size);
+        expect(cache.clear()).toBe(open.length === 0);
         for (const { blocks } of open) cache.release(blocks);
         expect(cache.inUseCount).toBe(0);
+        expect(cache.clear()).toBe(true);
+        expect([cache.findableCount, ...cache.findable()]).toEqual([0]);
       },
     ),
     { numRuns: 300 },
