@@ -23,7 +23,7 @@ import {
   type PoolUnavailable,
 } from "./ask-object.ts";
 import type { PoolView } from "./pool-view.ts";
-import { awaitTurn, give, type Turn } from "./pool-wait.ts";
+import { awaitTurn, giveUp, type Turn } from "./pool-wait.ts";
 import type { WaitingBodies } from "./waiting-bodies.ts";
 
 /** How long a pick may take. A request that is to wait is told so at once, and then waits otherwise. */
@@ -98,7 +98,7 @@ async function waitInQueue(
   const { bodyBytes } = request.request;
   if (!bodies.tryHold(bodyBytes)) {
     metrics.inc(METRIC.waitsRefusedTotal, {});
-    return give(queued, turn, {
+    return giveUp(queued, turn, {
       ok: false,
       reason: "rejected-saturated",
       detail: "this isolate holds as many bodies of waiting requests as it may",

@@ -26,8 +26,10 @@ export const WAIT_DEADLINE_MS = 90_000;
 export const LOST_IN_A_ROW_MAX = 5;
 /** The pause after a lost call is anything below this, doubled with each in a row. */
 const LOST_PAUSE_BASE_MS = 200;
-/** Bounds for what an object says; a tenth of it more, so that not all come back at once. */
-const ASK_AGAIN_MS = { min: 50, max: 60_000, spread: 0.1 } as const;
+/** Bounds for what an object says. */
+const ASK_AGAIN_MS = { min: 50, max: 60_000 } as const;
+/** Up to this much later, but by a tenth at most, so that not all come back at once: no place is given up by then. */
+const ASK_AGAIN_SPREAD_MS = 1_000;
 /** The queue's own times to live are shorter: an object that answers with places for ever is broken. */
 export const WAIT_MS_MAX = CLAIMED_WAIT_MS_MAX;
 
@@ -53,7 +55,7 @@ export async function awaitTurn(
   for (;;) {
     if (answer.ok === "queued") {
       if (answer.asksForCapacity === true) turn.askForCapacity();
-      if (Date.now() - startedMs >= WAIT_MS_MAX) return give(answer, turn, WAITED_TOO_LONG);
+      if (Date.now() - startedMs >= WAIT_MS_MAX) return giveUp(answer, turn, WAITED_TOO_LONG);
       const next = await waitOnce(answer, turn);
       // A held wait has come to something only when its call has been answered.
       if (!("handle" in answer) || !isLost(next)) lostInARow = 0;
@@ -77,7 +79,7 @@ const WAITED_TOO_LONG: PickRefusal = {
 };
 
 /** Waits no more. */
-export function give(waiting: Waiting, turn: Turn, why: PickRefusal): PickRefusal {
+export function giveUp(waiting: Waiting, turn: Turn, why: PickRefusal): PickRefusal {
   if ("handle" in waiting) waiting[Symbol.dispose]();
   else turn.hold(turn.leave());
   return why;
@@ -108,10 +110,10 @@ async function waitHeld(
 }
 
 async function waitAway(place: NumberedPlace, turn: Turn): Promise<ObjectAnswer | PoolUnavailable> {
-  const { min, max, spread } = ASK_AGAIN_MS;
-  const askAgainMs = Math.min(max, Math.max(min, place.askAgainMs));
-  const isHere = await pause(askAgainMs * (1 + Math.random() * spread), turn.signal);
-  return isHere ? turn.askAgain() : give(place, turn, CLIENT_LEFT);
+  const askAgainMs = Math.min(ASK_AGAIN_MS.max, Math.max(ASK_AGAIN_MS.min, place.askAgainMs));
+  const spreadMs = Math.random() * Math.min(ASK_AGAIN_SPREAD_MS, askAgainMs / 10);
+  const isHere = await pause(askAgainMs + spreadMs, turn.signal);
+  return isHere ? turn.askAgain() : giveUp(place, turn, CLIENT_LEFT);
 }
 
 function isLost(answer: ObjectAnswer | PoolUnavailable): answer is PoolUnavailable {
