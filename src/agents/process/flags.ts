@@ -214,7 +214,9 @@ function renderUsage(usage: {
     return [left, `${flag.help}${describeFallback(flag)}`] as const;
   });
   const width = Math.max(...rows.map(([left]) => left.length)) + 2;
-  const lines = rows.map(([left, right]) => left.padEnd(width) + right);
+  const lines = rows.map(
+    ([left, right]) => left.padEnd(width) + right.replaceAll("\n", `\n${" ".repeat(width)}`),
+  );
   return `Usage: node src/agents/main.ts ${usage.role} [flags]\n\n${usage.summary}\n\n${lines.join("\n")}\n`;
 }
 

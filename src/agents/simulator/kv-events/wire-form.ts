@@ -114,6 +114,12 @@ export const wireFormFlag: Flag<WireForm> = {
 
 function describeKeys(): string[] {
   return Object.entries(wireFormSchema.shape).map(
-    ([key, schema]) => `  ${key}: ${schema.description}`,
+    ([key, schema]) => `  ${key} ${valuesOf(schema)}: ${schema.description}`,
   );
+}
+
+function valuesOf(schema: z.ZodType): string {
+  if (schema instanceof z.ZodEnum) return schema.options.join("|");
+  if (schema instanceof z.ZodBoolean) return "true|false";
+  return schema instanceof z.ZodUnion ? "1|2" : "N";
 }
