@@ -4,6 +4,9 @@
 // gather for FLUSH_MS, so that a pool of hundreds of endpoints costs a few frames per interval and
 // not one per endpoint. While the session is down, results are dropped: only the newest of each
 // endpoint is kept, and after a reconnect everything is said again.
+//
+// KV events, where they are asked for, are followed whether the session is up or not: what an engine has
+// said once it may not be able to say again.
 
 import { EndpointSource } from "../discovery/endpoint-source.ts";
 import type { Logger } from "../process/logger.ts";
@@ -13,6 +16,7 @@ import type { WireSpecification, WireTarget } from "../protocol/metrics-specific
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { EngineScraper } from "./engine-scraper.ts";
+import { KvEvents, type KvEventsOptions } from "./kv-events/kv-events.ts";
 import { MetricsLedger } from "./metrics-ledger.ts";
 import { ModelsLedger } from "./models-ledger.ts";
 import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
@@ -29,6 +33,8 @@ export interface CollectorOptions {
   readonly logger: Logger;
   readonly registry: MetricRegistry;
   readonly sessionTiming?: Partial<SessionTiming>;
+  /** Absent: the engines' KV events are not read. */
+  readonly kvEvents?: Pick<KvEventsOptions, "mode" | "consumer">;
 }
 
 export interface Collector {
@@ -36,22 +42,33 @@ export interface Collector {
   readonly isHealthy: boolean;
   readonly endpointCount: number;
   readonly problem: string | undefined;
+  /** Where publishers of KV events dial, if they do. */
+  readonly kvEventsUrl: string | undefined;
   close(): Promise<void>;
 }
 
-/** Starts collecting. Rejects if the endpoints file cannot be used. */
+/** Starts collecting. Rejects if the endpoints file, or an address to listen on, cannot be used. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
   const source = await EndpointSource.start({
     path: options.endpointsPath,
     logger: options.logger,
     registry: options.registry,
   });
-  return new PoolCollector(options, source);
+  try {
+    const { kvEvents, logger, registry } = options;
+    const events =
+      kvEvents === undefined ? undefined : await KvEvents.start({ ...kvEvents, logger, registry });
+    return new PoolCollector(options, source, events);
+  } catch (error) {
+    source.close();
+    throw error;
+  }
 }
 
 class PoolCollector implements Collector {
   readonly #options: CollectorOptions;
   readonly #source: EndpointSource;
+  readonly #kvEvents: KvEvents | undefined;
   readonly #session: PoolSession;
   readonly #ledger = new MetricsLedger();
   readonly #models = new ModelsLedger();
@@ -63,12 +80,17 @@ class PoolCollector implements Collector {
   /** The object does not hold the current membership. Rows refer to it, so it goes first. */
   #isMembershipDue = true;
 
-  constructor(options: CollectorOptions, source: EndpointSource) {
+  constructor(options: CollectorOptions, source: EndpointSource, kvEvents: KvEvents | undefined) {
     this.#options = options;
     this.#source = source;
+    this.#kvEvents = kvEvents;
+    kvEvents?.follow(source.endpoints);
     this.#ledger.reset(source.endpoints.length);
     this.#models.reset(source.endpoints.length);
-    source.onChange(() => this.#restart());
+    source.onChange((endpoints) => {
+      kvEvents?.follow(endpoints);
+      this.#restart();
+    });
     this.#session = new PoolSession({
       ...options,
       role: "collector",
@@ -109,8 +131,13 @@ class PoolCollector implements Collector {
       : "not connected to the pool's object";
   }
 
+  get kvEventsUrl(): string | undefined {
+    return this.#kvEvents?.boundUrl;
+  }
+
   async close(): Promise<void> {
     this.#source.close();
+    this.#kvEvents?.close();
     clearInterval(this.#flush);
     for (const scraper of this.#scrapers) scraper.stop();
     await this.#session.close();
@@ -135,7 +162,10 @@ class PoolCollector implements Collector {
           registry,
           tls,
           onResult: (result) => {
-            if (result.isNewProcess) this.#models.engineRestarted(index);
+            if (result.isNewProcess) {
+              this.#models.engineRestarted(index);
+              this.#kvEvents?.engineRestarted(endpoint.id);
+            }
             this.#ledger.observe(index, result, performance.now());
           },
           onLora: (lora) => this.#models.lora(index, lora),

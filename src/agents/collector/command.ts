@@ -1,19 +1,31 @@
+import type { KvEventConsumer } from "../../scheduler/kv/residency/kv-event.ts";
 import { MetricRegistry } from "../../telemetry/metrics.ts";
 import { startAdminServer } from "../process/admin-server.ts";
 import { parseFlags } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
 import { runAgent } from "../process/run-agent.ts";
 import { startCollector } from "./collector.ts";
+import { KV_EVENT_FLAGS, kvEventsMode } from "./kv-events/flags.ts";
 
 const USAGE = {
   role: "collector",
   summary: `Scrapes the engines of one pool and reports to the pool's object.
 The environment variable ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
-  flags: POOL_FLAGS,
+  flags: { ...POOL_FLAGS, ...KV_EVENT_FLAGS },
 } as const;
+
+/** Nobody keeps account of KV events yet: they are followed and counted. */
+const COUNTED_ONLY: KvEventConsumer = {
+  stored: () => undefined,
+  removed: () => undefined,
+  cleared: () => undefined,
+  uncertain: () => undefined,
+  gone: () => undefined,
+};
 
 export async function run(args: string[]): Promise<void> {
   const flags = parseFlags(USAGE, args);
+  const kvMode = kvEventsMode(flags);
   const token = requireEnv(AGENT_TOKEN_ENV, "the pool's agentToken");
   await runAgent({ role: "collector", ...flags }, async (logger) => {
     const registry = new MetricRegistry();
@@ -25,6 +37,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
+      ...(kvMode === null ? {} : { kvEvents: { mode: kvMode, consumer: COUNTED_ONLY } }),
     });
     const admin = await startAdminServer({
       listen: flags["admin-listen"],
@@ -35,10 +48,15 @@ export async function run(args: string[]): Promise<void> {
       }),
     });
     return {
-      ready: { adminPort: admin.port },
+      ready: { adminPort: admin.port, ...kvEventsPort(collector.kvEventsUrl) },
       async close() {
         await Promise.all([collector.close(), admin.close()]);
       },
     };
   });
+}
+
+/** Where publishers dial, for who asked for any free port. */
+function kvEventsPort(url: string | undefined): Record<string, number> {
+  return url === undefined ? {} : { kvEventsPort: Number(url.slice(url.lastIndexOf(":") + 1)) };
 }

@@ -1,6 +1,8 @@
 // A consumer that remembers every call, and keeps the simplest account of what each source holds.
 
 import type {
+  KvBlocksRemoved,
+  KvBlocksStored,
   KvEventConsumer,
   KvEventSource,
 } from "../../../../../src/scheduler/kv/residency/kv-event.ts";
@@ -11,30 +13,31 @@ export class RecordingConsumer implements KvEventConsumer {
   readonly calls: string[] = [];
   /** What each stored event's topic named, in order. */
   readonly models: string[] = [];
-  readonly #held = new Map<KvEventSource, Map<string, Set<string>>>();
+  /** Copies by hash and tier: a block may be there more than once, each copy told of. */
+  readonly #held = new Map<KvEventSource, Map<string, number>>();
 
   /** Hashes held by an endpoint on a tier, all its ranks together. */
   held(endpoint: string | null, tier = "gpu"): string[] {
     const hashes: string[] = [];
     for (const [source, blocks] of this.#held) {
       if (source.endpoint !== endpoint) continue;
-      for (const [hash, tiers] of blocks) if (tiers.has(tier)) hashes.push(hash);
+      for (const [block, copies] of blocks) {
+        const [hash, of] = block.split(" ");
+        if (of === tier && copies > 0) hashes.push(hash!);
+      }
     }
-    return hashes.sort();
+    return hashes.toSorted();
   }
 
   stored: KvEventConsumer["stored"] = (source, event, model) => {
     this.#note(source, "stored", hexOf(event.hashes));
     this.models.push(model);
-    const blocks = this.#of(source);
-    for (const hash of hexOf(event.hashes)) {
-      blocks.set(hash, (blocks.get(hash) ?? new Set()).add(event.tier));
-    }
+    this.#count(source, event, 1);
   };
 
   removed: KvEventConsumer["removed"] = (source, event) => {
     this.#note(source, "removed", hexOf(event.hashes));
-    for (const hash of hexOf(event.hashes)) this.#of(source).get(hash)?.delete(event.tier);
+    this.#count(source, event, -1);
   };
 
   cleared: KvEventConsumer["cleared"] = (source) => {
@@ -52,7 +55,16 @@ export class RecordingConsumer implements KvEventConsumer {
     this.#held.delete(source);
   };
 
-  #of(source: KvEventSource): Map<string, Set<string>> {
+  /** A removal of what is not known is none. */
+  #count(source: KvEventSource, event: KvBlocksStored | KvBlocksRemoved, by: number): void {
+    const blocks = this.#of(source);
+    for (const hash of hexOf(event.hashes)) {
+      const block = `${hash} ${event.tier}`;
+      blocks.set(block, Math.max(0, (blocks.get(block) ?? 0) + by));
+    }
+  }
+
+  #of(source: KvEventSource): Map<string, number> {
     let blocks = this.#held.get(source);
     if (blocks === undefined) {
       blocks = new Map();
