@@ -13,7 +13,7 @@ import {
 } from "../process/flags.ts";
 import type { RunnerConfig } from "./engine-runner.ts";
 import { createHasher } from "./kv-events/block-hashers.ts";
-import { KV_EVENT_FLAGS } from "./kv-events/flags.ts";
+import { KV_EVENT_FLAGS, portsFlag } from "./kv-events/flags.ts";
 import type { EngineConfig } from "./model/engine.ts";
 import { FAILURE_TYPES, parseFailures, parseFailureTypes, type Failure } from "./failures.ts";
 
@@ -111,13 +111,14 @@ export function findContradictions(parameters: SimulatorParameters): string[] {
       mistakes.push(`--${name}-std-dev must be at most 30% of --${name}.`);
     }
   }
-  const { ports } = parameters;
   const total = engineCount(parameters);
   if (total > ENGINES_MAX) {
     mistakes.push(`--engines times --data-parallel-size must be at most ${ENGINES_MAX}.`);
   }
-  if (ports.length > 0 && ports.length !== total) {
-    mistakes.push(`--ports names ${ports.length} ports for ${total} engines.`);
+  for (const name of ["ports", "kv-events-ports", "kv-replay-ports"] as const) {
+    const { length } = parameters[name];
+    if (length === 0 || length === total) continue;
+    mistakes.push(`--${name} names ${length} ports for ${total} engines.`);
   }
   if (parameters.port + total - 1 > 65_535) {
     mistakes.push(`--port ${parameters.port} leaves no room for ${total} ports.`);
@@ -219,20 +220,6 @@ function durationFlag(help: string, fallbackMs: number): Flag<number> {
       return value === undefined
         ? { ok: false, expected: "a duration up to an hour, e.g. 250us, 12ms or 1.5s" }
         : { ok: true, value };
-    },
-  };
-}
-
-/** Ports as a list; none: as --port says. */
-function portsFlag(help: string): Flag<readonly number[]> {
-  return {
-    placeholder: "PORT[,PORT]",
-    help,
-    fallback: [],
-    parse(text) {
-      const ports = text.split(",").map((port) => (/^[0-9]{1,5}$/.test(port) ? Number(port) : 0));
-      const isGood = ports.every((port) => port >= 1 && port <= 65_535);
-      return isGood ? { ok: true, value: ports } : { ok: false, expected: "ports, as 8001,8002" };
     },
   };
 }

@@ -10,7 +10,7 @@ import { CacheReporter } from "./cache-reporter.ts";
 import type { KvEventsConfig } from "./flags.ts";
 import { KvEventPublisher } from "./publisher.ts";
 import type { SharedStorage } from "./shared-storage.ts";
-import { isBound, offsetEndpoint } from "./sockets.ts";
+import { isBound, offsetEndpoint, withPort } from "./sockets.ts";
 import { servedModelNames, type SimulatorParameters } from "../parameters.ts";
 
 /** Batches one command can make go wrong. */
@@ -78,8 +78,10 @@ export class EngineEvents {
     const form = this.#parameters["kv-events-form"];
     this.#publisher = await KvEventPublisher.open(
       {
-        endpoint: this.#offset(endpoint),
-        replayEndpoint: replayEndpoint === null ? undefined : this.#offset(replayEndpoint),
+        endpoint: this.#own(endpoint, "kv-events-ports"),
+        isBound: isBound(endpoint),
+        replayEndpoint:
+          replayEndpoint === null ? undefined : this.#own(replayEndpoint, "kv-replay-ports"),
         topic: this.#topic(config.topic, port),
         firstSequence: form.firstSequence,
         replayHasTopic: form.replay === "topic",
@@ -146,7 +148,9 @@ export class EngineEvents {
   }
 
   /** Each engine of the process binds ports of its own; whoever is dialled has one for all. */
-  #offset(endpoint: string): string {
+  #own(endpoint: string, list: "kv-events-ports" | "kv-replay-ports"): string {
+    const given = this.#parameters[list][this.#place.index];
+    if (given !== undefined) return withPort(endpoint, given);
     const size = this.#parameters["data-parallel-size"];
     const before = isBound(endpoint) ? Math.floor(this.#place.index / size) * size : 0;
     return offsetEndpoint(endpoint, before + this.#rank);

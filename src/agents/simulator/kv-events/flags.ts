@@ -37,6 +37,8 @@ export type KvEventsConfig = z.output<typeof configSchema>;
 
 export const KV_EVENT_FLAGS = {
   "kv-events-config": configFlag(),
+  "kv-events-ports": portsFlag("a port for each engine's events, instead of what the address says"),
+  "kv-replay-ports": portsFlag("the same for its replays"),
   "kv-events-form": wireFormFlag,
   "kv-events-loss-rate": percent("per cent of batches that get lost; replay still has them"),
   "kv-events-repeat-rate": percent("per cent of batches that are sent twice"),
@@ -90,6 +92,20 @@ function configFlag(): Flag<KvEventsConfig | null> {
       if (parsed.success) return { ok: true, value: parsed.data };
       const problem = z.prettifyError(parsed.error).replaceAll("\n", " ");
       return { ok: false, expected: `vLLM's KV events configuration: ${problem}` };
+    },
+  };
+}
+
+/** Ports as a list; none: as other flags say. */
+export function portsFlag(help: string): Flag<readonly number[]> {
+  return {
+    placeholder: "PORT[,PORT]",
+    help,
+    fallback: [],
+    parse(text) {
+      const ports = text.split(",").map((port) => (/^[0-9]{1,5}$/.test(port) ? Number(port) : 0));
+      const isGood = ports.every((port) => port >= 1 && port <= 65_535);
+      return isGood ? { ok: true, value: ports } : { ok: false, expected: "ports, as 8001,8002" };
     },
   };
 }

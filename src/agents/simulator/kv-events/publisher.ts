@@ -12,11 +12,12 @@ import type { Rng } from "../../../scheduler/support/rng.ts";
 import type { Logger } from "../../process/logger.ts";
 import { BatchHistory, type PublishedBatch } from "./batch-history.ts";
 import { ReplayServer } from "./replay-server.ts";
-import { bind, isBound, rebind, sequenceFrame } from "./sockets.ts";
+import { bind, rebind, sequenceFrame } from "./sockets.ts";
 
 export interface PublisherOptions {
-  /** Bound or dialled, see isBound. */
   readonly endpoint: string;
+  /** Whether the endpoint is bound; else it is dialled. */
+  readonly isBound: boolean;
   /** Always bound; undefined: no replay. */
   readonly replayEndpoint: string | undefined;
   readonly topic: string;
@@ -85,7 +86,7 @@ export class KvEventPublisher {
   ): Promise<KvEventPublisher> {
     const publisher = new KvEventPublisher(options, logger, rng);
     try {
-      if (isBound(options.endpoint)) {
+      if (options.isBound) {
         publisher.#endpoint = await bind(publisher.#socket, options.endpoint);
       } else publisher.#socket.connect(options.endpoint);
       if (options.replayEndpoint !== undefined) {
@@ -191,7 +192,7 @@ export class KvEventPublisher {
   async #reopen(): Promise<void> {
     await this.#replay?.restart();
     this.#socket = this.#createSocket();
-    if (isBound(this.options.endpoint)) await rebind(this.#socket, this.#endpoint);
+    if (this.options.isBound) await rebind(this.#socket, this.#endpoint);
     else this.#socket.connect(this.#endpoint);
     this.#isOpen = true;
     this.#pump();

@@ -13,8 +13,10 @@ import type { Logger } from "../../process/logger.ts";
 import type { BatchHistory } from "./batch-history.ts";
 import { bind, rebind, sequenceFrame } from "./sockets.ts";
 
-const SEND_TIMEOUT_MS = 1_000;
+const SEND_TIMEOUT_MS = 2_000;
 const SEND_RETRY_MS = 5;
+/** Messages on the way to one client. There is room again when half of them have left. */
+const HIGH_WATER_MARK = 64;
 /** A request's frames are small; a peer that sends more is cut off. */
 const REQUEST_BYTES_MAX = 1_024;
 const EMPTY = Buffer.alloc(0);
@@ -117,6 +119,7 @@ function createRouter(): Router {
   return new Router({
     mandatory: true,
     sendTimeout: SEND_TIMEOUT_MS,
+    sendHighWaterMark: HIGH_WATER_MARK,
     linger: 0,
     maxMessageSize: REQUEST_BYTES_MAX,
   });

@@ -10,6 +10,7 @@ import { encodeStorageBatch } from "./encode-batch.ts";
 import type { BlocksRemoved, BlocksStored } from "./event.ts";
 import { HashLru } from "./hash-lru.ts";
 import { KvEventPublisher } from "./publisher.ts";
+import { isBound } from "./sockets.ts";
 
 /** The publisher this imitates. */
 const FIRST_SEQUENCE = 1;
@@ -41,6 +42,7 @@ export class SharedStorage {
     const publisher = await KvEventPublisher.open(
       {
         endpoint: options.endpoint,
+        isBound: isBound(options.endpoint),
         replayEndpoint: undefined,
         topic: `kv@SHARED_STORAGE@${options.model}`,
         firstSequence: FIRST_SEQUENCE,

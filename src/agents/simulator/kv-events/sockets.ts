@@ -22,6 +22,11 @@ export function offsetEndpoint(endpoint: string, offset: number): string {
   );
 }
 
+/** The same TCP address at another port. Any other address stays as it is. */
+export function withPort(endpoint: string, port: number): string {
+  return endpoint.replace(/^(tcp:\/\/.*:)[0-9*]+$/, (_, head: string) => `${head}${port}`);
+}
+
 /** The port of a TCP address; undefined for any other. */
 export function portOf(endpoint: string | undefined): number | undefined {
   const port = /^tcp:\/\/.*:([0-9]+)$/.exec(endpoint ?? "")?.[1];

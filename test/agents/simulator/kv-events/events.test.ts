@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { decodeBatch } from "../../../../src/agents/collector/kv-events/decode-batch.ts";
 import { createHasher } from "../../../../src/agents/simulator/kv-events/block-hashers.ts";
 import { WIRE_FORMS, type WireForm } from "../../../../src/agents/simulator/kv-events/wire-form.ts";
+import { portOf } from "../../../../src/agents/simulator/kv-events/sockets.ts";
 import type { SimulatorParameters } from "../../../../src/agents/simulator/parameters.ts";
 import type { KvBlocksStored, KvEvent } from "../../../../src/scheduler/kv/residency/kv-event.ts";
 import { chat, eventually, MODEL, post, readBody, startEngines } from "../harness.ts";
@@ -298,6 +299,24 @@ describe("engines and ranks", () => {
       for (const url of urls) await chat(url, words(9, `x${n++}`));
       expect(new Set(messages.map(({ topic }) => topic)).size).toBe(2);
     });
+  });
+
+  it("publish where they did before, when they are told so", async () => {
+    const before = await start({ engines: 2 });
+    const ports = before.kvEvents.map(({ endpoint }) => portOf(endpoint)!);
+    const replayPorts = before.kvEvents.map(({ replayEndpoint }) => portOf(replayEndpoint)!);
+    await before.close();
+    const after = await start({
+      engines: 2,
+      "kv-events-ports": ports,
+      "kv-replay-ports": replayPorts,
+    });
+    expect(after.kvEvents.map(({ endpoint }) => portOf(endpoint))).toEqual(ports);
+    await chat(after.urls[1]!, words(9));
+    expect(await replayed(`tcp://127.0.0.1:${replayPorts[1]}`, 0)).not.toEqual([]);
+    await expect(start({ engines: 2, "kv-events-ports": [ports[0]!] })).rejects.toThrow(
+      "--kv-events-ports names 1 ports for 2 engines.",
+    );
   });
 
   it("start all or none: a port that is taken leaves nothing behind", async () => {

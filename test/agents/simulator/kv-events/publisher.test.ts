@@ -19,6 +19,7 @@ async function open(options: Partial<PublisherOptions> = {}) {
   const publisher = await KvEventPublisher.open(
     {
       endpoint: ANY_PORT,
+      isBound: true,
       replayEndpoint: ANY_PORT,
       topic: TOPIC,
       firstSequence: 0,
@@ -72,7 +73,7 @@ describe("live", () => {
 
   it("dials a subscriber that is bound", async () => {
     const { messages, endpoint } = await subscribe();
-    const publisher = await open({ endpoint, firstSequence: 1 });
+    const publisher = await open({ endpoint, isBound: false, firstSequence: 1 });
     await eventually(async () => {
       publisher.publish(payload("a"));
       expect(await Promise.resolve(messages.length)).toBeGreaterThan(0);
@@ -126,7 +127,7 @@ describe("replay", () => {
 
   it("makes no holes for a client that reads late, while another is idle", async () => {
     // More than the sockets of both sides and the system hold.
-    const count = 4_000;
+    const count = 2_000;
     const large = Buffer.alloc(16_384);
     const publisher = await open({ historyMax: count });
     for (let i = 0; i < count; i++) publisher.publish(large);
