@@ -1,0 +1,286 @@
+// Which content blocks endpoints hold, from which token blocks they hold and which token blocks each
+// content block became.
+//
+//   content   c1        c2        c3            learned: ends 3, 7, 7, i.e. how many token blocks are
+//   tokens    t1 t2 t3  t4 t5 t6 t7             settled by content 1 to i
+//
+//   held(c2) = min(held(t4) … held(t7))         held(c3) = held(t7): it settles no further block
+//   held(c)  = max(held(t1) of prompt 1, held(t1) of prompt 2 …)    where c settles none at all
+//
+// What a content block became can differ by prompt. Where two prompts agree on the tokens, the smaller end
+// counts, as what follows decides the last; where they do not, because a template rendered history anew or
+// put another date in, the newest counts, as the next request will be like it. Blocks that settle nothing
+// stand at the start of every prompt that shares them, so they are held with any of these.
+//
+// One per pool and engine block size. Bounded: content learned longest ago goes first, then token blocks
+// that no content is known for; what is not known is not claimed.
+
+import { NONE } from "../block-table.ts";
+import { CONTENT_KEYS_MAX } from "../content-keys.ts";
+import { SPAN_BLOCKS_MAX } from "./content-spans.ts";
+import { type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
+import { CONTENT_COST_BYTES, LearnedContents, type TokenSpan } from "./learned-contents.ts";
+import { TOKEN_COST_BYTES, TOKEN_SLOTS_MAX, TokenHolders } from "./token-holders.ts";
+
+export const CONTENT_RESIDENCY_LIMITS = {
+  /** Endpoints, or data-parallel ranks of them. */
+  slotsMax: TOKEN_SLOTS_MAX,
+  /** All arrays: 1.6 million token blocks, 270,000 content blocks, 1.1 million links between them. */
+  bytesMax: 96 * 1024 * 1024,
+} as const;
+
+/** Shares of the bytes. */
+const TOKENS_SHARE = 0.5;
+const SETS_SHARE = 0.2;
+const CONTENTS_SHARE = 0.12;
+const LINKS_SHARE = 0.18;
+/** Entries looked at for one to forget. */
+const LOOK_MAX = 256;
+
+/** What a prompt's content became. */
+export interface LearnedPrompt {
+  /** Two words a content block, as content-keys.ts makes them. */
+  readonly contentKeys: Uint32Array;
+  /** Two words a token block, as token-keys.ts makes them. */
+  readonly tokenKeys: Uint32Array;
+  /** By content block: token blocks that it and all before it settle. Never falls. */
+  readonly ends: Uint32Array;
+}
+
+/** Since the beginning. */
+export interface ContentResidencyCounts {
+  /** Token blocks stored for which no content was known then: answers, and what was not learned yet. */
+  unknownStores: number;
+  /** Content blocks that became other tokens than they were known as. */
+  relearned: number;
+  /** Content blocks forgotten for the bytes. */
+  forgottenContents: number;
+  /** Token blocks forgotten for the bytes, with their holders. */
+  forgottenTokens: number;
+  /** Token or content blocks not taken up, because the bytes or a bound were used up. */
+  leftOut: number;
+}
+
+export interface ContentResidencyOptions {
+  readonly slotsMax?: number;
+  readonly bytesMax?: number;
+}
+
+export class ContentResidency implements HoldingSink {
+  readonly counts: ContentResidencyCounts = {
+    unknownStores: 0,
+    relearned: 0,
+    forgottenContents: 0,
+    forgottenTokens: 0,
+    leftOut: 0,
+  };
+  readonly #sink: HoldingSink;
+  readonly #tokens: TokenHolders;
+  readonly #contents: LearnedContents;
+  #tokenHand = 0;
+  #contentHand = 0;
+  /** The content entry that is linked just now, which is not to be forgotten meanwhile. */
+  #linking = NONE;
+  /** By slot: how a content block was held, and is. */
+  readonly #before: Uint8Array;
+  readonly #after: Uint8Array;
+  readonly #key = new Uint32Array(2);
+
+  /** The sink gets content keys. */
+  constructor(sink: HoldingSink, options: ContentResidencyOptions = {}) {
+    const { slotsMax = TOKEN_SLOTS_MAX, bytesMax = CONTENT_RESIDENCY_LIMITS.bytesMax } = options;
+    const tokensMax = Math.floor((bytesMax * TOKENS_SHARE) / TOKEN_COST_BYTES);
+    const contentsMax = Math.floor((bytesMax * CONTENTS_SHARE) / CONTENT_COST_BYTES);
+    this.#sink = sink;
+    this.#tokens = new TokenHolders(slotsMax, tokensMax, bytesMax * SETS_SHARE);
+    this.#contents = new LearnedContents(this.#tokens, contentsMax, bytesMax * LINKS_SHARE);
+    this.#before = new Uint8Array(slotsMax);
+    this.#after = new Uint8Array(slotsMax);
+  }
+
+  /** Bytes of all arrays. */
+  get byteLength(): number {
+    return this.#tokens.byteLength + this.#contents.byteLength;
+  }
+
+  /** Content blocks that are known. */
+  get contentBlocks(): number {
+    return this.#contents.size;
+  }
+
+  /** Token blocks that are held somewhere, or that content is known for. */
+  get tokenBlocks(): number {
+    return this.#tokens.size;
+  }
+
+  /** The endpoint at `slot` holds a token block so from now on. Tells what that means for content. */
+  // Hot path: residency in bench/.
+  held(slot: number, low: number, high: number, holding: Holding): void {
+    if (slot >= this.#tokens.slotsMax) {
+      this.counts.leftOut++;
+      return;
+    }
+    let token = this.#tokens.find(low, high);
+    if (token === NONE) {
+      if (holding === NOT_HELD) return;
+      token = this.#addToken(low, high, true);
+      if (token === NONE) return;
+    }
+    const was = this.#tokens.holding(token, slot);
+    const is = this.#tokens.setHolding(token, slot, holding);
+    if (is !== holding) this.counts.leftOut++;
+    const first = this.#contents.firstOf(token);
+    if (first === NONE) {
+      if (is === NOT_HELD) this.#contents.removeIfUnused(token);
+      else if (was === NOT_HELD) this.counts.unknownStores++;
+      return;
+    }
+    if (was === is) return;
+    for (let link = first; link !== NONE; link = this.#contents.nextOf(link)) {
+      const content = this.#contents.contentOf(link);
+      const others = this.#contents.holding(content, slot, token);
+      const isAny = this.#contents.hasAlternatives(content);
+      const before = was > others === isAny ? was : others;
+      const after = is > others === isAny ? is : others;
+      if (before !== after) this.#tell(content, slot, after);
+    }
+  }
+
+  /** Learns what a prompt's content became, and tells who holds it. O(blocks), amortised. */
+  learn(prompt: LearnedPrompt): void {
+    const { contentKeys, tokenKeys } = prompt;
+    if (tokenKeys.length === 0) return;
+    const ends = this.#agreedEnds(prompt);
+    let from = 0;
+    for (let i = 0; i < ends.length; i++) {
+      const end = ends[i]!;
+      const span = { keys: tokenKeys, from: end === from ? Math.max(0, end - 1) : from, end };
+      if (!this.#learnBlock(contentKeys[i * 2]!, contentKeys[i * 2 + 1]!, span)) return;
+      from = end;
+    }
+  }
+
+  /** The ends of a prompt, less what other prompts with the same content and tokens did not share. */
+  #agreedEnds({ contentKeys, tokenKeys, ends }: LearnedPrompt): Uint32Array {
+    const count = Math.min(contentKeys.length >>> 1, ends.length, CONTENT_KEYS_MAX);
+    const agreed = ends.slice(0, count);
+    let least = tokenKeys.length >>> 1;
+    for (let i = count - 1; i >= 0; i--) {
+      if (agreed[i]! < least) least = agreed[i]!;
+      const content = this.#contents.find(contentKeys[i * 2]!, contentKeys[i * 2 + 1]!);
+      if (content !== NONE) {
+        const end = this.#contents.end(content);
+        const last = Math.max(0, end - 1);
+        if (end < least && this.#contents.isLastAt(content, tokenKeys, last)) least = end;
+      }
+      agreed[i] = least;
+    }
+    return agreed;
+  }
+
+  /** False when there is no room for it. */
+  #learnBlock(low: number, high: number, span: TokenSpan): boolean {
+    const contents = this.#contents;
+    let content = contents.find(low, high);
+    if (content === NONE) {
+      if (contents.isFull) this.#forgetContent(false);
+      content = contents.add(low, high);
+      if (content === NONE) {
+        this.counts.leftOut++;
+        return false;
+      }
+      this.#before.fill(0, 0, this.#tokens.slotsEnd);
+    } else {
+      contents.markRecent(content);
+      if (contents.isKnownAs(content, span, SPAN_BLOCKS_MAX)) return true;
+      contents.readHoldings(content, this.#before);
+      if (span.end === 0 && contents.hasAlternatives(content)) contents.trimAlternatives(content);
+      else {
+        this.counts.relearned++;
+        contents.unlink(content);
+      }
+    }
+    this.#linking = content;
+    const isLinked = this.#link(content, span);
+    this.#linking = NONE;
+    if (isLinked) contents.readHoldings(content, this.#after);
+    else {
+      this.counts.leftOut++;
+      contents.unlink(content);
+      this.#after.fill(0, 0, this.#tokens.slotsEnd);
+    }
+    for (let slot = 0; slot < this.#tokens.slotsEnd; slot++) {
+      const after = this.#after[slot] as Holding;
+      if (after !== this.#before[slot]) this.#tell(content, slot, after);
+    }
+    if (!isLinked) contents.remove(content);
+    return isLinked;
+  }
+
+  /** Links a span, or an alternative more. Of a long span the last token blocks speak for all. */
+  #link(content: number, { keys, from, end }: TokenSpan): boolean {
+    for (let i = Math.max(from, end - SPAN_BLOCKS_MAX); i < Math.max(end, 1); i++) {
+      if (!this.#contents.hasRoom) this.#forgetContent(false);
+      let token = this.#tokens.find(keys[i * 2]!, keys[i * 2 + 1]!);
+      if (token === NONE) token = this.#addToken(keys[i * 2]!, keys[i * 2 + 1]!, false);
+      if (token === NONE) return false;
+      if (!this.#contents.push(content, token)) {
+        this.#contents.removeIfUnused(token);
+        return false;
+      }
+    }
+    this.#contents.setEnd(content, end);
+    return true;
+  }
+
+  /** A block that no content is known for yet is not worth content that somebody holds. */
+  #addToken(low: number, high: number, mustBeUnheld: boolean): number {
+    if (this.#tokens.isFull) this.#forgetToken();
+    if (this.#tokens.isFull) this.#forgetContent(mustBeUnheld);
+    const token = this.#tokens.add(low, high);
+    if (token === NONE) this.counts.leftOut++;
+    return token;
+  }
+
+  #tell(content: number, slot: number, holding: Holding): void {
+    this.#contents.readKey(content, this.#key);
+    this.#sink.held(slot, this.#key[0]!, this.#key[1]!, holding);
+  }
+
+  /** Forgets one content block: one learned long ago, and held by nobody if one is near. */
+  #forgetContent(mustBeUnheld: boolean): void {
+    const contents = this.#contents;
+    let chosen = NONE;
+    for (let looked = 0; looked < LOOK_MAX; looked++) {
+      const content = this.#contentHand;
+      this.#contentHand = content + 1 < contents.idsEnd ? content + 1 : 0;
+      if (!contents.hasLinks(content) || content === this.#linking) continue;
+      const isRecent = contents.takeRecent(content);
+      if (chosen === NONE && !mustBeUnheld) chosen = content;
+      if (isRecent || contents.isLastHeld(content)) continue;
+      chosen = content;
+      break;
+    }
+    if (chosen === NONE) return;
+    this.counts.forgottenContents++;
+    contents.readHoldings(chosen, this.#after);
+    for (let slot = 0; slot < this.#tokens.slotsEnd; slot++) {
+      if (this.#after[slot] !== NOT_HELD) this.#tell(chosen, slot, NOT_HELD);
+    }
+    contents.unlink(chosen);
+    contents.remove(chosen);
+  }
+
+  /** Forgets one token block that no content is known for, if one is near. */
+  #forgetToken(): void {
+    for (let looked = 0; looked < LOOK_MAX; looked++) {
+      const token = this.#tokenHand;
+      this.#tokenHand = token + 1 < this.#tokens.idsEnd ? token + 1 : 0;
+      if (!this.#tokens.isHeld(token) || this.#contents.isKnownToken(token)) continue;
+      this.counts.forgottenTokens++;
+      this.#tokens.release(token);
+      this.#tokens.remove(token);
+      return;
+    }
+  }
+}

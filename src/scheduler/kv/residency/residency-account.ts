@@ -1,0 +1,130 @@
+// What every source of a pool holds, in content keys: the receiver of KV events.
+//
+//   KvEventSource ──► slot, Rekeyer ──► ContentResidency ──► sink: (slot, content key, holding)
+//
+// A source gets a slot when it is first named and gives it back when it is gone. One per pool and engine
+// block size, as ContentResidency is.
+
+import {
+  ContentResidency,
+  type ContentResidencyCounts,
+  type ContentResidencyOptions,
+  type LearnedPrompt,
+} from "./content-residency.ts";
+import type { HoldingSink } from "./holding.ts";
+import type {
+  KvBlocksRemoved,
+  KvBlocksStored,
+  KvEventConsumer,
+  KvEventSource,
+} from "./kv-event.ts";
+import { Rekeyer, REKEYER_LIMITS, type RekeyerCounts } from "./rekeyer.ts";
+import { TOKEN_SLOTS_MAX } from "./token-holders.ts";
+
+export interface ResidencyAccountOptions extends ContentResidencyOptions {
+  /** Of one source. */
+  readonly rekeyerBytesMax?: number;
+}
+
+/** What is known of one source. */
+export interface SourceFigures {
+  readonly slot: number;
+  readonly heldBlocks: number;
+  readonly knownBlocks: number;
+  readonly byteLength: number;
+  readonly counts: Readonly<RekeyerCounts>;
+}
+
+export class ResidencyAccount implements KvEventConsumer {
+  readonly #contents: ContentResidency;
+  readonly #rekeyerBytesMax: number;
+  readonly #slotsMax: number;
+  readonly #rekeyers = new Map<KvEventSource, Rekeyer>();
+  readonly #slots = new Map<KvEventSource, number>();
+  readonly #freeSlots: number[] = [];
+  #slotsEnd = 0;
+  #eventsLeftOut = 0;
+
+  /** The sink gets content keys, by the slots that `figures` tells. */
+  constructor(sink: HoldingSink, options: ResidencyAccountOptions = {}) {
+    this.#contents = new ContentResidency(sink, options);
+    this.#rekeyerBytesMax = options.rekeyerBytesMax ?? REKEYER_LIMITS.bytesMax;
+    this.#slotsMax = options.slotsMax ?? TOKEN_SLOTS_MAX;
+  }
+
+  /** Bytes of all arrays. */
+  get byteLength(): number {
+    let sum = this.#contents.byteLength;
+    for (const rekeyer of this.#rekeyers.values()) sum += rekeyer.byteLength;
+    return sum;
+  }
+
+  get contentCounts(): Readonly<ContentResidencyCounts> {
+    return this.#contents.counts;
+  }
+
+  /** Events of sources that are not followed: past the slots, or owned by no endpoint. */
+  get eventsLeftOut(): number {
+    return this.#eventsLeftOut;
+  }
+
+  /** Undefined for a source that was not named, or is not followed. */
+  figures(source: KvEventSource): SourceFigures | undefined {
+    const rekeyer = this.#rekeyers.get(source);
+    const slot = this.#slots.get(source);
+    if (rekeyer === undefined || slot === undefined) return undefined;
+    const { heldBlocks, knownBlocks, byteLength, counts } = rekeyer;
+    return { slot, heldBlocks, knownBlocks, byteLength, counts };
+  }
+
+  learn(prompt: LearnedPrompt): void {
+    this.#contents.learn(prompt);
+  }
+
+  /** The topic's model is not looked at: a pool serves one, under whatever names. */
+  stored(source: KvEventSource, event: KvBlocksStored): void {
+    this.#rekeyerOf(source)?.stored(event);
+  }
+
+  removed(source: KvEventSource, event: KvBlocksRemoved): void {
+    this.#rekeyerOf(source)?.removed(event);
+  }
+
+  cleared(source: KvEventSource): void {
+    this.#rekeyerOf(source)?.cleared();
+  }
+
+  /** What may be wrong is not claimed any more. Parents are still known, so new blocks are. */
+  uncertain(source: KvEventSource): void {
+    this.#rekeyerOf(source)?.cleared();
+  }
+
+  gone(source: KvEventSource): void {
+    const slot = this.#slots.get(source);
+    if (slot === undefined) return;
+    this.#rekeyers.get(source)?.cleared();
+    this.#rekeyers.delete(source);
+    this.#slots.delete(source);
+    this.#freeSlots.push(slot);
+  }
+
+  #rekeyerOf(source: KvEventSource): Rekeyer | undefined {
+    const known = this.#rekeyers.get(source);
+    if (known !== undefined) return known;
+    const slot = source.endpoint === null ? undefined : this.#takeSlot();
+    if (slot === undefined) {
+      this.#eventsLeftOut++;
+      return undefined;
+    }
+    const rekeyer = new Rekeyer(slot, this.#contents, this.#rekeyerBytesMax);
+    this.#rekeyers.set(source, rekeyer);
+    this.#slots.set(source, slot);
+    return rekeyer;
+  }
+
+  #takeSlot(): number | undefined {
+    const free = this.#freeSlots.pop();
+    if (free !== undefined) return free;
+    return this.#slotsEnd < this.#slotsMax ? this.#slotsEnd++ : undefined;
+  }
+}

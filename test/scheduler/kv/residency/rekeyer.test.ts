@@ -1,0 +1,269 @@
+import {
+  constant,
+  constantFrom,
+  integer,
+  oneof,
+  property,
+  array,
+  assert,
+  record,
+} from "fast-check";
+import { beforeEach, describe, expect, it } from "vitest";
+import { HELD_BELOW, HELD_ON_GPU } from "../../../../src/scheduler/kv/residency/holding.ts";
+import type {
+  KvBlocksStored,
+  KvExtraKey,
+  KvTier,
+} from "../../../../src/scheduler/kv/residency/kv-event.ts";
+import { Rekeyer, REKEYER_LIMITS } from "../../../../src/scheduler/kv/residency/rekeyer.ts";
+import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-keys.ts";
+import { RecordingSink } from "./holding-sink.ts";
+
+const SLOT = 3;
+const TOKENS = Uint32Array.from({ length: 64 }, (_, i) => i + 1);
+
+/** Engine hashes are opaque: any numbers do. */
+const hashes = (...ids: number[]) => Uint32Array.from(ids.flatMap((id) => [id, 0]));
+
+function stored(change: Partial<KvBlocksStored> = {}): KvBlocksStored {
+  return {
+    type: "stored",
+    hashes: hashes(1, 2),
+    parent: null,
+    tokens: TOKENS.slice(0, 32),
+    blockSize: 16,
+    loraName: null,
+    tier: "gpu",
+    extraKeys: null,
+    group: null,
+    ...change,
+  };
+}
+
+const removed = (ids: number[], tier: KvTier = "gpu", groupIndex: number | null = null) =>
+  ({ type: "removed", hashes: hashes(...ids), tier, groupIndex }) as const;
+
+/** Names, as the sink keeps them, of the first blocks of TOKENS. */
+function names(
+  blocks: number,
+  change: { adapter?: string; extraKeys?: readonly (readonly KvExtraKey[])[] } = {},
+) {
+  const keys = tokenBlockKeys({
+    adapter: null,
+    tokens: TOKENS,
+    blockSize: 16,
+    extraKeys: [],
+    ...change,
+  });
+  return Array.from({ length: blocks }, (_, i) => `${SLOT}/${keys[i * 2]}:${keys[i * 2 + 1]}`);
+}
+
+describe("Rekeyer", () => {
+  let sink: RecordingSink;
+  let rekeyer: Rekeyer;
+  beforeEach(() => {
+    sink = new RecordingSink();
+    rekeyer = new Rekeyer(SLOT, sink);
+  });
+  const held = () => [...sink.holdings.keys()];
+
+  it("gives blocks the keys of their tokens, through parents of earlier events", () => {
+    rekeyer.stored(stored());
+    rekeyer.stored(stored({ hashes: hashes(3, 4), parent: hashes(2), tokens: TOKENS.slice(32) }));
+    expect(held()).toEqual(names(4));
+    rekeyer.removed(removed([4, 3]));
+    expect(held()).toEqual(names(2));
+    expect(rekeyer.heldBlocks).toBe(2);
+  });
+
+  it("does not claim blocks whose parent is unknown or of another adapter", () => {
+    rekeyer.stored(stored({ hashes: hashes(3, 4), parent: hashes(2) }));
+    rekeyer.stored(stored());
+    rekeyer.stored(stored({ hashes: hashes(5, 6), parent: hashes(2), loraName: "my-lora" }));
+    expect(held()).toEqual(names(2));
+    expect(rekeyer.counts.orphaned).toBe(4);
+  });
+
+  it("folds in adapter, media and salt once", () => {
+    const extraKeys = [
+      [
+        { kind: "media", identifier: "image-a", offset: 2 },
+        { kind: "text", text: "salt" },
+      ],
+      [{ kind: "media", identifier: "image-a", offset: -14 }],
+    ] as const;
+    rekeyer.stored(stored({ loraName: "my-lora", extraKeys }));
+    expect(held()).toEqual(names(2, { adapter: "my-lora", extraKeys }));
+  });
+
+  it("counts announcements, on each tier", () => {
+    rekeyer.stored(stored());
+    rekeyer.stored(
+      stored({ hashes: hashes(2, 3), parent: hashes(1), tokens: TOKENS.slice(16, 48) }),
+    );
+    rekeyer.removed(removed([2]));
+    expect(held()).toEqual(names(3));
+    rekeyer.stored(
+      stored({ hashes: hashes(1, 2), tokens: new Uint32Array(), blockSize: 0, tier: "cpu" }),
+    );
+    rekeyer.removed(removed([2, 1]));
+    const [first, second, third] = names(3);
+    expect(Object.fromEntries(sink.holdings)).toEqual({
+      [first!]: HELD_BELOW,
+      [second!]: HELD_BELOW,
+      [third!]: HELD_ON_GPU,
+    });
+    rekeyer.removed(removed([1, 2], "cpu"));
+    expect(held()).toEqual([third]);
+    expect(rekeyer.counts.unknown).toBe(0);
+  });
+
+  it("resolves a lower tier's announcement after the block has left the GPU", () => {
+    rekeyer.stored(stored());
+    rekeyer.removed(removed([1, 2]));
+    rekeyer.stored(stored({ tokens: new Uint32Array(), blockSize: 0, tier: "disk" }));
+    expect(held()).toEqual(names(2));
+    rekeyer.stored(
+      stored({ hashes: hashes(8), tokens: new Uint32Array(), blockSize: 0, tier: "cpu" }),
+    );
+    expect(rekeyer.counts.unknown).toBe(1);
+  });
+
+  it("holds nothing once cleared, and still knows parents", () => {
+    rekeyer.stored(stored());
+    rekeyer.cleared();
+    expect(held()).toEqual([]);
+    rekeyer.removed(removed([1]));
+    expect(rekeyer.counts.unknown).toBe(1);
+    rekeyer.stored(stored({ hashes: hashes(3), parent: hashes(2), tokens: TOKENS.slice(32, 48) }));
+    expect(held()).toEqual(names(3).slice(2));
+  });
+
+  it("leaves out what no prefix needs or no endpoint owns, and counts it", () => {
+    const window = { index: 1, kind: "sliding_window", slidingWindow: 128 };
+    const full = { index: 0, kind: "full_attention", slidingWindow: null };
+    rekeyer.stored(stored({ group: window }));
+    rekeyer.removed(removed([1], "gpu", 0));
+    rekeyer.stored(stored({ tier: "storage" }));
+    rekeyer.stored(stored({ tier: "unknown" }));
+    rekeyer.stored(stored({ tokens: TOKENS.slice(0, 31) }));
+    expect(held()).toEqual([]);
+    rekeyer.stored(stored({ group: full }));
+    rekeyer.stored(stored({ group: { ...full, index: 2 } }));
+    rekeyer.removed(removed([1, 2], "gpu", 1));
+    rekeyer.removed(removed([1, 2], "gpu", 2));
+    expect(held()).toEqual(names(2));
+    rekeyer.removed(removed([1, 2], "gpu", 0));
+    expect(held()).toEqual([]);
+    expect(rekeyer.counts).toEqual({
+      orphaned: 0,
+      unknown: 0,
+      otherTier: 4,
+      otherGroup: 9,
+      uneven: 2,
+      conflicting: 0,
+      leftOut: 0,
+    });
+  });
+
+  it("keeps to the first tokens that a hash stood for", () => {
+    rekeyer.stored(stored());
+    rekeyer.stored(stored({ tokens: TOKENS.slice(32) }));
+    expect(held()).toEqual(names(2));
+    expect(rekeyer.counts.conflicting).toBe(2);
+  });
+
+  it("follows no more adapters and announcements than it can tell apart", () => {
+    for (let i = 0; i < REKEYER_LIMITS.adaptersMax; i++) {
+      rekeyer.stored(stored({ hashes: hashes(100 + i * 2, 101 + i * 2), loraName: `lora-${i}` }));
+    }
+    expect(rekeyer.counts.leftOut).toBe(0);
+    rekeyer.stored(stored({ hashes: hashes(9_000, 9_001), loraName: "one too many" }));
+    expect(rekeyer.counts.leftOut).toBe(2);
+    for (let i = 1; i < REKEYER_LIMITS.announcementsMax; i++) {
+      rekeyer.stored(stored({ hashes: hashes(100, 101), loraName: "lora-0" }));
+    }
+    expect(rekeyer.counts.leftOut).toBe(2);
+    rekeyer.stored(stored({ hashes: hashes(100, 101), loraName: "lora-0" }));
+    expect(rekeyer.counts.leftOut).toBe(4);
+  });
+
+  it("stays within its bytes: forgets what is not held, then leaves out", () => {
+    const bytesMax = 1024 * 1024;
+    rekeyer = new Rekeyer(SLOT, sink, bytesMax);
+    const block = (id: number) =>
+      stored({ hashes: hashes(id), tokens: Uint32Array.from({ length: 16 }, () => id) });
+    let most = 0;
+    while (rekeyer.counts.leftOut === 0) rekeyer.stored(block(++most));
+    expect(rekeyer.byteLength).toBeLessThanOrEqual(bytesMax);
+    expect(most).toBeGreaterThan(20_000);
+    rekeyer.removed(removed([1, 2, 3]));
+    rekeyer.stored(block(most + 1));
+    rekeyer.stored(block(most + 2));
+    expect(rekeyer.counts.leftOut).toBe(1);
+    // The first removed went first: its hash is unknown, the third's is not.
+    rekeyer.stored(stored({ hashes: hashes(3), tokens: new Uint32Array(), blockSize: 0 }));
+    rekeyer.stored(stored({ hashes: hashes(1), tokens: new Uint32Array(), blockSize: 0 }));
+    expect(rekeyer.counts.unknown).toBe(1);
+    expect(rekeyer.byteLength).toBeLessThanOrEqual(bytesMax);
+  });
+
+  it("holds what a naive account of the same events holds", () => {
+    // Chains of blocks in a tree: block b follows block b >> 1, and block 1 begins.
+    const block = integer({ min: 1, max: 7 });
+    const tier = constantFrom<KvTier>("gpu", "cpu", "disk");
+    const event = oneof(
+      { weight: 6, arbitrary: record({ kind: constant("stored"), block, tier }) },
+      { weight: 3, arbitrary: record({ kind: constant("tokenless"), block, tier }) },
+      { weight: 6, arbitrary: record({ kind: constant("removed"), block, tier }) },
+      { weight: 1, arbitrary: record({ kind: constant("cleared"), block, tier }) },
+    );
+    assert(
+      property(array(event, { maxLength: 60, size: "max" }), (events) => {
+        const recording = new RecordingSink();
+        const subject = new Rekeyer(SLOT, recording);
+        const known = new Set<number>();
+        const counts = new Map<string, number>();
+        for (const { kind, block: id, tier: on } of events) {
+          const name = `${id}/${on}`;
+          if (kind === "stored") {
+            const parent = id === 1 ? null : hashes(id >> 1);
+            const tokens = Uint32Array.of(id, id * 3);
+            subject.stored(stored({ hashes: hashes(id), parent, tokens, blockSize: 2, tier: on }));
+            if (id === 1 || known.has(id >> 1)) {
+              known.add(id);
+              counts.set(name, (counts.get(name) ?? 0) + 1);
+            }
+          } else if (kind === "tokenless") {
+            const tokens = new Uint32Array();
+            subject.stored(stored({ hashes: hashes(id), tokens, blockSize: 0, tier: on }));
+            if (known.has(id)) counts.set(name, (counts.get(name) ?? 0) + 1);
+          } else if (kind === "removed") {
+            subject.removed(removed([id], on));
+            counts.set(name, Math.max(0, (counts.get(name) ?? 0) - 1));
+          } else {
+            subject.cleared();
+            counts.clear();
+          }
+        }
+        const expected = new Map<string, number>();
+        for (const id of known) {
+          const on = (tierName: KvTier) => (counts.get(`${id}/${tierName}`) ?? 0) > 0;
+          const holding = on("gpu") ? HELD_ON_GPU : on("cpu") || on("disk") ? HELD_BELOW : 0;
+          if (holding !== 0) expected.set(treeName(id), holding);
+        }
+        expect(Object.fromEntries(recording.holdings)).toEqual(Object.fromEntries(expected));
+        expect(subject.heldBlocks).toBe(expected.size);
+      }),
+    );
+  });
+});
+
+/** The sink's name for a block of the tree above. */
+function treeName(id: number): string {
+  const path: number[] = [];
+  for (let at = id; at >= 1; at >>= 1) path.unshift(at, at * 3);
+  const tokens = Uint32Array.from(path);
+  const keys = tokenBlockKeys({ adapter: null, tokens, blockSize: 2, extraKeys: [] });
+  return `${SLOT}/${keys.at(-2)}:${keys.at(-1)}`;
+}
