@@ -1,19 +1,8 @@
 // A full pool ends what can wait for what cannot, with the whole stack running: as long as nobody has
 // seen a byte of it, and never after.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { parse, stringify } from "yaml";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import {
-  eventually,
-  fairlead,
-  startEngines,
-  startFairlead,
-  type Engines,
-  type Fairlead,
-} from "./harness.ts";
+import { eventually, startEngines, startFairlead, type Engines, type Fairlead } from "./harness.ts";
 
 /** Requests that the pool lets through at once. */
 const SLOTS = 2;
@@ -22,14 +11,12 @@ const WAIT_MS = 20_000;
 
 let engine: Engines;
 let up: Fairlead;
-const dir = mkdtempSync(join(tmpdir(), "fairlead-eviction-"));
 beforeAll(async () => {
   // Real times are a twentieth: two seconds to the first token, one and a half until the last.
   const times = ["--time-to-first-token", "40s", "--inter-token-latency", "1s"];
   engine = await startEngines(1, "--time-factor-under-load", "1", ...times);
   up = await startFairlead("--endpoint", engine.origins[0]!);
-  const config = parse((await cli("config", "get")).stdout) as { pools: object[] };
-  Object.assign(config.pools[0]!, {
+  await up.configurePool({
     objectives: [{ name: "batch", priority: -1 }],
     allowExperimentalPlugins: true,
     scheduler: {
@@ -45,18 +32,11 @@ beforeAll(async () => {
       },
     },
   });
-  const file = join(dir, "fairlead.yaml");
-  writeFileSync(file, stringify(config));
-  const { code, stderr } = await cli("config", "apply", file);
-  if (code !== 0) throw new Error(stderr);
 });
 afterAll(async () => {
   await up?.[Symbol.asyncDispose]();
   engine?.child.kill("SIGKILL");
-  rmSync(dir, { recursive: true });
 });
-
-const cli = (...args: string[]) => fairlead([...args, "--state-dir", up.stateDir]);
 
 /** A stream as its client sees it. */
 interface Stream {
