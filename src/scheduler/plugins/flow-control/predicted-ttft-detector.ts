@@ -1,14 +1,16 @@
-// predicted-ttft-detector: how long the best endpoint would let a request wait for its first token.
+// predicted-ttft-detector: how long a request would wait for its first token.
 //
 //   ttft[i]    = predicted time to first token of a prompt of promptTokens, none of them cached
-//   saturation = min over endpoints of ttft[i] / targetTtft; 1 for a pool without endpoints
+//   share[i]   = ttft[i] / targetTtft, at most SHARE_MAX
+//   saturation = mean of share[i]; 1 for a pool without endpoints
 //   stale      : counts as 1 at best; with stalenessPolicy ignore as what was last known
 //
 // Source: model/predict-ttft.ts. Ours. It says what the wait is and not what the engines hold: with a target
-// of two seconds a pool takes what it can begin in two seconds, on slow GPUs and fast ones alike. The
-// best endpoint and not the mean, because the next request goes there; a pool whose scorers send it
-// elsewhere, for what is cached there, waits longer. Each dispatch counts at once, as work that its
-// endpoint has to do. O(n), no allocation.
+// of two seconds a pool takes what it can begin in two seconds, on slow GPUs and fast ones alike. The mean
+// and not the best endpoint: scorers send a request to where its prompt is cached, and while one endpoint
+// stood idle any number would queue up in the others. An endpoint counts as twice full at most, so
+// that one with a long queue does not close the pool for those beside it. Each dispatch counts at once, as
+// work that its endpoint has to do. O(n), no allocation.
 
 import { z } from "zod";
 import { parseDurationMs } from "../../config/quantities.ts";
@@ -30,6 +32,8 @@ const params = z.strictObject({
 });
 type Params = z.output<typeof params>;
 
+/** What one endpoint counts at most. */
+const SHARE_MAX = 2;
 /** From the end of a request until endpoints that were held up by it show it. */
 const LAG_MS = 250;
 
@@ -41,14 +45,15 @@ function createDetector({ targetTtft, promptTokens, stalenessPolicy }: Params) {
     saturation(view: SaturationView): number {
       const { candidates, candidateCount, endpoints, nowMs } = view;
       const request = { nowMs, uncachedTokens: promptTokens };
-      let least = candidateCount === 0 ? 1 : Infinity;
+      if (candidateCount === 0) return 1;
+      let sum = 0;
       for (let i = 0; i < candidateCount; i++) {
         const slot = candidates[i]!;
         let share = predictTtftMs(endpoints, slot, request) / targetMs;
         if (stalenessPolicy === "saturated" && isStale(view, slot)) share = Math.max(1, share);
-        if (share < least) least = share;
+        sum += Math.min(SHARE_MAX, share);
       }
-      return least;
+      return sum / candidateCount;
     },
     staleCount(view: SaturationView): number {
       let stale = 0;

@@ -29,14 +29,19 @@ describe("predicted-ttft-detector", () => {
     { name: "an idle engine by its overhead", rows: [{}], want: 0.02 },
     { name: "the prompts before it", rows: [{ prefillBusyMs: 1_960 }], want: 1 },
     {
-      name: "the endpoint where it is shortest",
-      rows: [{ prefillBusyMs: 9_960 }, { prefillBusyMs: 960 }],
-      want: 0.5,
+      name: "the mean of its endpoints",
+      rows: [{ prefillBusyMs: 1_960 }, { prefillBusyMs: 960 }],
+      want: 0.75,
     },
-    { name: "more than full", rows: [{ prefillBusyMs: 3_960 }], want: 2 },
+    { name: "more than full", rows: [{ prefillBusyMs: 2_960 }], want: 1.5 },
+    {
+      name: "an endpoint far behind as twice full",
+      rows: [{ prefillBusyMs: 99_960 }, { prefillBusyMs: 960 }, { prefillBusyMs: 960 }],
+      want: 1,
+    },
     { name: "a stale endpoint as full", rows: [STALE], want: 1 },
-    { name: "no less of a stale one", rows: [{ ...STALE, prefillBusyMs: 3_960 }], want: 2 },
-    { name: "a fresh one beside a stale one", rows: [STALE, { prefillBusyMs: 960 }], want: 0.5 },
+    { name: "no less of a stale one", rows: [{ ...STALE, prefillBusyMs: 2_960 }], want: 1.5 },
+    { name: "a fresh one beside a stale one", rows: [STALE, { prefillBusyMs: 960 }], want: 0.75 },
   ])("sees $name", ({ rows, want }) => {
     expect(saturation(rows)).toBeCloseTo(want, 9);
   });
