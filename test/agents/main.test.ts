@@ -117,6 +117,19 @@ describe("an agent", () => {
       ports: ["port", "adminPort"],
     },
     { role: "collector", args: () => ["collector", ...poolFlags()], ports: ["adminPort"] },
+    {
+      role: "collector",
+      args: () => ["collector", ...poolFlags(), "--kv-events", "connect"],
+      ports: ["adminPort"],
+    },
+    {
+      role: "collector",
+      args: () => [
+        ...["collector", ...poolFlags()],
+        ...["--kv-events", "bind", "--kv-events-listen", "127.0.0.1:0"],
+      ],
+      ports: ["adminPort", "kvEventsPort"],
+    },
   ])(
     "$role prints one ready line, answers probes, and ends on SIGTERM with 0",
     async ({ role, args, ports }) => {

@@ -23,7 +23,6 @@ const SKIPPED = [
 ] as const;
 const BREAKS = ["gap", "restart"] as const;
 const REPLAYS = ["complete", "history-lost", "failed"] as const;
-export type ReplayOutcome = (typeof REPLAYS)[number];
 
 function zeros<const Name extends string>(names: readonly Name[]): Record<Name, number> {
   return Object.fromEntries(names.map((name) => [name, 0])) as Record<Name, number>;
