@@ -14,6 +14,8 @@ export class Flight implements SequenceContent<number> {
   readonly turn: number;
   readonly sentAtMs: number;
   readonly isMeasured: boolean;
+  /** When its endpoint was chosen: as it was sent, or after a wait. */
+  decidedAtMs: number;
   /** Where it is; -1 until an engine took it. */
   slot = -1;
   /** As the engine sees it. */
@@ -30,9 +32,15 @@ export class Flight implements SequenceContent<number> {
     this.session = at.session;
     this.turn = at.turn;
     this.sentAtMs = at.sentAtMs;
+    this.decidedAtMs = at.sentAtMs;
     this.isMeasured = at.isMeasured;
     const truth = at.session.turns[at.turn]!.request;
-    const inference = inferenceRequest(truth, at.index, at.sessionIndex);
+    const { tenant = `t${at.sessionIndex}`, priority = 0 } = at.session;
+    const inference = {
+      ...inferenceRequest(truth, at.index, at.sessionIndex),
+      tenant,
+      priority,
+    };
     this.request = { index: at.index, session: at.sessionIndex, inference, truth };
   }
 
@@ -44,6 +52,19 @@ export class Flight implements SequenceContent<number> {
     return this.request.truth.outputTokens;
   }
 
+  /** What an outcome says of it, however it ends. */
+  facts() {
+    const { sentAtMs, decidedAtMs, promptCount } = this;
+    const { tenant, priority } = this.request.inference;
+    return {
+      tenant,
+      priority,
+      sentAtMs,
+      waitMs: decidedAtMs - sentAtMs,
+      promptTokens: promptCount,
+    };
+  }
+
   hashes(): Int32Array {
     return this.request.truth.blocks;
   }
@@ -53,8 +74,6 @@ function inferenceRequest(truth: WorkloadRequest, index: number, session: number
   return {
     requestId: `r${index}`,
     model: MODEL,
-    tenant: `t${session}`,
-    priority: 0,
     keys: contentKeys(truth),
     promptTokens: truth.promptTokens,
     outputTokensMax: truth.outputTokensMax,

@@ -4,7 +4,11 @@ import type { Slo } from "./workload.ts";
 
 /** One request that counts. Times in virtual ms, as the client sees them. */
 export interface Outcome {
+  readonly tenant: string;
+  readonly priority: number;
   readonly sentAtMs: number;
+  /** Until an endpoint was chosen for it, or until it was turned away. */
+  readonly waitMs: number;
   readonly endedAtMs: number;
   /** Infinity for a request that was shed. */
   readonly ttftMs: number;

@@ -34,9 +34,9 @@ export interface Finished {
 export interface Policy {
   /**
    * Slots to try, best first; only used until the next call. None: the request is shed. The next
-   * slot is tried when an engine's queue is full.
+   * slot is tried when an engine's queue is full. undefined: the outlet is told, now or later.
    */
-  choose(request: RoutedRequest, nowMs: number): ArrayLike<number>;
+  choose(request: RoutedRequest, nowMs: number): ArrayLike<number> | undefined;
   /** Word has come that the engine at `slot` got the prompt. */
   dispatched?(request: RoutedRequest, slot: number, nowMs: number): void;
   /** Word has come of the first token. Our pool is not told; others that sit in the stream are. */
@@ -49,6 +49,14 @@ export interface Policy {
   sampled?(slot: number, sample: EndpointSample, sampledAtMs: number, nowMs: number): void;
 }
 
+/** Where a policy says what becomes of requests that `choose` gave no answer for. */
+export interface Outlet {
+  /** It goes to the first of `slots` now, to the next when that one's queue is full. */
+  send(request: RoutedRequest, slots: ArrayLike<number>): void;
+  /** It is turned away. */
+  refuse(request: RoutedRequest): void;
+}
+
 export interface PolicyContext {
   readonly endpointCount: number;
   readonly shape: PoolShape;
@@ -56,6 +64,7 @@ export interface PolicyContext {
   readonly rng: Rng;
   /** The engines themselves. Only an oracle may look. */
   readonly engines: readonly Engine<number>[];
+  readonly outlet: Outlet;
 }
 
 export interface PolicyDefinition {

@@ -13,7 +13,7 @@ import { DenseIndex } from "./dense-index.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Flight } from "./flight.ts";
 import type { Outcome, RunResult } from "./outcome.ts";
-import type { Policy, PolicyDefinition } from "./policy.ts";
+import type { Outlet, Policy, PolicyDefinition, RoutedRequest } from "./policy.ts";
 import type { PoolShape } from "./pool-shape.ts";
 import type { Phase, Session } from "./workload.ts";
 
@@ -43,6 +43,8 @@ class Simulation {
   readonly #wakesAtMs: Float64Array;
   readonly #policy: Policy;
   readonly #outcomes: Outcome[] = [];
+  /** Those that the policy has not answered yet. */
+  readonly #undecided = new Map<RoutedRequest, Flight>();
   #phase = -1;
   #phaseStartMs = START_MS;
   /** Turns of the present phase that have not ended. */
@@ -64,7 +66,9 @@ class Simulation {
     this.#wakesAtMs = new Float64Array(shape.endpointCount).fill(Infinity);
     const rng = createRng(seed);
     const engines = this.#engines;
-    this.#policy = policy.create({ endpointCount: shape.endpointCount, shape, rng, engines });
+    const { endpointCount } = shape;
+    const outlet = this.#outlet();
+    this.#policy = policy.create({ endpointCount, shape, rng, engines, outlet });
   }
 
   run(): RunResult {
@@ -103,9 +107,30 @@ class Simulation {
     const isMeasured = sinceStartMs >= measuredFromMs && sinceStartMs < measuredUntilMs;
     const index = this.#sent++;
     const flight = new Flight({ index, sessionIndex, session, turn, sentAtMs: nowMs, isMeasured });
-    const slots = Array.from(this.#policy.choose(flight.request, nowMs));
+    this.#undecided.set(flight.request, flight);
+    const slots = this.#policy.choose(flight.request, nowMs);
+    if (slots !== undefined) this.#dispatch(this.#decided(flight.request), Array.from(slots));
+  }
+
+  #outlet(): Outlet {
+    return {
+      send: (request, slots) => this.#dispatch(this.#decided(request), Array.from(slots)),
+      refuse: (request) => this.#dispatch(this.#decided(request), []),
+    };
+  }
+
+  #decided(request: RoutedRequest): Flight {
+    const flight = this.#undecided.get(request);
+    if (flight === undefined) throw new Error("a request is decided twice");
+    this.#undecided.delete(request);
+    flight.decidedAtMs = this.#queue.nowMs;
+    return flight;
+  }
+
+  #dispatch(flight: Flight, slots: readonly number[]): void {
     if (slots.length === 0) return this.#shed(flight, undefined);
-    this.#queue.add(nowMs + this.#shape.network.toEngineMs, () => this.#arrive(flight, slots, 0));
+    const atMs = this.#queue.nowMs + this.#shape.network.toEngineMs;
+    this.#queue.add(atMs, () => this.#arrive(flight, slots, 0));
   }
 
   #arrive(flight: Flight, slots: readonly number[], attempt: number): void {
@@ -166,8 +191,8 @@ class Simulation {
     const { cachedCount } = sequence;
     if (this.#policy.finished !== undefined) {
       const how = {
-        ttftMs: flight.firstTokenAtMs - flight.sentAtMs,
-        durationMs: atMs - flight.sentAtMs,
+        ttftMs: flight.firstTokenAtMs - flight.decidedAtMs,
+        durationMs: atMs - flight.decidedAtMs,
         promptTokens: flight.promptCount,
         cachedTokens: cachedCount,
         completionTokens: flight.outputCount,
@@ -178,11 +203,10 @@ class Simulation {
     }
     if (flight.isMeasured) {
       this.#outcomes.push({
-        sentAtMs: flight.sentAtMs,
+        ...flight.facts(),
         endedAtMs: atMs + toClientMs,
         ttftMs: flight.firstTokenAtMs + toClientMs - flight.sentAtMs,
         tpotMs: (atMs - flight.firstTokenAtMs) / Math.max(1, flight.outputCount - 1),
-        promptTokens: flight.promptCount,
         cachedTokens: cachedCount,
         outputTokens: flight.outputCount,
         isShed: false,
@@ -197,11 +221,10 @@ class Simulation {
     if (lastSlot !== undefined) this.#policy.shed?.(flight.request, lastSlot, nowMs);
     if (flight.isMeasured) {
       this.#outcomes.push({
-        sentAtMs: flight.sentAtMs,
+        ...flight.facts(),
         endedAtMs: nowMs,
         ttftMs: Infinity,
         tpotMs: 0,
-        promptTokens: flight.promptCount,
         cachedTokens: 0,
         outputTokens: 0,
         isShed: true,

@@ -30,6 +30,10 @@ export interface Turn {
 export interface Session {
   /** Of the first turn, since the beginning of the phase. */
   readonly startMs: number;
+  /** Who sends it; each session is a tenant of its own where that is left out. */
+  readonly tenant?: string;
+  /** 0 where it is left out. */
+  readonly priority?: number;
   readonly turns: readonly Turn[];
 }
 

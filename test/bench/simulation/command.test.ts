@@ -15,7 +15,8 @@ async function run(args: string[]) {
       asked = jobs;
       return jobs.map((job): JobResult => {
         const usage = { promptTokens: 10, cachedTokens: 5, outputTokens: 20, isShed: false };
-        const times = { sentAtMs: 0, endedAtMs: 2_000, ttftMs: 123.456, tpotMs: 40 };
+        const of = { tenant: "t", priority: 0, waitMs: 0 };
+        const times = { ...of, sentAtMs: 0, endedAtMs: 2_000, ttftMs: 123.456, tpotMs: 40 };
         const outcomes = [
           { ...times, ...usage },
           { ...times, ...usage, sentAtMs: 1_000 },

@@ -10,7 +10,10 @@ const SLO = { ttftMs: 1_000, tpotMs: 50 };
 
 function outcome(changes: Partial<Outcome>): Outcome {
   return {
+    tenant: "t",
+    priority: 0,
     sentAtMs: 0,
+    waitMs: 0,
     endedAtMs: 10_000,
     ttftMs: 500,
     tpotMs: 40,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Policy, PolicyDefinition } from "../../../bench/simulation/policy.ts";
+import type { Policy, PolicyDefinition, RoutedRequest } from "../../../bench/simulation/policy.ts";
 import { DEFAULT_SHAPE, type PoolShape } from "../../../bench/simulation/pool-shape.ts";
 import { simulate } from "../../../bench/simulation/simulation.ts";
 import {
@@ -82,7 +82,10 @@ describe("a request", () => {
     ]);
     expect(outcomes).toEqual([
       {
+        tenant: "t0",
+        priority: 0,
         sentAtMs: 1_000,
+        waitMs: 0,
         endedAtMs: 1_379,
         ttftMs: 139,
         tpotMs: 24,
@@ -180,5 +183,49 @@ describe("samples", () => {
       [0, 1, 7 / 1_000, 1_200, 1_203],
       [1, 0, 0, 1_300, 1_303],
     ]);
+  });
+});
+
+describe("a policy that lets requests wait", () => {
+  /** Sends each when the next sample comes, and refuses the second. */
+  const late: PolicyDefinition = {
+    name: "late",
+    about: "",
+    create({ outlet }) {
+      const waiting: RoutedRequest[] = [];
+      return {
+        choose: (asked) => void waiting.push(asked),
+        sampled() {
+          for (const asked of waiting.splice(0))
+            if (asked.index === 1) outlet.refuse(asked);
+            else outlet.send(asked, [0]);
+        },
+      };
+    },
+  };
+
+  it("decides later, and the wait counts", () => {
+    // The sample of 1,100 arrives 3 ms later.
+    const { outcomes } = run(late, [
+      phase([{ ...alone(10), tenant: "a", priority: 7 }, alone(20)]),
+    ]);
+    expect(outcomes).toMatchObject([
+      { tenant: "t1", waitMs: 83, isShed: true },
+      { tenant: "a", priority: 7, waitMs: 93, ttftMs: 93 + 139, isShed: false },
+    ]);
+  });
+
+  it("must not decide twice", () => {
+    const twice: PolicyDefinition = {
+      ...late,
+      create: ({ outlet }) => ({
+        choose(asked) {
+          outlet.send(asked, [0]);
+          outlet.refuse(asked);
+          return undefined;
+        },
+      }),
+    };
+    expect(() => run(twice, [phase([alone(0)])])).toThrow("decided twice");
   });
 });
