@@ -36,6 +36,7 @@ import { PrefixMemory } from "./prefix/memory.ts";
 import { takeSnapshot } from "./pool-snapshot.ts";
 import { QueueMetrics } from "./queue-metrics.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
+import { KeptDebts } from "./queue/kept-debts.ts";
 import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
 import type { Settlement } from "./tickets/ticket.ts";
@@ -59,6 +60,7 @@ export class PoolObject extends DurableObject {
   readonly #prefixes: PrefixMemory;
   readonly #picks: Picks;
   readonly #answers: PickAnswers;
+  readonly #debts: KeptDebts;
   readonly #agents: AgentConnections;
   #config: StoredConfig;
   #compiled: CompiledSpecification;
@@ -114,6 +116,8 @@ export class PoolObject extends DurableObject {
     });
     this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
     this.#picks.configure(built);
+    this.#debts = new KeptDebts(ctx.storage);
+    this.#picks.queue?.restoreDebts(this.#debts.read(systemClock()));
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
@@ -340,10 +344,18 @@ export class PoolObject extends DurableObject {
     );
   }
 
+  #keepDebts(): void {
+    const { queue } = this.#picks;
+    const nowMs = systemClock();
+    if (queue === undefined || !this.#debts.isDue(nowMs)) return;
+    setTimeout(() => this.#debts.write(queue.debts(), nowMs), 0);
+  }
+
   #tick(): void {
     this.#picks.sweep();
     // In a turn of its own: in one transaction with confirmed writes it would hold replies back.
     if (this.#prefixes.journal.isDirty) setTimeout(() => this.#prefixes.journal.write(), 0);
+    this.#keepDebts();
     const gone = this.#endpoints.membership.expire();
     if (gone.length > 0) this.#endpoints.sync();
     for (const agent of gone) this.#stored.deleteClaim(agent);

@@ -19,7 +19,7 @@ const START_MS = 1_000_000;
 export interface QueueShape {
   readonly capacity?: number;
   readonly flowControl?: object;
-  readonly limits?: Partial<typeof QUEUE_BOUNDS>;
+  readonly limits?: Partial<Record<keyof typeof QUEUE_BOUNDS, number>>;
 }
 
 export function queueSettings(capacityOf: () => number, flowControl: object = {}): QueueSettings {
@@ -169,6 +169,10 @@ export function pickOf(requestId: string, nowMs: number, shape: PickShape = {}):
       ...flow,
     },
   };
+}
+
+export function isGranted(answer: WaitAnswer | WaitingPick): boolean {
+  return !(answer instanceof WaitingPick) && answer.ok === true;
 }
 
 export function isPlace(answer: WaitAnswer | WaitingPick) {

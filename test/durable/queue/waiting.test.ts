@@ -1,6 +1,6 @@
 // Picks that wait in a full pool, over real RPC.
 
-import { runInDurableObject, reset } from "cloudflare:test";
+import { reset, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
 import type { HeldGrant } from "../../../src/durable/contract.ts";
 import {
@@ -26,6 +26,9 @@ import {
 
 afterEach(() => reset());
 
+/** As the runtime resets it: open calls break. */
+const loseMemory = () =>
+  runInDurableObject(poolStub(), (_, ctx) => ctx.abort("reset")).catch(() => undefined);
 const nobodyWaits = () => until(async () => (await queueState()).waiting.requests === 0);
 
 describe("a pick that finds the pool full", () => {
@@ -159,7 +162,7 @@ describe("a pick that finds the pool full", () => {
       () => "answered",
       () => "lost",
     );
-    await runInDurableObject(poolStub(), (_, ctx) => ctx.abort("reset")).catch(() => undefined);
+    await loseMemory();
     expect(await wait).toBe("lost");
     await until(async () => (await poolStub().state()).endpoints.length === 1);
     const collector = await TestAgent.greeted({ epoch: "e2" });
@@ -196,6 +199,46 @@ describe("a pool without endpoints", () => {
     await TestAgent.greeted();
     const answer = await ask(flowPick("a", { waitsForEndpoints: false }));
     expect(answer).toMatchObject({ ok: false, reason: "rejected-no-endpoints" });
+  });
+});
+
+describe("what flows owe each other", () => {
+  it("outlives the object's memory", async () => {
+    await flowPool();
+    const first = await granted(flowPick("a", { fairnessId: "other" }));
+    const before = [
+      await waiting(flowPick("b", { fairnessId: "greedy" })),
+      await waiting(flowPick("c", { fairnessId: "modest" })),
+    ];
+    // Of two that were served alike the one that came first is served, and is ahead then.
+    first[Symbol.dispose]();
+    const stored = () =>
+      runInDurableObject(poolStub(), (_, { storage }) =>
+        storage.kv.get<{ debts: { fairnessId: string; tokens: number }[] }>("flow-debts"),
+      );
+    const owed = await until(async () => (await stored())?.debts.find((debt) => debt.tokens > 0));
+    expect(owed).toMatchObject({ priority: 0, fairnessId: "greedy" });
+    // No reply has waited for it to be durable.
+    await runInDurableObject(poolStub(), (_, { storage }) => storage.sync());
+    await loseMemory();
+    for (const wait of before) wait[Symbol.dispose]();
+    const collector = await TestAgent.greeted({ epoch: "e2" });
+    await addEndpoints(collector, 1);
+    const current = await granted(flowPick("fills it", { fairnessId: "other" }));
+    const receivedAtMs = Date.now() - 1_000;
+    // Debts are held against those who wait, so somebody has to.
+    using anchor = await waiting(flowPick("0", { fairnessId: "anchor", receivedAtMs }));
+    using greedy = await waiting(flowPick("1", { fairnessId: "greedy", receivedAtMs }));
+    using modest = await waiting(flowPick("2", { fairnessId: "modest" }));
+    const order: string[] = [];
+    const both = Object.entries({ anchor, greedy, modest }).map(async ([name, wait]) => {
+      const grant = (await wait.handle.wait()) as HeldGrant;
+      order.push(name);
+      grant[Symbol.dispose]();
+    });
+    current[Symbol.dispose]();
+    await Promise.all(both);
+    expect(order).toEqual(["anchor", "modest", "greedy"]);
   });
 });
 
