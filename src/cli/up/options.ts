@@ -38,6 +38,8 @@ export interface UpOptions {
   readonly coordinatorCount: number | undefined;
   readonly isJson: boolean;
   readonly exitsWithParent: boolean;
+  /** Whether engines publish what is in their caches, and the collector listens. */
+  readonly hasKvEvents: boolean;
 }
 
 export const UP_USAGE = `Usage: fairlead up [flags]
@@ -53,6 +55,8 @@ Engines
   --engines N          number of simulated engines (default ${ENGINES_DEFAULT})
   --time-scale X       simulated time: 0.1 is ten times faster than real (default 1)
   --engine-arg N=V     a parameter of the simulated engines, e.g. max-num-seqs=8; may be repeated
+  --kv-events          have simulated engines publish KV events, and the collector read them; real
+                       engines publish on port 5557, or where the labels in --endpoints say
 
 Deployment
   --config FILE        a fairlead.yaml instead of the one pool and one tenant made up otherwise.
@@ -85,6 +89,7 @@ const FLAGS = {
   host: { type: "string", default: HOST_DEFAULT },
   port: { type: "string" },
   "state-dir": { type: "string", default: STATE_DIR_DEFAULT },
+  "kv-events": { type: "boolean", default: false },
   json: { type: "boolean", default: false },
   "exit-with-parent": { type: "boolean", default: false },
 } as const;
@@ -115,6 +120,7 @@ export function parseUpOptions(args: string[]): UpOptions {
         : integerFlag("coordinators", values.coordinators, { min: 1, max: COORDINATORS_MAX }, 1),
     isJson: values.json,
     exitsWithParent: values["exit-with-parent"],
+    hasKvEvents: values["kv-events"],
   };
 }
 

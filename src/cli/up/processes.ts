@@ -51,10 +51,17 @@ export function frontProcess(state: StateDir, host: string, port: number): Proce
   });
 }
 
+/** Any free ports, on this machine only. */
+const KV_EVENTS_CONFIG = JSON.stringify({
+  endpoint: `tcp://${LOOPBACK}:*`,
+  replay_endpoint: `tcp://${LOOPBACK}:*`,
+});
+
 export function enginesProcess(
   state: StateDir,
   pool: LocalPool,
   source: EngineSource & { readonly kind: "simulated" },
+  hasKvEvents: boolean,
 ): ProcessSpec {
   return agent(state, {
     name: `engines-${pool.name}`,
@@ -64,10 +71,30 @@ export function enginesProcess(
       port: "0",
       "served-model-name": pool.models.join(","),
       "time-scale": String(source.timeScale),
+      ...(hasKvEvents ? { "kv-events-config": KV_EVENTS_CONFIG } : {}),
       ...source.flags,
     },
-    portFlags: (ready) => ({ ports: (ready["ports"] as number[]).join(",") }),
+    portFlags: (ready) => ({
+      ports: (ready["ports"] as number[]).join(","),
+      ...kvPortFlag("kv-events-ports", ready["kvEventPorts"]),
+      ...kvPortFlag("kv-replay-ports", ready["kvReplayPorts"]),
+    }),
   });
+}
+
+/** Nothing where no engine publishes. */
+function kvPortFlag(name: string, ports: unknown): Readonly<Record<string, string>> {
+  return Array.isArray(ports) ? { [name]: ports.join(",") } : {};
+}
+
+/** Labels by which the collector finds what engine `index` publishes. */
+export function kvEventLabels(ready: ReadyLine, index: number): Readonly<Record<string, string>> {
+  const label = (name: string, ports: unknown) =>
+    Array.isArray(ports) ? { [name]: `tcp://${LOOPBACK}:${String(ports[index])}` } : {};
+  return {
+    ...label("fairlead/kv-events-url", ready["kvEventPorts"]),
+    ...label("fairlead/kv-replay-url", ready["kvReplayPorts"]),
+  };
 }
 
 /** What relay and collector of a pool have in common. */
@@ -78,12 +105,16 @@ export interface PoolAgentOptions {
   readonly url: string;
 }
 
-export function collectorProcess(state: StateDir, options: PoolAgentOptions): ProcessSpec {
+export function collectorProcess(
+  state: StateDir,
+  options: PoolAgentOptions,
+  hasKvEvents: boolean,
+): ProcessSpec {
   const name = `collector-${options.pool.name}`;
   return agent(state, {
     name,
     role: "collector",
-    flags: poolFlags(name, options),
+    flags: { ...poolFlags(name, options), ...(hasKvEvents ? { "kv-events": "connect" } : {}) },
     portFlags: adminPort,
     env: { FAIRLEAD_AGENT_TOKEN: options.pool.agentToken },
   });

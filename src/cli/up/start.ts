@@ -16,7 +16,13 @@ import {
 } from "./engines.ts";
 import type { EngineSource, UpOptions } from "./options.ts";
 import { findFreePort, requireFreePort } from "./ports.ts";
-import { collectorProcess, enginesProcess, frontProcess, relayProcess } from "./processes.ts";
+import {
+  collectorProcess,
+  enginesProcess,
+  frontProcess,
+  kvEventLabels,
+  relayProcess,
+} from "./processes.ts";
 import { untilAnswers, untilPoolIsFresh } from "./readiness.ts";
 import type { StateDir } from "./state-dir.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -133,12 +139,15 @@ async function startEngines(
     entries = endpointEntries(probes);
   } else {
     run.progress(`Starting ${source.count} simulated engines for pool ${pool.name}.`);
-    const engines = run.supervisor.start(enginesProcess(run.state, pool, source));
-    const { ports } = await engines.ready;
-    entries = (ports as number[]).map((port, index) => ({
+    const engines = run.supervisor.start(
+      enginesProcess(run.state, pool, source, run.options.hasKvEvents),
+    );
+    const ready = await engines.ready;
+    entries = (ready["ports"] as number[]).map((port, index) => ({
       name: `sim-${index}`,
       address: "127.0.0.1",
       port,
+      labels: kvEventLabels(ready, index),
     }));
   }
   const file = join(run.state.generatedDir, `endpoints-${pool.name}.json`);
@@ -165,7 +174,7 @@ async function startPoolAgents(
   const { pool, url } = options;
   const agentOptions = { pool, url, endpointsFile: options.endpoints.file };
   const agents = [
-    supervisor.start(collectorProcess(state, agentOptions)),
+    supervisor.start(collectorProcess(state, agentOptions, run.options.hasKvEvents)),
     ...pool.relays.map((relay) => supervisor.start(relayProcess(state, agentOptions, relay))),
   ];
   await Promise.all(agents.map((agent) => agent.ready));

@@ -12,6 +12,7 @@ describe("parseUpOptions", () => {
       model: "fairlead-sim",
       configFile: undefined,
       isJson: false,
+      hasKvEvents: false,
       exitsWithParent: false,
     });
   });
