@@ -116,9 +116,7 @@ class FlowControlReader {
 
   #noteEffect(written: Fields<typeof SECTION>): void {
     const others = Object.entries(written).filter(([field]) => field !== "saturationDetector");
-    if (this.#isOn)
-      this.#findings.note(PATH, "checked and kept, but requests are not queued by it yet");
-    else if (others.some(([, value]) => present(value)))
+    if (!this.#isOn && others.some(([, value]) => present(value)))
       this.#findings.note(
         PATH,
         "the flowControl feature gate is disabled: its settings are ignored, but for saturationDetector",

@@ -152,7 +152,9 @@ export class FlowController {
 
   /** A request that was let through has emitted a byte: it is ended for nobody. */
   started(requestId: string, attempt: number): void {
-    this.#inFlight.protect(this.#inFlight.get(entryKey(requestId, attempt)));
+    const key = entryKey(requestId, attempt);
+    this.#inFlight.protect(this.#inFlight.get(key));
+    this.#reclamation.spared(key);
   }
 
   /**

@@ -57,6 +57,11 @@ export class Reclamation {
     if (this.#asked.delete(key) && this.#asked.size === 0) this.#rest(nowMs);
   }
 
+  /** It had emitted a byte before its end was asked for: another may be asked for at once. */
+  spared(key: string): void {
+    this.#asked.delete(key);
+  }
+
   #rest(nowMs: number): void {
     this.#asked.clear();
     this.#restUntilMs = nowMs + this.#lagMs;

@@ -406,11 +406,6 @@ describe("notes", () => {
       ],
     },
     {
-      name: "flow control that does nothing yet",
-      yaml: `${PICKER}featureGates: [flowControl]\nflowControl: {}`,
-      says: ["flowControl: checked and kept, but requests are not queued by it yet"],
-    },
-    {
       name: "what does nothing in a profile",
       yaml: `
 plugins: [{ type: predicted-latency-producer }, { type: decode-filter }]

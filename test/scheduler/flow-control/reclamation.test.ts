@@ -55,6 +55,13 @@ describe("Reclamation", () => {
     expect(scene.victims({}, NOW_MS + CONFIRM_MS + 100)).toEqual(["k0"]);
   });
 
+  it("asks for another at once where one had begun to answer after all", () => {
+    const scene = new Scene([-1, -1]);
+    expect(scene.victims()).toEqual(["k1"]);
+    scene.reclamation.spared("k1");
+    expect(scene.victims()).toEqual(["k0"]);
+  });
+
   it("asks nobody twice", () => {
     const scene = new Scene([-1]);
     expect(scene.victims()).toEqual(["k0"]);
