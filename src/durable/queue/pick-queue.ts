@@ -23,6 +23,7 @@ import type {
 import type { FlowDebt } from "../../scheduler/flow-control/debts.ts";
 import { FlowController } from "../../scheduler/flow-control/flow-controller.ts";
 import type { Ejected, FlowRefusal } from "../../scheduler/flow-control/outcomes.ts";
+import { RETRY_AFTER_MS } from "../../scheduler/flow-control/drain-rate.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
 import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
 import type {
@@ -399,7 +400,7 @@ export class PickQueue {
     const nowMs = this.#options.clock();
     const ejected = this.#controller.cancel(pick.queued.requestId, pick.attempt, nowMs);
     this.#gone(pick);
-    const retryAfterMs = ejected?.retryAfterMs ?? 0;
+    const retryAfterMs = ejected?.retryAfterMs ?? RETRY_AFTER_MS.min;
     return this.#refused(pick, { ok: false, reason, detail, retryAfterMs }, 0);
   }
 
