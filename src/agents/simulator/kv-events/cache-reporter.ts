@@ -67,8 +67,10 @@ export class CacheReporter implements CacheObserver {
 
   blocksStored(content: TokenContent, first: number, end: number): void {
     const hashes = content.hashes(end).slice(first, end);
-    const described = this.#contentOf(content, first, end);
-    this.#push({ kind: "stored", tier: "gpu", hashes, content: described });
+    if (this.#options.isPublished) {
+      const described = this.#contentOf(content, first, end);
+      this.#push({ kind: "stored", tier: "gpu", hashes, content: described });
+    }
     if (this.#cpu !== undefined && this.#options.form.offload === "described") {
       for (let i = first; i < end; i++) {
         const hash = hashes[i - first]!;
