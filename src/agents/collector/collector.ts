@@ -16,7 +16,7 @@ import type { WireSpecification, WireTarget } from "../protocol/metrics-specific
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { EngineScraper } from "./engine-scraper.ts";
-import { KvEvents, type KvEventsOptions } from "./kv-events/kv-events.ts";
+import type { KvEvents, KvEventsOptions } from "./kv-events/kv-events.ts";
 import { MetricsLedger } from "./metrics-ledger.ts";
 import { ModelsLedger } from "./models-ledger.ts";
 import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
@@ -55,14 +55,19 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     registry: options.registry,
   });
   try {
-    const { kvEvents, logger, registry } = options;
-    const events =
-      kvEvents === undefined ? undefined : await KvEvents.start({ ...kvEvents, logger, registry });
-    return new PoolCollector(options, source, events);
+    return new PoolCollector(options, source, await startKvEvents(options));
   } catch (error) {
     source.close();
     throw error;
   }
+}
+
+/** ZeroMQ is native code: a platform without it can still collect everything else. */
+async function startKvEvents(options: CollectorOptions): Promise<KvEvents | undefined> {
+  const { kvEvents, logger, registry } = options;
+  if (kvEvents === undefined) return undefined;
+  const { KvEvents } = await import("./kv-events/kv-events.ts");
+  return KvEvents.start({ ...kvEvents, logger, registry });
 }
 
 class PoolCollector implements Collector {

@@ -167,7 +167,8 @@ export class KvSubscriber {
       this.#options.counts.messages++;
       // Not reading is the back-pressure.
       while (this.#catchingUp !== undefined) await this.#catchingUp;
-      if (this.#closing.signal.aborted) return;
+      // Of a link that was given up meanwhile, this is a gap on the new one.
+      if (this.#closing.signal.aborted || socket !== this.#socket) return;
       await this.#take(frames);
     }
   }
@@ -222,7 +223,9 @@ export class KvSubscriber {
 
   #giveUp(): void {
     if (this.#closing.signal.aborted) return;
-    this.#options.counts.replays.failed++;
+    const { counts, replayUrl, shared } = this.#options;
+    if (this.#failures === 0) shared.logger.warn({ url: replayUrl }, "kv events are not replayed");
+    counts.replays.failed++;
     this.#options.account.giveUp("gap");
     this.#coolDown();
   }

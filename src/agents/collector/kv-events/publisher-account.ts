@@ -50,7 +50,7 @@ export class PublisherAccount {
   }
 
   get replayFrom(): number {
-    return this.#tracker.replayFrom;
+    return this.#isRebuilding ? 0 : this.#tracker.replayFrom;
   }
 
   /** Batches applied so far: whether a replay made progress. */
@@ -113,27 +113,32 @@ export class PublisherAccount {
   /** The publisher has sent everything it keeps. */
   endReplay(): "done" | "again" {
     if (this.#isGone) return "done";
+    this.#endRebuilding();
     if (this.#tracker.isReplayOfAnother) {
       this.#beginAnew();
       return "again";
     }
-    this.#endRebuilding();
     // Nothing was published yet.
     if (this.#tracker.isAtBeginning) this.#isWhole = true;
     return "done";
   }
 
-  /** Batches are lost for good: what is known is distrusted, and whatever comes next is taken. */
+  /**
+   * Batches are lost for good: what is known is distrusted, and whatever comes next is taken. But a
+   * rebuild that was never answered changes nothing: then no batch is missing.
+   */
   giveUp(reason: KvUncertainReason): void {
     if (this.#isGone) return;
-    this.#isRebuilding = false;
+    if (this.#isRebuilding) {
+      this.#isRebuilding = false;
+      return;
+    }
     this.#tracker.drift();
     this.#distrust(reason);
   }
 
   /** The next replay is of everything, and what is known is void once it is answered. */
   rebuild(): void {
-    this.#tracker.begin();
     this.#isRebuilding = true;
   }
 
@@ -147,6 +152,7 @@ export class PublisherAccount {
   #endRebuilding(): void {
     if (!this.#isRebuilding) return;
     this.#isRebuilding = false;
+    this.#tracker.begin();
     this.#clear();
   }
 

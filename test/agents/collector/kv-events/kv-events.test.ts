@@ -211,6 +211,20 @@ describe("a publisher that keeps what it said", () => {
     expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 1$/);
   });
 
+  it("that never answers is distrusted once, however often it is asked", async () => {
+    const engine = await publisher();
+    engine.isAnswering = false;
+    const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])]);
+    await waitFor(() => expect(consumer.calls).toEqual(["e/0 uncertain gap"]));
+    await engine.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
+    const asked = engine.asked.length;
+    await waitFor(() => expect(engine.asked.length).toBeGreaterThan(asked + 3));
+    await engine.publish(store(2));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1), hex(2)]));
+    expect(consumer.calls.filter((call) => call.includes("uncertain"))).toHaveLength(1);
+  });
+
   it("that answers nonsense is as one that does not", async () => {
     const engine = await publisher({ framing: "broken" });
     await engine.publish(store(1), "lost");
