@@ -4,6 +4,7 @@ import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
 import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
+import { KV_EVENT_DECODING_NAME, measureKvEventDecoding } from "./kv-event-decoding.ts";
 import { measurePick } from "./pick.ts";
 import { measureObjectRestart, RESTART_NAME } from "./object-restart.ts";
 import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
@@ -23,6 +24,7 @@ export const BENCHES: readonly Bench[] = [
   })),
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
   { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
+  { name: KV_EVENT_DECODING_NAME, needsProc: false, measure: () => measureKvEventDecoding() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
 ];

@@ -96,6 +96,7 @@ it("has the benchmarks that the documentation names", () => {
     "pick-1000",
     "prefix-tree",
     "flow-control",
+    "kv-event-decoding",
     "object-restart",
     "held-request",
   ]);

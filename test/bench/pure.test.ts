@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { createChatBody } from "../../bench/conversation.ts";
 import { measureDecision } from "../../bench/decision.ts";
 import { measureFlowControl } from "../../bench/flow-control.ts";
+import { measureKvEventDecoding } from "../../bench/kv-event-decoding.ts";
 import type { Measurement } from "../../bench/measure.ts";
 import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
@@ -39,6 +40,14 @@ describe("measurePick", () => {
       "pick-64 us_without_record": "us",
       "pick-64 us_cold": "us",
       "pick-64 us_cold_without_record": "us",
+    });
+  });
+});
+
+describe("measureKvEventDecoding", () => {
+  it("says what a block of an event costs", async () => {
+    expect(await metricsOf(measureKvEventDecoding(TIMING))).toEqual({
+      "kv-event-decoding ns_per_block": "ns",
     });
   });
 });
