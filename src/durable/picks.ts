@@ -13,6 +13,7 @@ import {
   type InferenceRequest,
   reservedOutputTokens,
 } from "../scheduler/model/inference-request.ts";
+import { isFlowControlOn } from "../scheduler/flow-control/of-config.ts";
 import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
 import type { PrefixSources } from "../scheduler/plugin.ts";
@@ -134,6 +135,13 @@ export class Picks {
   /** undefined where flow control is off. */
   get queue(): PickQueue | undefined {
     return this.#queue;
+  }
+
+  /** Whether a request that was let through may be ended for another. */
+  get mayEvict(): boolean {
+    const scheduler = this.#scheduler;
+    if (scheduler === undefined || !isFlowControlOn(scheduler)) return false;
+    return scheduler.flowControl.enableEviction;
   }
 
   /** Puts a configuration in force. */

@@ -278,7 +278,7 @@ export class PoolObject extends DurableObject {
       started: (tickets) => {
         for (const { ticket, attempt } of tickets) this.#picks.started(ticket, attempt);
       },
-      wantsFirstBytes: () => this.#config.config?.scheduler.flowControl.enableEviction === true,
+      wantsFirstBytes: () => this.#picks.mayEvict,
       marked: ({ endpoint, leaseMs }) => {
         this.#endpoints.eject(endpoint, leaseMs);
         this.#picks.queue?.drainSoon();
