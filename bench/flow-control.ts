@@ -9,7 +9,9 @@ import {
 } from "../src/scheduler/flow-control/contracts.ts";
 import { FlowController } from "../src/scheduler/flow-control/flow-controller.ts";
 import { SaturationMeter } from "../src/scheduler/flow-control/saturation.ts";
-import { EndpointTable } from "../src/scheduler/model/endpoint-table.ts";
+import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
+import { EndpointTable, ENDPOINTS_MAX } from "../src/scheduler/model/endpoint-table.ts";
+import { localityFairness } from "../src/scheduler/plugins/flow-control/locality-fairness.ts";
 import { utilizationDetector } from "../src/scheduler/plugins/filter/utilization-detector.ts";
 import { fcfsOrderingPolicy } from "../src/scheduler/plugins/flow-control/fcfs-ordering-policy.ts";
 import { staticUsageLimitPolicy } from "../src/scheduler/plugins/flow-control/static-usage-limit-policy.ts";
@@ -31,6 +33,7 @@ const AGAINST = "one list";
 const BACKLOG = 5_000;
 const ZIPF = 1.1;
 const QUEUED_FOR_BYTES = 10_000;
+const WEIGHTS = { outputWeight: 2 };
 const WIRING = { name: "bench", profiles: [], instance: () => ({}) };
 
 /** In flight at most (0: any number), bands, and flows. */
@@ -44,11 +47,13 @@ const MATRIX: readonly MatrixShape[] = [0, 1, 100].flatMap((egress) =>
   [1, 8].flatMap((bands) => [10, 5_000].map((flows) => ({ egress, bands, flows }))),
 );
 
-function createController(): FlowController {
+function createController(
+  fairness = weightedTokenFairness.create(WEIGHTS, WIRING),
+): FlowController {
   const band = {
     limits: UNLIMITED,
     ttls: { withEndpointsMs: 60_000, withoutEndpointsMs: 60_000 },
-    fairness: weightedTokenFairness.create({ outputWeight: 2 }, WIRING) as FairnessPolicy,
+    fairness: fairness as FairnessPolicy,
     ordering: fcfsOrderingPolicy.create({}, WIRING),
   };
   const settings = {
@@ -92,7 +97,7 @@ class Arrivals {
     this.#bands = bands;
   }
 
-  next(keys = NO_KEYS): QueuedRequest {
+  next(keys: Uint32Array = NO_KEYS): QueuedRequest {
     this.#serial += 1;
     const bytes = 100 + Math.floor(this.#rng() * 8_900);
     return {
@@ -246,6 +251,73 @@ async function* measureSaturation(timing: Timing): AsyncGenerator<Measurement> {
 
 const DETECTOR = utilizationDetector.params.parse({});
 
+/** Documents in a tree, two of three held by somebody, and requests that begin with one. */
+class Documents {
+  /** Look-ups so far. */
+  lookUps = 0;
+  readonly #tree = new PrefixTree();
+  readonly #keys: readonly Uint32Array[];
+  readonly #matched = new Int32Array(ENDPOINTS_MAX);
+  readonly #rng = createRng(7);
+
+  constructor() {
+    this.#keys = Array.from({ length: DOCUMENTS }, () =>
+      Uint32Array.from({ length: 2 * QUEUED_KEYS_MAX }, () => this.#rng() * 2 ** 32),
+    );
+    for (const [i, keys] of this.#keys.entries())
+      if (i % 3 !== 0) this.#tree.insert(keys, i % ENDPOINTS);
+  }
+
+  next(): Uint32Array {
+    return this.#keys[Math.floor(this.#rng() * DOCUMENTS)]!;
+  }
+
+  readonly matchTokens = ({ keys }: QueuedRequest): number => {
+    this.lookUps += 1;
+    this.#tree.match(keys, this.#matched);
+    let best = 0;
+    for (let slot = 0; slot < ENDPOINTS; slot++) best = Math.max(best, this.#matched[slot]!);
+    return best;
+  };
+}
+
+const DOCUMENTS = 2_000;
+const ENDPOINTS = 64;
+
+/**
+ * locality-fairness with BACKLOG waiting. `_burst`: a hundred thousand come a second, so that a match
+ * serves many decisions; otherwise a second lies between two, and each has to look up all anew.
+ */
+async function* measureLocality(timing: Timing): AsyncGenerator<Measurement> {
+  const documents = new Documents();
+  const { matchTokens } = documents;
+  for (const [metric, pauseMs] of [
+    ["locality_burst", 0],
+    ["locality", 1_000],
+  ] as const) {
+    const params = { ...WEIGHTS, quantumTokens: 32_768 };
+    const controller = createController(localityFairness.create(params, WIRING));
+    const arrivals = new Arrivals({ bands: 1, flows: 5_000 });
+    let pausedMs = 0;
+    let decisions = 0;
+    const step = () => {
+      const arrival = arrivals.next(documents.next());
+      pausedMs += pauseMs;
+      decisions += 1;
+      const nowMs = arrival.receivedAtMs + pausedMs;
+      controller.enqueue({ ...arrival, receivedAtMs: nowMs }, nowMs);
+      if (controller.waitingCount <= BACKLOG) return;
+      const request = controller.next(nowMs, { saturation: 0, matchTokens })!;
+      controller.settled(request.requestId, 0, { nowMs });
+    };
+    for (let i = 0; i < BACKLOG; i++) step();
+    [decisions, documents.lookUps] = [0, 0];
+    const ns = await nanosecondsEach({ step }, timing);
+    yield figure(`us_${metric}`, ns.step / 1e3);
+    yield { ...figure(`lookups_${metric}`, documents.lookUps / decisions), unit: "count" };
+  }
+}
+
 /** Everybody who waits leaves, in any order; time of one who comes and leaves. */
 async function* measureCancellation(timing: Timing): AsyncGenerator<Measurement> {
   const controller = createController();
@@ -292,6 +364,7 @@ export async function* measureFlowControl(
 ): AsyncGenerator<Measurement> {
   yield* measureMatrix(shapes, timing);
   yield* measureSaturation(timing);
+  yield* measureLocality(timing);
   yield* measureChurn(timing);
   yield* measureCancellation(timing);
   yield* measureBytes();
