@@ -85,6 +85,7 @@ export interface PicksOptions {
   /** Ends a request that was let through, unless it has emitted a byte. */
   readonly evict: (victim: Ejected) => void;
   readonly queueEnded: (end: QueueEnd) => void;
+  readonly queueAskedAgain: () => void;
   readonly queueRefused: (refusal: QueueRefusal) => void;
 }
 
@@ -309,7 +310,7 @@ export class Picks {
   }
 
   #createQueue(settings: QueueSettings): PickQueue {
-    const { clock, endpoints, prefixes, evict, queueEnded } = this.#options;
+    const { clock, endpoints, prefixes, evict, queueEnded, queueAskedAgain } = this.#options;
     const { table } = endpoints;
     return new PickQueue(settings, {
       clock,
@@ -325,6 +326,7 @@ export class Picks {
       decide: (pick, queue) => this.#decideQueued(pick, queue),
       evict,
       ended: queueEnded,
+      askedAgain: queueAskedAgain,
       refused: (pick, dropped, queue) => this.#refusedInQueue(pick, dropped, queue),
       setTimer: (callback, ms) => void setTimeout(callback, ms),
     });

@@ -112,6 +112,7 @@ export class PoolObject extends DurableObject {
       isSettled: (ticket) => this.#settled.has(ticket),
       evict: (victim) => this.#evict(victim),
       queueEnded: (end) => this.#queueMetrics.queueEnded(end),
+      queueAskedAgain: () => this.#queueMetrics.queueAskedAgain(),
       queueRefused: (refusal) => this.#refusals.add(refusal),
     });
     this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());

@@ -87,6 +87,11 @@ export class QueueMetrics {
     this.#registry.observe(METRIC.queueSeconds, labels, waitMs / 1_000);
   }
 
+  /** A request that waits was asked for again. */
+  queueAskedAgain(): void {
+    this.#registry.inc(METRIC.queueAskedAgainTotal, { inference_pool: this.#pool() });
+  }
+
   /** Sets the gauges, before a render. null: flow control is off, and there are none. */
   show(state: QueueState | null): void {
     this.#forgetIdle();

@@ -135,6 +135,12 @@ export const FLOW_CONTROL_METRIC = {
     help: "Requests that wait with a numbered place, and are asked for again.",
     labels: POOL,
   },
+  queueAskedAgainTotal: {
+    name: "fairlead_flow_control_asked_again_total",
+    kind: "counter",
+    help: "Times that a request which waits was asked for again: for its place, or after a lost call.",
+    labels: POOL,
+  },
   queueInFlight: {
     name: "fairlead_flow_control_inflight_requests",
     kind: "gauge",

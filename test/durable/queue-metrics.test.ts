@@ -204,6 +204,13 @@ describe("gauges of a queue", () => {
     expect(value(series)).toBe(expected);
   });
 
+  it("count who asks again", () => {
+    const { metrics, value } = createMetrics();
+    metrics.queueAskedAgain();
+    metrics.queueAskedAgain();
+    expect(value('fairlead_flow_control_asked_again_total{inference_pool="eu-1"}')).toBe("2");
+  });
+
   it("leave out what has no limit, no ceiling and no rate", () => {
     const { metrics, lines } = createMetrics();
     metrics.show(

@@ -227,6 +227,7 @@ export class PickQueue {
     pick: WaitingPick,
     holder: number,
   ): PickGrant | PickRefusal | NumberedPlace | WaitingPick {
+    this.#options.askedAgain();
     // The call before is of a Worker that has lost it, or of a client that uses an id twice.
     pick.give(this.#numberedPlace(pick));
     pick.renew();

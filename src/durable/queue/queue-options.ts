@@ -66,6 +66,8 @@ export interface PickQueueOptions {
   readonly ended: (end: QueueEnd) => void;
   /** Turned away, or waited in vain: nothing was decided for it. */
   readonly refused: (pick: WaitingPick, refusal: PickRefusal, queue: QueueFacts) => void;
+  /** A request that waits was asked for again. */
+  readonly askedAgain: () => void;
   readonly setTimer: (callback: () => void, ms: number) => void;
   readonly limits?: QueueBounds;
 }

@@ -50,6 +50,7 @@ describe("numbered places", () => {
     expect(model.dispatched.at(-1)).toBe("a");
     const late = wait(model, "d");
     expect(ask(model, "c", { receivedAtMs }).answer).toBeInstanceOf(WaitingPick);
+    expect(model.askedAgainCount).toBe(1);
     // The call of the last one was needed.
     expect(await late.wait()).toMatchObject({ ok: "queued" });
     for (const next of ["b", "c"]) {

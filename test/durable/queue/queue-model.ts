@@ -40,6 +40,7 @@ export class QueueModel {
   readonly ends: QueueEnd[] = [];
   readonly evicted: Ejected[] = [];
   readonly refused: string[] = [];
+  askedAgainCount = 0;
   queue: PickQueue;
   readonly #shape: QueueShape;
   readonly #table = new EndpointTable();
@@ -120,6 +121,7 @@ export class QueueModel {
         decide: (pick) => this.#decide(pick),
         evict: (victim) => void this.evicted.push(victim),
         ended: (end) => void this.ends.push(end),
+        askedAgain: () => void (this.askedAgainCount += 1),
         refused: (pick) => void this.refused.push(pick.queued.requestId),
         setTimer: (callback, ms) => void this.#timers.push({ atMs: this.nowMs + ms, callback }),
         limits: { ...QUEUE_BOUNDS, ...limits },
