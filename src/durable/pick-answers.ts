@@ -66,13 +66,13 @@ export class PickAnswers {
 
   /** Whoever held the handle has left, or has been answered. */
   #dropped(pick: WaitingPick, holder: number): void {
-    this.#picks.queue?.dropped(pick, holder);
+    this.#picks.admission.queue?.dropped(pick, holder);
     const answer = pick.holder === holder ? pick.take() : undefined;
     if (answer?.ok === true) this.#picks.abandon(answer.ticket, holder);
   }
 
   #withCapacity<Answer extends GuardedWait | NumberedPlace>(answer: Answer): Answer {
-    if (this.#picks.queue?.asksForCapacity() !== true) return answer;
+    if (this.#picks.admission.queue?.asksForCapacity() !== true) return answer;
     return { ...answer, asksForCapacity: true };
   }
 }

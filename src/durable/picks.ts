@@ -13,7 +13,6 @@ import {
   type InferenceRequest,
   reservedOutputTokens,
 } from "../scheduler/model/inference-request.ts";
-import { isFlowControlOn } from "../scheduler/flow-control/of-config.ts";
 import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
 import type { PrefixSources } from "../scheduler/plugin.ts";
@@ -32,9 +31,8 @@ import type {
   WorkerRelease,
 } from "./contract.ts";
 import { takePage } from "./decision-page.ts";
+import { Admission } from "./queue/admission.ts";
 import { bestMatchTokens } from "./queue/best-match.ts";
-import { PickQueue } from "./queue/pick-queue.ts";
-import { type QueueSettings, queueSettingsOf } from "./queue/queue-options.ts";
 import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
 import type { QueueEnd } from "./queue-metrics.ts";
 import type { Endpoints } from "./endpoints.ts";
@@ -92,6 +90,7 @@ export interface PicksOptions {
 export class Picks {
   readonly #options: PicksOptions;
   readonly #ledger: TicketLedger;
+  readonly #admission: Admission;
   readonly #decisions = new DecisionRing();
   readonly #recorder = new DecisionRecorder(this.#decisions);
   #picker: EndpointPicker | undefined;
@@ -100,9 +99,6 @@ export class Picks {
   #shadow: Shadow | undefined;
   /** Configuration of #shadow. */
   #shadowScheduler: SchedulerConfig | undefined;
-  #queue: PickQueue | undefined;
-  /** Of #queue, besides #scheduler. */
-  #priorities: readonly number[] = [];
   #configVersion = 0;
   #staleAfterMs = ONE_WAY_MS;
 
@@ -117,6 +113,7 @@ export class Picks {
       isSettled: options.isSettled,
       onRestored: (outcome) => options.registry.inc(METRIC.ticketsRestoredTotal, { outcome }),
     });
+    this.#admission = this.#createAdmission();
   }
 
   /** A sample older than this is stale: its endpoint ranks behind every fresh one. */
@@ -133,33 +130,27 @@ export class Picks {
     return this.#ledger.size > 0;
   }
 
-  /** undefined where flow control is off. */
-  get queue(): PickQueue | undefined {
-    return this.#queue;
-  }
-
-  /** Whether a request that was let through may be ended for another. */
-  get mayEvict(): boolean {
-    const scheduler = this.#scheduler;
-    if (scheduler === undefined || !isFlowControlOn(scheduler)) return false;
-    return scheduler.flowControl.enableEviction;
+  get admission(): Admission {
+    return this.#admission;
   }
 
   /** Puts a configuration in force. */
   configure({ stored: { version, config }, picker, scrapeIntervalMs }: BuiltConfig): void {
     this.#configVersion = version;
     const scheduler = config?.scheduler;
-    const priorities = config?.objectivePriorities ?? [];
-    const isOther = JSON.stringify(priorities) !== JSON.stringify(this.#priorities);
-    this.#priorities = priorities;
     if (JSON.stringify(scheduler) !== JSON.stringify(this.#scheduler)) {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
       this.#picker = picker;
       if (scheduler !== undefined)
         this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));
-      this.#configureQueue();
-    } else if (isOther) this.#configureQueue();
+    }
+    const plugins = this.#picker?.plugins;
+    const priorities = config?.objectivePriorities ?? [];
+    const isOpen = this.#scheduler !== undefined && plugins !== undefined;
+    this.#admission.configure(
+      isOpen ? { scheduler: this.#scheduler!, plugins, priorities } : undefined,
+    );
     this.#configureShadow(config?.shadowScheduler);
     this.#staleAfterMs = SCRAPES_MISSED_MAX * scrapeIntervalMs + ONE_WAY_MS;
   }
@@ -175,8 +166,7 @@ export class Picks {
     const open = this.#ledger.reopen(pick.request.requestId, pick.attempt, holder);
     if (open !== undefined) return this.#grant(open);
     const bounded = { ...pick, request: boundRequest(pick.request) };
-    if (this.#queue !== undefined) return this.#queue.pick(bounded, holder);
-    return this.#pickNow(bounded, { holder });
+    return this.#admission.answer(bounded, holder) ?? this.#pickNow(bounded, { holder });
   }
 
   #pickNow(
@@ -209,7 +199,7 @@ export class Picks {
   /** The answer has begun. */
   started(ticket: string, attempt: number): void {
     const requestId = this.#ledger.requestOf(ticket, attempt);
-    if (requestId !== undefined) this.#queue?.started(requestId, attempt);
+    if (requestId !== undefined) this.#admission.queue?.started(requestId, attempt);
   }
 
   /** All keys of a prompt that waited with a part of them. */
@@ -295,24 +285,10 @@ export class Picks {
     return this.#shadow?.state;
   }
 
-  #configureQueue(): void {
-    const plugins = this.#picker?.plugins;
-    const settings = queueSettingsOf(this.#scheduler, plugins, this.#priorities);
-    if (settings !== undefined) {
-      if (this.#queue === undefined) this.#queue = this.#createQueue(settings);
-      else this.#queue.configure(settings);
-      return;
-    }
-    if (this.#picker === undefined) {
-      this.#queue?.shutDown();
-      this.#queue = undefined;
-    } else this.#queue?.letAllThrough();
-  }
-
-  #createQueue(settings: QueueSettings): PickQueue {
+  #createAdmission(): Admission {
     const { clock, endpoints, prefixes, evict, queueEnded, queueAskedAgain } = this.#options;
     const { table } = endpoints;
-    return new PickQueue(settings, {
+    return new Admission({
       clock,
       pool: () => ({
         endpoints: table.columns,
@@ -356,15 +332,15 @@ export class Picks {
   /** Usage is known once: what a report has not told, stands as it was expected. */
   #settled(settlement: Settlement, isTold = false): void {
     const { requestId, attempt } = settlement;
-    this.#queue?.settled(requestId, attempt, isTold ? usageOf(settlement) : undefined);
+    this.#admission.queue?.settled(requestId, attempt, isTold ? usageOf(settlement) : undefined);
     this.#options.onSettled(settlement);
   }
 
   #released(by: ReleasedBy, { requestId, attempt, isVoid }: ReleasedTicket): void {
     this.#options.registry.inc(METRIC.ticketsTotal, { released_by: by });
     // Nobody was asked to compute anything.
-    if (isVoid) this.#queue?.settled(requestId, attempt, NO_USAGE);
-    this.#queue?.drainSoon();
+    if (isVoid) this.#admission.queue?.settled(requestId, attempt, NO_USAGE);
+    this.#admission.queue?.drainSoon();
   }
 
   #configureShadow(scheduler: SchedulerConfig | undefined): void {

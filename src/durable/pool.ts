@@ -118,7 +118,7 @@ export class PoolObject extends DurableObject {
     this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
     this.#picks.configure(built);
     this.#debts = new KeptDebts(ctx.storage);
-    this.#picks.queue?.restoreDebts(this.#debts.read(systemClock()));
+    this.#picks.admission.queue?.restoreDebts(this.#debts.read(systemClock()));
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
@@ -161,7 +161,7 @@ export class PoolObject extends DurableObject {
 
   /** See PoolPort. */
   leave(requestId: string, attempt: number): void {
-    this.#picks.queue?.leave(requestId, attempt);
+    this.#picks.admission.queue?.leave(requestId, attempt);
   }
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
@@ -208,7 +208,7 @@ export class PoolObject extends DurableObject {
 
   /** What waits; null while the configuration has no flow control. */
   queueState(): QueueState | null {
-    return this.#picks.queue?.state() ?? null;
+    return this.#picks.admission.queue?.state() ?? null;
   }
 
   /** An agent's upgrade, passed on by the Pools entrypoint. */
@@ -271,7 +271,7 @@ export class PoolObject extends DurableObject {
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
       scraped: (address, scrape) => {
         this.#endpoints.scraped(address, scrape);
-        this.#picks.queue?.drainSoon();
+        this.#picks.admission.queue?.drainSoon();
       },
       served: (served) => this.#endpoints.served(served),
       relayConnected: (relay) => this.#picks.relayConnected(relay),
@@ -279,10 +279,10 @@ export class PoolObject extends DurableObject {
       started: (tickets) => {
         for (const { ticket, attempt } of tickets) this.#picks.started(ticket, attempt);
       },
-      wantsFirstBytes: () => this.#picks.mayEvict,
+      wantsFirstBytes: () => this.#picks.admission.mayEvict,
       marked: ({ endpoint, leaseMs }) => {
         this.#endpoints.eject(endpoint, leaseMs);
-        this.#picks.queue?.drainSoon();
+        this.#picks.admission.queue?.drainSoon();
       },
       tickNeeded: () => this.#scheduleTick(),
     };
@@ -291,7 +291,7 @@ export class PoolObject extends DurableObject {
   #claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean {
     if (!this.#endpoints.membership.claim(agent, endpoints)) return false;
     this.#endpoints.sync();
-    this.#picks.queue?.drainSoon();
+    this.#picks.admission.queue?.drainSoon();
     this.#stored.setClaim(agent, endpoints);
     return true;
   }
@@ -346,7 +346,7 @@ export class PoolObject extends DurableObject {
   }
 
   #keepDebts(): void {
-    const { queue } = this.#picks;
+    const { queue } = this.#picks.admission;
     const nowMs = systemClock();
     if (queue === undefined || !this.#debts.isDue(nowMs)) return;
     setTimeout(() => this.#debts.write(queue.debts(), nowMs), 0);

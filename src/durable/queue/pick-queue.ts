@@ -101,8 +101,14 @@ export class PickQueue {
     this.#controller.declarePriorities(settings.priorities, nowMs);
     this.#controller.restoreDebts(before.debts(), nowMs);
     this.#meter = new SaturationMeter(settings.detector);
+    this.#isPassing = false;
     for (const queued of before.waitingRequests()) this.#enqueueAgain(queued, nowMs);
     this.drainSoon();
+  }
+
+  /** Priorities of the pool's objectives, in the place of those told before. */
+  declare(priorities: readonly number[]): void {
+    this.#controller.declarePriorities(priorities, this.#options.clock());
   }
 
   /** Nobody has to wait any more: who does is let through. */

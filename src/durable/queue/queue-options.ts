@@ -1,15 +1,8 @@
 // What a pool's queue is made of, and what it asks of the pool's object.
 
-import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
 import type { QueueFacts } from "../../scheduler/decisions/record.ts";
 import type { SaturationDetector } from "../../scheduler/flow-control/contracts.ts";
 import type { FlowControlSettings } from "../../scheduler/flow-control/flow-controller.ts";
-import {
-  flowControlSettingsOf,
-  isFlowControlOn,
-  type PluginInstances,
-  saturationDetectorOf,
-} from "../../scheduler/flow-control/of-config.ts";
 import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
 import type { PoolView } from "../../scheduler/flow-control/saturation.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
@@ -34,21 +27,6 @@ export const QUEUE_BOUNDS = {
   waitingBytesMax: 48 * 1024 * 1024,
 } as const;
 type QueueBounds = Readonly<Record<keyof typeof QUEUE_BOUNDS, number>>;
-
-/** undefined where flow control is off. */
-export function queueSettingsOf(
-  scheduler: SchedulerConfig | undefined,
-  plugins: PluginInstances | undefined,
-  priorities: readonly number[],
-): QueueSettings | undefined {
-  if (scheduler === undefined || plugins === undefined) return undefined;
-  if (!isFlowControlOn(scheduler)) return undefined;
-  return {
-    flowControl: flowControlSettingsOf(scheduler, plugins),
-    detector: saturationDetectorOf(scheduler, plugins),
-    priorities,
-  };
-}
 
 export interface PickQueueOptions {
   readonly clock: Clock;

@@ -2,15 +2,12 @@
 
 import type { PickFlow, PickRequest } from "../../../src/durable/contract.ts";
 import { PickQueue } from "../../../src/durable/queue/pick-queue.ts";
-import {
-  QUEUE_BOUNDS,
-  type QueueSettings,
-  queueSettingsOf,
-} from "../../../src/durable/queue/queue-options.ts";
+import { QUEUE_BOUNDS, type QueueSettings } from "../../../src/durable/queue/queue-options.ts";
 import { type WaitAnswer, WaitingPick } from "../../../src/durable/queue/waiting-pick.ts";
 import type { QueueEnd } from "../../../src/durable/queue-metrics.ts";
 import { loadSchedulerConfig } from "../../../src/scheduler/config/load.ts";
 import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
+import { flowControlSettingsOf } from "../../../src/scheduler/flow-control/of-config.ts";
 import type { Ejected } from "../../../src/scheduler/flow-control/outcomes.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 
@@ -26,8 +23,11 @@ export function queueSettings(capacityOf: () => number, flowControl: object = {}
   const written = { featureGates: ["flowControl"], flowControl };
   const { config, issues } = loadSchedulerConfig(written, { allowExperimentalPlugins: true });
   if (config === undefined) throw new Error(JSON.stringify(issues));
-  const settings = queueSettingsOf(config, new EndpointPicker(config).plugins, [0]);
-  return { ...settings!, detector: { saturation: capacityOf, lagMs: () => 0 } };
+  return {
+    flowControl: flowControlSettingsOf(config, new EndpointPicker(config).plugins),
+    detector: { saturation: capacityOf, lagMs: () => 0 },
+    priorities: [0],
+  };
 }
 
 /** Time passes only by `pass`; timers run then. */

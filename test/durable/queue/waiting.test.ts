@@ -140,6 +140,16 @@ describe("a pick that finds the pool full", () => {
     await configureFlowPool({}, 3);
     using grant = (await wait) as HeldGrant;
     expect(grant.ok).toBe(true);
+    expect(await poolStub().queueState()).toBeNull();
+  });
+
+  it("is in flight still when an objective is added", async () => {
+    await flowPool();
+    using _first = await granted(flowPick("a"));
+    await configureFlowPool(ONE_AT_A_TIME, 2, [5]);
+    const { inFlight, bands } = await queueState();
+    expect(inFlight).toBe(1);
+    expect(bands.map(({ priority }) => priority)).toEqual([5, 0]);
   });
 
   it("is sent away where the pool is retired", async () => {
@@ -177,6 +187,23 @@ describe("a pick that finds the pool full", () => {
     expect(grant.ok).toBe(true);
     expect((await queueState()).waiting.requests).toBe(1);
     other[Symbol.dispose]();
+  });
+});
+
+describe("without flow control", () => {
+  const OFF = { ...ONE_AT_A_TIME, featureGates: [] };
+
+  it("turns sheddable requests away from a full pool, and lets all others through", async () => {
+    await flowPool(1, OFF);
+    using low = await granted(flowPick("a", { priority: -1 }));
+    expect(await ask(flowPick("b", { priority: -1 }))).toMatchObject({
+      ok: false,
+      reason: "rejected-saturated",
+      retryAfterMs: 1_000,
+    });
+    using other = await granted(flowPick("c"));
+    expect([low.ok, other.ok]).toEqual([true, true]);
+    expect(await poolStub().queueState()).toBeNull();
   });
 });
 

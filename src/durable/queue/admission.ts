@@ -1,0 +1,83 @@
+// Whether a pick is decided on at once: by the pool's queue where flow control is on, and else by the
+// gate that turns sheddable requests away from a full pool.
+
+import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
+import {
+  flowControlSettingsOf,
+  isFlowControlOn,
+  type PluginInstances,
+  saturationDetectorOf,
+} from "../../scheduler/flow-control/of-config.ts";
+import { RETRY_AFTER_MS } from "../../scheduler/flow-control/drain-rate.ts";
+import { SheddableGate } from "../../scheduler/flow-control/sheddable-gate.ts";
+import type { PickRequest } from "../contract.ts";
+import { PickQueue } from "./pick-queue.ts";
+import type { PickQueueOptions } from "./queue-options.ts";
+import type { WaitAnswer, WaitingPick } from "./waiting-pick.ts";
+
+/** Of a configuration, what says who waits. */
+export interface AdmissionRules {
+  readonly scheduler: SchedulerConfig;
+  readonly plugins: PluginInstances;
+  /** Bands that are there before anything waits in them. */
+  readonly priorities: readonly number[];
+}
+
+export class Admission {
+  readonly #options: PickQueueOptions;
+  #rules: AdmissionRules | undefined;
+  #gate: SheddableGate | undefined;
+  #queue: PickQueue | undefined;
+
+  constructor(options: PickQueueOptions) {
+    this.#options = options;
+  }
+
+  /** undefined where flow control is off, and nobody has to wait from when it was on. */
+  get queue(): PickQueue | undefined {
+    if (this.#gate !== undefined && this.#queue?.waitingCount === 0) this.#queue = undefined;
+    return this.#queue;
+  }
+
+  /** Whether a request that was let through may be ended for another. */
+  get mayEvict(): boolean {
+    return this.#gate === undefined && this.#rules?.scheduler.flowControl.enableEviction === true;
+  }
+
+  /** undefined: the pool is not configured any more. */
+  configure(rules: AdmissionRules | undefined): void {
+    const before = this.#rules;
+    this.#rules = rules;
+    if (rules === undefined) return this.#close();
+    if (rules.plugins !== before?.plugins) this.#build(rules);
+    else this.#queue?.declare(rules.priorities);
+  }
+
+  /** undefined: it is decided on at once. */
+  answer(pick: PickRequest, holder: number): WaitAnswer | WaitingPick | undefined {
+    const { queue } = this;
+    if (queue !== undefined) return queue.pick(pick, holder);
+    const dropped = this.#gate?.refusal(pick.request, this.#options.pool());
+    return dropped && { ...dropped, retryAfterMs: RETRY_AFTER_MS.min };
+  }
+
+  #build({ scheduler, plugins, priorities }: AdmissionRules): void {
+    const detector = saturationDetectorOf(scheduler, plugins);
+    if (!isFlowControlOn(scheduler)) {
+      this.#gate = new SheddableGate(detector);
+      this.#queue?.letAllThrough();
+      return;
+    }
+    this.#gate = undefined;
+    const flowControl = flowControlSettingsOf(scheduler, plugins);
+    const settings = { flowControl, detector, priorities };
+    if (this.#queue === undefined) this.#queue = new PickQueue(settings, this.#options);
+    else this.#queue.configure(settings);
+  }
+
+  #close(): void {
+    this.#queue?.shutDown();
+    this.#queue = undefined;
+    this.#gate = undefined;
+  }
+}
