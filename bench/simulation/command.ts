@@ -1,6 +1,7 @@
 // The command line of the simulation.
 
 import { parseArgs } from "node:util";
+import { runFlowControl } from "./flow-control/report.ts";
 import type { Job, JobResult } from "./job.ts";
 import { meanFigures } from "./outcome.ts";
 import { POLICIES } from "./policies.ts";
@@ -33,6 +34,8 @@ interface Plan {
   /** Whether docs/performance.md is to be written. */
   readonly isDocumented: boolean;
   readonly workloads: readonly Workload[];
+  /** Instead of all else: the scenarios of flow control. */
+  readonly isFlowControl: boolean;
   /** Instead of all else: find the saturation rates, by this policy. */
   readonly saturation: PolicyDefinition | undefined;
 }
@@ -43,6 +46,10 @@ export async function runCommand(args: string[], context: SimulationContext): Pr
   if (typeof plan === "string") {
     context.complain(`${plan}\n\n${USAGE}`);
     return 2;
+  }
+  if (plan.isFlowControl) {
+    runFlowControl(plan.isDocumented, context);
+    return 0;
   }
   if (plan.saturation !== undefined) {
     for (const workload of plan.workloads) {
@@ -88,6 +95,7 @@ function parsePlan(args: string[]): Plan | string {
     json: { type: "boolean", default: false },
     "write-docs": { type: "boolean", default: false },
     "find-saturation": { type: "boolean", default: false },
+    "flow-control": { type: "boolean", default: false },
     workload: text,
     workloads: text,
     policies: text,
@@ -123,6 +131,7 @@ function parsePlan(args: string[]): Plan | string {
       isJson: values.json,
       isDocumented: values["write-docs"],
       workloads,
+      isFlowControl: values["flow-control"],
       saturation: values["find-saturation"]
         ? (policies.find(({ name }) => name === "ours") ?? policies.at(-1))
         : undefined,
@@ -176,4 +185,5 @@ const USAGE = `Usage: npm run --silent bench:simulation -- [flags]
   --seeds NUMBERS     (default: ${SEEDS.join(",")}); figures are means over seeds
   --endpoints NUMBER  (default: ${DEFAULT_SHAPE.endpointCount})
   --write-docs        also write tables and plots into docs/performance.md
+  --flow-control      instead, the scenarios of flow control; with --write-docs into the document
   --find-saturation   instead, find each workload's saturation rate, by ours or the last of --policies`;

@@ -8,8 +8,6 @@ import type { Workload } from "./workload.ts";
 
 const DOCUMENT = "docs/performance.md";
 const PLOT_FOLDER = "docs/plots";
-const BEGIN = "<!-- simulation: begin, written by npm run bench:simulation -- --write-docs -->";
-const END = "<!-- simulation: end -->";
 
 /** The load of the tables by workload. */
 const TABLE_LOAD = 1;
@@ -45,15 +43,24 @@ const PLOTS: readonly (PlotSpec & { readonly file: string })[] = [
 
 /** Replaces what stands between the markers; everything else in the document is people's. */
 export function writeDocumentation(rows: readonly Row[], workloads: readonly Workload[]): void {
+  writeSection("simulation", "--write-docs", describe(rows, workloads));
+  for (const { file, ...spec } of PLOTS) writePlot(file, plot(rows, spec));
+}
+
+/** Replaces what stands between the markers of `name`, which `flags` write. */
+export function writeSection(name: string, flags: string, text: string): void {
   const document = readFileSync(DOCUMENT, "utf8");
-  const begin = document.indexOf(BEGIN);
-  const end = document.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error(`${DOCUMENT} lacks the markers of the simulation.`);
-  const before = document.slice(0, begin + BEGIN.length);
-  const text = describe(rows, workloads);
+  const beginMark = `<!-- ${name}: begin, written by npm run bench:simulation -- ${flags} -->`;
+  const begin = document.indexOf(beginMark);
+  const end = document.indexOf(`<!-- ${name}: end -->`);
+  if (begin < 0 || end < begin) throw new Error(`${DOCUMENT} lacks the markers of ${name}.`);
+  const before = document.slice(0, begin + beginMark.length);
   writeFileSync(DOCUMENT, `${before}\n\n${text}\n\n${document.slice(end)}`);
+}
+
+export function writePlot(file: string, svg: string): void {
   mkdirSync(PLOT_FOLDER, { recursive: true });
-  for (const { file, ...spec } of PLOTS) writeFileSync(`${PLOT_FOLDER}/${file}`, plot(rows, spec));
+  writeFileSync(`${PLOT_FOLDER}/${file}`, svg);
 }
 
 /** The part between the markers. */
@@ -125,7 +132,10 @@ function workloadTable({ name, about, slo }: Workload, rows: readonly Row[]): st
 }
 
 /** Columns padded as oxfmt pads them. */
-function markdownTable(heads: readonly string[], rows: readonly (readonly string[])[]): string {
+export function markdownTable(
+  heads: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
   const all = [heads, ...rows];
   const widths = heads.map((_, i) => Math.max(3, ...all.map((row) => row[i]!.length)));
   const write = (row: readonly string[]) =>

@@ -2,6 +2,7 @@
 
 import type { Figures } from "./outcome.ts";
 import type { Row } from "./report.ts";
+import { escape, line, round, scale, text } from "./svg.ts";
 
 export interface PlotSpec {
   readonly title: string;
@@ -17,20 +18,6 @@ const MARGIN = { left: 46, right: 10, top: 26, bottom: 30 } as const;
 const HEADER_HEIGHT = 30;
 const LEGEND_ROW_HEIGHT = 18;
 const LEGEND_COLUMNS = 4;
-/** Okabe and Ito's, which most eyes can tell apart; the first is ours. */
-const COLOURS = [
-  "#d55e00",
-  "#0072b2",
-  "#009e73",
-  "#cc79a7",
-  "#e69f00",
-  "#56b4e9",
-  "#000000",
-  "#999999",
-  "#8c6d31",
-  "#5254a3",
-  "#b5cf6b",
-] as const;
 
 /** Workloads as panels, loads from left to right, a line for each policy. */
 export function plot(rows: readonly Row[], spec: PlotSpec): string {
@@ -105,32 +92,6 @@ function isShown(value: number, { isLogarithmic }: PlotSpec): boolean {
   return Number.isFinite(value) && (!isLogarithmic || value > 0);
 }
 
-function scale(
-  [fromLow, fromHigh]: readonly [number, number],
-  [toLow, toHigh]: readonly [number, number],
-): (value: number) => number {
-  const span = fromHigh - fromLow || 1;
-  return (value) => toLow + ((value - fromLow) / span) * (toHigh - toLow);
-}
-
-function line(path: string, index: number): string {
-  const width = index === 0 ? 2.5 : 1.4;
-  const colour = COLOURS[index % COLOURS.length]!;
-  return `<path d="${path}" fill="none" stroke="${colour}" stroke-width="${width}"/>`;
-}
-
-function text(x: number, y: number, content: string, anchor = "start"): string {
-  return `<text x="${x}" y="${y}" text-anchor="${anchor}">${escape(content)}</text>`;
-}
-
-function escape(content: string): string {
-  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
-
 function oursFirst(a: string, b: string): number {
   return Number(b === "ours") - Number(a === "ours");
-}
-
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
 }
