@@ -4,7 +4,8 @@
 //   finished, shed ──► settled by what it really took
 //   every event, samples included ──► whose time is over leaves; who has room is let through
 //
-// Mirrors src/durable/queue, without open calls and numbered places. Nobody is ended for another.
+// Mirrors src/durable/queue, without open calls and numbered places, and with all keys of a
+// prompt when its endpoint is chosen. Nobody is ended for another.
 
 import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
