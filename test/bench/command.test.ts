@@ -97,6 +97,7 @@ it("has the benchmarks that the documentation names", () => {
     "prefix-tree",
     "flow-control",
     "kv-event-decoding",
+    "kv-residency",
     "object-restart",
     "held-request",
   ]);

@@ -8,6 +8,7 @@ import { measureKvEventDecoding } from "../../bench/kv-event-decoding.ts";
 import type { Measurement } from "../../bench/measure.ts";
 import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
+import { measureResidency } from "../../bench/residency.ts";
 
 const TIMING = { rounds: 1, roundMsMin: 1 };
 
@@ -48,6 +49,15 @@ describe("measureKvEventDecoding", () => {
   it("says what a block of an event costs", async () => {
     expect(await metricsOf(measureKvEventDecoding(TIMING))).toEqual({
       "kv-event-decoding ns_per_block": "ns",
+    });
+  });
+});
+
+describe("measureResidency", () => {
+  it("says what a block stored or removed costs, and weighs", async () => {
+    expect(await metricsOf(measureResidency(1_024, TIMING))).toEqual({
+      "kv-residency ns_per_block": "ns",
+      "kv-residency bytes_per_block": "B",
     });
   });
 });
