@@ -97,7 +97,6 @@ async function replayOnce(
   account: PublisherAccount,
   options: CatchUpOptions,
 ): Promise<"done" | "again" | "failed" | "broken-off"> {
-  let isOfAnother = false;
   account.beginReplay();
   const end = await requestReplay(
     {
@@ -107,13 +106,9 @@ async function replayOnce(
       idleMsMax: options.limits.idleMsMax,
       signal: options.signal,
     },
-    (batch) => {
-      const verdict = account.takeReplayed(batch);
-      isOfAnother = verdict === "again";
-      return verdict === "taken";
-    },
+    (batch) => account.takeReplayed(batch) === "taken",
   );
   if (end === "complete") return account.endReplay();
-  if (end === "stopped") return isOfAnother ? "again" : "failed";
+  if (end === "stopped") return "again";
   return end === "malformed" ? "failed" : "broken-off";
 }

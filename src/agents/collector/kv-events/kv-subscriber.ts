@@ -16,6 +16,8 @@ import { BATCH_BYTES_MAX } from "./decode-batch.ts";
 import { parseLiveFrames } from "./frames.ts";
 import type { PublisherAccount } from "./publisher-account.ts";
 
+/** A publisher that stays silent is asked again after so many quiet spans. */
+const QUIET_SPANS = 10;
 /** Messages held by a socket. What is over it waits at the publisher. */
 export const MESSAGES_WAITING_MAX = 1_000;
 
@@ -27,6 +29,11 @@ export interface SubscriberTiming {
   readonly deadLinkMs: number;
   /** A silent link is probed this often, and lost after three times as long. */
   readonly heartbeatMs: number;
+  /**
+   * A publisher that was silent this long is asked whether its last word was heard: a lost one shows
+   * with the next only, and what is said before the subscription has reached it is lost.
+   */
+  readonly quietMs: number;
   /** From a failed catch-up to the next, doubling to the second. */
   readonly cooldownMs: number;
   readonly cooldownMsMax: number;
@@ -37,6 +44,7 @@ export const SUBSCRIBER_TIMING: SubscriberTiming = {
   reconnectMsMax: 1_000,
   deadLinkMs: 1_000,
   heartbeatMs: 5_000,
+  quietMs: 1_000,
   cooldownMs: 30_000,
   cooldownMsMax: 600_000,
 };
@@ -69,9 +77,13 @@ export class KvSubscriber {
   #failures = 0;
   #cooldown: NodeJS.Timeout | undefined;
   #deadLink: NodeJS.Timeout | undefined;
+  readonly #quietTimer: NodeJS.Timeout;
+  /** Since the last message, or the last connection. */
+  #quietSpans = 0;
 
   constructor(options: KvSubscriberOptions) {
     this.#options = options;
+    this.#quietTimer = setInterval(() => this.#noteQuiet(), options.shared.timing.quietMs);
     this.#open();
   }
 
@@ -80,8 +92,8 @@ export class KvSubscriber {
   }
 
   /**
-   * The endpoint seems to be another process than before, by another sign than its numbering: asks
-   * for its last batch again. Without a replay only the numbering can tell.
+   * Asks the publisher for its last batch again: something may have been missed, or it may be another
+   * process than before by another sign than its numbering. Without a replay only that can tell.
    */
   checkAgain(): void {
     if (this.#isConnected && this.#canReplay) void this.#catchUp();
@@ -92,6 +104,7 @@ export class KvSubscriber {
     this.#closing.abort();
     clearTimeout(this.#cooldown);
     clearTimeout(this.#deadLink);
+    clearInterval(this.#quietTimer);
     this.#socket?.close();
     this.#isConnected = false;
     this.#options.account.gone();
@@ -99,6 +112,10 @@ export class KvSubscriber {
 
   get #canReplay(): boolean {
     return this.#options.replayUrl !== null && this.#cooldown === undefined;
+  }
+
+  #noteQuiet(): void {
+    if (this.#quietSpans++ % QUIET_SPANS === 1) this.checkAgain();
   }
 
   #open(): void {
@@ -136,6 +153,7 @@ export class KvSubscriber {
     socket.events.on("handshake", () => {
       if (socket !== this.#socket) return;
       this.#isConnected = true;
+      this.#quietSpans = 0;
       if (this.#connectionCount++ > 0) this.#options.counts.reconnections++;
       // What failed on the old link may work on the new one.
       if (this.#cooldown !== undefined) this.#rebuild();
@@ -165,6 +183,7 @@ export class KvSubscriber {
   async #read(socket: Subscriber): Promise<void> {
     for await (const frames of socket) {
       this.#options.counts.messages++;
+      this.#quietSpans = 0;
       // Not reading is the back-pressure.
       while (this.#catchingUp !== undefined) await this.#catchingUp;
       // Of a link that was given up meanwhile, this is a gap on the new one.

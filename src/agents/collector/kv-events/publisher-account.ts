@@ -85,17 +85,15 @@ export class PublisherAccount {
     this.#tracker.beginReplay();
   }
 
-  /** "again": ask for everything from 0. "failed": what came makes no sense. */
-  takeReplayed(batch: BatchFrames): "taken" | "again" | "failed" {
-    if (this.#isGone) return "failed";
+  /** "again": stop, and ask for everything from 0. */
+  takeReplayed(batch: BatchFrames): "taken" | "again" {
+    if (this.#isGone) return "taken";
     this.#endRebuilding();
     const verdict = this.#tracker.judgeReplayed(batch.seq, batch.payload);
     switch (verdict) {
       case "restart":
         this.#beginAnew();
         return "again";
-      case "hole":
-        return "failed";
       case "duplicate":
         return "taken";
       case "history-lost":

@@ -36,10 +36,8 @@ export type ReplayVerdict =
   | "duplicate"
   /** Its publisher began anew: the replay must begin at 0. */
   | "restart"
-  /** Kept history begins here; batches before it are lost. */
-  | "history-lost"
-  /** A number is missing in the middle, which no publisher does. */
-  | "hole";
+  /** Kept history begins or goes on here; batches before it are lost for good. */
+  | "history-lost";
 
 /** One per publisher. Judging does not apply: the caller applies, then calls `applied`. */
 export class SequenceTracker {
@@ -98,7 +96,7 @@ export class SequenceTracker {
     // Even if it is the very next: without the one before it, it may be another publisher's.
     if (isFirst && seq > this.#applied) return "history-lost";
     if (seq <= this.#applied) return "duplicate";
-    return seq === this.#applied + 1 ? "next" : "hole";
+    return seq === this.#applied + 1 ? "next" : "history-lost";
   }
 
   /** After a replay came to its end: whether the publisher is known to be another one. */

@@ -110,7 +110,7 @@ export type KvEvent = KvBlocksStored | KvBlocksRemoved | KvAllCleared;
 export const KV_UNCERTAIN_REASONS = [
   /** Batches are missing, and the engine offers no replay, or it failed. */
   "gap",
-  /** The engine's replay begins later than asked for: its buffer had wrapped. */
+  /** The engine's replay begins later than asked for, because its buffer had wrapped, or has a hole. */
   "history-lost",
   /** More arrived than was applied in time, and the rest was let go. */
   "overflow",

@@ -9,6 +9,7 @@ import {
   type KvEventsMode,
   type KvEventsOptions,
 } from "../../../../src/agents/collector/kv-events/kv-events.ts";
+import type { SubscriberTiming } from "../../../../src/agents/collector/kv-events/kv-subscriber.ts";
 import type { EndpointRecord } from "../../../../src/agents/protocol/messages.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../../support/logs.ts";
@@ -21,6 +22,7 @@ const TIMING = {
   reconnectMsMax: 50,
   deadLinkMs: 50,
   heartbeatMs: 1_000,
+  quietMs: 100_000,
   cooldownMs: 200,
   cooldownMsMax: 400,
 };
@@ -38,7 +40,11 @@ async function publisher(options: PublisherOptions = {}): Promise<TestPublisher>
   return started;
 }
 
-async function follow(mode: KvEventsMode, endpoints: EndpointRecord[]) {
+async function follow(
+  mode: KvEventsMode,
+  endpoints: EndpointRecord[],
+  timing: Partial<SubscriberTiming> = {},
+) {
   const consumer = new RecordingConsumer();
   const registry = new MetricRegistry();
   const logs = captureLogs();
@@ -47,7 +53,7 @@ async function follow(mode: KvEventsMode, endpoints: EndpointRecord[]) {
     consumer,
     registry,
     logger: logs.logger,
-    timing: TIMING,
+    timing: { ...TIMING, ...timing },
     catchUpLimits: LIMITS,
   };
   const events = await KvEvents.start(options);
@@ -86,21 +92,24 @@ const line = (registry: MetricRegistry, start: string) =>
     .split("\n")
     .find((text) => text.startsWith(start));
 
+/** Waits until what the publisher says is heard. */
+const heard = (publisher: TestPublisher, times = 1) =>
+  waitFor(() => expect(publisher.subscriptions).toBe(times));
+
 /** Follows one endpoint that offers replays, and waits until its first one has ended. */
 async function followOne(started: TestPublisher) {
   const followed = await follow(CONNECT, [endpointOf("e", [started])]);
   await waitFor(() =>
     expect(line(followed.registry, "fairlead_kv_event_replays_total")).toMatch(/complete"} 1/),
   );
+  await heard(started);
   return followed;
 }
 
 /** Follows one endpoint without replays, and waits until its messages arrive. */
 async function followLive(started: TestPublisher) {
   const followed = await follow(CONNECT, [endpointOf("e", [started], false)]);
-  await waitFor(() => {
-    expect(line(followed.registry, "llm_d_epp_kv_cache_events_active_subscribers")).toMatch(/ 1$/);
-  });
+  await heard(started);
   return followed;
 }
 
@@ -147,6 +156,19 @@ describe("a publisher that keeps what it said", () => {
     expect(line(registry, "fairlead_kv_event_breaks_total")).toMatch(/kind="gap"} 1$/);
   });
 
+  it("is asked after a silence whether its last word was heard", async () => {
+    const engine = await publisher();
+    const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])], { quietMs: 30 });
+    await heard(engine);
+    await engine.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
+    await engine.publish(store(2), "lost");
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1), hex(2)]));
+    const asked = engine.asked.length;
+    await waitFor(() => expect(engine.asked.length).toBeGreaterThan(asked));
+    expect(consumer.calls).toHaveLength(2);
+  });
+
   it("is distrusted where it keeps too little, and heard from there on", async () => {
     const engine = await publisher({ keepMax: 2 });
     const { consumer, registry } = await followOne(engine);
@@ -177,6 +199,7 @@ describe("a publisher that keeps what it said", () => {
     const second = await publisher({ ...ports, history });
     const expected = Array.from({ length: batches }, (_, i) => hex(10 + i));
     await waitFor(() => expect(consumer.held("e")).toEqual(expected));
+    await heard(second);
     await second.publish(store(99));
     await waitFor(() => expect(consumer.held("e")).toEqual([...expected, hex(99)]));
     expect(consumer.calls.filter((call) => call.includes("cleared"))).toEqual(["e/0 cleared"]);
@@ -216,6 +239,7 @@ describe("a publisher that keeps what it said", () => {
     engine.isAnswering = false;
     const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])]);
     await waitFor(() => expect(consumer.calls).toEqual(["e/0 uncertain gap"]));
+    await heard(engine);
     await engine.publish(store(1));
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
     const asked = engine.asked.length;
@@ -230,17 +254,20 @@ describe("a publisher that keeps what it said", () => {
     await engine.publish(store(1), "lost");
     const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])]);
     await waitFor(() => expect(consumer.calls).toContain("e/0 uncertain gap"));
+    await heard(engine);
     await engine.publish(store(2));
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(2)]));
   });
 
-  it("that left out numbers in what it keeps is distrusted", async () => {
-    const engine = await publisher();
-    await engine.publish(store(1), "lost");
-    engine.skip(2);
-    await engine.publish(store(2), "lost");
-    const { consumer } = await follow(CONNECT, [endpointOf("e", [engine])]);
-    await waitFor(() => expect(consumer.calls).toContain("e/0 uncertain gap"));
+  it("that left out numbers in what it keeps is distrusted up to there", async () => {
+    const history = [store(1), null, null, remove(1), store(2)];
+    const engine = await publisher({ history });
+    const { consumer, registry } = await followOne(engine);
+    expect(consumer.calls).toContain("e/0 uncertain history-lost");
+    expect(consumer.held("e")).toEqual([hex(2)]);
+    expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 0$/);
+    await engine.publish(store(3));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(2), hex(3)]));
   });
 });
 
@@ -318,6 +345,7 @@ describe("a publisher that keeps nothing", () => {
         / 1$/,
       );
     });
+    await heard(engine, 2);
     await engine.publish(store(3));
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(3)]));
     expect(consumer.calls).toContain("e/0 uncertain gap");
@@ -336,10 +364,8 @@ describe("a publisher that keeps nothing", () => {
       ...endpointOf("odd", []),
       labels: { "fairlead/kv-events-url": `tcp://127.0.0.1:${port}` },
     };
-    const { consumer, registry } = await follow(CONNECT, [odd, endpointOf("e", [engine], false)]);
-    await waitFor(() =>
-      expect(line(registry, "llm_d_epp_kv_cache_events_active_subscribers")).toMatch(/ 1$/),
-    );
+    const { consumer } = await follow(CONNECT, [odd, endpointOf("e", [engine], false)]);
+    await heard(engine);
     await engine.publish(store(1));
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
   });
@@ -349,6 +375,7 @@ describe("endpoints", () => {
   it("have a source for each rank", async () => {
     const ranks = [await publisher(), await publisher()];
     const { consumer } = await follow(CONNECT, [endpointOf("e", ranks)]);
+    for (const rank of ranks) await heard(rank);
     // The batch's own rank does not matter: the socket says which it is.
     await ranks[0]!.publish(store(1));
     await ranks[1]!.publish(store(2));
@@ -396,10 +423,8 @@ describe("endpoints", () => {
   it("share a storage tier, which is a source of its own", async () => {
     const storage = await publisher({ topic: "kv@SHARED_STORAGE@m", firstSeq: 1 });
     const mode: KvEventsMode = { ...CONNECT, storageUrls: [storage.eventsUrl] };
-    const { consumer, registry } = await follow(mode, []);
-    await waitFor(() =>
-      expect(line(registry, "llm_d_epp_kv_cache_events_active_subscribers")).toMatch(/ 1$/),
-    );
+    const { consumer } = await follow(mode, []);
+    await heard(storage);
     await storage.publish(packBatch([packBatch([])]), "lost");
     await storage.publish(packBatch([["BlockStored", [5], 0, [], 0, null, "SHARED_STORAGE"]]));
     await waitFor(() => expect(consumer.held(null, "storage")).toEqual([hex(5)]));

@@ -1,7 +1,7 @@
 // A publisher of KV events as an engine has it, of which a test decides what is lost and what is kept.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { Context, Publisher, Router } from "zeromq";
+import { Context, Router, XPublisher } from "zeromq";
 
 export interface PublisherOptions {
   readonly topic?: string;
@@ -12,18 +12,20 @@ export interface PublisherOptions {
   /** Ports of an earlier life; any if absent. */
   readonly port?: number;
   readonly replayPort?: number;
-  /** What it said before anybody could hear it. */
-  readonly history?: readonly Uint8Array[];
+  /** What it said before anybody could hear it; null for a number that it left out. */
+  readonly history?: readonly (Uint8Array | null)[];
 }
 
 const END = Buffer.alloc(8, 0xff);
 
 export class TestPublisher {
   readonly #options: PublisherOptions;
-  readonly #pub: Publisher;
+  readonly #pub: XPublisher;
   readonly #router: Router;
   #kept: { seq: number; payload: Uint8Array }[] = [];
   #seq: number;
+  /** Subscriptions that have arrived: what was sent before them is lost. */
+  subscriptions = 0;
   /** Numbers that replays were asked from. */
   readonly asked: number[] = [];
   /** Whether requests for a replay are answered. */
@@ -32,17 +34,21 @@ export class TestPublisher {
   private constructor(options: PublisherOptions, context: Context) {
     this.#options = options;
     this.#seq = options.firstSeq ?? 0;
-    this.#pub = new Publisher({ context, linger: 0 });
+    this.#pub = new XPublisher({ context, linger: 0, verbosity: "allSubs" });
     this.#router = new Router({ context, linger: 0 });
   }
 
   static async start(options: PublisherOptions = {}): Promise<TestPublisher> {
     const publisher = new TestPublisher(options, new Context());
-    for (const payload of options.history ?? []) await publisher.publish(payload, "lost");
+    for (const payload of options.history ?? []) {
+      if (payload === null) publisher.#seq++;
+      else await publisher.publish(payload, "lost");
+    }
     // The replay first: who hears the publisher asks at once.
     await bind(publisher.#router, options.replayPort);
     await bind(publisher.#pub, options.port);
     void publisher.#serve();
+    void publisher.#countSubscriptions();
     return publisher;
   }
 
@@ -77,18 +83,15 @@ export class TestPublisher {
     return Buffer.from(this.#options.topic ?? "kv@pod@model");
   }
 
-  /** Numbers left out, as if a batch had never been made. */
-  skip(count: number): void {
-    this.#seq += count;
-  }
-
-  forget(): void {
-    this.#kept = [];
-  }
-
   close(): void {
     this.#pub.close();
     this.#router.close();
+  }
+
+  async #countSubscriptions(): Promise<void> {
+    for await (const [message] of this.#pub) {
+      if (message![0] === 1) this.subscriptions++;
+    }
   }
 
   async #serve(): Promise<void> {
@@ -111,7 +114,7 @@ export class TestPublisher {
 }
 
 /** A closed socket keeps its port for a moment. */
-async function bind(socket: Publisher | Router, port: number | undefined): Promise<void> {
+async function bind(socket: XPublisher | Router, port: number | undefined): Promise<void> {
   for (let left = 200; ; left--) {
     try {
       return await socket.bind(`tcp://127.0.0.1:${port ?? "*"}`);
