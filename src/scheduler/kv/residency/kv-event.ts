@@ -112,8 +112,6 @@ export const KV_UNCERTAIN_REASONS = [
   "gap",
   /** The engine's replay begins later than asked for, because its buffer had wrapped, or has a hole. */
   "history-lost",
-  /** More arrived than was applied in time, and the rest was let go. */
-  "overflow",
   /** A batch or event could not be read. */
   "malformed",
 ] as const;

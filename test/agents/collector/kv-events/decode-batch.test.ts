@@ -5,6 +5,7 @@ import {
   BATCH_EVENTS_MAX,
   decodeBatch,
 } from "../../../../src/agents/collector/kv-events/decode-batch.ts";
+import { FIELDS_MAX } from "../../../../src/agents/collector/kv-events/event-fields.ts";
 import {
   KV_EVENT_LIMITS,
   type KvBlocksStored,
@@ -523,6 +524,17 @@ describe("bounds", () => {
     ];
     expect(malformed(name(textCharsMax))).toBe(0);
     expect(malformed(name(textCharsMax + 1))).toBe(1);
+  });
+});
+
+describe("fields", () => {
+  it("may be as many as the bound says, and no more", () => {
+    const event = (count: number) => [
+      "AllBlocksCleared",
+      ...Array.from({ length: count - 1 }, () => 0),
+    ];
+    expect(good(packBatch([event(FIELDS_MAX)])).events).toHaveLength(1);
+    expect(good(packBatch([event(FIELDS_MAX + 1)])).skipped.malformed).toBe(1);
   });
 });
 
