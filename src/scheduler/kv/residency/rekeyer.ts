@@ -176,11 +176,11 @@ export class Rekeyer {
     return this.#table.find(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
   }
 
-  #isIndexed(group: KvCacheGroup): boolean {
-    if (group.kind !== null && this.#group < 0 && WHOLE_PREFIX_KINDS.has(group.kind)) {
-      this.#group = group.index;
-    }
-    return group.index === this.#group;
+  /** An engine that began anew may number its groups otherwise: while nothing is held, any will do. */
+  #isIndexed({ index, kind }: KvCacheGroup): boolean {
+    const isOpen = this.#group < 0 || this.#heldCount === 0;
+    if (isOpen && kind !== null && WHOLE_PREFIX_KINDS.has(kind)) this.#group = index;
+    return index === this.#group;
   }
 
   /** Blocks with their tokens, each behind the one before. */

@@ -166,6 +166,22 @@ describe("Rekeyer", () => {
     });
   });
 
+  it("follows another group once the engine has begun anew", () => {
+    const group = { index: 0, kind: "full_attention", slidingWindow: null };
+    rekeyer.stored(stored({ group }));
+    rekeyer.cleared();
+    rekeyer.stored(stored({ group: { ...group, index: 3 } }));
+    rekeyer.stored(
+      stored({
+        hashes: hashes(3),
+        parent: hashes(2),
+        tokens: TOKENS.slice(32, 48),
+        group: { ...group, index: 3, kind: null },
+      }),
+    );
+    expect(held()).toEqual(names(3));
+  });
+
   it("keeps to the first tokens that a hash stood for", () => {
     rekeyer.stored(stored());
     rekeyer.stored(stored({ tokens: TOKENS.slice(32) }));
