@@ -22,9 +22,12 @@ import { awaitCall, pause } from "./await-call.ts";
 
 /** `wait` answers within about a minute, with a numbered place if with nothing else. */
 export const WAIT_DEADLINE_MS = 90_000;
-/** Calls that may fail one after the other, until the object counts as away. */
-export const LOST_IN_A_ROW_MAX = 5;
-/** The pause after a lost call is anything below this, doubled with each in a row. */
+/**
+ * Calls that may fail one after the other, until the object counts as away: after 12.6 s at the least,
+ * in which a process that holds objects starts again.
+ */
+export const LOST_IN_A_ROW_MAX = 6;
+/** The pause after a lost call is between half of this and all of it, doubled with each in a row. */
 const LOST_PAUSE_BASE_MS = 200;
 /** Bounds for what an object says. */
 const ASK_AGAIN_MS = { min: 50, max: 60_000 } as const;
@@ -63,7 +66,7 @@ export async function awaitTurn(
     } else if (isLost(answer) && lostInARow < LOST_IN_A_ROW_MAX) {
       lostInARow++;
       metrics.inc(METRIC.waitsLostTotal, {});
-      const pauseMs = Math.random() * LOST_PAUSE_BASE_MS * 2 ** lostInARow;
+      const pauseMs = (1 - Math.random() / 2) * LOST_PAUSE_BASE_MS * 2 ** lostInARow;
       answer = (await pause(pauseMs, turn.signal)) ? await turn.askAgain() : CLIENT_LEFT;
     } else {
       return answer;

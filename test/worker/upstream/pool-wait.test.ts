@@ -162,13 +162,13 @@ describe("a wait that is lost", () => {
     const lost = (object: ScriptedObject) =>
       Array.from({ length: LOST_IN_A_ROW_MAX + 1 }, () => object.waits(fails()));
     const object = new ScriptedObject();
-    const waiter = await new Waiter(object.goOn(...lost(object))).after(15_000);
+    const waiter = await new Waiter(object.goOn(...lost(object))).after(30_000);
     expect(waiter.outcome).toMatchObject({ ok: false, reason: "unavailable" });
     expect(object.calls).toHaveLength(LOST_IN_A_ROW_MAX + 1);
     expect(waiter.bodies.heldBytes).toBe(0);
     const known = new ScriptedObject();
     const view = seenView();
-    const served = await new Waiter(known.goOn(...lost(known)), view).after(15_000);
+    const served = await new Waiter(known.goOn(...lost(known)), view).after(30_000);
     expect(served.outcome).toMatchObject({ ok: true, isFromSnapshot: true });
     expect(view.isAway(Date.now())).toBe(false);
   });
@@ -177,7 +177,7 @@ describe("a wait that is lost", () => {
     const object = new ScriptedObject();
     const lost = () => Array.from({ length: LOST_IN_A_ROW_MAX }, () => fails());
     object.goOn(place(100), ...lost(), place(100), ...lost(), object.grants);
-    const waiter = await new Waiter(object).after(40_000);
+    const waiter = await new Waiter(object).after(60_000);
     expect(waiter.outcome).toMatchObject({ ok: true, isFromSnapshot: false });
   });
 
