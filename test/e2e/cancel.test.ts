@@ -13,6 +13,7 @@ import {
   type Engines,
   type Fairlead,
 } from "./harness.ts";
+import { openClient } from "./tcp-client.ts";
 
 /** Time to the first token, and between tokens, in real time. */
 const FIRST_TOKEN_MS = 3_000;
@@ -53,37 +54,6 @@ async function engineState(): Promise<SimState> {
   return (await response.json()) as SimState;
 }
 
-/** A client whose socket a test may close as it likes. */
-interface Client {
-  readonly socket: Socket;
-  readonly received: () => string;
-  readonly leave: (how: "FIN" | "RST") => void;
-}
-
-function send(options: { isStream: boolean }): Client {
-  const { hostname, port } = new URL(up.url);
-  const body = JSON.stringify({
-    model: up.model,
-    messages: [{ role: "user", content: "Tell me a long story." }],
-    max_tokens: 500,
-    ignore_eos: true,
-    ...(options.isStream ? { stream: true } : {}),
-  });
-  const socket = connect({ host: hostname, port: Number(port) });
-  let text = "";
-  socket.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-  socket.on("error", () => undefined);
-  socket.write(
-    `POST /v1/chat/completions HTTP/1.1\r\nhost: ${hostname}\r\nauthorization: Bearer ${up.key}\r\n` +
-      `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
-  return {
-    socket,
-    received: () => text,
-    leave: (how) => void (how === "FIN" ? socket.end() : socket.resetAndDestroy()),
-  };
-}
-
 async function poolState(): Promise<PoolState> {
   return (await up.admin("/pools/local")) as PoolState;
 }
@@ -119,9 +89,9 @@ function relayed(): { readonly outcome: string; readonly durationMs: number }[] 
 
 describe.for(["FIN", "RST"] as const)("a client that leaves by %s", { timeout: 60_000 }, (how) => {
   it("while its request waits in the engine's queue", async () => {
-    const first = send({ isStream: true });
+    const first = openClient(up, { isStream: true });
     await engineHolds(1, 0);
-    const second = send({ isStream: true });
+    const second = openClient(up, { isStream: true });
     await engineHolds(1, 1);
     const { aborted } = await engineState();
     second.leave(how);
@@ -138,7 +108,7 @@ describe.for(["FIN", "RST"] as const)("a client that leaves by %s", { timeout: 6
     { name: "before an answer that is not streamed", isStream: false },
   ])("$name", async ({ isStream }) => {
     const { aborted } = await engineState();
-    const client = send({ isStream });
+    const client = openClient(up, { isStream });
     await engineHolds(1, 0);
     expect(client.received()).not.toContain("data:");
     client.leave(how);
@@ -151,7 +121,7 @@ describe.for(["FIN", "RST"] as const)("a client that leaves by %s", { timeout: 6
 
   it("in the middle of a stream", async () => {
     const { aborted } = await engineState();
-    const client = send({ isStream: true });
+    const client = openClient(up, { isStream: true });
     await until("some tokens", () => client.received().split("data:").length > 3);
     client.leave(how);
     await engineHolds(0, 0);
@@ -163,7 +133,7 @@ describe.for(["FIN", "RST"] as const)("a client that leaves by %s", { timeout: 6
     const { requests } = await engineState();
     await using _queue = await fillAcceptQueue(engine);
     const before = relayed().length;
-    const client = send({ isStream: true });
+    const client = openClient(up, { isStream: true });
     await until("a relay has the ticket", async () => (await poolState()).tickets.open === 1);
     client.leave(how);
     await until("the relay has given up", () => relayed().length > before);
