@@ -28,7 +28,7 @@ export interface PickFlow {
   readonly fairnessId: string;
   /** Over 0. */
   readonly weight: number;
-  /** Unix ms at which the Worker received it: the same at each call for the request. */
+  /** Unix ms at which the Worker had all of its body: the same at each call for the request. */
   readonly receivedAtMs: number;
   /** The longest wait its client wants. */
   readonly ttlMs?: number;

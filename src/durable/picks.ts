@@ -2,7 +2,7 @@
 // flow control is on, a request that finds the pool full waits in the queue, and is decided on when its
 // turn comes.
 
-import type { TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
+import type { Evict, TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.ts";
@@ -53,6 +53,8 @@ import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;
+/** Tickets remembered as ones that were to be ended. */
+const VICTIMS_MAX = 1_000;
 /** Time from a scrape to the object that still counts as prompt. */
 const ONE_WAY_MS = 1_000;
 /** Scrapes that may be missed before a sample is stale. */
@@ -81,7 +83,7 @@ export interface PicksOptions {
   /** Whether a ticket of an earlier life of the object was settled. */
   readonly isSettled: (ticket: string) => boolean;
   /** Ends a request that was let through, unless it has emitted a byte. */
-  readonly evict: (victim: Ejected) => void;
+  readonly evict: (victim: Omit<Evict, "t">, relay: RelayLife | undefined) => void;
   readonly queueEnded: (end: QueueEnd) => void;
   readonly queueAskedAgain: () => void;
   readonly queueRefused: (refusal: QueueRefusal) => void;
@@ -99,6 +101,8 @@ export class Picks {
   #shadow: Shadow | undefined;
   /** Configuration of #shadow. */
   #shadowScheduler: SchedulerConfig | undefined;
+  /** Tickets whose end relays were asked for; the latest. */
+  readonly #victims = new Set<string>();
   #configVersion = 0;
   #staleAfterMs = ONE_WAY_MS;
 
@@ -191,11 +195,6 @@ export class Picks {
     return this.#grant(this.#open({ ...request, keys }, picked, { attempt, holder }));
   }
 
-  /** See TicketLedger. */
-  carrierOf(requestId: string, attempt: number): ReturnType<TicketLedger["carrierOf"]> {
-    return this.#ledger.carrierOf(requestId, attempt);
-  }
-
   /** The answer has begun. */
   started(ticket: string, attempt: number): void {
     const requestId = this.#ledger.requestOf(ticket, attempt);
@@ -239,7 +238,9 @@ export class Picks {
     const { ticket, attempt } = report;
     const settlement = this.#ledger.closed(ticket, attempt, end, subjectOf(report));
     if (settlement === undefined) return;
-    const { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
+    const { endpoint, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
+    const isVictim = this.#victims.delete(ticket);
+    const outcome = isVictim && report.outcome === "cancelled" ? "evicted" : report.outcome;
     const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
     this.#decisions.settle(settlement.requestId, settlement.attempt, result);
     // Who leaves before the engine has told its usage has used what was expected of it.
@@ -286,7 +287,7 @@ export class Picks {
   }
 
   #createAdmission(): Admission {
-    const { clock, endpoints, prefixes, evict, queueEnded, queueAskedAgain } = this.#options;
+    const { clock, endpoints, prefixes, queueEnded, queueAskedAgain } = this.#options;
     const { table } = endpoints;
     return new Admission({
       clock,
@@ -300,7 +301,7 @@ export class Picks {
         bestMatchTokens(prefixes.tree, table.columns, { keys, blocksPerKey }),
       hasRoom: () => this.#ledger.hasRoom,
       decide: (pick, queue) => this.#decideQueued(pick, queue),
-      evict,
+      evict: (victim) => this.#evict(victim),
       ended: queueEnded,
       askedAgain: queueAskedAgain,
       refused: (pick, dropped, queue) => this.#refusedInQueue(pick, dropped, queue),
@@ -308,21 +309,31 @@ export class Picks {
     });
   }
 
-  #refusedInQueue(pick: WaitingPick, dropped: PickRefusal, queue: QueueFacts): void {
-    this.#count("failure", pick.request().model, "");
-    this.#options.queueRefused({
-      request: pick.request(),
-      attempt: pick.attempt,
-      atMs: this.#options.clock(),
-      configVersion: this.#configVersion,
-      queue,
-      dropped,
-    });
+  #evict({ request, retryAfterMs }: Ejected): void {
+    const { requestId, attempt } = request;
+    const carrier = this.#ledger.carrierOf(requestId, attempt);
+    if (carrier === undefined) return;
+    const { ticket, relay } = carrier;
+    const [oldest] = this.#victims;
+    if (this.#victims.size >= VICTIMS_MAX && oldest !== undefined) this.#victims.delete(oldest);
+    this.#victims.add(ticket);
+    this.#options.evict({ ticket, attempt, retryAfterMs }, relay);
+  }
+
+  #refusedInQueue(
+    { request, attempt }: Pick<PickRequest, "request" | "attempt">,
+    dropped: PickRefusal,
+    queue: QueueFacts,
+  ): void {
+    this.#count("failure", request.model, "");
+    const atMs = this.#options.clock();
+    const configVersion = this.#configVersion;
+    this.#options.queueRefused({ request, attempt, atMs, configVersion, queue, dropped });
   }
 
   #decideQueued(pick: WaitingPick, queue: QueueFacts): PickResult {
     const { isThinned, attempt, exclude, holder } = pick;
-    const request = pick.request();
+    const request = pick.widened();
     // Keys for looking up would teach what is not there: its Worker tells the prompt's own.
     const keys = isThinned ? NO_KEYS : request.keys;
     const result = this.#pickNow({ request, attempt, exclude }, { holder, queue, keys });

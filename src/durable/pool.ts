@@ -27,7 +27,6 @@ import type {
   QueueState,
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
-import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
@@ -110,7 +109,7 @@ export class PoolObject extends DurableObject {
       registry: this.#registry,
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
-      evict: (victim) => this.#evict(victim),
+      evict: (victim, relay) => void this.#agents.evict(victim, relay),
       queueEnded: (end) => this.#queueMetrics.queueEnded(end),
       queueAskedAgain: () => this.#queueMetrics.queueAskedAgain(),
       queueRefused: (refusal) => this.#refusals.add(refusal),
@@ -300,13 +299,6 @@ export class PoolObject extends DurableObject {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
     if (report.kind === "opened") this.#picks.opened(report, slot, relay);
     else this.#picks.closed(report, slot);
-  }
-
-  #evict({ request, retryAfterMs }: Ejected): void {
-    const { requestId, attempt } = request;
-    const carrier = this.#picks.carrierOf(requestId, attempt);
-    if (carrier === undefined) return;
-    this.#agents.evict({ ticket: carrier.ticket, attempt, retryAfterMs }, carrier.relay);
   }
 
   #settle(settlement: Settlement): void {

@@ -83,6 +83,7 @@ function state(change: Partial<QueueState> = {}): QueueState {
     waiting: { requests: 5, bytes: 5_000, tokens: 900 },
     limits: { requests: 100 },
     inFlight: 8,
+    revocations: { issued: 0, ended: 0, spared: 0, untold: 0 },
     bands: [band()],
     openWaits: 4,
     places: 1,

@@ -265,5 +265,7 @@ function renderResult({ result, dropped }: ExplainedAttempt): string {
   ].filter((fact) => fact !== undefined);
   const first = ttftMs === null ? "" : `, first byte after ${Math.round(ttftMs)} ms`;
   const usage = tokens.length === 0 ? "" : `\n  ${tokens.join(", ")}`;
+  if (result.outcome === "evicted")
+    return `It was ended for a request of a higher priority, before ${result.endpoint} had answered.`;
   return `${result.endpoint} answered: ${result.outcome}${first}${usage}`;
 }

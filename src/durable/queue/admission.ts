@@ -58,7 +58,13 @@ export class Admission {
     const { queue } = this;
     if (queue !== undefined) return queue.pick(pick, holder);
     const dropped = this.#gate?.refusal(pick.request, this.#options.pool());
-    return dropped && { ...dropped, retryAfterMs: RETRY_AFTER_MS.min };
+    if (dropped === undefined) return undefined;
+    const { request, attempt, flow } = pick;
+    const refusal = { ...dropped, retryAfterMs: RETRY_AFTER_MS.min };
+    const fairnessId = flow?.fairnessId ?? request.tenant;
+    const facts = { waitedMs: 0, priority: request.priority, fairnessId };
+    this.#options.refused({ request, attempt }, refusal, facts);
+    return refusal;
   }
 
   #build({ scheduler, plugins, priorities }: AdmissionRules): void {

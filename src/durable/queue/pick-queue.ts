@@ -23,7 +23,7 @@ import type {
 import type { FlowDebt } from "../../scheduler/flow-control/debts.ts";
 import { FlowController } from "../../scheduler/flow-control/flow-controller.ts";
 import type { Ejected, FlowRefusal } from "../../scheduler/flow-control/outcomes.ts";
-import { RETRY_AFTER_MS } from "../../scheduler/flow-control/drain-rate.ts";
+import { assert } from "../../scheduler/support/assert.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
 import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
 import type {
@@ -132,8 +132,8 @@ export class PickQueue {
     if (ended !== undefined) return ended;
     const { clock, matchTokens } = this.#options;
     const queued = queuedRequestOf(pick, matchTokens(request.keys, 1), clock());
-    const entering = new WaitingPick(pick, queued, { key, holder });
-    return this.#enter(entering) ?? this.#settleDown(entering, pick);
+    const entering = new WaitingPick(pick, queued, { key, holder, nowMs: clock() });
+    return this.#enter(entering) ?? this.#settleDown(entering);
   }
 
   /** Its Worker has left. Of a pick that another handle speaks for it changes nothing. */
@@ -198,8 +198,9 @@ export class PickQueue {
   #enter(pick: WaitingPick): PickGrant | PickRefusal | undefined {
     const nowMs = this.#options.clock();
     const { priority, fairnessId } = pick.queued;
-    this.#measure();
-    const enqueued = this.#controller.enqueue(pick.queued, nowMs);
+    const { endpointCount } = this.#measure();
+    const why = this.#whyNotWait(pick, endpointCount);
+    const enqueued = this.#controller.enqueue(pick.queued, nowMs, why === undefined);
     if (!enqueued.ok) {
       return this.#refused(pick, refusalOf(enqueued), 0);
     }
@@ -208,6 +209,7 @@ export class PickQueue {
     this.#drain();
     const answer = pick.take();
     if (answer !== undefined && answer.ok !== "queued") return answer;
+    if (why !== undefined && this.isWaiting(pick)) return this.#end(pick, why.reason, why.detail);
     if (this.#controller.forecast(pick.queued.requestId, pick.attempt, nowMs) !== undefined)
       return undefined;
     // The same attempt is under way, released and not yet settled: there is no second place for it.
@@ -215,16 +217,18 @@ export class PickQueue {
     return this.#options.decide(pick, { waitedMs: 0, priority, fairnessId });
   }
 
-  /** It has to wait: whether it may, and how. */
-  #settleDown(pick: WaitingPick, { flow }: PickRequest): PickRefusal | NumberedPlace | WaitingPick {
-    const hasEndpoints = this.#measure().endpointCount > 0;
-    if (flow === undefined) return this.#refuse(pick, "rejected-saturated", FULL);
-    if (!hasEndpoints && !flow.waitsForEndpoints)
-      return this.#refuse(pick, "rejected-no-endpoints", EMPTY);
-    pick.thin();
+  /** undefined where it may wait, should it have to. */
+  #whyNotWait(pick: WaitingPick, endpointCount: number): typeof FULL | typeof EMPTY | undefined {
+    if (!pick.canWait) return FULL;
+    if (endpointCount === 0 && !pick.waitsForEndpoints) return EMPTY;
+    return this.#heldBytes + pick.measure() > this.#bytesMax ? FULL : undefined;
+  }
+
+  /** It has to wait. */
+  #settleDown(pick: WaitingPick): NumberedPlace | WaitingPick {
     pick.heldBytes = pick.measure();
+    pick.thin();
     this.#heldBytes += pick.heldBytes;
-    if (this.#heldBytes > this.#bytesMax) return this.#refuse(pick, "rejected-saturated", FULL);
     this.#arm();
     return this.#place(pick, pick.holder);
   }
@@ -314,7 +318,7 @@ export class PickQueue {
     const next = this.#controller.next(nowMs, { saturation, matchTokens: this.#matchTokens });
     if (next === undefined) return false;
     const pick = this.#picks.get(entryKey(next.requestId, next.attempt))!;
-    const waitedMs = Math.max(0, nowMs - Math.min(nowMs, next.receivedAtMs));
+    const waitedMs = nowMs - pick.enqueuedAtMs;
     const { priority, fairnessId } = next;
     const answer = this.#options.decide(pick, { waitedMs, priority, fairnessId, saturation });
     if (!answer.ok) this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NONE });
@@ -391,36 +395,31 @@ export class PickQueue {
   #sendElsewhere(): void {
     for (const pick of this.#picks.values()) {
       if (pick.waitsForEndpoints) continue;
-      const refusal = this.#refuse(pick, "rejected-no-endpoints", EMPTY);
-      if (pick.isAway) this.#ended.add(pick.key, refusal, pick.askByMs);
-      pick.give(refusal);
+      this.#end(pick, EMPTY.reason, EMPTY.detail);
     }
   }
 
   #cancel(pick: WaitingPick): void {
-    const { queued, attempt } = pick;
-    const ejected = this.#controller.cancel(queued.requestId, attempt, this.#options.clock());
-    if (ejected !== undefined) this.#eject(ejected);
+    this.#end(pick, "rejected-context-cancelled");
   }
 
-  #refuse(pick: WaitingPick, reason: PickRefusal["reason"], detail: string): PickRefusal {
-    const nowMs = this.#options.clock();
-    const ejected = this.#controller.cancel(pick.queued.requestId, pick.attempt, nowMs);
-    this.#gone(pick);
-    const retryAfterMs = ejected?.retryAfterMs ?? RETRY_AFTER_MS.min;
-    return this.#refused(pick, { ok: false, reason, detail, retryAfterMs }, 0);
+  /** Of one that waits. */
+  #end(pick: WaitingPick, reason: PickRefusal["reason"], detail?: string): PickRefusal {
+    const ejected = this.#controller.eject(pick.queued, reason, this.#options.clock());
+    assert(ejected !== undefined, "a pick waits that is not in the queue");
+    return this.#eject(detail === undefined ? ejected : { ...ejected, detail })!;
   }
 
-  #eject(ejected: Ejected): void {
-    const { requestId, attempt, receivedAtMs } = ejected.request;
+  #eject(ejected: Ejected): PickRefusal | undefined {
+    const { requestId, attempt } = ejected.request;
     const pick = this.#picks.get(entryKey(requestId, attempt));
-    if (pick === undefined) return;
-    const nowMs = this.#options.clock();
-    const waitedMs = Math.max(0, nowMs - receivedAtMs);
+    if (pick === undefined) return undefined;
+    const waitedMs = this.#options.clock() - pick.enqueuedAtMs;
     const refusal = this.#refused(pick, refusalOf(ejected), waitedMs);
     if (pick.isAway) this.#ended.add(pick.key, refusal, pick.askByMs);
     this.#gone(pick);
     pick.give(refusal);
+    return refusal;
   }
 
   #gone(pick: WaitingPick): void {
@@ -439,15 +438,15 @@ export class PickQueue {
   #enqueueAgain(queued: QueuedRequest, nowMs: number): void {
     const pick = this.#picks.get(entryKey(queued.requestId, queued.attempt))!;
     const enqueued = this.#controller.enqueue(queued, nowMs);
-    if (!enqueued.ok) return this.#eject({ ...enqueued, request: queued });
+    if (!enqueued.ok) return void this.#eject({ ...enqueued, request: queued });
     for (const displaced of enqueued.displaced) this.#eject(displaced);
     this.#controller.setAway(queued.requestId, queued.attempt, pick.isAway);
   }
 }
 
 const NONE: TokenUsage = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
-const FULL = "the pool is full";
-const EMPTY = "no endpoints available";
+const FULL = { reason: "rejected-saturated", detail: "the pool is full" } as const;
+const EMPTY = { reason: "rejected-no-endpoints", detail: "no endpoints available" } as const;
 
 function refusalOf({ reason, detail, retryAfterMs }: FlowRefusal): PickRefusal {
   return { ok: false, reason, detail, retryAfterMs };

@@ -43,7 +43,11 @@ export interface PickQueueOptions {
   /** At each end of a wait, of one that did not have to wait, too. */
   readonly ended: (end: QueueEnd) => void;
   /** Turned away, or waited in vain: nothing was decided for it. */
-  readonly refused: (pick: WaitingPick, refusal: PickRefusal, queue: QueueFacts) => void;
+  readonly refused: (
+    pick: Pick<WaitingPick, "request" | "attempt">,
+    refusal: PickRefusal,
+    queue: QueueFacts,
+  ) => void;
   /** A request that waits was asked for again. */
   readonly askedAgain: () => void;
   readonly setTimer: (callback: () => void, ms: number) => void;

@@ -22,7 +22,11 @@ export class WaitingPick {
   readonly queued: QueuedRequest;
   readonly attempt: number;
   readonly exclude: readonly string[];
+  /** Its Worker is of a version that can. */
+  readonly canWait: boolean;
   readonly waitsForEndpoints: boolean;
+  /** Unix ms. */
+  readonly enqueuedAtMs: number;
   /** Which handle speaks for it; 0 while none does. */
   holder: number;
   isAway = false;
@@ -37,12 +41,18 @@ export class WaitingPick {
   #isTaken = false;
   #resolve: ((answer: WaitAnswer) => void) | undefined;
 
-  constructor(pick: PickRequest, queued: QueuedRequest, at: { key: string; holder: number }) {
+  constructor(
+    pick: PickRequest,
+    queued: QueuedRequest,
+    at: { readonly key: string; readonly holder: number; readonly nowMs: number },
+  ) {
     this.key = at.key;
     this.holder = at.holder;
     this.queued = queued;
     this.attempt = pick.attempt;
     this.exclude = pick.exclude;
+    this.canWait = pick.flow !== undefined;
+    this.enqueuedAtMs = at.nowMs;
     this.waitsForEndpoints = pick.flow?.waitsForEndpoints ?? false;
     this.#request = pick.request;
   }
@@ -52,8 +62,13 @@ export class WaitingPick {
     return this.queued.blocksPerKey > 1 && this.#request.keys === this.queued.keys;
   }
 
+  /** With a part of its keys where it is thinned. */
+  get request(): InferenceRequest {
+    return this.#request;
+  }
+
   /** The request as its decision is to see it. */
-  request(): InferenceRequest {
+  widened(): InferenceRequest {
     return this.isThinned ? { ...this.#request, keys: widenKeys(this.queued) } : this.#request;
   }
 

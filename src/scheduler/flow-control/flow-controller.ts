@@ -100,8 +100,11 @@ export class FlowController {
     this.#waiting.setHasEndpoints(count > 0, nowMs);
   }
 
-  /** A request that waits already, or is in flight, stays where it is. */
-  enqueue(request: QueuedRequest, nowMs: number): Enqueued | FlowRefusal {
+  /**
+   * A request that waits already, or is in flight, stays where it is. One that will not wait after all
+   * must not displace those who do.
+   */
+  enqueue(request: QueuedRequest, nowMs: number, mayDisplace = true): Enqueued | FlowRefusal {
     assert(isSound(request), "a request that waits has too many keys, or a number that is none");
     const key = entryKey(request.requestId, request.attempt);
     if (this.#waiting.get(key) !== undefined || this.#inFlight.has(key)) return ENQUEUED;
@@ -111,7 +114,7 @@ export class FlowController {
       return refuse(band, refusal("rejected-shutting-down", RETRY_AFTER_MS.min));
     const hasBandRoom = band.load.hasRoomFor(request, band.settings.limits);
     const gone = hasBandRoom ? this.#waiting.roomFor(request, band, this.#bands) : undefined;
-    if (gone === undefined)
+    if (gone === undefined || (gone.length > 0 && !mayDisplace))
       return refuse(band, fullRefusal(request, band, { waiting: this.#waiting, nowMs }));
     const displaced = gone.map((entry) => this.#eject(entry, "evicted-queue-pressure", nowMs));
     const flow = this.#bands.flowOf(band, request.fairnessId);
@@ -146,8 +149,17 @@ export class FlowController {
 
   /** The client of a waiting request has left. undefined for one that does not wait: see settled. */
   cancel(requestId: string, attempt: number, nowMs: number): Ejected | undefined {
+    return this.eject({ requestId, attempt }, "rejected-context-cancelled", nowMs);
+  }
+
+  /** Ends a wait. undefined for a request that does not wait. */
+  eject(
+    { requestId, attempt }: Pick<QueuedRequest, "requestId" | "attempt">,
+    reason: DropReason,
+    nowMs: number,
+  ): Ejected | undefined {
     const entry = this.#waiting.get(entryKey(requestId, attempt));
-    return entry && this.#eject(entry, "rejected-context-cancelled", nowMs);
+    return entry && this.#eject(entry, reason, nowMs);
   }
 
   /** A request that was let through has emitted a byte: it is ended for nobody. */
@@ -213,7 +225,6 @@ export class FlowController {
     if (this.#held === undefined) return [];
     const victims = this.#reclamation.victims(this.#held, this.#inFlight, { nowMs, lagMs });
     return victims.map(({ flow, request }) => {
-      flow.band.counts.addDropped("evicted");
       const retryAfterMs = retryAfterMsOf(flow.band, nowMs);
       return { ...refusal("evicted", retryAfterMs), request };
     });
@@ -247,6 +258,7 @@ export class FlowController {
         hasEndpoints: this.#waiting.hasEndpoints,
         inFlightCount: this.#inFlight.size,
         ceilingOf: (band) => this.#gate.ceilingOf(band),
+        revocations: this.#reclamation.counts,
       },
       nowMs,
     );
@@ -269,7 +281,7 @@ export class FlowController {
     flow.inFlightCount -= 1;
     flow.service.add(differenceOf(used, request), nowMs);
     flow.band.fairness.settled?.(flow, { request, usage: used, nowMs });
-    this.#reclamation.ended(key, nowMs);
+    if (this.#reclamation.ended(key, nowMs)) flow.band.counts.addDropped("evicted");
     this.#bands.touched(flow, nowMs);
   }
 

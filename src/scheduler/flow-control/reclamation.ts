@@ -22,8 +22,19 @@ export interface HeldBand {
   readonly ceiling: number;
 }
 
+/** Since the pool's queue began. */
+export interface RevocationCounts {
+  readonly issued: number;
+  readonly ended: number;
+  /** It had emitted a byte by then. */
+  readonly spared: number;
+  /** Nobody has told of its end within CONFIRM_MS. */
+  readonly untold: number;
+}
+
 export class Reclamation {
   readonly #asked = new Set<string>();
+  readonly #counts = { issued: 0, ended: 0, spared: 0, untold: 0 };
   #askedAtMs = 0;
   /** Unix ms; nobody is ended before. */
   #restUntilMs = -Infinity;
@@ -46,23 +57,32 @@ export class Reclamation {
       if (victim === undefined || victim.request.priority >= held.priority) break;
       inFlight.protect(victim);
       this.#asked.add(victim.key);
+      this.#counts.issued += 1;
       chosen.push(victim);
     }
     this.#askedAtMs = nowMs;
     return chosen;
   }
 
-  /** To be told of every request that ends. */
-  ended(key: string, nowMs: number): void {
-    if (this.#asked.delete(key) && this.#asked.size === 0) this.#rest(nowMs);
+  get counts(): RevocationCounts {
+    return { ...this.#counts };
+  }
+
+  /** To be told of every request that ends. True for one whose end was asked for. */
+  ended(key: string, nowMs: number): boolean {
+    if (!this.#asked.delete(key)) return false;
+    this.#counts.ended += 1;
+    if (this.#asked.size === 0) this.#rest(nowMs);
+    return true;
   }
 
   /** It had emitted a byte before its end was asked for: another may be asked for at once. */
   spared(key: string): void {
-    this.#asked.delete(key);
+    if (this.#asked.delete(key)) this.#counts.spared += 1;
   }
 
   #rest(nowMs: number): void {
+    this.#counts.untold += this.#asked.size;
     this.#asked.clear();
     this.#restUntilMs = nowMs + this.#lagMs;
   }

@@ -5,6 +5,7 @@ import type { QueueLimits, QueueLoad } from "./capacity.ts";
 import type { Flow } from "./flow.ts";
 import { jainIndex } from "./flow-counts.ts";
 import type { DropReason } from "../outcome.ts";
+import type { RevocationCounts } from "./reclamation.ts";
 import type { PriorityBand } from "./priority-band.ts";
 
 /** Flows of a band that are told one by one. */
@@ -61,6 +62,8 @@ export interface FlowControlSnapshot {
   readonly waiting: QueueSize;
   readonly limits: QueueRoom;
   readonly inFlight: number;
+  /** Requests that were to be ended for one of a higher priority. */
+  readonly revocations: RevocationCounts;
   /** Highest first. */
   readonly bands: readonly BandSnapshot[];
 }
@@ -72,6 +75,7 @@ export interface SnapshotSource {
   readonly saturation: number;
   readonly hasEndpoints: boolean;
   readonly inFlightCount: number;
+  readonly revocations: RevocationCounts;
   readonly ceilingOf: (band: PriorityBand) => number | undefined;
 }
 
@@ -82,6 +86,7 @@ export function takeSnapshot(source: SnapshotSource, nowMs: number): FlowControl
     waiting: sizeOf(source.load),
     limits: roomOf(source.limits),
     inFlight: source.inFlightCount,
+    revocations: source.revocations,
     bands: source.bands.map((band) => bandSnapshot(band, source.ceilingOf(band), nowMs)),
   };
 }

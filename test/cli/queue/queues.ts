@@ -7,6 +7,7 @@ export const QUEUE: QueueState = {
   hasEndpoints: true,
   waiting: { requests: 57, bytes: 1_234_567, tokens: 90_400 },
   limits: { requests: 100 },
+  revocations: { issued: 0, ended: 0, spared: 0, untold: 0 },
   inFlight: 12,
   openWaits: 50,
   places: 7,

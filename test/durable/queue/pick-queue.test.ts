@@ -6,6 +6,7 @@ import {
   PLACE_GRACE_MS,
   WAIT_CALL_MS,
 } from "../../../src/durable/queue/pick-queue.ts";
+import { RETRY_AFTER_MS } from "../../../src/scheduler/flow-control/drain-rate.ts";
 import { WaitingPick } from "../../../src/durable/queue/waiting-pick.ts";
 import { isGranted, isPlace, pickOf, type PickShape, QueueModel, settle } from "./queue-model.ts";
 
@@ -180,6 +181,43 @@ describe("bounds", () => {
     await model.pass(0);
     expect(model.dispatched).toHaveLength(1 + 2 * DRAIN_MAX);
   });
+});
+
+describe("a pick that will not wait", () => {
+  const FULL = { flowControl: { maxRequests: 2 } };
+
+  it("displaces nobody", () => {
+    const model = new QueueModel(FULL);
+    fill(model);
+    const low = [wait(model, "a", { priority: -1 }), wait(model, "b", { priority: -1 })];
+    const { flow: _, ...unable } = pickOf("high", model.nowMs, { priority: 5 });
+    expect(model.pick(unable).answer).toMatchObject({ ok: false, reason: "rejected-saturated" });
+    expect(low.every((pick) => model.queue.isWaiting(pick))).toBe(true);
+    expect(wait(model, "high", { priority: 5 })).toBeDefined();
+    expect(low.filter((pick) => model.queue.isWaiting(pick))).toHaveLength(1);
+  });
+
+  it("is told and counted with one reason", () => {
+    const model = new QueueModel();
+    model.setEndpoint(false);
+    const { answer } = ask(model, "a", { waitsForEndpoints: false });
+    expect(answer).toMatchObject({
+      reason: "rejected-no-endpoints",
+      retryAfterMs: RETRY_AFTER_MS.noEndpoints,
+    });
+    expect(model.ends.map(({ reason }) => reason)).toEqual(["rejected-no-endpoints"]);
+    expect(model.queue.state().bands[0]!.dropped).toEqual({ "rejected-no-endpoints": 1 });
+  });
+});
+
+it("counts a wait from when it began, not from when the client came", async () => {
+  const model = new QueueModel();
+  fill(model);
+  wait(model, "a", { receivedAtMs: model.nowMs - 5_000 });
+  await model.pass(40);
+  model.complete("fill-0");
+  await settle();
+  expect(model.ends.at(-1)).toMatchObject({ reason: "dispatched", waitMs: 40 });
 });
 
 describe("a pool without endpoints", () => {

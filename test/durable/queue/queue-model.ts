@@ -122,7 +122,7 @@ export class QueueModel {
         evict: (victim) => void this.evicted.push(victim),
         ended: (end) => void this.ends.push(end),
         askedAgain: () => void (this.askedAgainCount += 1),
-        refused: (pick) => void this.refused.push(pick.queued.requestId),
+        refused: ({ request }) => void this.refused.push(request.requestId),
         setTimer: (callback, ms) => void this.#timers.push({ atMs: this.nowMs + ms, callback }),
         limits: { ...QUEUE_BOUNDS, ...limits },
       },

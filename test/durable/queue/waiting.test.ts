@@ -204,6 +204,9 @@ describe("without flow control", () => {
     using other = await granted(flowPick("c"));
     expect([low.ok, other.ok]).toEqual([true, true]);
     expect(await poolStub().queueState()).toBeNull();
+    // Nothing was decided for it, and it is known why.
+    const { explanation } = await poolStub().explain("b");
+    expect(explanation!.attempts[0]!.dropped).toMatchObject({ reason: "rejected-saturated" });
   });
 });
 
@@ -266,6 +269,44 @@ describe("what flows owe each other", () => {
     current[Symbol.dispose]();
     await Promise.all(both);
     expect(order).toEqual(["anchor", "modest", "greedy"]);
+  });
+});
+
+describe("a sheddable request that was let through", () => {
+  const EVICTING = {
+    ...ONE_AT_A_TIME,
+    flowControl: { ...ONE_AT_A_TIME.flowControl, enableEviction: true },
+  };
+
+  it("is ended for one of a higher priority, and its record says so", async () => {
+    await flowPool(1, EVICTING);
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    using low = await granted(flowPick("low", { priority: -1 }));
+    relay.reports([opened(low)]);
+    using high = await waiting(flowPick("high"));
+    const wait = high.handle.wait();
+    expect(await relay.received("evict")).toMatchObject({ ticket: low.ticket });
+    const end = { ...closed(low), outcome: "cancelled" as const, status: null, ttftMs: null };
+    relay.reports([{ ...end, promptTokens: null, cachedTokens: null, completionTokens: null }]);
+    using grant = (await wait) as HeldGrant;
+    expect(grant.ok).toBe(true);
+    const { revocations, bands } = await queueState();
+    expect(revocations).toEqual({ issued: 1, ended: 1, spared: 0, untold: 0 });
+    expect(bands.at(-1)).toMatchObject({ priority: -1, dropped: { evicted: 1 } });
+    const { explanation } = await poolStub().explain("low");
+    expect(explanation!.attempts[0]).toMatchObject({ result: { outcome: "evicted" } });
+  });
+
+  it("is spared where its answer has begun", async () => {
+    await flowPool(1, EVICTING);
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    using low = await granted(flowPick("low", { priority: -1 }));
+    relay.reports([opened(low)]);
+    using _high = await waiting(flowPick("high"));
+    await relay.received("evict");
+    relay.started([{ ticket: low.ticket, attempt: 0 }]);
+    await until(async () => (await queueState()).revocations.spared === 1);
+    expect((await queueState()).bands.at(-1)!.dropped).toEqual({});
   });
 });
 
