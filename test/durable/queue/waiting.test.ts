@@ -2,6 +2,7 @@
 
 import { reset, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
+import type { TicketReport } from "../../../src/agents/protocol/messages.ts";
 import type { HeldGrant } from "../../../src/durable/contract.ts";
 import {
   closed,
@@ -286,8 +287,9 @@ describe("a sheddable request that was let through", () => {
     using high = await waiting(flowPick("high"));
     const wait = high.handle.wait();
     expect(await relay.received("evict")).toMatchObject({ ticket: low.ticket });
-    const end = { ...closed(low), outcome: "cancelled" as const, status: null, ttftMs: null };
-    relay.reports([{ ...end, promptTokens: null, cachedTokens: null, completionTokens: null }]);
+    const untold = { ttftMs: null, promptTokens: null, cachedTokens: null, completionTokens: null };
+    const end = { ...closed(low), outcome: "cancelled", status: null, ...untold };
+    relay.reports([end as TicketReport]);
     using grant = (await wait) as HeldGrant;
     expect(grant.ok).toBe(true);
     const { revocations, bands } = await queueState();
