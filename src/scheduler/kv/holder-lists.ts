@@ -1,13 +1,13 @@
 // Holder sets as short lists: pieces of a slab, each with room for the same number of holders.
 //
-//   one 32-bit word   │ r bbbbbbbbbbb │ r aaaaaaaaaaa │     two holders: slot + 1, reference bit
-//                       31..16          15..0               0 is a free place, anywhere in the list
+//   one 32-bit word   │ r bbbbbbbbbbbb │ r aaaaaaaaaaaa │   two holders: slot + 1, reference bit
+//                       31..16           15..0              0 is a free place, anywhere in the list
 
 import { SlabPool } from "./slab-pool.ts";
 
-/** A holder is its slot + 1 in eleven bits, with this bit set after a renewed use. */
-export const HOLDER_MASK = 0x7ff;
-export const REFERENCED = 0x800;
+/** A holder is its slot + 1 in twelve bits, with this bit set after a renewed use. */
+export const HOLDER_MASK = 0xfff;
+export const REFERENCED = 0x1000;
 
 /** Lists of one size, by index. */
 export class HolderLists {

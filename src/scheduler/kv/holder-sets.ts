@@ -1,8 +1,8 @@
 // Who holds a block: a set of endpoint slots packed into one 32-bit word where it is small, and
 // into a pool where it is not. Every holder has a reference bit for the CLOCK of its endpoint.
 //
-//   inline  0 0 0 0 r bbbbbbbbbbb . . . . r aaaaaaaaaaa     up to two holders, slot + 1 each
-//           31      27 26       16         11 10        0
+//   inline  0 0 0 r bbbbbbbbbbbb . . . r aaaaaaaaaaaa       up to two holders, slot + 1 each
+//           31    28 27        16      12 11         0
 //   list    1 0 size index                                  up to 8 (16 bytes) or 32 (64 bytes)
 //   planes  1 1    index                                    any: a bit plane, and a plane of r
 //

@@ -101,7 +101,7 @@ describe("HolderSets", () => {
         expect(sets.isReferenced(set, left * 10)).toBe(left % 2 === 0);
       }
     }
-    expect(set).toBe(1 | 0x800);
+    expect(set).toBe(1 | 0x1000);
   });
 
   it("keeps its bytes when shrinking would need another slab", () => {

@@ -3,12 +3,11 @@
 //   token entry ──► holder set   place 2 × slot: on the endpoint's GPUs, 2 × slot + 1: below
 
 import { BlockTable, NONE } from "../block-table.ts";
-import { HOLDER_MASK } from "../holder-lists.ts";
 import { HolderSets } from "../holder-sets.ts";
 import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./holding.ts";
 
 /** Endpoints, or data-parallel ranks of them: each takes two places of a holder set. */
-export const TOKEN_SLOTS_MAX = HOLDER_MASK >>> 1;
+export const TOKEN_SLOTS_MAX = 1023;
 /** Bytes an entry costs: see ENTRY_COST_BYTES in block-table.ts. */
 export const TABLE_COST_BYTES = 22;
 /** The same of a token block, with its row of content-spans.ts. */

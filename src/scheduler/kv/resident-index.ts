@@ -1,0 +1,346 @@
+// Which endpoint holds which block, as the engines say: block by block, and on which tier.
+//
+//   BlockTable   key ──► entry ──► holder set     place 2 × lane: on GPUs, 2 × lane + 1: below
+//
+// An endpoint's knowledge is a lane. A new account of the same endpoint is built in another lane while
+// the old one goes on answering; then they change places, so that nothing is half known at any moment.
+//
+//   open ──► building ──answer──► answering ──close──► dead ──sweep──► free
+//
+// A lane that is closed answers no more; its holders are taken out of the sets bit by bit (`sweep`).
+// Nothing is evicted but for the bytes: then the entry goes that no look-up has met for longest (CLOCK),
+// and every lane that held it is known to lack something. What a PrefixTree does besides, capacity and
+// recency by endpoint, is the engine's own business here.
+//
+// Memory of a block with two holders: 12 bytes the entry, 5 to 10 its place in the table. kv-stream in
+// bench/ measures it.
+
+import { BlockTable, NONE } from "./block-table.ts";
+import { CONTENT_KEYS_MAX } from "./content-keys.ts";
+import { HolderSets, isInline } from "./holder-sets.ts";
+import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./residency/holding.ts";
+import { assert } from "../support/assert.ts";
+
+export const RESIDENT_INDEX_LIMITS = {
+  /** 1,024 endpoints, and lanes that are built or swept meanwhile. */
+  lanesMax: 1024 + 256,
+  /** All arrays: 1.4 million blocks, and 10 MiB for those that more than two endpoints hold. */
+  bytesMax: 40 * 1024 * 1024,
+} as const;
+
+/** No lane: all are taken. */
+export const NO_LANE = -1;
+/** Shares of the bytes, each bounded by itself: entries by shedding, sets by leaving a holder out. */
+const TABLE_SHARE = 0.75;
+const SETS_SHARE = 0.25;
+/** Entries looked at for the coldest; the last of them goes if all were met lately. */
+const LOOK_MAX = 64;
+/** Of a bit plane: the places of holders on GPUs. */
+const GPU_PLACES = 0x5555_5555;
+const FREE = 0;
+const OPEN = 1;
+const DEAD = 2;
+
+/** (block, endpoint) pairs, since the beginning. */
+export interface ResidentCounts {
+  /** Shed for the bytes. */
+  shed: number;
+  /** Not recorded, because the sets' share of the bytes was used up. */
+  leftOut: number;
+}
+
+export interface ResidentIndexOptions {
+  readonly lanesMax?: number;
+  readonly bytesMax?: number;
+}
+
+/** One per pool. */
+export class ResidentIndex {
+  readonly counts: ResidentCounts = { shed: 0, leftOut: 0 };
+  readonly #table: BlockTable;
+  readonly #sets: HolderSets;
+  /** By lane. */
+  readonly #states: Uint8Array;
+  readonly #held: Int32Array;
+  readonly #slots: Int32Array;
+  readonly #lacks: Uint8Array;
+  /** Bit planes: the GPU places of lanes that answer; both places of lanes that are being swept. */
+  readonly #answering: Uint32Array;
+  readonly #swept: Uint32Array;
+  #lanesEnd = 0;
+  #pairCount = 0;
+  /** One bit an entry: met by a look-up since the hand passed. */
+  readonly #recent: Uint32Array;
+  /** One past the highest entry there ever was. */
+  #idsEnd = 0;
+  #shedHand = 0;
+  /** Undefined while nothing is swept. */
+  #sweepHand: number | undefined;
+  // Of a match: lanes still in it, those of them with the block on GPUs, and since which block.
+  readonly #active: Uint32Array;
+  readonly #onGpu: Uint32Array;
+  readonly #since: Int32Array;
+  readonly #plane: Uint32Array;
+
+  constructor(options: ResidentIndexOptions = {}) {
+    const { lanesMax = RESIDENT_INDEX_LIMITS.lanesMax, bytesMax = RESIDENT_INDEX_LIMITS.bytesMax } =
+      options;
+    this.#table = new BlockTable(bytesMax * TABLE_SHARE);
+    this.#sets = new HolderSets(lanesMax * 2, bytesMax * SETS_SHARE);
+    this.#states = new Uint8Array(lanesMax);
+    this.#held = new Int32Array(lanesMax);
+    this.#slots = new Int32Array(lanesMax);
+    this.#lacks = new Uint8Array(lanesMax);
+    this.#since = new Int32Array(lanesMax);
+    const { planeWords } = this.#sets;
+    this.#answering = new Uint32Array(planeWords);
+    this.#swept = new Uint32Array(planeWords);
+    this.#active = new Uint32Array(planeWords);
+    this.#onGpu = new Uint32Array(planeWords);
+    this.#plane = new Uint32Array(planeWords);
+    this.#recent = new Uint32Array((this.#table.entriesMax + 31) >>> 5);
+  }
+
+  /** Distinct blocks, those that only dead lanes hold included. */
+  get blockCount(): number {
+    return this.#table.size;
+  }
+
+  /** (block, endpoint) pairs, of dead lanes too. */
+  get pairCount(): number {
+    return this.#pairCount;
+  }
+
+  /** Bytes of all arrays that grow. */
+  get byteLength(): number {
+    return this.#table.byteLength + this.#sets.byteLength + this.#recent.byteLength;
+  }
+
+  /** Blocks of a lane. */
+  heldBlocks(lane: number): number {
+    return this.#held[lane]!;
+  }
+
+  /** Whether something the lane was told is not in it, because of the bytes. */
+  lacksBlocks(lane: number): boolean {
+    return this.#lacks[lane] === 1;
+  }
+
+  /** An empty lane. NO_LANE if all are taken, perhaps by dead ones that are not swept yet. */
+  openLane(): number {
+    // The lowest: planes are looked at up to the highest that was ever used.
+    const lane = this.#states.indexOf(FREE);
+    if (lane < 0) return NO_LANE;
+    this.#states[lane] = OPEN;
+    this.#lacks[lane] = 0;
+    if (lane >= this.#lanesEnd) this.#lanesEnd = lane + 1;
+    return lane;
+  }
+
+  /** The lane answers for an endpoint from now on. No other may: the caller closes it before. */
+  answer(lane: number, slot: number): void {
+    assert(this.#states[lane] === OPEN, "a lane that is not open");
+    this.#slots[lane] = slot;
+    this.#answering[lane >>> 4]! |= 1 << ((lane & 15) * 2);
+  }
+
+  /** The lane answers no more. `sweep` takes its blocks out. */
+  closeLane(lane: number): void {
+    assert(this.#states[lane] === OPEN, "a lane that is not open");
+    this.#answering[lane >>> 4]! &= ~(1 << ((lane & 15) * 2));
+    this.#states[lane] = this.#held[lane] === 0 ? FREE : DEAD;
+  }
+
+  /** A lane holds a block so from now on; whatever it was before. */
+  // Hot path: kv-stream in bench/.
+  hold(lane: number, low: number, high: number, holding: Holding): void {
+    let id = this.#table.find(low, high);
+    if (id === NONE) {
+      if (holding === NOT_HELD) return;
+      id = this.#add(low, high);
+      if (id === NONE) {
+        this.#leftOut(lane);
+        return;
+      }
+    }
+    let set = this.#table.payload(id);
+    const place = lane * 2;
+    const isOnGpu = this.#sets.has(set, place);
+    const isBelow = !isOnGpu && this.#sets.has(set, place + 1);
+    const was = isOnGpu ? HELD_ON_GPU : isBelow ? HELD_BELOW : NOT_HELD;
+    if (was === holding) return;
+    if (was !== NOT_HELD) {
+      set = this.#sets.remove(set, isOnGpu ? place : place + 1);
+      this.#held[lane]!--;
+      this.#pairCount--;
+    }
+    if (holding !== NOT_HELD) {
+      if (this.#sets.canAdd(set)) {
+        set = this.#sets.add(set, holding === HELD_ON_GPU ? place : place + 1);
+        this.#held[lane]!++;
+        this.#pairCount++;
+      } else this.#leftOut(lane);
+    }
+    this.#keep(id, set);
+  }
+
+  /**
+   * Writes, by slot of the lanes that answer, how many blocks of the path they hold without a gap from
+   * the first, and how many of those on GPUs; 0 for every other slot. Allocates nothing.
+   */
+  // Hot path: kv-stream in bench/.
+  match(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
+    matched.fill(0);
+    onGpu.fill(0);
+    const count = Math.min(keys.length >>> 1, CONTENT_KEYS_MAX);
+    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    this.#active.set(this.#answering);
+    this.#onGpu.fill(0);
+    let set = 0;
+    let isAnyLeft = words > 0;
+    let i = 0;
+    for (; isAnyLeft && i < count; i++) {
+      const id = this.#table.find(keys[i * 2]!, keys[i * 2 + 1]!);
+      if (id === NONE) break;
+      this.#recent[id >>> 5]! |= 1 << (id & 31);
+      const previous = set;
+      set = this.#table.payload(id);
+      // Most blocks have the one or two holders of the block before.
+      if (set === previous && isInline(set)) continue;
+      this.#sets.toPlane(set, this.#plane, words);
+      isAnyLeft = this.#narrow(words, i, matched, onGpu);
+    }
+    // Whoever is left has all blocks up to here.
+    this.#plane.fill(0, 0, words);
+    this.#narrow(words, i, matched, onGpu);
+  }
+
+  /**
+   * Takes the blocks of dead lanes out of the next `entries` entries. True while there is more to do: the
+   * caller goes on later, and lets others have their turn in between.
+   */
+  sweep(entries: number): boolean {
+    if (this.#sweepHand === undefined && !this.#beginSweep()) return false;
+    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    const end = Math.min(this.#sweepHand! + entries, this.#idsEnd);
+    for (let id = this.#sweepHand!; id < end; id++) {
+      const set = this.#table.payload(id);
+      if (set !== 0) this.#sweepEntry(id, set, words);
+    }
+    this.#sweepHand = end;
+    if (end < this.#idsEnd) return true;
+    this.#sweepHand = undefined;
+    for (let lane = 0; lane < this.#lanesEnd; lane++) {
+      if (((this.#swept[lane >>> 4]! >>> ((lane & 15) * 2)) & 1) === 1) this.#states[lane] = FREE;
+    }
+    this.#swept.fill(0);
+    return this.#states.includes(DEAD);
+  }
+
+  #beginSweep(): boolean {
+    let isAny = false;
+    for (let lane = 0; lane < this.#lanesEnd; lane++) {
+      if (this.#states[lane] !== DEAD) continue;
+      this.#swept[lane >>> 4]! |= 3 << ((lane & 15) * 2);
+      isAny = true;
+    }
+    if (isAny) this.#sweepHand = 0;
+    return isAny;
+  }
+
+  #sweepEntry(id: number, set: number, words: number): void {
+    this.#sets.toPlane(set, this.#plane, words);
+    let left = set;
+    for (let word = 0; word < words; word++) {
+      const dead = this.#plane[word]! & this.#swept[word]!;
+      for (let bits = dead; bits !== 0; bits &= bits - 1) {
+        const place = word * 32 + 31 - Math.clz32(bits & -bits);
+        left = this.#sets.remove(left, place);
+        this.#held[place >>> 1]!--;
+        this.#pairCount--;
+      }
+    }
+    if (left !== set) this.#keep(id, left);
+  }
+
+  /** Goes on with those of #active that are in #plane; notes of the others that they end at block `at`. */
+  #narrow(words: number, at: number, matched: Int32Array, onGpu: Int32Array): boolean {
+    let left = 0;
+    for (let w = 0; w < words; w++) {
+      const before = this.#active[w]!;
+      if (before === 0) continue;
+      const plane = this.#plane[w]!;
+      const after = before & (plane | (plane >>> 1));
+      const wasOnGpu = this.#onGpu[w]!;
+      const isOnGpu = plane & after & GPU_PLACES;
+      for (let bits = wasOnGpu ^ isOnGpu; bits !== 0; bits &= bits - 1) {
+        const bit = bits & -bits;
+        const lane = w * 16 + ((31 - Math.clz32(bit)) >>> 1);
+        if ((isOnGpu & bit) !== 0) this.#since[lane] = at;
+        else onGpu[this.#slots[lane]!]! += at - this.#since[lane]!;
+      }
+      for (let bits = before & ~after; bits !== 0; bits &= bits - 1) {
+        matched[this.#slots[w * 16 + ((31 - Math.clz32(bits & -bits)) >>> 1)]!] = at;
+      }
+      this.#active[w] = after;
+      this.#onGpu[w] = isOnGpu;
+      left |= after;
+    }
+    return left !== 0;
+  }
+
+  #add(low: number, high: number): number {
+    if (this.#table.size >= this.#table.entriesMax) this.#shed();
+    const id = this.#table.add(low, high);
+    if (id >= this.#idsEnd) this.#idsEnd = id + 1;
+    return id;
+  }
+
+  /** Sheds the coldest entry that is near. */
+  #shed(): void {
+    for (let looked = 1; looked < LOOK_MAX + this.#idsEnd; looked++) {
+      const id = this.#shedHand;
+      this.#shedHand = id + 1 < this.#idsEnd ? id + 1 : 0;
+      const set = this.#table.payload(id);
+      if (set === 0) continue;
+      const bit = 1 << (id & 31);
+      const isRecent = (this.#recent[id >>> 5]! & bit) !== 0;
+      this.#recent[id >>> 5]! &= ~bit;
+      if (isRecent && looked < LOOK_MAX) continue;
+      this.#shedEntry(id, set);
+      return;
+    }
+  }
+
+  #shedEntry(id: number, set: number): void {
+    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    this.#sets.toPlane(set, this.#plane, words);
+    let left = set;
+    for (let word = 0; word < words; word++) {
+      for (let bits = this.#plane[word]!; bits !== 0; bits &= bits - 1) {
+        const place = word * 32 + 31 - Math.clz32(bits & -bits);
+        left = this.#sets.remove(left, place);
+        const lane = place >>> 1;
+        this.#held[lane]!--;
+        this.#pairCount--;
+        this.#lacks[lane] = 1;
+        if (this.#states[lane] === OPEN) this.counts.shed++;
+      }
+    }
+    this.#keep(id, left);
+  }
+
+  #leftOut(lane: number): void {
+    this.counts.leftOut++;
+    this.#lacks[lane] = 1;
+  }
+
+  #keep(id: number, set: number): void {
+    if (set !== 0) {
+      this.#table.setPayload(id, set);
+      return;
+    }
+    this.#recent[id >>> 5]! &= ~(1 << (id & 31));
+    this.#table.remove(id);
+  }
+}
