@@ -6,7 +6,7 @@
 // `prepare_ms` and `content_keys_ms` are parts of it, the latter of the former.
 
 import { createContentKeys } from "../src/scheduler/kv/content-keys.ts";
-import { feedPrompt } from "../src/worker/openai/prompt-bytes.ts";
+import { feedPrompt } from "../src/worker/openai/feed-prompt.ts";
 import { openaiParser } from "../src/worker/openai/openai-parser.ts";
 import { CHAT_PATH, createChatBody, MODEL } from "./conversation.ts";
 import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "./measure.ts";

@@ -9,8 +9,9 @@ import {
   createContentKeys,
 } from "../../src/scheduler/kv/content-keys.ts";
 import type { RenderedPrompt } from "../../src/scheduler/kv/residency/content-alignment.ts";
-import { writeChatPrompt } from "../../src/worker/openai/canonical-prompt.ts";
-import { feedPrompt } from "../../src/worker/openai/prompt-bytes.ts";
+import { writeChatPrompt } from "../../src/scheduler/kv/canonical/canonical-prompt.ts";
+import { sha256Hex } from "../../src/worker/crypto.ts";
+import { feedPrompt } from "../../src/worker/openai/feed-prompt.ts";
 import { parseChatRequest } from "../../src/worker/openai/schemas.ts";
 import type { Conversation } from "./conversations.ts";
 import type { ChatTemplate } from "./templates.ts";
@@ -58,7 +59,7 @@ export class Model {
       keys: () => new Uint32Array(),
       byteCount: 0,
     };
-    await writeChatPrompt(request.value, (piece) => feedPrompt(recorder, piece));
+    await writeChatPrompt(request.value, (piece) => feedPrompt(recorder, piece), sha256Hex);
     const canonical = concat(bytes);
     const keys = createContentKeys({ model: conversation.model });
     keys.update(canonical);

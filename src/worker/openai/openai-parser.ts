@@ -8,11 +8,16 @@ import {
   spliceBytes,
 } from "../../agents/protocol/json-spans.ts";
 import {
+  writeChatPrompt,
+  writeCompletionPrompt,
+} from "../../scheduler/kv/canonical/canonical-prompt.ts";
+import {
   BYTES_PER_TOKEN,
   type ContentKeys,
   createContentKeys,
 } from "../../scheduler/kv/content-keys.ts";
 import { PARSERS } from "../../scheduler/parsers.ts";
+import { sha256Hex } from "../crypto.ts";
 import type {
   BodyTenant,
   ParsedRequest,
@@ -21,12 +26,11 @@ import type {
   Prepared,
 } from "../parsers/parser.ts";
 import { saltBody } from "./cache-salt.ts";
-import { writeChatPrompt, writeCompletionPrompt } from "./canonical-prompt.ts";
 import { checkEngineControls } from "./engine-controls.ts";
 import type { Checked } from "./errors.ts";
+import { feedPrompt } from "./feed-prompt.ts";
 import { describeMedia, readVideoHints } from "./media.ts";
 import { type JsonBody, parseJsonBody } from "./parse-json.ts";
-import { feedPrompt } from "./prompt-bytes.ts";
 import { type ChatMessage, parseChatRequest, parseCompletionRequest } from "./schemas.ts";
 
 const TYPE = "openai-parser";
@@ -130,7 +134,7 @@ function readChat(json: JsonBody): Checked<Read> {
   if (!parsed.ok) return parsed;
   const fields = parsed.value;
   const write = async (hasher: ContentKeys) => {
-    await writeChatPrompt(fields, (piece) => feedPrompt(hasher, piece));
+    await writeChatPrompt(fields, (piece) => feedPrompt(hasher, piece), sha256Hex);
     return { prompts: 1, tokens: Math.ceil(hasher.byteCount / BYTES_PER_TOKEN) };
   };
   return { ok: true, value: { fields, write } };

@@ -5,6 +5,7 @@
 // array would collect one issue an element, and a body has room for millions.
 
 import { z } from "zod";
+import type { CompletionPrompt } from "../../scheduler/kv/canonical/canonical-prompt.ts";
 import { type Checked, refuse } from "./errors.ts";
 
 const positive = z.int("expected a positive integer").min(1, "expected a positive integer");
@@ -27,14 +28,6 @@ const common = {
   max_tokens: positive.nullish(),
   cache_salt: text.min(1, "expected a string that is not empty").nullish(),
 };
-
-/** Fields that change how engines render a conversation. */
-export const TEMPLATE_FIELDS = [
-  "chat_template",
-  "chat_template_kwargs",
-  "documents",
-  "reasoning_effort",
-] as const;
 
 const chatFields = z.object({
   ...common,
@@ -73,14 +66,8 @@ export interface ChatRequest extends Omit<z.output<typeof chatFields>, "messages
 }
 
 const completionFields = z.object({ ...common, prompt: z.unknown() });
-/** The four forms OpenAI and the engines take. */
-export type Prompt =
-  | string
-  | readonly string[]
-  | readonly number[]
-  | readonly (readonly number[])[];
 export interface CompletionRequest extends Omit<z.output<typeof completionFields>, "prompt"> {
-  readonly prompt: Prompt;
+  readonly prompt: CompletionPrompt;
 }
 
 type Path = readonly (string | number)[];
@@ -129,7 +116,7 @@ export function parseCompletionRequest(value: unknown): Checked<CompletionReques
   return { ok: true, value: { ...fields.value, prompt } };
 }
 
-function isPrompt(prompt: unknown): prompt is Prompt {
+function isPrompt(prompt: unknown): prompt is CompletionPrompt {
   if (typeof prompt === "string") return true;
   if (!Array.isArray(prompt) || prompt.length === 0) return false;
   return (

@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type ContentKeys } from "../../../src/scheduler/kv/content-keys.ts";
-import { BOUNDARY } from "../../../src/worker/openai/canonical-prompt.ts";
-import { feedPrompt } from "../../../src/worker/openai/prompt-bytes.ts";
+import { BOUNDARY } from "../../../../src/scheduler/kv/canonical/canonical-prompt.ts";
+import { createPromptFeed } from "../../../../src/scheduler/kv/canonical/prompt-bytes.ts";
+
+const encoder = new TextEncoder();
+const feedPrompt = createPromptFeed((text, bytes) => encoder.encodeInto(text, bytes).written);
 
 /** Everything that was fed, in one. */
 function fed(...pieces: string[]): number[] {
   const bytes: number[] = [];
-  const sink = { update: (part: Uint8Array) => bytes.push(...part) } as unknown as ContentKeys;
+  const sink = { update: (part: Uint8Array) => void bytes.push(...part) };
   for (const piece of pieces) feedPrompt(sink, piece);
   return bytes;
 }

@@ -1,16 +1,19 @@
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import {
   MEDIA_CHARS_MAX,
   writeChatPrompt,
   writeCompletionPrompt,
-} from "../../../src/worker/openai/canonical-prompt.ts";
-import { parseChatRequest, parseCompletionRequest } from "../../../src/worker/openai/schemas.ts";
+} from "../../../../src/scheduler/kv/canonical/canonical-prompt.ts";
+import { parseChatRequest, parseCompletionRequest } from "../../../../src/worker/openai/schemas.ts";
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 async function chatPrompt(fields: Readonly<Record<string, unknown>>): Promise<string> {
   const parsed = parseChatRequest({ model: "m", ...fields });
   if (!parsed.ok) throw new Error(parsed.error.message);
   let text = "";
-  await writeChatPrompt(parsed.value, (piece) => (text += piece));
+  await writeChatPrompt(parsed.value, (piece) => (text += piece), sha256);
   return text;
 }
 
@@ -36,9 +39,9 @@ describe("a conversation", () => {
     });
     expect(text.split("\ud800")).toEqual([
       "",
-      'tools:[{"type":"function","function":{"name":"f"}}]',
       "role:system",
       "text:Be brief.",
+      'tools:[{"type":"function","function":{"name":"f"}}]',
       "role:assistant",
       "name:a",
       'tool_calls:[{"id":"1"}]',
@@ -46,6 +49,23 @@ describe("a conversation", () => {
       "tool_call_id:1",
       "text:42",
     ]);
+  });
+
+  it.for([
+    { roles: ["system", "developer", "user", "system"], at: 2 },
+    { roles: ["user", "system"], at: 0 },
+    { roles: ["system"], at: 1 },
+  ])("of $roles has its tools behind $at messages", async ({ roles, at }) => {
+    const messages = roles.map((role) => ({ role, content: "x" }));
+    const text = await chatPrompt({ tools: [{ type: "function" }], messages });
+    const kinds = text.split("\ud800").map((piece) => piece.split(":", 1)[0]);
+    expect(kinds.filter((kind) => kind !== "text").indexOf("tools")).toBe(at + 1);
+  });
+
+  it("names media alike, whatever the order of a part's members", async () => {
+    const image = { type: "image_url", image_url: { url: "https://a/1.png" } };
+    const { type, ...rest } = image;
+    expect(await chatPrompt(user([{ ...rest, type }]))).toBe(await chatPrompt(user([image])));
   });
 
   it("begins alike when it goes on", async () => {
