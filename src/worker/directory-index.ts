@@ -17,6 +17,8 @@ export class DirectoryIndex {
   readonly version: number;
   readonly bodyBytesMax: number;
   readonly #tenantsByKeyHash = new Map<string, Tenant>();
+  /** By tenants' ids. */
+  readonly #weights = new Map<string, number>();
   /** In the order of the configuration. */
   readonly #pools = new Map<string, Pool>();
   /** By the names clients use. */
@@ -27,6 +29,7 @@ export class DirectoryIndex {
     this.bodyBytesMax = deployment.limits.bodyBytesMax;
     for (const { keys, ...tenant } of deployment.tenants) {
       for (const key of keys) this.#tenantsByKeyHash.set(key, tenant);
+      this.#weights.set(tenant.id, tenant.weight);
     }
     for (const config of deployment.pools) {
       const pool = { config, tag: poolTag(config.name), ...poolNeeds(config) };
@@ -42,6 +45,11 @@ export class DirectoryIndex {
   /** `keyHash` in the form of the configuration, `sha256:<hex>`. */
   tenantOf(keyHash: string): Tenant | undefined {
     return this.#tenantsByKeyHash.get(keyHash);
+  }
+
+  /** The share of a tenant's flow; undefined for what is no tenant's id. */
+  weightOf(tenantId: string): number | undefined {
+    return this.#weights.get(tenantId);
   }
 
   pool(name: string): Pool | undefined {

@@ -3,6 +3,7 @@
 import type { PoolConfig } from "../config/deployment.ts";
 import { effectiveScheduler, readableScheduler } from "../config/scheduling.ts";
 import { parserTypesOf, requestHeadersOf } from "../scheduler/config/resolve.ts";
+import { isFlowControlOn } from "../scheduler/flow-control/of-config.ts";
 import type { InferenceObjective } from "../scheduler/flow-control/objectives.ts";
 import type { ParserClaims } from "../scheduler/parsers.ts";
 import { ModelRewrites } from "../scheduler/rewrite/model-rewrites.ts";
@@ -16,6 +17,8 @@ export interface PoolNeeds {
   /** Headers of clients that its plugins read, in lower case. */
   readonly requestHeaders: readonly string[];
   readonly rewrites: ModelRewrites;
+  /** Requests that find it full wait. */
+  readonly hasQueue: boolean;
   /** By name. */
   readonly objectives: ReadonlyMap<string, InferenceObjective>;
 }
@@ -35,6 +38,7 @@ export function poolNeeds(pool: PoolConfig): PoolNeeds {
     parsers: parsersNamed(parserTypesOf(config)),
     requestHeaders: [...new Set([...requestHeadersOf(config), ...ofShadow])],
     rewrites: new ModelRewrites(modelRewrites),
+    hasQueue: isFlowControlOn(config),
     objectives: new Map(objectives.map((objective) => [objective.name, objective])),
   };
 }

@@ -84,6 +84,20 @@ describe("DirectoryIndex", () => {
     expect(tenant("1")).not.toHaveProperty("keys");
   });
 
+  it("knows each tenant's weight by its id, and which pools have a queue", () => {
+    const config = deployment();
+    const [eu2, ...pools] = config.pools;
+    const scheduler = { featureGates: ["flowControl"] };
+    const [all, ...tenants] = config.tenants;
+    const index = new DirectoryIndex(8, {
+      ...config,
+      pools: [{ ...eu2!, scheduler }, ...pools],
+      tenants: [{ ...all!, weight: 4 }, ...tenants],
+    });
+    expect(["all", "eu-only", "nobody"].map((id) => index.weightOf(id))).toEqual([4, 1, undefined]);
+    expect(["eu-2", "eu-1"].map((name) => index.pool(name)?.hasQueue)).toEqual([true, false]);
+  });
+
   it.for([
     { key: "1", model: "a", pools: ["eu-2", "eu-1", "us-1"] },
     { key: "3", model: "a", pools: ["eu-2", "eu-1"] },

@@ -27,6 +27,7 @@ interface LogLine {
   readonly attempts?: number;
   readonly queueMs?: number;
   readonly priority?: number;
+  readonly ms?: number;
   readonly code?: string;
 }
 
@@ -112,6 +113,35 @@ describe("a request that finds the pool full", () => {
     const queueMs = Number(response.headers.get("x-fairlead-queue-ms"));
     expect(queueMs).toBeGreaterThan(0);
     expect(await errorCodeOf(response)).toBe("queue_timeout");
+  });
+
+  it("waits from when its body was complete: a slow upload is no wait", async () => {
+    await fullPool(1);
+    await occupant();
+    const body = new ReadableStream({
+      async start(stream) {
+        const bytes = new TextEncoder().encode(JSON.stringify(chatBody()));
+        stream.enqueue(bytes.subarray(0, 9));
+        await scheduler.wait(600);
+        stream.enqueue(bytes.subarray(9));
+        stream.close();
+      },
+    });
+    const response = await send("/v1/chat/completions", {
+      method: "POST",
+      body,
+      headers: {
+        authorization: `Bearer ${TENANT_KEY}`,
+        "content-type": "application/json",
+        "x-llm-d-inference-ttl": "500ms",
+      },
+    });
+    expect(await errorCodeOf(response)).toBe("queue_timeout");
+    const queueMs = Number(response.headers.get("x-fairlead-queue-ms"));
+    expect(queueMs).toBeGreaterThanOrEqual(400);
+    // The log's own timing has the upload in it.
+    const line = await until(() => lines.find(({ code }) => code === "queue_timeout"));
+    expect(line.ms).toBeGreaterThanOrEqual(1_000);
   });
 
   it("waits in the band of its objective, and never above its tenant's ceiling", async () => {

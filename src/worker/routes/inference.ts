@@ -23,6 +23,8 @@ import { poolPort } from "../upstream/pool-port.ts";
 /** A request that has passed every check of the Worker's own. */
 interface Admitted {
   readonly tenant: Tenant;
+  readonly receivedAtMs: number;
+  readonly weightOf: (tenantId: string) => number | undefined;
   readonly prepare: Preparation;
   readonly routes: readonly ModelRoute[];
 }
@@ -117,6 +119,7 @@ async function admit(
   facts.priority = tenant.value.priority;
   const body = await readBody(request, directory.bodyBytesMax);
   if (!body.ok) return body;
+  const receivedAtMs = Date.now();
   facts.requestBytes = body.value.byteLength;
   const parser = BUILT_PARSERS.find(of.path)!;
   const { headers } = request;
@@ -138,5 +141,7 @@ async function admit(
   const models = tried.map((route) => route.model);
   const from = { parser, input, tenant: tenant.value, models };
   const prepare = await prepareFor(parsed.value, from);
-  return { ok: true, value: { tenant: tenant.value, prepare, routes: tried } };
+  const weightOf = (id: string) => directory.weightOf(id);
+  const value = { tenant: tenant.value, receivedAtMs, weightOf, prepare, routes: tried };
+  return { ok: true, value };
 }

@@ -46,6 +46,10 @@ export interface Job {
   readonly call: Call;
   readonly telemetry: RequestTelemetry;
   readonly tenant: Tenant;
+  /** Unix ms at which its body was complete: a slow upload is no wait in a queue. */
+  readonly receivedAtMs: number;
+  /** The share of the tenant of this id; undefined for what is no tenant's id. */
+  readonly weightOf: (tenantId: string) => number | undefined;
   /** The request as a pool's engines are to see it. */
   readonly prepare: Preparation;
   /** In the order to try them; at least one. */
@@ -136,8 +140,7 @@ interface Attempt {
 async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
   const { facts } = job.telemetry;
   const attempt = ++facts.attempts;
-  const { call, headers, tenant } = job;
-  const request = pickRequest({ call, headers, tenant, ...at, attempt });
+  const request = pickRequest({ ...job, ...at, attempt });
   const grant = await pickEndpoints(request, pickContext(job, at));
   if (!grant.ok) {
     facts.detail = grant.detail;
@@ -177,6 +180,7 @@ function pickContext(job: Job, { pool, prepared, view }: Attempt): PickContext {
   return {
     port: () => job.port(name),
     view,
+    hasQueue: pool.hasQueue,
     signal: job.signal,
     hold: job.hold,
     bodies,

@@ -21,10 +21,14 @@ export function claimOf(
 }
 
 export interface PickFacts {
-  readonly call: Pick<Call, "requestId" | "receivedAtMs">;
+  readonly call: Pick<Call, "requestId">;
   /** The client's. */
   readonly headers: Pick<Headers, "get">;
   readonly tenant: Tenant;
+  /** See Job. */
+  readonly receivedAtMs: number;
+  /** See Job. */
+  readonly weightOf: (tenantId: string) => number | undefined;
   readonly pool: Pool;
   readonly prepared: Prepared;
   readonly claim: ResolvedObjective;
@@ -58,11 +62,13 @@ export function pickRequest(facts: PickFacts): PickRequest {
   };
 }
 
-function flowOf({ call, tenant, claim, exclude, isLastPool }: PickFacts): PickFlow {
+function flowOf(facts: PickFacts): PickFlow {
+  const { tenant, claim, receivedAtMs, exclude, isLastPool } = facts;
   return {
     fairnessId: claim.fairnessId,
-    weight: tenant.weight,
-    receivedAtMs: call.receivedAtMs,
+    // A trusted hop may name a tenant's flow, but has no say in that tenant's share.
+    weight: facts.weightOf(claim.fairnessId) ?? tenant.weight,
+    receivedAtMs,
     ...(claim.ttlMs === undefined ? {} : { ttlMs: claim.ttlMs }),
     // What is excluded has failed a moment ago: that is a failure, which waiting does not mend.
     waitsForEndpoints: isLastPool && exclude.length === 0,

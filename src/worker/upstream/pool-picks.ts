@@ -24,14 +24,15 @@ import {
 } from "./ask-object.ts";
 import type { PoolView } from "./pool-view.ts";
 import { awaitTurn, giveUp, type Turn } from "./pool-wait.ts";
-import type { WaitingBodies } from "./waiting-bodies.ts";
+import { WAITING_BODY_BYTES_MAX, type WaitingBodies } from "./waiting-bodies.ts";
 
 /** How long a pick may take. A request that is to wait is told so at once, and then waits otherwise. */
 export const PICK_DEADLINE_MS = 5_000;
-/** The same where a snapshot can stand in. Longer than a round trip around the world. */
+/**
+ * The same where a snapshot can stand in. Longer than a round trip around the world. A pool with a queue
+ * has the longer one: what goes by the snapshot is served out of turn, and a full pool's object is slow.
+ */
 export const PICK_DEADLINE_WITH_SNAPSHOT_MS = 1_500;
-/** For requests that find no room to wait in: others that wait need it for seconds, not minutes. */
-const BODIES_RETRY_AFTER_MS = 1_000;
 
 /** Endpoints to try. Dispose it when the answer has ended: until then it guards the ticket. */
 export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
@@ -42,6 +43,8 @@ export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
 
 export interface PickContext extends ObjectWay {
   readonly view: PoolView;
+  /** Requests that find the pool full wait. */
+  readonly hasQueue: boolean;
   /** Of the isolate. */
   readonly bodies: WaitingBodies;
   /** The pool has no endpoints, and nobody has asked for some yet. */
@@ -55,16 +58,15 @@ export async function pickEndpoints(
   request: PickRequest,
   context: PickContext,
 ): Promise<Grant | PickRefusal | PoolUnavailable> {
-  const { view } = context;
+  const { view, hasQueue } = context;
   const canServe = view.canServe(Date.now());
+  const deadlineMs = canServe && !hasQueue ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS;
   if (canServe) {
     const grant = view.isAway(Date.now()) ? pickFromSnapshot(request, context) : undefined;
     if (grant !== undefined) return grant;
-    view.beginProbe(Date.now(), PICK_DEADLINE_WITH_SNAPSHOT_MS);
+    view.beginProbe(Date.now(), deadlineMs);
   }
-  const deadlineMs = canServe ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS;
-  const asked = await ask(request, context, deadlineMs);
-  const answer = asked.ok === "queued" ? await waitInQueue(asked, request, context) : asked;
+  const answer = await askWithRoom(request, context, deadlineMs);
   if (!answer.ok && answer.reason === "unavailable") {
     view.markAway(Date.now());
     return pickFromSnapshot(request, context) ?? answer;
@@ -73,6 +75,51 @@ export async function pickEndpoints(
   if (answer.snapshot !== undefined) view.update(answer.snapshot, Date.now());
   return adopt(answer, request);
 }
+
+/**
+ * Room for the body is held before the object is asked, so that it hears of no request that could not
+ * wait: one without room is let through at once, or refused, and takes nobody's place.
+ */
+async function askWithRoom(
+  request: PickRequest,
+  context: PickContext,
+  deadlineMs: number,
+): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+  const { bodies } = context;
+  const { bodyBytes } = request.request;
+  if (!bodies.tryHold(bodyBytes)) return askWithoutRoom(request, context, deadlineMs);
+  try {
+    const asked = await ask(request, context, deadlineMs);
+    return asked.ok === "queued" ? await waitInQueue(asked, request, context) : asked;
+  } finally {
+    bodies.release(bodyBytes);
+  }
+}
+
+async function askWithoutRoom(
+  pick: PickRequest,
+  context: PickContext,
+  deadlineMs: number,
+): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+  const request = { request: pick.request, attempt: pick.attempt, exclude: pick.exclude };
+  const answer = await ask(request, context, deadlineMs);
+  // An object of another version may let it wait.
+  const refusal = answer.ok === "queued" ? giveUp(answer, turnOf(request, context), FULL) : answer;
+  const isFull = refusal.ok === false && refusal.reason === "rejected-saturated";
+  if (!isFull || !context.hasQueue) return refusal;
+  metrics.inc(METRIC.waitsRefusedTotal, {});
+  const isTooLarge = request.request.bodyBytes > WAITING_BODY_BYTES_MAX;
+  const retryAfterMs = isTooLarge ? 0 : refusal.retryAfterMs;
+  return { ...refusal, detail: FULL.detail, retryAfterMs };
+}
+
+const FULL: PickRefusal = {
+  ok: false,
+  reason: "rejected-saturated",
+  detail: "the pool is full, and this isolate holds as many bodies of waiting requests as it may",
+  // Others that wait need the room for seconds, not minutes.
+  retryAfterMs: 1_000,
+};
 
 async function ask(request: PickRequest, context: PickContext, deadlineMs: number) {
   const wantsSnapshot = context.view.wantsSnapshot(Date.now());
@@ -83,33 +130,23 @@ async function ask(request: PickRequest, context: PickContext, deadlineMs: numbe
   return answer;
 }
 
-/** Waits with the body in memory, if there is room for it. */
+function turnOf(request: PickRequest, context: PickContext): Turn {
+  return {
+    ...context,
+    askAgain: () => ask(request, context, PICK_DEADLINE_MS),
+    leave: () => leavePlace(context, request),
+  };
+}
+
 async function waitInQueue(
   queued: HeldWait | NumberedPlace,
   request: PickRequest,
   context: PickContext,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
-  const { bodies } = context;
-  const turn: Turn = {
-    ...context,
-    askAgain: () => ask(request, context, PICK_DEADLINE_MS),
-    leave: () => leavePlace(context, request),
-  };
-  const { bodyBytes } = request.request;
-  if (!bodies.tryHold(bodyBytes)) {
-    metrics.inc(METRIC.waitsRefusedTotal, {});
-    return giveUp(queued, turn, {
-      ok: false,
-      reason: "rejected-saturated",
-      detail: "this isolate holds as many bodies of waiting requests as it may",
-      retryAfterMs: BODIES_RETRY_AFTER_MS,
-    });
-  }
   const startedMs = Date.now();
   try {
-    return await awaitTurn(queued, turn);
+    return await awaitTurn(queued, turnOf(request, context));
   } finally {
-    bodies.release(bodyBytes);
     context.waited(Date.now() - startedMs);
   }
 }

@@ -4,7 +4,7 @@
 //   numbered place   too many wait that way: the Worker asks again after a while
 //   lost             the call broke, the object was reset: the Worker picks again, after a pause
 //
-// Each pick is the same one, with the time of the request's first arrival: so its place is never lost,
+// Each pick is the same one, with the time at which the request's body was complete: so its place is never lost,
 // neither between two calls nor with the object's memory.
 
 import type { HeldGrant, HeldWait, NumberedPlace, PickRefusal } from "../../durable/contract.ts";

@@ -135,6 +135,7 @@ export function pickContext(object: ScriptedObject, more: Partial<PickContext> =
     view: new PoolView(),
     signal: new AbortController().signal,
     hold: () => undefined,
+    hasQueue: true,
     bodies: new WaitingBodies(),
     askForCapacity: () => undefined,
     waited: () => undefined,

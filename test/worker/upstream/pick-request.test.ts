@@ -26,6 +26,8 @@ const TENANT: Tenant = {
   regions: ["*"],
   models: ["*"],
 };
+/** When the body was complete. */
+const RECEIVED_AT_MS = 1_700_000_000_000;
 const OBJECTIVES = [
   { name: "urgent", priority: 100, ttftSloMs: 400 },
   { name: "batch", priority: -5 },
@@ -72,7 +74,10 @@ function directory(webhookUrl: string | undefined): DirectoryIndex {
   const parsed = parseDeployment({
     version: 1,
     pools: ["p0", "p1", "p2"].map((name) => ({ ...pool, name })),
-    tenants: [{ id: "t", keys: ["a-key-0123456789"] }],
+    tenants: [
+      { id: "t", keys: ["a-key-0123456789"], weight: TENANT.weight },
+      { id: "light", keys: ["another-key-0123"], weight: 0.5 },
+    ],
   });
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
   return new DirectoryIndex(1, parsed.value);
@@ -96,6 +101,8 @@ async function sent(headers: Record<string, string>, way: Way = {}) {
     call,
     telemetry,
     tenant,
+    receivedAtMs: RECEIVED_AT_MS,
+    weightOf: (id) => index.weightOf(id),
     prepare: await prepareFor(parsed.value, { parser: openaiParser, input, tenant, models: ["m"] }),
     routes: ports.map((_, i) => ({
       pool: { ...index.pool(`p${i}`)!, requestHeaders: wanted },
@@ -109,14 +116,14 @@ async function sent(headers: Record<string, string>, way: Way = {}) {
   });
   if (dispatched.ok) await dispatched.response.body?.cancel();
   await Promise.all(held);
-  return { dispatched, call, facts: telemetry.facts };
+  return { dispatched, facts: telemetry.facts };
 }
 
 /** What the one pool's object was asked for a request with these headers. */
 async function asked(headers: Record<string, string>, way: Way = {}) {
   const object = granting();
-  const { call } = await sent(headers, { ...way, ports: [object.port] });
-  return { ...object.asked[0]!, call };
+  await sent(headers, { ...way, ports: [object.port] });
+  return object.asked[0]!;
 }
 
 describe("a pick", () => {
@@ -152,17 +159,23 @@ describe("a pick", () => {
 });
 
 describe("a request's flow", () => {
-  it("is its tenant, at its ceiling, since it arrived", async () => {
-    const { request, flow, call } = await asked({ "x-llm-d-inference-fairness-id": "other" });
+  it("is its tenant, at its ceiling, since its body was complete", async () => {
+    const { request, flow } = await asked({ "x-llm-d-inference-fairness-id": "other" });
     expect(request).toMatchObject({ tenant: "t", priority: 10 });
-    const { receivedAtMs } = call;
-    expect(flow).toEqual({ fairnessId: "t", weight: 3, receivedAtMs, waitsForEndpoints: true });
+    const flowOfTenant = { fairnessId: "t", weight: 3, receivedAtMs: RECEIVED_AT_MS };
+    expect(flow).toEqual({ ...flowOfTenant, waitsForEndpoints: true });
   });
 
   it("is what a trusted hop says, and the tenant stays who pays", async () => {
     const headers = { "x-gateway-inference-fairness-id": "user-7" };
     const { request, flow } = await asked(headers, { tenant: { trustedHop: true } });
-    expect([request.tenant, flow?.fairnessId]).toEqual(["t", "user-7"]);
+    expect([request.tenant, flow?.fairnessId, flow?.weight]).toEqual(["t", "user-7", 3]);
+  });
+
+  it("has the weight of the tenant that a trusted hop names, whatever the hop's own", async () => {
+    const headers = { "x-gateway-inference-fairness-id": "light" };
+    const { flow } = await asked(headers, { tenant: { trustedHop: true } });
+    expect([flow?.fairnessId, flow?.weight]).toEqual(["light", 0.5]);
   });
 
   it.for([

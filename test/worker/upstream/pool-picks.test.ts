@@ -27,7 +27,7 @@ afterEach(() => {
 
 /** Lets time pass until the pick is decided. */
 async function picked(object: ScriptedObject, view: PoolView) {
-  const outcome = pickEndpoints(REQUEST, pickContext(object, { view }));
+  const outcome = pickEndpoints(REQUEST, pickContext(object, { view, hasQueue: false }));
   await vi.advanceTimersByTimeAsync(PICK_DEADLINE_MS + 1_000);
   return outcome;
 }
@@ -106,18 +106,23 @@ describe("an object that fails", () => {
     expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: false });
   });
 
-  it("is asked by one request while it hangs, and the others do not wait", async () => {
+  it.for([
+    { hasQueue: false, deadlineMs: PICK_DEADLINE_WITH_SNAPSHOT_MS },
+    { hasQueue: true, deadlineMs: PICK_DEADLINE_MS },
+  ])("is asked by one request while it hangs: $hasQueue", async ({ hasQueue, deadlineMs }) => {
     const hangs = () => new Promise<never>(() => undefined);
     const script = new ScriptedObject(fails({}), hangs);
-    const context = pickContext(script, { view: seenView() });
+    const context = pickContext(script, { view: seenView(), hasQueue });
     await pickEndpoints(REQUEST, context);
     await vi.advanceTimersByTimeAsync(AWAY_MS);
     const probe = pickEndpoints(REQUEST, context);
+    // The others do not wait for it.
+    await vi.advanceTimersByTimeAsync(deadlineMs - 1);
     for (let i = 0; i < 5; i++) {
       expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
     }
     expect(script.calls).toHaveLength(2);
-    await vi.advanceTimersByTimeAsync(PICK_DEADLINE_WITH_SNAPSHOT_MS);
+    await vi.advanceTimersByTimeAsync(1);
     expect(await probe).toMatchObject({ isFromSnapshot: true });
   });
 
@@ -131,13 +136,22 @@ describe("an object that fails", () => {
 
 describe("an object that hangs", () => {
   it.for([
-    { view: "a snapshot", known: true, deadlineMs: PICK_DEADLINE_WITH_SNAPSHOT_MS },
-    { view: "nothing", known: false, deadlineMs: PICK_DEADLINE_MS },
-  ])("is waited for $deadlineMs ms with $view at hand", async ({ known, deadlineMs }) => {
+    {
+      view: "a snapshot",
+      known: true,
+      hasQueue: false,
+      deadlineMs: PICK_DEADLINE_WITH_SNAPSHOT_MS,
+    },
+    { view: "nothing", known: false, hasQueue: false, deadlineMs: PICK_DEADLINE_MS },
+    // Who passes a queue by is served out of turn.
+    { view: "a snapshot and a queue", known: true, hasQueue: true, deadlineMs: PICK_DEADLINE_MS },
+  ])("is waited for $deadlineMs ms with $view at hand", async (want) => {
+    const { known, hasQueue, deadlineMs } = want;
     const script = new ScriptedObject(() => new Promise(() => undefined));
     let outcome: unknown;
     const view = known ? seenView() : new PoolView();
-    void pickEndpoints(REQUEST, pickContext(script, { view })).then((value) => (outcome = value));
+    const context = pickContext(script, { view, hasQueue });
+    void pickEndpoints(REQUEST, context).then((value) => (outcome = value));
     await vi.advanceTimersByTimeAsync(deadlineMs - 1);
     expect(outcome).toBeUndefined();
     await vi.advanceTimersByTimeAsync(2);

@@ -2,8 +2,17 @@
 // clients that leave at any moment.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { HeldGrant, HeldWait, NumberedPlace } from "../../../src/durable/contract.ts";
-import { PICK_DEADLINE_MS, pickEndpoints } from "../../../src/worker/upstream/pool-picks.ts";
+import type {
+  HeldGrant,
+  HeldWait,
+  NumberedPlace,
+  PickRequest,
+} from "../../../src/durable/contract.ts";
+import {
+  PICK_DEADLINE_MS,
+  type PickContext,
+  pickEndpoints,
+} from "../../../src/worker/upstream/pool-picks.ts";
 import {
   LOST_IN_A_ROW_MAX,
   WAIT_DEADLINE_MS,
@@ -34,25 +43,29 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+interface WaiterOptions extends Pick<Partial<PickContext>, "view" | "bodies" | "hasQueue"> {
+  readonly pick?: PickRequest;
+}
+
 /** A request on its way, and all that happens around it. */
 class Waiter {
   readonly client = new AbortController();
-  readonly bodies = new WaitingBodies();
+  readonly bodies: WaitingBodies;
   readonly held: Promise<void>[] = [];
   readonly waitedMs: number[] = [];
   capacityAsks = 0;
   outcome: Awaited<ReturnType<typeof pickEndpoints>> | undefined;
 
-  constructor(object: ScriptedObject, view = pickContext(object).view) {
+  constructor(object: ScriptedObject, { pick = PICK, ...more }: WaiterOptions = {}) {
     const context = pickContext(object, {
-      view,
+      ...more,
       signal: this.client.signal,
-      bodies: this.bodies,
       hold: (work) => void this.held.push(work),
       waited: (ms) => void this.waitedMs.push(ms),
       askForCapacity: () => void this.capacityAsks++,
     });
-    void pickEndpoints(PICK, context).then((outcome) => (this.outcome = outcome));
+    this.bodies = context.bodies;
+    void pickEndpoints(pick, context).then((outcome) => (this.outcome = outcome));
   }
 
   async after(ms: number): Promise<this> {
@@ -168,7 +181,7 @@ describe("a wait that is lost", () => {
     expect(waiter.bodies.heldBytes).toBe(0);
     const known = new ScriptedObject();
     const view = seenView();
-    const served = await new Waiter(known.goOn(...lost(known)), view).after(30_000);
+    const served = await new Waiter(known.goOn(...lost(known)), { view }).after(30_000);
     expect(served.outcome).toMatchObject({ ok: true, isFromSnapshot: true });
     expect(view.isAway(Date.now())).toBe(false);
   });
@@ -281,27 +294,66 @@ describe("a client that leaves", () => {
 
 describe("bodies that wait", () => {
   const kinds = ["held", "place"] as const;
+  /** Bytes of others beside which there is no room for BODY_BYTES. */
+  const TOO_MANY = WAITING_BODY_BYTES_MAX - BODY_BYTES + 1;
+  const NO_ROOM = "the pool is full, and this isolate holds as many bodies";
 
-  async function waitBeside(others: number, kind: (typeof kinds)[number]) {
-    const object = new ScriptedObject();
-    const waiter = new Waiter(object.goOn(kind === "held" ? object.waits(hangs) : place(60_000)));
-    waiter.bodies.tryHold(others);
-    await waiter.after(0);
-    return { object, waiter };
+  async function pickBeside(others: number, object: ScriptedObject, more: WaiterOptions = {}) {
+    const bodies = new WaitingBodies();
+    bodies.tryHold(others);
+    return new Waiter(object, { ...more, bodies }).after(0);
   }
 
   it.for(kinds)("have room up to the bound: %s", async (kind) => {
-    const { waiter } = await waitBeside(WAITING_BODY_BYTES_MAX - BODY_BYTES, kind);
+    const object = new ScriptedObject();
+    object.goOn(kind === "held" ? object.waits(hangs) : place(60_000));
+    const waiter = await pickBeside(WAITING_BODY_BYTES_MAX - BODY_BYTES, object);
     expect(waiter.outcome).toBeUndefined();
     expect(waiter.bodies.heldBytes).toBe(WAITING_BODY_BYTES_MAX);
+    expect(object.calls[0]?.flow).toEqual(PICK.flow);
   });
 
-  it.for(kinds)("past the bound do not wait, and leave the queue: %s", async (kind) => {
-    const others = WAITING_BODY_BYTES_MAX - BODY_BYTES + 1;
-    const { object, waiter } = await waitBeside(others, kind);
+  it("past the bound are no ones that wait, to the object neither", async () => {
+    const object = new ScriptedObject(refuses());
+    const waiter = await pickBeside(TOO_MANY, object);
+    const outcome = { reason: "rejected-saturated", retryAfterMs: 7_000 };
+    const detail = expect.stringContaining(NO_ROOM) as string;
+    expect(waiter.outcome).toMatchObject({ ...outcome, detail });
+    expect(object.calls).toEqual([{ ...object.calls[0], request: PICK.request }]);
+    expect(object.calls[0]).not.toHaveProperty("flow");
+    expect([object.waitsDisposed, object.left]).toEqual([0, []]);
+    expect(waiter.bodies.heldBytes).toBe(TOO_MANY);
+  });
+
+  it("past the bound are served where the pool has room", async () => {
+    const object = new ScriptedObject();
+    const waiter = await pickBeside(TOO_MANY, object.goOn(object.grants));
+    expect(waiter.outcome).toMatchObject({ ok: true, ticket: "e-1" });
+    expect(waiter.bodies.heldBytes).toBe(TOO_MANY);
+  });
+
+  it.for(kinds)("past the bound leave a queue they were let into: %s", async (kind) => {
+    const object = new ScriptedObject();
+    object.goOn(kind === "held" ? object.waits(hangs) : place(60_000));
+    const waiter = await pickBeside(TOO_MANY, object);
     expect(waiter.outcome).toMatchObject({ reason: "rejected-saturated", retryAfterMs: 1_000 });
-    expect(waiter.bodies.heldBytes).toBe(others);
     expect([object.waitsDisposed, object.left.length]).toEqual(kind === "held" ? [1, 0] : [0, 1]);
+  });
+
+  it.for([
+    { bytes: WAITING_BODY_BYTES_MAX, hasQueue: true, retryAfterMs: 7_000 },
+    { bytes: WAITING_BODY_BYTES_MAX + 1, hasQueue: true, retryAfterMs: 0 },
+    // Without a queue its size is not why it was refused.
+    { bytes: WAITING_BODY_BYTES_MAX + 1, hasQueue: false, retryAfterMs: 7_000 },
+  ])("of $bytes bytes may come again: $retryAfterMs", async ({ bytes, hasQueue, retryAfterMs }) => {
+    const pick = { ...PICK, request: { ...PICK.request, bodyBytes: bytes } };
+    const waiter = await pickBeside(1, new ScriptedObject(refuses()), { pick, hasQueue });
+    expect(waiter.outcome).toMatchObject({ reason: "rejected-saturated", retryAfterMs });
+  });
+
+  it("keep the object's other refusals", async () => {
+    const waiter = await pickBeside(TOO_MANY, new ScriptedObject(refuses("rejected-no-endpoints")));
+    expect(waiter.outcome).toMatchObject({ reason: "rejected-no-endpoints", detail: "full" });
   });
 });
 
