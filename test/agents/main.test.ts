@@ -125,8 +125,12 @@ describe("an agent", () => {
     {
       role: "collector",
       args: () => [
-        ...["collector", ...poolFlags()],
-        ...["--kv-events", "bind", "--kv-events-listen", "127.0.0.1:0"],
+        "collector",
+        ...poolFlags(),
+        "--kv-events",
+        "bind",
+        "--kv-events-listen",
+        "127.0.0.1:0",
       ],
       ports: ["adminPort", "kvEventsPort"],
     },
