@@ -47,6 +47,9 @@ export const SIGNED = {
  */
 export const CLIENT_MODEL_HEADER = "x-fairlead-client-model";
 
+/** About the prompt's content keys, with a signature of its own: content-header.ts. */
+export const CONTENT_HEADER = "x-fairlead-content";
+
 /** Prefixes of headers that are ours or llm-d's: never taken from a client, never sent to one unasked. */
 export const INTERNAL_HEADER_PREFIXES = ["x-fairlead-", "x-gateway-", "x-llm-d-"] as const;
 

@@ -130,11 +130,22 @@ function hashText(text: string, seed: number): number {
   return finalize(h ^ text.length);
 }
 
-/** Starts the keys of one prompt. O(1) memory but for the keys themselves. */
-export function createContentKeys(root: ContentKeyRoot): ContentKeys {
+/** A root as the keys begin with it: 64 bits in two words. */
+export interface HashedContentRoot {
+  readonly low: number;
+  readonly high: number;
+}
+
+export function hashContentRoot(root: ContentKeyRoot): HashedContentRoot {
   // Lengths stand between the fields, so that no two roots read alike.
   const adapter = root.adapter ?? "";
   const salt = root.salt ?? "";
   const text = `${root.model.length}:${root.model}${adapter.length}:${adapter}${salt}`;
-  return new ContentKeyHasher(hashText(text, 0x811c9dc5) | 0, hashText(text, 0x9747b28c) | 0);
+  return { low: hashText(text, 0x811c9dc5), high: hashText(text, 0x9747b28c) };
+}
+
+/** Starts the keys of one prompt. O(1) memory but for the keys themselves. */
+export function createContentKeys(root: ContentKeyRoot | HashedContentRoot): ContentKeys {
+  const { low, high } = "model" in root ? hashContentRoot(root) : root;
+  return new ContentKeyHasher(low | 0, high | 0);
 }

@@ -15,6 +15,7 @@ import {
   BYTES_PER_TOKEN,
   type ContentKeys,
   createContentKeys,
+  hashContentRoot,
 } from "../../scheduler/kv/content-keys.ts";
 import { PARSERS } from "../../scheduler/parsers.ts";
 import { sha256Hex } from "../crypto.ts";
@@ -92,7 +93,8 @@ async function prepare(
   { model, tenant }: { readonly model: string; readonly tenant: BodyTenant },
 ): Promise<Prepared> {
   const { salt, edits } = await saltBody(scan, fields.cache_salt, tenant);
-  const hasher = createContentKeys(salt === undefined ? { model } : { model, salt });
+  const contentRoot = hashContentRoot(salt === undefined ? { model } : { model, salt });
+  const hasher = createContentKeys(contentRoot);
   const { prompts, tokens } = await write(hasher);
   const tokensMax = fields.max_completion_tokens ?? fields.max_tokens ?? null;
   const isRenamed = fields.model !== model;
@@ -107,6 +109,7 @@ async function prepare(
     isStream: fields.stream === true,
     body: edited(bytes, isRenamed ? [...edits, renameModel(scan, model)] : edits),
     keys: hasher.keys(),
+    contentRoot,
     promptTokens: tokens,
     outputTokensMax: tokensMax === null ? null : tokensMax * (fields.n ?? 1) * prompts,
     ...(media === undefined ? {} : { media }),

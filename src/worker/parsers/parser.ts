@@ -1,5 +1,6 @@
 // What stands between a body's bytes and the rest of the Worker: one parser for each protocol.
 
+import type { HashedContentRoot } from "../../scheduler/kv/content-keys.ts";
 import type { RequestMedia } from "../../scheduler/model/inference-request.ts";
 import type { Tenant } from "../tenant.ts";
 import type { Checked } from "../openai/errors.ts";
@@ -40,6 +41,8 @@ export interface Prepared {
   readonly promptTokens: number;
   readonly outputTokensMax: number | null;
   readonly media?: RequestMedia;
+  /** What the keys begin with. The relay may learn what the prompt's content became. */
+  readonly contentRoot?: HashedContentRoot;
 }
 
 /** Reads the bodies of the paths it claims. */

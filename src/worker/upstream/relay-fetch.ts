@@ -1,5 +1,6 @@
 // One signed request to one relay, up to its response headers.
 
+import type { ContentFacts } from "../../agents/protocol/content-header.ts";
 import {
   DESTINATION_SERVED_HEADER,
   FAIRLEAD_ATTEMPTS_HEADER,
@@ -91,6 +92,12 @@ function relayUrl(base: string, path: string): string {
   return `${base.replace(/\/+$/, "")}${path}`;
 }
 
+/** Undefined where no block of the prompt has a key, or the parser tells no root. */
+function contentFacts({ keys, contentRoot: root }: Prepared): ContentFacts | undefined {
+  if (root === undefined || keys.length === 0) return undefined;
+  return { root, lastKey: { low: keys.at(-2)!, high: keys.at(-1)! } };
+}
+
 /** Everything the relay is told. No header of the client's is among it but its tracestate. */
 async function relayHeaders(request: RelayRequest): Promise<Record<string, string>> {
   const { relay, prepared, grant, tracestate } = request;
@@ -111,6 +118,7 @@ async function relayHeaders(request: RelayRequest): Promise<Record<string, strin
         ? {}
         : { clientModel: encodeModelName(prepared.clientModel) }),
     },
+    contentFacts(prepared),
     key.secret,
   );
   // A record: the runtime reads pairs through an iterator, one call a pair.

@@ -1,6 +1,12 @@
 // Signs what goes to a relay, with Web Crypto.
 
 import {
+  contentPayload,
+  encodeContentHeader,
+  type ContentFacts,
+} from "../../agents/protocol/content-header.ts";
+import { CONTENT_HEADER } from "../../agents/protocol/headers.ts";
+import {
   type SignedRequest,
   signaturePayload,
   signedHeaders,
@@ -13,14 +19,24 @@ export const KEYS_MAX = 1_024;
 const encoder = new TextEncoder();
 const keys = new Map<string, CryptoKey>();
 
-/** The headers that make a relay serve the request. */
+/** The headers that make a relay serve the request, and tell it about the prompt's content. */
 export async function signRequest(
   request: SignedRequest,
+  content: ContentFacts | undefined,
   secret: string,
 ): Promise<[string, string][]> {
-  const payload = encoder.encode(signaturePayload(request));
-  const signature = await crypto.subtle.sign("HMAC", await importedKey(secret), payload);
-  return signedHeaders(request, hex(signature));
+  const key = await importedKey(secret);
+  const signature = await signText(signaturePayload(request), key);
+  const headers = signedHeaders(request, signature);
+  if (content !== undefined) {
+    const mac = await signText(contentPayload(content, signature), key);
+    headers.push([CONTENT_HEADER, encodeContentHeader(content, mac)]);
+  }
+  return headers;
+}
+
+async function signText(text: string, key: CryptoKey): Promise<string> {
+  return hex(await crypto.subtle.sign("HMAC", key, encoder.encode(text)));
 }
 
 /** Two requests may import the same key at once; a key, unlike a promise, can be shared by all. */

@@ -1,0 +1,67 @@
+// What the Worker tells a relay about a prompt's content keys.
+
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { contentPayload, decodeContentHeader } from "../../src/agents/protocol/content-header.ts";
+import { CONTENT_HEADER, SIGNED } from "../../src/agents/protocol/headers.ts";
+import { createPromptFeed } from "../../src/scheduler/kv/canonical/prompt-bytes.ts";
+import { writeChatPrompt } from "../../src/scheduler/kv/canonical/canonical-prompt.ts";
+import { createContentKeys } from "../../src/scheduler/kv/content-keys.ts";
+import type { TestAgent } from "../durable/pool-client.ts";
+import { chat, chatBody, deploy, ISOLATED_KEY, seenBy } from "./support/deployment.ts";
+import { RELAY_KEY } from "./support/relay-key.ts";
+
+const LONG = "What the relay must not be told is what it is told anyway. ".repeat(10);
+const MESSAGES = [{ role: "user", content: LONG }];
+
+let collector: TestAgent;
+beforeAll(async () => {
+  collector = await deploy();
+});
+afterAll(() => collector.close());
+
+async function seenOf(response: Response) {
+  await response.body?.cancel();
+  const { headers, body } = await seenBy(response);
+  return { headers, body, content: decodeContentHeader(headers[CONTENT_HEADER] ?? "") };
+}
+
+const encoder = new TextEncoder();
+const feed = createPromptFeed((text, bytes) => encoder.encodeInto(text, bytes).written);
+
+async function hmacHex(text: string): Promise<string> {
+  const key = await crypto.subtle.importKey(
+    "raw",
+    encoder.encode(RELAY_KEY.secret),
+    { name: "HMAC", hash: "SHA-256" },
+    false,
+    ["sign"],
+  );
+  const mac = await crypto.subtle.sign("HMAC", key, encoder.encode(text));
+  return Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+it.for([
+  { tenant: "plain", headers: {} },
+  { tenant: "isolated", headers: { authorization: `Bearer ${ISOLATED_KEY}` } },
+])(
+  "is the root and the last of the prompt's keys, signed with the request: $tenant",
+  async ({ headers: given }) => {
+    const response = await chat(chatBody({ messages: MESSAGES }), given);
+    const { headers, content } = await seenOf(response);
+    expect(await hmacHex(contentPayload(content!, headers[SIGNED.signature]!))).toBe(
+      content!.macHex,
+    );
+    const keys = createContentKeys(content!.root);
+    await writeChatPrompt(
+      { messages: MESSAGES },
+      (piece) => feed(keys, piece),
+      () => "",
+    );
+    expect([...keys.keys().slice(-2)]).toEqual([content!.lastKey.low, content!.lastKey.high]);
+  },
+);
+
+it("is absent where the prompt has no full block", async () => {
+  const { headers } = await seenOf(await chat(chatBody({})));
+  expect(headers).not.toHaveProperty(CONTENT_HEADER);
+});
