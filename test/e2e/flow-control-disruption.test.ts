@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startEngines } from "./harness.ts";
 import {
   type Answer,
@@ -55,14 +55,19 @@ afterAll(async () => {
   webhook?.server.close();
 });
 
-/** Fills the pool: with one place for each engine. */
-async function occupyAll(): Promise<Occupant[]> {
-  await stack.configure(concurrencyScheduler(1));
-  return Promise.all(stack.engines.map(() => stack.occupy()));
+const occupants: Occupant[] = [];
+// A test that fails must not keep the next one waiting.
+afterEach(() => releaseAll());
+
+/** Fills the pool's places. */
+async function occupy(count: number): Promise<void> {
+  occupants.push(...(await Promise.all(Array.from({ length: count }, () => stack.occupy()))));
 }
 
-const releaseAll = (occupants: readonly Occupant[]) =>
-  Promise.all(occupants.map((each) => each.release()));
+async function releaseAll(): Promise<void> {
+  await Promise.all(occupants.splice(0).map((each) => each.release()));
+}
+
 async function waitingInEngines(): Promise<number> {
   const states = await Promise.all(stack.engines.map(simState));
   return states.reduce((sum, { waiting }) => sum + waiting, 0);
@@ -76,7 +81,7 @@ const signal = (part: string, name: NodeJS.Signals) =>
 it("the object is killed: who waits keeps its place", async () => {
   const parameters = { queueDepthThreshold: 1 };
   await stack.configure(schedulerOf({ type: "utilization-detector", parameters }));
-  const occupants = await Promise.all(Array.from({ length: 4 }, () => stack.occupy()));
+  await occupy(4);
   // One for each engine's own queue.
   const full = stack.engines.map(() => stack.ask());
   await stack.until("the engines are full", async () => (await waitingInEngines()) === 2);
@@ -88,7 +93,7 @@ it("the object is killed: who waits keeps its place", async () => {
     if (again?.objectEpoch === undefined || again.objectEpoch === objectEpoch) return false;
     return (await stack.queue()).waiting.requests === 4;
   });
-  await releaseAll(occupants);
+  await releaseAll();
   const served = await Promise.all([...answers, ...full]);
   expect(statuses(served)).toEqual([200, 200, 200, 200, 200, 200]);
   // They go to two engines at a time, whose clocks have milliseconds: each may change places with the next.
@@ -169,7 +174,8 @@ it("an engine that says it is overloaded is used again when its lease is over", 
 });
 
 it('"pod killed mid-stream" in a full pool: who waits is served by the others', async () => {
-  const occupants = await occupyAll();
+  await stack.configure(concurrencyScheduler(1));
+  await occupy(2);
   const { answers } = await stack.enqueue([{}, {}, {}]);
   const [dead] = stack.engines.splice(1, 1);
   const { host, port } = new URL(dead!.origins[0]!);
@@ -183,7 +189,7 @@ it('"pod killed mid-stream" in a full pool: who waits is served by the others', 
   expect(statuses(served)).toEqual([200, 200, 200]);
   for (const { headers } of served)
     expect(headers.get("x-fairlead-endpoint")).toBe(living.endpoint);
-  await releaseAll(occupants);
+  await releaseAll();
   await stack.untilIdle();
 
   // The same place again: its lease ends with nobody waiting for it.
@@ -221,7 +227,8 @@ describe("all engines are gone", () => {
     const addresses = stack.engines.map((_, index) => addressOf(index));
     const capacityWebhook = { url: webhook.url, token: WEBHOOK_TOKEN };
     await stack.configure(concurrencyScheduler(1), { capacityWebhook });
-    const occupant = await stack.occupy();
+    await occupy(1);
+    const [occupant] = occupants as [Occupant];
     await setEngines([]);
     const { answers } = await stack.enqueue([{}, { as: "vip" }, {}]);
     const ttl = { headers: { "x-llm-d-inference-ttl": "300ms" } };
@@ -237,7 +244,7 @@ describe("all engines are gone", () => {
     await setEngines(addresses);
     expect(statuses(await Promise.all(answers))).toEqual([200, 200, 200]);
     expect(webhook.asks).toHaveLength(1);
-    await occupant.release();
+    await releaseAll();
     await stack.untilIdle();
   });
 });

@@ -1,7 +1,7 @@
 // A full pool with the whole stack running: who waits, who is next, and who is told that it is too much.
 
 import OpenAI from "openai";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { queueAnswerSchema } from "../../src/cli/queue/answer.ts";
 import { openClient } from "./tcp-client.ts";
 import {
@@ -104,6 +104,11 @@ describe("a pool with one place that is free now and then", () => {
   /** Takes the last place. Nobody is let through until it is released. */
   const close = async () => (door = await stack.occupy({ as: "vip" }));
   const open = () => door.release();
+  // A test that fails must not keep the next one waiting.
+  afterEach(async () => {
+    await open();
+    await stack.untilWaiting(0);
+  });
 
   it("serves a higher priority first, and nobody's header makes one", async () => {
     await close();
