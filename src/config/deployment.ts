@@ -2,6 +2,7 @@
 // DirectoryObject stores. One schema; every mistake is reported at once, with its path.
 
 import { z } from "zod";
+import { wholeNumber } from "../scheduler/config/whole-number.ts";
 import { modelRewritesSchema } from "../scheduler/rewrite/config.ts";
 import { findContradictions } from "./cross-checks.ts";
 import { schedulerDocumentSchema, schedulingIssues, type WrittenScheduling } from "./scheduling.ts";
@@ -14,6 +15,11 @@ export const DEPLOYMENT_LIMITS = {
   objectivesPerPoolMax: 64,
   tenantsMax: 5_000,
   keysPerTenantMax: 16,
+  /**
+   * Bodies of requests that wait in queues, of one isolate and over all pools: it has 128 MB for all that
+   * it does, and those that wait stay long.
+   */
+  waitingBodyBytesMax: 24 * 1024 * 1024,
   /** The configuration as JSON; it is read by every isolate. */
   configBytesMax: 1024 * 1024,
 } as const;
@@ -32,7 +38,8 @@ const webUrl = z.url({
   protocol: /^https?$/,
   error: "expected a URL that begins with http:// or https://",
 });
-const priority = z.int().min(-100).max(100);
+/** As llm-d's: a Go int32. What is above every tenant's ceiling is cut to it. */
+const OBJECTIVE_PRIORITY = { min: -(2 ** 31), max: 2 ** 31 - 1 } as const;
 /** As Kubernetes names objects, so that llm-d's can be taken over. */
 const objectiveName = z
   .string()
@@ -68,11 +75,10 @@ const relaySchema = z.strictObject({
 
 const objectiveSchema = z.strictObject({
   name: objectiveName,
-  priority: priority.describe("Higher first; no request exceeds its tenant's ceiling"),
-  ttftSloMs: z
-    .int()
-    .min(1)
-    .max(86_400_000)
+  priority: wholeNumber(OBJECTIVE_PRIORITY.min, OBJECTIVE_PRIORITY.max)
+    .default(0)
+    .describe("Higher first; no request exceeds its tenant's ceiling"),
+  ttftSloMs: wholeNumber(1, 86_400_000)
     .optional()
     .describe("The time to the first token, of requests that name none themselves"),
 });
@@ -105,7 +111,7 @@ const poolFields = z.strictObject({
     .optional()
     .describe("InferenceObjectives that requests and tenants may name"),
   capacityWebhook: capacityWebhookSchema.optional().describe("Who starts endpoints"),
-  scrapeIntervalMs: z.int().min(50).max(60_000).default(200),
+  scrapeIntervalMs: wholeNumber(50, 60_000).default(200),
   scheduler: schedulerDocumentSchema
     .prefault({})
     .describe("An EndpointPickerConfig, as it was written"),
@@ -137,7 +143,7 @@ const poolSchema = poolFields.superRefine(
 const tenantSchema = z.strictObject({
   id: identifier,
   keys: z.array(hashableKey).min(1).max(DEPLOYMENT_LIMITS.keysPerTenantMax),
-  priority: priority
+  priority: wholeNumber(-100, 100)
     .default(0)
     .describe("Priority ceiling: no request of the tenant exceeds it, and who names none has it"),
   objective: objectiveName
@@ -164,11 +170,7 @@ export const deploymentSchema = z
     tenants: z.array(tenantSchema).max(DEPLOYMENT_LIMITS.tenantsMax),
     limits: z
       .strictObject({
-        bodyBytesMax: z
-          .int()
-          .min(1024)
-          .max(64 * 1024 * 1024)
-          .default(16 * 1024 * 1024),
+        bodyBytesMax: wholeNumber(1024, 64 * 1024 * 1024).default(16 * 1024 * 1024),
       })
       .prefault({}),
   })

@@ -2,11 +2,12 @@
 
 import { findRewriteWarnings } from "../scheduler/rewrite/config.ts";
 import { type ConfigIssue, type Deployment, formatPath } from "./deployment.ts";
+import { queueNotes } from "./queue-notes.ts";
 import { schedulingNotes } from "./scheduling.ts";
 
-/** In the order of the pools. */
-export function findNotes({ pools }: Deployment): ConfigIssue[] {
-  return pools.flatMap((pool, p) => {
+/** Of each pool in turn, then of all of them together. */
+export function findNotes(deployment: Deployment): ConfigIssue[] {
+  const ofPools = deployment.pools.flatMap((pool, p) => {
     const at = (section: string, path: readonly (string | number)[], message: string) => ({
       path: formatPath(["pools", p, section, ...path]),
       message,
@@ -23,4 +24,9 @@ export function findNotes({ pools }: Deployment): ConfigIssue[] {
           )),
     ];
   });
+  const ofQueues = queueNotes(deployment).map(({ path, message }) => ({
+    path: formatPath(path),
+    message,
+  }));
+  return [...ofPools, ...ofQueues];
 }

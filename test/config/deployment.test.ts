@@ -109,6 +109,62 @@ describe("parseDeployment", () => {
     expect(found.join("\n")).toContain("modles");
   });
 
+  it("reports a number that is not whole beside all other mistakes", () => {
+    const found = issues(
+      deployment((config: Draft) => {
+        const pool = config.pools[0]!;
+        pool["objectives"] = [
+          { name: "a", priority: 1.5 },
+          { name: "b", ttftSloMs: 0.5 },
+          OBJECTIVE,
+        ];
+        pool["modelRewrites"] = [
+          { ...REWRITE, rules: [{ targets: [{ modelRewrite: "llama", weight: 2.5 }] }] },
+        ];
+        pool["scrapeIntervalMs"] = 100.5;
+        pool["scheduler"] = { plugins: [{ type: "quue-scorer" }] };
+        pool["shadow"] = { plugins: [{ type: "quue-scorer" }] };
+        config.pools.push({ ...pool, relays: [] });
+        config.tenants[0]!["priority"] = 0.1;
+        config.tenants[0]!["isolated"] = true;
+        Object.assign(config, { limits: { bodyBytesMax: 2048.5 } });
+      }),
+    );
+    const whole = "expected a whole number";
+    const ofPool = (p: number) => [
+      `pools[${p}].objectives[0].priority: ${whole}`,
+      `pools[${p}].objectives[1].ttftSloMs: ${whole}`,
+      `pools[${p}].modelRewrites[0].rules[0].targets[0].weight: ${whole}`,
+      `pools[${p}].scrapeIntervalMs: ${whole}`,
+      expect.stringContaining(`pools[${p}].scheduler.plugins[0].type: `),
+      expect.stringContaining(`pools[${p}].shadow.plugins[0].type: `),
+    ];
+    expect(found).toEqual(
+      expect.arrayContaining([
+        ...ofPool(0),
+        ...ofPool(1),
+        expect.stringContaining("pools[1].relays: "),
+        "pools: two pools are named eu-1",
+        `tenants[0].priority: ${whole}`,
+        "tenants[0].salt: an isolated tenant needs a salt",
+        `limits.bodyBytesMax: ${whole}`,
+      ]),
+    );
+  });
+
+  it("takes llm-d's objectives: a priority of 32 bits, and 0 for none", () => {
+    const priorities = (...written: unknown[]) => {
+      const objectives = written.map((priority, i) => ({ name: `o-${i}`, priority }));
+      const parsed = parseDeployment(
+        deployment((config: Draft) => (config.pools[0]!["objectives"] = objectives)),
+      );
+      return parsed.ok && parsed.value.pools[0]!.objectives!.map(({ priority }) => priority);
+    };
+    expect(priorities(undefined, -(2 ** 31), 2 ** 31 - 1)).toEqual([0, -(2 ** 31), 2 ** 31 - 1]);
+    expect(priorities(-(2 ** 31) - 1)).toBe(false);
+    expect(priorities(2 ** 31)).toBe(false);
+  });
+
   it("reports contradictions beside mistakes of form, and none that it cannot know", () => {
     const found = issues(
       deployment((config: Draft) => {

@@ -3,8 +3,8 @@
 //   priority = min(tenant's ceiling, priority of the objective it names, or else of the tenant's own)
 //              the ceiling, where neither names one that the pool knows
 //
-// A client may name an objective, and by that lower its priority, but never rise above its tenant's
-// ceiling. Its flow is its tenant, whatever it says: with a flow of its own for each request it would
+// A client may name an objective, and by that lower its priority or lift it above that of its tenant's
+// objective, but never above its tenant's ceiling. Its flow is its tenant, whatever it says: with a flow of its own for each request it would
 // be served before everybody else. Only a trusted hop names flows, and is believed; a flow with the
 // name of a tenant is that tenant's.
 //
@@ -61,11 +61,19 @@ export function resolveObjective(
   const ttlMs = parseTtlMs(header(TTL_HEADER));
   const ttftSloMs = objective?.ttftSloMs;
   return {
-    priority: Math.min(tenant.priority, objective?.priority ?? tenant.priority),
+    priority: resolvePriority(tenant, objective),
     fairnessId: fairnessIdOf(header, tenant),
     ...(ttftSloMs === undefined ? {} : { ttftSloMs }),
     ...(ttlMs === undefined ? {} : { ttlMs }),
   };
+}
+
+/** `objective`: that of the request, or else of its tenant. */
+export function resolvePriority(
+  { priority }: Pick<FlowTenant, "priority">,
+  objective: InferenceObjective | undefined,
+): number {
+  return Math.min(priority, objective?.priority ?? priority);
 }
 
 function fairnessIdOf(header: (name: string) => string | undefined, tenant: FlowTenant): string {

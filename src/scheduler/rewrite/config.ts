@@ -5,6 +5,7 @@
 // `poolRef`.
 
 import { z } from "zod";
+import { wholeNumber } from "../config/whole-number.ts";
 
 export const MODEL_REWRITE_LIMITS = {
   rewritesMax: 64,
@@ -17,10 +18,7 @@ export const MODEL_REWRITE_LIMITS = {
 const modelName = z.string().min(1).max(256);
 
 const targetSchema = z.strictObject({
-  weight: z
-    .int()
-    .min(1)
-    .max(MODEL_REWRITE_LIMITS.weightMax)
+  weight: wholeNumber(1, MODEL_REWRITE_LIMITS.weightMax)
     .optional()
     .describe("Share among the rule's targets. Leave it out of all of them for equal shares"),
   modelRewrite: modelName.describe("The model the engine is asked for"),

@@ -1,8 +1,9 @@
-// Bodies of requests that wait in pools' queues. An isolate has 128 MB for all of its requests; those that
-// wait stay long, so what they hold has a bound of its own.
+// Bodies of requests that wait in pools' queues, or are about to. What they hold has a bound of its own.
+
+import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 
 /** Of one isolate, over all pools. A body that was changed for the engines may be held twice. */
-export const WAITING_BODY_BYTES_MAX = 24 * 1024 * 1024;
+export const WAITING_BODY_BYTES_MAX = DEPLOYMENT_LIMITS.waitingBodyBytesMax;
 
 export class WaitingBodies {
   #heldBytes = 0;

@@ -113,7 +113,12 @@ describe("explain", () => {
   it("tells how the request came through the queue", () => {
     const pool = new TestPool(2);
     pool.sampleAll();
-    const queue = { waitedMs: 1_250.5, priority: -3, fairnessId: "team-a", saturation: 0.97 };
+    const queue = {
+      waitedMs: 1_250.5,
+      priority: -(2 ** 31),
+      fairnessId: "team-a",
+      saturation: 0.97,
+    };
     expect(explained(pool, { queue }).queue).toEqual(queue);
     expect(recordPick(pool, PROMPT, { queue })!.queue).toEqual(queue);
   });
