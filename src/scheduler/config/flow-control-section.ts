@@ -22,6 +22,11 @@ const DEFAULT_FAIRNESS = "weighted-token-fairness";
 const DEFAULT_ORDERING = "fcfs-ordering-policy";
 const DEFAULT_USAGE_LIMIT = "static-usage-limit-policy";
 const DEFAULT_DETECTOR = "utilization-detector";
+/** By what each of them does. Whoever turns evictions on may have these, though they are Alpha. */
+export const DEFAULT_EVICTION = {
+  "eviction-filter": "sheddable-eviction-filter",
+  "eviction-order": "priority-then-time-eviction-order-policy",
+} as const;
 const DEFAULT_REQUEST_TTL_MS = 60_000;
 const BAND_BYTES_MAX = 1_000_000_000;
 const BAND_REQUESTS_MAX = 5_000;
@@ -92,6 +97,7 @@ class FlowControlReader {
     const negative = written.defaultNegativePriorityBand;
     const detector = this.#detector(written.saturationDetector, saturationDetector);
     if (present(flowControl)) this.#noteEffect(written);
+    if (this.#isOn && written.enableEviction === true) this.#fillInEviction();
     return {
       maxBytes: this.#quantity(written.maxBytes, [...PATH, "maxBytes"]),
       maxRequests: this.#quantity(written.maxRequests, [...PATH, "maxRequests"]),
@@ -121,6 +127,11 @@ class FlowControlReader {
         PATH,
         "the flowControl feature gate is disabled: its settings are ignored, but for saturationDetector",
       );
+  }
+
+  #fillInEviction(): void {
+    for (const kind of ["eviction-filter", "eviction-order"] as const)
+      if (this.#plugins.ofKind(kind).length === 0) this.#plugins.fillIn(DEFAULT_EVICTION[kind]);
   }
 
   #bands(section: unknown): PriorityBandSpec[] {

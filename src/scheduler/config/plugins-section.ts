@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { PLUGINS, findPlugin, type AnyPluginDefinition } from "../registry.ts";
 import { isObject, present, readList } from "./document.ts";
+import { DEFAULT_EVICTION } from "./flow-control-section.ts";
 import { type ConfigPath, type Findings, quoted } from "./findings.ts";
 import { SCHEDULER_LIMITS } from "./limits.ts";
 import { didYouMean } from "./near-miss.ts";
@@ -95,7 +96,8 @@ function checkStability(
   findings: Findings,
   { allowExperimentalPlugins }: PluginsOptions,
 ): void {
-  if (definition.stability === "alpha" && !allowExperimentalPlugins)
+  const isFilledIn = Object.values<string>(DEFAULT_EVICTION).includes(definition.type);
+  if (definition.stability === "alpha" && !allowExperimentalPlugins && !isFilledIn)
     findings.mistake(
       [...path, "type"],
       `plugin ${quoted(name)} (type ${definition.type}) has Alpha stability level: it needs ` +

@@ -278,6 +278,29 @@ flowControl: { priorityBands: [{ priority: 100, orderingPolicyRef: customFCFS, f
     expect(read(`${plugins}${yaml}`).flowControl.saturationDetector.pluginRef).toBe(detector);
   });
 
+  describe("with evictions", () => {
+    const EVICTION = ["sheddable-eviction-filter", "priority-then-time-eviction-order-policy"];
+    const evictionIn = (yaml: string) =>
+      read(yaml).plugins.flatMap(({ name, type }) => (EVICTION.includes(type) ? [name] : []));
+    const ON = "featureGates: [flowControl]\nflowControl: { enableEviction: true }";
+
+    it("says who is ended, and what it says needs no flag either", () => {
+      expect(evictionIn(`${PICKER}${ON}`)).toEqual(EVICTION);
+      const config = read(`${PICKER}${ON}`);
+      expect(loadSchedulerConfig(config)).toMatchObject({ config, issues: [] });
+    });
+
+    it("has what is listed, under any name", () => {
+      const listed = "plugins: [{ name: who, type: sheddable-eviction-filter }]";
+      expect(evictionIn(`${listed}\n${ON}`)).toEqual(["who", EVICTION[1]]);
+    });
+
+    it.for(["featureGates: [flowControl]", "flowControl: { enableEviction: true }"])(
+      "has nothing to say of them with %s alone",
+      (yaml) => expect(evictionIn(`${PICKER}${yaml}`)).toEqual([]),
+    );
+  });
+
   it("reads feature gates as Go does; the last of a name holds", () => {
     const { featureGates } = read(
       `${PICKER}featureGates: [flowControl=T, "flowControl= 0 ", flowControl]`,
