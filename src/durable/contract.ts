@@ -235,6 +235,10 @@ export interface QueueState extends FlowControlSnapshot {
   readonly places: number;
   /** Endpoints that count as full because nobody has heard of them lately. */
   readonly staleEndpoints: number;
+  /** The saturation detector, by its name in the configuration. */
+  readonly detector?: string;
+  /** `saturation` is the greater one; a stage that no endpoint does is absent. */
+  readonly stages?: { readonly prefill?: number; readonly decode?: number };
 }
 
 /** How a shadow configuration compares, since it or the object began. */

@@ -207,7 +207,7 @@ export class PoolObject extends DurableObject {
 
   /** What waits; null while the configuration has no flow control. */
   queueState(): QueueState | null {
-    return this.#picks.admission.queue?.state() ?? null;
+    return this.#picks.admission.state();
   }
 
   /** An agent's upgrade, passed on by the Pools entrypoint. */

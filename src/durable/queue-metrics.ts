@@ -99,8 +99,14 @@ export class QueueMetrics {
     if (state === null) return;
     const registry = this.#registry;
     const pool = { inference_pool: this.#pool() };
-    registry.set(METRIC.poolSaturation, { ...pool, stage: "effective" }, state.saturation);
-    registry.set(METRIC.staleEndpoints, pool, state.staleEndpoints);
+    const { stages = {}, detector = "" } = state;
+    for (const [stage, saturation] of Object.entries({ ...stages, effective: state.saturation }))
+      registry.set(METRIC.poolSaturation, { ...pool, stage }, saturation);
+    registry.set(METRIC.staleEndpoints, { ...pool, detector }, state.staleEndpoints);
+    const { ended, untold, spared } = state.revocations;
+    const outcomes = Object.entries({ confirmed: ended, timed_out: untold, spared });
+    for (const [outcome, count] of outcomes)
+      registry.set(METRIC.revocationsTotal, { ...pool, outcome }, count);
     registry.set(METRIC.queueOpenWaits, pool, state.openWaits);
     registry.set(METRIC.queuePlaces, pool, state.places);
     registry.set(METRIC.queueInFlight, pool, state.inFlight);

@@ -1,9 +1,13 @@
 // Names of what is told of a pool's queue, a part of METRIC. Those of llm-d's EPP have its labels but the
 // models', which a queue does not know.
 //
-// Of llm-d's there are not: flow_control_dispatch_cycle_duration_seconds and
-// flow_control_request_enqueue_duration_seconds, as a Worker's clock stands still while it computes; and
-// what its reclamation tells of revocations besides that they were issued.
+// Of llm-d's there are not:
+//   flow_control_dispatch_cycle_duration_seconds, flow_control_request_enqueue_duration_seconds
+//     a Worker's clock stands still while it computes
+//   flow_control_reclaim_target, flow_control_pending_reclaim
+//     figures within one decision on whom to end: nothing keeps them
+//   flow_control_revocation_confirmation_seconds
+//     when an end was asked for is not kept for each request; what came of it is in revocations_total
 
 import type { MetricDefinition } from "./metrics.ts";
 
@@ -30,8 +34,15 @@ export const FLOW_CONTROL_METRIC = {
   revocationsIssuedTotal: {
     name: "llm_d_epp_flow_control_revocations_issued_total",
     kind: "counter",
-    help: "Requests that had been let through and were ended for a higher priority.",
+    // llm-d's has the priority of who waited.
+    help: "Requests that had been let through and were to be ended for a higher priority, by their own.",
     labels: BAND,
+  },
+  revocationsTotal: {
+    name: "llm_d_epp_flow_control_revocations_total",
+    kind: "counter",
+    help: "What came of them: confirmed, timed_out, or spared as the answer had begun, which llm-d's are not.",
+    labels: ["outcome", "inference_pool"],
   },
   queueSize: {
     name: "llm_d_epp_flow_control_queue_size",
@@ -48,14 +59,14 @@ export const FLOW_CONTROL_METRIC = {
   poolSaturation: {
     name: "llm_d_epp_flow_control_pool_saturation",
     kind: "gauge",
-    help: "How full the pool was when it was last looked at; 1 and more is full.",
+    help: "How full the pool and its stages are; 1 and more is full. A stage without endpoints has none.",
     labels: ["inference_pool", "stage"],
   },
   staleEndpoints: {
     name: "llm_d_epp_flow_control_stale_endpoints",
     kind: "gauge",
-    help: "Endpoints that count as full because nobody has heard of them lately.",
-    labels: POOL,
+    help: "Endpoints that count as full because nobody has heard of them lately, by the detector's name.",
+    labels: ["detector", "inference_pool"],
   },
   capacityRequests: {
     name: "llm_d_epp_flow_control_capacity_utilization_requests",

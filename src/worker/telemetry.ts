@@ -12,6 +12,7 @@ import {
   TraceFlags,
 } from "@opentelemetry/api";
 import type { Settings } from "../config/settings.ts";
+import type { DropReason } from "../scheduler/outcome.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { childSpan, type TraceContext } from "../telemetry/traceparent.ts";
 import type { Call } from "./call.ts";
@@ -45,6 +46,8 @@ export interface RequestFacts {
   streamEnd?: StreamEnd;
   /** An error code of ours; absent when an engine answered, whatever it answered. */
   code?: string;
+  /** Why a pool refused it; several have one code. */
+  dropReason?: DropReason;
   /** For operators: the object's drop detail, or a relay's code. Never shown to a client. */
   detail?: string;
 }
@@ -99,6 +102,7 @@ export class RequestTelemetry {
         endpoint: facts.endpoint,
         status,
         code: facts.code,
+        dropReason: facts.dropReason,
         detail: facts.detail,
         stream: facts.isStream,
         streamEnd: facts.streamEnd,

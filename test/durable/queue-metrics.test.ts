@@ -83,11 +83,13 @@ function state(change: Partial<QueueState> = {}): QueueState {
     waiting: { requests: 5, bytes: 5_000, tokens: 900 },
     limits: { requests: 100 },
     inFlight: 8,
-    revocations: { issued: 0, ended: 0, spared: 0, untold: 0 },
+    revocations: { issued: 8, ended: 4, spared: 2, untold: 1 },
     bands: [band()],
     openWaits: 4,
     places: 1,
     staleEndpoints: 2,
+    detector: "mine",
+    stages: { prefill: 1.25, decode: 0.75 },
     ...change,
   };
 }
@@ -173,7 +175,11 @@ describe("ends of waits", () => {
 describe("gauges of a queue", () => {
   it.for([
     ['llm_d_epp_flow_control_pool_saturation{inference_pool="eu-1",stage="effective"}', "1.25"],
-    ['llm_d_epp_flow_control_stale_endpoints{inference_pool="eu-1"}', "2"],
+    ['llm_d_epp_flow_control_pool_saturation{inference_pool="eu-1",stage="decode"}', "0.75"],
+    ['llm_d_epp_flow_control_stale_endpoints{detector="mine",inference_pool="eu-1"}', "2"],
+    ['llm_d_epp_flow_control_revocations_total{outcome="confirmed",inference_pool="eu-1"}', "4"],
+    ['llm_d_epp_flow_control_revocations_total{outcome="spared",inference_pool="eu-1"}', "2"],
+    ['llm_d_epp_flow_control_revocations_total{outcome="timed_out",inference_pool="eu-1"}', "1"],
     [
       'llm_d_epp_flow_control_queue_size{fairness_id="beta",priority="0",inference_pool="eu-1"}',
       "2",

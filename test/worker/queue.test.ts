@@ -71,6 +71,15 @@ it("shows who waits, and afterwards that and how they were let through", async (
   expect(band.flows[0]!.waitingBytes).toBe(band.waiting.bytes);
   const labels = 'fairness_id="acme",priority="3",inference_pool="eu-1"';
   expect(await metrics()).toContain(`llm_d_epp_flow_control_queue_size{${labels}} 1\n`);
+  expect(queue).toMatchObject({ detector: "concurrency-detector", stages: { decode: 1 } });
+  const ofPool = 'inference_pool="eu-1"';
+  for (const line of [
+    `stale_endpoints{detector="concurrency-detector",${ofPool}} 0`,
+    `pool_saturation{${ofPool},stage="decode"} 1`,
+    `pool_saturation{${ofPool},stage="effective"} 1`,
+    `revocations_total{outcome="confirmed",${ofPool}} 0`,
+  ])
+    expect(await metrics()).toContain(`llm_d_epp_flow_control_${line}\n`);
 
   await scheduler.wait(30);
   await end();

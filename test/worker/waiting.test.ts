@@ -29,6 +29,7 @@ interface LogLine {
   readonly priority?: number;
   readonly ms?: number;
   readonly code?: string;
+  readonly dropReason?: string;
 }
 
 let collector: TestAgent;
@@ -113,6 +114,8 @@ describe("a request that finds the pool full", () => {
     const queueMs = Number(response.headers.get("x-fairlead-queue-ms"));
     expect(queueMs).toBeGreaterThan(0);
     expect(await errorCodeOf(response)).toBe("queue_timeout");
+    const line = await until(() => lines.find(({ code }) => code === "queue_timeout"));
+    expect(line.dropReason).toBe("rejected-ttl-expired");
   });
 
   it("waits from when its body was complete: a slow upload is no wait", async () => {

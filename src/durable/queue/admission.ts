@@ -10,7 +10,7 @@ import {
 } from "../../scheduler/flow-control/of-config.ts";
 import { RETRY_AFTER_MS } from "../../scheduler/flow-control/drain-rate.ts";
 import { SheddableGate } from "../../scheduler/flow-control/sheddable-gate.ts";
-import type { PickRequest } from "../contract.ts";
+import type { PickRequest, QueueState } from "../contract.ts";
 import { PickQueue } from "./pick-queue.ts";
 import type { PickQueueOptions } from "./queue-options.ts";
 import type { WaitAnswer, WaitingPick } from "./waiting-pick.ts";
@@ -37,6 +37,14 @@ export class Admission {
   get queue(): PickQueue | undefined {
     if (this.#gate !== undefined && this.#queue?.waitingCount === 0) this.#queue = undefined;
     return this.#queue;
+  }
+
+  /** What waits; null where flow control is off. */
+  state(): QueueState | null {
+    const state = this.queue?.state();
+    if (state === undefined || this.#rules === undefined) return null;
+    const { pluginRef } = this.#rules.scheduler.flowControl.saturationDetector;
+    return { ...state, detector: pluginRef };
   }
 
   /** Whether a request that was let through may be ended for another. */

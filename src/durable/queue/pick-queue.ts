@@ -184,10 +184,15 @@ export class PickQueue {
   state(): QueueState {
     const view = this.#options.pool();
     // As it is, where nobody has asked for a while.
-    this.#controller.setEndpointCount(this.#meter.measure(view).endpointCount, view.nowMs);
+    const { saturation, prefill, decode, endpointCount } = this.#meter.measure(view);
+    this.#controller.setEndpointCount(endpointCount, view.nowMs);
     return {
       ...this.#controller.snapshot(view.nowMs),
-      saturation: this.#meter.measure(view).saturation,
+      saturation,
+      stages: {
+        ...(prefill === undefined ? {} : { prefill }),
+        ...(decode === undefined ? {} : { decode }),
+      },
       openWaits: this.#open.size,
       places: this.#picks.size - this.#open.size,
       staleEndpoints: this.#meter.staleCount(view),

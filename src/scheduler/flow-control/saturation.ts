@@ -25,6 +25,9 @@ export interface PoolView {
 
 export interface PoolSaturation {
   readonly saturation: number;
+  /** Of each stage alone; undefined for one that no endpoint does. */
+  readonly prefill: number | undefined;
+  readonly decode: number | undefined;
   readonly endpointCount: number;
 }
 
@@ -53,15 +56,18 @@ export class SaturationMeter {
 
   // Hot path: called once a request that is let through; flow-control in bench/. O(endpoints).
   measure(view: PoolView): PoolSaturation {
-    const { all, prefill, decode } = this.#list(view);
-    let saturation = -1;
-    if (prefill > 0) saturation = this.#detector.saturation(part(view, this.#prefill, prefill));
-    if (decode > 0) {
-      const ofDecode = this.#detector.saturation(part(view, this.#decode, decode));
-      saturation = Math.max(saturation, ofDecode);
-    }
-    if (saturation < 0) saturation = this.#detector.saturation(part(view, this.#all, all));
-    return { saturation, endpointCount: all };
+    const { all, prefill: prefillCount, decode: decodeCount } = this.#list(view);
+    const prefill = prefillCount > 0 ? this.#of(view, this.#prefill, prefillCount) : undefined;
+    const decode = decodeCount > 0 ? this.#of(view, this.#decode, decodeCount) : undefined;
+    const saturation =
+      prefill === undefined && decode === undefined
+        ? this.#of(view, this.#all, all)
+        : Math.max(prefill ?? -Infinity, decode ?? -Infinity);
+    return { saturation, prefill, decode, endpointCount: all };
+  }
+
+  #of(view: PoolView, slots: Int32Array, count: number): number {
+    return this.#detector.saturation(part(view, slots, count));
   }
 
   /** Endpoints that nobody has heard of lately, of all stages, as far as the detector looks at that. */

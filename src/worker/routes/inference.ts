@@ -41,6 +41,7 @@ export function inferenceRoute(path: string) {
     const settings = await readSettings(c.env, waitUntil);
     const fail = (error: ApiError) => {
       telemetry.facts.code = error.code;
+      if (error.dropReason !== undefined) telemetry.facts.dropReason = error.dropReason;
       telemetry.end(statusOf(error.code), settings.requestLog);
       const { endpointsTried, queueMs } = telemetry.facts;
       const headers = {

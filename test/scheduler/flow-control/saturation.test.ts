@@ -43,6 +43,16 @@ describe("SaturationMeter", () => {
     expect(measure(roles).saturation).toBeCloseTo(want, 12);
   });
 
+  it.for([
+    { roles: ["prefill", "decode", "both"], want: { prefill: 4 / 8, decode: 5 / 8 } },
+    { roles: [undefined, "encode"], want: { prefill: undefined, decode: 1 / 4 } },
+    { roles: ["prefill"], want: { prefill: 1 / 4, decode: undefined } },
+    { roles: ["encode"], want: { prefill: undefined, decode: undefined } },
+    { roles: [], want: { prefill: undefined, decode: undefined } },
+  ])("tells each stage of $roles apart", ({ roles, want }) => {
+    expect(measure(roles)).toMatchObject(want);
+  });
+
   it("follows an endpoint whose label has changed", () => {
     const table = new EndpointTable();
     const meter = new SaturationMeter(detector);
@@ -124,7 +134,7 @@ describe("SaturationMeter", () => {
       lagMs: () => 7,
     };
     const meter = new SaturationMeter(spy);
-    expect(meter.measure(viewOf(table))).toEqual({ saturation: 0, endpointCount: 2 });
+    expect(meter.measure(viewOf(table))).toMatchObject({ saturation: 0, endpointCount: 2 });
     expect(seen).toEqual([[0, 2]]);
     expect(meter.staleCount(viewOf(table))).toBe(0);
     expect(meter.lagMs(1)).toBe(7);
