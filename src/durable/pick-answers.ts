@@ -11,13 +11,19 @@ import type {
 import { PickHandle } from "./pick-handle.ts";
 import type { Picks } from "./picks.ts";
 import { type GuardedGrant, WaitHandle } from "./queue/wait-handle.ts";
-import { type WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
+import { WaitingPick } from "./queue/waiting-pick.ts";
 
 /** A wait and the handle that tells its end. */
 interface GuardedWait {
   readonly ok: "queued";
   readonly handle: WaitHandle;
   readonly asksForCapacity?: true;
+}
+
+interface Asked {
+  readonly holder: number;
+  /** Also of a grant that has been waited for: a pool that is always full must not lose it. */
+  readonly wantsSnapshot: boolean;
 }
 
 export type PickAnswer = GuardedGrant | GuardedWait | PickRefusal | NumberedPlace;
@@ -37,31 +43,30 @@ export class PickAnswers {
     this.#handleCount += 1;
     const holder = this.#handleCount;
     const answer = this.#picks.pick(request, holder);
-    if (answer instanceof WaitingPick) return this.#withCapacity(this.#wait(answer, holder));
+    const asked = { holder, wantsSnapshot: request.wantsSnapshot === true };
+    if (answer instanceof WaitingPick) return this.#withCapacity(this.#wait(answer, asked));
     if (answer.ok === "queued") return this.#withCapacity(answer);
-    if (!answer.ok) return answer;
-    const guarded = this.#guard(answer, holder);
-    return request.wantsSnapshot === true ? { ...guarded, snapshot: this.#snapshot() } : guarded;
+    return answer.ok ? this.#guard(answer, asked) : answer;
   }
 
-  #wait(pick: WaitingPick, holder: number): GuardedWait {
+  #wait(pick: WaitingPick, asked: Asked): GuardedWait {
+    const { holder } = asked;
     const handle = new WaitHandle({
       wait: async () => {
         // A later call of the same request has taken the place over.
         if (pick.holder !== holder && pick.untaken === undefined) return AT_ONCE;
-        return this.#told(await pick.wait(), holder);
+        const answer = await pick.wait();
+        return answer.ok === true ? this.#guard(answer, asked) : answer;
       },
       dropped: () => this.#dropped(pick, holder),
     });
     return { ok: "queued", handle };
   }
 
-  #told(answer: WaitAnswer, holder: number): GuardedGrant | PickRefusal | NumberedPlace {
-    return answer.ok === true ? this.#guard(answer, holder) : answer;
-  }
-
-  #guard(grant: PickGrant, holder: number): GuardedGrant {
-    return { ...grant, handle: new PickHandle(this.#picks, grant.ticket, holder) };
+  #guard(grant: PickGrant, { holder, wantsSnapshot }: Asked): GuardedGrant {
+    const handle = new PickHandle(this.#picks, grant.ticket, holder);
+    const guarded = { ...grant, handle };
+    return wantsSnapshot ? { ...guarded, snapshot: this.#snapshot() } : guarded;
   }
 
   /** Whoever held the handle has left, or has been answered. */

@@ -2,7 +2,12 @@
 // flow control is on, a request that finds the pool full waits in the queue, and is decided on when its
 // turn comes.
 
-import type { Evict, TicketClosed, TicketOpened, TicketReport } from "../agents/protocol/messages.ts";
+import type {
+  Evict,
+  TicketClosed,
+  TicketOpened,
+  TicketReport,
+} from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.ts";
@@ -17,7 +22,6 @@ import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
 import type { PrefixSources } from "../scheduler/plugin.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
-import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
@@ -30,6 +34,7 @@ import type {
   ShadowState,
   WorkerRelease,
 } from "./contract.ts";
+import { refuse } from "./pick-refusal.ts";
 import { takePage } from "./decision-page.ts";
 import { Admission } from "./queue/admission.ts";
 import { bestMatchTokens } from "./queue/best-match.ts";
@@ -60,17 +65,6 @@ const ONE_WAY_MS = 1_000;
 /** Scrapes that may be missed before a sample is stale. */
 const SCRAPES_MISSED_MAX = 3;
 
-/** How soon a refused client may try again: capacity comes back sooner than endpoints do. */
-const RETRY_AFTER_MS = {
-  "rejected-saturated": 1_000,
-  "rejected-no-endpoints": 5_000,
-  "rejected-ttl-expired": 1_000,
-  "rejected-context-cancelled": 0,
-  "rejected-shutting-down": 1_000,
-  "evicted-queue-pressure": 1_000,
-  evicted: 1_000,
-} as const satisfies Record<DropReason, number>;
-
 export interface PicksOptions {
   readonly epoch: string;
   readonly clock: Clock;
@@ -84,6 +78,8 @@ export interface PicksOptions {
   readonly isSettled: (ticket: string) => boolean;
   /** Ends a request that was let through, unless it has emitted a byte. */
   readonly evict: (victim: Omit<Evict, "t">, relay: RelayLife | undefined) => void;
+  /** A ticket is open. */
+  readonly tickNeeded: () => void;
   readonly queueEnded: (end: QueueEnd) => void;
   readonly queueAskedAgain: () => void;
   readonly queueRefused: (refusal: QueueRefusal) => void;
@@ -302,6 +298,7 @@ export class Picks {
       hasRoom: () => this.#ledger.hasRoom,
       decide: (pick, queue) => this.#decideQueued(pick, queue),
       evict: (victim) => this.#evict(victim),
+      failed: () => this.#options.registry.inc(METRIC.decisionFailuresTotal, {}),
       ended: queueEnded,
       askedAgain: queueAskedAgain,
       refused: (pick, dropped, queue) => this.#refusedInQueue(pick, dropped, queue),
@@ -312,7 +309,7 @@ export class Picks {
   #evict({ request, retryAfterMs }: Ejected): void {
     const { requestId, attempt } = request;
     const carrier = this.#ledger.carrierOf(requestId, attempt);
-    if (carrier === undefined) return;
+    if (carrier === undefined) return this.#admission.queue?.started(requestId, attempt);
     const { ticket, relay } = carrier;
     const [oldest] = this.#victims;
     if (this.#victims.size >= VICTIMS_MAX && oldest !== undefined) this.#victims.delete(oldest);
@@ -351,7 +348,7 @@ export class Picks {
     this.#options.registry.inc(METRIC.ticketsTotal, { released_by: by });
     // Nobody was asked to compute anything.
     if (isVoid) this.#admission.queue?.settled(requestId, attempt, NO_USAGE);
-    this.#admission.queue?.drainSoon();
+    else this.#admission.queue?.released(requestId, attempt);
   }
 
   #configureShadow(scheduler: SchedulerConfig | undefined): void {
@@ -415,7 +412,7 @@ export class Picks {
       const hitRatio = matchedBlocks / totalBlocks;
       this.#options.registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
     }
-    return this.#ledger.open({
+    const ticket = this.#ledger.open({
       requestId: request.requestId,
       attempt: at.attempt,
       tenant: request.tenant,
@@ -430,6 +427,9 @@ export class Picks {
       responseHeaders: picked.responseHeaders,
       holder: at.holder,
     });
+    // Its lease ends by time, also where no event follows.
+    this.#options.tickNeeded();
+    return ticket;
   }
 
   readonly #prefixSources: PrefixSources = {
@@ -471,8 +471,4 @@ function subjectOf({ requestId, tenant, model }: TicketReport): TicketSubject | 
   if (requestId === undefined || tenant === undefined || model === undefined) return undefined;
   // A model the relay could not read counts with what has no usage of its own.
   return { requestId, tenant, model: model === "" ? OTHER : model };
-}
-
-function refuse(reason: DropReason, detail: string): PickRefusal {
-  return { ok: false, reason, detail, retryAfterMs: RETRY_AFTER_MS[reason] };
 }

@@ -110,6 +110,7 @@ export class PoolObject extends DurableObject {
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
       evict: (victim, relay) => void this.#agents.evict(victim, relay),
+      tickNeeded: () => this.#scheduleTick(),
       queueEnded: (end) => this.#queueMetrics.queueEnded(end),
       queueAskedAgain: () => this.#queueMetrics.queueAskedAgain(),
       queueRefused: (refusal) => this.#refusals.add(refusal),

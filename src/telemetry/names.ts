@@ -113,6 +113,12 @@ export const METRIC = {
     help: "Calls of a plugin that threw. The decision went on without its say.",
     labels: ["plugin_type"],
   }),
+  decisionFailuresTotal: define({
+    name: "fairlead_decision_failures_total",
+    kind: "counter",
+    help: "Decisions that threw: the request that had waited for one was refused.",
+    labels: [],
+  }),
   schedulerAttemptsTotal: define({
     name: "llm_d_epp_scheduler_attempts_total",
     kind: "counter",

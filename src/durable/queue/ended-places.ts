@@ -23,10 +23,10 @@ export class EndedPlaces {
     if (this.#ended.size > this.#max && oldest !== undefined) this.#ended.delete(oldest);
   }
 
-  take(key: string): PickRefusal | undefined {
+  take(key: string, nowMs: number): PickRefusal | undefined {
     const ended = this.#ended.get(key);
     this.#ended.delete(key);
-    return ended?.refusal;
+    return ended !== undefined && nowMs < ended.untilMs ? ended.refusal : undefined;
   }
 
   sweep(nowMs: number): void {

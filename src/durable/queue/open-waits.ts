@@ -74,13 +74,13 @@ export class OpenWaits {
       if (worst === undefined || isServedLater(flow, worst)) worst = flow;
     }
     if (worst === undefined || worst.priority > pick.queued.priority) return undefined;
-    const isOwn = worst === own;
-    const isFair =
-      worst.priority < pick.queued.priority || worst.picks.size > (own?.picks.size ?? 0) + 1;
-    if (!isOwn && !isFair) return undefined;
-    const last = latest(worst.picks);
+    const isLower = worst.priority < pick.queued.priority;
+    const isFair = isLower || worst.picks.size > (own?.picks.size ?? 0) + 1;
+    if (worst !== own && isFair) return latest(worst.picks);
+    if (own === undefined) return undefined;
     // Of one flow who came first.
-    return isOwn && last.queued.receivedAtMs <= pick.queued.receivedAtMs ? undefined : last;
+    const last = latest(own.picks);
+    return last.queued.receivedAtMs <= pick.queued.receivedAtMs ? undefined : last;
   }
 }
 

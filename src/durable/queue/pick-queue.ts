@@ -20,9 +20,10 @@ import type {
   QueuedRequest,
   TokenUsage,
 } from "../../scheduler/flow-control/contracts.ts";
+import type { QueueFacts } from "../../scheduler/decisions/record.ts";
 import type { FlowDebt } from "../../scheduler/flow-control/debts.ts";
 import { FlowController } from "../../scheduler/flow-control/flow-controller.ts";
-import type { Ejected, FlowRefusal } from "../../scheduler/flow-control/outcomes.ts";
+import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
 import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
@@ -33,7 +34,10 @@ import type {
   PickRequest,
   QueueState,
 } from "../contract.ts";
+import { failedDecision, refusalOf } from "../pick-refusal.ts";
+import { AskAgain } from "./ask-again.ts";
 import { EndedPlaces } from "./ended-places.ts";
+import { findDisplaceable, HeldBytes } from "./held-bytes.ts";
 import { OpenWaits } from "./open-waits.ts";
 import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
@@ -41,8 +45,6 @@ import { WaitingPick } from "./waiting-pick.ts";
 
 /** An open call is answered with a place after about this long: so a Worker knows a lost one. */
 export const WAIT_CALL_MS = 60_000;
-/** How soon a place is asked for again. */
-export const ASK_AGAIN_MS = { min: 250, max: 10_000, unknown: 1_000 } as const;
 /** After that a place that nobody has asked for is given up. */
 export const PLACE_GRACE_MS = 5_000;
 /** Of a pool without endpoints, between two Workers that ask for capacity. */
@@ -55,15 +57,17 @@ const SWEEP_MS = 1_000;
 export class PickQueue {
   readonly #options: PickQueueOptions;
   readonly #picks = new Map<string, WaitingPick>();
+  readonly #askAgain = new AskAgain();
   readonly #open: OpenWaits;
   readonly #ended: EndedPlaces;
-  readonly #bytesMax: number;
+  readonly #bytes: HeldBytes;
   #controller: FlowController;
   #meter: SaturationMeter;
-  #heldBytes = 0;
   #isPassing = false;
   #isDraining = false;
   #isDrainPlanned = false;
+  #isDrainLater = false;
+  #endpointCount = 0;
   #isTimerSet = false;
   #sweepAtMs = 0;
   #capacityAskedAtMs = -Infinity;
@@ -73,7 +77,7 @@ export class PickQueue {
     const { openWaitsMax, endedPlacesMax, waitingBytesMax } = options.limits ?? QUEUE_BOUNDS;
     this.#open = new OpenWaits(openWaitsMax);
     this.#ended = new EndedPlaces(endedPlacesMax);
-    this.#bytesMax = waitingBytesMax;
+    this.#bytes = new HeldBytes(waitingBytesMax);
     const nowMs = options.clock();
     this.#controller = new FlowController(settings.flowControl, nowMs);
     this.#controller.declarePriorities(settings.priorities, nowMs);
@@ -90,7 +94,7 @@ export class PickQueue {
 
   /** Memory of what waits, about. */
   get heldBytes(): number {
-    return this.#heldBytes;
+    return this.#bytes.total;
   }
 
   /** Other rules from now on. Who waits goes on waiting, where the new rules have room. */
@@ -128,7 +132,7 @@ export class PickQueue {
     const key = entryKey(request.requestId, attempt);
     const known = this.#picks.get(key);
     if (known !== undefined) return this.#askedAgain(known, holder);
-    const ended = this.#ended.take(key);
+    const ended = this.#ended.take(key, this.#options.clock());
     if (ended !== undefined) return ended;
     const { clock, matchTokens } = this.#options;
     const queued = queuedRequestOf(pick, matchTokens(request.keys, 1), clock());
@@ -150,17 +154,20 @@ export class PickQueue {
   /** A request that was let through has ended; without usage what was expected stands. */
   settled(requestId: string, attempt: number, usage?: TokenUsage): void {
     const nowMs = this.#options.clock();
-    this.#controller.settled(
-      requestId,
-      attempt,
-      usage === undefined ? { nowMs } : { nowMs, usage },
-    );
+    const end = usage === undefined ? { nowMs } : { nowMs, usage };
+    this.#controller.settled(requestId, attempt, end);
     this.drainSoon();
   }
 
   /** A request that was let through has emitted a byte. */
   started(requestId: string, attempt: number): void {
     this.#controller.started(requestId, attempt);
+  }
+
+  /** Its load has left the pool; what it has used may be told later. */
+  released(requestId: string, attempt: number): void {
+    this.#controller.released(requestId, attempt, this.#options.clock());
+    this.drainSoon();
   }
 
   /** Something may have made room. The queue is looked at once this turn's events are over. */
@@ -219,21 +226,30 @@ export class PickQueue {
       return undefined;
     // The same attempt is under way, released and not yet settled: there is no second place for it.
     this.#picks.delete(pick.key);
-    return this.#options.decide(pick, { waitedMs: 0, priority, fairnessId });
+    return this.#decide(pick, { waitedMs: 0, priority, fairnessId });
   }
 
   /** undefined where it may wait, should it have to. */
   #whyNotWait(pick: WaitingPick, endpointCount: number): typeof FULL | typeof EMPTY | undefined {
     if (!pick.canWait) return FULL;
     if (endpointCount === 0 && !pick.waitsForEndpoints) return EMPTY;
-    return this.#heldBytes + pick.measure() > this.#bytesMax ? FULL : undefined;
+    const hasBytes = this.#bytes.hasRoomFor(pick) || this.#findDisplaceable(pick) !== undefined;
+    return hasBytes ? undefined : FULL;
+  }
+
+  #findDisplaceable(pick: WaitingPick): WaitingPick | undefined {
+    return findDisplaceable(this.#picks.values(), pick);
   }
 
   /** It has to wait. */
-  #settleDown(pick: WaitingPick): NumberedPlace | WaitingPick {
-    pick.heldBytes = pick.measure();
+  #settleDown(pick: WaitingPick): PickRefusal | NumberedPlace | WaitingPick {
+    while (!this.#bytes.hasRoomFor(pick)) {
+      const displaced = this.#findDisplaceable(pick);
+      if (displaced === undefined) return this.#end(pick, FULL.reason, FULL.detail);
+      this.#end(displaced, "evicted-queue-pressure");
+    }
+    this.#bytes.add(pick);
     pick.thin();
-    this.#heldBytes += pick.heldBytes;
     this.#arm();
     return this.#place(pick, pick.holder);
   }
@@ -259,13 +275,23 @@ export class PickQueue {
     if (demoted !== undefined) this.#demote(demoted);
     if (!isOpen) return this.#toPlace(pick);
     pick.holder = holder;
-    pick.openSinceMs = this.#options.clock();
+    // Spread, so that those who came together do not come back together.
+    pick.openUntilMs =
+      this.#options.clock() + WAIT_CALL_MS * (0.75 + 0.25 * this.#askAgain.fraction());
     return pick;
   }
 
-  #demote(pick: WaitingPick, askAgainMs?: number): void {
-    const place = this.#toPlace(pick);
-    pick.give(askAgainMs === undefined ? place : { ...place, askAgainMs });
+  #demote(pick: WaitingPick): void {
+    pick.give(this.#toPlace(pick));
+  }
+
+  /** Its Worker is to call again, at once. Until then it is there: its turn may come, and is kept. */
+  #renewCall(pick: WaitingPick): void {
+    pick.give({ ...this.#numberedPlace(pick), askAgainMs: 0 });
+    pick.renew();
+    pick.holder = 0;
+    pick.openUntilMs = Infinity;
+    pick.askByMs = this.#options.clock() + PLACE_GRACE_MS;
   }
 
   #toPlace(pick: WaitingPick): NumberedPlace {
@@ -280,9 +306,8 @@ export class PickQueue {
   #numberedPlace({ queued }: WaitingPick): NumberedPlace {
     const nowMs = this.#options.clock();
     const forecast = this.#controller.forecast(queued.requestId, queued.attempt, nowMs);
-    // Halfway: who comes early has another place, and who comes late has kept others waiting.
-    const halfMs = (forecast?.waitMs ?? 2 * ASK_AGAIN_MS.unknown) / 2;
-    const askAgainMs = Math.round(Math.min(ASK_AGAIN_MS.max, Math.max(ASK_AGAIN_MS.min, halfMs)));
+    const placeCount = this.#picks.size - this.#open.size;
+    const askAgainMs = this.#askAgain.afterMs(forecast?.waitMs, placeCount);
     return { ok: "queued", askAgainMs, ahead: forecast?.ahead ?? 0 };
   }
 
@@ -290,7 +315,7 @@ export class PickQueue {
   asksForCapacity(): boolean {
     const nowMs = this.#options.clock();
     if (this.#picks.size === 0 || nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS) return false;
-    if (this.#measure().endpointCount > 0) return false;
+    if (this.#endpointCount > 0) return false;
     this.#capacityAskedAtMs = nowMs;
     return true;
   }
@@ -325,7 +350,7 @@ export class PickQueue {
     const pick = this.#picks.get(entryKey(next.requestId, next.attempt))!;
     const waitedMs = nowMs - pick.enqueuedAtMs;
     const { priority, fairnessId } = next;
-    const answer = this.#options.decide(pick, { waitedMs, priority, fairnessId, saturation });
+    const answer = this.#decide(pick, { waitedMs, priority, fairnessId, saturation });
     if (!answer.ok) this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NONE });
     const reason = answer.ok ? "dispatched" : answer.reason;
     this.#options.ended({ priority, fairnessId, reason, waitMs: waitedMs });
@@ -334,11 +359,23 @@ export class PickQueue {
     return true;
   }
 
+  /** A decision that throws is one request's misfortune, and not the queue's. */
+  #decide(pick: WaitingPick, queue: QueueFacts): PickGrant | PickRefusal {
+    try {
+      return this.#options.decide(pick, queue);
+    } catch (error) {
+      this.#options.failed();
+      return failedDecision(error);
+    }
+  }
+
   #measure(): { readonly saturation: number; readonly endpointCount: number } {
     const view = this.#options.pool();
     const { saturation, endpointCount } = this.#meter.measure(view);
     this.#controller.setEndpointCount(endpointCount, view.nowMs);
-    if (this.#isPassing) return { saturation: 0, endpointCount };
+    this.#endpointCount = endpointCount;
+    // Below every ceiling.
+    if (this.#isPassing) return { saturation: -1, endpointCount };
     return { saturation: this.#options.hasRoom() ? saturation : Infinity, endpointCount };
   }
 
@@ -356,19 +393,27 @@ export class PickQueue {
   }
 
   #later(): void {
-    this.#options.setTimer(() => this.#drain(), 0);
+    if (this.#isDrainLater) return;
+    this.#isDrainLater = true;
+    this.#options.setTimer(() => {
+      this.#isDrainLater = false;
+      this.#drain();
+    }, 0);
   }
 
   /** Looks at what ends by time alone, for as long as somebody waits. */
   #arm(): void {
-    if (this.#isTimerSet || this.#picks.size === 0) return;
+    if (this.#isTimerSet || this.#picks.size + this.#ended.size === 0) return;
     this.#isTimerSet = true;
     const untilMs = this.#controller.wakeAtMs - this.#options.clock();
     this.#options.setTimer(
       () => {
         this.#isTimerSet = false;
-        this.#tick();
-        this.#arm();
+        try {
+          this.#tick();
+        } finally {
+          this.#arm();
+        }
       },
       Math.max(10, Math.min(POLL_MS, untilMs)),
     );
@@ -385,15 +430,14 @@ export class PickQueue {
   #sweep(nowMs: number): void {
     this.#sweepAtMs = nowMs + SWEEP_MS;
     this.#ended.sweep(nowMs);
-    for (const pick of this.#picks.values()) if (pick.askByMs <= nowMs) this.#cancel(pick);
+    for (const pick of this.#picks.values())
+      if (pick.askByMs <= nowMs && pick.holder === 0) this.#cancel(pick);
     if (this.#measure().endpointCount === 0) this.#sendElsewhere();
-    const isOver = ({ openSinceMs }: WaitingPick) => nowMs - openSinceMs >= WAIT_CALL_MS;
-    for (const pick of [...this.#open].filter(isOver)) this.#demote(pick, 0);
-    if (nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS || this.#measure().endpointCount > 0)
-      return;
+    for (const pick of this.#open) if (pick.openUntilMs <= nowMs) this.#renewCall(pick);
+    if (nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS || this.#endpointCount > 0) return;
     // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
     const [pick] = this.#open;
-    if (pick !== undefined) this.#demote(pick, 0);
+    if (pick !== undefined && pick.holder !== 0) this.#renewCall(pick);
   }
 
   /** Endpoints have gone: who can ask another pool does. */
@@ -421,7 +465,9 @@ export class PickQueue {
     if (pick === undefined) return undefined;
     const waitedMs = this.#options.clock() - pick.enqueuedAtMs;
     const refusal = this.#refused(pick, refusalOf(ejected), waitedMs);
-    if (pick.isAway) this.#ended.add(pick.key, refusal, pick.askByMs);
+    // Whoever is cancelled does not come back, or waits anew.
+    const isToBeTold = pick.holder === 0 && refusal.reason !== "rejected-context-cancelled";
+    if (isToBeTold) this.#ended.add(pick.key, refusal, pick.askByMs);
     this.#gone(pick);
     pick.give(refusal);
     return refusal;
@@ -429,7 +475,7 @@ export class PickQueue {
 
   #gone(pick: WaitingPick): void {
     if (!this.#picks.delete(pick.key)) return;
-    this.#heldBytes -= pick.heldBytes;
+    this.#bytes.remove(pick);
     this.#open.close(pick);
   }
 
@@ -452,7 +498,3 @@ export class PickQueue {
 const NONE: TokenUsage = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
 const FULL = { reason: "rejected-saturated", detail: "the pool is full" } as const;
 const EMPTY = { reason: "rejected-no-endpoints", detail: "no endpoints available" } as const;
-
-function refusalOf({ reason, detail, retryAfterMs }: FlowRefusal): PickRefusal {
-  return { ok: false, reason, detail, retryAfterMs };
-}

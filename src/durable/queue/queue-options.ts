@@ -38,6 +38,8 @@ export interface PickQueueOptions {
   readonly hasRoom: () => boolean;
   /** Decides for a request whose turn it is, and claims the capacity. */
   readonly decide: (pick: WaitingPick, queue: QueueFacts) => PickGrant | PickRefusal;
+  /** A decision has thrown. */
+  readonly failed: () => void;
   /** Ends a request that was let through, unless it has emitted a byte. */
   readonly evict: (victim: Ejected) => void;
   /** At each end of a wait, of one that did not have to wait, too. */

@@ -32,8 +32,8 @@ export class WaitingPick {
   isAway = false;
   /** Unix ms: an away one that nobody has asked for by then is given up. */
   askByMs = Infinity;
-  /** Unix ms since which it waits as an open call. */
-  openSinceMs = 0;
+  /** Unix ms until which it waits as an open call. */
+  openUntilMs = Infinity;
   /** What the queue counts for it. */
   heldBytes = 0;
   #request: InferenceRequest;

@@ -169,6 +169,14 @@ export class FlowController {
     this.#reclamation.spared(key);
   }
 
+  /** Its load has left the pool, and what it has used is not known yet: nobody can be ended any more. */
+  released(requestId: string, attempt: number, nowMs: number): void {
+    const key = entryKey(requestId, attempt);
+    this.#inFlight.protect(this.#inFlight.get(key));
+    if (this.#reclamation.ended(key, nowMs))
+      this.#inFlight.get(key)?.flow.band.counts.addDropped("evicted");
+  }
+
   /**
    * A request that was let through has ended. Without usage what was expected stands; one that was
    * never sent took nothing, which is a usage too. False for one that is not in flight.

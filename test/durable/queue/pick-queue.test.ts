@@ -1,13 +1,14 @@
 import { describe, expect, it } from "vitest";
+import { ASK_AGAIN_MS, ASKS_PER_SECOND_MAX } from "../../../src/durable/queue/ask-again.ts";
 import {
-  ASK_AGAIN_MS,
   CAPACITY_ASK_MS,
   DRAIN_MAX,
   PLACE_GRACE_MS,
   WAIT_CALL_MS,
 } from "../../../src/durable/queue/pick-queue.ts";
 import { RETRY_AFTER_MS } from "../../../src/scheduler/flow-control/drain-rate.ts";
-import { WaitingPick } from "../../../src/durable/queue/waiting-pick.ts";
+import type { NumberedPlace } from "../../../src/durable/contract.ts";
+import { type WaitAnswer, WaitingPick } from "../../../src/durable/queue/waiting-pick.ts";
 import { isGranted, isPlace, pickOf, type PickShape, QueueModel, settle } from "./queue-model.ts";
 
 const MANY = { limits: { openWaitsMax: 2 } };
@@ -28,6 +29,13 @@ function wait(model: QueueModel, id: string, shape: PickShape = {}): WaitingPick
   return answer;
 }
 
+/** At most for as long as a call may be open. */
+async function passUntil(model: QueueModel, call: Promise<unknown>): Promise<void> {
+  let isAnswered = false;
+  void call.then(() => (isAnswered = true));
+  for (let ms = 0; ms < WAIT_CALL_MS + 2_000 && !isAnswered; ms += 500) await model.pass(500);
+}
+
 describe("numbered places", () => {
   it("go to whom there is no open call for, and are told when to ask again", () => {
     const model = new QueueModel(MANY);
@@ -35,7 +43,10 @@ describe("numbered places", () => {
     wait(model, "a");
     wait(model, "b");
     const { answer } = ask(model, "c");
-    expect(answer).toEqual({ ok: "queued", askAgainMs: ASK_AGAIN_MS.unknown, ahead: 2 });
+    expect(answer).toMatchObject({ ok: "queued", ahead: 2 });
+    const { askAgainMs } = answer as NumberedPlace;
+    expect(askAgainMs).toBeGreaterThanOrEqual(0.75 * ASK_AGAIN_MS.unknown);
+    expect(askAgainMs).toBeLessThanOrEqual(1.25 * ASK_AGAIN_MS.unknown);
     expect(model.queue.state()).toMatchObject({ openWaits: 2, places: 1 });
   });
 
@@ -85,6 +96,23 @@ describe("numbered places", () => {
     await model.pass(ASK_AGAIN_MS.min + PLACE_GRACE_MS + 2_000);
     expect(model.queue.state()).toMatchObject({ openWaits: 2, places: 0 });
     expect(model.ends.at(-1)).toMatchObject({ reason: "rejected-context-cancelled" });
+    // Its client was there after all: it waits anew.
+    expect(isPlace(ask(model, "c").answer)).toBe(true);
+  });
+
+  it("are asked for no more often than the object can bear, and not all at once", () => {
+    const model = new QueueModel(MANY);
+    fill(model);
+    const places = 5_000;
+    const told: number[] = [];
+    for (let i = 0; i < places + 2; i++) {
+      const { answer } = ask(model, `p${i}`);
+      if (isPlace(answer)) told.push((answer as NumberedPlace).askAgainMs);
+    }
+    const last = told.slice(-1_000);
+    const meanMs = last.reduce((sum, ms) => sum + ms, 0) / last.length;
+    expect(meanMs).toBeGreaterThan((900 * (places - 1_000)) / ASKS_PER_SECOND_MAX);
+    expect(new Set(last.map((ms) => Math.floor(ms / 500))).size).toBeGreaterThan(10);
   });
 
   it("hear of their end when they ask", async () => {
@@ -140,9 +168,38 @@ describe("open calls", () => {
     fill(model);
     const open = wait(model, "a");
     const answer = open.wait();
-    await model.pass(WAIT_CALL_MS + 2_000);
+    await passUntil(model, answer);
     expect(await answer).toMatchObject({ ok: "queued", askAgainMs: 0 });
     expect(model.queue.waitingCount).toBe(1);
+  });
+
+  it("keep their turn while they are renewed", async () => {
+    const model = new QueueModel({ flowControl: { defaultRequestTTL: "0s" } });
+    fill(model);
+    const { answer, holder } = ask(model, "a");
+    const call = (answer as WaitingPick).wait();
+    await passUntil(model, call);
+    expect(await call).toMatchObject({ askAgainMs: 0 });
+    // As its Worker lets go of the handle whose call was answered.
+    model.queue.dropped(answer as WaitingPick, holder);
+    model.complete("fill-0");
+    await settle();
+    expect(model.dispatched.at(-1)).toBe("a");
+  });
+
+  it("of those who came together are not renewed together", async () => {
+    const model = new QueueModel({ flowControl: { defaultRequestTTL: "0s" } });
+    fill(model);
+    const renewed: number[] = [];
+    for (let i = 0; i < 200; i++)
+      void wait(model, `w${i}`)
+        .wait()
+        .then(() => renewed.push(model.nowMs));
+    await model.pass(WAIT_CALL_MS + 2_000);
+    const bySecond = new Map<number, number>();
+    for (const ms of renewed) bySecond.set(ms, (bySecond.get(ms) ?? 0) + 1);
+    expect(renewed).toHaveLength(200);
+    expect(Math.max(...bySecond.values())).toBeLessThan(40);
   });
 
   it("that are answered keep no other call waiting", async () => {
@@ -158,7 +215,85 @@ describe("open calls", () => {
   });
 });
 
+it("serves flows in their order, though most of them wait with places", async () => {
+  const model = new QueueModel({ capacity: 10, limits: { openWaitsMax: 20 } });
+  fill(model);
+  const flows = 10;
+  const waitingFor = new Map<string, { atMs: number; fairnessId: string; receivedAtMs: number }>();
+  const asks = new Map<string, number>();
+  const go = (id: string, fairnessId: string, receivedAtMs: number) => {
+    asks.set(id, (asks.get(id) ?? 0) + 1);
+    const heard = (answer: WaitAnswer) => {
+      if (answer.ok !== "queued") return void waitingFor.delete(id);
+      const atMs = model.nowMs + Math.max(50, answer.askAgainMs);
+      waitingFor.set(id, { atMs, fairnessId, receivedAtMs });
+    };
+    const { answer } = ask(model, id, { fairnessId, receivedAtMs });
+    waitingFor.set(id, { atMs: Infinity, fairnessId, receivedAtMs });
+    if (answer instanceof WaitingPick) void answer.wait().then(heard);
+    else heard(answer);
+  };
+  for (let i = 0; i < 400; i++) go(`r${i}`, `f${i % flows}`, model.nowMs);
+  for (let step = 0; step < 400; step++) {
+    const [done] = model.inFlight;
+    if (done !== undefined) model.complete(done);
+    go(`r${400 + step}`, `f${step % flows}`, model.nowMs);
+    await model.pass(50);
+    for (const [id, { atMs, fairnessId, receivedAtMs }] of waitingFor)
+      if (atMs <= model.nowMs) go(id, fairnessId, receivedAtMs);
+  }
+  const served = model.dispatched
+    .filter((id) => id.startsWith("r"))
+    .map((id) => Number(id.slice(1)));
+  // All who came first are served before nearly all who came later.
+  expect(served.filter((i) => i < 400).length).toBeGreaterThan(0.9 * served.length);
+  expect(Math.max(...asks.values())).toBeLessThan(60);
+}, 60_000);
+
+describe("a decision", () => {
+  it("that throws refuses its own request, and nobody else notices", async () => {
+    const model = new QueueModel();
+    fill(model);
+    model.decisions.set("a", "throw");
+    const waits = [wait(model, "a"), wait(model, "b", { ttlMs: 2_000 })];
+    model.complete("fill-0");
+    expect(await waits[0]!.wait()).toMatchObject({
+      ok: false,
+      detail: "the decision failed: Error: a",
+    });
+    expect(await waits[1]!.wait()).toMatchObject({ ok: true });
+    expect(model.failureCount).toBe(1);
+    expect(model.queue.state()).toMatchObject({ inFlight: 1, openWaits: 0, places: 0 });
+    expect(model.queue.heldBytes).toBe(0);
+  });
+
+  it("that finds nobody costs its flow nothing", async () => {
+    const model = new QueueModel();
+    model.decisions.set("a", "refuse");
+    expect(ask(model, "a").answer).toMatchObject({ reason: "rejected-no-endpoints" });
+    const { inFlight, bands } = model.queue.state();
+    expect(inFlight).toBe(0);
+    expect(bands[0]!.flows[0]).toMatchObject({ inFlight: 0, tokensLately: 0 });
+  });
+
+  it("is not taken while no more requests can be tracked", () => {
+    const model = new QueueModel({ capacity: 5 });
+    model.hasRoom = false;
+    wait(model, "a");
+    expect(model.dispatched).toEqual([]);
+  });
+});
+
 describe("bounds", () => {
+  it("on bytes give way to a higher priority", () => {
+    const model = new QueueModel({ limits: { waitingBytesMax: 3_000 } });
+    fill(model);
+    const low = [wait(model, "a", { priority: -1 }), wait(model, "b", { priority: -1 })];
+    wait(model, "high");
+    expect(low.map((pick) => model.queue.isWaiting(pick))).toEqual([true, false]);
+    expect(model.ends.at(-1)).toMatchObject({ reason: "evicted-queue-pressure" });
+  });
+
   it("refuse what is over the bytes that may be kept, and give them back", () => {
     const model = new QueueModel({ limits: { waitingBytesMax: 3_000 } });
     fill(model);

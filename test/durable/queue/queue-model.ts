@@ -40,6 +40,10 @@ export class QueueModel {
   readonly ends: QueueEnd[] = [];
   readonly evicted: Ejected[] = [];
   readonly refused: string[] = [];
+  failureCount = 0;
+  hasRoom = true;
+  /** What happens to a request when it is decided on, by its id. */
+  readonly decisions = new Map<string, "refuse" | "throw">();
   askedAgainCount = 0;
   queue: PickQueue;
   readonly #shape: QueueShape;
@@ -117,7 +121,8 @@ export class QueueModel {
           staleAfterMs: 1_000,
         }),
         matchTokens: () => 0,
-        hasRoom: () => true,
+        hasRoom: () => this.hasRoom,
+        failed: () => (this.failureCount += 1),
         decide: (pick) => this.#decide(pick),
         evict: (victim) => void this.evicted.push(victim),
         ended: (end) => void this.ends.push(end),
@@ -131,12 +136,18 @@ export class QueueModel {
 
   #decide({ queued }: WaitingPick) {
     const { requestId } = queued;
+    const decision = this.decisions.get(requestId);
+    if (decision === "throw") throw new Error(requestId);
+    if (decision === "refuse")
+      return { ok: false as const, reason: "rejected-no-endpoints" as const, ...REFUSED };
     if (this.inFlight.has(requestId)) throw new Error(`${requestId} is let through twice`);
     this.inFlight.add(requestId);
     this.dispatched.push(requestId);
     return { ok: true as const, ticket: requestId, endpoints: ["10.0.0.1:8000"], objectEpoch: "e" };
   }
 }
+
+const REFUSED = { detail: "nobody passes", retryAfterMs: 5_000 };
 
 /** Microtasks planned by now have run. */
 export function settle(): Promise<void> {
