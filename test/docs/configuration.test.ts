@@ -26,6 +26,15 @@ it("lists deprecated names, and nothing that is not there", () => {
   expect(new Set(listed)).toEqual(new Set(names));
 });
 
+it("shows flow control that is right, with each of its fields", () => {
+  const [, example] = /```yaml\n(scheduler:\n {2}featureGates.*?)```/s.exec(text)!;
+  const { scheduler } = parse(example!) as { scheduler: { flowControl: object } };
+  const loaded = loadSchedulerConfig(scheduler);
+  expect(loaded).toMatchObject({ issues: [], notes: [] });
+  const fields = Object.keys(loaded.config!.flowControl);
+  expect(Object.keys(scheduler.flowControl)).toEqual(expect.arrayContaining(fields));
+});
+
 it("shows a configuration that is right", () => {
   const [, example] = /```yaml\n(apiVersion: .*?)```/s.exec(text)!;
   expect(loadSchedulerConfig(parse(example!))).toMatchObject({ issues: [], notes: [] });

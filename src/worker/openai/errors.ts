@@ -39,7 +39,7 @@ const ERRORS = {
   queue_timeout: { status: 429, type: "rate_limit_error", retryAfterS: 1 },
   no_endpoints: { status: 503, type: "server_error", retryAfterS: 5 },
   shutting_down: { status: 503, type: "server_error", retryAfterS: 1 },
-  // 499 is nginx's, and llm-d's: the client has left and sees nothing; the log does.
+  // 499 is nginx's, llm-d's is 503: the client has left and sees nothing; the log does.
   client_closed_request: { status: 499, type: "server_error" },
   // Ourselves and what is behind us
   maintenance: { status: 503, type: "server_error", retryAfterS: 30 },
