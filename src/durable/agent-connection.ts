@@ -6,12 +6,14 @@
 //
 // Agents authenticate to the Worker, before the upgrade comes here.
 
+import type { KvSection } from "../agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../agents/protocol/limits.ts";
 import type {
   EndpointRecord,
   Evict,
   FromObject,
   Hello,
+  KvMessage,
   Mark,
   StartedTicket,
   TicketReport,
@@ -28,6 +30,8 @@ import type { MetricRegistry } from "../telemetry/metrics.ts";
 import {
   AgentFrames,
   type CompleteRow,
+  type KvFrame,
+  type OfferedEndpoints,
   parseHello,
   type ServedModels,
   type TicketsFrame,
@@ -36,6 +40,7 @@ import { AppliedReports, type Reporter } from "./tickets/applied-reports.ts";
 import type { AgentState, PoolObjectConfig } from "./contract.ts";
 import { configureMetrics } from "./engine-metrics.ts";
 import type { Scrape } from "./endpoints.ts";
+import { KV_FEED_LIMITS } from "./kv/kv-feeds.ts";
 import { toScrape } from "./metrics-rows.ts";
 import type { AckedAgent } from "./pool-storage.ts";
 import type { RelayLife } from "./tickets/ticket.ts";
@@ -84,6 +89,16 @@ export interface AgentEvents {
    * came too late.
    */
   started(tickets: readonly StartedTicket[]): void;
+  /** The endpoints whose KV caches a collector follows, in place of what it said before. */
+  kvOffered(agent: string, offer: OfferedEndpoints): void;
+  /** What endpoints hold from now on; see KvFeeds. */
+  kvReceived(
+    agent: string,
+    sections: readonly KvSection[],
+    frame: { readonly seq: number; readonly bytes: number },
+  ): void;
+  /** Frames of a collector are missing before `seq`. */
+  kvLost(agent: string, seq: number): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
   tickNeeded(): void;
 }
@@ -179,6 +194,14 @@ export class AgentConnections {
     const asked = holder.length > 0 ? holder : relays;
     for (const connection of asked) this.#send(connection, { t: "evict", ...victim });
     return asked.length;
+  }
+
+  /** To a collector, if it is connected. */
+  tellCollector(agent: string, message: KvMessage): void {
+    for (const connection of this.#connections.values()) {
+      const { hello } = connection;
+      if (hello?.role === "collector" && hello.agent === agent) this.#send(connection, message);
+    }
   }
 
   /** Ends every connection: the pool is no longer configured. */
@@ -309,11 +332,13 @@ export class AgentConnections {
     const { events } = this.#options;
     const reportsFirstByte =
       role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes();
+    const takesKv = role === "collector" && v >= SINCE_VERSION.kv;
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
       ...configureMetrics(events.specification(), knowsSpecifications),
       ...(reportsFirstByte ? { reportsFirstByte } : {}),
+      ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes } : {}),
     });
   }
 
@@ -335,7 +360,7 @@ export class AgentConnections {
       return this.#refuse(connection, "protocol-error", `a frame is ${decoded.error}`);
     }
     count(decoded.frame.kind === "ignored" ? decoded.frame.why : "ok");
-    if (decoded.isAfterGap) this.#askResync(connection);
+    if (decoded.isAfterGap) this.#missed(connection, connection.hello);
     switch (decoded.frame.kind) {
       case "membership":
         return this.#claim(connection, connection.hello, decoded.frame.endpoints);
@@ -350,9 +375,31 @@ export class AgentConnections {
         return;
       case "started":
         return this.#start(connection, connection.hello, decoded.frame.tickets);
+      case "kv":
+      case "kv-offer":
+        return this.#takeKv(connection, connection.hello, { frame: decoded.frame, bytes });
       case "ignored":
         return;
     }
+  }
+
+  #missed(connection: Connection, { role, agent }: Hello): void {
+    this.#askResync(connection);
+    if (role === "collector") this.#options.events.kvLost(agent, connection.frames.lastSeq);
+  }
+
+  #takeKv(
+    connection: Connection,
+    { role, agent }: Hello,
+    { frame, bytes }: { frame: KvFrame; bytes: Uint8Array },
+  ): void {
+    if (role !== "collector") {
+      return this.#refuse(connection, "protocol-error", "only a collector tells of KV caches");
+    }
+    const { events } = this.#options;
+    if (frame.kind === "kv-offer") return events.kvOffered(agent, frame.offer);
+    const place = { seq: connection.frames.lastSeq, bytes: bytes.byteLength };
+    events.kvReceived(agent, frame.sections, place);
   }
 
   #claim(connection: Connection, hello: Hello, endpoints: readonly EndpointRecord[]): void {

@@ -9,11 +9,13 @@ import {
   framePayload,
   type MetricsRow,
 } from "../agents/protocol/codec.ts";
+import { decodeKv, type KvSection } from "../agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../agents/protocol/limits.ts";
 import {
   type EndpointRecord,
   type Hello,
   helloSchema,
+  kvOfferSchema,
   type Mark,
   marksSchema,
   membershipSchema,
@@ -63,6 +65,12 @@ export interface TicketsFrame {
   readonly numbers: ReportNumbers | null;
 }
 
+/** The endpoints whose KV caches a collector follows. */
+export interface OfferedEndpoints {
+  readonly whole: readonly EndpointRecord[];
+  readonly partial: readonly EndpointRecord[];
+}
+
 type AgentFrame =
   | { readonly kind: "membership"; readonly endpoints: readonly EndpointRecord[] }
   | { readonly kind: "metrics"; readonly rows: readonly CompleteRow[] }
@@ -70,8 +78,12 @@ type AgentFrame =
   | { readonly kind: "marks"; readonly marks: readonly Mark[] }
   | { readonly kind: "models"; readonly served: readonly ServedModels[] }
   | { readonly kind: "started"; readonly tickets: readonly StartedTicket[] }
+  | { readonly kind: "kv"; readonly sections: readonly KvSection[] }
+  | { readonly kind: "kv-offer"; readonly offer: OfferedEndpoints }
   /** Nothing to apply: already seen, or metrics of endpoints that are not known (any more). */
   | { readonly kind: "ignored"; readonly why: "replayed" | "early" };
+
+export type KvFrame = Extract<AgentFrame, { kind: "kv" | "kv-offer" }>;
 
 export type FrameOutcome =
   | { readonly ok: true; readonly frame: AgentFrame; readonly isAfterGap: boolean }
@@ -110,6 +122,11 @@ export class AgentFrames {
   /** `version` is what the welcome agreed to: frames of another one are refused. */
   constructor(version: number) {
     this.#version = version;
+  }
+
+  /** Of the last frame that was not a replayed one; 0 before. */
+  get lastSeq(): number {
+    return this.#lastSeq ?? 0;
   }
 
   /**
@@ -155,6 +172,13 @@ export class AgentFrames {
         if (parsed === undefined) return { ok: false, error: "bad-payload" };
         return accepted({ kind: "started", tickets: parsed.tickets }, isAfterGap);
       }
+      case FRAME.kv: {
+        const decoded = decodeKv(payload);
+        if (!decoded.ok) return decoded;
+        return accepted({ kind: "kv", sections: decoded.value }, isAfterGap);
+      }
+      case FRAME.kvOffer:
+        return this.#decodeOffer(payload, isAfterGap);
     }
   }
 
@@ -197,6 +221,22 @@ export class AgentFrames {
       rows.push({ endpoint, row, values, scalars: this.#scalars });
     }
     return accepted({ kind: "metrics", rows }, isAfterGap);
+  }
+
+  #decodeOffer(payload: Uint8Array, isAfterGap: boolean): FrameOutcome {
+    const parsed = parsePayload(kvOfferSchema, payload);
+    if (parsed === undefined) return { ok: false, error: "bad-payload" };
+    const endpoints = this.#endpoints;
+    if (endpoints === undefined) return accepted({ kind: "ignored", why: "early" }, isAfterGap);
+    const isKnown = (index: number) => index < endpoints.length;
+    if (![...parsed.whole, ...parsed.partial].every(isKnown)) {
+      return { ok: false, error: "bad-payload" };
+    }
+    const offer = {
+      whole: parsed.whole.map((index) => endpoints[index]!),
+      partial: parsed.partial.map((index) => endpoints[index]!),
+    };
+    return accepted({ kind: "kv-offer", offer }, isAfterGap);
   }
 
   #decodeModels(payload: Uint8Array, isAfterGap: boolean): FrameOutcome {

@@ -20,7 +20,6 @@ import {
 } from "../scheduler/model/inference-request.ts";
 import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
-import type { PrefixSources } from "../scheduler/plugin.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
@@ -42,6 +41,7 @@ import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
 import type { QueueEnd } from "./queue-metrics.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER } from "./pool-storage.ts";
+import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
 import { boundRequest } from "./request-bounds.ts";
 import { Shadow } from "./shadow.ts";
@@ -72,6 +72,7 @@ export interface PicksOptions {
   readonly seed: () => number;
   readonly endpoints: Endpoints;
   readonly prefixes: PrefixMemory;
+  readonly resident: ResidentKnowledge;
   readonly registry: MetricRegistry;
   readonly onSettled: (settlement: Settlement) => void;
   /** Whether a ticket of an earlier life of the object was settled. */
@@ -142,8 +143,10 @@ export class Picks {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
       this.#picker = picker;
-      if (scheduler !== undefined)
+      if (scheduler !== undefined) {
         this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));
+        this.#options.resident.configure(scheduler);
+      }
     }
     const plugins = this.#picker?.plugins;
     const priorities = config?.objectivePriorities ?? [];
@@ -256,6 +259,7 @@ export class Picks {
   endpointRemoved(slot: number): void {
     this.#ledger.endpointRemoved(slot);
     this.#options.prefixes.endpointRemoved(slot);
+    this.#options.resident.endpointRemoved(slot);
     this.#picker?.onEndpointRemoved(slot);
     this.#shadow?.endpointRemoved(slot);
   }
@@ -263,6 +267,7 @@ export class Picks {
   /** Its engine has started anew, with nothing in memory. Its tickets end by what relays report. */
   endpointRestarted(slot: number): void {
     this.#options.prefixes.endpointRemoved(slot);
+    this.#options.resident.endpointRestarted(slot);
     this.#picker?.onEndpointRestarted(slot);
     this.#shadow?.endpointRestarted(slot);
   }
@@ -374,7 +379,7 @@ export class Picks {
       request,
       endpoints: endpoints.table.columns,
       pool: endpoints.table,
-      prefixSources: this.#prefixSources,
+      prefixSources: this.#options.resident.sources,
       nowMs: at.nowMs,
       staleAfterMs: this.#staleAfterMs,
       seed,
@@ -407,6 +412,7 @@ export class Picks {
     const outputTokens = reservedOutputTokens(request.outputTokensMax);
     const first = slots[0] ?? NO_SLOT;
     this.#count("success", request.model, table.endpoint(first)?.id ?? "");
+    this.#options.resident.picked(request.keys, picked);
     if (totalBlocks > 0) {
       const labels = { plugin_name: "prefix-cache-scorer" };
       const hitRatio = matchedBlocks / totalBlocks;
@@ -431,10 +437,6 @@ export class Picks {
     this.#options.tickNeeded();
     return ticket;
   }
-
-  readonly #prefixSources: PrefixSources = {
-    approximate: (keys, matchedBlocks) => this.#options.prefixes.tree.match(keys, matchedBlocks),
-  };
 
   #grant(ticket: Ticket): PickResult {
     return {

@@ -28,6 +28,7 @@ import type {
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
+import { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./prefix/journal-storage.ts";
@@ -57,6 +58,7 @@ export class PoolObject extends DurableObject {
   readonly #settled: SettledTickets;
   readonly #endpoints: Endpoints;
   readonly #prefixes: PrefixMemory;
+  readonly #resident: ResidentKnowledge;
   readonly #picks: Picks;
   readonly #answers: PickAnswers;
   readonly #debts: KeptDebts;
@@ -100,12 +102,14 @@ export class PoolObject extends DurableObject {
       clock: systemClock,
     });
     this.#restorePrefixes(RESTORE_ROWS_AT_ONCE);
+    this.#resident = this.#createResident();
     this.#picks = new Picks({
       epoch: this.#objectEpoch,
       clock: systemClock,
       seed: randomSeed,
       endpoints: this.#endpoints,
       prefixes: this.#prefixes,
+      resident: this.#resident,
       registry: this.#registry,
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
@@ -235,6 +239,17 @@ export class PoolObject extends DurableObject {
     this.#agents.closed(socket);
   }
 
+  #createResident(): ResidentKnowledge {
+    return new ResidentKnowledge({
+      table: this.#endpoints.table,
+      clock: systemClock,
+      firstStream: randomSeed(),
+      approximate: (keys, matchedBlocks) => this.#prefixes.tree.match(keys, matchedBlocks),
+      tell: (agent, message) => this.#agents.tellCollector(agent, message),
+      defer: (callback) => void setTimeout(callback, 0),
+    });
+  }
+
   #snapshot(): PoolSnapshot {
     return takeSnapshot(this.#endpoints.table, {
       nowMs: systemClock(),
@@ -266,6 +281,7 @@ export class PoolObject extends DurableObject {
       collectorConnected: (agent) => membership.connected(agent),
       collectorDisconnected: (agent) => {
         membership.disconnected(agent);
+        this.#resident.disconnected(agent);
         this.#scheduleTick();
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
@@ -284,6 +300,9 @@ export class PoolObject extends DurableObject {
         this.#endpoints.eject(endpoint, leaseMs);
         this.#picks.admission.queue?.drainSoon();
       },
+      kvOffered: (agent, offer) => this.#resident.offered(agent, offer),
+      kvReceived: (agent, sections, frame) => this.#resident.received(agent, sections, frame),
+      kvLost: (agent, seq) => this.#resident.lost(agent, seq),
       tickNeeded: () => this.#scheduleTick(),
     };
   }
@@ -291,6 +310,7 @@ export class PoolObject extends DurableObject {
   #claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean {
     if (!this.#endpoints.membership.claim(agent, endpoints)) return false;
     this.#endpoints.sync();
+    this.#resident.endpointsChanged();
     this.#picks.admission.queue?.drainSoon();
     this.#stored.setClaim(agent, endpoints);
     return true;
@@ -351,7 +371,10 @@ export class PoolObject extends DurableObject {
     if (this.#prefixes.journal.isDirty) setTimeout(() => this.#prefixes.journal.write(), 0);
     this.#keepDebts();
     const gone = this.#endpoints.membership.expire();
-    if (gone.length > 0) this.#endpoints.sync();
+    if (gone.length > 0) {
+      this.#endpoints.sync();
+      this.#resident.endpointsChanged();
+    }
     for (const agent of gone) this.#stored.deleteClaim(agent);
     this.#agents.closeSilent();
     // Usage before acks, and in one transaction with the numbers of the reports it came from: what

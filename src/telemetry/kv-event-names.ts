@@ -1,8 +1,11 @@
 // Names of what a collector tells of KV events, a part of METRIC. Those of llm-d's EPP have its labels.
 
+import { KV_STREAM_METRIC } from "./kv-stream-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
 
 export const KV_EVENT_METRIC = {
+  ...KV_STREAM_METRIC,
+
   kvSubscribersActive: {
     name: "llm_d_epp_kv_cache_events_active_subscribers",
     kind: "gauge",

@@ -5,8 +5,7 @@
 // not one per endpoint. While the session is down, results are dropped: only the newest of each
 // endpoint is kept, and after a reconnect everything is said again.
 //
-// KV events, where they are asked for, are followed whether the session is up or not: what an engine has
-// said once it may not be able to say again.
+// KV events, where they are asked for, go their own way: kv-residency.ts.
 
 import { EndpointSource } from "../discovery/endpoint-source.ts";
 import type { Logger } from "../process/logger.ts";
@@ -16,7 +15,8 @@ import type { WireSpecification, WireTarget } from "../protocol/metrics-specific
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { EngineScraper } from "./engine-scraper.ts";
-import type { KvEvents, KvEventsOptions } from "./kv-events/kv-events.ts";
+import type { KvEventsMode } from "./kv-events/kv-events.ts";
+import { KvResidency } from "./kv-residency.ts";
 import { MetricsLedger } from "./metrics-ledger.ts";
 import { ModelsLedger } from "./models-ledger.ts";
 import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
@@ -34,7 +34,7 @@ export interface CollectorOptions {
   readonly registry: MetricRegistry;
   readonly sessionTiming?: Partial<SessionTiming>;
   /** Absent: the engines' KV events are not read. */
-  readonly kvEvents?: Pick<KvEventsOptions, "mode" | "consumer">;
+  readonly kvEvents?: KvEventsMode;
 }
 
 export interface Collector {
@@ -54,26 +54,24 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     logger: options.logger,
     registry: options.registry,
   });
+  const { kvEvents: mode, logger, registry } = options;
+  let collector: PoolCollector | undefined;
   try {
-    return new PoolCollector(options, source, await startKvEvents(options));
+    const send: PoolSession["send"] = (encode) => collector?.send(encode) ?? false;
+    const residency =
+      mode === undefined ? undefined : await KvResidency.start({ mode, send, logger, registry });
+    collector = new PoolCollector(options, source, residency);
+    return collector;
   } catch (error) {
     source.close();
     throw error;
   }
 }
 
-/** ZeroMQ is native code: a platform without it can still collect everything else. */
-async function startKvEvents(options: CollectorOptions): Promise<KvEvents | undefined> {
-  const { kvEvents, logger, registry } = options;
-  if (kvEvents === undefined) return undefined;
-  const { KvEvents } = await import("./kv-events/kv-events.ts");
-  return KvEvents.start({ ...kvEvents, logger, registry });
-}
-
 class PoolCollector implements Collector {
   readonly #options: CollectorOptions;
   readonly #source: EndpointSource;
-  readonly #kvEvents: KvEvents | undefined;
+  readonly #residency: KvResidency | undefined;
   readonly #session: PoolSession;
   readonly #ledger = new MetricsLedger();
   readonly #models = new ModelsLedger();
@@ -85,15 +83,19 @@ class PoolCollector implements Collector {
   /** The object does not hold the current membership. Rows refer to it, so it goes first. */
   #isMembershipDue = true;
 
-  constructor(options: CollectorOptions, source: EndpointSource, kvEvents: KvEvents | undefined) {
+  constructor(
+    options: CollectorOptions,
+    source: EndpointSource,
+    residency: KvResidency | undefined,
+  ) {
     this.#options = options;
     this.#source = source;
-    this.#kvEvents = kvEvents;
-    kvEvents?.follow(source.endpoints);
+    this.#residency = residency;
+    residency?.follow(source.endpoints);
     this.#ledger.reset(source.endpoints.length);
     this.#models.reset(source.endpoints.length);
     source.onChange((endpoints) => {
-      kvEvents?.follow(endpoints);
+      residency?.follow(endpoints);
       this.#restart();
     });
     this.#session = new PoolSession({
@@ -103,6 +105,7 @@ class PoolCollector implements Collector {
       events: {
         onWelcome: () => {
           this.#isConfigured = false;
+          residency?.connected();
         },
         onResync: () => {
           this.#isMembershipDue = true;
@@ -113,13 +116,15 @@ class PoolCollector implements Collector {
         onConfigure: (configure) => {
           // Said again after every reconnect.
           this.#isConfigured = true;
+          residency?.configured(configure);
           if (JSON.stringify(configure) === JSON.stringify(this.#configure)) return;
           this.#configure = configure;
           this.#restart();
         },
+        onKv: (message) => residency?.received(message),
       },
     });
-    this.#flush = setInterval(() => this.#send(), FLUSH_MS);
+    this.#flush = setInterval(() => this.#sendDue(), FLUSH_MS);
   }
 
   get isHealthy(): boolean {
@@ -137,12 +142,12 @@ class PoolCollector implements Collector {
   }
 
   get kvEventsUrl(): string | undefined {
-    return this.#kvEvents?.boundUrl;
+    return this.#residency?.boundUrl;
   }
 
   async close(): Promise<void> {
     this.#source.close();
-    this.#kvEvents?.close();
+    this.#residency?.close();
     clearInterval(this.#flush);
     for (const scraper of this.#scrapers) scraper.stop();
     await this.#session.close();
@@ -169,7 +174,7 @@ class PoolCollector implements Collector {
           onResult: (result) => {
             if (result.isNewProcess) {
               this.#models.engineRestarted(index);
-              this.#kvEvents?.engineRestarted(endpoint.id);
+              this.#residency?.engineRestarted(endpoint.id);
             }
             this.#ledger.observe(index, result, performance.now());
           },
@@ -197,7 +202,17 @@ class PoolCollector implements Collector {
     };
   }
 
-  #send(): void {
+  /** A frame of what is not kept here; see PoolSession. */
+  send(encode: (place: FramePlace) => Uint8Array): boolean {
+    return this.#session.send(encode);
+  }
+
+  #sendDue(): void {
+    this.#sendMetrics();
+    this.#residency?.flush();
+  }
+
+  #sendMetrics(): void {
     // An object that is there again is about to say what it wants; it may be another release.
     if (this.#configure !== undefined && !this.#isConfigured) return;
     if (this.#isMembershipDue) {
@@ -206,6 +221,7 @@ class PoolCollector implements Collector {
         encodeFrame({ type: FRAME.membership, ...place }, payload);
       if (!this.#session.send(encode)) return;
       this.#isMembershipDue = false;
+      this.#residency?.listed();
     }
     const rows = this.#ledger.rows(performance.now());
     if (rows.length > 0) {

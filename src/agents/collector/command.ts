@@ -1,4 +1,3 @@
-import type { KvEventConsumer } from "../../scheduler/kv/residency/kv-event.ts";
 import { MetricRegistry } from "../../telemetry/metrics.ts";
 import { startAdminServer } from "../process/admin-server.ts";
 import { parseFlags } from "../process/flags.ts";
@@ -14,15 +13,6 @@ The environment variable ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
   flags: { ...POOL_FLAGS, ...KV_EVENT_FLAGS },
 } as const;
 
-/** Nobody keeps account of KV events yet: they are followed and counted. */
-const COUNTED_ONLY: KvEventConsumer = {
-  stored: () => undefined,
-  removed: () => undefined,
-  cleared: () => undefined,
-  uncertain: () => undefined,
-  gone: () => undefined,
-};
-
 export async function run(args: string[]): Promise<void> {
   const flags = parseFlags(USAGE, args);
   const kvMode = kvEventsMode(flags);
@@ -37,7 +27,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
-      ...(kvMode === null ? {} : { kvEvents: { mode: kvMode, consumer: COUNTED_ONLY } }),
+      ...(kvMode === null ? {} : { kvEvents: kvMode }),
     });
     const admin = await startAdminServer({
       listen: flags["admin-listen"],

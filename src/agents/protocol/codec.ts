@@ -8,7 +8,8 @@
 // `seq` grows by one per frame within an agent's epoch, starting at 1. It is a double because a
 // 32-bit counter would wrap in weeks on a busy relay.
 //
-// MEMBERSHIP, TICKETS, MARKS, MODELS and STARTED payloads are JSON, see messages.ts.
+// MEMBERSHIP, TICKETS, MARKS, MODELS, STARTED and KV_OFFER payloads are JSON, see messages.ts; for KV
+// payloads see kv-frames.ts.
 // METRICS payload: u16 row count, then per row
 //   u16 endpoint (index in the last MEMBERSHIP) · u8 status · u8 flags · u16 mask · u32 age in ms ·
 //   one f64 per set bit of the mask, lowest bit first (field i is configure.metrics[i])
@@ -27,6 +28,8 @@ export const FRAME = {
   marks: 4,
   models: 5,
   started: 6,
+  kv: 7,
+  kvOffer: 8,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -38,6 +41,8 @@ const FRAME_SINCE: Readonly<Record<number, number>> = {
   [FRAME.marks]: SINCE_VERSION.marks,
   [FRAME.models]: SINCE_VERSION.models,
   [FRAME.started]: SINCE_VERSION.evictions,
+  [FRAME.kv]: SINCE_VERSION.kv,
+  [FRAME.kvOffer]: SINCE_VERSION.kv,
 };
 
 export const FRAME_HEADER_BYTES = 12;
@@ -117,7 +122,7 @@ export function framePayload(frame: Uint8Array): Uint8Array {
 }
 
 /**
- * Puts `payload` (UTF-8 JSON for all but METRICS) behind a header. The caller keeps payloads below
+ * Puts `payload` (UTF-8 JSON for all but METRICS and KV) behind a header. The caller keeps payloads below
  * limits.frameBytesMax.
  */
 export function encodeFrame(header: FrameHeader, payload: Uint8Array): Uint8Array<ArrayBuffer> {

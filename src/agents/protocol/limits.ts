@@ -32,6 +32,10 @@ export const PROTOCOL_LIMITS = {
   marksMax: 1024,
   /** Tickets in one STARTED frame. */
   startedTicketsMax: 512,
+  /** Keys in one KV frame: 32 KiB, and a millisecond of the object's time. */
+  kvFrameKeysMax: 4_096,
+  /** Streams named in one `kv-send` or `kv-stop`. */
+  kvStreamsMax: 64,
   /** A mark that says longer is refused: the sender is broken. Objects cut leases much lower. */
   markLeaseMsMax: 600_000,
   /** Endpoints the Worker may list for one request; the relay walks them in order. */

@@ -1,7 +1,7 @@
 // The JSON messages between agents and a PoolObject, and the JSON payloads of some frames.
 // Order of a connection: agent sends `hello`; object answers `welcome` and `configure`, or `refused`
 // and closes. Then the agent sends binary frames (codec.ts), and the object sends `ack`, `resync`,
-// `evict` and further `configure` messages. See docs/protocol.md.
+// `evict`, `kv-send`, `kv-stop`, `kv-credit` and further `configure` messages. See docs/protocol.md.
 
 import { z } from "zod";
 import { PROTOCOL_LIMITS } from "./limits.ts";
@@ -147,6 +147,11 @@ const configureSchema = z.object({
    * and only a pool that ends requests for others needs them. Absent: no, as of objects of before.
    */
   reportsFirstByte: z.boolean().optional(),
+  /**
+   * The object takes KV frames: bytes of them that may be under way, sent and not covered by a
+   * `kv-credit`. Absent: it takes none, as objects of before.
+   */
+  kvWindowBytes: z.int().positive().optional(),
 });
 export type Configure = z.output<typeof configureSchema>;
 
@@ -176,6 +181,29 @@ const evictSchema = z.object({
 });
 export type Evict = z.output<typeof evictSchema>;
 
+const kvStream = z.int().min(0).max(0xffff_ffff);
+
+/**
+ * Object to collector: send what these endpoints hold, each on this stream and from its beginning. An
+ * endpoint that was sent on another stream is sent on this one instead. Those that the collector has
+ * not offered, or no longer has, it leaves out.
+ */
+const kvSendSchema = z.object({
+  t: z.literal("kv-send"),
+  streams: z
+    .array(z.object({ endpoint: name, stream: kvStream }))
+    .max(PROTOCOL_LIMITS.kvStreamsMax),
+});
+
+/** Object to collector: send no more on these streams. */
+const kvStopSchema = z.object({
+  t: z.literal("kv-stop"),
+  streams: z.array(kvStream).max(PROTOCOL_LIMITS.kvStreamsMax),
+});
+
+/** Object to collector: frames up to `seq` are no longer under way. */
+const kvCreditSchema = z.object({ t: z.literal("kv-credit"), seq: z.number().nonnegative() });
+
 /** Object to agent, before it closes the socket. */
 const refusedSchema = z.object({
   t: z.literal("refused"),
@@ -190,9 +218,14 @@ export const fromObjectSchema = z.discriminatedUnion("t", [
   ackSchema,
   resyncSchema,
   evictSchema,
+  kvSendSchema,
+  kvStopSchema,
+  kvCreditSchema,
   refusedSchema,
 ]);
 export type FromObject = z.output<typeof fromObjectSchema>;
+/** What the object says of KV streams. */
+export type KvMessage = Extract<FromObject, { t: "kv-send" | "kv-stop" | "kv-credit" }>;
 
 /**
  * Whose request a ticket is for: with it, an object that lost its memory knows the ticket again.
@@ -286,3 +319,20 @@ export type StartedTicket = z.output<typeof startedTicketSchema>;
 export const startedSchema = z.strictObject({
   tickets: z.array(startedTicketSchema).max(PROTOCOL_LIMITS.startedTicketsMax),
 });
+
+const endpointIndexes = z
+  .array(
+    z
+      .int()
+      .min(0)
+      .max(PROTOCOL_LIMITS.endpointsMax - 1),
+  )
+  .max(PROTOCOL_LIMITS.endpointsMax);
+
+/**
+ * Payload of a KV_OFFER frame: the endpoints whose KV caches the collector follows, by their places in
+ * the last MEMBERSHIP, replacing what was offered before. Of `whole` ones it knows everything they hold;
+ * of `partial` ones what it says is true and something may be missing.
+ */
+export const kvOfferSchema = z.strictObject({ whole: endpointIndexes, partial: endpointIndexes });
+export type KvOffer = z.output<typeof kvOfferSchema>;

@@ -26,6 +26,7 @@ import {
   type Evict,
   type FromObject,
   type Hello,
+  type KvMessage,
 } from "../protocol/messages.ts";
 import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "../protocol/version.ts";
 import { backoffMs } from "./backoff.ts";
@@ -81,6 +82,8 @@ interface SessionEvents {
   onConfigure?(configure: Configure): void;
   /** Relays only. */
   onEvict?(evict: Evict): void;
+  /** Collectors only. */
+  onKv?(message: KvMessage): void;
 }
 
 export interface SessionOptions {
@@ -226,6 +229,11 @@ export class PoolSession {
         break;
       case "evict":
         events.onEvict?.(message);
+        break;
+      case "kv-send":
+      case "kv-stop":
+      case "kv-credit":
+        events.onKv?.(message);
         break;
       case "ack":
         events.onAck({ seq: message.seq, report: message.report });

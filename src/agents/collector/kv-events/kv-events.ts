@@ -98,6 +98,16 @@ export class KvEvents {
     return this.#dialled?.boundUrl;
   }
 
+  /** By endpoint: whether all its publishers have been heard from their beginnings on. */
+  whole(): Map<string, boolean> {
+    const whole = new Map<string, boolean>(this.#dialled?.whole());
+    for (const { source, account } of this.#followed.values()) {
+      const endpoint = source.endpoint ?? STORAGE;
+      whole.set(endpoint, (whole.get(endpoint) ?? true) && account.isWhole);
+    }
+    return whole;
+  }
+
   /** Follows these endpoints and no others. */
   follow(endpoints: readonly EndpointRecord[]): void {
     const { mode } = this.#options;
@@ -168,14 +178,9 @@ export class KvEvents {
     const { registry } = this.#options;
     this.#counts.render(registry);
     registry.reset(METRIC.kvEventsWhole);
-    const whole = new Map<string, boolean>(this.#dialled?.whole());
     let connected = 0;
-    for (const { source, account, subscriber } of this.#followed.values()) {
-      const endpoint = source.endpoint ?? STORAGE;
-      whole.set(endpoint, (whole.get(endpoint) ?? true) && account.isWhole);
-      if (subscriber.isConnected) connected++;
-    }
-    for (const [endpoint, isWhole] of whole) {
+    for (const { subscriber } of this.#followed.values()) if (subscriber.isConnected) connected++;
+    for (const [endpoint, isWhole] of this.whole()) {
       registry.set(METRIC.kvEventsWhole, { endpoint }, isWhole ? 1 : 0);
     }
     registry.set(METRIC.kvSubscribersActive, {}, connected + (this.#dialled?.size ?? 0));

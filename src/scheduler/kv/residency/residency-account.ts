@@ -42,6 +42,8 @@ export class ResidencyAccount implements KvEventConsumer {
   readonly #rekeyers = new Map<KvEventSource, Rekeyer>();
   readonly #slots = new Map<KvEventSource, number>();
   readonly #freeSlots: number[] = [];
+  /** By slot; also a source that is gone, until another takes its slot. */
+  readonly #sources: KvEventSource[] = [];
   #slotsEnd = 0;
   #eventsLeftOut = 0;
 
@@ -75,6 +77,16 @@ export class ResidencyAccount implements KvEventConsumer {
     if (rekeyer === undefined || slot === undefined) return undefined;
     const { heldBlocks, knownBlocks, byteLength, counts } = rekeyer;
     return { slot, heldBlocks, knownBlocks, byteLength, counts };
+  }
+
+  /** Content blocks of which it is known what they became. */
+  get contentBlocks(): number {
+    return this.#contents.contentBlocks;
+  }
+
+  /** Whose blocks the sink is told of by this slot. */
+  sourceAt(slot: number): KvEventSource | undefined {
+    return this.#sources[slot];
   }
 
   learn(prompt: LearnedPrompt): void {
@@ -119,6 +131,7 @@ export class ResidencyAccount implements KvEventConsumer {
     const rekeyer = new Rekeyer(slot, this.#contents, this.#rekeyerBytesMax);
     this.#rekeyers.set(source, rekeyer);
     this.#slots.set(source, slot);
+    this.#sources[slot] = source;
     return rekeyer;
   }
 

@@ -10,10 +10,11 @@
 //
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/preciseprefixcache. Where
 // there are no events, it tells what the approximate index knows: less is known then, not nothing, and
-// no tier is told apart. O(blocks + candidates * tiers), no allocation.
+// no tier is told apart; so it is for single endpoints, too. O(blocks + candidates * tiers), no allocation.
 
 import { z } from "zod";
 import { parseDurationMs } from "../../config/quantities.ts";
+import type { SchedulerConfig } from "../../config/scheduler-config.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../kv/content-keys.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { type DataProducer, defineDataProducer, type PickContext } from "../../plugin.ts";
@@ -62,6 +63,19 @@ const tierWeight = z.strictObject({
   weight: z.number().min(0).describe("What a block there is worth; 1 for GPU memory"),
 });
 
+const speculationShape = {
+  speculativeIndexing: z.boolean().default(false),
+  speculativeTTL: z
+    .string()
+    .refine((written) => (parseDurationMs(written) ?? 0) > 0, {
+      error: "expected a duration over 0, e.g. 2s",
+    })
+    .default("2s"),
+};
+const speculationParams = z.object(speculationShape);
+/** Plugins that look up what engines say. */
+const PRECISE_TYPES = new Set(["precise-prefix-cache-producer", "precise-prefix-cache-scorer"]);
+
 /** Also of precise-prefix-cache-scorer, which may keep an index of its own. */
 export const preciseParamsShape = {
   tokenProcessorConfig: tokenProcessorConfig.prefault({}),
@@ -87,13 +101,7 @@ export const preciseParamsShape = {
     })
     .prefault({}),
   kvEventsConfig: kvEventsConfig.prefault({}),
-  speculativeIndexing: z.boolean().default(false),
-  speculativeTTL: z
-    .string()
-    .refine((written) => (parseDurationMs(written) ?? 0) > 0, {
-      error: "expected a duration over 0, e.g. 2s",
-    })
-    .default("2s"),
+  ...speculationShape,
 };
 const params = z.strictObject(preciseParamsShape);
 export type PreciseParams = z.output<typeof params>;
@@ -101,10 +109,22 @@ export type PreciseParams = z.output<typeof params>;
 /** Sentences on what acts otherwise here. */
 export function preciseNotes(): string[] {
   return [
-    "Engines' KV events are not read yet: what is cached where is told by the approximate index, and " +
-      "tokenProcessorConfig, kvBlockIndexConfig, kvEventsConfig and speculative indexing are without " +
-      "effect.",
+    "Engines' KV events are read by the pool's collectors, as their flags say, and prompts are looked up " +
+      "by content: tokenProcessorConfig, kvBlockIndexConfig and kvEventsConfig are without effect. An " +
+      "endpoint that no collector tells of is looked up in the approximate index.",
   ];
+}
+
+/** How long a request counts as cached where it was sent, as the pool's plugins say; 0: not at all. */
+export function speculationMsOf({ plugins }: Pick<SchedulerConfig, "plugins">): number {
+  let ttlMs = 0;
+  for (const { type, parameters } of plugins) {
+    if (!PRECISE_TYPES.has(type)) continue;
+    const given = speculationParams.safeParse(parameters ?? {});
+    if (!given.success || !given.data.speculativeIndexing) continue;
+    ttlMs = Math.max(ttlMs, parseDurationMs(given.data.speculativeTTL) ?? 0);
+  }
+  return ttlMs;
 }
 
 interface Tier {

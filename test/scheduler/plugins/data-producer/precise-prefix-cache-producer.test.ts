@@ -65,7 +65,7 @@ describe("precise-prefix-cache-producer", () => {
     expect([matchedBlocks[0], weightedBlocks[0]]).toEqual([3, 3]);
     const plugin = pluginOf("precise-prefix-cache-producer");
     expect(plugin.notes!(plugin.params.parse({}))).toEqual([
-      expect.stringContaining("events are not read yet"),
+      expect.stringContaining("looked up in the approximate index"),
     ]);
   });
 

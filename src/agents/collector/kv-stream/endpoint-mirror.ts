@@ -1,0 +1,206 @@
+// What one endpoint holds, and what of it the object was told: by key, both, so that only what differs
+// has to be said.
+//
+//   payload   · q tt ssssssssssssssssssssssssssss      s: how each rank holds it, two bits each
+//             31 30 28 27                       0      t: as told; q: it is in the queue
+//
+// What changes is queued. An addition and a removal before it is sent leave nothing to say. Past
+// QUEUE_MAX changes the queue is dropped, and the table is walked for what differs: what cannot be sent
+// takes no memory but the table's. A new stream is such a walk, with nothing told.
+//
+// An endpoint with several ranks holds a block when one of them does, as best as that one: which rank a
+// request gets to is the engine's own choice.
+
+import { BlockTable, NONE } from "../../../scheduler/kv/block-table.ts";
+import {
+  HELD_BELOW,
+  HELD_ON_GPU,
+  type Holding,
+  NOT_HELD,
+} from "../../../scheduler/kv/residency/holding.ts";
+import type { SectionBuffer } from "./section-buffer.ts";
+
+export const MIRROR_LIMITS = {
+  /** Of one endpoint; 17 million tokens. */
+  keysMax: 262_144,
+  /** Ranks of one endpoint that are told apart: ranks are below it. */
+  ranksMax: 14,
+  /** Changes that wait to be sent, before the table is walked instead. */
+  queueMax: 16_384,
+} as const;
+
+/** Bytes a key costs; see ENTRY_COST_BYTES in block-table.ts. */
+const KEY_COST_BYTES = 22;
+const GPU_BITS = 0x0aaa_aaaa;
+const BELOW_BITS = 0x0555_5555;
+const TOLD_SHIFT = 28;
+const TOLD_BITS = 3 << TOLD_SHIFT;
+const QUEUED = 1 << 30;
+
+/** How a section of a stream stands in it. */
+export interface SectionFlags {
+  readonly begins: boolean;
+  readonly completes: boolean;
+}
+
+export class EndpointMirror {
+  readonly #table = new BlockTable(MIRROR_LIMITS.keysMax * KEY_COST_BYTES);
+  readonly #key = new Uint32Array(2);
+  #idsEnd = 0;
+  #leftOut = 0;
+  #lacksKeys = false;
+  /** Whether anybody is told. */
+  #isSent = false;
+  #isBegun = false;
+  #isCompleted = false;
+  /** Ids of entries with the QUEUED bit, from #queueHead on. */
+  #queue: number[] = [];
+  #queueHead = 0;
+  /** Entries from here on are still to be looked at. */
+  #walkAt = Infinity;
+
+  get byteLength(): number {
+    return this.#table.byteLength;
+  }
+
+  /** Keys that the endpoint holds, or that the object still has to be told are gone. */
+  get keyCount(): number {
+    return this.#table.size;
+  }
+
+  /** Keys not taken up since the beginning, because of a bound. */
+  get leftOut(): number {
+    return this.#leftOut;
+  }
+
+  /** Whether it may be without keys that the endpoint holds. So it is until it was empty once. */
+  get lacksKeys(): boolean {
+    return this.#lacksKeys;
+  }
+
+  /** Whether there is something to say, and at most how many keys. */
+  get dueCount(): number {
+    if (!this.#isSent) return 0;
+    const walked = this.#idsEnd - Math.min(this.#walkAt, this.#idsEnd);
+    return this.#queue.length - this.#queueHead + walked + (this.#isCompleted ? 0 : 1);
+  }
+
+  /** A rank holds a block so from now on. */
+  // Hot path: kv-stream in bench/.
+  held(rank: number, low: number, high: number, holding: Holding): void {
+    if (rank >= MIRROR_LIMITS.ranksMax) {
+      this.#leaveOut();
+      return;
+    }
+    let id = this.#table.find(low, high);
+    if (id === NONE) {
+      if (holding === NOT_HELD) return;
+      id = this.#add(low, high);
+      if (id === NONE) return;
+    }
+    const shift = rank * 2;
+    const before = this.#table.payload(id);
+    const after = (before & ~(3 << shift)) | (holding << shift);
+    if (this.#isSent && holdingOf(before) !== holdingOf(after)) this.#changed(id, after);
+    else this.#keep(id, after);
+  }
+
+  /** Everything is said from now on, from the beginning. */
+  begin(): void {
+    this.#reset();
+    this.#isSent = true;
+    this.#isBegun = false;
+    this.#isCompleted = false;
+    this.#walkAt = 0;
+  }
+
+  /** Nobody is told any more. */
+  stop(): void {
+    this.#isSent = false;
+    this.#reset();
+  }
+
+  /** Puts what is to be said next into `out`, as far as it has room. Undefined where there is nothing. */
+  take(out: SectionBuffer): SectionFlags | undefined {
+    if (this.dueCount === 0) return undefined;
+    while (this.#queueHead < this.#queue.length && out.hasRoom) {
+      this.#say(this.#queue[this.#queueHead++]!, out);
+    }
+    if (this.#queueHead === this.#queue.length) {
+      this.#queue = [];
+      this.#queueHead = 0;
+    }
+    for (; this.#walkAt < this.#idsEnd && out.hasRoom; this.#walkAt++) this.#say(this.#walkAt, out);
+    const isWalked = this.#walkAt >= this.#idsEnd;
+    if (isWalked) this.#walkAt = Infinity;
+    const flags = { begins: !this.#isBegun, completes: isWalked && !this.#isCompleted };
+    this.#isBegun = true;
+    this.#isCompleted ||= isWalked;
+    return flags;
+  }
+
+  #add(low: number, high: number): number {
+    const isFull = this.#table.size >= MIRROR_LIMITS.keysMax;
+    const id = isFull ? NONE : this.#table.add(low, high);
+    if (id === NONE) this.#leaveOut();
+    else if (id >= this.#idsEnd) this.#idsEnd = id + 1;
+    return id;
+  }
+
+  /** The endpoint holds it otherwise than a moment ago. */
+  #changed(id: number, payload: number): void {
+    const isFound = (payload & QUEUED) !== 0 || id >= this.#walkAt;
+    if (isFound) {
+      this.#keep(id, payload);
+    } else if (this.#queue.length - this.#queueHead < MIRROR_LIMITS.queueMax) {
+      this.#queue.push(id);
+      this.#table.setPayload(id, payload | QUEUED);
+    } else {
+      this.#queue = [];
+      this.#queueHead = 0;
+      this.#walkAt = 0;
+      this.#keep(id, payload);
+    }
+  }
+
+  #say(id: number, out: SectionBuffer): void {
+    const payload = this.#table.payload(id);
+    if (payload === 0) return;
+    const holding = holdingOf(payload);
+    if (holding !== (payload & TOLD_BITS) >>> TOLD_SHIFT) {
+      this.#table.readKey(id, this.#key, 0);
+      out.add(this.#key[0]!, this.#key[1]!, holding);
+    }
+    this.#keep(id, (payload & (GPU_BITS | BELOW_BITS)) | (holding << TOLD_SHIFT));
+  }
+
+  /** What the object was told counts for nothing, and nothing is to be said. */
+  #reset(): void {
+    for (let id = 0; id < this.#idsEnd; id++) {
+      const payload = this.#table.payload(id);
+      if (payload !== 0) this.#keep(id, payload & (GPU_BITS | BELOW_BITS));
+    }
+    this.#queue = [];
+    this.#queueHead = 0;
+    this.#walkAt = Infinity;
+  }
+
+  #leaveOut(): void {
+    this.#leftOut++;
+    this.#lacksKeys = true;
+  }
+
+  #keep(id: number, payload: number): void {
+    if (payload !== 0) {
+      this.#table.setPayload(id, payload);
+      return;
+    }
+    this.#table.remove(id);
+    if (this.#table.size === 0) this.#lacksKeys = false;
+  }
+}
+
+function holdingOf(payload: number): Holding {
+  if ((payload & GPU_BITS) !== 0) return HELD_ON_GPU;
+  return (payload & BELOW_BITS) !== 0 ? HELD_BELOW : NOT_HELD;
+}

@@ -1,0 +1,265 @@
+// What endpoints hold, from this collector's account to the pool's object.
+//
+//   ResidencyAccount ──held──► EndpointMirror, one an endpoint ──► sections ──► KV frames ──► object
+//                                     ▲ begin: kv-send                            │ window
+//                                     └ stop: kv-stop         kv-credit ──────────┘
+//
+// Every collector keeps the account of all endpoints; the object says of which it wants to hear from
+// this one, and each time hears everything from the beginning. Changes gather until `flush`, which the
+// collector calls every 20 ms, or until KEYS_AT_ONCE keys have changed. Past the window that the object
+// grants nothing is sent: changes to come then meet those that wait.
+//
+// Lives as long as the process: mirrors outlive connections, what is said on one does not.
+
+import type { KvEventSource } from "../../../scheduler/kv/residency/kv-event.ts";
+import type { Holding, HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
+import { METRIC } from "../../../telemetry/names.ts";
+import type { MetricRegistry } from "../../../telemetry/metrics.ts";
+import { encodeFrame, FRAME, type FramePlace } from "../../protocol/codec.ts";
+import { encodeKv, type KvSection } from "../../protocol/kv-frames.ts";
+import { PROTOCOL_LIMITS } from "../../protocol/limits.ts";
+import type { EndpointRecord, KvMessage, KvOffer } from "../../protocol/messages.ts";
+import { EndpointMirror } from "./endpoint-mirror.ts";
+import { SectionBuffer } from "./section-buffer.ts";
+
+/** Changed keys that are not kept waiting for the next flush. */
+const KEYS_AT_ONCE = PROTOCOL_LIMITS.kvFrameKeysMax;
+
+export interface KvStreamOptions {
+  /** Sends a frame on the session, as PoolSession does: the place is given where it is sent at all. */
+  readonly send: (encode: (place: FramePlace) => Uint8Array) => boolean;
+  /** Whose blocks the account's slot is. */
+  readonly sourceAt: (slot: number) => KvEventSource | undefined;
+  /** By endpoint id, of those that are followed: whether everything it holds is known. */
+  readonly whole: () => ReadonlyMap<string, boolean>;
+  readonly registry: MetricRegistry;
+}
+
+/** One account of one endpoint that the object asked for. */
+interface Stream {
+  readonly stream: number;
+  readonly mirror: EndpointMirror;
+  seq: number;
+}
+
+/** A frame that the object has not given credit for. */
+interface FrameUnderWay {
+  readonly seq: number;
+  readonly bytes: number;
+}
+
+export class KvStream implements HoldingSink {
+  readonly #options: KvStreamOptions;
+  /** By endpoint id. */
+  readonly #mirrors = new Map<string, EndpointMirror>();
+  readonly #streams = new Map<string, Stream>();
+  readonly #buffer = new SectionBuffer();
+  /** Endpoint ids in the order of the last MEMBERSHIP. */
+  #ids: readonly string[] = [];
+  /** The object has that MEMBERSHIP. */
+  #isListed = false;
+  /** Undefined while the object takes nothing. */
+  #windowBytes: number | undefined;
+  #underWay: FrameUnderWay[] = [];
+  #bytesUnderWay = 0;
+  /** As last offered on this connection. */
+  #offer = "";
+  readonly #offeredWhole = new Set<string>();
+  /** Endpoints whose streams ended here: the object learns it from an offer without them. */
+  readonly #withdrawn = new Set<string>();
+  #changedKeys = 0;
+  /** The source that spoke last, and its endpoint's mirror. */
+  #source: KvEventSource | undefined;
+  #mirror: EndpointMirror | undefined;
+
+  constructor(options: KvStreamOptions) {
+    this.#options = options;
+    options.registry.onRender(() => this.#render());
+  }
+
+  /** See HoldingSink: of the account's slots. */
+  // Hot path: kv-stream in bench/.
+  held(slot: number, low: number, high: number, holding: Holding): void {
+    const source = this.#options.sourceAt(slot);
+    if (source !== this.#source || this.#mirror === undefined) {
+      if (source === undefined || source.endpoint === null) return;
+      this.#source = source;
+      this.#mirror = this.#mirrorOf(source.endpoint);
+    }
+    this.#mirror.held(source!.rank, low, high, holding);
+    this.#changedKeys++;
+    // Not from here: whoever tells is in the middle of it.
+    if (this.#changedKeys === KEYS_AT_ONCE) queueMicrotask(() => this.flush());
+  }
+
+  /** These endpoints and no others. */
+  follow(endpoints: readonly EndpointRecord[]): void {
+    this.#ids = endpoints.map(({ id }) => id);
+    this.#isListed = false;
+    this.#offer = "";
+    const ids = new Set(this.#ids);
+    for (const [id, mirror] of this.#mirrors) {
+      if (ids.has(id)) continue;
+      if (this.#mirror === mirror) this.#mirror = undefined;
+      this.#mirrors.delete(id);
+      if (this.#streams.delete(id)) this.#withdrawn.add(id);
+      this.#offeredWhole.delete(id);
+    }
+  }
+
+  /** A new connection: nothing was said on it yet, and nothing asked for. */
+  connected(): void {
+    for (const { mirror } of this.#streams.values()) mirror.stop();
+    this.#streams.clear();
+    this.#isListed = false;
+    this.#windowBytes = undefined;
+    this.#underWay = [];
+    this.#bytesUnderWay = 0;
+    this.#offer = "";
+    this.#offeredWhole.clear();
+    this.#withdrawn.clear();
+  }
+
+  /** What the object takes; undefined where it takes nothing. */
+  configured(windowBytes: number | undefined): void {
+    this.#windowBytes = windowBytes;
+  }
+
+  /** The object has the list of endpoints that was followed last, and offers can refer to it. */
+  listed(): void {
+    this.#isListed = true;
+    this.#offer = "";
+  }
+
+  received(message: KvMessage): void {
+    switch (message.t) {
+      case "kv-send":
+        for (const { endpoint, stream } of message.streams) this.#begin(endpoint, stream);
+        break;
+      case "kv-stop":
+        for (const [id, { stream, mirror }] of this.#streams) {
+          if (!message.streams.includes(stream)) continue;
+          mirror.stop();
+          this.#streams.delete(id);
+        }
+        break;
+      case "kv-credit":
+        this.#credit(message.seq);
+        break;
+    }
+    this.flush();
+  }
+
+  /** Sends what is due, as far as the window allows. */
+  flush(): void {
+    this.#changedKeys = 0;
+    const window = this.#windowBytes;
+    if (window === undefined || !this.#isListed || !this.#sendOffer()) return;
+    while (this.#bytesUnderWay < window && this.#sendFrame());
+  }
+
+  #mirrorOf(endpoint: string): EndpointMirror {
+    let mirror = this.#mirrors.get(endpoint);
+    if (mirror === undefined) {
+      mirror = new EndpointMirror();
+      this.#mirrors.set(endpoint, mirror);
+    }
+    return mirror;
+  }
+
+  #begin(endpoint: string, stream: number): void {
+    if (!this.#ids.includes(endpoint)) return;
+    const mirror = this.#mirrorOf(endpoint);
+    mirror.begin();
+    // Behind the others, if it is asked for again.
+    this.#streams.delete(endpoint);
+    this.#streams.set(endpoint, { stream, mirror, seq: 0 });
+    this.#options.registry.inc(METRIC.kvStreamSnapshotsTotal, {});
+  }
+
+  #credit(seq: number): void {
+    while (this.#underWay.length > 0 && this.#underWay[0]!.seq <= seq) {
+      this.#bytesUnderWay -= this.#underWay.shift()!.bytes;
+    }
+  }
+
+  /**
+   * Says what is followed, if that is news. An endpoint becomes whole for the object behind what makes it
+   * so, and is no longer before what it lacks. False where it could not be sent.
+   */
+  #sendOffer(): boolean {
+    const known = this.#options.whole();
+    const whole: number[] = [];
+    const partial: number[] = [];
+    this.#ids.forEach((id, index) => {
+      const isKnown = known.get(id);
+      if (isKnown === undefined || this.#withdrawn.has(id)) return;
+      const isTold =
+        this.#offeredWhole.has(id) || (this.#streams.get(id)?.mirror.dueCount ?? 0) === 0;
+      const isWhole = isKnown && isTold && this.#mirrors.get(id)?.lacksKeys !== true;
+      (isWhole ? whole : partial).push(index);
+    });
+    const payload = JSON.stringify({ whole, partial } satisfies KvOffer);
+    if (payload === this.#offer) return true;
+    const bytes = new TextEncoder().encode(payload);
+    const isSent = this.#options.send((place) =>
+      encodeFrame({ type: FRAME.kvOffer, ...place }, bytes),
+    );
+    if (!isSent) return false;
+    this.#offer = payload;
+    this.#withdrawn.clear();
+    this.#offeredWhole.clear();
+    for (const index of whole) this.#offeredWhole.add(this.#ids[index]!);
+    return true;
+  }
+
+  /** False where nothing was sent. What is sent is taken from the mirrors only if it goes. */
+  #sendFrame(): boolean {
+    const due = [...this.#streams].filter(([, { mirror }]) => mirror.dueCount > 0);
+    if (due.length === 0) return false;
+    return this.#options.send((place) => {
+      const sections = this.#sections(due);
+      const frame = encodeKv(place, sections);
+      this.#underWay.push({ seq: place.seq, bytes: frame.byteLength });
+      this.#bytesUnderWay += frame.byteLength;
+      return frame;
+    });
+  }
+
+  #sections(due: readonly (readonly [string, Stream])[]): KvSection[] {
+    const sections: KvSection[] = [];
+    let keysLeft: number = PROTOCOL_LIMITS.kvFrameKeysMax;
+    for (const [endpoint, stream] of due) {
+      if (keysLeft === 0) break;
+      this.#buffer.clear(keysLeft);
+      const flags = stream.mirror.take(this.#buffer);
+      keysLeft -= this.#buffer.keyCount;
+      // Whoever has spoken goes behind the others.
+      this.#streams.delete(endpoint);
+      this.#streams.set(endpoint, stream);
+      const isWorthIt =
+        this.#buffer.keyCount > 0 || flags?.begins === true || flags?.completes === true;
+      if (flags === undefined || !isWorthIt) continue;
+      sections.push({ stream: stream.stream, seq: stream.seq++, ...flags, ...this.#buffer.keys() });
+    }
+    const keys = PROTOCOL_LIMITS.kvFrameKeysMax - keysLeft;
+    this.#options.registry.inc(METRIC.kvStreamKeysTotal, {}, keys);
+    return sections;
+  }
+
+  #render(): void {
+    const { registry } = this.#options;
+    let due = 0;
+    let leftOut = 0;
+    let bytes = 0;
+    for (const mirror of this.#mirrors.values()) {
+      due += mirror.dueCount;
+      leftOut += mirror.leftOut;
+      bytes += mirror.byteLength;
+    }
+    registry.set(METRIC.kvStreamsOpen, {}, this.#streams.size);
+    registry.set(METRIC.kvStreamDueKeys, {}, due);
+    registry.set(METRIC.kvStreamMirrorBytes, {}, bytes);
+    registry.set(METRIC.kvStreamLeftOutTotal, {}, leftOut);
+  }
+}

@@ -1,0 +1,346 @@
+// Who tells what each endpoint holds, and how far it is known.
+//
+// Every collector offers the endpoints it follows. One of them sends an endpoint's account: a whole one
+// before a partial one, the present sender before another, else who sends least. When it leaves, or
+// another knows more, the next is asked at once.
+//
+//   none ──asked──► building ──completes──► current          in lanes of the ResidentIndex:
+//                      ▲                      │              what was known goes on answering while the
+//                      └── gap, new sender ───┘              next account is built, then it is replaced
+//
+// Nothing is stored: an object that lost its memory asks everybody for everything. Streams are numbered
+// from a random start in each life, so that what is still under way from an earlier one finds nobody.
+
+import type { KvSection } from "../../agents/protocol/kv-frames.ts";
+import { PROTOCOL_LIMITS } from "../../agents/protocol/limits.ts";
+import type { KvMessage } from "../../agents/protocol/messages.ts";
+import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../scheduler/kv/residency/holding.ts";
+import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.ts";
+import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
+import type { OfferedEndpoints } from "../agent-frames.ts";
+
+export const KV_FEED_LIMITS = {
+  /** KV frames of one collector that may be under way, sent and not applied. */
+  windowBytes: 256 * 1024,
+  /** Accounts that are built at once; further endpoints wait for one of these. */
+  buildingMax: 128,
+  /** Entries looked at for dead lanes before others have their turn. */
+  sweepEntries: 16_384,
+} as const;
+/** Credit is told when this much of the window has come: a message for several frames. */
+const CREDIT_BYTES = KV_FEED_LIMITS.windowBytes / 8;
+
+/** What is known of what an endpoint holds: everything, less or of a moment ago, nothing. */
+export const KNOWLEDGE = ["none", "partial", "exact"] as const;
+export type Knowledge = (typeof KNOWLEDGE)[number];
+
+/** Why everything was asked for again. Closed set; a metric label. */
+const ASK_REASONS = ["offered", "gap", "restarted"] as const;
+export type AskReason = (typeof ASK_REASONS)[number];
+
+/** Since the beginning. */
+export interface KvFeedCounts {
+  readonly asks: Record<AskReason, number>;
+  /** Keys applied. */
+  keys: number;
+}
+
+export interface KvFeedsOptions {
+  readonly table: EndpointTable;
+  readonly index: ResidentIndex;
+  /** The first stream's number: any. */
+  readonly firstStream: number;
+  readonly tell: (agent: string, message: KvMessage) => void;
+  /** Calls back in a later turn. */
+  readonly defer: (callback: () => void) => void;
+}
+
+interface Sender {
+  readonly agent: string;
+  /** By address. */
+  readonly offers: Map<string, { readonly id: string; readonly isWhole: boolean }>;
+  uncreditedBytes: number;
+  feedCount: number;
+}
+
+interface Feed {
+  readonly slot: number;
+  readonly address: string;
+  /** What its sender calls it. */
+  id: string;
+  sender: Sender | undefined;
+  stream: number;
+  nextSeq: number;
+  /** What is asked for, and not complete; NO_LANE if nothing is. */
+  building: number;
+  /** What is known; NO_LANE if nothing is. */
+  answering: number;
+  /** What is known is what the sender's stream says, to its last section. */
+  isCurrent: boolean;
+}
+
+export class KvFeeds {
+  readonly counts: KvFeedCounts = { asks: { offered: 0, gap: 0, restarted: 0 }, keys: 0 };
+  readonly #options: KvFeedsOptions;
+  readonly #index: ResidentIndex;
+  readonly #senders = new Map<string, Sender>();
+  /** By slot. */
+  readonly #feeds = new Map<number, Feed>();
+  readonly #byStream = new Map<number, Feed>();
+  /** Feeds whose sender is to be asked as soon as there is a lane. */
+  readonly #waiting = new Map<Feed, AskReason>();
+  #buildingCount = 0;
+  #nextStream: number;
+  #isSweeping = false;
+
+  constructor(options: KvFeedsOptions) {
+    this.#options = options;
+    this.#index = options.index;
+    this.#nextStream = options.firstStream >>> 0;
+  }
+
+  /** Nobody has told anything that is still known. */
+  get isEmpty(): boolean {
+    return this.#feeds.size === 0;
+  }
+
+  knowledge(slot: number): Knowledge {
+    const feed = this.#feeds.get(slot);
+    if (feed === undefined || feed.answering === NO_LANE) return "none";
+    const isWhole = feed.sender?.offers.get(feed.address)?.isWhole === true;
+    const isExact = isWhole && feed.isCurrent && !this.#index.lacksBlocks(feed.answering);
+    return isExact ? "exact" : "partial";
+  }
+
+  /** Blocks that are known of an endpoint. */
+  knownBlocks(slot: number): number {
+    const lane = this.#feeds.get(slot)?.answering ?? NO_LANE;
+    return lane === NO_LANE ? 0 : this.#index.heldBlocks(lane);
+  }
+
+  /** A collector says which endpoints it follows, in place of what it said before. */
+  offered(agent: string, { whole, partial }: OfferedEndpoints): void {
+    const sender = this.#senders.get(agent) ?? {
+      agent,
+      offers: new Map(),
+      uncreditedBytes: 0,
+      feedCount: 0,
+    };
+    this.#senders.set(agent, sender);
+    sender.offers.clear();
+    for (const { address, id } of partial) sender.offers.set(address, { id, isWhole: false });
+    for (const { address, id } of whole) sender.offers.set(address, { id, isWhole: true });
+    this.assign();
+  }
+
+  /** The collector's connection is gone, or begins anew: nothing more comes on its streams. */
+  disconnected(agent: string): void {
+    const sender = this.#senders.get(agent);
+    if (sender === undefined) return;
+    this.#senders.delete(agent);
+    for (const feed of this.#feeds.values()) if (feed.sender === sender) this.#dismiss(feed);
+    this.assign();
+  }
+
+  /** A frame's sections, of `bytes` all in all. Those of streams that are over are ignored. */
+  // Hot path: kv-stream in bench/.
+  received(
+    agent: string,
+    sections: readonly KvSection[],
+    frame: { seq: number; bytes: number },
+  ): void {
+    const sender = this.#senders.get(agent);
+    if (sender === undefined) return;
+    for (const section of sections) {
+      const feed = this.#byStream.get(section.stream);
+      if (feed === undefined || feed.sender !== sender) continue;
+      if (section.seq !== feed.nextSeq || section.begins !== (section.seq === 0)) {
+        this.#ask(feed, "gap");
+        continue;
+      }
+      feed.nextSeq++;
+      this.#apply(feed, section);
+    }
+    this.#pump();
+    sender.uncreditedBytes += frame.bytes;
+    if (sender.uncreditedBytes < CREDIT_BYTES) return;
+    sender.uncreditedBytes = 0;
+    this.#options.tell(agent, { t: "kv-credit", seq: frame.seq });
+  }
+
+  /** Frames of the collector were lost before `seq`: perhaps the last ones of any stream. */
+  lost(agent: string, seq: number): void {
+    const sender = this.#senders.get(agent);
+    if (sender === undefined) return;
+    this.#options.tell(agent, { t: "kv-credit", seq });
+    for (const feed of this.#feeds.values()) if (feed.sender === sender) this.#ask(feed, "gap");
+    this.#pump();
+  }
+
+  /** The endpoint's engine is a new process: what was known is void. */
+  endpointRestarted(slot: number): void {
+    const feed = this.#feeds.get(slot);
+    if (feed === undefined) return;
+    this.#closeAnswering(feed);
+    if (feed.sender !== undefined) this.#ask(feed, "restarted");
+    this.#pump();
+  }
+
+  /** The slot is about to be given to another endpoint. */
+  endpointRemoved(slot: number): void {
+    const feed = this.#feeds.get(slot);
+    if (feed === undefined) return;
+    this.#stop(feed);
+    this.#closeAnswering(feed);
+    this.#feeds.delete(slot);
+    this.#pump();
+  }
+
+  /** Gives each endpoint of the table its best sender: after every change of either. */
+  assign(): void {
+    const { table } = this.#options;
+    for (const slot of table.slots()) {
+      const { address } = table.endpoint(slot)!;
+      const present = this.#feeds.get(slot);
+      const best = this.#bestSender(address, present?.sender);
+      const id = best?.offers.get(address)?.id ?? "";
+      if (best === present?.sender && (best === undefined || id === present?.id)) continue;
+      if (present !== undefined) this.#stop(present);
+      if (best === undefined) continue;
+      const feed = present ?? newFeed(slot, address);
+      this.#feeds.set(slot, feed);
+      feed.sender = best;
+      feed.id = id;
+      best.feedCount++;
+      this.#ask(feed, "offered");
+    }
+    this.#pump();
+  }
+
+  #bestSender(address: string, present: Sender | undefined): Sender | undefined {
+    let best: Sender | undefined;
+    let bestRank = -1;
+    for (const sender of this.#senders.values()) {
+      const offer = sender.offers.get(address);
+      if (offer === undefined) continue;
+      const rank = (offer.isWhole ? 2 : 0) + (sender === present ? 1 : 0);
+      const isLessBusy = rank === bestRank && sender.feedCount < best!.feedCount;
+      if (rank <= bestRank && !isLessBusy) continue;
+      best = sender;
+      bestRank = rank;
+    }
+    return best;
+  }
+
+  #apply(feed: Feed, { keys, onGpuCount, belowCount, completes }: KvSection): void {
+    const lane = feed.building === NO_LANE ? feed.answering : feed.building;
+    const onGpuEnd = onGpuCount * 2;
+    const belowEnd = onGpuEnd + belowCount * 2;
+    for (let i = 0; i < keys.length; i += 2) {
+      const holding = i < onGpuEnd ? HELD_ON_GPU : i < belowEnd ? HELD_BELOW : NOT_HELD;
+      this.#index.hold(lane, keys[i]!, keys[i + 1]!, holding);
+    }
+    this.counts.keys += keys.length / 2;
+    if (!completes || feed.building === NO_LANE) return;
+    this.#closeAnswering(feed);
+    feed.answering = feed.building;
+    feed.building = NO_LANE;
+    feed.isCurrent = true;
+    this.#buildingCount--;
+    this.#index.answer(feed.answering, feed.slot);
+  }
+
+  /** What comes on its present stream counts no more; its sender is to be asked for everything. */
+  #ask(feed: Feed, reason: AskReason): void {
+    this.#abandon(feed);
+    this.#waiting.set(feed, reason);
+  }
+
+  /** Asks those that wait, as far as there are lanes. */
+  #pump(): void {
+    if (this.#waiting.size === 0) return;
+    const asked = new Map<string, { endpoint: string; stream: number }[]>();
+    for (const [feed, reason] of this.#waiting) {
+      if (this.#buildingCount >= KV_FEED_LIMITS.buildingMax) break;
+      const lane = this.#index.openLane();
+      if (lane === NO_LANE) break;
+      this.#waiting.delete(feed);
+      this.#buildingCount++;
+      feed.building = lane;
+      feed.nextSeq = 0;
+      feed.stream = this.#nextStream;
+      this.#nextStream = (this.#nextStream + 1) >>> 0;
+      this.#byStream.set(feed.stream, feed);
+      this.counts.asks[reason]++;
+      const { agent } = feed.sender!;
+      const streams = asked.get(agent) ?? [];
+      streams.push({ endpoint: feed.id, stream: feed.stream });
+      asked.set(agent, streams);
+    }
+    for (const [agent, streams] of asked) {
+      for (let i = 0; i < streams.length; i += PROTOCOL_LIMITS.kvStreamsMax) {
+        const some = streams.slice(i, i + PROTOCOL_LIMITS.kvStreamsMax);
+        this.#options.tell(agent, { t: "kv-send", streams: some });
+      }
+    }
+  }
+
+  /** Its sender, if it is still there, is to send it no more. */
+  #stop(feed: Feed): void {
+    const { sender, stream } = feed;
+    const isAsked = this.#byStream.get(stream) === feed;
+    this.#dismiss(feed);
+    if (sender === undefined || !isAsked) return;
+    this.#options.tell(sender.agent, { t: "kv-stop", streams: [stream] });
+  }
+
+  #dismiss(feed: Feed): void {
+    this.#abandon(feed);
+    if (feed.sender !== undefined) feed.sender.feedCount--;
+    feed.sender = undefined;
+  }
+
+  /** The stream is over. What is known stays, as it was. */
+  #abandon(feed: Feed): void {
+    this.#waiting.delete(feed);
+    if (this.#byStream.get(feed.stream) === feed) this.#byStream.delete(feed.stream);
+    feed.isCurrent = false;
+    if (feed.building === NO_LANE) return;
+    this.#buildingCount--;
+    this.#closeLane(feed.building);
+    feed.building = NO_LANE;
+  }
+
+  #closeAnswering(feed: Feed): void {
+    if (feed.answering === NO_LANE) return;
+    this.#closeLane(feed.answering);
+    feed.answering = NO_LANE;
+  }
+
+  #closeLane(lane: number): void {
+    this.#index.closeLane(lane);
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    this.#options.defer(() => this.#sweep());
+  }
+
+  #sweep(): void {
+    this.#isSweeping = this.#index.sweep(KV_FEED_LIMITS.sweepEntries);
+    if (this.#isSweeping) this.#options.defer(() => this.#sweep());
+    this.#pump();
+  }
+}
+
+function newFeed(slot: number, address: string): Feed {
+  return {
+    slot,
+    address,
+    id: "",
+    sender: undefined,
+    stream: 0,
+    nextSeq: 0,
+    building: NO_LANE,
+    answering: NO_LANE,
+    isCurrent: false,
+  };
+}
