@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import type { PoolState, QueueState } from "../../src/durable/contract.ts";
+import type { DecisionPage, PoolState, QueueState } from "../../src/durable/contract.ts";
 import {
   eventually,
   fairlead,
@@ -20,8 +20,8 @@ import {
 /** A machine that does much else at the same time still gets there. */
 export const WAIT_MS = 30_000;
 /** In real time: a request with n tokens takes the first and n − 1 of the others. */
-export const FIRST_TOKEN_MS = 40;
-export const TOKEN_MS = 200;
+const FIRST_TOKEN_MS = 40;
+const TOKEN_MS = 200;
 /** For minutes: until it is released. */
 const OCCUPANT_TOKENS = 2_000;
 
@@ -33,7 +33,7 @@ const TENANTS = [
   { id: "gateway", priority: 0, trustedHop: true },
 ] as const;
 const KEY_REST = "of-the-flow-control-tests";
-export type TenantId = (typeof TENANTS)[number]["id"] | "default";
+type TenantId = (typeof TENANTS)[number]["id"] | "default";
 
 const OBJECTIVES = [
   { name: "urgent", priority: 5 },
@@ -63,7 +63,7 @@ export function schedulerOf(
 }
 
 /** A request as a test asks for it. */
-export interface Wanted {
+interface Wanted {
   readonly as?: TenantId;
   readonly headers?: Readonly<Record<string, string>>;
   readonly tokens?: number;
@@ -76,7 +76,7 @@ export interface Answer {
   readonly text: string;
 }
 
-export interface Waiting {
+interface Waiting {
   /** Each when its request has ended. */
   readonly answers: readonly Promise<Answer>[];
 }
@@ -89,14 +89,14 @@ export interface Occupant {
   release(): Promise<void>;
 }
 
-export interface SimRequest {
+interface SimRequest {
   readonly requestId: string;
   readonly receivedAtMs: number;
   readonly status: number;
   readonly outcome: string;
 }
 
-export interface SimState {
+interface SimState {
   readonly running: number;
   readonly waiting: number;
   readonly requests: readonly SimRequest[];
@@ -208,6 +208,16 @@ export class FlowStack implements AsyncDisposable {
     });
   }
 
+  /** The object knows of every engine what was so when this was called. */
+  untilSampled(): Promise<true> {
+    const calledMs = performance.now();
+    return this.until("every engine has been sampled", async () => {
+      const sinceMs = performance.now() - calledMs;
+      const { endpoints } = await this.pool();
+      return endpoints.every(({ sampleAgeMs }) => sampleAgeMs !== null && sampleAgeMs < sinceMs);
+    });
+  }
+
   /** Nothing waits, nothing is in flight, no ticket is open and no engine works. */
   untilIdle(timeoutMs = WAIT_MS): Promise<true> {
     const isIdle = async () => {
@@ -236,11 +246,12 @@ export class FlowStack implements AsyncDisposable {
     return requests.toSorted((a, b) => a.receivedAtMs - b.receivedAtMs);
   }
 
-  /** `answers` by their index, in the order in which engines were sent their requests. */
+  /** `answers` by their index, in the order in which the object that is there now let them through. */
   async orderOf(answers: readonly Answer[]): Promise<number[]> {
     const ids = answers.map(({ headers }) => headers.get("x-fairlead-request-id"));
-    const sent = (await this.sent()).map(({ requestId }) => ids.indexOf(requestId));
-    return sent.filter((index) => index >= 0);
+    const { decisions } = (await this.up.admin("/pools/local/decisions")) as DecisionPage;
+    const order = decisions.map(({ requestId }) => ids.indexOf(requestId)).toReversed();
+    return order.filter((index) => index >= 0);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
