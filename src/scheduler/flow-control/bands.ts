@@ -85,6 +85,7 @@ export class Bands {
       if (nowMs - sinceMs < FLOW_IDLE_MS) break;
       this.#forget(flow);
     }
+    for (const band of this.#descending) band.forgive(nowMs);
     const kept = this.#descending.filter(
       (band) => band.isDeclared || band.flows.size > 0 || nowMs - band.usedAtMs < BAND_IDLE_MS,
     );

@@ -68,8 +68,11 @@ export interface FlowView {
   readonly fairnessId: string;
   /** Over 0; the last request's. */
   readonly weight: number;
+  /** Of those who wait, the ones that can be chosen. */
   readonly waitingCount: number;
-  /** Next of the flow; undefined only while nothing waits. */
+  /** The others: their Workers are away. The flow waits as long as either is over 0. */
+  readonly awayCount: number;
+  /** Next of the flow; undefined only while nobody can be chosen. */
   readonly head: WaitingRequest | undefined;
 }
 
@@ -81,21 +84,30 @@ export interface FairnessContext {
 
 /** Fairness among the flows of one band. It is told everything that happens to them, in order. */
 export interface BandFairness {
-  /** Something waits in the flow now; nothing did before. */
-  joined(flow: FlowView): void;
-  /** Nothing waits in the flow any more. */
+  /**
+   * The flow can be chosen now; it could not before. `wasAway`: it has waited all along, since before
+   * it left, and has lost neither its turn nor what it is owed.
+   */
+  joined(flow: FlowView, wasAway: boolean): void;
+  /** The flow cannot be chosen any more: nothing waits in it, or only who is away. */
   left(flow: FlowView): void;
-  /** Another request is next in the flow. Something waited before, too. */
+  /** Another request is next in the flow. It could be chosen before, too. */
   headChanged?(flow: FlowView): void;
-  /** Of the flows in which something waits, whose turn it is; undefined only where there is none. */
+  /** Of the flows that can be chosen, whose turn it is; undefined only where there is none. */
   choose(context: FairnessContext): FlowView | undefined;
   /** The flow's next request was let through. Told before `left` and `headChanged`. */
   dispatched?(flow: FlowView, request: QueuedRequest): void;
   /** A request that was let through has ended, or has been given up: then with no tokens. */
   settled?(flow: FlowView, ended: SettledRequest): void;
-  /** What flows owe beyond the least that is served, by fairness id: what should outlive a restart. */
+  /**
+   * By how much flows are ahead of the one that waits and was served least, by fairness id, and what of
+   * the restored debts nobody has joined for: what should outlive a restart.
+   */
   debts?(): ReadonlyMap<string, number>;
-  /** Debts of a life before. Each is held against its flow when it first joins. */
+  /**
+   * Debts of a life before, in the place of those restored earlier. Each is held against its flow when
+   * it first joins.
+   */
   restore?(debts: ReadonlyMap<string, number>): void;
   /** The flow is collected. It comes back as another object, if at all. */
   forgotten?(flow: FlowView): void;

@@ -1,6 +1,6 @@
 // What flows owe each other, in a form that outlives the memory it is kept in.
 
-import type { Bands } from "./bands.ts";
+import { type Bands, FLOW_IDLE_MS } from "./bands.ts";
 import type { PriorityBand } from "./priority-band.ts";
 
 /** Of all bands; the largest are kept. */
@@ -26,7 +26,7 @@ export function debtsOf(bands: Bands): FlowDebt[] {
   return debts.sort((a, b) => b.tokens - a.tokens).slice(0, DEBTS_MAX);
 }
 
-/** They are held against their flows when these first wait. */
+/** They are held against their flows when these first wait, if they do so before FLOW_IDLE_MS. */
 export function restoreDebts(bands: Bands, debts: readonly FlowDebt[], nowMs: number): void {
   const owedIn = new Map<PriorityBand, Map<string, number>>();
   for (const { priority, fairnessId, tokens } of debts.slice(0, DEBTS_MAX)) {
@@ -34,5 +34,5 @@ export function restoreDebts(bands: Bands, debts: readonly FlowDebt[], nowMs: nu
     if (!owedIn.has(band)) owedIn.set(band, new Map());
     owedIn.get(band)!.set(fairnessId, tokens);
   }
-  for (const [{ fairness }, owed] of owedIn) fairness.restore?.(owed);
+  for (const [band, owed] of owedIn) band.restore(owed, nowMs + FLOW_IDLE_MS);
 }

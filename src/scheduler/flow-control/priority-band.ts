@@ -30,6 +30,8 @@ export class PriorityBand {
   usedAtMs: number;
   #awayCount = 0;
   #waitingFlowCount = 0;
+  /** Unix ms; Infinity while nothing is restored. */
+  #owedUntilMs = Infinity;
   readonly #newestFirst = new IndexedHeap<QueueEntry>(
     (a, b) => isOlder(b, a),
     (entry, index) => void (entry.ageIndex = index),
@@ -81,14 +83,16 @@ export class PriorityBand {
     const { flow, request } = entry;
     entry.rank = this.settings.ordering.rank(entry);
     flow.weight = request.weight;
+    this.forgive(nowMs);
     const before = flow.head;
+    const wasAway = flow.awayCount > 0;
     flow.add(entry);
     if (flow.waitingCount + flow.awayCount === 1) this.#waitingFlowCount += 1;
     this.#newestFirst.add(entry);
     this.load.add(request);
     this.usedAtMs = nowMs;
     if (this.load.requests === 1) this.drain.setWaiting(true, nowMs);
-    this.#joined(flow, before);
+    this.#joined(flow, before, wasAway);
   }
 
   /** Whatever the reason: it was let through, or waits no more. */
@@ -113,7 +117,7 @@ export class PriorityBand {
     flow.setAway(entry, isAway);
     this.#awayCount += isAway ? 1 : -1;
     if (isAway) this.#headMayHaveLeft(flow, before === entry);
-    else this.#joined(flow, before);
+    else this.#joined(flow, before, true);
   }
 
   /** Takes out whose turn it is; undefined where nothing waits. */
@@ -137,8 +141,8 @@ export class PriorityBand {
     return flow;
   }
 
-  #joined(flow: Flow, before: QueueEntry | undefined): void {
-    if (before === undefined) this.fairness.joined(flow);
+  #joined(flow: Flow, before: QueueEntry | undefined, wasAway: boolean): void {
+    if (before === undefined) this.fairness.joined(flow, wasAway);
     else if (flow.head !== before) this.fairness.headChanged?.(flow);
   }
 
@@ -150,5 +154,18 @@ export class PriorityBand {
   forget(flow: Flow): void {
     this.flows.delete(flow.fairnessId);
     this.fairness.forgotten?.(flow);
+  }
+
+  /** Debts of a life before; what is left of them then is forgiven. */
+  restore(debts: ReadonlyMap<string, number>, untilMs: number): void {
+    this.#owedUntilMs = untilMs;
+    this.fairness.restore?.(debts);
+  }
+
+  /** Drops what is restored if its time is over. */
+  forgive(nowMs: number): void {
+    if (nowMs < this.#owedUntilMs) return;
+    this.#owedUntilMs = Infinity;
+    this.fairness.restore?.(new Map());
   }
 }

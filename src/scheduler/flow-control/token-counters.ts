@@ -3,11 +3,14 @@
 //   cost     = uncached input + outputWeight × output
 //   counter += cost / weight          when a request is let through, by what is expected
 //   counter += (real − expected) / weight                when it has ended
-//   counter  = max(counter, least of those that wait)    when its flow begins to wait again;
-//              that of the flow that left last, if none waits
+//   counter  = max(counter, floor)                       when its flow begins to wait again
+//   counter  = floor + what it owes of a life before     when it first does
+//   floor    = least counter of those that can be chosen, without debts of a life before;
+//              that of the flow that left last, if there is none
 //
-// A flow that was away has saved nothing up, and what it was given while nobody else wanted it is held
-// against it no longer than until the others have had as much.
+// A flow that had nothing waiting has saved nothing up, and what it was given while nobody else wanted it
+// is held against it no longer than until the others have had as much. One whose requests were all away
+// has waited: it keeps its counter and its turn, and is owed what others were given meanwhile.
 //
 // Source: Sheng et al., Fairness in Serving Large Language Models (VTC), OSDI 2024, algorithm 4.
 // There the output is counted token by token; here it is reserved, and corrected at the end.
@@ -21,6 +24,8 @@ export interface Counter {
   tokens: number;
   /** Of equal counters, who has waited longer is first. */
   turn: number;
+  /** It holds a debt of a life before and was not served since: it is no measure for others. */
+  isOwing: boolean;
   index: number;
 }
 
@@ -63,30 +68,28 @@ export class TokenCounters {
     return this.#waiting.items();
   }
 
-  joined(flow: FlowView): void {
-    const floor = this.least?.tokens ?? this.#lastLeft;
-    let counter = this.#byFlow.get(flow);
-    if (counter === undefined) {
-      const tokens = floor + (this.#owed.get(flow.fairnessId) ?? 0);
-      counter = { flow, tokens, turn: 0, index: -1 };
-      this.#byFlow.set(flow, counter);
-      this.#owed.delete(flow.fairnessId);
+  /** See BandFairness.joined. */
+  joined(flow: FlowView, wasAway: boolean): void {
+    const counter = this.#byFlow.get(flow) ?? this.#begin(flow);
+    if (!wasAway) {
+      counter.tokens = Math.max(counter.tokens, this.#floor);
+      counter.turn = ++this.#turn;
     }
-    counter.tokens = Math.max(counter.tokens, floor);
-    counter.turn = ++this.#turn;
     this.#waiting.add(counter);
   }
 
   left(flow: FlowView): void {
     const counter = this.#byFlow.get(flow)!;
     this.#waiting.removeAt(counter.index);
-    this.#lastLeft = counter.tokens;
+    if (!counter.isOwing) this.#lastLeft = counter.tokens;
   }
 
   /** A request costs at least a token, or one that costs nothing would be let through for ever. */
   reserve(flow: FlowView, request: QueuedRequest): void {
     const cost = Math.max(1, this.cost(request));
-    this.#charge(this.#byFlow.get(flow)!, cost / request.weight);
+    const counter = this.#byFlow.get(flow)!;
+    counter.isOwing = false;
+    this.#charge(counter, cost / request.weight);
   }
 
   settle(flow: FlowView, request: QueuedRequest, usage: TokenUsage): void {
@@ -98,12 +101,16 @@ export class TokenCounters {
     this.#byFlow.delete(flow);
   }
 
-  /** Tokens by which flows are ahead of the one served least, by fairness id. */
+  /** See BandFairness.debts. O(flows). */
   debts(): ReadonlyMap<string, number> {
-    const floor = this.least?.tokens ?? this.#lastLeft;
+    const floor = this.#floor;
+    let least = floor;
+    for (const { flow, tokens } of this.#byFlow.values())
+      if (isWaiting(flow)) least = Math.min(least, tokens);
     const debts = new Map<string, number>();
-    for (const [{ fairnessId }, { tokens }] of this.#byFlow)
-      if (tokens > floor) debts.set(fairnessId, tokens - floor);
+    for (const [fairnessId, tokens] of this.#owed) debts.set(fairnessId, floor - least + tokens);
+    for (const { flow, tokens } of this.#byFlow.values())
+      if (tokens > (isWaiting(flow) ? least : floor)) debts.set(flow.fairnessId, tokens - least);
     return debts;
   }
 
@@ -116,8 +123,28 @@ export class TokenCounters {
     return uncachedTokens + this.#outputWeight * outputTokens;
   }
 
+  /** Where who begins to wait begins. */
+  get #floor(): number {
+    const { least } = this;
+    if (least === undefined) return this.#lastLeft;
+    return least.isOwing ? Math.min(this.#lastLeft, least.tokens) : least.tokens;
+  }
+
+  #begin(flow: FlowView): Counter {
+    const owed = this.#owed.get(flow.fairnessId);
+    const tokens = this.#floor + (owed ?? 0);
+    const counter = { flow, tokens, turn: 0, isOwing: owed !== undefined, index: -1 };
+    this.#owed.delete(flow.fairnessId);
+    this.#byFlow.set(flow, counter);
+    return counter;
+  }
+
   #charge(counter: Counter, tokens: number): void {
     counter.tokens += tokens;
     if (counter.index >= 0) this.#waiting.update(counter.index);
   }
+}
+
+function isWaiting({ waitingCount, awayCount }: FlowView): boolean {
+  return waitingCount + awayCount > 0;
 }

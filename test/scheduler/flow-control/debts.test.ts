@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
-import { Bands } from "../../../src/scheduler/flow-control/bands.ts";
+import { Bands, FLOW_IDLE_MS } from "../../../src/scheduler/flow-control/bands.ts";
 import { DEBTS_MAX, debtsOf, restoreDebts } from "../../../src/scheduler/flow-control/debts.ts";
-import { bandSettings, fairnessOf, NOW_MS } from "../support/flow-control.ts";
+import { QueueEntry } from "../../../src/scheduler/flow-control/queue-entry.ts";
+import { bandSettings, fairnessOf, NOW_MS, queued } from "../support/flow-control.ts";
 
 function createBands(type = "weighted-token-fairness"): Bands {
   const settings = bandSettings({ fairness: fairnessOf(type) });
@@ -12,7 +13,14 @@ function createBands(type = "weighted-token-fairness"): Bands {
 /** A flow of the band waits, and would be served after who owes less. */
 function join(bands: Bands, priority: number, fairnessId: string): void {
   const band = bands.bandOf(priority, NOW_MS);
-  band.fairness.joined(band.flowOf(fairnessId));
+  band.fairness.joined(band.flowOf(fairnessId), false);
+}
+
+/** A request of the flow waits in the band of priority 0. */
+function wait(bands: Bands, fairnessId: string, nowMs: number): void {
+  const band = bands.bandOf(0, nowMs);
+  const flow = band.flowOf(fairnessId);
+  band.add(new QueueEntry(flow, queued({ fairnessId }), { nowMs, sequence: 1 }), nowMs);
 }
 
 it("gives back what was restored, the largest first, a bounded number of them", () => {
@@ -51,4 +59,22 @@ it("has nothing to tell of a policy without such a count", () => {
   restoreDebts(bands, [{ priority: 0, fairnessId: "a", tokens: 5 }], NOW_MS);
   join(bands, 0, "a");
   expect(debtsOf(bands)).toEqual([]);
+});
+
+it("forgives a debt that nobody has come for in a while, with an arrival or without", () => {
+  const owed = [{ priority: 0, fairnessId: "absent", tokens: 5_000 }];
+  const overMs = NOW_MS + FLOW_IDLE_MS;
+  for (const pass of [
+    (bands: Bands, nowMs: number) => bands.collect(nowMs),
+    (bands: Bands, nowMs: number) => wait(bands, "here", nowMs),
+  ]) {
+    const bands = createBands();
+    restoreDebts(bands, owed, NOW_MS);
+    pass(bands, overMs - 1_000);
+    expect(debtsOf(bands)).toEqual(owed);
+    pass(bands, overMs);
+    expect(debtsOf(bands)).toEqual([]);
+    wait(bands, "absent", overMs);
+    expect(debtsOf(bands)).toEqual([]);
+  }
 });

@@ -1,12 +1,19 @@
 // The bound of VTC, over random arrivals: of two flows that both wait all the time, neither is ahead of the
-// other by more than twice the largest request's cost by weight.
+// other by more than twice the largest request's cost by weight. Of two that wait all the time, but may
+// be away, nobody is served while further ahead of one that is there.
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { QueuedRequest } from "../../../src/scheduler/flow-control/contracts.ts";
+import type { FlowView, QueuedRequest } from "../../../src/scheduler/flow-control/contracts.ts";
 import { TokenCounters } from "../../../src/scheduler/flow-control/token-counters.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
-import { createController, fairnessOf, NOW_MS, queued } from "../support/flow-control.ts";
+import {
+  BandAlone,
+  createController,
+  fairnessOf,
+  NOW_MS,
+  queued,
+} from "../support/flow-control.ts";
 
 const OUTPUT_WEIGHT = 2;
 const costOf = ({ uncachedTokens, outputTokens }: QueuedRequest) =>
@@ -84,6 +91,71 @@ describe("the bound", () => {
   });
 });
 
+/** What may happen to flows in which something waits all the time. */
+const awayStep = fc.record({
+  kind: fc.constantFrom("serve", "serve", "away", "back", "arrive"),
+  flow: fc.nat(7),
+});
+
+/** How far somebody was ahead who was served, of another that was there and waited, too. */
+function serveAwayFlows(
+  flows: readonly { weight: number; inputMax: number; outputMax: number }[],
+  steps: readonly { kind: string; flow: number }[],
+  seed: number,
+): Served {
+  const rng = createRng(seed);
+  const alone = new BandAlone({ fairness: fairnessOf("weighted-token-fairness") });
+  const { band } = alone;
+  const byWeight = flows.map(() => 0);
+  let [widest, largest] = [0, 0];
+  const arrive = (i: number) => {
+    const { weight, inputMax, outputMax } = flows[i]!;
+    const tokens = (max: number) => Math.floor(rng() * (max + 1));
+    const cost = { uncachedTokens: tokens(inputMax), outputTokens: tokens(outputMax) };
+    const { request } = alone.enqueue({ fairnessId: `${i}`, weight, ...cost });
+    largest = Math.max(largest, costOf(request) / weight);
+  };
+  const setAway = (i: number, isAway: boolean) => {
+    for (const entry of band.entries())
+      if (entry.flow === band.flowOf(`${i}`)) band.setAway(entry, isAway);
+  };
+  const serve = () => {
+    const there = byWeight.filter((_, i) => band.flowOf(`${i}`).waitingCount > 0);
+    const request = band.takeNext({ nowMs: NOW_MS })?.request;
+    if (request === undefined) return;
+    const i = Number(request.fairnessId);
+    widest = Math.max(widest, byWeight[i]! - Math.min(...there));
+    byWeight[i]! += costOf(request) / request.weight;
+    const { waitingCount, awayCount } = band.flowOf(request.fairnessId);
+    if (waitingCount + awayCount < 2) arrive(i);
+  };
+  for (const i of flows.keys()) for (let n = 0; n < 2; n++) arrive(i);
+  for (const { kind, flow } of steps) {
+    const i = flow % flows.length;
+    if (kind === "arrive") arrive(i);
+    else if (kind === "serve") for (let n = 0; n < 5; n++) serve();
+    else setAway(i, kind === "away");
+  }
+  return { widest, largest };
+}
+
+describe("the bound of flows that are away now and then", () => {
+  it("holds against each that is there", () => {
+    fc.assert(
+      fc.property(
+        fc.array(flowFacts, { minLength: 2, maxLength: 8 }),
+        fc.array(awayStep, { minLength: 50, maxLength: 100 }),
+        fc.integer(),
+        (flows, steps, seed) => {
+          const { widest, largest } = serveAwayFlows(flows, steps, seed);
+          expect(widest).toBeLessThanOrEqual(2 * largest);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+});
+
 describe("a noisy flow among a hundred", () => {
   it("gets no more than its share, nor do the others get less", () => {
     const controller = createController({
@@ -121,42 +193,142 @@ describe("a noisy flow among a hundred", () => {
   }, 60_000);
 });
 
+/** It says that something waits for as long as it has joined. */
+class FlowAlone implements FlowView {
+  readonly fairnessId: string;
+  readonly weight = 1;
+  readonly head = undefined;
+  waitingCount = 0;
+  awayCount = 0;
+  readonly #counters: TokenCounters;
+
+  constructor(counters: TokenCounters, fairnessId: string) {
+    this.#counters = counters;
+    this.fairnessId = fairnessId;
+  }
+
+  join(): this {
+    const wasAway = this.awayCount > 0;
+    [this.waitingCount, this.awayCount] = [1, 0];
+    this.#counters.joined(this, wasAway);
+    return this;
+  }
+
+  leave(isAway = false): this {
+    [this.waitingCount, this.awayCount] = [0, isAway ? 1 : 0];
+    this.#counters.left(this);
+    return this;
+  }
+
+  take(uncachedTokens: number): this {
+    this.#counters.reserve(this, queued({ uncachedTokens, outputTokens: 0 }));
+    return this;
+  }
+
+  get tokens(): number | undefined {
+    return this.#counters.of(this)?.tokens;
+  }
+}
+
+function scene(...ids: readonly string[]) {
+  const counters = new TokenCounters(1);
+  return { counters, flows: ids.map((id) => new FlowAlone(counters, id)) };
+}
+
 describe("TokenCounters", () => {
-  const flow = (fairnessId: string) => ({
-    fairnessId,
-    weight: 1,
-    waitingCount: 1,
-    head: undefined,
+  it("lifts who comes to the least of those that wait", () => {
+    const [stays, leaves, comes, late] = scene("s", "l", "c", "late").flows;
+    for (const flow of [stays!, leaves!]) flow.join();
+    stays!.take(500);
+    leaves!.take(900).leave();
+    expect(comes!.join().tokens).toBe(500);
+    stays!.leave();
+    comes!.leave();
+    expect(late!.join().tokens).toBe(500);
   });
 
-  it("lifts who comes back to the least of those that wait", () => {
-    const counters = new TokenCounters(1);
-    const [stays, leaves, comes] = ["s", "l", "c"].map(flow);
-    counters.joined(stays!);
-    counters.joined(leaves!);
-    counters.reserve(stays!, queued({ uncachedTokens: 500, outputTokens: 0 }));
-    counters.reserve(leaves!, queued({ uncachedTokens: 900, outputTokens: 0 }));
-    counters.left(leaves!);
-    counters.joined(comes!);
-    expect(counters.waiting().find((counter) => counter.flow === comes)).toMatchObject({
-      tokens: 500,
-    });
-    counters.left(stays!);
-    counters.left(comes!);
-    const late = flow("late");
-    counters.joined(late);
-    expect(counters.least).toMatchObject({ flow: late, tokens: 500 });
+  it("lifts who comes back, too, but for one that is ahead", () => {
+    const [saves, stays, spends] = scene("saves", "stays", "spends").flows;
+    for (const flow of [saves!, stays!, spends!]) flow.join();
+    saves!.take(100).leave();
+    spends!.take(9_000).leave();
+    stays!.take(700);
+    expect(saves!.join().tokens).toBe(700);
+    expect(spends!.join().tokens).toBe(9_000);
+    for (const flow of [saves!, spends!, stays!]) flow.leave();
+    expect(saves!.join().tokens).toBe(700);
+  });
+
+  it("lifts nobody who was away, and lifts who left while away", () => {
+    const [away, gone, stays] = scene("away", "gone", "stays").flows;
+    for (const flow of [away!, gone!, stays!]) flow.join();
+    away!.take(100).leave(true);
+    gone!.take(100).leave(true).awayCount = 0;
+    stays!.take(700);
+    expect(gone!.join().tokens).toBe(700);
+    expect(away!.join().tokens).toBe(100);
+  });
+
+  it("lets who was away have the turn it had", () => {
+    const { counters, flows } = scene("first", "second");
+    const [first, second] = flows.map((flow) => flow.join());
+    first!.leave(true).join();
+    expect(counters.least?.flow).toBe(first);
+    first!.leave().join();
+    expect(counters.least?.flow).toBe(second);
+  });
+
+  it("holds a debt against its flow whoever joins first, until it is served", () => {
+    for (const order of [
+      ["owes", "modest"],
+      ["modest", "owes"],
+    ]) {
+      const { counters, flows } = scene(...order);
+      counters.restore(new Map([["owes", 5_000]]));
+      for (const flow of flows) flow.join();
+      expect(counters.least?.flow.fairnessId).toBe("modest");
+      expect([...counters.debts()]).toEqual([["owes", 5_000]]);
+    }
+    const { counters, flows } = scene("owes", "late");
+    counters.restore(new Map([["owes", 5_000]]));
+    flows[0]!.join().take(300);
+    expect(flows[1]!.join().tokens).toBe(5_300);
+  });
+
+  it("tells a debt that nobody has joined for, until it is given up", () => {
+    const { counters, flows } = scene("here");
+    counters.restore(new Map([["absent", 5_000]]));
+    flows[0]!.join().take(300);
+    expect([...counters.debts()]).toEqual([["absent", 5_000]]);
+    counters.restore(new Map());
+    expect([...counters.debts()]).toEqual([]);
+  });
+
+  it("tells what flows owe one that is away", () => {
+    const { counters, flows } = scene("away", "served", "left");
+    const [away, served, left] = flows.map((flow) => flow.join());
+    away!.take(100).leave(true);
+    left!.take(200).leave();
+    served!.take(900);
+    expect([...counters.debts()]).toEqual([["served", 800]]);
+    left!.join().take(600);
+    left!.leave();
+    expect(new Map(counters.debts())).toEqual(
+      new Map([
+        ["served", 800],
+        ["left", 1_400],
+      ]),
+    );
   });
 
   it("takes a correction of a flow that waits no more", () => {
-    const counters = new TokenCounters(1);
-    const only = flow("only");
+    const { counters, flows } = scene("only");
+    const only = flows[0]!.join().take(500).leave();
     const request = queued({ uncachedTokens: 500, outputTokens: 0 });
-    counters.joined(only);
-    counters.reserve(only, request);
-    counters.left(only);
     counters.settle(only, request, { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 });
+    expect(only.tokens).toBe(0);
     expect(counters.least).toBeUndefined();
     counters.forget(only);
+    expect(only.tokens).toBeUndefined();
   });
 });

@@ -80,8 +80,8 @@ class LocalityBand implements BandFairness {
     this.#quantumTokens = quantumTokens;
   }
 
-  joined(flow: FlowView): void {
-    this.#counters.joined(flow);
+  joined(flow: FlowView, wasAway: boolean): void {
+    this.#counters.joined(flow, wasAway);
   }
 
   left(flow: FlowView): void {

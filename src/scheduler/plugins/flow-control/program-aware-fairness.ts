@@ -54,6 +54,7 @@ class ProgramBand implements BandFairness {
     this.#params = given;
   }
 
+  /** What a program was given is known by its id: who was away has lost nothing. */
   joined(flow: FlowView): void {
     this.#waiting.add(flow);
   }

@@ -19,7 +19,7 @@ import { defineFairnessPolicy } from "../../plugin.ts";
 function createBand(outputWeight: number): BandFairness {
   const counters = new TokenCounters(outputWeight);
   return {
-    joined: (flow) => counters.joined(flow),
+    joined: (flow, wasAway) => counters.joined(flow, wasAway),
     left: (flow) => counters.left(flow),
     choose: () => counters.least?.flow,
     dispatched: (flow, request) => counters.reserve(flow, request),

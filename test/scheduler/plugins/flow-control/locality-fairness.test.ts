@@ -53,6 +53,17 @@ describe("locality-fairness", () => {
     expect(band.serve(21, { matchTokens }).lastIndexOf("greedy")).toBe(0);
   });
 
+  it("owes a flow that was away what others were given meanwhile", () => {
+    const band = createBand(1);
+    const entries = Array.from({ length: 10 }, () => band.enqueue({ fairnessId: "away" }));
+    for (let i = 0; i < 20; i++) band.enqueue({ fairnessId: "stays" });
+    for (const entry of entries) band.band.setAway(entry, true);
+    band.serve(5, { matchTokens });
+    for (const entry of entries) band.band.setAway(entry, false);
+    const served = band.serve(6, { matchTokens });
+    expect(served.filter((id) => id === "away")).toHaveLength(5);
+  });
+
   it("goes on with a flow whose text is hot, however many were served less", () => {
     const band = createBand(50_000);
     for (let i = 0; i < 500; i++)
