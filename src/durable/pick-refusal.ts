@@ -4,6 +4,10 @@ import type { FlowRefusal } from "../scheduler/flow-control/outcomes.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { PickRefusal } from "./contract.ts";
 
+/** Why a pick does not wait. */
+export const FULL = { reason: "rejected-saturated", detail: "the pool is full" } as const;
+export const EMPTY = { reason: "rejected-no-endpoints", detail: "no endpoints available" } as const;
+
 const FAILURE_CHARS_MAX = 200;
 /** How soon a refused client may try again: capacity comes back sooner than endpoints do. */
 const RETRY_AFTER_MS = {

@@ -53,6 +53,7 @@ import {
   type Ticket,
   type TicketSubject,
   usageOf,
+  NO_USAGE,
 } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
 
@@ -466,7 +467,6 @@ interface Claimed {
 }
 
 const NO_KEYS = new Uint32Array(0);
-const NO_USAGE = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
 
 /** Undefined from a relay of version 1, which does not tell. */
 function subjectOf({ requestId, tenant, model }: TicketReport): TicketSubject | undefined {

@@ -20,12 +20,12 @@ export interface Opened {
 }
 
 export class OpenWaits {
-  readonly #max: number;
+  readonly max: number;
   readonly #flows = new Map<string, OpenFlow>();
   #size = 0;
 
   constructor(max: number) {
-    this.#max = max;
+    this.max = max;
   }
 
   get size(): number {
@@ -43,8 +43,8 @@ export class OpenWaits {
   /** O(1) while there is room, else O(flows that have open calls). */
   open(pick: WaitingPick): Opened {
     if (this.has(pick)) return { isOpen: true };
-    const demoted = this.#size < this.#max ? undefined : this.#lastFor(pick);
-    if (this.#size >= this.#max && demoted === undefined) return { isOpen: false };
+    const demoted = this.#size < this.max ? undefined : this.#lastFor(pick);
+    if (this.#size >= this.max && demoted === undefined) return { isOpen: false };
     if (demoted !== undefined) this.close(demoted);
     this.#add(pick);
     return demoted === undefined ? { isOpen: true } : { isOpen: true, demoted };
@@ -80,7 +80,7 @@ export class OpenWaits {
     if (own === undefined) return undefined;
     // Of one flow who came first.
     const last = latest(own.picks);
-    return last.queued.receivedAtMs <= pick.queued.receivedAtMs ? undefined : last;
+    return isOlder(pick, last) ? last : undefined;
   }
 }
 
@@ -88,11 +88,15 @@ function isServedLater(a: OpenFlow, b: OpenFlow): boolean {
   return a.priority === b.priority ? a.picks.size > b.picks.size : a.priority < b.priority;
 }
 
+function isOlder(a: WaitingPick, b: WaitingPick): boolean {
+  const apartMs = a.queued.receivedAtMs - b.queued.receivedAtMs;
+  return apartMs === 0 ? a.sequence < b.sequence : apartMs < 0;
+}
+
 /** O(calls of the flow). */
 function latest(picks: ReadonlySet<WaitingPick>): WaitingPick {
   let last: WaitingPick | undefined;
-  for (const pick of picks)
-    if (last === undefined || pick.queued.receivedAtMs >= last.queued.receivedAtMs) last = pick;
+  for (const pick of picks) if (last === undefined || isOlder(last, pick)) last = pick;
   return last!;
 }
 

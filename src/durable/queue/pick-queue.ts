@@ -34,7 +34,8 @@ import type {
   PickRequest,
   QueueState,
 } from "../contract.ts";
-import { failedDecision, refusalOf } from "../pick-refusal.ts";
+import { EMPTY, failedDecision, FULL, refusalOf } from "../pick-refusal.ts";
+import { NO_USAGE } from "../tickets/ticket.ts";
 import { AskAgain } from "./ask-again.ts";
 import { EndedPlaces } from "./ended-places.ts";
 import { findDisplaceable, HeldBytes } from "./held-bytes.ts";
@@ -68,6 +69,7 @@ export class PickQueue {
   #isDrainPlanned = false;
   #isDrainLater = false;
   #endpointCount = 0;
+  #sequence = 0;
   #isTimerSet = false;
   #sweepAtMs = 0;
   #capacityAskedAtMs = -Infinity;
@@ -136,7 +138,8 @@ export class PickQueue {
     if (ended !== undefined) return ended;
     const { clock, matchTokens } = this.#options;
     const queued = queuedRequestOf(pick, matchTokens(request.keys, 1), clock());
-    const entering = new WaitingPick(pick, queued, { key, holder, nowMs: clock() });
+    const at = { key, holder, nowMs: clock() };
+    const entering = new WaitingPick(pick, queued, at, ++this.#sequence);
     return this.#enter(entering) ?? this.#settleDown(entering);
   }
 
@@ -259,6 +262,7 @@ export class PickQueue {
     holder: number,
   ): PickGrant | PickRefusal | NumberedPlace | WaitingPick {
     this.#options.askedAgain();
+    this.#askAgain.asked(this.#options.clock());
     // The call before is of a Worker that has lost it, or of a client that uses an id twice.
     pick.give(this.#numberedPlace(pick));
     pick.renew();
@@ -306,9 +310,10 @@ export class PickQueue {
   #numberedPlace({ queued }: WaitingPick): NumberedPlace {
     const nowMs = this.#options.clock();
     const forecast = this.#controller.forecast(queued.requestId, queued.attempt, nowMs);
+    const { waitMs, ahead } = forecast ?? { waitMs: undefined, ahead: 0 };
     const placeCount = this.#picks.size - this.#open.size;
-    const askAgainMs = this.#askAgain.afterMs(forecast?.waitMs, placeCount);
-    return { ok: "queued", askAgainMs, ahead: forecast?.ahead ?? 0 };
+    const outlook = { waitMs, ahead, placeCount, coveredAhead: this.#open.max / 2 };
+    return { ok: "queued", askAgainMs: this.#askAgain.afterMs(outlook, nowMs), ahead };
   }
 
   /** Whether the Worker that is answered now is the one to ask for capacity. */
@@ -351,7 +356,8 @@ export class PickQueue {
     const waitedMs = nowMs - pick.enqueuedAtMs;
     const { priority, fairnessId } = next;
     const answer = this.#decide(pick, { waitedMs, priority, fairnessId, saturation });
-    if (!answer.ok) this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NONE });
+    if (!answer.ok)
+      this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NO_USAGE });
     const reason = answer.ok ? "dispatched" : answer.reason;
     this.#options.ended({ priority, fairnessId, reason, waitMs: waitedMs });
     this.#gone(pick);
@@ -494,7 +500,3 @@ export class PickQueue {
     this.#controller.setAway(queued.requestId, queued.attempt, pick.isAway);
   }
 }
-
-const NONE: TokenUsage = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
-const FULL = { reason: "rejected-saturated", detail: "the pool is full" } as const;
-const EMPTY = { reason: "rejected-no-endpoints", detail: "no endpoints available" } as const;

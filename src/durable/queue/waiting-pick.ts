@@ -27,6 +27,8 @@ export class WaitingPick {
   readonly waitsForEndpoints: boolean;
   /** Unix ms. */
   readonly enqueuedAtMs: number;
+  /** Of those that came at the same time the lower one was first. */
+  readonly sequence: number;
   /** Which handle speaks for it; 0 while none does. */
   holder: number;
   isAway = false;
@@ -45,6 +47,7 @@ export class WaitingPick {
     pick: PickRequest,
     queued: QueuedRequest,
     at: { readonly key: string; readonly holder: number; readonly nowMs: number },
+    sequence: number,
   ) {
     this.key = at.key;
     this.holder = at.holder;
@@ -53,6 +56,7 @@ export class WaitingPick {
     this.exclude = pick.exclude;
     this.canWait = pick.flow !== undefined;
     this.enqueuedAtMs = at.nowMs;
+    this.sequence = sequence;
     this.waitsForEndpoints = pick.flow?.waitsForEndpoints ?? false;
     this.#request = pick.request;
   }

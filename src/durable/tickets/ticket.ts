@@ -142,6 +142,9 @@ function subjectOf({ id: ticket, requestId, attempt, tenant, model, priority }: 
   return { ticket, requestId, attempt, tenant, model, priority };
 }
 
+/** Of what was never sent. */
+export const NO_USAGE: TokenUsage = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
+
 /** As flow control counts it. */
 export function usageOf({ promptTokens, cachedTokens, completionTokens }: Settlement): TokenUsage {
   const uncachedTokens = Math.max(0, promptTokens - cachedTokens);

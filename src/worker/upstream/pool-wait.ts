@@ -30,7 +30,7 @@ export const LOST_IN_A_ROW_MAX = 6;
 /** The pause after a lost call is between half of this and all of it, doubled with each in a row. */
 const LOST_PAUSE_BASE_MS = 200;
 /** Bounds for what an object says. */
-const ASK_AGAIN_MS = { min: 50, max: 60_000 } as const;
+const ASK_AGAIN_MS = { min: 50, max: 600_000 } as const;
 /** Up to this much later, but by a tenth at most, so that not all come back at once: no place is given up by then. */
 const ASK_AGAIN_SPREAD_MS = 1_000;
 /** The queue's own times to live are shorter: an object that answers with places for ever is broken. */
@@ -67,7 +67,12 @@ export async function awaitTurn(
       lostInARow++;
       metrics.inc(METRIC.waitsLostTotal, {});
       const pauseMs = (1 - Math.random() / 2) * LOST_PAUSE_BASE_MS * 2 ** lostInARow;
-      answer = (await pause(pauseMs, turn.signal)) ? await turn.askAgain() : CLIENT_LEFT;
+      if (!(await pause(pauseMs, turn.signal))) {
+        // Whether the object still has its place is not known: the call that broke may have made one.
+        turn.hold(turn.leave());
+        return CLIENT_LEFT;
+      }
+      answer = await turn.askAgain();
     } else {
       return answer;
     }
