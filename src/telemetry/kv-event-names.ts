@@ -1,10 +1,12 @@
 // Names of what a collector tells of KV events, a part of METRIC. Those of llm-d's EPP have its labels.
 
+import { LEARNING_METRIC } from "./learning-names.ts";
 import { KV_STREAM_METRIC } from "./kv-stream-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
 
 export const KV_EVENT_METRIC = {
   ...KV_STREAM_METRIC,
+  ...LEARNING_METRIC,
 
   kvSubscribersActive: {
     name: "llm_d_epp_kv_cache_events_active_subscribers",

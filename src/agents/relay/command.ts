@@ -3,6 +3,7 @@ import { startAdminServer } from "../process/admin-server.ts";
 import { listenFlag, numberFlag, parseFlags } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
 import { runAgent } from "../process/run-agent.ts";
+import { LEARN_FLAGS, learningOptions } from "./learning/flags.ts";
 import { parseRelayKeys, RELAY_KEYS_ENV } from "./relay-keys.ts";
 import { RELAY_LIMITS, startRelay } from "./relay.ts";
 
@@ -20,6 +21,7 @@ ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
       { min: 1_024, max: 256 * MIB, isInteger: true },
       64 * MIB,
     ),
+    ...LEARN_FLAGS,
     ...POOL_FLAGS,
   },
 } as const;
@@ -30,6 +32,7 @@ export async function run(args: string[]): Promise<void> {
   const keys = parseRelayKeys(
     requireEnv(RELAY_KEYS_ENV, "the relay's keys, ID:SECRET[,ID:SECRET]"),
   );
+  const learning = learningOptions(flags);
   await runAgent({ role: "relay", ...flags }, async (logger) => {
     const registry = new MetricRegistry();
     const relay = await startRelay({
@@ -44,6 +47,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
+      ...(learning === undefined ? {} : { learning }),
     });
     const admin = await startAdminServer({
       listen: flags["admin-listen"],

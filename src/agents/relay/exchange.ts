@@ -16,6 +16,8 @@ import { admit, type Admitted } from "./admission.ts";
 import type { Carried, Evictions } from "./evictions.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
+import { readContentFacts } from "./learning/content-facts.ts";
+import type { PromptLearner } from "./learning/prompt-learner.ts";
 import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
@@ -38,6 +40,8 @@ export interface RelayContext extends WalkContext {
   readonly evictions: Evictions;
   readonly started: StartedReports;
   readonly budget: BodyBudget;
+  /** Absent: nobody wants to know what prompts' content becomes. */
+  readonly learner?: Pick<PromptLearner, "offer">;
   readonly bodyBytesMax: number;
   readonly headHeldMsMax: number;
   readonly logger: Logger;
@@ -50,6 +54,7 @@ export interface RelayContext extends WalkContext {
 interface Exchange {
   readonly context: RelayContext;
   readonly admitted: Admitted;
+  readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly requestId: string;
   readonly span: RelaySpan;
@@ -103,6 +108,7 @@ export async function serveRequest(
     const exchange: Exchange = {
       context,
       admitted,
+      request,
       response,
       requestId: readRequestId(request),
       span: startRelaySpan(head.path, head.headers),
@@ -110,7 +116,7 @@ export async function serveRequest(
       carried,
       signal: endSignal(response, carried, context.stopping),
     };
-    await carry(exchange, request, { ...prepareBody(body.bytes), release });
+    await carry(exchange, { ...prepareBody(body.bytes), release });
   } finally {
     context.evictions.leave(carried);
     release();
@@ -145,11 +151,7 @@ function endSignal(response: ServerResponse, carried: Carried, stopping: AbortSi
   return AbortSignal.any([ended.signal, stopping]);
 }
 
-async function carry(
-  exchange: Exchange,
-  request: IncomingMessage,
-  body: PreparedBody & { release(): void },
-): Promise<void> {
+async function carry(exchange: Exchange, body: PreparedBody & { release(): void }): Promise<void> {
   const { context, admitted, span } = exchange;
   const subject = subjectOf(exchange, body.model);
   for (let i = 0; i < admitted.offListCount; i++) {
@@ -157,7 +159,7 @@ async function carry(
   }
   const walked = await walk(context, {
     path: admitted.signed.path,
-    headers: engineHeaders(request, exchange),
+    headers: engineHeaders(exchange),
     body: body.bytes,
     destinations: admitted.destinations,
     signal: exchange.signal,
@@ -203,7 +205,10 @@ async function answer(exchange: Exchange, walked: Walk, body: PreparedBody): Pro
         names,
         requestId: exchange.requestId,
         signal: exchange.signal,
-        onFirstByte: () => (ttftMs = elapsedMs(exchange)),
+        onFirstByte() {
+          ttftMs = elapsedMs(exchange);
+          if (result.answer.statusCode === 200) learnFrom(exchange, walked.endpoint, body.bytes);
+        },
       });
       return { ...forwarded, status: result.answer.statusCode, ttftMs };
     }
@@ -222,6 +227,19 @@ async function answer(exchange: Exchange, walked: Walk, body: PreparedBody): Pro
       if (!response.destroyed) refuse(response, "stopping");
       return { ...nothing, outcome: "cancelled" };
   }
+}
+
+/** The engine that answers has the prompt: it can tell what its content became. */
+function learnFrom(
+  { context, admitted, request }: Exchange,
+  endpoint: string,
+  body: Uint8Array,
+): void {
+  const { learner, keys } = context;
+  const key = keys.get(admitted.signed.keyId);
+  if (learner === undefined || key === undefined) return;
+  const facts = readContentFacts(request.headers, key);
+  learner.offer({ endpoint, path: admitted.signed.path, body, facts });
 }
 
 /** What puts the client's name of the model into the answer; undefined where both are one. */
@@ -267,8 +285,8 @@ function elapsedMs(exchange: Exchange): number {
 }
 
 /** What the engine sees: an allow-list. No signature, no ticket and no credential goes on. */
-function engineHeaders(request: IncomingMessage, exchange: Exchange): Record<string, string> {
-  const { headers } = request;
+function engineHeaders(exchange: Exchange): Record<string, string> {
+  const { headers } = exchange.request;
   const { tracestate } = headers;
   return {
     "content-type": headers["content-type"] ?? "application/json",

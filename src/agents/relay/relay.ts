@@ -14,6 +14,7 @@ import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
 import { Evictions } from "./evictions.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
+import { PromptLearner, type PromptLearnerOptions } from "./learning/prompt-learner.ts";
 import { tellMarks } from "./mark-reports.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyBudget } from "./request-body.ts";
@@ -58,7 +59,14 @@ export interface RelayOptions {
   readonly logger: Logger;
   readonly registry: MetricRegistry;
   readonly sessionTiming?: Partial<SessionTiming>;
+  /** Absent: nobody wants to know what prompts' content becomes. */
+  readonly learning?: LearningOptions;
 }
+
+type LearningOptions = Pick<
+  PromptLearnerOptions,
+  "collectors" | "tokensPerKey" | "promptsPerSecondMax"
+>;
 
 export interface Relay {
   readonly port: number;
@@ -104,6 +112,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     port = await listen(server, options.listen);
   } catch (error) {
     source.close();
+    await context.learner?.close();
     throw error;
   }
   const session = openSession(options, context);
@@ -131,14 +140,15 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       outbox.close();
       context.started.close();
       server.closeAllConnections();
-      await Promise.all([closed, session.close(), pools.destroy()]);
+      const learner = context.learner?.close();
+      await Promise.all([closed, session.close(), pools.destroy(), learner]);
     },
   };
 }
 
 /** What requests share that belongs to nobody else. */
 function createContext(options: RelayOptions, clock: Clock) {
-  const { registry, limits } = options;
+  const { registry, limits, learning } = options;
   const used = new UsedTickets();
   const isUsed = (ticket: string, attempt: number) => used.has(ticket, attempt, Date.now());
   return {
@@ -150,6 +160,9 @@ function createContext(options: RelayOptions, clock: Clock) {
     started: new StartedReports(),
     used,
     budget: new BodyBudget(limits.heldBodyBytesMax),
+    ...(learning === undefined
+      ? {}
+      : { learner: new PromptLearner({ ...options, ...learning, clock }) }),
   };
 }
 

@@ -47,6 +47,7 @@ export interface RunningRelay {
 export async function runRelay(
   addresses: readonly string[],
   limits: Partial<RelayOptions["limits"]> = {},
+  learning?: RelayOptions["learning"],
 ): Promise<RunningRelay> {
   const directory = await mkdtemp(join(tmpdir(), "fairlead-relay-"));
   const endpointsPath = join(directory, "endpoints.json");
@@ -70,6 +71,7 @@ export async function runRelay(
     logger: captureLogs("relay").logger,
     registry,
     sessionTiming: { retryBaseMs: 10, retryCapMs: 50 },
+    ...(learning === undefined ? {} : { learning }),
   });
   const open: RunningRelay["open"] = (destinations, body = CHAT, headers = {}) =>
     fetch(`http://127.0.0.1:${relay.port}/v1/chat/completions`, {

@@ -1,7 +1,12 @@
 // Signs requests to a relay as the Worker does.
 
 import { createHash, createHmac, randomUUID } from "node:crypto";
-import { STAGE_HEADERS } from "../../../src/agents/protocol/headers.ts";
+import {
+  contentPayload,
+  encodeContentHeader,
+  type ContentFacts,
+} from "../../../src/agents/protocol/content-header.ts";
+import { CONTENT_HEADER, SIGNED, STAGE_HEADERS } from "../../../src/agents/protocol/headers.ts";
 import {
   signaturePayload,
   signedHeaders,
@@ -34,4 +39,15 @@ export function sign(
   };
   const signature = createHmac("sha256", secret).update(signaturePayload(signed)).digest("hex");
   return Object.fromEntries(signedHeaders(signed, signature));
+}
+
+/** The header that tells a relay of a prompt's content, for a request with these signed headers. */
+export function signContent(
+  facts: ContentFacts,
+  headers: Readonly<Record<string, string>>,
+  secret = KEY.secret,
+): Record<string, string> {
+  const payload = contentPayload(facts, headers[SIGNED.signature]!);
+  const mac = createHmac("sha256", secret).update(payload).digest("hex");
+  return { [CONTENT_HEADER]: encodeContentHeader(facts, mac) };
 }

@@ -1,0 +1,49 @@
+// The thread that learns: everything that takes time of the processor is here, off the thread that carries
+// requests. What it is handed is bounded by prompt-learner.ts.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { encodeLearned } from "../../learning/learned-message.ts";
+import { keyHex } from "../../protocol/content-header.ts";
+import { CollectorFeed } from "./collector-feed.ts";
+import { EngineAsker } from "./engine-asker.ts";
+import { learnPrompt, type LearnJob } from "./learn-prompt.ts";
+import { LearnQueue } from "./learn-queue.ts";
+import { LearnedStore } from "./learned-store.ts";
+import type { LearnOutcome } from "./outcomes.ts";
+import type { ThreadOptions, ThreadReport } from "./prompt-learner.ts";
+
+const { collectors, token, tokensPerKey, promptsPerSecondMax } = workerData as ThreadOptions;
+
+const report = (message: ThreadReport) => parentPort!.postMessage(message);
+const clock = () => performance.now();
+const engines = new EngineAsker(clock);
+const store = new LearnedStore();
+const feeds = collectors.map(
+  (url) =>
+    new CollectorFeed({
+      url: new URL(url),
+      token,
+      store,
+      onTold: (outcome) => report({ kind: "told", outcome }),
+    }),
+);
+
+const queue = new LearnQueue({ promptsPerSecondMax, clock, learn });
+
+async function learn(job: LearnJob): Promise<void> {
+  let outcome: LearnOutcome = "failed";
+  try {
+    const learned = await learnPrompt(job, engines, tokensPerKey);
+    outcome = learned.outcome;
+    if (learned.outcome === "learned") {
+      store.add(learned.content.contentKeys, encodeLearned(learned.content));
+      for (const feed of feeds) feed.wake();
+    }
+  } finally {
+    const { endpoint, body, lastKey } = job;
+    const facts = { endpoint, bytes: body.byteLength, lastKey: keyHex(lastKey) };
+    report({ kind: "done", ...facts, outcome, storedBytes: store.byteLength });
+  }
+}
+
+parentPort!.on("message", (job: LearnJob) => queue.add(job));
