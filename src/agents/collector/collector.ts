@@ -8,6 +8,7 @@
 // KV events, where they are asked for, go their own way: kv-residency.ts.
 
 import { EndpointSource } from "../discovery/endpoint-source.ts";
+import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import { encodeFrame, encodeMetrics, FRAME, type FramePlace } from "../protocol/codec.ts";
 import type { Configure, EndpointRecord } from "../protocol/messages.ts";
@@ -34,7 +35,11 @@ export interface CollectorOptions {
   readonly registry: MetricRegistry;
   readonly sessionTiming?: Partial<SessionTiming>;
   /** Absent: the engines' KV events are not read. */
-  readonly kvEvents?: KvEventsMode;
+  readonly kvEvents?: {
+    readonly mode: KvEventsMode;
+    /** Where relays tell what content became; null: nowhere. */
+    readonly learnListen: ListenAddress | null;
+  };
 }
 
 export interface Collector {
@@ -44,6 +49,8 @@ export interface Collector {
   readonly problem: string | undefined;
   /** Where publishers of KV events dial, if they do. */
   readonly kvEventsUrl: string | undefined;
+  /** Where relays tell what content became, if they do. */
+  readonly learnPort: number | undefined;
   close(): Promise<void>;
 }
 
@@ -54,12 +61,14 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
     logger: options.logger,
     registry: options.registry,
   });
-  const { kvEvents: mode, logger, registry } = options;
+  const { kvEvents, token, logger, registry } = options;
   let collector: PoolCollector | undefined;
   try {
     const send: PoolSession["send"] = (encode) => collector?.send(encode) ?? false;
     const residency =
-      mode === undefined ? undefined : await KvResidency.start({ mode, send, logger, registry });
+      kvEvents === undefined
+        ? undefined
+        : await KvResidency.start({ ...kvEvents, token, send, logger, registry });
     collector = new PoolCollector(options, source, residency);
     return collector;
   } catch (error) {
@@ -145,12 +154,15 @@ class PoolCollector implements Collector {
     return this.#residency?.boundUrl;
   }
 
+  get learnPort(): number | undefined {
+    return this.#residency?.learnPort;
+  }
+
   async close(): Promise<void> {
     this.#source.close();
-    this.#residency?.close();
     clearInterval(this.#flush);
     for (const scraper of this.#scrapers) scraper.stop();
-    await this.#session.close();
+    await Promise.all([this.#residency?.close(), this.#session.close()]);
   }
 
   /** Scrapes the endpoints and fields as they are now. */

@@ -1,21 +1,26 @@
 import { MetricRegistry } from "../../telemetry/metrics.ts";
 import { startAdminServer } from "../process/admin-server.ts";
-import { parseFlags } from "../process/flags.ts";
+import { parseFlags, UsageError } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
 import { runAgent } from "../process/run-agent.ts";
 import { startCollector } from "./collector.ts";
 import { KV_EVENT_FLAGS, kvEventsMode } from "./kv-events/flags.ts";
+import { LEARN_FLAGS } from "./learning/flags.ts";
 
 const USAGE = {
   role: "collector",
   summary: `Scrapes the engines of one pool and reports to the pool's object.
 The environment variable ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
-  flags: { ...POOL_FLAGS, ...KV_EVENT_FLAGS },
+  flags: { ...POOL_FLAGS, ...KV_EVENT_FLAGS, ...LEARN_FLAGS },
 } as const;
 
 export async function run(args: string[]): Promise<void> {
   const flags = parseFlags(USAGE, args);
-  const kvMode = kvEventsMode(flags);
+  const mode = kvEventsMode(flags);
+  const learnListen = flags["learn-listen"];
+  if (mode === null && learnListen !== null) {
+    throw new UsageError("--learn-listen needs --kv-events connect or bind.");
+  }
   const token = requireEnv(AGENT_TOKEN_ENV, "the pool's agentToken");
   await runAgent({ role: "collector", ...flags }, async (logger) => {
     const registry = new MetricRegistry();
@@ -27,7 +32,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
-      ...(kvMode === null ? {} : { kvEvents: kvMode }),
+      ...(mode === null ? {} : { kvEvents: { mode, learnListen } }),
     });
     const admin = await startAdminServer({
       listen: flags["admin-listen"],
@@ -38,7 +43,11 @@ export async function run(args: string[]): Promise<void> {
       }),
     });
     return {
-      ready: { adminPort: admin.port, ...kvEventsPort(collector.kvEventsUrl) },
+      ready: {
+        adminPort: admin.port,
+        ...kvEventsPort(collector.kvEventsUrl),
+        ...(collector.learnPort === undefined ? {} : { learnPort: collector.learnPort }),
+      },
       async close() {
         await Promise.all([collector.close(), admin.close()]);
       },

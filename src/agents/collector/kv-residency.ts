@@ -1,28 +1,36 @@
 // From the engines' KV events to what the pool's object is told of them.
 //
-//   KvEvents ──events──► ResidencyAccount ──content keys──► KvStream ──KV frames──► object
+//   KvEvents ──events──► PoolAccount ──content keys──► KvStream ──KV frames──► object
+//                            ▲
+//   relays ──what prompts' content became──► learning port
 //
 // Events are followed and kept account of whether the session is up or not: what an engine has said once
 // it may not be able to say again.
 
-import { ResidencyAccount } from "../../scheduler/kv/residency/residency-account.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { Configure, EndpointRecord, KvMessage } from "../protocol/messages.ts";
 import type { KvEvents, KvEventsMode } from "./kv-events/kv-events.ts";
+import { type LearningServer, startLearningServer } from "./learning/learning-server.ts";
+import { PoolAccount } from "./learning/pool-account.ts";
 import { KvStream, type KvStreamOptions } from "./kv-stream/kv-stream.ts";
 
 export interface KvResidencyOptions {
   readonly mode: KvEventsMode;
+  /** Where relays tell what content became, with the pool's agent token; null: nowhere. */
+  readonly learnListen: ListenAddress | null;
+  readonly token: string;
   readonly send: KvStreamOptions["send"];
   readonly logger: Logger;
   readonly registry: MetricRegistry;
 }
 
 export class KvResidency {
-  readonly #account: ResidencyAccount;
+  readonly #account: PoolAccount;
   readonly #stream: KvStream;
   #events: KvEvents | undefined;
+  #learning: LearningServer | undefined;
 
   private constructor({ send, registry }: KvResidencyOptions) {
     this.#stream = new KvStream({
@@ -31,23 +39,37 @@ export class KvResidency {
       sourceAt: (slot) => this.#account.sourceAt(slot),
       whole: () => this.#whole(),
     });
-    this.#account = new ResidencyAccount(this.#stream);
+    this.#account = new PoolAccount(this.#stream);
+    registry.onRender(() => this.#account.render(registry));
   }
 
-  /** Rejects if the address to bind cannot be had, or the platform has no ZeroMQ. */
+  /** Rejects if an address to listen on cannot be had, or the platform has no ZeroMQ. */
   static async start(options: KvResidencyOptions): Promise<KvResidency> {
     const residency = new KvResidency(options);
-    const { mode, logger, registry } = options;
+    const { mode, learnListen: listen, token, logger, registry } = options;
     // ZeroMQ is native code: a platform without it can still collect everything else.
     const { KvEvents } = await import("./kv-events/kv-events.ts");
-    const consumer = residency.#account;
-    residency.#events = await KvEvents.start({ mode, consumer, logger, registry });
+    const account = residency.#account;
+    residency.#events = await KvEvents.start({ mode, consumer: account, logger, registry });
+    if (listen === null) return residency;
+    try {
+      const clock = () => performance.now();
+      residency.#learning = await startLearningServer({ listen, token, account, registry, clock });
+    } catch (error) {
+      await residency.close();
+      throw error;
+    }
     return residency;
   }
 
   /** Where publishers dial, if they do. */
   get boundUrl(): string | undefined {
     return this.#events?.boundUrl;
+  }
+
+  /** Where relays tell what they learned, if they do. */
+  get learnPort(): number | undefined {
+    return this.#learning?.port;
   }
 
   /** These endpoints and no others. The object does not have the list yet. */
@@ -84,8 +106,9 @@ export class KvResidency {
     this.#stream.flush();
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#events?.close();
+    await this.#learning?.close();
   }
 
   /** Until it is known what content became, what is told is true, and less than all. */

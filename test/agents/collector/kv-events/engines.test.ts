@@ -174,9 +174,8 @@ describe("a collector", () => {
       logger: captureLogs().logger,
       registry,
       kvEvents: {
-        type: "connect",
-        ports: { events: 1, replay: 0, serving: 0 },
-        storageUrls: [],
+        mode: { type: "connect", ports: { events: 1, replay: 0, serving: 0 }, storageUrls: [] },
+        learnListen: null,
       },
     });
     onTestFinished(async () => {

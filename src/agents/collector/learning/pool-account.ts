@@ -1,0 +1,194 @@
+// What a pool's sources hold, in content keys, whatever their engines' block size: an account for each size.
+//
+//   events of a source ──► the account of its block size ──► sink: (slot, content key, holding)
+//   learned prompts ─────► every account, cut at its block size
+//
+// A source's block size is what it says of blocks in its GPUs' memory; other tiers may join several blocks. An
+// account that is new knows nothing of what was learned before, so the epoch changes with it, and whoever
+// learned tells everything again.
+
+import { randomUUID } from "node:crypto";
+import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
+import type {
+  KvBlocksRemoved,
+  KvBlocksStored,
+  KvEventConsumer,
+  KvEventSource,
+} from "../../../scheduler/kv/residency/kv-event.ts";
+import { ResidencyAccount } from "../../../scheduler/kv/residency/residency-account.ts";
+import { TOKEN_SLOTS_MAX } from "../../../scheduler/kv/residency/token-holders.ts";
+import type { MetricRegistry } from "../../../telemetry/metrics.ts";
+import { METRIC } from "../../../telemetry/names.ts";
+import type { LearnedContent } from "../../learning/learned-message.ts";
+
+/** Block sizes of one pool; sources with further ones are not followed. */
+export const BLOCK_SIZES_MAX = 4;
+
+interface SizedAccount {
+  readonly blockSize: number;
+  /** What its slots begin at. */
+  readonly base: number;
+  readonly account: ResidencyAccount;
+}
+
+export class PoolAccount implements KvEventConsumer {
+  readonly #sink: HoldingSink;
+  readonly #process = randomUUID();
+  /** In the order in which they came; they stay. */
+  readonly #accounts: SizedAccount[] = [];
+  readonly #bySource = new Map<KvEventSource, SizedAccount>();
+  #learnedPrompts = 0;
+  #unevenPrompts = 0;
+  #eventsLeftOut = 0;
+
+  constructor(sink: HoldingSink) {
+    this.#sink = sink;
+  }
+
+  /** Changes when something that was learned before is not known. */
+  get epoch(): string {
+    return `${this.#process}.${this.#accounts.length}`;
+  }
+
+  /** Content blocks of which it is known what they became. */
+  get contentBlocks(): number {
+    return this.#accounts.reduce((sum, { account }) => sum + account.contentBlocks, 0);
+  }
+
+  /** Whose blocks the sink is told of by this slot. */
+  sourceAt(slot: number): KvEventSource | undefined {
+    const sized = this.#accounts[Math.floor(slot / TOKEN_SLOTS_MAX)];
+    return sized?.account.sourceAt(slot - sized.base);
+  }
+
+  /** Nothing is kept where no source has said its block size yet: the epoch changes when one does. */
+  learn({ tokensPerKey, contentKeys, tokenKeys, tokenCounts }: LearnedContent): void {
+    this.#learnedPrompts++;
+    for (const { account, blockSize } of this.#accounts) {
+      if (blockSize % tokensPerKey !== 0) {
+        this.#unevenPrompts++;
+        continue;
+      }
+      account.learn({
+        contentKeys,
+        tokenKeys: everyNth(tokenKeys, blockSize / tokensPerKey),
+        ends: tokenCounts.map((count) => Math.floor(count / blockSize)),
+      });
+    }
+  }
+
+  stored(source: KvEventSource, event: KvBlocksStored): void {
+    const sized = this.#accountFor(source, event);
+    if (sized === undefined) this.#eventsLeftOut++;
+    else sized.account.stored(source, event);
+  }
+
+  removed(source: KvEventSource, event: KvBlocksRemoved): void {
+    this.#bySource.get(source)?.account.removed(source, event);
+  }
+
+  cleared(source: KvEventSource): void {
+    this.#bySource.get(source)?.account.cleared(source);
+  }
+
+  uncertain(source: KvEventSource): void {
+    this.#bySource.get(source)?.account.uncertain(source);
+  }
+
+  gone(source: KvEventSource): void {
+    this.#bySource.get(source)?.account.gone(source);
+    this.#bySource.delete(source);
+  }
+
+  /** Sets every series; sources' ranks are added up. */
+  render(registry: MetricRegistry): void {
+    const byEndpoint = new Map<string, { bytes: number; held: number; known: number }>();
+    for (const [source, { account }] of this.#bySource) {
+      const figures = account.figures(source);
+      if (figures === undefined || source.endpoint === null) continue;
+      const sum = byEndpoint.get(source.endpoint) ?? { bytes: 0, held: 0, known: 0 };
+      sum.bytes += figures.byteLength;
+      sum.held += figures.heldBlocks;
+      sum.known += figures.knownBlocks;
+      byEndpoint.set(source.endpoint, sum);
+    }
+    for (const metric of [
+      METRIC.kvAccountEndpointBytes,
+      METRIC.kvAccountHeldBlocks,
+      METRIC.kvAccountKnownBlocks,
+    ]) {
+      registry.reset(metric);
+    }
+    for (const [endpoint, { bytes, held, known }] of byEndpoint) {
+      registry.set(METRIC.kvAccountEndpointBytes, { endpoint }, bytes);
+      registry.set(METRIC.kvAccountHeldBlocks, { endpoint }, held);
+      registry.set(METRIC.kvAccountKnownBlocks, { endpoint }, known);
+    }
+    const bytes = this.#accounts.reduce((sum, { account }) => sum + account.byteLength, 0);
+    registry.set(METRIC.kvAccountBytes, {}, bytes);
+    registry.set(METRIC.kvAccountContentBlocks, {}, this.contentBlocks);
+    registry.set(METRIC.kvAccountLearnedTotal, {}, this.#learnedPrompts);
+    for (const [reason, count] of Object.entries(this.#dropped())) {
+      registry.set(METRIC.kvAccountDroppedTotal, { reason }, count);
+    }
+  }
+
+  /** What was let go or never taken up, by why. */
+  #dropped(): Readonly<Record<string, number>> {
+    const dropped = {
+      "uneven-prompt": this.#unevenPrompts,
+      event: this.#eventsLeftOut,
+      "forgotten-content": 0,
+      "forgotten-tokens": 0,
+      "no-room": 0,
+    };
+    for (const { account } of this.#accounts) {
+      const { forgottenContents, forgottenTokens, leftOut } = account.contentCounts;
+      dropped.event += account.eventsLeftOut;
+      dropped["forgotten-content"] += forgottenContents;
+      dropped["forgotten-tokens"] += forgottenTokens;
+      dropped["no-room"] += leftOut;
+    }
+    return dropped;
+  }
+
+  /** A source may come back with another block size, but only while it holds nothing under the old one. */
+  #accountFor(source: KvEventSource, event: KvBlocksStored): SizedAccount | undefined {
+    const current = this.#bySource.get(source);
+    const { tier, blockSize, tokens } = event;
+    const isTelling = tier === "gpu" && blockSize > 0 && tokens.length > 0;
+    if (!isTelling || current?.blockSize === blockSize) return current;
+    if (current !== undefined) {
+      if ((current.account.figures(source)?.heldBlocks ?? 0) > 0) return current;
+      current.account.gone(source);
+      this.#bySource.delete(source);
+    }
+    const sized = this.#ofSize(blockSize);
+    if (sized !== undefined) this.#bySource.set(source, sized);
+    return sized;
+  }
+
+  #ofSize(blockSize: number): SizedAccount | undefined {
+    const known = this.#accounts.find((each) => each.blockSize === blockSize);
+    if (known !== undefined || this.#accounts.length === BLOCK_SIZES_MAX) return known;
+    const base = this.#accounts.length * TOKEN_SLOTS_MAX;
+    const account = new ResidencyAccount({
+      held: (slot, low, high, holding) => this.#sink.held(base + slot, low, high, holding),
+    });
+    const sized = { blockSize, base, account };
+    this.#accounts.push(sized);
+    return sized;
+  }
+}
+
+/** Keys two words each: the nth, the 2nth and so on. */
+function everyNth(keys: Uint32Array, n: number): Uint32Array {
+  if (n === 1) return keys;
+  const picked = new Uint32Array(2 * Math.floor(keys.length / 2 / n));
+  for (let i = 0; i < picked.length; i += 2) {
+    const at = (i / 2 + 1) * n * 2 - 2;
+    picked[i] = keys[at]!;
+    picked[i + 1] = keys[at + 1]!;
+  }
+  return picked;
+}
