@@ -20,6 +20,16 @@ async function collected(series: RegExp): Promise<number> {
 
 const STORED = /^fairlead_kv_event_blocks_total\{.*event="stored".*\}/;
 
+it("the relay learns what prompts became, and the collector knows it", async () => {
+  await ask("The moon goes up. ");
+  await eventually("content is known", async () => {
+    const blocks = await collected(/^fairlead_kv_account_content_blocks /);
+    return blocks >= 5 ? blocks : undefined;
+  });
+  const relay = await up.metricsOf("relay-local");
+  expect(relay).toMatch(/fairlead_relay_learning_prompts_total\{outcome="learned"\} 1/);
+});
+
 async function ask(text: string): Promise<void> {
   await up.client.chat.completions.create({
     model: up.model,

@@ -55,8 +55,9 @@ Engines
   --engines N          number of simulated engines (default ${ENGINES_DEFAULT})
   --time-scale X       simulated time: 0.1 is ten times faster than real (default 1)
   --engine-arg N=V     a parameter of the simulated engines, e.g. max-num-seqs=8; may be repeated
-  --kv-events          have simulated engines publish KV events, and the collector read them; real
-                       engines publish on port 5557, or where the labels in --endpoints say
+  --kv-events          have simulated engines publish KV events, the collector read them, and the relay
+                       learn what prompts became; real engines publish on port 5557, or where the
+                       labels in --endpoints say
 
 Deployment
   --config FILE        a fairlead.yaml instead of the one pool and one tenant made up otherwise.

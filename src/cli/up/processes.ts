@@ -114,23 +114,35 @@ export function collectorProcess(
   return agent(state, {
     name,
     role: "collector",
-    flags: { ...poolFlags(name, options), ...(hasKvEvents ? { "kv-events": "connect" } : {}) },
-    portFlags: adminPort,
+    flags: {
+      ...poolFlags(name, options),
+      ...(hasKvEvents ? { "kv-events": "connect", "learn-listen": `${LOOPBACK}:0` } : {}),
+    },
+    portFlags: (ready) => ({
+      ...adminPort(ready),
+      ...(hasKvEvents ? { "learn-listen": `${LOOPBACK}:${String(ready["learnPort"])}` } : {}),
+    }),
     env: { FAIRLEAD_AGENT_TOKEN: options.pool.agentToken },
   });
 }
 
+/** `learnPort` is the collector's; undefined where no KV events are read. */
 export function relayProcess(
   state: StateDir,
   options: PoolAgentOptions,
   relay: LocalRelay,
+  learnPort: number | undefined,
 ): ProcessSpec {
   const index = options.pool.relays.indexOf(relay);
   const name = `relay-${options.pool.name}${index === 0 ? "" : `-${index}`}`;
   return agent(state, {
     name,
     role: "relay",
-    flags: { listen: relay.listen, ...poolFlags(name, options) },
+    flags: {
+      listen: relay.listen,
+      ...poolFlags(name, options),
+      ...(learnPort === undefined ? {} : { "learn-to": `http://${LOOPBACK}:${learnPort}` }),
+    },
     portFlags: adminPort,
     env: {
       FAIRLEAD_AGENT_TOKEN: options.pool.agentToken,

@@ -173,9 +173,12 @@ async function startPoolAgents(
   const { state, supervisor } = run;
   const { pool, url } = options;
   const agentOptions = { pool, url, endpointsFile: options.endpoints.file };
-  const agents = [
-    supervisor.start(collectorProcess(state, agentOptions, run.options.hasKvEvents)),
-    ...pool.relays.map((relay) => supervisor.start(relayProcess(state, agentOptions, relay))),
-  ];
-  await Promise.all(agents.map((agent) => agent.ready));
+  const { hasKvEvents } = run.options;
+  const collector = supervisor.start(collectorProcess(state, agentOptions, hasKvEvents));
+  // Relays tell the collector what they learn, at a port that it has yet to find.
+  const learnPort = hasKvEvents ? Number((await collector.ready)["learnPort"]) : undefined;
+  const relays = pool.relays.map((relay) =>
+    supervisor.start(relayProcess(state, agentOptions, relay, learnPort)),
+  );
+  await Promise.all([collector, ...relays].map((agent) => agent.ready));
 }
