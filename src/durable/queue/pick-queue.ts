@@ -26,7 +26,7 @@ import { FlowController } from "../../scheduler/flow-control/flow-controller.ts"
 import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
-import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
+import { SaturationMeter, toldOf } from "../../scheduler/flow-control/saturation.ts";
 import type {
   NumberedPlace,
   PickGrant,
@@ -194,15 +194,11 @@ export class PickQueue {
   state(): QueueState {
     const view = this.#options.pool();
     // As it is, where nobody has asked for a while.
-    const { saturation, prefill, decode, endpointCount } = this.#meter.measure(view);
-    this.#controller.setEndpointCount(endpointCount, view.nowMs);
+    const measured = this.#meter.measure(view);
+    this.#controller.setEndpointCount(measured.endpointCount, view.nowMs);
     return {
       ...this.#controller.snapshot(view.nowMs),
-      saturation,
-      stages: {
-        ...(prefill === undefined ? {} : { prefill }),
-        ...(decode === undefined ? {} : { decode }),
-      },
+      ...toldOf(measured),
       openWaits: this.#open.size,
       places: this.#picks.size - this.#open.size,
       staleEndpoints: this.#meter.staleCount(view),
@@ -389,9 +385,10 @@ export class PickQueue {
     this.#options.matchTokens(keys, blocksPerKey);
 
   #evict(): void {
-    const { nowMs, staleAfterMs } = this.#options.pool();
-    const lagMs = this.#meter.lagMs(staleAfterMs);
-    for (const victim of this.#controller.evictions(nowMs, lagMs)) {
+    const view = this.#options.pool();
+    const lagMs = this.#meter.lagMs(view.staleAfterMs);
+    const freshSaturation = () => this.#meter.freshSaturation(view);
+    for (const victim of this.#controller.evictions(view.nowMs, { lagMs, freshSaturation })) {
       const { priority, fairnessId } = victim.request;
       this.#options.ended({ priority, fairnessId, reason: "evicted", waitMs: 0 });
       this.#options.evict(victim);

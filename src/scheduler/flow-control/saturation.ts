@@ -31,16 +31,29 @@ export interface PoolSaturation {
   readonly endpointCount: number;
 }
 
+/** What is told of it: stages that have endpoints, and the pool. */
+export function toldOf({ saturation, prefill, decode }: PoolSaturation) {
+  return {
+    saturation,
+    stages: {
+      ...(prefill === undefined ? {} : { prefill }),
+      ...(decode === undefined ? {} : { decode }),
+    },
+  };
+}
+
 const PREFILL = 1;
 const DECODE = 2;
 
-/** One a pool; it holds 25 kB. */
+/** One a pool; it holds 30 kB. */
 export class SaturationMeter {
   readonly #detector: SaturationDetector;
   /** Slots of all endpoints, of those that prefill, and of those that decode. */
   readonly #all = new Int32Array(ENDPOINTS_MAX);
   readonly #prefill = new Int32Array(ENDPOINTS_MAX);
   readonly #decode = new Int32Array(ENDPOINTS_MAX);
+  /** Those of one of these that are not stale. */
+  readonly #fresh = new Int32Array(ENDPOINTS_MAX);
   /** What the endpoint in a slot does, read from its labels when it is first seen. */
   readonly #stages = new Uint8Array(ENDPOINTS_MAX);
   readonly #seen: (Endpoint | undefined)[] = [];
@@ -68,6 +81,29 @@ export class SaturationMeter {
 
   #of(view: PoolView, slots: Int32Array, count: number): number {
     return this.#detector.saturation(part(view, slots, count));
+  }
+
+  /**
+   * How full the pool is as far as anybody can see: without the endpoints whose samples are stale, which
+   * `measure` may count as full. A stage of which nothing is known counts as empty. O(endpoints).
+   */
+  freshSaturation(view: PoolView): number {
+    if (this.staleCount(view) === 0) return this.measure(view).saturation;
+    const { all, prefill, decode } = this.#list(view);
+    if (prefill + decode === 0) return this.#ofFresh(view, this.#all, all);
+    const ofPrefill = this.#ofFresh(view, this.#prefill, prefill);
+    return Math.max(ofPrefill, this.#ofFresh(view, this.#decode, decode));
+  }
+
+  #ofFresh(view: PoolView, slots: Int32Array, count: number): number {
+    const fresh = this.#fresh;
+    const alone = part(view, new Int32Array(1), 1);
+    let freshCount = 0;
+    for (let i = 0; i < count; i++) {
+      alone.candidates[0] = slots[i]!;
+      if (this.#detector.staleCount?.(alone) === 0) fresh[freshCount++] = slots[i]!;
+    }
+    return freshCount === 0 ? 0 : this.#of(view, fresh, freshCount);
   }
 
   /** Endpoints that nobody has heard of lately, of all stages, as far as the detector looks at that. */
