@@ -9,6 +9,8 @@ import { measurePick } from "./pick.ts";
 import { measureObjectRestart, RESTART_NAME } from "./object-restart.ts";
 import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
 import { measureProxy, PROXY_NAMES } from "./proxy.ts";
+import { measureQueue, QUEUE_NAME } from "./queue.ts";
+import { measureQueueDrain, QUEUE_DRAIN_NAME } from "./queue/drain.ts";
 import { measureResidency, RESIDENCY_NAME } from "./residency.ts";
 
 export const BENCHES: readonly Bench[] = [
@@ -25,8 +27,10 @@ export const BENCHES: readonly Bench[] = [
   })),
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
   { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
+  { name: QUEUE_DRAIN_NAME, needsProc: false, measure: () => measureQueueDrain() },
   { name: KV_EVENT_DECODING_NAME, needsProc: false, measure: () => measureKvEventDecoding() },
   { name: RESIDENCY_NAME, needsProc: false, measure: () => measureResidency() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
+  { name: QUEUE_NAME, needsProc: true, measure: () => measureQueue() },
 ];

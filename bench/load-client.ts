@@ -18,7 +18,8 @@ export class LoadClient {
   readonly subject: Subject;
   readonly #pool: Pool;
   readonly #bodies: readonly string[];
-  readonly #accept: string;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #status: number;
   #prepared = 0;
 
   constructor(
@@ -28,11 +29,17 @@ export class LoadClient {
       readonly bodies: readonly string[];
       readonly connections: number;
       readonly isStream: boolean;
+      /** Besides the subject's own. */
+      readonly headers?: Readonly<Record<string, string>>;
+      /** Of each answer; 200 unless said otherwise. */
+      readonly status?: number;
     },
   ) {
     this.subject = subject;
     this.#bodies = options.bodies;
-    this.#accept = options.isStream ? "text/event-stream" : "application/json";
+    const accept = options.isStream ? "text/event-stream" : "application/json";
+    this.#headers = { "content-type": "application/json", accept, ...options.headers };
+    this.#status = options.status ?? 200;
     this.#pool = new Pool("http://bench.invalid", {
       socketPath: subject.socketPath,
       connections: options.connections,
@@ -45,17 +52,13 @@ export class LoadClient {
     return Array.from({ length: requests }, () => {
       const index = this.#prepared++ % this.#bodies.length;
       return {
-        headers: {
-          ...this.subject.headers(index),
-          "content-type": "application/json",
-          accept: this.#accept,
-        },
+        headers: { ...this.subject.headers(index), ...this.#headers },
         body: this.#bodies[index]!,
       };
     });
   }
 
-  /** Sends all, at most `lanes` at a time, and reads the answers. Rejects unless each is a 200. */
+  /** Sends all, at most `lanes` at a time, and reads the answers. Rejects unless each is as expected. */
   async send(requests: readonly PreparedRequest[], lanes: number): Promise<void> {
     const next = requests.values();
     const lane = async () => {
@@ -84,7 +87,7 @@ export class LoadClient {
   async #sendOne({ headers, body }: PreparedRequest): Promise<void> {
     const answer = await this.#pool.request({ path: CHAT_PATH, method: "POST", headers, body });
     const text = await answer.body.text();
-    if (answer.statusCode !== 200) {
+    if (answer.statusCode !== this.#status) {
       const { name } = this.subject;
       throw new Error(`${name} answered ${answer.statusCode}: ${text.slice(0, 200)}`);
     }

@@ -56,7 +56,8 @@ export async function nanosecondsEach<Name extends string>(
   return Object.fromEntries(entries) as Record<Name, number>;
 }
 
-async function timeMs(body: Body, calls: number): Promise<number> {
+/** CPU time of so many calls of `body`. */
+export async function timeMs(body: Body, calls: number): Promise<number> {
   const startedMs = threadCpuMs();
   for (let i = 0; i < calls; i++) {
     const ended = body();
@@ -85,7 +86,7 @@ export function quartileRange(values: readonly number[]): number {
 }
 
 /** Between two values it is interpolated. */
-function quantile(values: readonly number[], at: number): number {
+export function quantile(values: readonly number[], at: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   const place = (sorted.length - 1) * at;
   const below = sorted[Math.floor(place)]!;

@@ -2,20 +2,24 @@
 
 import type { SchedulerConfig } from "../src/scheduler/config/scheduler-config.ts";
 import { schedulerConfigSchema } from "../src/scheduler/config/schema.ts";
+import type { QueueFacts } from "../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../src/scheduler/decisions/ring.ts";
 import { EndpointPicker } from "../src/scheduler/endpoint-picker.ts";
+import type { PoolView } from "../src/scheduler/flow-control/saturation.ts";
 import { CONTENT_BLOCK_TOKENS } from "../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../src/scheduler/kv/prefix-tree.ts";
 import { EndpointTable } from "../src/scheduler/model/endpoint-table.ts";
 import type { PrefixSources } from "../src/scheduler/plugin.ts";
 import { createRng, type Rng } from "../src/scheduler/support/rng.ts";
+import { sink } from "./measure.ts";
 import { NaivePicker } from "./naive-picker.ts";
 
 const NOW_MS = 1_000_000;
 const STALE_AFTER_MS = 1_000;
 const HOLDERS_SHARE = 1 / 3;
 const QUEUE_DEPTH_MAX = 8;
+const SENT_TOKENS = 1_000;
 
 /** The product's parts and the naive ones, with the same endpoints in the same state. */
 export class PoolInUse {
@@ -56,6 +60,25 @@ export class PoolInUse {
     }
   }
 
+  /** As a saturation detector sees it. */
+  view(): PoolView {
+    const { columns } = this.#table;
+    return { endpoints: columns, pool: this.#table, nowMs: NOW_MS, staleAfterMs: STALE_AFTER_MS };
+  }
+
+  get tree(): PrefixTree {
+    return this.#tree;
+  }
+
+  /** A request is under way to the slot until it has ended there. */
+  send(slot: number): void {
+    this.#table.dispatched(slot, SENT_TOKENS, NOW_MS);
+  }
+
+  end(slot: number): void {
+    this.#table.released(slot, SENT_TOKENS, NOW_MS);
+  }
+
   /** Addresses in the order to try. */
   pick(keys: Uint32Array): string[] {
     return Array.from(this.#pick(keys), (slot) => this.#table.endpoint(slot)!.address);
@@ -67,12 +90,13 @@ export class PoolInUse {
   }
 
   /** The same with the record that the pool keeps of every decision. */
-  pickRecorded(keys: Uint32Array): number {
+  pickRecorded(keys: Uint32Array, queue?: QueueFacts): number {
     const seed = this.#seed;
     const [slot] = this.#pick(keys, this.#recorder);
-    const facts = { attempt: 0, configVersion: 1, scheduler: this.#scheduler, seed };
+    const facts = { attempt: 0, configVersion: 1, scheduler: this.#scheduler, seed, queue };
     this.#recorder.finish(this.#table, facts);
-    return slot! + this.#ring.byteLength;
+    sink.value += this.#ring.byteLength;
+    return slot!;
   }
 
   #pick(keys: Uint32Array, recorder?: DecisionRecorder): Int32Array {

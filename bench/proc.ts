@@ -39,6 +39,12 @@ function threadMs(pid: number): number {
   return ns / NS_PER_MS;
 }
 
+/** File descriptors that this process and those it starts may have open at once. */
+export function openFilesMax(): number {
+  const limits = readFileSync("/proc/self/limits", "utf8");
+  return Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? Infinity);
+}
+
 /** Memory of `pids` that is in RAM, pages shared with others included. */
 export function residentBytes(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {

@@ -42,16 +42,30 @@ export interface Subject {
   headers(index: number): Readonly<Record<string, string>>;
 }
 
+/** How a benchmark's stack differs from the usual one. */
+interface StackOptions {
+  /** Further members of the pool's configuration, and of the tenant's. */
+  readonly pool?: object;
+  readonly tenant?: object;
+  /** The bare Worker's script, for the relay's address. */
+  readonly bareWorker?: (relay: string) => string;
+}
+
 /** Everything that runs during a benchmark. */
 export interface Stack {
   readonly engine: BenchEngine;
+  /** Of Fairlead's admin API. */
+  readonly adminKey: string;
   readonly fairlead: Subject;
   readonly bare: Subject;
   stop(): Promise<void>;
 }
 
 /** Starts both subjects for clients that send `bodies`. */
-export async function startStack(bodies: readonly string[]): Promise<Stack> {
+export async function startStack(
+  bodies: readonly string[],
+  options: StackOptions = {},
+): Promise<Stack> {
   const engine = await BenchEngine.start();
   const started: Started[] = [];
   const stop = async () => {
@@ -60,14 +74,16 @@ export async function startStack(bodies: readonly string[]): Promise<Stack> {
   };
   try {
     const relay = `127.0.0.1:${await findFreePort("127.0.0.1")}`;
-    const fairlead = await startFairlead(started, engine.address, relay);
-    const bare = await startBare(started, relay, {
+    const config = deployment(relay, options);
+    const { fairlead, adminKey } = await startFairlead(started, engine.address, config);
+    const script = (options.bareWorker ?? bareWorker)(relay);
+    const bare = await startBare(started, script, {
       key: RELAY_KEY,
       destination: engine.address,
       tenant: TENANT.id,
       bodies,
     });
-    return { engine, fairlead, bare, stop };
+    return { engine, adminKey, fairlead, bare, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -75,28 +91,29 @@ export async function startStack(bodies: readonly string[]): Promise<Stack> {
 }
 
 /** `fairlead up` as a user runs it, with one endpoint. */
-async function startFairlead(started: Started[], engine: string, relay: string): Promise<Subject> {
+async function startFairlead(
+  started: Started[],
+  engine: string,
+  written: unknown,
+): Promise<{ fairlead: Subject; adminKey: string }> {
   const dir = mkdtempSync(join(tmpdir(), "bench-fairlead-"));
   const config = join(dir, "fairlead.yaml");
-  writeFileSync(config, JSON.stringify(deployment(relay)));
+  writeFileSync(config, JSON.stringify(written));
   const args = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", dir];
   const up = start(dir, [FAIRLEAD, ...args, "--config", config, "--endpoint", `http://${engine}`]);
   started.push(up);
-  const ready = (await up.ready) as { pids: Readonly<Record<string, number>> };
+  const ready = (await up.ready) as { adminKey: string; pids: Readonly<Record<string, number>> };
   const running = readRunning(join(dir, "running.json"));
   if (running === undefined) throw new Error("fairlead up said that it is ready but does not run");
   const pids = Object.values(ready.pids).filter(isWorkerd);
   if (pids.length === 0) throw new Error("fairlead up names no workerd among its processes");
   const headers = { authorization: `Bearer ${TENANT.key}` };
-  return {
-    name: "fairlead",
-    socketPath: join(running.socketDir, "workerd.sock"),
-    pids,
-    headers: () => headers,
-  };
+  const socketPath = join(running.socketDir, "workerd.sock");
+  const fairlead = { name: "fairlead", socketPath, pids, headers: () => headers } as const;
+  return { fairlead, adminKey: ready.adminKey };
 }
 
-function deployment(relay: string): unknown {
+function deployment(relay: string, { pool, tenant }: StackOptions): unknown {
   return {
     version: 1,
     pools: [
@@ -106,9 +123,10 @@ function deployment(relay: string): unknown {
         models: [MODEL],
         agentToken: "bench-token-of-the-agents",
         relays: [{ url: `http://${relay}`, keys: [RELAY_KEY] }],
+        ...pool,
       },
     ],
-    tenants: [{ id: TENANT.id, keys: [TENANT.key] }],
+    tenants: [{ id: TENANT.id, keys: [TENANT.key], ...tenant }],
   };
 }
 
@@ -116,15 +134,15 @@ function isWorkerd(pid: number): boolean {
   return basename(readlinkSync(`/proc/${pid}/exe`)) === "workerd";
 }
 
-/** The least a Worker can do for a request: `fetch` it. Its workerd has the same settings. */
+/** Its workerd has Fairlead's settings. */
 async function startBare(
   started: Started[],
-  relay: string,
+  script: string,
   signing: ConstructorParameters<typeof RequestSigner>[0],
 ): Promise<Subject> {
   const dir = mkdtempSync(join(tmpdir(), "bench-bare-"));
   const socketPath = join(dir, "workerd.sock");
-  writeFileSync(join(dir, "worker.js"), bareWorker(relay));
+  writeFileSync(join(dir, "worker.js"), script);
   writeFileSync(join(dir, "workerd.capnp"), bareConfig(socketPath));
   const { default: binary } = createRequire(import.meta.url)("workerd") as { default: string };
   const guard = start(dir, [GUARD, binary, "serve", join(dir, "workerd.capnp")]);
@@ -134,6 +152,7 @@ async function startBare(
   return { name: "bare", socketPath, pids: [pid], headers: (index) => signer.sign(index) };
 }
 
+/** The least a Worker can do for a request: `fetch` it. */
 function bareWorker(relay: string): string {
   return `export default {
   fetch(request) {

@@ -96,10 +96,12 @@ it("has the benchmarks that the documentation names", () => {
     "pick-1000",
     "prefix-tree",
     "flow-control",
+    "queue-drain",
     "kv-event-decoding",
     "kv-residency",
     "object-restart",
     "held-request",
+    "queue",
   ]);
 });
 

@@ -8,6 +8,7 @@ import { measureKvEventDecoding } from "../../bench/kv-event-decoding.ts";
 import type { Measurement } from "../../bench/measure.ts";
 import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
+import { measureQueueDrain } from "../../bench/queue/drain.ts";
 import { measureResidency } from "../../bench/residency.ts";
 
 const TIMING = { rounds: 1, roundMsMin: 1 };
@@ -77,6 +78,16 @@ describe("measureFlowControl", () => {
       "flow-control us_mass_cancellation": "us",
       "flow-control bytes_per_waiting": "B",
       "flow-control bytes_per_waiting_and_keys": "B",
+    });
+  });
+});
+
+describe("measureQueueDrain", () => {
+  it("says what a dispatch from a full queue costs, and what else a request that waits does", async () => {
+    expect(await metricsOf(measureQueueDrain({ waiting: 1_500, rounds: 2 }))).toEqual({
+      "queue-drain us_dispatch": "us",
+      "queue-drain us_of_flow_control": "us",
+      "queue-drain us_arrival_and_ask": "us",
     });
   });
 });

@@ -7,6 +7,7 @@ import type { Measurement } from "../../bench/measure.ts";
 import { measureObjectRestart } from "../../bench/object-restart.ts";
 import { missingProc } from "../../bench/proc.ts";
 import { measureProxy } from "../../bench/proxy.ts";
+import { measureQueue } from "../../bench/queue.ts";
 
 async function collect(measurements: AsyncIterable<Measurement>): Promise<Map<string, number>> {
   const figures = new Map<string, number>();
@@ -57,6 +58,16 @@ describe.skipIf(missingProc() !== undefined)(
       const figures = await collect(measureHeldRequest(budget));
       expect([...figures.keys()]).toEqual(["bytes", "bytes_spread"]);
       expect(figures.get("bytes")).toBeGreaterThan(0);
+    });
+
+    it("fills a queue, refuses what comes on top, and finds it empty after both kinds of end", async () => {
+      const budget = { waiting: 60, passing: 20, refused: 5, watchMs: 100 };
+      const figures = await collect(measureQueue(budget));
+      expect(figures.get("open_calls")).toBe(60);
+      expect(figures.get("bytes_per_open_call")).toBeGreaterThan(0);
+      expect(figures.get("ms_refused_p50")).toBeGreaterThan(0);
+      for (const end of ["answers", "leaving"])
+        expect(figures.get(`ms_as_before_after_${end}`)).toBeGreaterThan(0);
     });
   },
 );
