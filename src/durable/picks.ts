@@ -38,6 +38,7 @@ import { takePage } from "./decision-page.ts";
 import { Admission } from "./queue/admission.ts";
 import { bestMatchTokens } from "./queue/best-match.ts";
 import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
+import { WarmUp } from "./queue/warm-up.ts";
 import type { QueueEnd } from "./queue-metrics.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { OTHER } from "./pool-storage.ts";
@@ -91,6 +92,7 @@ export class Picks {
   readonly #options: PicksOptions;
   readonly #ledger: TicketLedger;
   readonly #admission: Admission;
+  readonly #warmUp: WarmUp;
   readonly #decisions = new DecisionRing();
   readonly #recorder = new DecisionRecorder(this.#decisions);
   #picker: EndpointPicker | undefined;
@@ -115,6 +117,7 @@ export class Picks {
       isSettled: options.isSettled,
       onRestored: (outcome) => options.registry.inc(METRIC.ticketsRestoredTotal, { outcome }),
     });
+    this.#warmUp = new WarmUp(options.clock, options.endpoints.table.size > 0);
     this.#admission = this.#createAdmission();
   }
 
@@ -249,6 +252,7 @@ export class Picks {
 
   /** A relay is there, perhaps for the first time since its start. */
   relayConnected(relay: RelayLife): void {
+    this.#warmUp.relayConnected();
     this.#ledger.relayStarted(relay);
   }
 
@@ -301,7 +305,7 @@ export class Picks {
       }),
       matchTokens: (keys, blocksPerKey) =>
         bestMatchTokens(prefixes.tree, table.columns, { keys, blocksPerKey }),
-      hasRoom: () => this.#ledger.hasRoom,
+      hasRoom: () => this.#warmUp.isOver && this.#ledger.hasRoom,
       decide: (pick, queue) => this.#decideQueued(pick, queue),
       evict: (victim) => this.#evict(victim),
       failed: () => this.#options.registry.inc(METRIC.decisionFailuresTotal, {}),

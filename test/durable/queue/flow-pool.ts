@@ -83,6 +83,15 @@ export async function waiting(request: PickRequest): Promise<HeldWait> {
   return answer;
 }
 
+/** A grant that may have to be waited for: an object that has just started knows nothing of its engines. */
+export async function served(request: PickRequest): Promise<HeldGrant> {
+  const answer = await ask(request);
+  if (answer.ok !== "queued" || !("handle" in answer)) return answer as HeldGrant;
+  const grant = await answer.handle.wait();
+  answer[Symbol.dispose]();
+  return grant as HeldGrant;
+}
+
 export async function queueState() {
   const state = await poolStub().queueState();
   if (state === null) throw new Error("flow control is off");

@@ -4,6 +4,7 @@ import { reset, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
 import type { TicketReport } from "../../../src/agents/protocol/messages.ts";
 import type { HeldGrant } from "../../../src/durable/contract.ts";
+import { REPORTS_MS, WARM_UP_MS } from "../../../src/durable/queue/warm-up.ts";
 import {
   closed,
   contentKeys,
@@ -22,6 +23,7 @@ import {
   granted,
   ONE_AT_A_TIME,
   queueState,
+  served,
   waiting,
 } from "./flow-pool.ts";
 
@@ -178,7 +180,7 @@ describe("a pick that finds the pool full", () => {
     await until(async () => (await poolStub().state()).endpoints.length === 1);
     const collector = await TestAgent.greeted({ epoch: "e2" });
     await addEndpoints(collector, 1);
-    using _one = await granted(flowPick("fills it"));
+    using _one = await served(flowPick("fills it"));
     using other = await waiting(flowPick("came later"));
     using again = await waiting(flowPick("b", { receivedAtMs }));
     const [bands] = (await queueState()).bands;
@@ -233,6 +235,38 @@ describe("a pool without endpoints", () => {
   });
 });
 
+describe("an object that has lost its memory", () => {
+  it("lets nobody through before relays have told what runs", async () => {
+    await flowPool();
+    const hello = { role: "relay", agent: "relay-0" } as const;
+    const before = await TestAgent.greeted(hello);
+    using first = await granted(flowPick("a"));
+    const subject = { requestId: "a", tenant: "acme", model: "m" };
+    before.reports([{ ...opened(first), ...subject }]);
+    await loseMemory();
+    // The pool is full, and the object does not know it yet.
+    using second = await waiting(flowPick("b"));
+    const wait = second.handle.wait();
+    const relay = await TestAgent.greeted(hello);
+    relay.reports([{ ...opened(first), ...subject }]);
+    await until(async () => (await poolStub().state()).tickets.open === 1);
+    await scheduler.wait(REPORTS_MS + 300);
+    expect((await queueState()).waiting.requests).toBe(1);
+    relay.reports([{ ...closed(first), ...subject }]);
+    using grant = (await wait) as HeldGrant;
+    expect(grant.ok).toBe(true);
+  });
+
+  it("waits for relays for a moment only", async () => {
+    await flowPool();
+    await loseMemory();
+    const startedMs = Date.now();
+    using grant = await served(flowPick("a"));
+    expect(grant.ok).toBe(true);
+    expect(Date.now() - startedMs).toBeGreaterThan(WARM_UP_MS / 2);
+  });
+});
+
 describe("what flows owe each other", () => {
   it("outlives the object's memory", async () => {
     await flowPool();
@@ -255,7 +289,7 @@ describe("what flows owe each other", () => {
     for (const wait of before) wait[Symbol.dispose]();
     const collector = await TestAgent.greeted({ epoch: "e2" });
     await addEndpoints(collector, 1);
-    const current = await granted(flowPick("fills it", { fairnessId: "other" }));
+    const current = await served(flowPick("fills it", { fairnessId: "other" }));
     const receivedAtMs = Date.now() - 1_000;
     // Debts are held against those who wait, so somebody has to.
     using anchor = await waiting(flowPick("0", { fairnessId: "anchor", receivedAtMs }));
