@@ -27,8 +27,9 @@ export const KV_FEED_LIMITS = {
   /** Entries looked at for dead lanes before others have their turn. */
   sweepEntries: 16_384,
 } as const;
-/** Credit is told when this much of the window has come: a message for several frames. */
-const CREDIT_BYTES = KV_FEED_LIMITS.windowBytes / 8;
+export type KvFeedLimits = Readonly<Record<keyof typeof KV_FEED_LIMITS, number>>;
+/** Credit is told when so much of the window has come: a message for several frames. */
+const CREDIT_SHARE = 1 / 8;
 
 /** What is known of what an endpoint holds: everything, less or of a moment ago, nothing. */
 export const KNOWLEDGE = ["none", "partial", "exact"] as const;
@@ -53,6 +54,7 @@ export interface KvFeedsOptions {
   readonly tell: (agent: string, message: KvMessage) => void;
   /** Calls back in a later turn. */
   readonly defer: (callback: () => void) => void;
+  readonly limits?: KvFeedLimits;
 }
 
 interface Sender {
@@ -82,6 +84,7 @@ interface Feed {
 export class KvFeeds {
   readonly counts: KvFeedCounts = { asks: { offered: 0, gap: 0, restarted: 0 }, keys: 0 };
   readonly #options: KvFeedsOptions;
+  readonly #limits: KvFeedLimits;
   readonly #index: ResidentIndex;
   readonly #senders = new Map<string, Sender>();
   /** By slot. */
@@ -95,6 +98,7 @@ export class KvFeeds {
 
   constructor(options: KvFeedsOptions) {
     this.#options = options;
+    this.#limits = options.limits ?? KV_FEED_LIMITS;
     this.#index = options.index;
     this.#nextStream = options.firstStream >>> 0;
   }
@@ -163,7 +167,7 @@ export class KvFeeds {
     }
     this.#pump();
     sender.uncreditedBytes += frame.bytes;
-    if (sender.uncreditedBytes < CREDIT_BYTES) return;
+    if (sender.uncreditedBytes < this.#limits.windowBytes * CREDIT_SHARE) return;
     sender.uncreditedBytes = 0;
     this.#options.tell(agent, { t: "kv-credit", seq: frame.seq });
   }
@@ -261,7 +265,7 @@ export class KvFeeds {
     if (this.#waiting.size === 0) return;
     const asked = new Map<string, { endpoint: string; stream: number }[]>();
     for (const [feed, reason] of this.#waiting) {
-      if (this.#buildingCount >= KV_FEED_LIMITS.buildingMax) break;
+      if (this.#buildingCount >= this.#limits.buildingMax) break;
       const lane = this.#index.openLane();
       if (lane === NO_LANE) break;
       this.#waiting.delete(feed);
@@ -325,7 +329,7 @@ export class KvFeeds {
   }
 
   #sweep(): void {
-    this.#isSweeping = this.#index.sweep(KV_FEED_LIMITS.sweepEntries);
+    this.#isSweeping = this.#index.sweep(this.#limits.sweepEntries);
     if (this.#isSweeping) this.#options.defer(() => this.#sweep());
     this.#pump();
   }

@@ -97,7 +97,7 @@ describe("ResidentIndex", () => {
   it("answers as maps do, whatever was held, moved, dropped and begun anew", () => {
     fc.assert(
       fc.property(
-        fc.array(step, { maxLength: 300 }),
+        fc.array(step, { maxLength: 300, size: "max" }),
         fc.array(path, { maxLength: 6 }),
         (steps, paths) => {
           const both = new Both();
