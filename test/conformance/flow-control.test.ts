@@ -22,6 +22,7 @@ const LIMITS = { requests: 40, bytes: 60_000, tokens: 90_000 };
 const BAND_LIMITS = { requests: 25, bytes: Infinity, tokens: Infinity };
 const TTL_MS = 5_000;
 const NO_ENDPOINT_TTL_MS = 8_000;
+const SEEN = { lagMs: 100, freshSaturation: () => 1 };
 
 type End = DropReason | "dispatched";
 
@@ -107,7 +108,7 @@ class Scene {
   }
 
   evict(): void {
-    for (const { request } of this.#controller.evictions(this.#nowMs, 100)) {
+    for (const { request } of this.#controller.evictions(this.#nowMs, SEEN)) {
       assert(
         this.#inFlight.get(request.requestId) === request,
         "somebody not in flight is evicted",

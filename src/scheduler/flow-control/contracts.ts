@@ -146,7 +146,10 @@ export interface SaturationView {
 export interface SaturationDetector {
   /** 1 and more: full. Without candidates 1. */
   saturation(view: SaturationView): number;
-  /** Endpoints that count as full, or not at all, because nobody has heard of them lately. */
+  /**
+   * Endpoints that count as full, or not at all, because nobody has heard of them lately. Asked of all
+   * together, and of each alone. Absent: the detector sees all of them as they are.
+   */
   staleCount?(view: SaturationView): number;
   /** From the end of a request until the detector sees the room it left, at most. */
   lagMs(staleAfterMs: number): number;

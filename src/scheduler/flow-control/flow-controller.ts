@@ -18,6 +18,7 @@ import { assert } from "../support/assert.ts";
 import { Bands, type BandsSettings } from "./bands.ts";
 import type { QueueLimits } from "./capacity.ts";
 import type { QueuedRequest, TokenUsage, UsageLimitPolicy } from "./contracts.ts";
+import type { PoolRegime } from "./deadlines.ts";
 import { debtsOf, type FlowDebt, restoreDebts } from "./debts.ts";
 import { RETRY_AFTER_MS } from "./drain-rate.ts";
 import { fullRefusal, retryAfterMsOf } from "./full-refusal.ts";
@@ -27,7 +28,7 @@ import { type Ejected, type FlowRefusal, refusal } from "./outcomes.ts";
 import type { PriorityBand } from "./priority-band.ts";
 import { entryKey, QueueEntry } from "./queue-entry.ts";
 import { isSound, isSoundUsage } from "./sound.ts";
-import { type HeldBand, Reclamation } from "./reclamation.ts";
+import { type HeldBand, Reclamation, type ReclamationConditions } from "./reclamation.ts";
 import { type FlowControlSnapshot, takeSnapshot } from "./snapshot.ts";
 import { UsageGate } from "./usage-gate.ts";
 import { WaitingRoom } from "./waiting-room.ts";
@@ -65,9 +66,10 @@ export class FlowController {
   #isShutDown = false;
   #sequence = 0;
 
-  constructor(settings: FlowControlSettings, nowMs: number) {
+  /** `regime`: of the controller before, if there was one in whose place this is. */
+  constructor(settings: FlowControlSettings, nowMs: number, regime?: PoolRegime) {
     this.#bands = new Bands(settings, nowMs);
-    this.#waiting = new WaitingRoom(settings.limits, nowMs);
+    this.#waiting = new WaitingRoom(settings.limits, nowMs, regime);
     this.#inFlight = new InFlight(settings.eviction);
     this.#gate = new UsageGate(settings.usageLimit);
   }
@@ -85,6 +87,11 @@ export class FlowController {
     return Array.from(this.#waiting.entries(), ({ request }) => request);
   }
 
+  /** For the same. undefined before the first setEndpointCount. */
+  get regime(): PoolRegime | undefined {
+    return this.#waiting.regime;
+  }
+
   /** Unix ms before which advance() has nobody to eject. */
   get wakeAtMs(): number {
     return this.#waiting.earliestMs;
@@ -95,7 +102,7 @@ export class FlowController {
     this.#bands.declare(priorities, nowMs);
   }
 
-  /** A pool begins without endpoints. */
+  /** To be told before anybody comes. The first time it changes nothing for those who wait. */
   setEndpointCount(count: number, nowMs: number): void {
     this.#waiting.setHasEndpoints(count > 0, nowMs);
   }
@@ -226,12 +233,11 @@ export class FlowController {
 
   /**
    * Requests in flight that are to be ended, because the last look for somebody to let through found a
-   * higher priority held back. Their owner ends them, and says so by `settled`. `lagMs` is the
-   * detector's.
+   * higher priority held back. Their owner ends them, and says so by `settled`.
    */
-  evictions(nowMs: number, lagMs: number): Ejected[] {
+  evictions(nowMs: number, conditions: ReclamationConditions): Ejected[] {
     if (this.#held === undefined) return [];
-    const victims = this.#reclamation.victims(this.#held, this.#inFlight, { nowMs, lagMs });
+    const victims = this.#reclamation.victims(this.#held, this.#inFlight, nowMs, conditions);
     return victims.map(({ flow, request }) => {
       const retryAfterMs = retryAfterMsOf(flow.band, nowMs);
       return { ...refusal("evicted", retryAfterMs), request };

@@ -18,9 +18,11 @@ export class WaitingRoom {
   readonly #wheel: TimerWheel;
   /** Whose timer it is. */
   readonly #byTimer: (QueueEntry | undefined)[] = [];
-  #regime: PoolRegime = { hasEndpoints: false, changedAtMs: -Infinity };
+  /** undefined until it is told. */
+  #regime: PoolRegime | undefined;
 
-  constructor(limits: QueueLimits, nowMs: number) {
+  constructor(limits: QueueLimits, nowMs: number, regime?: PoolRegime) {
+    this.#regime = regime;
     this.limits = { ...limits, requests: Math.min(WAITING_MAX, limits.requests) };
     this.#wheel = new TimerWheel(nowMs);
   }
@@ -29,8 +31,12 @@ export class WaitingRoom {
     return this.#load;
   }
 
+  get regime(): PoolRegime | undefined {
+    return this.#regime;
+  }
+
   get hasEndpoints(): boolean {
-    return this.#regime.hasEndpoints;
+    return this.#regime?.hasEndpoints ?? false;
   }
 
   /** Unix ms before which nobody's time ends. */
@@ -76,10 +82,14 @@ export class WaitingRoom {
     return entries;
   }
 
-  /** Another patience holds for everybody who waits when the pool's last endpoint goes, or its first comes. */
+  /**
+   * Another patience holds for everybody who waits when the pool's last endpoint goes, or its first
+   * comes. What is told first is no change: an object that has lost its memory gives nobody time anew.
+   */
   setHasEndpoints(hasEndpoints: boolean, nowMs: number): void {
-    if (hasEndpoints === this.#regime.hasEndpoints) return;
-    this.#regime = { hasEndpoints, changedAtMs: nowMs };
+    if (hasEndpoints === this.#regime?.hasEndpoints) return;
+    const changedAtMs = this.#regime === undefined ? -Infinity : nowMs;
+    this.#regime = { hasEndpoints, changedAtMs };
     for (const entry of this.#byKey.values()) {
       this.#stopTimer(entry);
       this.#startTimer(entry);
@@ -112,7 +122,7 @@ export class WaitingRoom {
   }
 
   #startTimer(entry: QueueEntry): void {
-    const deadlineMs = this.#deadlineOf(entry, this.#regime);
+    const deadlineMs = this.#deadlineOf(entry, this.#regime ?? UNTOLD);
     if (deadlineMs === Infinity) return;
     entry.timer = this.#wheel.add(deadlineMs);
     this.#byTimer[entry.timer] = entry;
@@ -130,5 +140,6 @@ export class WaitingRoom {
   }
 }
 
+const UNTOLD: PoolRegime = { hasEndpoints: false, changedAtMs: -Infinity };
 /** Requests that may have to go for one. */
 export const DISPLACED_MAX = 64;

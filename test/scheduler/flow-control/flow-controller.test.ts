@@ -14,6 +14,7 @@ import { createPlugin } from "../support/plugins.ts";
 
 const FULL = { saturation: 1 };
 const IDLE = { saturation: 0 };
+const SEEN = { lagMs: 0, freshSaturation: () => 1 };
 const NOTHING: TokenUsage = { promptTokens: 0, uncachedTokens: 0, outputTokens: 0 };
 
 /** llm-d's cases, by the names they have there (flowcontrol/integration_test.go). */
@@ -102,18 +103,18 @@ describe("as in llm-d", () => {
     expect(drain(controller)).toHaveLength(3);
     controller.enqueue(queued({ priority: 5 }), NOW_MS);
     expect(controller.next(NOW_MS, FULL)).toBeUndefined();
-    const [victim, ...others] = controller.evictions(NOW_MS, 0);
+    const [victim, ...others] = controller.evictions(NOW_MS, SEEN);
     expect(others).toEqual([]);
     expect(victim).toMatchObject({ reason: "evicted" });
     expect(sheddable).toContain(victim!.request);
-    expect(controller.evictions(NOW_MS, 0)).toEqual([]);
+    expect(controller.evictions(NOW_MS, SEEN)).toEqual([]);
     const ended = { nowMs: NOW_MS, usage: NOTHING };
     expect(controller.settled(victim!.request.requestId, 0, ended)).toBe(true);
     expect(controller.next(NOW_MS, { saturation: 0.7 })).toMatchObject({ priority: 5 });
-    expect(controller.evictions(NOW_MS, 0)).toEqual([]);
+    expect(controller.evictions(NOW_MS, SEEN)).toEqual([]);
     controller.enqueue(queued({ priority: 5 }), NOW_MS);
     controller.next(NOW_MS, FULL);
-    expect(controller.evictions(NOW_MS, 0)).toHaveLength(1);
+    expect(controller.evictions(NOW_MS, SEEN)).toHaveLength(1);
   });
 
   it("TTLExpiryEvictsQueuedRequest: after its time, not before", () => {
@@ -390,6 +391,34 @@ describe("FlowController", () => {
     expect(ejectedAtMs).toBeLessThanOrEqual(3_500);
   });
 
+  it("gives nobody time anew for the first that is told of a pool", () => {
+    for (const [count, ttls] of [
+      [1, { ttlMs: 1_000, noEndpointTtlMs: 99_000 }],
+      [0, { ttlMs: 99_000, noEndpointTtlMs: 1_000 }],
+    ] as const) {
+      const controller = createController({ band: ttls, endpointCount: null });
+      expect(controller.regime).toBeUndefined();
+      controller.enqueue(queued({ receivedAtMs: NOW_MS - 900 }), NOW_MS);
+      controller.setEndpointCount(count, NOW_MS);
+      expect(controller.advance(NOW_MS + 90)).toEqual([]);
+      expect(controller.advance(NOW_MS + 120)).toHaveLength(1);
+    }
+  });
+
+  it("takes over from the controller before whether the pool has endpoints, and since when", () => {
+    const facts = { band: { ttlMs: 1_000, noEndpointTtlMs: 2_000, limits: { requests: 1 } } };
+    const before = createController({ ...facts, endpointCount: 0 });
+    before.setEndpointCount(1, NOW_MS + 500);
+    const after = createController({ ...facts, endpointCount: null, regime: before.regime });
+    expect(after.regime).toEqual({ hasEndpoints: true, changedAtMs: NOW_MS + 500 });
+    after.enqueue(queued(), NOW_MS + 900);
+    const refused = after.enqueue(queued(), NOW_MS + 900);
+    expect(refused).toMatchObject({ reason: "rejected-saturated" });
+    after.setEndpointCount(1, NOW_MS + 900);
+    expect(after.advance(NOW_MS + 1_490)).toEqual([]);
+    expect(after.advance(NOW_MS + 1_520)).toMatchObject([{ reason: "rejected-ttl-expired" }]);
+  });
+
   it("holds low bands back before the pool is full", () => {
     const usageLimit = usageLimitOf("priority-holdback-policy", { minCeiling: 0.5 });
     const controller = createController({ usageLimit, bands: { 10: {} } });
@@ -457,6 +486,24 @@ describe("FlowController", () => {
     expect(drain(after)).toEqual(drain(before));
   });
 
+  it("hands over what flows owe to it, too, whoever waits there first", () => {
+    for (const isReversed of [false, true]) {
+      const before = createController();
+      const greedy = queued({ fairnessId: "greedy", uncachedTokens: 50_000 });
+      const ids = Array.from({ length: 10 }, (_, i) => (i % 2 === 0 ? "greedy" : "modest"));
+      const others = ids.map((fairnessId) => queued({ fairnessId }));
+      for (const request of [greedy, ...others]) before.enqueue(request, NOW_MS);
+      expect(before.next(NOW_MS, IDLE)).toBe(greedy);
+      const after = createController();
+      after.restoreDebts(before.debts(), NOW_MS);
+      const waiting = before.waitingRequests();
+      for (const request of isReversed ? waiting.toReversed() : waiting)
+        after.enqueue(request, NOW_MS);
+      const order = Array.from({ length: 5 }, () => after.next(NOW_MS, IDLE)!.fairnessId);
+      expect(new Set(order)).toEqual(new Set(["modest"]));
+    }
+  });
+
   it("remembers what flows owe over a restart", () => {
     const before = createController();
     before.enqueue(queued({ fairnessId: "greedy", uncachedTokens: 50_000 }), NOW_MS);
@@ -481,10 +528,10 @@ describe("FlowController", () => {
     controller.started(second.requestId, 0);
     controller.enqueue(queued({ priority: -1 }), NOW_MS);
     controller.next(NOW_MS, FULL);
-    expect(controller.evictions(NOW_MS, 0)).toEqual([]);
+    expect(controller.evictions(NOW_MS, SEEN)).toEqual([]);
     controller.enqueue(queued({ priority: 0 }), NOW_MS);
     controller.next(NOW_MS, FULL);
-    expect(controller.evictions(NOW_MS, 0).map(({ request }) => request)).toEqual([first]);
+    expect(controller.evictions(NOW_MS, SEEN).map(({ request }) => request)).toEqual([first]);
   });
 
   it("holds what a request has really taken against its flow, or for it", () => {

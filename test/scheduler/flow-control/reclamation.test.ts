@@ -19,8 +19,9 @@ class Scene {
       this.inFlight.add(`k${i}`, flow, queued({ priority }), NOW_MS + i);
   }
 
-  victims(held: Partial<typeof HELD> = {}, nowMs = NOW_MS, lagMs = 100): string[] {
-    const found = this.reclamation.victims({ ...HELD, ...held }, this.inFlight, { nowMs, lagMs });
+  victims(held: Partial<typeof HELD> = {}, nowMs = NOW_MS, fresh = 1): string[] {
+    const conditions = { lagMs: 100, freshSaturation: () => fresh };
+    const found = this.reclamation.victims({ ...HELD, ...held }, this.inFlight, nowMs, conditions);
     return found.map(({ key }) => key);
   }
 }
@@ -35,6 +36,34 @@ describe("Reclamation", () => {
     { name: "only those of a lower one", held: { priority: -1, saturation: 9 }, want: ["k3"] },
   ])("ends $name", ({ held, want }) => {
     expect(new Scene([0, -1, 1, -2]).victims(held)).toEqual(want);
+  });
+
+  it.for([
+    { name: "nobody while fresh samples show room", held: {}, fresh: 0.99, want: [] },
+    { name: "nobody while there is no fresh sample", held: { saturation: 9 }, fresh: 0, want: [] },
+    { name: "nobody for what is no number", held: {}, fresh: Number.NaN, want: [] },
+    { name: "somebody by the ceiling", held: { ceiling: 0.6 }, fresh: 0.6, want: ["k3", "k1"] },
+    {
+      name: "one where no more can be tracked",
+      held: { saturation: Infinity },
+      fresh: 0,
+      want: ["k3"],
+    },
+  ])("ends $name", ({ held, fresh, want }) => {
+    expect(new Scene([0, -1, 1, -2]).victims(held, NOW_MS, fresh)).toEqual(want);
+  });
+
+  it("looks at the pool's samples only where somebody is to be ended", () => {
+    const scene = new Scene([-1, 0]);
+    let looks = 0;
+    const victims = () =>
+      scene.reclamation.victims(HELD, scene.inFlight, NOW_MS, {
+        lagMs: 0,
+        freshSaturation: () => ++looks,
+      });
+    expect([victims().length, victims().length, looks]).toEqual([1, 0, 1]);
+    scene.reclamation.ended("k0", NOW_MS);
+    expect([victims().length, looks]).toEqual([0, 1]);
   });
 
   it("waits for the ends it has asked for, and then for the detector to see them", () => {

@@ -97,6 +97,37 @@ describe("SaturationMeter", () => {
     expect(meter.staleCount(viewOf(table))).toBe(2);
   });
 
+  it.for([
+    { name: "nothing is known of any", roles: ["", "", ""], fresh: [], want: 0 },
+    { name: "all are known", roles: ["", "", ""], fresh: [0, 1, 2], want: 3 / 5 },
+    { name: "one is not", roles: ["", "", ""], fresh: [0, 2], want: 3 / 5 },
+    { name: "the least is not", roles: ["", "", ""], fresh: [1, 2], want: 4.5 / 5 },
+    {
+      name: "a stage is not",
+      roles: ["prefill", "decode", "decode"],
+      fresh: [1, 2],
+      want: 4.5 / 5,
+    },
+    {
+      name: "part of a stage is not",
+      roles: ["decode", "prefill", "prefill"],
+      fresh: [0, 1],
+      want: 3 / 5,
+    },
+  ])("sees how full what is known is, where $name", ({ roles, fresh, want }) => {
+    const table = new EndpointTable();
+    for (const [i, role] of roles.entries()) add(table, `e${i}`, role === "" ? undefined : role);
+    for (const slot of fresh) table.applySample(slot, { waiting: 3 * slot, kvUsage: 0 }, NOW_MS);
+    const meter = new SaturationMeter(createPlugin("utilization-detector") as SaturationDetector);
+    expect(meter.freshSaturation(viewOf(table))).toBeCloseTo(want, 12);
+  });
+
+  it("takes what its detector knows without samples for known", () => {
+    const table = new EndpointTable();
+    for (let sent = 0; sent < 3; sent++) table.dispatched(add(table, "a"), 10, NOW_MS);
+    expect(new SaturationMeter(detector).freshSaturation(viewOf(table))).toBe(3 / 4);
+  });
+
   it("EndpointReregistrationSaturationAccuracy: an endpoint that comes back comes back empty", () => {
     const table = new EndpointTable();
     const meter = new SaturationMeter(detector);

@@ -9,6 +9,7 @@ import type {
   QueuedRequest,
   UsageLimitPolicy,
 } from "../../../src/scheduler/flow-control/contracts.ts";
+import type { PoolRegime } from "../../../src/scheduler/flow-control/deadlines.ts";
 import {
   FlowController,
   type FlowControlSettings,
@@ -81,12 +82,13 @@ export interface ControllerFacts extends Partial<Omit<FlowControlSettings, keyof
   /** All bands, where `bands` names none. */
   readonly band?: BandFacts;
   readonly bands?: Readonly<Record<number, BandFacts>>;
-  /** 1 where it is left out. */
-  readonly endpointCount?: number;
+  /** 1 where it is left out; null where it is not told. */
+  readonly endpointCount?: number | null;
+  readonly regime?: PoolRegime | undefined;
 }
 
 export function createController(facts: ControllerFacts = {}): FlowController {
-  const { band = {}, bands = {}, endpointCount = 1, ...settings } = facts;
+  const { band = {}, bands = {}, endpointCount = 1, regime, ...settings } = facts;
   const entries = Object.entries(bands).map(
     ([priority, each]) => [Number(priority), bandSettings({ ...band, ...each })] as const,
   );
@@ -100,8 +102,9 @@ export function createController(facts: ControllerFacts = {}): FlowController {
       defaultNegativeBand: bandSettings(band),
     },
     NOW_MS,
+    regime,
   );
-  if (endpointCount > 0) controller.setEndpointCount(endpointCount, -Infinity);
+  if (endpointCount !== null) controller.setEndpointCount(endpointCount, NOW_MS);
   return controller;
 }
 
