@@ -204,6 +204,26 @@ export interface EndpointState {
   readonly lora?: { readonly active: number; readonly waiting: number; readonly max: number };
   /** What the engine lists as its models, where it is asked. */
   readonly models?: readonly string[];
+  /**
+   * How well is known what its KV cache holds, where collectors tell: all of it; less, or as it was a
+   * moment ago; or nothing.
+   */
+  readonly knowledge?: Knowledge;
+  /** Content blocks that it is known to hold. */
+  readonly knownBlocks?: number;
+}
+
+export type Knowledge = "exact" | "partial" | "none";
+
+/** What collectors have told of KV caches, of all endpoints. */
+export interface ResidencyState {
+  /** Distinct content blocks. */
+  readonly blocks: number;
+  /** (block, endpoint) pairs. */
+  readonly pairs: number;
+  readonly bytes: number;
+  /** Pairs shed or not taken up for the bytes, since the object began. */
+  readonly shed: number;
 }
 
 export interface AgentState {
@@ -226,6 +246,8 @@ export interface PoolState {
   readonly tickets: { readonly open: number; readonly unsettled: number };
   /** Absent without a shadow configuration. */
   readonly shadow?: ShadowState;
+  /** Absent while no collector tells what endpoints hold. */
+  readonly residency?: ResidencyState;
 }
 
 /** What waits in a pool at one moment. */

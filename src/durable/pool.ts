@@ -28,6 +28,7 @@ import type {
 } from "./contract.ts";
 import { Endpoints } from "./endpoints.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
+import { showResidency } from "./kv/residency-metrics.ts";
 import { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
@@ -74,6 +75,7 @@ export class PoolObject extends DurableObject {
       () => this.state(),
       () => this.#prefixes,
     );
+    this.#registry.onRender(() => showResidency(this.#registry, this.state(), this.#resident));
     this.#queueMetrics = new QueueMetrics({
       registry: this.#registry,
       clock: systemClock,
@@ -203,10 +205,11 @@ export class PoolObject extends DurableObject {
       configVersion: version,
       objectEpoch: this.#objectEpoch,
       staleAfterMs: this.#picks.staleAfterMs,
-      endpoints: this.#endpoints.describe(this.#picks.staleAfterMs),
+      endpoints: this.#resident.describe(this.#endpoints.describe(this.#picks.staleAfterMs)),
       agents: this.#agents.agents(),
       tickets: this.#picks.tickets,
       ...(this.#picks.shadow === undefined ? {} : { shadow: this.#picks.shadow }),
+      ...(this.#resident.state === undefined ? {} : { residency: this.#resident.state }),
     };
   }
 

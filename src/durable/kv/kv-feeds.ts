@@ -18,6 +18,7 @@ import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../scheduler/kv/residency/
 import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.ts";
 import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
+import type { Knowledge } from "../contract.ts";
 
 export const KV_FEED_LIMITS = {
   /** KV frames of one collector that may be under way, sent and not applied. */
@@ -30,10 +31,6 @@ export const KV_FEED_LIMITS = {
 export type KvFeedLimits = Readonly<Record<keyof typeof KV_FEED_LIMITS, number>>;
 /** Credit is told when so much of the window has come: a message for several frames. */
 const CREDIT_SHARE = 1 / 8;
-
-/** What is known of what an endpoint holds: everything, less or of a moment ago, nothing. */
-export const KNOWLEDGE = ["none", "partial", "exact"] as const;
-export type Knowledge = (typeof KNOWLEDGE)[number];
 
 /** Why everything was asked for again. Closed set; a metric label. */
 const ASK_REASONS = ["offered", "gap", "restarted"] as const;

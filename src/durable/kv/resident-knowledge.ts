@@ -19,7 +19,8 @@ import type { PrefixSources } from "../../scheduler/plugin.ts";
 import { speculationMsOf } from "../../scheduler/plugins/data-producer/precise-prefix-cache-producer.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
-import { KvFeeds, type KvFeedCounts, type Knowledge } from "./kv-feeds.ts";
+import type { EndpointState, ResidencyState } from "../contract.ts";
+import { KvFeeds, type KvFeedCounts } from "./kv-feeds.ts";
 import { Speculation } from "./speculation.ts";
 
 /** Tiers as events and configuration call them. */
@@ -33,16 +34,6 @@ export interface ResidentKnowledgeOptions {
   readonly approximate: PrefixSources["approximate"];
   readonly tell: (agent: string, message: KvMessage) => void;
   readonly defer: (callback: () => void) => void;
-}
-
-/** Sizes and counts, for whoever shows them. */
-export interface ResidentFigures {
-  readonly blocks: number;
-  readonly pairs: number;
-  readonly bytes: number;
-  /** Pairs shed or left out for the bytes, since the object began. */
-  readonly shed: number;
-  readonly counts: Readonly<KvFeedCounts>;
 }
 
 export class ResidentKnowledge {
@@ -74,23 +65,26 @@ export class ResidentKnowledge {
     return this.#feeds.isEmpty ? this.#approximateOnly : this.#both;
   }
 
-  get figures(): ResidentFigures {
-    const { blockCount, pairCount, byteLength, counts } = this.#index;
-    return {
-      blocks: blockCount,
-      pairs: pairCount,
-      bytes: byteLength,
-      shed: counts.shed + counts.leftOut,
-      counts: this.#feeds.counts,
-    };
+  /** Undefined while no collector tells of any endpoint. */
+  get state(): ResidencyState | undefined {
+    if (this.#feeds.isEmpty) return undefined;
+    const { blockCount: blocks, pairCount: pairs, byteLength: bytes, counts } = this.#index;
+    return { blocks, pairs, bytes, shed: counts.shed + counts.leftOut };
   }
 
-  knowledge(slot: number): Knowledge {
-    return this.#feeds.knowledge(slot);
+  /** Since the beginning. */
+  get counts(): Readonly<KvFeedCounts> {
+    return this.#feeds.counts;
   }
 
-  knownBlocks(slot: number): number {
-    return this.#feeds.knownBlocks(slot);
+  /** With what is known of each endpoint's cache. */
+  describe(endpoints: readonly EndpointState[]): readonly EndpointState[] {
+    if (this.#feeds.isEmpty) return endpoints;
+    return endpoints.map((endpoint) => {
+      const slot = this.#options.table.slotOfAddress(endpoint.address)!;
+      const knowledge = this.#feeds.knowledge(slot);
+      return { ...endpoint, knowledge, knownBlocks: this.#feeds.knownBlocks(slot) };
+    });
   }
 
   /** How long a prompt counts as being where it was sent is the plugins' parameter. */
