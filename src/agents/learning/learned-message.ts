@@ -56,26 +56,13 @@ function words(countMax: number) {
     });
 }
 
-const messageSchema = z
-  .strictObject({
-    v: z.literal(VERSION),
-    tokensPerKey: z.int().min(1).max(LEARNED_LIMITS.tokensPerKeyMax),
-    contentKeys: words(CONTENT_KEYS_MAX * KEY_WORDS),
-    tokenKeys: words(LEARNED_LIMITS.tokenKeysMax * KEY_WORDS),
-    tokenCounts: words(CONTENT_KEYS_MAX),
-  })
-  .refine(
-    ({ contentKeys, tokenKeys, tokenCounts }) =>
-      contentKeys.length === tokenCounts.length * KEY_WORDS &&
-      contentKeys.length > 0 &&
-      tokenKeys.length > 0 &&
-      tokenKeys.length % KEY_WORDS === 0,
-    "expected as many counts as content keys, and whole keys",
-  )
-  .refine(
-    ({ tokenCounts }) => tokenCounts.every((count, i) => i === 0 || count >= tokenCounts[i - 1]!),
-    { path: ["tokenCounts"], message: "expected counts that never fall" },
-  );
+const messageSchema = z.strictObject({
+  v: z.literal(VERSION),
+  tokensPerKey: z.int().min(1).max(LEARNED_LIMITS.tokensPerKeyMax),
+  contentKeys: words(CONTENT_KEYS_MAX * KEY_WORDS),
+  tokenKeys: words(LEARNED_LIMITS.tokenKeysMax * KEY_WORDS),
+  tokenCounts: words(CONTENT_KEYS_MAX),
+});
 
 export const epochSchema = z.object({
   epoch: z.string().min(1).max(LEARNED_LIMITS.epochCharsMax),
@@ -108,7 +95,22 @@ export function decodeLearned(bytes: Uint8Array): DecodedLearned {
     return { ok: false, error: "expected JSON" };
   }
   const parsed = messageSchema.safeParse(json);
-  if (parsed.success) return { ok: true, value: parsed.data };
-  const issue = parsed.error.issues[0]!;
-  return { ok: false, error: `${issue.path.join(".") || "body"}: ${issue.message}` };
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    return { ok: false, error: `${issue.path.join(".") || "body"}: ${issue.message}` };
+  }
+  const { v: _, ...content } = parsed.data;
+  const error = findMistake(content);
+  return error === undefined ? { ok: true, value: content } : { ok: false, error };
+}
+
+/** What is wrong with arrays that are right one by one. */
+function findMistake({ contentKeys, tokenKeys, tokenCounts }: LearnedContent): string | undefined {
+  if (contentKeys.length === 0 || tokenKeys.length === 0) return "body: expected keys";
+  if (tokenKeys.length % KEY_WORDS !== 0) return "tokenKeys: expected whole keys";
+  if (contentKeys.length !== tokenCounts.length * KEY_WORDS) {
+    return "tokenCounts: expected as many as content keys";
+  }
+  const doesFall = tokenCounts.some((count, i) => i > 0 && count < tokenCounts[i - 1]!);
+  return doesFall ? "tokenCounts: expected counts that never fall" : undefined;
 }

@@ -19,6 +19,12 @@ import { decodeNames, namingOf } from "./token-names.ts";
  */
 const FOUND_SHARE_MIN = 0.5;
 
+/**
+ * Tokens that are told of in any case. Content that settles no block is held with the first block of a prompt,
+ * and engines' blocks are of up to so many tokens.
+ */
+const FIRST_BLOCK_TOKENS = 256;
+
 /** A request that an engine has begun to answer. */
 export interface LearnJob extends ContentFacts {
   /** The engine's `host:port`. */
@@ -61,28 +67,22 @@ export async function learnPrompt(
   const { ids, rendered } = tokens.value;
   const aligned = alignContent(canonical.subarray(0, learnableBytes), rendered);
   if (aligned.foundBlocks < blocks * FOUND_SHARE_MIN) return { outcome: "unaligned" };
-  const tokenCounts = aligned.tokenCounts.slice(0, blocks);
+  const tokensMax = LEARNED_LIMITS.tokenKeysMax * tokensPerKey;
+  // Content past the bound would seem to end there.
+  const tokenCounts = aligned.tokenCounts.slice(0, blocks).filter((count) => count <= tokensMax);
+  const settled = Math.max(tokenCounts.at(-1) ?? 0, FIRST_BLOCK_TOKENS);
   const tokenKeys = tokenBlockKeys({
     adapter: isAdapter.value ? prompt.model : null,
-    tokens: ids.subarray(0, neededTokens(tokenCounts.at(-1)!, tokensPerKey)),
+    tokens: ids.subarray(0, Math.min(settled, tokensMax)),
     blockSize: tokensPerKey,
     extraKeys: prompt.cacheSalt === null ? [] : [[{ kind: "text", text: prompt.cacheSalt }]],
   });
-  if (tokenKeys.length === 0) return { outcome: "unaligned" };
+  if (tokenKeys.length === 0 || tokenCounts.length === 0) return { outcome: "unaligned" };
+  const named = contentKeys.slice(0, tokenCounts.length * 2);
   return {
     outcome: "learned",
-    content: {
-      tokensPerKey,
-      contentKeys: contentKeys.slice(0, blocks * 2),
-      tokenKeys,
-      tokenCounts,
-    },
+    content: { tokensPerKey, contentKeys: named, tokenKeys, tokenCounts },
   };
-}
-
-/** What content settles, and one block at least: content that settles none stands at its beginning. */
-function neededTokens(settled: number, tokensPerKey: number): number {
-  return Math.min(Math.max(settled, tokensPerKey), LEARNED_LIMITS.tokenKeysMax * tokensPerKey);
 }
 
 async function tokensOf(

@@ -36,7 +36,6 @@ export const KNOWN_MS = 600_000;
 const FAILED_MS = 60_000;
 /** After that an engine that does not tell is asked again. */
 const UNSUPPORTED_MS = 300_000;
-/** A thread that broke is started again after this. */
 const RESTART_MS = 10_000;
 /** A mistake of the configuration is said again after this. */
 const COMPLAIN_MS = 60_000;
@@ -68,6 +67,8 @@ export interface PromptLearnerOptions extends ThreadOptions {
   readonly registry: MetricRegistry;
   /** Milliseconds of any origin. */
   readonly clock: () => number;
+  /** After so long a thread that broke is started again. */
+  readonly restartMs?: number;
 }
 
 /** A request that an engine has begun to answer. The body is copied, if it is taken. */
@@ -155,7 +156,8 @@ export class PromptLearner {
     this.#waitingBytes = 0;
     this.#storedBytes = 0;
     this.#known.clear();
-    if (!this.#isClosed) this.#restart = setTimeout(() => this.#start(), RESTART_MS);
+    if (this.#isClosed) return;
+    this.#restart = setTimeout(() => this.#start(), this.#options.restartMs ?? RESTART_MS);
   }
 
   #take(message: ThreadReport): void {

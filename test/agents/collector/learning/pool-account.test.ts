@@ -1,0 +1,164 @@
+// Sources with unlike block sizes in one pool, of which one prompt is told once.
+
+import { describe, expect, it } from "vitest";
+import {
+  BLOCK_SIZES_MAX,
+  PoolAccount,
+} from "../../../../src/agents/collector/learning/pool-account.ts";
+import type {
+  KvBlocksStored,
+  KvEventSource,
+} from "../../../../src/scheduler/kv/residency/kv-event.ts";
+import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-keys.ts";
+import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
+import { RecordingSink } from "../../../scheduler/kv/residency/holding-sink.ts";
+
+const TOKENS = Uint32Array.from({ length: 96 }, (_, i) => i * 7);
+const STEP = 8;
+/** Three content blocks, which settle 20, 50 and 96 tokens. */
+const CONTENT = {
+  tokensPerKey: STEP,
+  contentKeys: Uint32Array.of(1, 0, 2, 0, 3, 0),
+  tokenKeys: tokenBlockKeys({ adapter: null, tokens: TOKENS, blockSize: STEP, extraKeys: [] }),
+  tokenCounts: Uint32Array.of(20, 50, 96),
+};
+
+const source = (endpoint: string): KvEventSource => ({ endpoint, rank: 0 });
+
+/** The first blocks of the prompt. */
+function stored(blockSize: number, blocks: number, fields = {}): KvBlocksStored {
+  return {
+    type: "stored",
+    hashes: Uint32Array.from({ length: blocks * 2 }, (_, i) => (i % 2 === 0 ? i + 1 : blockSize)),
+    parent: null,
+    tokens: TOKENS.slice(0, blocks * blockSize),
+    blockSize,
+    loraName: null,
+    tier: "gpu",
+    extraKeys: null,
+    group: null,
+    ...fields,
+  };
+}
+
+function start() {
+  const sink = new RecordingSink();
+  const account = new PoolAccount(sink);
+  /** First words of the content keys that an endpoint holds. */
+  const held = (endpoint: string) =>
+    [...sink.holdings.keys()]
+      .flatMap((name) => {
+        const [slot, key] = name.split("/");
+        const isIts = account.sourceAt(Number(slot))?.endpoint === endpoint;
+        return isIts ? [Number(key!.split(":")[0])] : [];
+      })
+      .toSorted((a, b) => a - b);
+  const dropped = (reason: string) => {
+    const registry = new MetricRegistry();
+    account.render(registry);
+    const series = `fairlead_kv_account_dropped_total{reason="${reason}"} `;
+    const line = registry
+      .render()
+      .split("\n")
+      .find((each) => each.startsWith(series));
+    return Number(line!.slice(series.length));
+  };
+  return { account, held, dropped };
+}
+
+describe("content of one prompt", () => {
+  it("is held by each source as its own blocks say", () => {
+    const { account, held } = start();
+    account.stored(source("a"), stored(16, 3));
+    account.stored(source("b"), stored(32, 1));
+    account.stored(source("c"), stored(96, 1));
+    account.learn(CONTENT);
+    // 48 tokens hold the content that settles 20 and 50; 32 that of 20; 96 tokens in one block all.
+    expect(held("a")).toEqual([1, 2]);
+    expect(held("b")).toEqual([1, 2]);
+    expect(held("c")).toEqual([1, 2, 3]);
+  });
+
+  it("is held when its tokens come later, and no more when they go", () => {
+    const { account, held } = start();
+    const a = source("a");
+    account.stored(a, stored(16, 1));
+    account.learn(CONTENT);
+    expect(held("a")).toEqual([1]);
+    const { hashes } = stored(16, 6);
+    account.stored(a, stored(16, 6));
+    expect(held("a")).toEqual([1, 2, 3]);
+    account.removed(a, {
+      type: "removed",
+      hashes: hashes.slice(10),
+      tier: "gpu",
+      groupIndex: null,
+    });
+    expect(held("a")).toEqual([1, 2]);
+    account.uncertain(a);
+    expect(held("a")).toEqual([]);
+  });
+
+  it("is left out where its keys do not fall on blocks' ends, and counted", () => {
+    const { account, held, dropped } = start();
+    account.stored(source("a"), stored(12, 8));
+    account.learn(CONTENT);
+    expect(held("a")).toEqual([]);
+    expect(dropped("uneven-prompt")).toBe(1);
+  });
+});
+
+describe("a block size", () => {
+  it("that is new makes the epoch another: what was learned before is not known for it", () => {
+    const { account, held } = start();
+    const epochs = [account.epoch];
+    account.learn(CONTENT);
+    account.stored(source("a"), stored(16, 3));
+    epochs.push(account.epoch);
+    expect(held("a")).toEqual([]);
+    account.stored(source("b"), stored(16, 3));
+    expect(account.epoch).toBe(epochs[1]);
+    account.stored(source("c"), stored(32, 1));
+    epochs.push(account.epoch);
+    expect(new Set(epochs).size).toBe(3);
+    account.learn(CONTENT);
+    expect(held("b")).toEqual([1, 2]);
+  });
+
+  it("is what blocks in GPUs have: other tiers join several", () => {
+    const { account, held, dropped } = start();
+    const a = source("a");
+    account.stored(a, stored(48, 1, { tier: "cpu" }));
+    expect(dropped("event")).toBe(1);
+    account.stored(a, stored(16, 1));
+    account.stored(a, stored(48, 1, { tier: "cpu" }));
+    account.learn(CONTENT);
+    expect(held("a")).toEqual([1]);
+  });
+
+  it("may change while the source holds nothing", () => {
+    const { account, held } = start();
+    const a = source("a");
+    account.stored(a, stored(16, 3));
+    account.learn(CONTENT);
+    account.stored(a, stored(32, 3));
+    expect(held("a")).toEqual([1, 2]);
+    account.cleared(a);
+    account.stored(a, stored(32, 3));
+    account.learn(CONTENT);
+    expect(held("a")).toEqual([1, 2, 3]);
+    account.gone(a);
+    expect(held("a")).toEqual([]);
+  });
+
+  it("is one of few: sources of further ones are not followed, and counted", () => {
+    const { account, held, dropped } = start();
+    for (let i = 1; i <= BLOCK_SIZES_MAX; i++) account.stored(source(`e${i}`), stored(8 * i, 1));
+    const { epoch } = account;
+    account.stored(source("over"), stored(1, 1));
+    account.learn(CONTENT);
+    expect(account.epoch).toBe(epoch);
+    expect(held("over")).toEqual([]);
+    expect(dropped("event")).toBe(1);
+  });
+});

@@ -1,0 +1,66 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { LearnJob } from "../../../../src/agents/relay/learning/learn-prompt.ts";
+import { LearnQueue } from "../../../../src/agents/relay/learning/learn-queue.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const ZERO = { low: 0, high: 0 };
+const job = (endpoint: string, path: string): LearnJob => ({
+  endpoint,
+  path,
+  body: new Uint8Array(),
+  root: ZERO,
+  lastKey: ZERO,
+});
+
+function start(promptsPerSecondMax: number) {
+  const begun: string[] = [];
+  const ends = new Map<string, () => void>();
+  const queue = new LearnQueue({
+    promptsPerSecondMax,
+    clock: () => Date.now(),
+    learn({ path }) {
+      begun.push(path);
+      return new Promise((resolve) => ends.set(path, resolve));
+    },
+  });
+  const end = async (path: string) => {
+    ends.get(path)!();
+    await vi.advanceTimersByTimeAsync(0);
+  };
+  return { queue, begun, end };
+}
+
+it("learns one prompt at a time of an engine, and lets others pass", async () => {
+  const { queue, begun, end } = start(1_000_000);
+  for (const path of ["a1", "a2", "a3"]) queue.add(job("a", path));
+  queue.add(job("b", "b1"));
+  await vi.advanceTimersByTimeAsync(10);
+  expect(begun).toEqual(["a1", "b1"]);
+  await end("a1");
+  await vi.advanceTimersByTimeAsync(10);
+  expect(begun).toEqual(["a1", "b1", "a2"]);
+});
+
+it("begins no more than the rate allows, also after a pause", async () => {
+  const { queue, begun } = start(10);
+  await vi.advanceTimersByTimeAsync(1_000);
+  for (const name of ["a", "b", "c", "d"]) queue.add(job(name, name));
+  expect(begun).toEqual(["a"]);
+  await vi.advanceTimersByTimeAsync(99);
+  expect(begun).toEqual(["a"]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(begun).toEqual(["a", "b"]);
+  await vi.advanceTimersByTimeAsync(200);
+  expect(begun).toEqual(["a", "b", "c", "d"]);
+});
+
+it("begins nothing when it is closed", async () => {
+  const { queue, begun } = start(10);
+  queue.add(job("a", "a"));
+  queue.add(job("b", "b"));
+  queue.close();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(begun).toEqual(["a"]);
+});
