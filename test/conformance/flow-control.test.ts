@@ -31,6 +31,15 @@ interface Open {
   readonly enqueuedAtMs: number;
 }
 
+interface Arrival {
+  readonly flow: number;
+  readonly priority: number;
+  readonly bytes: number;
+  readonly ttlMs: number | null;
+  /** Of the look for somebody to let through before it displaces anybody; null without one. */
+  readonly saturation: number | null;
+}
+
 /** A pool as its owner sees it, and beside it what must be true. */
 class Scene {
   readonly #fairness: FairnessPolicy;
@@ -48,8 +57,8 @@ class Scene {
     this.#controller = this.#create();
   }
 
-  enqueue(facts: { flow: number; priority: number; bytes: number; ttlMs: number | null }): void {
-    const { flow, priority, bytes, ttlMs } = facts;
+  enqueue(facts: Arrival): void {
+    const { flow, priority, bytes, ttlMs, saturation } = facts;
     this.#serial += 1;
     const request = queued({
       requestId: `s${this.#serial}`,
@@ -61,7 +70,8 @@ class Scene {
       receivedAtMs: this.#nowMs,
       ...(ttlMs === null ? {} : { ttlMs }),
     });
-    this.#enqueue(request);
+    if (saturation === null) this.#enqueue(request);
+    else this.#enter(request, saturation);
   }
 
   dispatch(saturation: number): void {
@@ -205,15 +215,30 @@ class Scene {
     return controller;
   }
 
-  #enqueue(request: QueuedRequest): void {
-    const answer = this.#controller.enqueue(request, this.#nowMs);
+  /** It takes no place of others if it is let through at once. */
+  #enter(request: QueuedRequest, saturation: number): void {
+    this.advance(0);
+    this.#enqueue(request, "later");
+    this.dispatch(saturation);
+    const displaced = this.#controller.settleRoom(this.#nowMs);
+    const isWaiting = this.#waiting.has(request.requestId);
+    assert(isWaiting || displaced.length === 0, "a request displaces others and does not wait");
+    this.#displaced(request, displaced);
+  }
+
+  #displaced(request: QueuedRequest, displaced: readonly Ejected[]): void {
+    for (const each of displaced)
+      assert(
+        each.request.priority < request.priority,
+        "a request is displaced by none of a higher priority",
+      );
+    this.#tell(displaced);
+  }
+
+  #enqueue(request: QueuedRequest, displaces: true | "later" = true): void {
+    const answer = this.#controller.enqueue(request, this.#nowMs, displaces);
     if (answer.ok) {
-      for (const each of answer.displaced)
-        assert(
-          each.request.priority < request.priority,
-          "a request is displaced by none of a higher priority",
-        );
-      this.#tell(answer.displaced);
+      this.#displaced(request, answer.displaced);
       this.#waiting.set(request.requestId, { request, enqueuedAtMs: this.#nowMs });
     } else {
       this.#ended(request, answer.reason);
@@ -272,6 +297,7 @@ const enqueue: fc.Arbitrary<Step> = fc
     priority: fc.constantFrom(-2, -1, 0, 0, 5, 10),
     bytes: fc.integer({ min: 100, max: 8_000 }),
     ttlMs: fc.option(fc.integer({ min: 1, max: 4_000 }), { freq: 5 }),
+    saturation: fc.option(fc.constantFrom(0, 1), { freq: 1 }),
   })
   .map((facts) => (scene) => scene.enqueue(facts));
 const dispatch: fc.Arbitrary<Step> = fc

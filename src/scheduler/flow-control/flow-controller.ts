@@ -62,6 +62,8 @@ export class FlowController {
   readonly #gate: UsageGate;
   readonly #reclamation = new Reclamation();
   #held: HeldBand | undefined;
+  /** It has a place beyond the limits, if it waits still. */
+  #over: QueueEntry | undefined;
   #saturation = 1;
   #isShutDown = false;
   #sequence = 0;
@@ -109,9 +111,15 @@ export class FlowController {
 
   /**
    * A request that waits already, or is in flight, stays where it is. One that will not wait after all
-   * must not displace those who do.
+   * must not displace those who do. `later`: it takes the place of nobody before settleRoom, to be
+   * called when it has been seen whether it is let through at once; until then one more may wait than
+   * there is room for.
    */
-  enqueue(request: QueuedRequest, nowMs: number, mayDisplace = true): Enqueued | FlowRefusal {
+  enqueue(
+    request: QueuedRequest,
+    nowMs: number,
+    displaces: boolean | "later" = true,
+  ): Enqueued | FlowRefusal {
     assert(isSound(request), "a request that waits has too many keys, or a number that is none");
     const key = entryKey(request.requestId, request.attempt);
     if (this.#waiting.get(key) !== undefined || this.#inFlight.has(key)) return ENQUEUED;
@@ -121,14 +129,26 @@ export class FlowController {
       return refuse(band, refusal("rejected-shutting-down", RETRY_AFTER_MS.min));
     const hasBandRoom = band.load.hasRoomFor(request, band.settings.limits);
     const gone = hasBandRoom ? this.#waiting.roomFor(request, band, this.#bands) : undefined;
-    if (gone === undefined || (gone.length > 0 && !mayDisplace))
+    if (gone === undefined || (gone.length > 0 && displaces === false))
       return refuse(band, fullRefusal(request, band, { waiting: this.#waiting, nowMs }));
-    const displaced = gone.map((entry) => this.#eject(entry, "evicted-queue-pressure", nowMs));
+    const isOver = gone.length > 0 && displaces === "later" && !this.#isOneOver;
+    const displaced = isOver ? [] : this.#displace(gone, nowMs);
     const flow = this.#bands.flowOf(band, request.fairnessId);
     const entry = new QueueEntry(flow, request, { nowMs, sequence: ++this.#sequence });
     this.#waiting.add(entry, nowMs);
     this.#bands.touched(flow, nowMs);
+    if (isOver) this.#over = entry;
     return displaced.length === 0 ? ENQUEUED : { ok: true, displaced };
+  }
+
+  /** Who has to go for a request that was enqueued to displace others later, if it waits still. */
+  settleRoom(nowMs: number): Ejected[] {
+    if (!this.#isOneOver) return [];
+    const gone = this.#waiting.roomAround(this.#over!, this.#bands);
+    this.#over = undefined;
+    // Whoever has left since has made as much room as if it had been displaced.
+    assert(gone !== undefined, "there was room for a request, and now there is none");
+    return this.#displace(gone, nowMs);
   }
 
   /**
@@ -276,6 +296,14 @@ export class FlowController {
       },
       nowMs,
     );
+  }
+
+  get #isOneOver(): boolean {
+    return this.#over !== undefined && this.#waiting.get(this.#over.key) === this.#over;
+  }
+
+  #displace(gone: readonly QueueEntry[], nowMs: number): Ejected[] {
+    return gone.map((entry) => this.#eject(entry, "evicted-queue-pressure", nowMs));
   }
 
   #letThrough(entry: QueueEntry, nowMs: number): void {

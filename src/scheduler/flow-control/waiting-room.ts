@@ -103,11 +103,23 @@ export class WaitingRoom {
   roomFor(request: QueuedRequest, band: PriorityBand, bands: Bands): QueueEntry[] | undefined {
     if (this.#load.hasRoomFor(request, this.limits)) return [];
     if (!fitsAlone(request, this.limits)) return undefined;
-    return this.#displace(request, band, bands);
+    return this.#displaced(request, band, bands);
   }
 
-  #displace(request: QueuedRequest, band: PriorityBand, bands: Bands): QueueEntry[] | undefined {
-    const freed = new QueueLoad();
+  /** The same for one that waits already, and for which there may be no room. */
+  roomAround({ request, flow }: QueueEntry, bands: Bands): QueueEntry[] | undefined {
+    const itself = new QueueLoad();
+    itself.add(request);
+    if (this.#load.hasRoomFor(request, this.limits, itself)) return [];
+    return this.#displaced(request, flow.band, bands, itself);
+  }
+
+  #displaced(
+    request: QueuedRequest,
+    band: PriorityBand,
+    bands: Bands,
+    freed = new QueueLoad(),
+  ): QueueEntry[] | undefined {
     const displaced: QueueEntry[] = [];
     for (const lower of bands.descending.toReversed()) {
       if (lower.priority >= band.priority) return undefined;

@@ -326,6 +326,69 @@ describe("FlowController", () => {
     expect(answer).toMatchObject({ ok: true, displaced: [{}, {}] });
   });
 
+  describe("a request that displaces others later", () => {
+    const limits = { requests: 10, bytes: 3_000, tokens: Infinity };
+    const full = () => {
+      const controller = createController({ limits });
+      const low = [1, 2, 3].map((n) => queued({ priority: -1, receivedAtMs: NOW_MS + n - 9 }));
+      for (const request of low) controller.enqueue(request, NOW_MS);
+      return { controller, low };
+    };
+    const sizes = (controller: ReturnType<typeof createController>) =>
+      controller.snapshot(NOW_MS).waiting.bytes;
+
+    it("takes nobody's place if it is let through at once", () => {
+      const { controller } = full();
+      const high = queued({ priority: 1 });
+      expect(controller.enqueue(high, NOW_MS, "later")).toEqual({ ok: true, displaced: [] });
+      expect(sizes(controller)).toBe(4_000);
+      expect(controller.next(NOW_MS, IDLE)).toBe(high);
+      expect(controller.settleRoom(NOW_MS)).toEqual([]);
+      expect(sizes(controller)).toBe(3_000);
+    });
+
+    it("takes them when it has to wait, once, and no more than are needed then", () => {
+      const { controller, low } = full();
+      const high = [queued({ priority: 2 }), queued({ priority: 1, bytes: 2_000 })];
+      controller.enqueue(high[0]!, NOW_MS);
+      controller.enqueue(high[1]!, NOW_MS, "later");
+      expect(controller.next(NOW_MS, IDLE)).toBe(high[0]);
+      const displaced = controller.settleRoom(NOW_MS);
+      expect(displaced).toMatchObject([{ request: low[1], reason: "evicted-queue-pressure" }]);
+      expect(sizes(controller)).toBe(3_000);
+      expect(controller.settleRoom(NOW_MS)).toEqual([]);
+      expect(drain(controller)).toEqual([high[1]!.requestId, low[0]!.requestId]);
+    });
+
+    it("is one at a time", () => {
+      const { controller, low } = full();
+      const [first, second] = [queued({ priority: 1 }), queued({ priority: 1 })];
+      controller.enqueue(first, NOW_MS, "later");
+      const answer = controller.enqueue(second, NOW_MS, "later");
+      expect(answer).toMatchObject({ displaced: [{ request: low[2] }, { request: low[1] }] });
+      expect(controller.settleRoom(NOW_MS)).toEqual([]);
+      expect(sizes(controller)).toBe(3_000);
+      controller.enqueue(queued({ priority: 5 }), NOW_MS, "later");
+      expect(controller.settleRoom(NOW_MS)).toMatchObject([{ request: low[0] }]);
+    });
+
+    it("is refused where nobody could be displaced", () => {
+      const { controller } = full();
+      const refused = controller.enqueue(queued({ priority: -1 }), NOW_MS, "later");
+      expect(refused).toMatchObject({ reason: "rejected-saturated" });
+    });
+
+    it("leaves everybody where they are if it has left by then", () => {
+      const { controller, low } = full();
+      const high = queued({ priority: 1 });
+      controller.enqueue(high, NOW_MS, "later");
+      controller.cancel(high.requestId, 0, NOW_MS);
+      const next = controller.enqueue(queued({ priority: 1 }), NOW_MS, "later");
+      expect(next).toEqual({ ok: true, displaced: [] });
+      expect(controller.settleRoom(NOW_MS)).toMatchObject([{ request: low[2] }]);
+    });
+  });
+
   it("tells a request that never fits not to try again", () => {
     const controller = createController({ band: { limits: { tokens: 500 } } });
     expect(controller.enqueue(queued(), NOW_MS)).toMatchObject({
