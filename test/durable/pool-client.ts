@@ -5,6 +5,7 @@ import {
   encodeFrame,
   encodeMetrics,
   FRAME,
+  type FramePlace,
   type FrameType,
 } from "../../src/agents/protocol/codec.ts";
 import type {
@@ -31,8 +32,12 @@ export const POOL = "eu-1";
 
 export const poolStub = () => env.POOL.getByName(POOL);
 
-export async function configurePool(version = 1, scrapeIntervalMs = 200): Promise<void> {
-  const scheduler = schedulerConfigSchema.parse({});
+export async function configurePool(
+  version = 1,
+  scrapeIntervalMs = 200,
+  given: object = {},
+): Promise<void> {
+  const scheduler = schedulerConfigSchema.parse(given);
   await poolStub().configure({ name: POOL, scrapeIntervalMs, scheduler }, version);
 }
 
@@ -221,6 +226,12 @@ export class TestAgent {
     );
   }
 
+  /** The next frame, as whoever knows its form encodes it. */
+  frame(encode: (place: FramePlace) => Uint8Array<ArrayBuffer>): void {
+    this.#seq += 1;
+    this.send(encode({ version: this.#hello.v, seq: this.#seq }));
+  }
+
   /** The first message of the kind, also if it came before; `count` for later ones. */
   received<T extends FromObject["t"]>(t: T, count = 1): Promise<Extract<FromObject, { t: T }>> {
     const isWanted = (message: FromObject): message is Extract<FromObject, { t: T }> =>
@@ -236,8 +247,8 @@ export class TestAgent {
 }
 
 /** A configured pool with `count` idle endpoints, as its collector tells it. */
-export async function poolWithEndpoints(count: number): Promise<TestAgent> {
-  await configurePool();
+export async function poolWithEndpoints(count: number, given: object = {}): Promise<TestAgent> {
+  await configurePool(1, 200, given);
   const collector = await TestAgent.greeted();
   const endpoints = Array.from({ length: count }, (_, i) => endpoint(i + 1));
   collector.membership(endpoints);
