@@ -103,7 +103,7 @@ export class PickQueue {
   configure(settings: QueueSettings): void {
     const nowMs = this.#options.clock();
     const before = this.#controller;
-    this.#controller = new FlowController(settings.flowControl, nowMs);
+    this.#controller = new FlowController(settings.flowControl, nowMs, before.regime);
     this.#controller.declarePriorities(settings.priorities, nowMs);
     this.#controller.restoreDebts(before.debts(), nowMs);
     this.#meter = new SaturationMeter(settings.detector);
@@ -211,7 +211,7 @@ export class PickQueue {
     const { priority, fairnessId } = pick.queued;
     const { endpointCount } = this.#measure();
     const why = this.#whyNotWait(pick, endpointCount);
-    const enqueued = this.#controller.enqueue(pick.queued, nowMs, why === undefined);
+    const enqueued = this.#controller.enqueue(pick.queued, nowMs, "later");
     if (!enqueued.ok) {
       return this.#refused(pick, refusalOf(enqueued), 0);
     }
@@ -232,18 +232,18 @@ export class PickQueue {
   #whyNotWait(pick: WaitingPick, endpointCount: number): typeof FULL | typeof EMPTY | undefined {
     if (!pick.canWait) return FULL;
     if (endpointCount === 0 && !pick.waitsForEndpoints) return EMPTY;
-    const hasBytes = this.#bytes.hasRoomFor(pick) || this.#findDisplaceable(pick) !== undefined;
+    const hasBytes =
+      this.#bytes.hasRoomFor(pick) || findDisplaceable(this.#picks.values(), pick) !== undefined;
     return hasBytes ? undefined : FULL;
-  }
-
-  #findDisplaceable(pick: WaitingPick): WaitingPick | undefined {
-    return findDisplaceable(this.#picks.values(), pick);
   }
 
   /** It has to wait. */
   #settleDown(pick: WaitingPick): PickRefusal | NumberedPlace | WaitingPick {
+    // Only now: who passes at once takes nobody's place.
+    for (const displaced of this.#controller.settleRoom(this.#options.clock()))
+      this.#eject(displaced);
     while (!this.#bytes.hasRoomFor(pick)) {
-      const displaced = this.#findDisplaceable(pick);
+      const displaced = findDisplaceable(this.#picks.values(), pick);
       if (displaced === undefined) return this.#end(pick, FULL.reason, FULL.detail);
       this.#end(displaced, "evicted-queue-pressure");
     }
@@ -314,11 +314,14 @@ export class PickQueue {
 
   /** Whether the Worker that is answered now is the one to ask for capacity. */
   asksForCapacity(): boolean {
-    const nowMs = this.#options.clock();
-    if (this.#picks.size === 0 || nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS) return false;
-    if (this.#endpointCount > 0) return false;
-    this.#capacityAskedAtMs = nowMs;
-    return true;
+    const isAsked = this.#isCapacityDue(this.#options.clock());
+    if (isAsked) this.#capacityAskedAtMs = this.#options.clock();
+    return isAsked;
+  }
+
+  #isCapacityDue(nowMs: number): boolean {
+    const isLate = nowMs - this.#capacityAskedAtMs >= CAPACITY_ASK_MS;
+    return isLate && this.#endpointCount === 0 && this.#picks.size > 0;
   }
 
   #setAway(pick: WaitingPick, isAway: boolean): void {
@@ -437,10 +440,9 @@ export class PickQueue {
       if (pick.askByMs <= nowMs && pick.holder === 0) this.#cancel(pick);
     if (this.#measure().endpointCount === 0) this.#sendElsewhere();
     for (const pick of this.#open) if (pick.openUntilMs <= nowMs) this.#renewCall(pick);
-    if (nowMs - this.#capacityAskedAtMs < CAPACITY_ASK_MS || this.#endpointCount > 0) return;
     // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
     const [pick] = this.#open;
-    if (pick !== undefined && pick.holder !== 0) this.#renewCall(pick);
+    if (this.#isCapacityDue(nowMs) && (pick?.holder ?? 0) !== 0) this.#renewCall(pick!);
   }
 
   /** Endpoints have gone: who can ask another pool does. */

@@ -110,15 +110,14 @@ export class FlowController {
   }
 
   /**
-   * A request that waits already, or is in flight, stays where it is. One that will not wait after all
-   * must not displace those who do. `later`: it takes the place of nobody before settleRoom, to be
+   * A request that waits already, or is in flight, stays where it is. `later`: it takes the place of nobody before settleRoom, to be
    * called when it has been seen whether it is let through at once; until then one more may wait than
    * there is room for.
    */
   enqueue(
     request: QueuedRequest,
     nowMs: number,
-    displaces: boolean | "later" = true,
+    displaces: "now" | "later" = "now",
   ): Enqueued | FlowRefusal {
     assert(isSound(request), "a request that waits has too many keys, or a number that is none");
     const key = entryKey(request.requestId, request.attempt);
@@ -129,7 +128,7 @@ export class FlowController {
       return refuse(band, refusal("rejected-shutting-down", RETRY_AFTER_MS.min));
     const hasBandRoom = band.load.hasRoomFor(request, band.settings.limits);
     const gone = hasBandRoom ? this.#waiting.roomFor(request, band, this.#bands) : undefined;
-    if (gone === undefined || (gone.length > 0 && displaces === false))
+    if (gone === undefined)
       return refuse(band, fullRefusal(request, band, { waiting: this.#waiting, nowMs }));
     const isOver = gone.length > 0 && displaces === "later" && !this.#isOneOver;
     const displaced = isOver ? [] : this.#displace(gone, nowMs);
