@@ -138,7 +138,8 @@ async function read(
   path: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<string> {
-  const answer = await client.request({ path, method: "GET", headers });
+  // A connection each: workerd closes idle ones, and this process may be too busy to notice in time.
+  const answer = await client.request({ path, method: "GET", headers, reset: true });
   const text = await answer.body.text();
   if (answer.statusCode !== 200) throw new Error(`${path}: ${answer.statusCode} ${text}`);
   return text;
