@@ -15,7 +15,7 @@ export const LEARN_FLAGS = {
   "learn-rate": numberFlag(
     "prompts a second that engines are asked for tokens of, at most",
     { min: 0.01, max: PROMPTS_PER_SECOND_MAX, isInteger: false },
-    20,
+    50,
   ),
 } as const;
 

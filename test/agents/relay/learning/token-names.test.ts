@@ -67,6 +67,7 @@ it.for([
   { names: ["<|im_start|>", "user", "Ċ", "Hello", "Ġworld", "Ġagain"], naming: "byte-level" },
   { names: ["<｜begin▁of▁sentence｜>", "You", "Ġare"], naming: "byte-level" },
   { names: ["<bos>", "<start_of_turn>", "user", "\n", "Hello", "▁world"], naming: "metaspace" },
+  { names: ["Ġa", "Ġb", "▁"], naming: "byte-level" },
   { names: ["Hello ", "world ", "again"], naming: "plain" },
   { names: ["<|im_start|>", "Ġa", "Ġb", "  ", "\t "], naming: "byte-level" },
   { names: ["Ġenju", "▁Il", "▁Ġenju", "▁ta"], naming: "metaspace" },
