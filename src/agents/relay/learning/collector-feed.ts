@@ -22,6 +22,8 @@ export type ToldOutcome = "taken" | "refused" | "unauthorized" | "failed";
 export interface CollectorFeedOptions {
   /** Of the collector's learning port. */
   readonly url: URL;
+  /** One of its host's addresses. */
+  readonly address: { readonly address: string; readonly family: number };
   /** The pool's agent token. */
   readonly token: string;
   readonly store: LearnedStore;
@@ -37,7 +39,7 @@ type Answer =
 
 export class CollectorFeed {
   readonly #options: CollectorFeedOptions;
-  readonly #agent = new Agent({ connections: 1, maxResponseSize: ANSWER_BYTES_MAX });
+  readonly #agent: Agent;
   readonly #closing = new AbortController();
   #hasNews = false;
   #endPause: (() => void) | undefined;
@@ -47,6 +49,13 @@ export class CollectorFeed {
 
   constructor(options: CollectorFeedOptions) {
     this.#options = options;
+    const { address } = options;
+    this.#agent = new Agent({
+      connections: 1,
+      maxResponseSize: ANSWER_BYTES_MAX,
+      // The URL's host stays what is asked for, and what a certificate is for.
+      connect: { lookup: (_host, _options, done) => done(null, [{ ...address }]) },
+    });
     void this.#run();
   }
 

@@ -4,7 +4,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { encodeLearned } from "../../learning/learned-message.ts";
 import { keyHex } from "../../protocol/content-header.ts";
-import { CollectorFeed } from "./collector-feed.ts";
+import { CollectorFeeds } from "./collector-feeds.ts";
 import { EngineAsker } from "./engine-asker.ts";
 import { learnPrompt, type LearnJob } from "./learn-prompt.ts";
 import { LearnQueue } from "./learn-queue.ts";
@@ -18,15 +18,12 @@ const report = (message: ThreadReport) => parentPort!.postMessage(message);
 const clock = () => performance.now();
 const engines = new EngineAsker(clock);
 const store = new LearnedStore();
-const feeds = collectors.map(
-  (url) =>
-    new CollectorFeed({
-      url: new URL(url),
-      token,
-      store,
-      onTold: (outcome) => report({ kind: "told", outcome }),
-    }),
-);
+const feeds = new CollectorFeeds({
+  urls: collectors,
+  token,
+  store,
+  onTold: (outcome) => report({ kind: "told", outcome }),
+});
 
 const queue = new LearnQueue({ promptsPerSecondMax, clock, learn });
 
@@ -37,7 +34,7 @@ async function learn(job: LearnJob): Promise<void> {
     outcome = learned.outcome;
     if (learned.outcome === "learned") {
       store.add(learned.content.contentKeys, encodeLearned(learned.content));
-      for (const feed of feeds) feed.wake();
+      feeds.wake();
     }
   } finally {
     const { endpoint, body, lastKey } = job;
