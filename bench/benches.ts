@@ -5,6 +5,8 @@ import { measureDecision } from "./decision.ts";
 import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
 import { KV_EVENT_DECODING_NAME, measureKvEventDecoding } from "./kv-event-decoding.ts";
+import { KV_STREAM_NAME, measureKvIngest, measureKvMemory } from "./kv-stream/ingest.ts";
+import { KV_SOCKET_NAME, measureKvSocket } from "./kv-stream/socket.ts";
 import { measurePick } from "./pick.ts";
 import { measureObjectRestart, RESTART_NAME } from "./object-restart.ts";
 import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
@@ -30,7 +32,14 @@ export const BENCHES: readonly Bench[] = [
   { name: QUEUE_DRAIN_NAME, needsProc: false, measure: () => measureQueueDrain() },
   { name: KV_EVENT_DECODING_NAME, needsProc: false, measure: () => measureKvEventDecoding() },
   { name: RESIDENCY_NAME, needsProc: false, measure: () => measureResidency() },
+  { name: KV_STREAM_NAME, needsProc: false, measure: measureKvStream },
+  { name: KV_SOCKET_NAME, needsProc: true, measure: () => measureKvSocket() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
   { name: QUEUE_NAME, needsProc: true, measure: () => measureQueue() },
 ];
+
+async function* measureKvStream() {
+  yield* measureKvIngest();
+  yield* measureKvMemory();
+}

@@ -5,6 +5,7 @@ import { createChatBody } from "../../bench/conversation.ts";
 import { measureDecision } from "../../bench/decision.ts";
 import { measureFlowControl } from "../../bench/flow-control.ts";
 import { measureKvEventDecoding } from "../../bench/kv-event-decoding.ts";
+import { measureKvIngest, measureKvMemory } from "../../bench/kv-stream/ingest.ts";
 import type { Measurement } from "../../bench/measure.ts";
 import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
@@ -14,7 +15,7 @@ import { measureResidency } from "../../bench/residency.ts";
 const TIMING = { rounds: 1, roundMsMin: 1 };
 
 async function metricsOf(
-  measurements: AsyncIterable<Measurement>,
+  measurements: AsyncIterable<Measurement> | Iterable<Measurement>,
 ): Promise<Record<string, string>> {
   const units: Record<string, string> = {};
   for await (const { bench, metric, value, unit, ratio } of measurements) {
@@ -50,6 +51,24 @@ describe("measureKvEventDecoding", () => {
   it("says what a block of an event costs", async () => {
     expect(await metricsOf(measureKvEventDecoding(TIMING))).toEqual({
       "kv-event-decoding ns_per_block": "ns",
+    });
+  });
+});
+
+describe("measureKvIngest", () => {
+  it("says what a content key costs on both sides", async () => {
+    expect(await metricsOf(measureKvIngest(32_768, TIMING))).toEqual({
+      "kv-stream object_ns_per_key": "ns",
+      "kv-stream collector_ns_per_key": "ns",
+    });
+  });
+});
+
+describe("measureKvMemory", () => {
+  it("says what a pair weighs", async () => {
+    expect(await metricsOf(measureKvMemory(2_000))).toEqual({
+      "kv-stream bytes_per_pair_1_holders": "B",
+      "kv-stream bytes_per_pair_2_holders": "B",
     });
   });
 });

@@ -32,7 +32,7 @@ export const PROTOCOL_LIMITS = {
   marksMax: 1024,
   /** Tickets in one STARTED frame. */
   startedTicketsMax: 512,
-  /** Keys in one KV frame: 32 KiB, and a millisecond of the object's time. */
+  /** Keys in one KV frame: 32 KiB, and one or two milliseconds of the object's time. */
   kvFrameKeysMax: 4_096,
   /** Streams named in one `kv-send` or `kv-stop`. */
   kvStreamsMax: 64,

@@ -181,7 +181,8 @@ describe("a pool whose collectors stream what engines hold", { timeout: 30_000 }
     collector!.hold(1, keys.subarray(0, 34), HELD_ON_GPU);
     collector!.turn();
     // 20 × 0.8 below 17 × 1.
-    await until(async () => (await pick(crypto.randomUUID(), keys)) === endpoint(2).address);
+    const isMoved = async () => (await pick(crypto.randomUUID(), keys)) === endpoint(2).address;
+    expect(await until(isMoved)).toBe(true);
   });
 
   it("hears each endpoint from one collector, and from the next at once when that one dies", async () => {

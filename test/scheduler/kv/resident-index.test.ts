@@ -59,13 +59,15 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant("sweep" as const), entries: fc.nat(6) }) },
 );
 
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+
 /** The index beside Maps, one a slot. A slot gets a lane when it is first told of. */
 class Both {
   readonly index = new ResidentIndex();
   readonly held = new Map<number, Map<number, Holding>>();
   readonly #lanes = new Map<number, number>();
 
-  apply(given: fc.TypeOfArbitrary<typeof step>): void {
+  apply(given: Step): void {
     if (given.op === "sweep") {
       this.index.sweep(given.entries);
       return;

@@ -25,6 +25,9 @@ import { SectionBuffer } from "./section-buffer.ts";
 /** Changed keys that are not kept waiting for the next flush. */
 const KEYS_AT_ONCE = PROTOCOL_LIMITS.kvFrameKeysMax;
 
+/** Of keys; the heads of its sections come on top. */
+const FRAME_BYTES_MAX = PROTOCOL_LIMITS.kvFrameKeysMax * 8;
+
 export interface KvStreamOptions {
   /** Sends a frame on the session, as PoolSession does: the place is given where it is sent at all. */
   readonly send: (encode: (place: FramePlace) => Uint8Array) => boolean;
@@ -155,7 +158,9 @@ export class KvStream implements HoldingSink {
     this.#changedKeys = 0;
     const window = this.#windowBytes;
     if (window === undefined || !this.#isListed || !this.#sendOffer()) return;
-    while (this.#bytesUnderWay < window && this.#sendFrame());
+    const hasRoom = () =>
+      this.#bytesUnderWay === 0 || this.#bytesUnderWay + FRAME_BYTES_MAX <= window;
+    while (hasRoom() && this.#sendFrame());
   }
 
   #mirrorOf(endpoint: string): EndpointMirror {

@@ -218,7 +218,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant("list" as const), endpoint }) },
   { weight: 4, arbitrary: fc.constant({ op: "turn" as const }) },
 );
-type Step = fc.TypeOfArbitrary<typeof step>;
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 /** The last that happens before all is quiet: changes, of which some are told and lost. */
 const lastStep = fc.oneof(
   fc.record({ op: fc.constant("hold" as const), endpoint, key: fc.nat(KEYS - 1), holding }),

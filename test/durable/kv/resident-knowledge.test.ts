@@ -1,0 +1,140 @@
+// What a decision is told of endpoints that are known exactly, in part, and not at all.
+
+import { describe, expect, it } from "vitest";
+import type { KvSection } from "../../../src/agents/protocol/kv-frames.ts";
+import type { KvMessage } from "../../../src/agents/protocol/messages.ts";
+import { ResidentKnowledge } from "../../../src/durable/kv/resident-knowledge.ts";
+import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
+import { ENDPOINTS_MAX, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import { contentKeys, endpoint } from "../pool-client.ts";
+
+const KEYS = contentKeys(1);
+const FIRST_STREAM = 0xffff_ffff;
+
+/** Three endpoints, of which the approximate index says that each holds `approximate` blocks. */
+class Fixture {
+  nowMs = 0;
+  readonly told: KvMessage[] = [];
+  readonly table = new EndpointTable();
+  readonly knowledge: ResidentKnowledge;
+
+  constructor(approximate: number) {
+    for (const n of [1, 2, 3]) this.table.add(endpoint(n));
+    this.knowledge = new ResidentKnowledge({
+      table: this.table,
+      clock: () => this.nowMs,
+      firstStream: FIRST_STREAM,
+      approximate: (_keys, out) => void out.fill(approximate),
+      tell: (_agent, message) => this.told.push(message),
+      defer: () => undefined,
+    });
+  }
+
+  /** A collector tells that endpoints 0 and 1 hold so many blocks; of the second not all it may hold. */
+  tell(onGpu: number, below: number): void {
+    this.knowledge.offered("c", { whole: [endpoint(1)], partial: [endpoint(2)] });
+    const streams = this.told.flatMap((each) => (each.t === "kv-send" ? each.streams : []));
+    const sections = streams.map(({ stream }): KvSection => ({
+      stream,
+      seq: 0,
+      begins: true,
+      completes: true,
+      keys: KEYS.subarray(0, (onGpu + below) * 2),
+      onGpuCount: onGpu,
+      belowCount: below,
+    }));
+    this.knowledge.received("c", sections, { seq: 1, bytes: 100 });
+  }
+
+  speculate(): void {
+    const plugins = [
+      { type: "precise-prefix-cache-producer", parameters: { speculativeIndexing: true } },
+    ];
+    this.knowledge.configure(schedulerConfigSchema.parse({ plugins }));
+  }
+
+  /** By endpoint: matched blocks, on GPUs, below. */
+  answer(): number[][] {
+    const [matched, gpu, cpu] = Array.from({ length: 3 }, () => new Int32Array(ENDPOINTS_MAX));
+    const tiers = new Map([
+      ["gpu", gpu!],
+      ["cpu", cpu!],
+    ]);
+    this.knowledge.sources.exact!(KEYS, matched!, tiers);
+    return [0, 1, 2].map((slot) => [matched![slot]!, gpu![slot]!, cpu![slot]!]);
+  }
+}
+
+describe("ResidentKnowledge", () => {
+  it("has nothing exact to say until a collector tells of an endpoint", () => {
+    const fixture = new Fixture(5);
+    expect(fixture.knowledge.sources.exact).toBeUndefined();
+    expect(fixture.knowledge.state).toBeUndefined();
+    fixture.tell(3, 2);
+    expect(fixture.knowledge.sources.exact).toBeDefined();
+    expect(fixture.knowledge.state).toMatchObject({ blocks: 5, pairs: 10 });
+  });
+
+  it("says what is known exactly as it is, and the larger of both where less is known", () => {
+    const fixture = new Fixture(8);
+    fixture.tell(3, 2);
+    expect(fixture.answer()).toEqual([
+      [5, 3, 2],
+      [8, 6, 2],
+      [8, 8, 0],
+    ]);
+  });
+
+  it("does not take from a partial account what it is sure of", () => {
+    const fixture = new Fixture(1);
+    fixture.tell(3, 2);
+    expect(fixture.answer()).toEqual([
+      [5, 3, 2],
+      [5, 3, 2],
+      [1, 1, 0],
+    ]);
+  });
+
+  it("counts what was just sent somewhere, if plugins ask for it, until its time is over", () => {
+    const fixture = new Fixture(0);
+    fixture.tell(3, 2);
+    const picked = { slots: Int32Array.of(0, 1), prefill: Int32Array.of(1) };
+    fixture.knowledge.picked(KEYS, picked);
+    expect(fixture.answer()[0]).toEqual([5, 3, 2]);
+    fixture.speculate();
+    fixture.knowledge.picked(KEYS, picked);
+    expect(fixture.answer()).toEqual([
+      [20, 18, 2],
+      [20, 18, 2],
+      [0, 0, 0],
+    ]);
+    fixture.nowMs += 2_000;
+    expect(fixture.answer()[0]).toEqual([5, 3, 2]);
+  });
+
+  it("forgets an engine that has started anew, asks for it again, and goes by the approximate index", () => {
+    const fixture = new Fixture(2);
+    fixture.tell(3, 2);
+    const asked = fixture.told.length;
+    fixture.knowledge.endpointRestarted(0);
+    expect(fixture.answer()[0]).toEqual([2, 2, 0]);
+    expect(fixture.told.slice(asked).map(({ t }) => t)).toEqual(["kv-send"]);
+    const states = fixture.knowledge.describe([
+      { address: endpoint(1).address },
+      { address: endpoint(2).address },
+      { address: endpoint(3).address },
+    ] as never);
+    expect(states.map(({ knowledge, knownBlocks }) => [knowledge, knownBlocks])).toEqual([
+      ["none", 0],
+      ["partial", 5],
+      ["none", 0],
+    ]);
+  });
+
+  it("numbers streams on past the highest", () => {
+    const fixture = new Fixture(0);
+    fixture.tell(1, 0);
+    const streams = fixture.told.flatMap((each) => (each.t === "kv-send" ? each.streams : []));
+    expect(streams.map(({ stream }) => stream)).toEqual([FIRST_STREAM, 0]);
+  });
+});
