@@ -59,7 +59,7 @@ export class CollectorFeeds {
     const found = await Promise.all(this.#urls.map((url) => this.#addressesOf(url)));
     this.#isResolving = false;
     if (this.#isClosed) return;
-    const wanted = new Map(found.flat().slice(0, COLLECTORS_TOLD_MAX));
+    const wanted = new Map(found.flat());
     for (const [key, feed] of this.#feeds) {
       // A name that cannot be resolved just now may still have the addresses it had.
       const hasFailed = found.some((addresses, i) => {
