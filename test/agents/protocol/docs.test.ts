@@ -7,6 +7,7 @@ import type { z } from "zod";
 import {
   fromObjectSchema,
   helloSchema,
+  kvOfferSchema,
   marksSchema,
   membershipSchema,
   modelsSchema,
@@ -23,6 +24,7 @@ const SCHEMAS: Record<string, z.ZodType> = {
   marks: marksSchema,
   models: modelsSchema,
   started: startedSchema,
+  "kv-offer": kvOfferSchema,
 };
 
 describe("docs/protocol.md", () => {
