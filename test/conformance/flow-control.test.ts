@@ -235,7 +235,7 @@ class Scene {
     this.#tell(displaced);
   }
 
-  #enqueue(request: QueuedRequest, displaces: true | "later" = true): void {
+  #enqueue(request: QueuedRequest, displaces: "now" | "later" = "now"): void {
     const answer = this.#controller.enqueue(request, this.#nowMs, displaces);
     if (answer.ok) {
       this.#displaced(request, answer.displaced);
