@@ -16,7 +16,7 @@ import { PROTOCOL_LIMITS } from "../../agents/protocol/limits.ts";
 import type { KvMessage } from "../../agents/protocol/messages.ts";
 import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../scheduler/kv/residency/holding.ts";
 import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.ts";
-import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
+import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { Knowledge } from "../contract.ts";
 
@@ -32,6 +32,11 @@ export const KV_FEED_LIMITS = {
   sweepEntries: 16_384,
 } as const;
 export type KvFeedLimits = Readonly<Record<keyof typeof KV_FEED_LIMITS, number>>;
+/** What is known of an endpoint, as a number that is compared in a decision. */
+const KNOWLEDGE = ["none", "partial", "exact"] as const satisfies Knowledge[];
+const RATED_NONE = 0;
+export const RATED_PARTIAL = 1;
+export const RATED_EXACT = 2;
 /** Credit is told when so much of the window has come: a message for several frames. */
 const CREDIT_SHARE = 1 / 8;
 
@@ -94,6 +99,10 @@ export class KvFeeds {
   readonly #waiting = new Map<Feed, AskReason>();
   #buildingCount = 0;
   #nextStream: number;
+  /** By slot: index in KNOWLEDGE. Not as things are unless #isRated, and #ratedShed pairs found no room then and now. */
+  readonly #ratings = new Uint8Array(ENDPOINTS_MAX);
+  #isRated = false;
+  #ratedShed = 0;
   #isSweeping = false;
 
   constructor(options: KvFeedsOptions) {
@@ -109,11 +118,23 @@ export class KvFeeds {
   }
 
   knowledge(slot: number): Knowledge {
-    const feed = this.#feeds.get(slot);
-    if (feed === undefined || feed.answering === NO_LANE) return "none";
-    const isWhole = feed.sender?.offers.get(feed.address)?.isWhole === true;
-    const isExact = isWhole && feed.isCurrent && !this.#index.lacksBlocks(feed.answering);
-    return isExact ? "exact" : "partial";
+    return KNOWLEDGE[this.ratings()[slot]!]!;
+  }
+
+  /** By slot: RATED_NONE, RATED_PARTIAL or RATED_EXACT. A view, valid until anything is told. */
+  ratings(): Uint8Array {
+    const { shed, leftOut } = this.#index.counts;
+    if (this.#isRated && this.#ratedShed === shed + leftOut) return this.#ratings;
+    this.#isRated = true;
+    this.#ratedShed = shed + leftOut;
+    this.#ratings.fill(RATED_NONE);
+    for (const feed of this.#feeds.values()) {
+      if (feed.answering === NO_LANE) continue;
+      const isWhole = feed.sender?.offers.get(feed.address)?.isWhole === true;
+      const isExact = isWhole && feed.isCurrent && !this.#index.lacksBlocks(feed.answering);
+      this.#ratings[feed.slot] = isExact ? RATED_EXACT : RATED_PARTIAL;
+    }
+    return this.#ratings;
   }
 
   /** Blocks that are known of an endpoint. */
@@ -131,6 +152,7 @@ export class KvFeeds {
       feedCount: 0,
     };
     this.#senders.set(agent, sender);
+    this.#isRated = false;
     sender.offers.clear();
     for (const { address, id } of partial) sender.offers.set(address, { id, isWhole: false });
     for (const { address, id } of whole) sender.offers.set(address, { id, isWhole: true });
@@ -142,6 +164,7 @@ export class KvFeeds {
     const sender = this.#senders.get(agent);
     if (sender === undefined) return;
     this.#senders.delete(agent);
+    this.#isRated = false;
     for (const feed of this.#feeds.values()) if (feed.sender === sender) this.#dismiss(feed);
     this.assign();
   }
@@ -250,6 +273,7 @@ export class KvFeeds {
     feed.answering = feed.building;
     feed.building = NO_LANE;
     feed.isCurrent = true;
+    this.#isRated = false;
     this.#buildingCount--;
     this.#index.answer(feed.answering, feed.slot);
   }
@@ -309,6 +333,7 @@ export class KvFeeds {
     this.#waiting.delete(feed);
     if (this.#byStream.get(feed.stream) === feed) this.#byStream.delete(feed.stream);
     feed.isCurrent = false;
+    this.#isRated = false;
     if (feed.building === NO_LANE) return;
     this.#buildingCount--;
     this.#closeLane(feed.building);
@@ -317,6 +342,7 @@ export class KvFeeds {
 
   #closeAnswering(feed: Feed): void {
     if (feed.answering === NO_LANE) return;
+    this.#isRated = false;
     this.#closeLane(feed.answering);
     feed.answering = NO_LANE;
   }

@@ -20,7 +20,7 @@ import { speculationMsOf } from "../../scheduler/plugins/data-producer/precise-p
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { EndpointState, ResidencyState } from "../contract.ts";
-import { KvFeeds, type KvFeedCounts } from "./kv-feeds.ts";
+import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_PARTIAL } from "./kv-feeds.ts";
 import { Speculation } from "./speculation.ts";
 
 /** Tiers as events and configuration call them. */
@@ -151,14 +151,15 @@ export class ResidentKnowledge {
     this.#index.match(keys, matchedBlocks, this.#onGpu);
     this.#speculation.match(keys, this.#sent);
     approximate(keys, this.#approximate);
+    const ratings = this.#feeds.ratings();
     const gpuBlocks = tierBlocks.get(GPU_TIER);
     const belowBlocks = tierBlocks.get(BELOW_TIER);
     for (let slot = 0; slot < table.columns.slotCount; slot++) {
       const known = matchedBlocks[slot]!;
-      const knowledge = this.#feeds.knowledge(slot);
+      const rating = ratings[slot]!;
       let matched = known;
-      if (knowledge !== "none") matched = Math.max(matched, this.#sent[slot]!);
-      if (knowledge !== "exact") matched = Math.max(matched, this.#approximate[slot]!);
+      if (rating >= RATED_PARTIAL) matched = Math.max(matched, this.#sent[slot]!);
+      if (rating < RATED_EXACT) matched = Math.max(matched, this.#approximate[slot]!);
       const onGpu = this.#onGpu[slot]! + matched - known;
       matchedBlocks[slot] = matched;
       if (gpuBlocks !== undefined) gpuBlocks[slot] = onGpu;
