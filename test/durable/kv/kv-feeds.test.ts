@@ -88,6 +88,7 @@ describe("KvFeeds", () => {
     const fixture = new Fixture(1);
     fixture.offer("a", [0], false);
     const [first] = fixture.asked("a");
+    expect(fixture.feeds.knowledge(0)).toBe("none");
     fixture.complete("a", first!.stream);
     expect(fixture.feeds.knowledge(0)).toBe("partial");
     fixture.offer("b", [0]);
