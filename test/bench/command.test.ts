@@ -99,6 +99,8 @@ it("has the benchmarks that the documentation names", () => {
     "queue-drain",
     "kv-event-decoding",
     "kv-residency",
+    "kv-stream",
+    "kv-stream-socket",
     "object-restart",
     "held-request",
     "queue",
