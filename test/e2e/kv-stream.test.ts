@@ -92,7 +92,8 @@ it("does not know what engines held that were killed", async () => {
   const before = await exactBlocks();
   await kill("engines-local");
   const after = await eventually("another prompt is known", async () => {
-    await ask("The tide goes out. ").catch(() => undefined);
+    // Three times as long as the one before, or as many blocks would be known as of it.
+    await ask("The tide goes out. ".repeat(3)).catch(() => undefined);
     const blocks = await exactBlocks();
     return blocks !== before ? blocks : undefined;
   });
