@@ -68,7 +68,7 @@ export class KvStream implements HoldingSink {
   /** As last offered on this connection. */
   #offer = "";
   readonly #offeredWhole = new Set<string>();
-  /** Endpoints whose streams ended here: the object learns it from an offer without them. */
+  /** Endpoints whose streams ended here, or never began: the object learns it from an offer without them. */
   readonly #withdrawn = new Set<string>();
   #changedKeys = 0;
   /** The source that spoke last, and its endpoint's mirror. */
@@ -173,7 +173,11 @@ export class KvStream implements HoldingSink {
   }
 
   #begin(endpoint: string, stream: number): void {
-    if (!this.#ids.includes(endpoint)) return;
+    if (!this.#ids.includes(endpoint)) {
+      // Gone, and perhaps back before the object hears of it: it must not wait for this stream.
+      this.#withdrawn.add(endpoint);
+      return;
+    }
     const mirror = this.#mirrorOf(endpoint);
     mirror.begin();
     // Behind the others, if it is asked for again.

@@ -348,6 +348,15 @@ function heldOf(world: World, at: number): Record<number, readonly [number, numb
   );
 }
 
+/** An endpoint is asked for, and gone when the collector hears of it, and back before the object does. */
+const GONE_AND_BACK: Step[] = [
+  { op: "flush", who: 1 },
+  { op: "deliver", who: 1, count: 3 },
+  { op: "list", endpoint: 1 },
+  { op: "answer", who: 1, count: 1 },
+  { op: "list", endpoint: 1 },
+];
+
 describe("the stream of content keys", () => {
   it("leaves the object with what engines hold, whatever broke on the way", () => {
     fc.assert(
@@ -363,7 +372,7 @@ describe("the stream of content keys", () => {
           expect(world.object.feeds.knowledge(slot)).toBe(isAnyWhole ? "exact" : "partial");
         });
       }),
-      { numRuns: 200 },
+      { numRuns: 200, examples: [[GONE_AND_BACK, []]] },
     );
   });
 
