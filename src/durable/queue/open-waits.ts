@@ -1,4 +1,4 @@
-// Which of those that wait do so as open calls. An open call costs the process about 45 kB, so there is
+// Which of those that wait do so as open calls. An open call costs the process about 45 kB by itself, so there is
 // room for `max`; the others hold numbered places.
 //
 // Whoever is likely to be served sooner gets the call: a higher priority before a lower one, and within

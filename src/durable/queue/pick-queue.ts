@@ -209,18 +209,14 @@ export class PickQueue {
   #enter(pick: WaitingPick): PickGrant | PickRefusal | undefined {
     const nowMs = this.#options.clock();
     const { priority, fairnessId } = pick.queued;
-    const { endpointCount } = this.#measure();
-    const why = this.#whyNotWait(pick, endpointCount);
+    this.#measure();
     const enqueued = this.#controller.enqueue(pick.queued, nowMs, "later");
-    if (!enqueued.ok) {
-      return this.#refused(pick, refusalOf(enqueued), 0);
-    }
+    if (!enqueued.ok) return this.#refused(pick, refusalOf(enqueued), 0);
     this.#picks.set(pick.key, pick);
     for (const displaced of enqueued.displaced) this.#eject(displaced);
     this.#drain();
     const answer = pick.take();
     if (answer !== undefined && answer.ok !== "queued") return answer;
-    if (why !== undefined && this.isWaiting(pick)) return this.#end(pick, why.reason, why.detail);
     if (this.#controller.forecast(pick.queued.requestId, pick.attempt, nowMs) !== undefined)
       return undefined;
     // The same attempt is under way, released and not yet settled: there is no second place for it.
@@ -228,25 +224,19 @@ export class PickQueue {
     return this.#decide(pick, { waitedMs: 0, priority, fairnessId });
   }
 
-  /** undefined where it may wait, should it have to. */
-  #whyNotWait(pick: WaitingPick, endpointCount: number): typeof FULL | typeof EMPTY | undefined {
-    if (!pick.canWait) return FULL;
-    if (endpointCount === 0 && !pick.waitsForEndpoints) return EMPTY;
-    const hasBytes =
-      this.#bytes.hasRoomFor(pick) || findDisplaceable(this.#picks.values(), pick) !== undefined;
-    return hasBytes ? undefined : FULL;
-  }
-
-  /** It has to wait. */
+  /** It has to wait: if it may, and there is room for what it keeps. */
   #settleDown(pick: WaitingPick): PickRefusal | NumberedPlace | WaitingPick {
-    // Only now: who passes at once takes nobody's place.
-    for (const displaced of this.#controller.settleRoom(this.#options.clock()))
-      this.#eject(displaced);
+    const isElsewhere = this.#endpointCount === 0 && !pick.waitsForEndpoints;
+    if (!pick.canWait) return this.#end(pick, FULL.reason, FULL.detail);
+    if (isElsewhere) return this.#end(pick, EMPTY.reason, EMPTY.detail);
     while (!this.#bytes.hasRoomFor(pick)) {
       const displaced = findDisplaceable(this.#picks.values(), pick);
       if (displaced === undefined) return this.#end(pick, FULL.reason, FULL.detail);
       this.#end(displaced, "evicted-queue-pressure");
     }
+    // Only now: who passes at once, or does not wait, takes nobody's place.
+    for (const displaced of this.#controller.settleRoom(this.#options.clock()))
+      this.#eject(displaced);
     this.#bytes.add(pick);
     pick.thin();
     this.#arm();
