@@ -45,6 +45,12 @@ export const LEARNING_METRIC = {
     help: "Token blocks that an endpoint holds, on any tier of its own.",
     labels: ["endpoint"],
   },
+  kvAccountLearnedBlocks: {
+    name: "fairlead_kv_account_learned_blocks",
+    kind: "gauge",
+    help: "Token blocks that an endpoint holds and of which it is known what content became them.",
+    labels: ["endpoint"],
+  },
   kvAccountKnownBlocks: {
     name: "fairlead_kv_account_known_blocks",
     kind: "gauge",

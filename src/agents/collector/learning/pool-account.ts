@@ -15,7 +15,10 @@ import type {
   KvEventConsumer,
   KvEventSource,
 } from "../../../scheduler/kv/residency/kv-event.ts";
-import { ResidencyAccount } from "../../../scheduler/kv/residency/residency-account.ts";
+import {
+  ResidencyAccount,
+  type SourceFigures,
+} from "../../../scheduler/kv/residency/residency-account.ts";
 import { TOKEN_SLOTS_MAX } from "../../../scheduler/kv/residency/token-holders.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
@@ -31,12 +34,22 @@ interface SizedAccount {
   readonly account: ResidencyAccount;
 }
 
+type EndpointFigures = Omit<SourceFigures, "slot" | "counts">;
+
+const ENDPOINT_METRICS = [
+  METRIC.kvAccountEndpointBytes,
+  METRIC.kvAccountHeldBlocks,
+  METRIC.kvAccountLearnedBlocks,
+  METRIC.kvAccountKnownBlocks,
+] as const;
+
 export class PoolAccount implements KvEventConsumer {
   readonly #sink: HoldingSink;
   readonly #process = randomUUID();
   /** In the order in which they came; they stay. */
   readonly #accounts: SizedAccount[] = [];
   readonly #bySource = new Map<KvEventSource, SizedAccount>();
+  readonly #sources = new Map<string, Set<KvEventSource>>();
   #learnedPrompts = 0;
   #unevenPrompts = 0;
   #eventsLeftOut = 0;
@@ -53,6 +66,15 @@ export class PoolAccount implements KvEventConsumer {
   /** Content blocks of which it is known what they became. */
   get contentBlocks(): number {
     return this.#accounts.reduce((sum, { account }) => sum + account.contentBlocks, 0);
+  }
+
+  /**
+   * Of the token blocks that an endpoint holds, the share that content is known for: 1 if it holds none.
+   * What it generated counts as unknown until a prompt repeats it, and so do the last blocks of a prompt.
+   */
+  knownShare(endpoint: string): number {
+    const { heldBlocks, learnedBlocks } = this.#figures(endpoint);
+    return heldBlocks === 0 ? 1 : learnedBlocks / heldBlocks;
   }
 
   /** Whose blocks the sink is told of by this slot. */
@@ -97,32 +119,18 @@ export class PoolAccount implements KvEventConsumer {
 
   gone(source: KvEventSource): void {
     this.#bySource.get(source)?.account.gone(source);
-    this.#bySource.delete(source);
+    this.#forget(source);
   }
 
   /** Sets every series; sources' ranks are added up. */
   render(registry: MetricRegistry): void {
-    const byEndpoint = new Map<string, { bytes: number; held: number; known: number }>();
-    for (const [source, { account }] of this.#bySource) {
-      const figures = account.figures(source);
-      if (figures === undefined || source.endpoint === null) continue;
-      const sum = byEndpoint.get(source.endpoint) ?? { bytes: 0, held: 0, known: 0 };
-      sum.bytes += figures.byteLength;
-      sum.held += figures.heldBlocks;
-      sum.known += figures.knownBlocks;
-      byEndpoint.set(source.endpoint, sum);
-    }
-    for (const metric of [
-      METRIC.kvAccountEndpointBytes,
-      METRIC.kvAccountHeldBlocks,
-      METRIC.kvAccountKnownBlocks,
-    ]) {
-      registry.reset(metric);
-    }
-    for (const [endpoint, { bytes, held, known }] of byEndpoint) {
-      registry.set(METRIC.kvAccountEndpointBytes, { endpoint }, bytes);
-      registry.set(METRIC.kvAccountHeldBlocks, { endpoint }, held);
-      registry.set(METRIC.kvAccountKnownBlocks, { endpoint }, known);
+    for (const metric of ENDPOINT_METRICS) registry.reset(metric);
+    for (const endpoint of this.#sources.keys()) {
+      const figures = this.#figures(endpoint);
+      registry.set(METRIC.kvAccountEndpointBytes, { endpoint }, figures.byteLength);
+      registry.set(METRIC.kvAccountHeldBlocks, { endpoint }, figures.heldBlocks);
+      registry.set(METRIC.kvAccountLearnedBlocks, { endpoint }, figures.learnedBlocks);
+      registry.set(METRIC.kvAccountKnownBlocks, { endpoint }, figures.knownBlocks);
     }
     const bytes = this.#accounts.reduce((sum, { account }) => sum + account.byteLength, 0);
     registry.set(METRIC.kvAccountBytes, {}, bytes);
@@ -161,11 +169,40 @@ export class PoolAccount implements KvEventConsumer {
     if (current !== undefined) {
       if ((current.account.figures(source)?.heldBlocks ?? 0) > 0) return current;
       current.account.gone(source);
-      this.#bySource.delete(source);
+      this.#forget(source);
     }
     const sized = this.#ofSize(blockSize);
-    if (sized !== undefined) this.#bySource.set(source, sized);
+    if (sized !== undefined) this.#remember(source, sized);
     return sized;
+  }
+
+  #remember(source: KvEventSource, sized: SizedAccount): void {
+    this.#bySource.set(source, sized);
+    if (source.endpoint === null) return;
+    const sources = this.#sources.get(source.endpoint) ?? new Set();
+    this.#sources.set(source.endpoint, sources.add(source));
+  }
+
+  #forget(source: KvEventSource): void {
+    this.#bySource.delete(source);
+    if (source.endpoint === null) return;
+    const sources = this.#sources.get(source.endpoint);
+    sources?.delete(source);
+    if (sources?.size === 0) this.#sources.delete(source.endpoint);
+  }
+
+  /** Its ranks added up. */
+  #figures(endpoint: string): EndpointFigures {
+    const sum = { heldBlocks: 0, learnedBlocks: 0, knownBlocks: 0, byteLength: 0 };
+    for (const source of this.#sources.get(endpoint) ?? []) {
+      const figures = this.#bySource.get(source)?.account.figures(source);
+      if (figures === undefined) continue;
+      sum.heldBlocks += figures.heldBlocks;
+      sum.learnedBlocks += figures.learnedBlocks;
+      sum.knownBlocks += figures.knownBlocks;
+      sum.byteLength += figures.byteLength;
+    }
+    return sum;
   }
 
   #ofSize(blockSize: number): SizedAccount | undefined {

@@ -113,6 +113,14 @@ export class ContentResidency implements HoldingSink {
     return this.#tokens.size;
   }
 
+  /**
+   * Token blocks that the endpoint at `slot` holds and that content is known for. Answers are none until a
+   * prompt repeats them.
+   */
+  heldKnown(slot: number): number {
+    return this.#contents.heldKnown(slot);
+  }
+
   /** The endpoint at `slot` holds a token block so from now on. Tells what that means for content. */
   // Hot path: residency in bench/.
   held(slot: number, low: number, high: number, holding: Holding): void {
@@ -136,6 +144,8 @@ export class ContentResidency implements HoldingSink {
       return;
     }
     if (was === is) return;
+    if (was === NOT_HELD) this.#contents.heldChanged(slot, 1);
+    else if (is === NOT_HELD) this.#contents.heldChanged(slot, -1);
     for (let link = first; link !== NONE; link = this.#contents.nextOf(link)) {
       const content = this.#contents.contentOf(link);
       const others = this.#contents.holding(content, slot, token);

@@ -38,6 +38,8 @@ export class LearnedContents {
   readonly #rows = new Rows(ROW_WORDS);
   readonly #spans: ContentSpans;
   readonly #slots: Uint16Array;
+  /** By slot: token blocks that it holds and that stand for content. */
+  readonly #heldKnown: Uint32Array;
   #idsEnd = 0;
 
   constructor(tokens: TokenHolders, entriesMax: number, linkBytesMax: number) {
@@ -46,6 +48,7 @@ export class LearnedContents {
     this.#table = new BlockTable(entriesMax * TABLE_COST_BYTES);
     this.#spans = new ContentSpans(linkBytesMax);
     this.#slots = new Uint16Array(tokens.slotsMax);
+    this.#heldKnown = new Uint32Array(tokens.slotsMax);
   }
 
   get byteLength(): number {
@@ -154,6 +157,16 @@ export class LearnedContents {
     return this.#spans.contentCount(token) > 0;
   }
 
+  /** Token blocks that the endpoint holds and that stand for content. */
+  heldKnown(slot: number): number {
+    return this.#heldKnown[slot]!;
+  }
+
+  /** A token block that stands for content was not held at `slot` and is, or was and is not. */
+  heldChanged(slot: number, by: 1 | -1): void {
+    this.#heldKnown[slot]! += by;
+  }
+
   /** Whether there is room for one more link. */
   get hasRoom(): boolean {
     return this.#spans.hasRoom;
@@ -164,6 +177,7 @@ export class LearnedContents {
     if (!this.hasRoom || this.#spans.contentCount(token) === CONTENTS_PER_TOKEN_BLOCK_MAX) {
       return false;
     }
+    if (!this.isKnownToken(token)) this.#countHolders(token, 1);
     const link = this.#spans.push(this.#table.payload(content) - 1, token, content);
     this.#table.setPayload(content, link + 1);
     this.#rows.set(content, LAST_TOKEN, token);
@@ -183,6 +197,7 @@ export class LearnedContents {
     while (link !== NONE) {
       const token = this.#spans.token(link);
       link = this.#spans.shift(link);
+      if (!this.isKnownToken(token)) this.#countHolders(token, -1);
       this.removeIfUnused(token);
     }
     this.#table.setPayload(content, 0);
@@ -243,5 +258,11 @@ export class LearnedContents {
       // Who holds all blocks of a span holds its last, which is linked first.
       if (!isAny) return;
     }
+  }
+
+  /** A token block began to stand for content, or ceased to. */
+  #countHolders(token: number, by: 1 | -1): void {
+    const count = this.#tokens.readSlots(token, this.#slots);
+    for (let i = 0; i < count; i++) this.heldChanged(this.#slots[i]!, by);
   }
 }

@@ -29,7 +29,11 @@ export interface ResidencyAccountOptions extends ContentResidencyOptions {
 /** What is known of one source. */
 export interface SourceFigures {
   readonly slot: number;
+  /** Token blocks on any tier. */
   readonly heldBlocks: number;
+  /** Of these, those that content is known for. */
+  readonly learnedBlocks: number;
+  /** Blocks whose tokens are known, held or not. */
   readonly knownBlocks: number;
   readonly byteLength: number;
   readonly counts: Readonly<RekeyerCounts>;
@@ -76,7 +80,8 @@ export class ResidencyAccount implements KvEventConsumer {
     const slot = this.#slots.get(source);
     if (rekeyer === undefined || slot === undefined) return undefined;
     const { heldBlocks, knownBlocks, byteLength, counts } = rekeyer;
-    return { slot, heldBlocks, knownBlocks, byteLength, counts };
+    const learnedBlocks = this.#contents.heldKnown(slot);
+    return { slot, heldBlocks, learnedBlocks, knownBlocks, byteLength, counts };
   }
 
   /** Content blocks of which it is known what they became. */

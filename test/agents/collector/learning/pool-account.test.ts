@@ -99,6 +99,21 @@ describe("content of one prompt", () => {
     expect(held("a")).toEqual([]);
   });
 
+  it("makes known what an endpoint holds, of all its ranks together", () => {
+    const { account } = start();
+    const [first, second] = [source("a"), { endpoint: "a", rank: 1 }];
+    expect(account.knownShare("a")).toBe(1);
+    account.stored(first, stored(16, 6));
+    expect(account.knownShare("a")).toBe(0);
+    account.learn({ ...CONTENT, tokenCounts: Uint32Array.of(16, 32, 48) });
+    expect(account.knownShare("a")).toBe(0.5);
+    account.stored(second, stored(16, 2));
+    expect(account.knownShare("a")).toBe(5 / 8);
+    account.gone(first);
+    expect(account.knownShare("a")).toBe(1);
+    expect(account.knownShare("b")).toBe(1);
+  });
+
   it("is left out where its keys do not fall on blocks' ends, and counted", () => {
     const { account, held, dropped } = start();
     account.stored(source("a"), stored(12, 8));

@@ -221,6 +221,9 @@ describe("ContentResidency", () => {
           }
         }
         expect(sorted(named(recording, contents))).toEqual(sorted(naive.holdings(SLOTS)));
+        for (let slot = 0; slot < SLOTS; slot++) {
+          expect(subject.heldKnown(slot)).toBe(naive.heldKnown(slot));
+        }
       }),
       { numRuns: 300 },
     );

@@ -51,6 +51,14 @@ export class NaiveResidency {
     }
   }
 
+  /** Token blocks that a slot holds and that any content needs. */
+  heldKnown(slot: number): number {
+    const needed = new Set([...this.#known.values()].flatMap(({ tokens }) => tokens));
+    return [...needed].filter((token) => {
+      return (this.#holdings.get(`${slot}/${token}`) ?? NOT_HELD) !== NOT_HELD;
+    }).length;
+  }
+
   /** What is held, by `slot/content`. */
   holdings(slots: number): Map<string, Holding> {
     const all = new Map<string, Holding>();
