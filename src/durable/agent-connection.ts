@@ -332,12 +332,14 @@ export class AgentConnections {
     const { events } = this.#options;
     const reportsFirstByte =
       role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes();
+    const reportsStages = role === "relay" && v >= SINCE_VERSION.stageReports;
     const takesKv = role === "collector" && v >= SINCE_VERSION.kv;
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
       ...configureMetrics(events.specification(), knowsSpecifications),
       ...(reportsFirstByte ? { reportsFirstByte } : {}),
+      ...(reportsStages ? { reportsStages } : {}),
       ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes } : {}),
     });
   }

@@ -2,12 +2,7 @@
 // flow control is on, a request that finds the pool full waits in the queue, and is decided on when its
 // turn comes.
 
-import type {
-  Evict,
-  TicketClosed,
-  TicketOpened,
-  TicketReport,
-} from "../agents/protocol/messages.ts";
+import type { Evict, TicketClosed, TicketOpened } from "../agents/protocol/messages.ts";
 import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.ts";
@@ -473,7 +468,11 @@ interface Claimed {
 const NO_KEYS = new Uint32Array(0);
 
 /** Undefined from a relay of version 1, which does not tell. */
-function subjectOf({ requestId, tenant, model }: TicketReport): TicketSubject | undefined {
+function subjectOf({
+  requestId,
+  tenant,
+  model,
+}: TicketOpened | TicketClosed): TicketSubject | undefined {
   if (requestId === undefined || tenant === undefined || model === undefined) return undefined;
   // A model the relay could not read counts with what has no usage of its own.
   return { requestId, tenant, model: model === "" ? OTHER : model };

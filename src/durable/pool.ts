@@ -322,7 +322,7 @@ export class PoolObject extends DurableObject {
   #reported(report: TicketReport, relay: RelayLife): void {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
     if (report.kind === "opened") this.#picks.opened(report, slot, relay);
-    else this.#picks.closed(report, slot);
+    else if (report.kind === "closed") this.#picks.closed(report, slot);
   }
 
   #settle(settlement: Settlement): void {

@@ -40,6 +40,8 @@ export const PROTOCOL_LIMITS = {
   markLeaseMsMax: 600_000,
   /** Endpoints the Worker may list for one request; the relay walks them in order. */
   destinationsMax: 8,
+  /** Encoders that one request may be spread over. */
+  encodersMax: 64,
   /** How far ahead of the relay's clock a signature may expire. */
   signatureLifetimeMsMax: 120_000,
   /** How far apart the clocks of Worker and relay may be. */

@@ -4,24 +4,21 @@
 // `evict`, `kv-send`, `kv-stop`, `kv-credit` and further `configure` messages. See docs/protocol.md.
 
 import { z } from "zod";
+import { hostPortSchema } from "./host-port.ts";
 import { PROTOCOL_LIMITS } from "./limits.ts";
 import {
   type MetricSource,
   metricSourceSchema,
   metricsSpecificationSchema,
 } from "./metrics-specification.ts";
-export type { MetricSource };
+export { hostPortSchema, type MetricSource };
+import { closedStagesSchema, ticketPrefilledSchema } from "./stage-reports.ts";
 import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "./version.ts";
 
 const name = z.string().min(1).max(PROTOCOL_LIMITS.labelCharsMax);
 
 export const ENGINE_TYPES = ["vllm", "sglang", "trtllm-serve"] as const;
 export type EngineType = (typeof ENGINE_TYPES)[number];
-
-/** `host:port`, the form of x-gateway-destination-endpoint. IPv6 hosts stand in brackets. */
-export const hostPortSchema = z
-  .string()
-  .regex(/^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$/, "expected host:port");
 
 /** One model server replica, or one data-parallel rank of it, as its agent found it. */
 export const endpointSchema = z.strictObject({
@@ -147,6 +144,8 @@ const configureSchema = z.object({
    * and only a pool that ends requests for others needs them. Absent: no, as of objects of before.
    */
   reportsFirstByte: z.boolean().optional(),
+  /** The relay is to report prefills, and what became of them. Absent: no, as of objects of before. */
+  reportsStages: z.boolean().optional(),
   /**
    * The object takes KV frames: bytes of them that may be under way, sent and not covered by a
    * `kv-credit`. Absent: it takes none, as objects of before.
@@ -267,11 +266,21 @@ const ticketClosedSchema = z.strictObject({
   finishReason: z.string().max(64).nullable(),
   /** Endpoints that were tried and failed before `endpoint`, in order. */
   failed: z.array(hostPortSchema).max(PROTOCOL_LIMITS.destinationsMax),
+  /**
+   * Where prefill ran apart; then `cachedTokens` are the prefiller's. Only to an object that said
+   * `reportsStages`, as `prefilled` reports are.
+   */
+  stages: closedStagesSchema.optional(),
   ...ticketSubject,
 });
-const ticketReportSchema = z.discriminatedUnion("kind", [ticketOpenedSchema, ticketClosedSchema]);
+const ticketReportSchema = z.discriminatedUnion("kind", [
+  ticketOpenedSchema,
+  ticketPrefilledSchema,
+  ticketClosedSchema,
+]);
 export type TicketReport = z.output<typeof ticketReportSchema>;
 export type TicketOpened = z.output<typeof ticketOpenedSchema>;
+export type TicketPrefilled = z.output<typeof ticketPrefilledSchema>;
 export type TicketClosed = z.output<typeof ticketClosedSchema>;
 
 const reports = z.array(ticketReportSchema).max(PROTOCOL_LIMITS.ticketReportsMax);

@@ -17,6 +17,8 @@ export const SINCE_VERSION = {
   models: 2,
   /** `evict`, and STARTED frames for an object that asked for them. */
   evictions: 2,
+  /** `prefilled` reports and the stages of `closed`, for an object that said `reportsStages`. */
+  stageReports: 2,
   /** KV and KV_OFFER frames, for an object that said `kvWindowBytes`; `kv-send`, -`stop`, -`credit` to a collector that offered. */
   kv: 2,
 } as const;

@@ -228,9 +228,14 @@ function openSession(options: RelayOptions, context: RelayContext): PoolSession 
         tellMarks(session, marks.standing());
       },
       // Another object may be at the other end: it has not said yet that it wants to know.
-      onWelcome: () => started.configure(false, []),
-      onConfigure: ({ reportsFirstByte = false }) =>
-        started.configure(reportsFirstByte, evictions.begun()),
+      onWelcome() {
+        started.configure(false, []);
+        outbox.configure(false);
+      },
+      onConfigure({ reportsFirstByte = false, reportsStages = false }) {
+        started.configure(reportsFirstByte, evictions.begun());
+        outbox.configure(reportsStages);
+      },
       onEvict: (evict) => {
         const outcome = evictions.evict(evict);
         if (outcome === "begun") started.add(evict);

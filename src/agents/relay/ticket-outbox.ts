@@ -8,11 +8,17 @@
 //
 // Reports are numbered from 1 and kept in order without a gap, so that the object applies each once:
 // one that is said again has the number it had. An object of version 1 knows no numbers; it is told
-// by frames, and ignores what it does not expect.
+// by frames, and ignores what it does not expect. One that did not say `reportsStages` is told nothing of
+// stages: a `prefilled` becomes an `opened`, which keeps its number and says nothing new.
 
 import { encodeFrame, FRAME, type FramePlace } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
-import type { TicketClosed, TicketOpened, TicketReport } from "../protocol/messages.ts";
+import type {
+  TicketClosed,
+  TicketOpened,
+  TicketPrefilled,
+  TicketReport,
+} from "../protocol/messages.ts";
 import { SINCE_VERSION } from "../protocol/version.ts";
 import type { Acknowledged } from "../session/pool-session.ts";
 
@@ -54,6 +60,8 @@ export class TicketOutbox {
   #sentCount = 0;
   #sender: ReportSender | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** The object at the other end wants to know of stages. */
+  #tellsStages = false;
   readonly #onDropped: (count: number) => void;
   #onEmpty: (() => void)[] = [];
 
@@ -68,6 +76,11 @@ export class TicketOutbox {
     this.#schedule(GATHER_MS);
   }
 
+  /** Whether the object that is connected wants to know of stages; no until it has said so. */
+  configure(tellsStages: boolean): void {
+    this.#tellsStages = tellsStages;
+  }
+
   /** Reports not yet acknowledged. */
   get size(): number {
     return this.#entries.length;
@@ -77,6 +90,11 @@ export class TicketOutbox {
   opened(subject: TicketSubject, endpoint: string): void {
     const report: TicketOpened = { kind: "opened", ...subject, endpoint };
     this.#open.set(keyOf(report), report);
+    this.#add(report);
+  }
+
+  /** An endpoint has done with an open ticket's prefill. */
+  prefilled(report: TicketPrefilled): void {
     this.#add(report);
   }
 
@@ -167,7 +185,7 @@ export class TicketOutbox {
         if (!isNumbered) seq = place.seq;
         const json = isNumbered
           ? `{${numbers},"reports":[${texts.join(",")}]}`
-          : JSON.stringify({ reports: entries.map(({ report }) => withoutSubject(report)) });
+          : JSON.stringify({ reports: entries.map(({ report }) => ofVersion1(report)) });
         return encodeFrame({ type: FRAME.tickets, ...place }, Buffer.from(json));
       });
       if (isSent !== true) return this.#schedule(RETRY_MS);
@@ -182,7 +200,8 @@ export class TicketOutbox {
     const from = this.#sentCount;
     let bytes = 0;
     for (let at = from; at < this.#entries.length; at++) {
-      const text = JSON.stringify(this.#entries[at]!.report);
+      const { report } = this.#entries[at]!;
+      const text = JSON.stringify(this.#tellsStages ? report : withoutStages(report));
       bytes += Buffer.byteLength(text) + 1;
       const isFull = texts.length >= PROTOCOL_LIMITS.ticketReportsMax;
       if (isFull || (bytes > FRAME_PAYLOAD_BYTES_MAX && texts.length > 0)) break;
@@ -196,8 +215,19 @@ function keyOf(report: TicketReport): string {
   return `${report.attempt} ${report.ticket}`;
 }
 
+/** A report as objects know it that have never heard of stages. */
+function withoutStages(report: TicketReport): Exclude<TicketReport, TicketPrefilled> {
+  if (report.kind === "closed") {
+    const { stages: _, ...rest } = report;
+    return rest;
+  }
+  if (report.kind === "opened") return report;
+  const { ticket, attempt, endpoint } = report;
+  return { kind: "opened", ticket, attempt, endpoint };
+}
+
 /** A report as version 1 knows it: its objects refuse fields they do not know. */
-function withoutSubject(report: TicketReport): TicketReport {
-  const { requestId: _requestId, tenant: _tenant, model: _model, ...rest } = report;
+function ofVersion1(report: TicketReport): TicketReport {
+  const { requestId: _requestId, tenant: _tenant, model: _model, ...rest } = withoutStages(report);
   return rest;
 }

@@ -43,6 +43,15 @@ const closed = {
   finishReason: null,
   failed: [],
 };
+const stages = {
+  connector: "nixlv2",
+  prefill: null,
+  outcome: "off-list",
+  prefillMs: 0,
+  failed: [],
+  isDecodeOnly: true,
+  isStranded: false,
+};
 const mark = (leaseMs: number) => ({ endpoint: "h:1", leaseMs, why: "refused" });
 const configure = (count: number) => ({
   t: "configure",
@@ -103,6 +112,14 @@ describe("messages", () => {
       name: "failed endpoints",
       schema: ticketReportsSchema,
       make: (n: number) => ({ reports: [{ ...closed, failed: Array(n).fill("h:1") }] }),
+      max: destinationsMax,
+    },
+    {
+      name: "failed prefillers",
+      schema: ticketReportsSchema,
+      make: (n: number) => ({
+        reports: [{ ...closed, stages: { ...stages, failed: Array(n).fill("h:1") } }],
+      }),
       max: destinationsMax,
     },
     {
@@ -175,9 +192,13 @@ it("lets an older agent accept fields and engines that it does not know", () => 
   expect(parsed.success).toBe(true);
 });
 
-it("a configure of before says nothing about first bytes", () => {
+it("a configure of before says nothing about first bytes and stages", () => {
   const before: unknown = JSON.parse(recorded.object.configure);
   expect(fromObjectSchema.parse(before)).not.toHaveProperty("reportsFirstByte");
-  const now = { ...(before as object), reportsFirstByte: true };
-  expect(fromObjectSchema.parse(now)).toMatchObject({ reportsFirstByte: true });
+  expect(fromObjectSchema.parse(before)).not.toHaveProperty("reportsStages");
+  const now = { ...(before as object), reportsFirstByte: true, reportsStages: true };
+  expect(fromObjectSchema.parse(now)).toMatchObject({
+    reportsFirstByte: true,
+    reportsStages: true,
+  });
 });

@@ -272,3 +272,58 @@ describe("TicketOutbox", () => {
     });
   });
 });
+
+describe("reports of stages", () => {
+  const prefilled = {
+    kind: "prefilled",
+    ticket: "a",
+    attempt: 0,
+    endpoint: "p:1",
+    outcome: "ok",
+    durationMs: 7,
+    promptTokens: 3,
+    cachedTokens: null,
+  } as const;
+  const stages: NonNullable<TicketClosed["stages"]> = {
+    connector: "nixlv2",
+    prefill: "p:1",
+    outcome: "ok",
+    prefillMs: 8,
+    failed: [],
+    isDecodeOnly: false,
+    isStranded: false,
+  };
+  const tell = () => {
+    outbox.opened(subject("a"), "h:1");
+    outbox.prefilled(prefilled);
+    outbox.closed(closed("a", { stages }));
+    vi.advanceTimersByTime(100);
+  };
+
+  it("go to an object that wants them", () => {
+    outbox.configure(true);
+    outbox.attach(sender);
+    tell();
+    expect(sender.frames[0]).toMatchObject([{ kind: "opened" }, prefilled, { stages }]);
+  });
+
+  it.for([1, PROTOCOL_VERSION])(
+    "become what another object of version %i knows, under the same numbers",
+    (version) => {
+      sender.version = version;
+      outbox.attach(sender);
+      tell();
+      expect(sender.frames[0]!.map(({ kind }) => kind)).toEqual(["opened", "opened", "closed"]);
+      expect(sender.frames[0]![2]).not.toHaveProperty("stages");
+      if (version === 1) return;
+      outbox.configure(true);
+      outbox.resync();
+      vi.advanceTimersByTime(100);
+      expect(sender.numbers).toEqual([
+        [1, 1],
+        [1, 1],
+      ]);
+      expect(sender.frames[1]).toMatchObject([{}, prefilled, { stages }]);
+    },
+  );
+});
