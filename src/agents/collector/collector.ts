@@ -20,6 +20,7 @@ import type { KvEventsMode } from "./kv-events/kv-events.ts";
 import { KvResidency } from "./kv-residency.ts";
 import { MetricsLedger } from "./metrics-ledger.ts";
 import { ModelsLedger } from "./models-ledger.ts";
+import type { KvKeys } from "./token-keys/flags.ts";
 import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
 
 /** How long results gather before a frame is sent. */
@@ -37,6 +38,8 @@ export interface CollectorOptions {
   /** Absent: the engines' KV events are not read. */
   readonly kvEvents?: {
     readonly mode: KvEventsMode;
+    /** What the object is told of; content where absent. */
+    readonly keys?: KvKeys;
     /** Where relays tell what content became; null: nowhere. */
     readonly learnListen: ListenAddress | null;
   };

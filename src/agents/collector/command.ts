@@ -6,12 +6,13 @@ import { runAgent } from "../process/run-agent.ts";
 import { startCollector } from "./collector.ts";
 import { KV_EVENT_FLAGS, kvEventsMode } from "./kv-events/flags.ts";
 import { LEARN_FLAGS } from "./learning/flags.ts";
+import { KV_KEYS_FLAGS } from "./token-keys/flags.ts";
 
 const USAGE = {
   role: "collector",
   summary: `Scrapes the engines of one pool and reports to the pool's object.
 The environment variable ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
-  flags: { ...POOL_FLAGS, ...KV_EVENT_FLAGS, ...LEARN_FLAGS },
+  flags: { ...POOL_FLAGS, ...KV_EVENT_FLAGS, ...KV_KEYS_FLAGS, ...LEARN_FLAGS },
 } as const;
 
 export async function run(args: string[]): Promise<void> {
@@ -20,6 +21,10 @@ export async function run(args: string[]): Promise<void> {
   const learnListen = flags["learn-listen"];
   if (mode === null && learnListen !== null) {
     throw new UsageError("--learn-listen needs --kv-events connect or bind.");
+  }
+  const keys = flags["kv-keys"];
+  if (keys === "tokens" && learnListen !== null) {
+    throw new UsageError("--learn-listen needs --kv-keys content: of tokens nothing is learned.");
   }
   const token = requireEnv(AGENT_TOKEN_ENV, "the pool's agentToken");
   await runAgent({ role: "collector", ...flags }, async (logger) => {
@@ -32,7 +37,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
-      ...(mode === null ? {} : { kvEvents: { mode, learnListen } }),
+      ...(mode === null ? {} : { kvEvents: { mode, keys, learnListen } }),
     });
     const admin = await startAdminServer({
       listen: flags["admin-listen"],

@@ -4,6 +4,9 @@
 //                            ▲
 //   relays ──what prompts' content became──► learning port
 //
+// In a pool whose prompts are tokenized before a decision, a TokenAccount stands in the PoolAccount's place,
+// and nothing is learned.
+//
 // Events are followed and kept account of whether the session is up or not: what an engine has said once
 // it may not be able to say again.
 
@@ -15,9 +18,13 @@ import type { KvEvents, KvEventsMode } from "./kv-events/kv-events.ts";
 import { type LearningServer, startLearningServer } from "./learning/learning-server.ts";
 import { PoolAccount } from "./learning/pool-account.ts";
 import { KvStream, type KvStreamOptions } from "./kv-stream/kv-stream.ts";
+import type { KvKeys } from "./token-keys/flags.ts";
+import { TokenAccount } from "./token-keys/token-account.ts";
 
 export interface KvResidencyOptions {
   readonly mode: KvEventsMode;
+  /** What the object is told of; content where absent. */
+  readonly keys?: KvKeys;
   /** Where relays tell what content became, with the pool's agent token; null: nowhere. */
   readonly learnListen: ListenAddress | null;
   readonly token: string;
@@ -27,19 +34,20 @@ export interface KvResidencyOptions {
 }
 
 export class KvResidency {
-  readonly #account: PoolAccount;
+  readonly #account: PoolAccount | TokenAccount;
   readonly #stream: KvStream;
   #events: KvEvents | undefined;
   #learning: LearningServer | undefined;
 
-  private constructor({ send, registry }: KvResidencyOptions) {
+  private constructor({ send, registry, keys }: KvResidencyOptions) {
     this.#stream = new KvStream({
       send,
       registry,
       sourceAt: (slot) => this.#account.sourceAt(slot),
       whole: () => this.#whole(),
     });
-    this.#account = new PoolAccount(this.#stream);
+    this.#account =
+      keys === "tokens" ? new TokenAccount(this.#stream) : new PoolAccount(this.#stream);
     registry.onRender(() => this.#account.render(registry));
   }
 
@@ -51,7 +59,7 @@ export class KvResidency {
     const { KvEvents } = await import("./kv-events/kv-events.ts");
     const account = residency.#account;
     residency.#events = await KvEvents.start({ mode, consumer: account, logger, registry });
-    if (listen === null) return residency;
+    if (listen === null || account instanceof TokenAccount) return residency;
     try {
       const clock = () => performance.now();
       residency.#learning = await startLearningServer({ listen, token, account, registry, clock });
@@ -114,7 +122,9 @@ export class KvResidency {
   /** Until it is known what content became, what is told is true, and less than all. */
   #whole(): ReadonlyMap<string, boolean> {
     const whole = this.#events?.whole() ?? new Map<string, boolean>();
-    if (this.#account.contentBlocks === 0) for (const id of whole.keys()) whole.set(id, false);
+    const account = this.#account;
+    const isUnlearned = account instanceof PoolAccount && account.contentBlocks === 0;
+    if (isUnlearned) for (const id of whole.keys()) whole.set(id, false);
     return whole;
   }
 }

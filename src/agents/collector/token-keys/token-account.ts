@@ -1,0 +1,115 @@
+// What a pool's sources hold, in keys of tokens: for pools whose prompts are tokenized before a decision.
+//
+//   events of a source ──► its Rekeyer ──► sink: (slot, token key, holding)
+//
+// Nothing has to be learned here, and engines with unlike block sizes share keys: see token-keys.ts of the
+// scheduler. Everything that a source stores is told, answers too, so an endpoint has about four times the
+// keys that it has in content.
+
+import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
+import type {
+  KvBlocksRemoved,
+  KvBlocksStored,
+  KvEventConsumer,
+  KvEventSource,
+} from "../../../scheduler/kv/residency/kv-event.ts";
+import { Rekeyer } from "../../../scheduler/kv/residency/rekeyer.ts";
+import type { MetricRegistry } from "../../../telemetry/metrics.ts";
+import { METRIC } from "../../../telemetry/names.ts";
+
+/** As many as publishers are followed at once. */
+export const TOKEN_SOURCES_MAX = 4_096;
+
+interface Followed {
+  readonly slot: number;
+  readonly rekeyer: Rekeyer;
+}
+
+export class TokenAccount implements KvEventConsumer {
+  readonly #sink: HoldingSink;
+  readonly #sourcesMax: number;
+  readonly #followed = new Map<KvEventSource, Followed>();
+  readonly #freeSlots: number[] = [];
+  /** By slot; also a source that is gone, until another takes its slot. */
+  readonly #sources: KvEventSource[] = [];
+  #eventsLeftOut = 0;
+
+  constructor(sink: HoldingSink, sourcesMax: number = TOKEN_SOURCES_MAX) {
+    this.#sink = sink;
+    this.#sourcesMax = sourcesMax;
+  }
+
+  /** Events of sources that are not followed: past the bound, or owned by no endpoint. */
+  get eventsLeftOut(): number {
+    return this.#eventsLeftOut;
+  }
+
+  /** Whose blocks the sink is told of by this slot. */
+  sourceAt(slot: number): KvEventSource | undefined {
+    return this.#sources[slot];
+  }
+
+  /** The topic's model is not looked at: a pool serves one, under whatever names. */
+  stored(source: KvEventSource, event: KvBlocksStored): void {
+    const rekeyer = this.#rekeyerOf(source);
+    if (rekeyer === undefined) this.#eventsLeftOut++;
+    else rekeyer.stored(event);
+  }
+
+  removed(source: KvEventSource, event: KvBlocksRemoved): void {
+    this.#followed.get(source)?.rekeyer.removed(event);
+  }
+
+  cleared(source: KvEventSource): void {
+    this.#followed.get(source)?.rekeyer.cleared();
+  }
+
+  /** What may be wrong is not claimed any more. Parents are still known, so new blocks are. */
+  uncertain(source: KvEventSource): void {
+    this.#followed.get(source)?.rekeyer.cleared();
+  }
+
+  gone(source: KvEventSource): void {
+    const followed = this.#followed.get(source);
+    if (followed === undefined) return;
+    followed.rekeyer.cleared();
+    this.#followed.delete(source);
+    this.#freeSlots.push(followed.slot);
+  }
+
+  /** Sets every series; sources' ranks are added up. */
+  render(registry: MetricRegistry): void {
+    const byEndpoint = new Map<string, { bytes: number; held: number; known: number }>();
+    let bytes = 0;
+    for (const [{ endpoint }, { rekeyer }] of this.#followed) {
+      const sum = byEndpoint.get(endpoint!) ?? { bytes: 0, held: 0, known: 0 };
+      sum.bytes += rekeyer.byteLength;
+      sum.held += rekeyer.heldBlocks;
+      sum.known += rekeyer.knownBlocks;
+      byEndpoint.set(endpoint!, sum);
+      bytes += rekeyer.byteLength;
+    }
+    const { kvAccountEndpointBytes, kvAccountHeldBlocks, kvAccountKnownBlocks } = METRIC;
+    for (const metric of [kvAccountEndpointBytes, kvAccountHeldBlocks, kvAccountKnownBlocks]) {
+      registry.reset(metric);
+    }
+    for (const [endpoint, sum] of byEndpoint) {
+      registry.set(kvAccountEndpointBytes, { endpoint }, sum.bytes);
+      registry.set(kvAccountHeldBlocks, { endpoint }, sum.held);
+      registry.set(kvAccountKnownBlocks, { endpoint }, sum.known);
+    }
+    registry.set(METRIC.kvAccountBytes, {}, bytes);
+    registry.set(METRIC.kvAccountDroppedTotal, { reason: "event" }, this.#eventsLeftOut);
+  }
+
+  #rekeyerOf(source: KvEventSource): Rekeyer | undefined {
+    const known = this.#followed.get(source);
+    if (known !== undefined) return known.rekeyer;
+    if (source.endpoint === null || this.#followed.size >= this.#sourcesMax) return undefined;
+    const slot = this.#freeSlots.pop() ?? this.#followed.size;
+    const rekeyer = new Rekeyer(slot, this.#sink);
+    this.#followed.set(source, { slot, rekeyer });
+    this.#sources[slot] = source;
+    return rekeyer;
+  }
+}
