@@ -5,6 +5,17 @@
 //   sequential   prefill ──answer──► decode        (the decoder pulls what the answer names)
 //   concurrent   prefill ∥ decode                  (both meet under a name that is chosen here)
 
+/** Values of llm-d's `--kv-connector`. */
+export const CONNECTOR_NAMES = [
+  "nixlv2",
+  "shared-storage",
+  "sglang",
+  "mooncake",
+  "offloading",
+] as const;
+
+export type ConnectorName = (typeof CONNECTOR_NAMES)[number];
+
 /** The engine APIs that can be split; they name token limits differently. */
 export type StagedApi = "chat" | "completions" | "messages" | "responses" | "generate";
 
@@ -23,9 +34,14 @@ export interface Pairing {
   readonly kvSource?: string;
   /** What the prefiller's bootstrap port said; only where the connector asks it. */
   readonly bootstrap?: unknown;
+  /** The data-parallel rank that is to prefill; only where the connector can ask for one. */
+  readonly prefillRank?: { readonly rank: number; readonly count: number };
   /** Names this hand-off; new for each, so that a leg that comes late meets nobody else's. */
   readonly transferId: string;
 }
+
+/** A decoder that is not paired, and an endpoint that holds blocks of the prompt. */
+export type Pull = Required<Pick<Pairing, "decoder" | "kvSource" | "transferId">>;
 
 /** What one engine is sent. */
 export interface Leg {
@@ -34,17 +50,39 @@ export interface Leg {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+export interface DecodeLeg extends Leg {
+  /** False where the decoder is told nothing of a prefill, and computes the prompt itself. */
+  readonly isHandedOver: boolean;
+}
+
+/** What a decoder is asked before anybody prefills. */
+export interface Probe {
+  readonly leg: Leg;
+  /**
+   * Whether the answer, of which `begun` has come so far, is the client's or says that the prompt must be
+   * prefilled first; undefined until more has come. Decided at the latest when the answer is whole.
+   */
+  judge(
+    begun: Uint8Array,
+    is: { stream: boolean; whole: boolean },
+  ): "answer" | "prefill" | undefined;
+}
+
 export interface HandOff {
+  /** Absent: prefill is asked at once. */
+  readonly probe?: Probe;
   readonly prefill: Leg;
   /**
    * The decoder's leg. `prefilled` is the body of the prefiller's 2xx answer; undefined where both legs begin
    * together. Without what it needs in the answer, the leg makes the decoder compute the prompt itself.
    */
-  decode(prefilled: Uint8Array | undefined): Leg;
+  decode(prefilled: Uint8Array | undefined): DecodeLeg;
 }
 
 export interface Connector {
   readonly order: "sequential" | "concurrent";
+  /** The name that llm-d's sidecar has for it; also a metric label. */
+  readonly name: ConnectorName;
   /** Asked of the prefiller's host before, and kept for a while: a GET to this port and path. */
   readonly bootstrap?: { readonly port: number; readonly path: string };
   /**
@@ -52,4 +90,9 @@ export interface Connector {
    * to the client.
    */
   handOff(request: StagedRequest, pairing: Pairing): HandOff | undefined;
+  /**
+   * The decoder's leg where nobody prefills and it may copy blocks from a third. Absent where the engine
+   * cannot; undefined as with `handOff`, and where the source is the decoder itself.
+   */
+  pull?(request: StagedRequest, pull: Pull): Leg | undefined;
 }
