@@ -51,7 +51,16 @@ const documents = readdirSync(DIR)
     }),
   );
 const ofKind = (kind: string) => documents.filter((document) => document.kind === kind);
+const nameOf = (document: { kind: string; metadata?: { name?: string } }) =>
+  document.metadata?.name;
 const deployments = ofKind("Deployment").map((document) => deploymentSchema.parse(document));
+
+/** The flags that open the containers' ports, by port name. */
+const LISTEN_FLAGS: Readonly<Record<string, string>> = {
+  http: "--listen",
+  admin: "--admin-listen",
+  learning: "--learn-listen",
+};
 
 const dir = mkdtempSync(join(tmpdir(), "fairlead-infra-"));
 const children: ChildProcess[] = [];
@@ -66,7 +75,7 @@ function localArgs(args: readonly string[], endpointsFile: string): string[] {
     arg
       .replace("$(POD_NAME)", "pod-0")
       .replace("/etc/fairlead/endpoints.yaml", endpointsFile)
-      .replace(/^(--(?:admin-)?listen)=.*/, "$1=127.0.0.1:0")
+      .replace(/^(--(?:admin-|learn-)?listen)=.*/, "$1=127.0.0.1:0")
       .replace(/^--connect=.*/, "--connect=http://127.0.0.1:1"),
   );
 }
@@ -82,10 +91,33 @@ describe("infra/kubernetes", () => {
       expect(ports).toContain(container.readinessProbe.httpGet?.port);
       expect(ports).toContain(container.livenessProbe.tcpSocket?.port);
       for (const { name, containerPort } of container.ports) {
-        const flag = name === "admin" ? "--admin-listen" : "--listen";
+        const flag = LISTEN_FLAGS[name];
         expect(container.args).toContain(`${flag}=0.0.0.0:${containerPort}`);
       }
     }
+  });
+
+  it("lets relays tell collectors what they learn, and collectors hear the engines", () => {
+    const [collector, relay] = deployments.map(({ spec }) => spec.template.spec.containers[0]);
+    const service = z
+      .object({
+        metadata: z.object({ name: z.string() }),
+        spec: z.object({
+          clusterIP: z.literal("None"),
+          ports: z.tuple([z.object({ port: z.number(), targetPort: z.string() })]),
+        }),
+      })
+      .parse(ofKind("Service").find((document) => nameOf(document) === "fairlead-collector"));
+    const [{ port, targetPort }] = service.spec.ports;
+    expect(relay!.args).toContain(`--learn-to=http://${service.metadata.name}:${port}`);
+    const listening = collector!.ports.find(({ name }) => name === targetPort)!.containerPort;
+    expect(collector!.args).toContain(`--learn-listen=0.0.0.0:${listening}`);
+    const policies = JSON.stringify(ofKind("NetworkPolicy"));
+    for (const flag of ["--kv-events-port", "--kv-replay-port"]) {
+      const number = collector!.args.find((arg) => arg.startsWith(`${flag}=`))!.split("=")[1];
+      expect(policies).toContain(`"port":${number}}`);
+    }
+    expect(policies).toContain(`"port":${listening}}`);
   });
 
   it.for(deployments.map(({ spec }) => spec.template.spec.containers[0]))(
