@@ -3,10 +3,12 @@
 import { LEARNING_METRIC } from "./learning-names.ts";
 import { KV_STREAM_METRIC } from "./kv-stream-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
+import { TOKEN_KEY_METRIC } from "./token-key-names.ts";
 
 export const KV_EVENT_METRIC = {
   ...KV_STREAM_METRIC,
   ...LEARNING_METRIC,
+  ...TOKEN_KEY_METRIC,
 
   kvSubscribersActive: {
     name: "llm_d_epp_kv_cache_events_active_subscribers",

@@ -2,6 +2,14 @@
 
 /** The ordered endpoints of a request, `host:port[,host:port…]` (Endpoint Picker Protocol). */
 export const DESTINATION_HEADER = "x-gateway-destination-endpoint";
+/** In place of endpoints, where a prompt is only to be rendered: any that the relay chooses. */
+export const ANY_DESTINATION = "*";
+/** vLLM's, where a relay is asked what a prompt's tokens are. Each is an inference path and RENDER_SUFFIX. */
+export const RENDER_SUFFIX = "/render";
+export const RENDER_PATHS: readonly string[] = [
+  `/v1/chat/completions${RENDER_SUFFIX}`,
+  `/v1/completions${RENDER_SUFFIX}`,
+];
 /** The endpoint that answered, set by the relay (llm-d keeps the same fact in Envoy metadata). */
 export const DESTINATION_SERVED_HEADER = "x-gateway-destination-endpoint-served";
 

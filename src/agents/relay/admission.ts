@@ -5,8 +5,10 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import {
+  ANY_DESTINATION,
   CLIENT_MODEL_HEADER,
   DESTINATION_HEADER,
+  RENDER_PATHS,
   SIGNED,
   STAGE_HEADERS,
 } from "../protocol/headers.ts";
@@ -14,6 +16,7 @@ import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import { decodeModelName } from "../protocol/model-name.ts";
 import { signaturePayload, type SignedRequest } from "../protocol/signature.ts";
 import type { RefusalCode } from "./refusals.ts";
+import { parseStages, type StageAddresses } from "./disaggregation/stage-addresses.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 
 /** The only paths served: an engine's management paths are unreachable through a relay. */
@@ -43,6 +46,7 @@ export interface Admitted {
   readonly signed: SignedRequest;
   /** Known endpoints in the order to try them; at least one. */
   readonly destinations: readonly string[];
+  readonly stages: StageAddresses;
   /** Listed addresses that are not known here: gone, or not yet discovered. */
   readonly offListCount: number;
 }
@@ -52,6 +56,48 @@ export type Admission = Admitted | { readonly ok: false; readonly code: RefusalC
 /** Judges a request by its head. */
 export function admit(head: RequestHead, context: AdmissionContext): Admission {
   if (head.method !== "POST" || !PATHS.has(head.path)) return refused("bad-path");
+  const verified = verify(head, context);
+  if (!verified.ok) return verified;
+  const { signed } = verified;
+  const listed = signed.destinations.split(",").map((address) => address.trim().toLowerCase());
+  if (listed.length > PROTOCOL_LIMITS.destinationsMax) return refused("off-list");
+  // While a pool changes, the object may know an endpoint that the relay does not, or no longer:
+  // the others still serve. An unknown address is never connected to.
+  const known = [...new Set(listed)].filter((address) => context.isKnown(address));
+  const stages = parseStages(signed.stages, (address) => context.isKnown(address));
+  if (known.length === 0 || stages === undefined) return refused("off-list");
+  // The rank of an engine whose endpoint the object knows by its first port only.
+  const { dataParallel } = stages;
+  const first = dataParallel === undefined ? [] : [dataParallel];
+  return {
+    ok: true,
+    signed,
+    destinations: [...new Set([...first, ...known])],
+    stages,
+    offListCount: listed.length - known.length,
+  };
+}
+
+type Verified =
+  | { readonly ok: true; readonly signed: SignedRequest }
+  | { readonly ok: false; readonly code: RefusalCode };
+
+/**
+ * Judges a request to render a prompt. It holds no ticket, whatever its header says, and no object picked
+ * an endpoint for it: whom it goes to is the relay's choice.
+ */
+export function admitRender(
+  head: RequestHead,
+  context: Pick<AdmissionContext, "keys" | "nowMs">,
+): Verified {
+  if (head.method !== "POST" || !RENDER_PATHS.includes(head.path)) return refused("bad-path");
+  const verified = verify(head, context);
+  if (verified.ok && verified.signed.destinations !== ANY_DESTINATION) return refused("off-list");
+  return verified;
+}
+
+/** Whether one of the relay's keys signed the head, and did so lately. */
+function verify(head: RequestHead, context: Pick<AdmissionContext, "keys" | "nowMs">): Verified {
   const parsed = parseSigned(head);
   if (parsed === undefined) return refused("unsigned");
   const { signed, signature } = parsed;
@@ -59,20 +105,14 @@ export function admit(head: RequestHead, context: AdmissionContext): Admission {
   if (key === undefined) return refused("unknown-key");
   const expected = createHmac("sha256", key).update(signaturePayload(signed)).digest();
   if (!timingSafeEqual(expected, Buffer.from(signature, "hex"))) return refused("bad-signature");
-  const { clockSkewMsMax, signatureLifetimeMsMax, destinationsMax } = PROTOCOL_LIMITS;
+  const { clockSkewMsMax, signatureLifetimeMsMax } = PROTOCOL_LIMITS;
   const leftMs = signed.expiresAtMs - context.nowMs;
   if (leftMs < -clockSkewMsMax) return refused("expired");
   if (leftMs > signatureLifetimeMsMax + clockSkewMsMax) return refused("expired");
-  const listed = signed.destinations.split(",").map((address) => address.trim().toLowerCase());
-  if (listed.length > destinationsMax) return refused("off-list");
-  // While a pool changes, the object may know an endpoint that the relay does not, or no longer:
-  // the others still serve. An unknown address is never connected to.
-  const known = [...new Set(listed)].filter((address) => context.isKnown(address));
-  if (known.length === 0) return refused("off-list");
-  return { ok: true, signed, destinations: known, offListCount: listed.length - known.length };
+  return { ok: true, signed };
 }
 
-function refused(code: RefusalCode): Admission {
+function refused(code: RefusalCode): { readonly ok: false; readonly code: RefusalCode } {
   return { ok: false, code };
 }
 

@@ -6,6 +6,7 @@ import { runAgent } from "../process/run-agent.ts";
 import { LEARN_FLAGS, learningOptions } from "./learning/flags.ts";
 import { parseRelayKeys, RELAY_KEYS_ENV } from "./relay-keys.ts";
 import { RELAY_LIMITS, startRelay } from "./relay.ts";
+import { RENDER_FLAGS } from "./render/flags.ts";
 
 const MIB = 1024 * 1024;
 
@@ -21,6 +22,7 @@ ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
       { min: 1_024, max: 256 * MIB, isInteger: true },
       64 * MIB,
     ),
+    ...RENDER_FLAGS,
     ...LEARN_FLAGS,
     ...POOL_FLAGS,
   },
@@ -33,6 +35,7 @@ export async function run(args: string[]): Promise<void> {
     requireEnv(RELAY_KEYS_ENV, "the relay's keys, ID:SECRET[,ID:SECRET]"),
   );
   const learning = learningOptions(flags);
+  const renderUrl = flags["render-url"];
   await runAgent({ role: "relay", ...flags }, async (logger) => {
     const registry = new MetricRegistry();
     const relay = await startRelay({
@@ -48,6 +51,7 @@ export async function run(args: string[]): Promise<void> {
       logger,
       registry,
       ...(learning === undefined ? {} : { learning }),
+      ...(renderUrl === null ? {} : { renderUrl }),
     });
     const admin = await startAdminServer({
       listen: flags["admin-listen"],

@@ -29,6 +29,11 @@ const REFUSALS = {
     message: "The request was ended in favour of one with a higher priority.",
   },
   busy: { status: 503, message: "This relay carries as much as it may." },
+  "no-renderer": {
+    status: 501,
+    message:
+      "The engine does not render prompts. Start it with --enable-scale-out, or name a renderer with --render-url.",
+  },
   stopping: { status: 503, message: "This relay is stopping." },
   exhausted: { status: 502, message: "No listed endpoint could be reached." },
   "engine-timeout": { status: 504, message: "The engine did not begin to answer in time." },

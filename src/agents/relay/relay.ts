@@ -17,6 +17,8 @@ import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import { PromptLearner, type PromptLearnerOptions } from "./learning/prompt-learner.ts";
 import { tellMarks } from "./mark-reports.ts";
 import type { RelayKeys } from "./relay-keys.ts";
+import { Renderer } from "./render/renderer.ts";
+import { isRenderPath, RenderServer } from "./render/serve-render.ts";
 import { BodyBudget } from "./request-body.ts";
 import { StartedReports } from "./started-reports.ts";
 import { TicketOutbox } from "./ticket-outbox.ts";
@@ -61,6 +63,8 @@ export interface RelayOptions {
   readonly sessionTiming?: Partial<SessionTiming>;
   /** Absent: nobody wants to know what prompts' content becomes. */
   readonly learning?: LearningOptions;
+  /** Who renders prompts; absent: any endpoint. */
+  readonly renderUrl?: URL;
 }
 
 type LearningOptions = Pick<
@@ -106,13 +110,16 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     stopping: stopping.signal,
   };
   const open = new OpenRequests();
-  const server = createRelayServer(context, open, options.limits.requestsMax);
+  const addresses = () => source.endpoints.map(({ address }) => address);
+  const renderer = new Renderer({ addresses, marks, rng: Math.random, url: options.renderUrl });
+  const renders = new RenderServer({ ...context, renderer });
+  const server = createRelayServer({ ...context, renders }, open, options.limits.requestsMax);
   let port: number;
   try {
     port = await listen(server, options.listen);
   } catch (error) {
     source.close();
-    await context.learner?.close();
+    await Promise.all([context.learner?.close(), renderer.close()]);
     throw error;
   }
   const session = openSession(options, context);
@@ -141,7 +148,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       context.started.close();
       server.closeAllConnections();
       const learner = context.learner?.close();
-      await Promise.all([closed, session.close(), pools.destroy(), learner]);
+      await Promise.all([closed, session.close(), pools.destroy(), learner, renderer.close()]);
     },
   };
 }
@@ -198,12 +205,20 @@ class OpenRequests {
   }
 }
 
-function createRelayServer(context: RelayContext, open: OpenRequests, requestsMax: number): Server {
+function createRelayServer(
+  context: RelayContext & { readonly renders: RenderServer },
+  open: OpenRequests,
+  requestsMax: number,
+): Server {
+  const { renders } = context;
   const server = createServer(
     { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
     (request, response) => {
       if (open.count >= requestsMax) return refuseUnread(context, request, response, "busy");
-      open.track(serveRequest(context, request, response)).catch((err: unknown) => {
+      const served = isRenderPath(request.url)
+        ? renders.serve(request, response)
+        : serveRequest(context, request, response);
+      open.track(served).catch((err: unknown) => {
         context.logger.error({ err }, "a request failed inside the relay");
         response.destroy();
       });

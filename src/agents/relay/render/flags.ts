@@ -1,0 +1,21 @@
+import type { Flag } from "../../process/flags.ts";
+
+export const RENDER_FLAGS = {
+  "render-url": renderUrlFlag(),
+} as const;
+
+/** Null where it is absent. */
+function renderUrlFlag(): Flag<URL | null> {
+  return {
+    placeholder: "URL",
+    help: "who renders prompts for keys of tokens, e.g. `vllm launch render`; the engines if absent",
+    fallback: null,
+    parse(text) {
+      const url = URL.canParse(text) ? new URL(text) : undefined;
+      const isOrigin = url?.protocol === "http:" && url.pathname === "/" && url.search === "";
+      return isOrigin
+        ? { ok: true, value: url }
+        : { ok: false, expected: "http://HOST:PORT, e.g. http://renderer:8000" };
+    },
+  };
+}
