@@ -100,7 +100,7 @@ export class EngineRunner implements EngineListener {
 
   /** Takes a sequence out at once and frees its blocks. Nothing happens if it had ended. */
   abort(sequence: Sequence): void {
-    if (!this.engine.abort(sequence)) return;
+    if (!this.engine.abort(sequence, this.#nowMs())) return;
     this.counts.aborted++;
     this.#forget(sequence);
     this.metrics.finished(sequence, "abort", this.#nowMs());

@@ -6,6 +6,9 @@
 // running sequence finds no block, the one that began last is preempted: it loses its blocks and
 // waits at the head of the queue to be computed again. Source: vLLM vllm/v1/core/sched/scheduler.py.
 //
+// A prompt that another engine computed is read from there, into blocks that are taken for all of it; as
+// in vLLM its last token is computed here.
+//
 // Nothing here knows a clock. The owner says what time it is; between calls nothing happens:
 //
 //   submit(request, nowMs) … advance(nowMs) … nextEventAtMs() … advance(then) …
@@ -13,62 +16,18 @@
 import { assert } from "../../../scheduler/support/assert.ts";
 import type { Rng } from "../../../scheduler/support/rng.ts";
 import type { BlockHash } from "./block-hash.ts";
+import { type Scheduled, workOf } from "./batch.ts";
 import { DecodeRun } from "./decode-run.ts";
-import { type BlockIndex, type BlockKey, KvCache, type KvCacheListener } from "./kv-cache.ts";
-import { Sequence, type SequenceContent } from "./sequence.ts";
-import { stepMs, type PrefillChunk, type TimingConfig } from "./timing.ts";
+import { type EngineConfig, type EngineListener, LEASE_MS_DEFAULT } from "./engine-contract.ts";
+import { type BlockIndex, type BlockKey, KvCache } from "./kv-cache.ts";
+import { Leases } from "./leases.ts";
+import { SequenceBlocks } from "./sequence-blocks.ts";
+import { Sequence, type SequenceContent, type SequenceFailure } from "./sequence.ts";
+import { stepMs } from "./timing.ts";
 
-export interface EngineConfig {
-  readonly blockSize: number;
-  readonly blockCount: number;
-  /** Sequences that run at once. */
-  readonly sequencesMax: number;
-  /** Sequences that may wait besides. */
-  readonly waitingMax: number;
-  /** Tokens computed in one step. At least `sequencesMax`, so that every sequence can decode. */
-  readonly batchedTokensMax: number;
-  /** Prompt and answer of one sequence. They must fit into the cache. */
-  readonly modelLengthMax: number;
-  /** See KvCache; absent: no. */
-  readonly tracksCopies?: boolean;
-  readonly timing: TimingConfig;
-}
+export type { EngineConfig, EngineListener } from "./engine-contract.ts";
 
-/** Told what happens, in order of virtual time. Must not call the engine back. */
-export interface EngineListener<Hash extends BlockKey = BlockHash> extends KvCacheListener<Hash> {
-  /**
-   * The blocks of `sequence` from `first` to `end` were stored in one go: what `stored` told of each,
-   * once more together.
-   */
-  blocksStored?(sequence: Sequence<Hash>, first: number, end: number): void;
-  /**
-   * Asked of blocks that are not in the cache: whether they can be read from elsewhere. Reading takes
-   * no time. Without it nothing is elsewhere.
-   */
-  isElsewhere?(hash: Hash): boolean;
-  /** The sequence begins to be computed; not told again after a preemption. */
-  scheduled(sequence: Sequence<Hash>, atMs: number): void;
-  /** Told of the first token of a sequence only. */
-  firstToken?(sequence: Sequence<Hash>, atMs: number): void;
-  /**
-   * Told of every token; `sequence.generatedCount` counts it. Without it the engine is faster, and
-   * counts of running sequences are up to date only after `settle`.
-   */
-  token?(sequence: Sequence<Hash>, atMs: number): void;
-  /** After the last token. The sequence's blocks are free. */
-  finished(sequence: Sequence<Hash>, atMs: number): void;
-  preempted(sequence: Sequence<Hash>): void;
-  /** A step that computed `tokenCount` tokens has ended. */
-  stepped(tokenCount: number): void;
-}
-
-interface Scheduled<Hash extends BlockKey> {
-  readonly sequence: Sequence<Hash>;
-  readonly tokenCount: number;
-  readonly isFirst: boolean;
-}
-
-/** Steps one call of `advance` takes, so that a caller with a clock stays responsive. */
+/** Steps of one call of `advance`, so that a caller with a clock stays responsive. */
 export const STEPS_PER_ADVANCE_MAX = 256;
 
 export class Engine<Hash extends BlockKey = BlockHash> {
@@ -78,6 +37,10 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   readonly #rng: Rng;
   readonly #waiting: Sequence<Hash>[] = [];
   readonly #running: Sequence<Hash>[] = [];
+  /** Have blocks, which are being filled from elsewhere. Count as running where there is a limit. */
+  readonly #receiving = new Set<Sequence<Hash>>();
+  readonly #leases: Leases<Sequence<Hash>>;
+  readonly #blocks: SequenceBlocks<Hash>;
   #batch: Scheduled<Hash>[] = [];
   #stepEndsAtMs = Infinity;
   /** While the batch only decodes and nobody wants to be told of each token. */
@@ -101,14 +64,22 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     this.cache = new KvCache(config.blockCount, listener, index, config.tracksCopies);
     this.#listener = listener;
     this.#rng = rng;
+    this.#blocks = new SequenceBlocks(this.cache, config.blockSize, listener);
+    this.#leases = new Leases(config.leaseMs ?? LEASE_MS_DEFAULT);
   }
 
   get runningCount(): number {
     return this.#running.length;
   }
 
+  /** As in vLLM, with those whose prompt is being read. */
   get waitingCount(): number {
-    return this.#waiting.length;
+    return this.#waiting.length + this.#receiving.size;
+  }
+
+  /** Sequences that have ended and hold their blocks. */
+  get heldCount(): number {
+    return this.#leases.count;
   }
 
   /** In the order they began. */
@@ -124,7 +95,7 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   /** Sequences that could be submitted now without being refused. */
   get room(): number {
     const { sequencesMax, waitingMax } = this.config;
-    return sequencesMax + waitingMax - this.#running.length - this.#waiting.length;
+    return sequencesMax + waitingMax - this.#running.length - this.waitingCount;
   }
 
   /** Takes a sequence in at `nowMs`, or gives undefined when the queue is full. */
@@ -137,32 +108,80 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     );
     if (this.room <= 0) return undefined;
     this.#waiting.push(sequence);
-    this.#mayAdmit = true;
-    if (this.#stepEndsAtMs === Infinity) this.#beginStep(nowMs);
+    this.#changed(nowMs);
     return sequence;
   }
 
   /** Takes a sequence out at once. False if it had ended already. */
-  abort(sequence: Sequence<Hash>): boolean {
+  abort(sequence: Sequence<Hash>, nowMs: number): boolean {
     this.#leaveDecodeRun();
-    this.#mayAdmit = true;
-    if (remove(this.#waiting, sequence)) return true;
-    if (!remove(this.#running, sequence)) return false;
+    const lists = [this.#waiting, this.#running];
+    if (!this.#receiving.delete(sequence) && !lists.some((all) => remove(all, sequence)))
+      return false;
     this.#batch = this.#batch.filter((entry) => entry.sequence !== sequence);
-    this.cache.release(sequence.blocks);
-    sequence.blocks = [];
+    this.#blocks.free(sequence);
+    this.#changed(nowMs);
     return true;
+  }
+
+  /** The prompt of a sequence is there, all of it. False if the sequence is not waiting for it. */
+  received(sequence: Sequence<Hash>, nowMs: number): boolean {
+    if (!this.#receiving.delete(sequence)) return false;
+    sequence.isRemote = false;
+    // The last token is computed here: its output is what the next token is drawn from.
+    sequence.computedCount = sequence.promptCount - 1;
+    this.#blocks.store(sequence, sequence.promptCount);
+    this.#running.push(sequence);
+    this.#begin(sequence, sequence.computedCount, nowMs);
+    this.#changed(nowMs);
+    return true;
+  }
+
+  /**
+   * The prompt of a sequence cannot be read: it is computed here, or the sequence ends. False if the
+   * sequence is not waiting for it.
+   */
+  notReceived(sequence: Sequence<Hash>, then: "recompute" | "fail", nowMs: number): boolean {
+    if (!this.#receiving.delete(sequence)) return false;
+    sequence.isRemote = false;
+    sequence.receivedCount = 0;
+    this.#blocks.free(sequence);
+    if (then === "recompute") this.#waiting.unshift(sequence);
+    else this.#fail(sequence, "kv-load", nowMs);
+    this.#changed(nowMs);
+    return true;
+  }
+
+  /** Lets go of what a sequence holds that has ended. False if it holds nothing any more. */
+  release(sequence: Sequence<Hash>, nowMs: number): boolean {
+    if (!this.#leases.end(sequence)) return false;
+    this.#blocks.free(sequence);
+    this.#changed(nowMs);
+    return true;
+  }
+
+  /** Lets go of all that sequences hold which have ended, as an engine does that begins anew. */
+  releaseAll(nowMs: number): void {
+    for (const sequence of this.#leases.expire(Infinity)) this.#blocks.free(sequence);
+    this.#changed(nowMs);
+  }
+
+  /** Holds on to what a sequence holds for another lease. False if it holds nothing any more. */
+  renew(sequence: Sequence<Hash>, nowMs: number): boolean {
+    return this.#leases.renew(sequence, nowMs);
   }
 
   /** When the engine next has something to do; Infinity while it is idle. */
   nextEventAtMs(): number {
-    return this.#stepEndsAtMs;
+    return Math.min(this.#stepEndsAtMs, this.#leases.nextEndAtMs());
   }
 
   /** Lets time pass until `nowMs`, or until STEPS_PER_ADVANCE_MAX steps are done. */
   advance(nowMs: number): void {
-    for (let steps = 0; steps < STEPS_PER_ADVANCE_MAX && this.#stepEndsAtMs <= nowMs; steps++) {
-      const atMs = this.#stepEndsAtMs;
+    for (let steps = 0; steps < STEPS_PER_ADVANCE_MAX && this.nextEventAtMs() <= nowMs; steps++) {
+      const atMs = this.nextEventAtMs();
+      this.#endLeases(atMs);
+      if (this.#stepEndsAtMs > atMs) continue;
       this.#endStep(atMs);
       this.#beginStep(atMs);
     }
@@ -173,21 +192,42 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     this.#decodeRun?.settle();
   }
 
+  /** Something happened between two steps: whoever waits may go on. */
+  #changed(nowMs: number): void {
+    this.#mayAdmit = true;
+    if (this.#stepEndsAtMs === Infinity) this.#beginStep(nowMs);
+  }
+
+  #endLeases(atMs: number): void {
+    for (const sequence of this.#leases.expire(atMs)) {
+      this.#blocks.free(sequence);
+      this.#listener.leaseExpired?.(sequence, atMs);
+      this.#changed(atMs);
+    }
+  }
+
+  #fail(sequence: Sequence<Hash>, failure: SequenceFailure, atMs: number): void {
+    sequence.failure = failure;
+    this.#listener.finished(sequence, atMs);
+  }
+
   #beginStep(atMs: number): void {
     if (this.#continueDecodeRun(atMs)) return;
     this.#batch = [];
     this.#stepEndsAtMs = Infinity;
-    const budget = this.#scheduleRunning(this.config.batchedTokensMax);
     // A sequence preempted just now is at the head, and lacks at least the block that it lost.
-    this.#scheduleWaiting(atMs, budget);
+    this.#scheduleWaiting(atMs, this.#scheduleRunning(this.config.batchedTokensMax));
     this.#mayAdmit = this.#waiting.length > 0 && this.#waiting[0]!.arrivedAtMs > atMs;
     if (this.#batch.length > 0) {
       this.#beginDecodeRun();
-      this.#stepEndsAtMs = atMs + this.#batchMs();
-    } else if (this.#waiting.length > 0) {
-      // Only a sequence from the future can be left waiting by an engine that runs nothing.
+      const work = workOf(this.#batch, this.#running.length);
+      this.#stepEndsAtMs = atMs + stepMs(this.config.timing, work, this.#rng);
+    } else if (this.#waiting.length > 0 && this.#waiting[0]!.arrivedAtMs > atMs) {
       this.#stepEndsAtMs = this.#waiting[0]!.arrivedAtMs;
-      assert(this.#stepEndsAtMs > atMs, "an idle engine schedules whoever waits");
+    } else {
+      // What is held or being filled comes free later, and then it goes on.
+      const mayWait = this.#waiting.length === 0 || this.#leases.count + this.#receiving.size > 0;
+      assert(mayWait, "an idle engine schedules whoever waits");
     }
   }
 
@@ -197,7 +237,7 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     for (let i = 0; i < this.#running.length && budget > 0; i++) {
       const sequence = this.#running[i]!;
       const tokenCount = Math.min(sequence.knownCount - sequence.computedCount, budget);
-      while (!this.#reserve(sequence, [], tokenCount)) {
+      while (!this.#blocks.reserve(sequence, [], tokenCount)) {
         if (this.#preemptLast() === sequence) return budget;
       }
       budget -= tokenCount;
@@ -207,90 +247,64 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   }
 
   #scheduleWaiting(atMs: number, tokensMax: number): void {
-    const { blockSize, sequencesMax } = this.config;
     let budget = tokensMax;
-    while (this.#waiting.length > 0 && this.#running.length < sequencesMax && budget > 0) {
+    while (this.#waiting.length > 0 && budget > 0) {
+      if (this.#running.length + this.#receiving.size >= this.config.sequencesMax) return;
       const sequence = this.#waiting[0]!;
       if (sequence.arrivedAtMs > atMs) return;
-      if (!this.#fits(sequence, budget)) return;
-      const findable = this.#findableCount(sequence);
-      const hashes = sequence.content.hashes(findable);
-      const hits = this.cache.match(hashes, findable);
-      const hitCount =
-        (hits.length + this.#elsewhereCount(hashes, hits.length, findable)) * blockSize;
-      const tokenCount = Math.min(sequence.knownCount - hitCount, budget);
-      sequence.computedCount = hitCount;
-      const isReserved = this.#reserve(sequence, hits, tokenCount);
-      assert(isReserved, "what fits can be reserved");
-      this.#waiting.shift();
-      this.#running.push(sequence);
-      sequence.prefillCount = sequence.knownCount - hitCount;
-      budget -= tokenCount;
-      this.#batch.push({ sequence, tokenCount, isFirst: true });
-      if (sequence.firstScheduledAtMs !== undefined) continue;
-      sequence.firstScheduledAtMs = atMs;
-      sequence.cachedCount = Math.min(hitCount, sequence.promptCount);
-      this.#listener.scheduled(sequence, atMs);
-    }
-  }
-
-  /** Blocks that may be found in the cache. */
-  #findableCount(sequence: Sequence<Hash>): number {
-    // The last token is always computed: its output is what the next token is drawn from.
-    return Math.floor((sequence.knownCount - 1) / this.config.blockSize);
-  }
-
-  /** Whether a sequence that has no blocks yet can begin with up to `tokensMax` tokens. */
-  #fits(sequence: Sequence<Hash>, tokensMax: number): boolean {
-    const { blockSize } = this.config;
-    const findable = this.#findableCount(sequence);
-    const hashes = sequence.content.hashes(findable);
-    const { hitCount, freshCountMax } = this.cache.probe(hashes, findable);
-    const elsewhere = this.#elsewhereCount(hashes, hitCount, findable);
-    const computed = (hitCount + elsewhere) * blockSize;
-    const tokenCount = Math.min(sequence.knownCount - computed, tokensMax);
-    return elsewhere + Math.ceil(tokenCount / blockSize) <= freshCountMax;
-  }
-
-  /** How many blocks after the first `hitCount` can be read from elsewhere, without a gap. */
-  #elsewhereCount(hashes: ArrayLike<Hash>, hitCount: number, findable: number): number {
-    if (this.#listener.isElsewhere === undefined) return 0;
-    let i = hitCount;
-    while (i < findable && this.#listener.isElsewhere(hashes[i]!)) i++;
-    return i - hitCount;
-  }
-
-  /** Makes room for `tokenCount` more tokens, and stores the blocks they fill. */
-  #reserve(sequence: Sequence<Hash>, hits: readonly number[], tokenCount: number): boolean {
-    const { blockSize } = this.config;
-    const endCount = sequence.computedCount + tokenCount;
-    const held = sequence.blocks.length + hits.length;
-    const fresh = this.cache.reserve(hits, Math.max(0, Math.ceil(endCount / blockSize) - held));
-    if (fresh === undefined) return false;
-    sequence.blocks.push(...hits, ...fresh);
-    // As in vLLM, a block can be found from the step on that fills it: whoever finds it is computed
-    // in the same step or later.
-    const full = Math.floor(endCount / blockSize);
-    const first = Math.max(sequence.storedBlockCount, hits.length);
-    if (first < full) {
-      const hashes = sequence.content.hashes(full);
-      let run = first;
-      for (let i = first; i < full; i++) {
-        if (this.cache.store(sequence.blocks[i]!, hashes[i]!)) continue;
-        if (run < i) this.#listener.blocksStored?.(sequence, run, i);
-        run = i + 1;
+      if (this.#isBelowThreshold(sequence)) {
+        this.#waiting.shift();
+        this.#fail(sequence, "cache-threshold", atMs);
+        continue;
       }
-      if (run < full) this.#listener.blocksStored?.(sequence, run, full);
+      if (!this.#blocks.fits(sequence, budget)) return;
+      this.#waiting.shift();
+      if (sequence.isRemote) this.#receive(sequence, atMs);
+      else budget -= this.#schedule(sequence, atMs, budget);
     }
-    sequence.storedBlockCount = full;
-    return true;
+  }
+
+  /** Whether too little of a prompt is cached for it to be computed here. */
+  #isBelowThreshold(sequence: Sequence<Hash>): boolean {
+    const { content, promptCount, firstScheduledAtMs } = sequence;
+    // Who was preempted was let in before.
+    if (content.cacheHitThreshold === undefined || firstScheduledAtMs !== undefined) return false;
+    return this.#blocks.find(sequence).count / promptCount < content.cacheHitThreshold;
+  }
+
+  /** Begins to compute a sequence that fits, and gives the tokens of its first step. */
+  #schedule(sequence: Sequence<Hash>, atMs: number, tokensMax: number): number {
+    const { hits, count } = this.#blocks.find(sequence);
+    const tokenCount = Math.min(sequence.knownCount - count, tokensMax);
+    sequence.computedCount = count;
+    const isReserved = this.#blocks.reserve(sequence, hits, tokenCount);
+    assert(isReserved, "what fits can be reserved");
+    this.#running.push(sequence);
+    sequence.prefillCount = sequence.knownCount - count;
+    this.#batch.push({ sequence, tokenCount, isFirst: true });
+    this.#begin(sequence, count, atMs);
+    return tokenCount;
+  }
+
+  #begin(sequence: Sequence<Hash>, cachedCount: number, atMs: number): void {
+    if (sequence.firstScheduledAtMs !== undefined) return;
+    sequence.firstScheduledAtMs = atMs;
+    sequence.cachedCount = Math.min(cachedCount, sequence.promptCount);
+    this.#listener.scheduled(sequence, atMs);
+  }
+
+  /** Takes blocks for the whole prompt, and has them filled. */
+  #receive(sequence: Sequence<Hash>, atMs: number): void {
+    this.#blocks.reservePrompt(sequence);
+    this.#receiving.add(sequence);
+    assert(this.#listener.transferBegan !== undefined, "somebody fills the blocks");
+    this.#listener.transferBegan(sequence, sequence.receivedCount, atMs);
   }
 
   /** Preempts the sequence that began last, which the present batch never holds yet. */
   #preemptLast(): Sequence<Hash> {
     const sequence = this.#running.pop()!;
-    this.cache.release(sequence.blocks);
-    sequence.restart();
+    this.#blocks.free(sequence);
     this.#waiting.unshift(sequence);
     this.#listener.preempted(sequence);
     return sequence;
@@ -298,7 +312,11 @@ export class Engine<Hash extends BlockKey = BlockHash> {
 
   #beginDecodeRun(): void {
     if (this.#listener.token !== undefined || this.#batch.length < this.#running.length) return;
-    if (this.#running.some(({ prefillCount }) => prefillCount > 0)) return;
+    // Of a first token somebody is told, also where the prompt was computed elsewhere.
+    const isPure = this.#running.every(
+      (each) => each.prefillCount === 0 && each.generatedCount > 0,
+    );
+    if (!isPure) return;
     this.#decodeRun = new DecodeRun(this.#running, this.config.blockSize);
   }
 
@@ -310,7 +328,7 @@ export class Engine<Hash extends BlockKey = BlockHash> {
       let hasBlocks = true;
       let hasStored = false;
       for (const sequence of run.due()) {
-        hasBlocks &&= this.#reserve(sequence, [], 1);
+        hasBlocks &&= this.#blocks.reserve(sequence, [], 1);
         hasStored = true;
       }
       // A block that was just filled may be one that the head of the queue looks for.
@@ -334,28 +352,13 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     const { sequencesMax, batchedTokensMax } = this.config;
     const head = this.#waiting[0];
     const budget = batchedTokensMax - this.#running.length;
-    if (head === undefined || this.#running.length >= sequencesMax || budget <= 0) return false;
-    return this.#fits(head, budget);
+    const taken = this.#running.length + this.#receiving.size;
+    if (head === undefined || taken >= sequencesMax || budget <= 0) return false;
+    return this.#blocks.fits(head, budget);
   }
 
   #decodeMs(decodeCount: number, contextTokens: number): number {
     const work = { prefill: [], decodeCount, contextTokens, runningCount: decodeCount };
-    return stepMs(this.config.timing, work, this.#rng);
-  }
-
-  #batchMs(): number {
-    const prefill: PrefillChunk[] = [];
-    let decodeCount = 0;
-    let contextTokens = 0;
-    for (const { sequence, tokenCount, isFirst } of this.#batch) {
-      const isDecoding = sequence.prefillCount === 0;
-      if (isDecoding) {
-        decodeCount++;
-        contextTokens += sequence.knownCount;
-      } else prefill.push({ tokens: tokenCount, tokensOfPrompt: sequence.prefillCount, isFirst });
-    }
-    const runningCount = this.#running.length;
-    const work = { prefill, decodeCount, contextTokens, runningCount };
     return stepMs(this.config.timing, work, this.#rng);
   }
 
@@ -378,8 +381,8 @@ export class Engine<Hash extends BlockKey = BlockHash> {
       const isLast = sequence.generatedCount === sequence.outputCount;
       if (isLast) {
         remove(this.#running, sequence);
-        this.cache.release(sequence.blocks);
-        sequence.blocks = [];
+        if (sequence.content.isHeld === true) this.#leases.hold(sequence, atMs);
+        else this.#blocks.free(sequence);
       }
       if (sequence.generatedCount === 1) this.#listener.firstToken?.(sequence, atMs);
       this.#listener.token?.(sequence, atMs);

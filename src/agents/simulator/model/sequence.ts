@@ -14,7 +14,19 @@ export interface SequenceContent<Hash extends BlockKey = BlockHash> {
    * names its block and everything before it.
    */
   hashes(count: number): ArrayLike<Hash>;
+  /** Its prompt's blocks are held when it has ended, for a decoder that reads them. Absent: no. */
+  readonly isHeld?: boolean;
+  /** Its prompt was computed elsewhere, and is read from there. Absent: no. */
+  readonly isRemote?: boolean;
+  /** The share of the prompt that must be cached for it to be computed here. Absent: none. */
+  readonly cacheHitThreshold?: number;
 }
+
+/**
+ * Why a sequence ended without an answer: too little of its prompt was cached, or its prompt's blocks
+ * could not be read.
+ */
+export type SequenceFailure = "cache-threshold" | "kv-load";
 
 /** Owned by its Engine, which alone changes it. Times are virtual milliseconds. */
 export class Sequence<Hash extends BlockKey = BlockHash> {
@@ -34,6 +46,11 @@ export class Sequence<Hash extends BlockKey = BlockHash> {
   firstScheduledAtMs: number | undefined;
   firstTokenAtMs: number | undefined;
   lastTokenAtMs: number | undefined;
+  /** Prompt tokens that were read from another engine; they count as cached, too. */
+  receivedCount = 0;
+  /** Whether its prompt is still to be read from elsewhere. */
+  isRemote: boolean;
+  failure: SequenceFailure | undefined;
   /** How many of `blocks`, from the first, were given their hash. */
   storedBlockCount = 0;
 
@@ -42,6 +59,7 @@ export class Sequence<Hash extends BlockKey = BlockHash> {
     this.promptCount = content.promptCount;
     this.outputCount = content.outputCount;
     this.arrivedAtMs = arrivedAtMs;
+    this.isRemote = content.isRemote === true;
   }
 
   /** Tokens the engine knows: the prompt and what it has generated. */

@@ -4,7 +4,10 @@ import type { BlockExtra, BlockHash, BlockHasher } from "./block-hash.ts";
 import type { PromptItem } from "./prompt.ts";
 import type { SequenceContent } from "./sequence.ts";
 
-export interface SequenceRequest {
+/** What of a sequence is done elsewhere: SequenceContent says what each means. */
+export type HandOffContent = Pick<SequenceContent, "isHeld" | "isRemote" | "cacheHitThreshold">;
+
+export interface SequenceRequest extends HandOffContent {
   /** At least one. */
   readonly promptTokenIds: Uint32Array;
   /** The answer. At least one. */
@@ -20,6 +23,9 @@ export interface SequenceRequest {
 export class TokenContent implements SequenceContent {
   readonly promptCount: number;
   readonly outputCount: number;
+  readonly isHeld: boolean;
+  readonly isRemote: boolean;
+  readonly cacheHitThreshold?: number;
   readonly lora: string | undefined;
   readonly cacheSalt: string | undefined;
   readonly #hasher: BlockHasher;
@@ -31,6 +37,9 @@ export class TokenContent implements SequenceContent {
   constructor(request: SequenceRequest, hasher: BlockHasher, blockSize: number) {
     this.promptCount = request.promptTokenIds.length;
     this.outputCount = request.outputTokenIds.length;
+    this.isHeld = request.isHeld === true;
+    this.isRemote = request.isRemote === true;
+    if (request.cacheHitThreshold !== undefined) this.cacheHitThreshold = request.cacheHitThreshold;
     this.lora = request.lora;
     this.#hasher = hasher;
     this.#blockSize = blockSize;

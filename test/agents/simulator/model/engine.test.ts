@@ -219,10 +219,10 @@ describe("abort", () => {
     const { engine, submit } = createEngine();
     const sequence = submit(prompt(320, 10), 0)!;
     expect(engine.cache.inUseCount).toBe(20);
-    expect(engine.abort(sequence)).toBe(true);
+    expect(engine.abort(sequence, 0)).toBe(true);
     expect(engine.cache.inUseCount).toBe(0);
     expect(engine.runningCount).toBe(0);
-    expect(engine.abort(sequence)).toBe(false);
+    expect(engine.abort(sequence, 0)).toBe(false);
   });
 
   it("takes a waiting sequence out of the queue", () => {
@@ -230,7 +230,7 @@ describe("abort", () => {
     const first = submit(prompt(16, 3), 0)!;
     const second = submit(prompt(16, 3, 100), 0)!;
     const third = submit(prompt(16, 3, 200), 0)!;
-    expect(engine.abort(second)).toBe(true);
+    expect(engine.abort(second, 0)).toBe(true);
     drain(engine);
     expect(finished).toEqual([first, third]);
   });
@@ -319,7 +319,7 @@ it("whatever arrives and is aborted, every token comes once, in order, and all b
         engine.advance(nowMs);
         const request = prompt(arrival.promptCount, arrival.outputCount, arrival.family * 1_000);
         const sequence = submit(request, nowMs)!;
-        if (arrival.isAborted) engine.abort(sequence);
+        if (arrival.isAborted) engine.abort(sequence, nowMs);
         else kept.push(sequence);
         expect(engine.runningCount).toBeLessThanOrEqual(4);
       }
@@ -386,8 +386,9 @@ it("gives the same whether or not somebody wants to be told of each token", () =
             const content = new TokenContent({ promptTokenIds, outputTokenIds }, HASHER, blockSize);
             ids.set(content, i);
             const sequence = engine.submit(content, nowMs)!;
-            if (isAborted && i % 2 === 1) engine.abort(sequence);
-            else if (isAborted && engine.running.length > 0) engine.abort(engine.running[0]!);
+            if (isAborted && i % 2 === 1) engine.abort(sequence, nowMs);
+            else if (isAborted && engine.running.length > 0)
+              engine.abort(engine.running[0]!, nowMs);
           });
           drain(engine);
           return events;
