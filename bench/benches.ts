@@ -4,6 +4,7 @@ import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
 import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
+import { KV_ACCURACY_NAME, measureKvAccuracy } from "./kv-accuracy.ts";
 import { KV_EVENT_DECODING_NAME, measureKvEventDecoding } from "./kv-event-decoding.ts";
 import { KV_STREAM_NAME, measureKvIngest, measureKvMemory } from "./kv-stream/ingest.ts";
 import { KV_SOCKET_NAME, measureKvSocket } from "./kv-stream/socket.ts";
@@ -34,6 +35,7 @@ export const BENCHES: readonly Bench[] = [
   { name: RESIDENCY_NAME, needsProc: false, measure: () => measureResidency() },
   { name: KV_STREAM_NAME, needsProc: false, measure: measureKvStream },
   { name: KV_SOCKET_NAME, needsProc: true, measure: () => measureKvSocket() },
+  { name: KV_ACCURACY_NAME, needsProc: false, measure: () => measureKvAccuracy() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
   { name: QUEUE_NAME, needsProc: true, measure: () => measureQueue() },

@@ -101,6 +101,7 @@ it("has the benchmarks that the documentation names", () => {
     "kv-residency",
     "kv-stream",
     "kv-stream-socket",
+    "kv-accuracy",
     "object-restart",
     "held-request",
     "queue",
