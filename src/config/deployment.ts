@@ -5,6 +5,7 @@ import { z } from "zod";
 import { wholeNumber } from "../scheduler/config/whole-number.ts";
 import { modelRewritesSchema } from "../scheduler/rewrite/config.ts";
 import { findContradictions } from "./cross-checks.ts";
+import { prefixKeysSchema } from "./prefix-keys.ts";
 import { schedulerDocumentSchema, schedulingIssues, type WrittenScheduling } from "./scheduling.ts";
 
 export const DEPLOYMENT_LIMITS = {
@@ -112,6 +113,9 @@ const poolFields = z.strictObject({
     .describe("InferenceObjectives that requests and tenants may name"),
   capacityWebhook: capacityWebhookSchema.optional().describe("Who starts endpoints"),
   scrapeIntervalMs: wholeNumber(50, 60_000).default(200),
+  prefixKeys: prefixKeysSchema
+    .optional()
+    .describe("What prefixes are known by: the prompt's content, also where absent, or its tokens"),
   scheduler: schedulerDocumentSchema
     .prefault({})
     .describe("An EndpointPickerConfig, as it was written"),
