@@ -103,6 +103,30 @@ export function scanTopLevel(bytes: Uint8Array, limits: JsonScanLimits): JsonSca
   }
 }
 
+/**
+ * Byte ranges of the elements of the array in `bytes`, in order. Undefined if it is none that can be
+ * scanned, or has more than `elementsMax`. Never throws.
+ */
+export function scanElements(
+  bytes: Uint8Array,
+  limits: { readonly depthMax: number; readonly elementsMax: number },
+): { readonly start: number; readonly end: number }[] | undefined {
+  const openAt = skipSpace(bytes, 0);
+  if (bytes[openAt] !== OPEN_BRACKET) return undefined;
+  const elements: { start: number; end: number }[] = [];
+  let at = skipSpace(bytes, openAt + 1);
+  if (bytes[at] === CLOSE_BRACKET) return isAtEnd(bytes, at + 1) ? elements : undefined;
+  for (;;) {
+    const value = scanValue(bytes, at, limits.depthMax - 1);
+    if (!value.ok || elements.length >= limits.elementsMax) return undefined;
+    elements.push({ start: at, end: value.end });
+    at = skipSpace(bytes, value.end);
+    if (bytes[at] === CLOSE_BRACKET) return isAtEnd(bytes, at + 1) ? elements : undefined;
+    if (bytes[at] !== COMMA) return undefined;
+    at = skipSpace(bytes, at + 1);
+  }
+}
+
 /** The edit that adds `member` (UTF-8, `"key":value`) as the first member of a scanned object. */
 export function insertMember(scan: JsonSpans, member: Uint8Array): ByteEdit {
   const bytes = new Uint8Array(member.byteLength + (scan.spans.size === 0 ? 0 : 1));
@@ -150,6 +174,10 @@ function failed(code: JsonScanErrorCode, at: number, key = ""): JsonScan & { ok:
 function closed(bytes: Uint8Array, at: number, scan: JsonSpans): JsonScan {
   const end = skipSpace(bytes, at + 1);
   return end === bytes.byteLength ? scan : failed("malformed", end);
+}
+
+function isAtEnd(bytes: Uint8Array, at: number): boolean {
+  return skipSpace(bytes, at) === bytes.byteLength;
 }
 
 function skipSpace(bytes: Uint8Array, from: number): number {

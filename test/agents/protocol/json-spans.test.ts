@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import {
   insertMember,
   JSON_KEY_BYTES_MAX,
+  scanElements,
   scanTopLevel,
   spliceBytes,
   type JsonScan,
@@ -205,5 +206,45 @@ describe("insertMember", () => {
     if (!scanned.ok) throw new Error("not scanned");
     const edit = insertMember(scanned, encode('"x":1'));
     expect(decode(spliceBytes(encode(text), [edit]))).toBe(result);
+  });
+});
+
+describe("scanElements", () => {
+  const elements = (text: string, elementsMax = 100) => {
+    const bytes = encode(text);
+    return scanElements(bytes, { depthMax: 3, elementsMax })?.map(({ start, end }) =>
+      decode(bytes.subarray(start, end)),
+    );
+  };
+
+  it("finds each element as it stands in the text", () => {
+    expect(elements(' [ 1.0 ,"a,]", [ 2 , {"b":"}"} ],null ] ')).toEqual([
+      "1.0",
+      '"a,]"',
+      '[ 2 , {"b":"}"} ]',
+      "null",
+    ]);
+    expect(elements("[]")).toEqual([]);
+  });
+
+  it.for(["", "{}", "[1", "[1]x", "[,]", "[1,]", "[1 2]", "[[[[1]]]]", "[]]"])(
+    "finds none in %j",
+    (text) => {
+      expect(elements(text)).toBeUndefined();
+    },
+  );
+
+  it("takes as many elements as are allowed", () => {
+    expect(elements("[1,2]", 2)).toEqual(["1", "2"]);
+    expect(elements("[1,2,3]", 2)).toBeUndefined();
+  });
+
+  it("finds the elements of any array", () => {
+    fc.assert(
+      fc.property(fc.array(fc.jsonValue({ maxDepth: 1 })), (values) => {
+        const texts = values.map((value) => JSON.stringify(value));
+        expect(elements(`[${texts.join(" , ")}]`)).toEqual(texts);
+      }),
+    );
   });
 });

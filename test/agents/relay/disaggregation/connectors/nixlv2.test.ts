@@ -59,8 +59,9 @@ describe("nixlv2", () => {
       fc.bigInt().map(String),
       fc.constantFrom("1.0", "1E+2", "0.30000000000000004441", String.raw`"\u00fc\ud83d"`),
     );
+    const keys = fc.oneof(fc.string(), fc.constantFrom("ü🗝", "__proto__", '"', "\u0000"));
     const params = fc
-      .uniqueArray(fc.tuple(fc.string({ unit: "binary" }), values), {
+      .uniqueArray(fc.tuple(keys, values), {
         selector: ([key]) => key,
         maxLength: 6,
       })
