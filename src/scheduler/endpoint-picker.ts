@@ -3,7 +3,8 @@
 import { SCHEDULER_LIMITS } from "./config/limits.ts";
 import { resolveProfile } from "./config/resolve.ts";
 import type { SchedulerConfig } from "./config/scheduler-config.ts";
-import type { PrefixMatch } from "./data/data.ts";
+import type { CacheSource, PrefixMatch } from "./data/data.ts";
+import { nextBest } from "./disaggregation/next-best.ts";
 import { Data, NO_MATCH, NOBODY, Results } from "./decision-state.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import { ENDPOINTS_MAX } from "./model/endpoint-table.ts";
@@ -50,6 +51,10 @@ export interface Picked {
   /** Choices of the other stages, where they ran and found somebody. */
   readonly prefill?: Int32Array;
   readonly encode?: Int32Array;
+  /** Who may prefill where the choice fails; where there is another one. */
+  readonly prefillNext?: number;
+  /** Whose KV blocks the one that computes the prompt may copy; where that saves anything. */
+  readonly kvSource?: number;
   /** What every profile chose. */
   readonly results: ProfileResults;
   /** See SchedulingStages. */
@@ -87,6 +92,8 @@ export const DESTINATIONS_MAX = 8;
 interface RunnableProfile {
   readonly profile: SchedulingProfile;
   readonly slots: Int32Array;
+  /** The best that was not chosen in the last run; -1 where there was none, or nobody asks for it. */
+  next: number;
   /** Its picker draws numbers of its own, whatever was drawn before: records and replays rely on it. */
   readonly salt: number;
 }
@@ -106,6 +113,8 @@ export class EndpointPicker {
   readonly #data: Data;
   #seed = 0;
   readonly #responseHeaders: readonly ResponseHeader[];
+  /** Refilled by its producer, which has its last word after the choice. */
+  readonly #cacheSource: CacheSource | undefined;
 
   /** `onFailed` is told of each plugin that throws; plugin-calls.ts says what comes of it. */
   constructor(
@@ -118,15 +127,23 @@ export class EndpointPicker {
     for (const [i, { name }] of config.schedulingProfiles.entries()) {
       const profile = new SchedulingProfile(resolveProfile(config, name), this.#plugins);
       const salt = Math.imul(i + 1, 0x9e3779b9);
-      this.#profiles.set(name, { profile, slots: new Int32Array(DESTINATIONS_MAX), salt });
+      this.#profiles.set(name, {
+        profile,
+        slots: new Int32Array(DESTINATIONS_MAX),
+        next: -1,
+        salt,
+      });
     }
+    this.#cacheSource = this.#plugins.producers
+      .map(({ plugin }) => plugin.data["cache-source"])
+      .find((source) => source !== undefined);
     this.#responseHeaders = [...this.#plugins.all()].flatMap(
       ({ responseHeaders = [] }) => responseHeaders,
     );
   }
 
   /** The configuration's instances, for who asks them outside of decisions: flow control. */
-  get plugins(): Pick<Plugins, "get"> {
+  get plugins(): Pick<Plugins, "get" | "handler"> {
     return this.#plugins;
   }
 
@@ -143,7 +160,8 @@ export class EndpointPicker {
     const outcome = this.#decide(context, recorder);
     const sent = input.sentTo ?? outcome;
     if (sent.ok) this.#tellPicked(context, sent);
-    return outcome;
+    const kvSource = this.#cacheSource?.slot ?? -1;
+    return outcome.ok && kvSource >= 0 ? { ...outcome, kvSource } : outcome;
   }
 
   #tellPicked(context: NarrowingContext, { results, slots }: Picked): void {
@@ -283,20 +301,19 @@ export class EndpointPicker {
     }
   }
 
-  #run(
-    context: NarrowingContext,
-    { profile, slots, salt }: RunnableProfile,
-    recorder?: PickRecorder,
-  ): void {
+  #run(context: NarrowingContext, runnable: RunnableProfile, recorder?: PickRecorder): void {
+    const { profile, slots, salt } = runnable;
     const { calls } = this.#plugins;
     const watcher = recorder?.began(context);
     let chosen = slots.subarray(0, 0);
     const all = this.#eligible.subarray(0, context.candidateCount);
+    runnable.next = -1;
     calls.begin(this.#seed ^ salt);
     if (profile.filter(context, all, watcher) > 0) {
       profile.score(context, this.#totals, this.#scores, watcher);
       const count = profile.pick(context, this.#totals, createRng(this.#seed ^ salt), slots);
       chosen = slots.subarray(0, count);
+      if (this.#profiles.size > 1) runnable.next = nextBest(context, this.#totals, chosen);
     }
     calls.begin(this.#seed);
     recorder?.picked(context, this.#totals, chosen);
@@ -309,17 +326,26 @@ export class EndpointPicker {
     const prefill = stages.prefill === undefined ? NOBODY : this.#results.slotsOf(stages.prefill);
     const encode = stages.encode === undefined ? NOBODY : this.#results.slotsOf(stages.encode);
     const { dataParallelPort } = stages;
+    const prefillNext = this.#prefillNext(stages.prefill, first);
     return {
       ok: true,
       slots,
       results: this.#results,
       ...(prefill.length === 0 ? {} : { prefill }),
       ...(encode.length === 0 ? {} : { encode }),
+      ...(prefillNext < 0 ? {} : { prefillNext }),
       ...(dataParallelPort === undefined ? {} : { dataParallelPort }),
       ...this.#headers(context, stages.primary, slots),
       matchedBlocks: context.prefix.matchedBlocks[first]!,
       totalBlocks: context.prefix.totalBlocks,
     };
+  }
+
+  /** Nobody hands over to himself, so the decode endpoint is none. */
+  #prefillNext(profile: string | undefined, decodeSlot: number): number {
+    if (profile === undefined) return -1;
+    const [, second = this.#profiles.get(profile)!.next] = this.#results.slotsOf(profile);
+    return second === decodeSlot ? -1 : second;
   }
 
   #headers(

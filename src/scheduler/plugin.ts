@@ -161,13 +161,38 @@ export interface SchedulingStages {
   readonly primary: string;
   readonly prefill?: string;
   readonly encode?: string;
-  /** The request goes to this port of the chosen rank's host, which dispatches to the rank. */
+  /**
+   * The port of each host whose process dispatches to data-parallel ranks: whoever serves is told the
+   * address of the chosen one.
+   */
   readonly dataParallelPort?: number;
+  /** What deciders said in this decision, in the order they were asked; for records. At most VERDICTS_MAX. */
+  readonly verdicts?: readonly StageVerdict[];
 }
+
+/** What a decider said. Valid until the next decision. */
+export interface StageVerdict {
+  readonly stage: "prefill" | "encode";
+  /** Whether it is worth running apart. */
+  readonly isApart: boolean;
+  readonly terms?: VerdictTerms;
+}
+/** A stage has one decider, and is asked for once. */
+export const VERDICTS_MAX = 2;
 
 /** Whether a stage is worth running for a request, given the decode endpoint that was chosen. */
 export interface Decider extends PluginEvents {
   decide(context: PickContext, slot: number): boolean;
+  /** What the last answer was made of, for records. */
+  readonly verdictTerms?: VerdictTerms;
+}
+
+/** Numbers that are worth explaining: the decider owns the array, valid until the next call. */
+export interface VerdictTerms {
+  /** e.g. `localMs`; the unit is in the name. At most SCORE_TERMS_MAX. */
+  readonly names: readonly string[];
+  /** One a name; NaN for what there is nothing to say of. */
+  readonly values: Float64Array;
 }
 
 /** Fills its `data` before any profile runs; `context.candidates` are all that may be chosen. */

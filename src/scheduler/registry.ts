@@ -23,6 +23,7 @@ import { multiclusterFileDiscovery } from "./plugins/data-source/multicluster-fi
 import { multiclusterMetricsDataSource } from "./plugins/data-source/multicluster-metrics-data-source.ts";
 import { alwaysDisaggMultimodalDecider } from "./plugins/decider/always-disagg-multimodal-decider.ts";
 import { alwaysDisaggPdDecider } from "./plugins/decider/always-disagg-pd-decider.ts";
+import { predictedTtftPdDecider } from "./plugins/decider/predicted-ttft-pd-decider.ts";
 import { prefixBasedPdDecider } from "./plugins/decider/prefix-based-pd-decider.ts";
 import { coreMetricsExtractor } from "./plugins/extractor/core-metrics-extractor.ts";
 import { dcgmExtractor } from "./plugins/extractor/dcgm-extractor.ts";
@@ -157,6 +158,7 @@ export const PLUGINS = [
   headerProfileHandler,
   // Deciders
   alwaysDisaggPdDecider,
+  predictedTtftPdDecider,
   prefixBasedPdDecider,
   alwaysDisaggMultimodalDecider,
   // Admitters

@@ -53,6 +53,7 @@ export const RECORDED_COLUMNS = {
   ejectedUntilMs: "float64",
   prefillBusyUntilMs: "float64",
   prefillMsPerToken: "float64",
+  transferMsPerToken: "float64",
   serviceMs: "float64",
   requestTokens: "float64",
   coldTokens: "float64",

@@ -8,7 +8,13 @@
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/profilehandler/disagg.
 
-import type { Decider, PickContext, ProfileHandler, SchedulingStages } from "../plugin.ts";
+import type {
+  Decider,
+  PickContext,
+  ProfileHandler,
+  SchedulingStages,
+  StageVerdict,
+} from "../plugin.ts";
 
 /** Names of the stages' profiles. */
 export interface StageProfiles {
@@ -32,15 +38,17 @@ const NO_DECODE = "failed to find available decode workers";
 /** A decider that is asked before a decode endpoint is chosen. */
 const NO_SLOT = -1;
 
-/** A profile handler without state: what has run is in the context. */
+/** What has run is in the context; of a decision it keeps what deciders said, until the next one begins. */
 export class StagedProfiles implements ProfileHandler {
   readonly #options: StageOptions;
+  #verdicts: StageVerdict[] = [];
 
   constructor(options: StageOptions) {
     this.#options = options;
   }
 
   next(context: PickContext): string | undefined {
+    if (this.#isBeginning(context)) this.#verdicts = [];
     return this.#options.order === "prefill-first"
       ? this.#nextPrefillFirst(context)
       : this.#nextDecodeFirst(context);
@@ -54,33 +62,50 @@ export class StagedProfiles implements ProfileHandler {
     const prefillSlot = results.slotOf(profiles.prefill) ?? NO_SLOT;
     const isApart = prefillSlot !== NO_SLOT && prefillSlot !== slot;
     const { encode } = profiles;
-    const isEncoded = encode !== undefined && (results.slotOf(encode) ?? NO_SLOT) !== NO_SLOT;
+    const encodeSlot = encode === undefined ? NO_SLOT : (results.slotOf(encode) ?? NO_SLOT);
+    // Nor does who encodes for itself.
+    const isEncoded = encodeSlot !== NO_SLOT && encodeSlot !== (isApart ? prefillSlot : slot);
+    const verdicts = this.#verdicts;
     return {
       primary: profiles.decode,
       ...(isApart ? { prefill: profiles.prefill } : {}),
-      ...(isEncoded ? { encode } : {}),
+      ...(isEncoded ? { encode: encode! } : {}),
       ...(dataParallelPort === undefined ? {} : { dataParallelPort }),
+      ...(verdicts.length === 0 ? {} : { verdicts }),
     };
   }
 
   #nextDecodeFirst(context: PickContext): string | undefined {
     const { decode, prefill, encode } = this.#options.profiles;
-    const { deciders } = this.#options;
     if (this.#isOpen(context, decode)) return decode;
     const slot = context.results.slotOf(decode) ?? NO_SLOT;
     if (slot === NO_SLOT || context.results.slotOf(prefill) !== undefined) return undefined;
-    if (this.#isOpen(context, encode) && deciders.encode?.decide(context, slot)) return encode;
-    if (this.#isOpen(context, prefill) && deciders.prefill?.decide(context, slot)) return prefill;
+    if (this.#isOpen(context, encode) && this.#isWorth("encode", context, slot)) return encode;
+    if (this.#isOpen(context, prefill) && this.#isWorth("prefill", context, slot)) return prefill;
     return undefined;
   }
 
   #nextPrefillFirst(context: PickContext): string | undefined {
     const { decode, prefill, encode } = this.#options.profiles;
-    const { deciders } = this.#options;
     if (!this.#isOpen(context, decode)) return undefined;
     if (this.#isOpen(context, prefill)) return prefill;
-    if (this.#isOpen(context, encode) && deciders.encode?.decide(context, NO_SLOT)) return encode;
+    if (this.#isOpen(context, encode) && this.#isWorth("encode", context, NO_SLOT)) return encode;
     return decode;
+  }
+
+  #isWorth(stage: StageVerdict["stage"], context: PickContext, slot: number): boolean {
+    const decider = this.#options.deciders[stage];
+    if (decider === undefined) return false;
+    const isApart = decider.decide(context, slot);
+    const { verdictTerms: terms } = decider;
+    this.#verdicts.push({ stage, isApart, ...(terms === undefined ? {} : { terms }) });
+    return isApart;
+  }
+
+  #isBeginning({ results }: PickContext): boolean {
+    const { decode, prefill, encode } = this.#options.profiles;
+    const hasRun = (profile: string) => results.slotOf(profile) !== undefined;
+    return !hasRun(decode) && !hasRun(prefill) && (encode === undefined || !hasRun(encode));
   }
 
   /** Whether the profile exists and has not run. */
@@ -89,8 +114,3 @@ export class StagedProfiles implements ProfileHandler {
     return results.slotOf(profile) === undefined;
   }
 }
-
-/** What is not done yet with the stages that are chosen. */
-export const STAGES_NOTE =
-  "Prefill and encode endpoints are chosen, recorded and explained, but relays do not split requests " +
-  "yet: the decode endpoint does all of the work.";

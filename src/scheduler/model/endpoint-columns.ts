@@ -34,6 +34,8 @@ export interface EndpointColumns {
   readonly prefillBusyUntilMs: Float64Array;
   /** Learned: what a prompt token that is not cached takes, beside whatever else runs. */
   readonly prefillMsPerToken: Float64Array;
+  /** Learned: what a prompt token takes to get there from the endpoint that computed it. */
+  readonly transferMsPerToken: Float64Array;
   /** Learned: mean time from a request's first token to its end. */
   readonly serviceMs: Float64Array;
   /** Mean tokens that a request sent there adds to the KV memory in use; 0 before the first. */

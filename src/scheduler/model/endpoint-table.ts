@@ -2,7 +2,7 @@
 
 import { Adapters, type AdapterSample } from "./adapters.ts";
 import type { EndpointColumns } from "./endpoint-columns.ts";
-import { EngineSpeeds, type SpeedObservation } from "./engine-speeds.ts";
+import { EngineSpeeds, type HandOver, type SpeedObservation } from "./engine-speeds.ts";
 import { EngineWork } from "./engine-work.ts";
 import { RecentDispatches } from "./recent-dispatches.ts";
 import { Scalars } from "./scalars.ts";
@@ -71,6 +71,7 @@ class Columns implements EndpointColumns {
   readonly work = new EngineWork(ENDPOINTS_MAX);
   readonly prefillBusyUntilMs = this.work.prefillBusyUntilMs;
   readonly prefillMsPerToken = this.speeds.prefillMsPerToken;
+  readonly transferMsPerToken = this.speeds.transferMsPerToken;
   readonly serviceMs = this.speeds.serviceMs;
   readonly requestTokens = this.work.requestTokens;
   readonly coldTokens = this.work.coldTokens;
@@ -268,9 +269,21 @@ export class EndpointTable {
     columns.work.takenBack(slot, uncachedMs, nowMs);
   }
 
+  /** A request that was sent to `slot` to be decoded is going to be computed there as well. */
+  promptAdded(slot: number, prompt: PromptWork, nowMs: number): void {
+    const columns = this.#columns;
+    const msPerToken = columns.prefillMsPerToken[slot]!;
+    columns.work.added(slot, { nowMs, ...prompt, msPerToken }, this.size);
+  }
+
   /** A request that `slot` has served teaches how fast it is. */
   completed(slot: number, observation: SpeedObservation): void {
     this.#columns.speeds.observe(slot, observation);
+  }
+
+  /** A prompt that was computed elsewhere teaches how long blocks take to get to `slot`. */
+  handedOver(slot: number, handOver: HandOver): void {
+    this.#columns.speeds.handedOver(slot, handOver);
   }
 
   /**

@@ -1,9 +1,11 @@
 // How fast each engine is, learned from requests that have ended.
 //
 //   prefill   = (time to first token − OVERHEAD_MS) / tokens computed before it    median
+//   transfer  = (time from the end of a prefill elsewhere to the first token − TRANSFER_OVERHEAD_MS)
+//               / tokens handed over                                                median
 //   service   = time from the first token to the end                               mean
 //
-// The first is a median, followed by steps of a fixed ratio: up by a step when a request was slower than
+// A median is followed by steps of a fixed ratio: up by a step when a request was slower than
 // believed, down when it was faster. One outlier moves it by one step, whatever its size. Steps begin large
 // and shrink with each request. Requests too short to tell, and those that waited for memory
 // and not for compute, teach nothing.
@@ -14,18 +16,30 @@
 // Source: the physics of prefill in docs/architecture.md, "The default profile". It misleads where a
 // cache is far better or worse than the router believes and the engine does not report cached tokens.
 
-/** Until the first requests end: 10,000 tokens a second, and ten seconds of answer. */
-export const UNLEARNED = { prefillMsPerToken: 0.1, serviceMs: 10_000 } as const;
+/**
+ * Until the first requests end: 10,000 tokens a second, and ten seconds of answer. A token's blocks of a model
+ * of 80 layers with 8 KV heads of 128 (Llama 70B) have 2 × 2 × 80 × 8 × 128 = 327,680 bytes in 16 bits: 0.02 ms
+ * are 16 GB/s, two thirds of a link of 200 Gb/s.
+ */
+export const UNLEARNED = {
+  prefillMsPerToken: 0.1,
+  transferMsPerToken: 0.02,
+  serviceMs: 10_000,
+} as const;
 
 /** What may be learned; beyond it a clock or a report was wrong. */
 export const SPEED_LIMITS = {
   prefillMsPerTokenMin: 0.001,
   prefillMsPerTokenMax: 10,
   serviceMsMax: 600_000,
+  transferMsPerTokenMin: 0.000_1,
+  transferMsPerTokenMax: 10,
 } as const;
 
 /** Of a time to first token, what is neither waiting nor prefill: the network, and the step under way. */
 export const OVERHEAD_MS = 40;
+/** Of a hand-over between two engines, what does not grow with the prompt: one more request, and one more step. */
+export const TRANSFER_OVERHEAD_MS = 40;
 /** Fewer tokens take about as long as the overhead, and say nothing. */
 const WORK_TOKENS_MIN = 1_024;
 const FIRST_STEP = 0.3;
@@ -45,44 +59,60 @@ export interface SpeedObservation {
   readonly isHeld: boolean;
 }
 
-/** One estimate of a pool or an endpoint. */
-interface Learned {
-  readonly prefillMsPerToken: Float64Array;
-  readonly serviceMs: Float64Array;
-  readonly prefillCount: Uint32Array;
-  readonly serviceCount: Uint32Array;
+/** A prompt that one endpoint has computed and another one has answered. */
+export interface HandOver {
+  /** From the end of the prefill to the first token. */
+  readonly transferMs: number;
+  /** Those that were not cached where it was answered. */
+  readonly tokens: number;
 }
 
-/** Of `slots` endpoints; the pool's own estimate is kept behind the last. */
-export class EngineSpeeds implements Learned {
+/** One estimate of each endpoint, and one of the pool behind the last. */
+interface Learned {
+  readonly values: Float64Array;
+  /** What each has been learned from. */
+  readonly counts: Uint32Array;
+}
+
+function createLearned(slots: number, unlearned: number): Learned {
+  const values = new Float64Array(slots + 1).fill(unlearned);
+  return { values, counts: new Uint32Array(slots + 1) };
+}
+
+/** Of `slots` endpoints. */
+export class EngineSpeeds {
   readonly prefillMsPerToken: Float64Array;
+  readonly transferMsPerToken: Float64Array;
   readonly serviceMs: Float64Array;
-  readonly prefillCount: Uint32Array;
-  readonly serviceCount: Uint32Array;
+  readonly #prefill: Learned;
+  readonly #transfer: Learned;
+  readonly #service: Learned;
   readonly #pool: number;
 
   constructor(slots: number) {
     this.#pool = slots;
-    this.prefillMsPerToken = new Float64Array(slots + 1).fill(UNLEARNED.prefillMsPerToken);
-    this.serviceMs = new Float64Array(slots + 1).fill(UNLEARNED.serviceMs);
-    this.prefillCount = new Uint32Array(slots + 1);
-    this.serviceCount = new Uint32Array(slots + 1);
+    this.#prefill = createLearned(slots, UNLEARNED.prefillMsPerToken);
+    this.#transfer = createLearned(slots, UNLEARNED.transferMsPerToken);
+    this.#service = createLearned(slots, UNLEARNED.serviceMs);
+    this.prefillMsPerToken = this.#prefill.values;
+    this.transferMsPerToken = this.#transfer.values;
+    this.serviceMs = this.#service.values;
   }
 
   /** The slot is another endpoint's now: it begins with what the pool has learned. */
   clear(slot: number): void {
-    this.prefillCount[slot] = 0;
-    this.serviceCount[slot] = 0;
-    this.prefillMsPerToken[slot] = this.prefillMsPerToken[this.#pool]!;
-    this.serviceMs[slot] = this.serviceMs[this.#pool]!;
+    for (const { values, counts } of [this.#prefill, this.#transfer, this.#service]) {
+      counts[slot] = 0;
+      values[slot] = values[this.#pool]!;
+    }
   }
 
   observe(slot: number, observation: SpeedObservation): void {
     const { ttftMs, decodeMs, workTokens, isHeld } = observation;
     if (ttftMs !== null && !isHeld && workTokens >= WORK_TOKENS_MIN) {
       const msPerToken = Math.max(0, ttftMs - OVERHEAD_MS) / workTokens;
-      this.#learnPrefill(this.#pool, msPerToken);
-      this.#learnPrefill(slot, msPerToken);
+      const { prefillMsPerTokenMin: min, prefillMsPerTokenMax: max } = SPEED_LIMITS;
+      this.#learnMedian(this.#prefill, slot, { observed: msPerToken, min, max });
     }
     if (decodeMs !== null && decodeMs > 0) {
       this.#learnService(this.#pool, decodeMs);
@@ -91,32 +121,47 @@ export class EngineSpeeds implements Learned {
     this.#shareWithUnlearned();
   }
 
-  #learnPrefill(at: number, msPerToken: number): void {
-    const believed = this.prefillMsPerToken[at]!;
-    const count = (this.prefillCount[at]! += 1);
-    const step = 1 + Math.max(LAST_STEP, FIRST_STEP / count);
-    const next = msPerToken > believed ? believed * step : believed / step;
-    const { prefillMsPerTokenMin, prefillMsPerTokenMax } = SPEED_LIMITS;
-    this.prefillMsPerToken[at] = Math.min(
-      prefillMsPerTokenMax,
-      Math.max(prefillMsPerTokenMin, next),
-    );
+  /** `slot` has answered what another endpoint had computed. */
+  handedOver(slot: number, { transferMs, tokens }: HandOver): void {
+    if (tokens < WORK_TOKENS_MIN) return;
+    const observed = Math.max(0, transferMs - TRANSFER_OVERHEAD_MS) / tokens;
+    const { transferMsPerTokenMin: min, transferMsPerTokenMax: max } = SPEED_LIMITS;
+    this.#learnMedian(this.#transfer, slot, { observed, min, max });
+    this.#shareWithUnlearned();
+  }
+
+  /** Of the slot and of the pool. */
+  #learnMedian(
+    { values, counts }: Learned,
+    slot: number,
+    {
+      observed,
+      min,
+      max,
+    }: { readonly observed: number; readonly min: number; readonly max: number },
+  ): void {
+    for (const at of [this.#pool, slot]) {
+      const believed = values[at]!;
+      const count = (counts[at]! += 1);
+      const step = 1 + Math.max(LAST_STEP, FIRST_STEP / count);
+      const next = observed > believed ? believed * step : believed / step;
+      values[at] = Math.min(max, Math.max(min, next));
+    }
   }
 
   #learnService(at: number, decodeMs: number): void {
-    const count = (this.serviceCount[at]! += 1);
+    const { values, counts } = this.#service;
+    const count = (counts[at]! += 1);
     const share = Math.max(SERVICE_SHARE, 1 / count);
     const bounded = Math.min(SPEED_LIMITS.serviceMsMax, decodeMs);
-    this.serviceMs[at]! += share * (bounded - this.serviceMs[at]!);
+    values[at]! += share * (bounded - values[at]!);
   }
 
   /** Endpoints that have served nothing yet follow the pool. */
   #shareWithUnlearned(): void {
     const pool = this.#pool;
-    for (let slot = 0; slot < pool; slot++) {
-      if (this.prefillCount[slot] === 0)
-        this.prefillMsPerToken[slot] = this.prefillMsPerToken[pool]!;
-      if (this.serviceCount[slot] === 0) this.serviceMs[slot] = this.serviceMs[pool]!;
+    for (const { values, counts } of [this.#prefill, this.#transfer, this.#service]) {
+      for (let slot = 0; slot < pool; slot++) if (counts[slot] === 0) values[slot] = values[pool]!;
     }
   }
 }

@@ -45,12 +45,18 @@ export class EngineWork {
 
   /** Counts a request; gives the work that is ahead of it, in ms. */
   sent(slot: number, request: SentRequest, endpointCount: number): number {
-    const { nowMs, uncachedTokens, promptTokens, kvTokens, msPerToken } = request;
+    const { kvTokens } = request;
+    const mean = this.requestTokens[slot]!;
+    this.requestTokens[slot] = mean === 0 ? kvTokens : mean + REQUEST_SHARE * (kvTokens - mean);
+    return this.added(slot, request, endpointCount);
+  }
+
+  /** Counts the prompt of a request that was counted before; gives the work that is ahead of it, in ms. */
+  added(slot: number, prompt: SentPrompt, endpointCount: number): number {
+    const { nowMs, uncachedTokens, promptTokens, msPerToken } = prompt;
     const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
     const endMs = startMs + uncachedTokens * msPerToken;
     this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, endMs);
-    const mean = this.requestTokens[slot]!;
-    this.requestTokens[slot] = mean === 0 ? kvTokens : mean + REQUEST_SHARE * (kvTokens - mean);
     // A prompt that is cached in part counts for less than its part: its cached blocks stay.
     const coldShare = promptTokens > 0 ? uncachedTokens / promptTokens : 0;
     this.#countCold(slot, uncachedTokens * coldShare * coldShare, endpointCount);
@@ -72,12 +78,15 @@ export class EngineWork {
   }
 }
 
-export interface SentRequest {
+export interface SentPrompt {
   readonly nowMs: number;
-  /** Prompt tokens that are not cached there. */
+  /** Prompt tokens that are to be computed there. */
   readonly uncachedTokens: number;
   readonly promptTokens: number;
-  /** What it will add to the KV memory in use: these and its answer. */
-  readonly kvTokens: number;
   readonly msPerToken: number;
+}
+
+export interface SentRequest extends SentPrompt {
+  /** What it will add to the KV memory in use: prompt tokens that are not cached there, and its answer. */
+  readonly kvTokens: number;
 }

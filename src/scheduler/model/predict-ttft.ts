@@ -34,11 +34,15 @@ export function predictTtftMs(
 ): number {
   const waitMs = Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs);
   const prefillMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
+  return OVERHEAD_MS + waitMs + memoryWaitMs(columns, slot) + prefillMs;
+}
+
+/** How long a request waits for others to end because KV memory is as good as full; the part that any has. */
+export function memoryWaitMs(columns: TtftColumns, slot: number): number {
   const isFull = columns.kvUsage[slot]! >= KV_FULL;
   // As many end in a service time as fit at once. Where that is not known, one: unknown is worse.
   const share = columns.requestTokens[slot]! / columns.kvCapacityTokens[slot]!;
-  const memoryMs = isFull
+  return isFull
     ? columns.queueDepth[slot]! * (share > 0 && share < 1 ? share : 1) * columns.serviceMs[slot]!
     : 0;
-  return OVERHEAD_MS + waitMs + memoryMs + prefillMs;
 }

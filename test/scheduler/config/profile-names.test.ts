@@ -81,7 +81,7 @@ describe("profiles that a handler names", () => {
 
 describe("options without effect", () => {
   it.for<[string, object, string]>([
-    ["pd-profile-handler", { primaryPort: 8000 }, "primaryPort is not used yet"],
+    ["pd-profile-handler", { primaryPort: 8000 }, "to the chosen rank's own one"],
     ["topology-affinity-scorer", { topologyProducerName: "x" }, "topologyProducerName is without"],
     [
       "endpoint-attribute-scorer",

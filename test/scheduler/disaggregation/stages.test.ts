@@ -74,6 +74,25 @@ describe("decode-first", () => {
     expect(stages).toEqual({ primary: "decode", encode: "encode" });
   });
 
+  it("leaves encode out where the endpoint that computes the prompt would do it", () => {
+    const alone = handler({ deciders: { encode: yes() } });
+    expect(runHandler(alone, { ...FOUND, encode: 0 }).stages).toEqual({ primary: "decode" });
+    expect(runHandler(handler(), { ...FOUND, encode: 1 }).stages).not.toHaveProperty("encode");
+    expect(runHandler(handler(), { ...FOUND, encode: 0 }).stages).toHaveProperty("encode");
+  });
+
+  it("tells what deciders said, of one decision at a time", () => {
+    const terms = { names: ["localMs"], values: Float64Array.of(7) };
+    const prefill = Object.assign(no(), { verdictTerms: terms });
+    const staged = handler({ deciders: { encode: yes(), prefill } });
+    const want = [
+      { stage: "encode", isApart: true },
+      { stage: "prefill", isApart: false, terms },
+    ];
+    for (let i = 0; i < 2; i++) expect(runHandler(staged, FOUND).verdicts).toEqual(want);
+    expect(runHandler(handler({ deciders: {} }), FOUND)).not.toHaveProperty("verdicts");
+  });
+
   it("names the port that dispatches to ranks", () => {
     const { stages } = runHandler(handler({ deciders: {}, dataParallelPort: 8000 }), FOUND);
     expect(stages).toEqual({ primary: "decode", dataParallelPort: 8000 });

@@ -4,6 +4,7 @@ import {
   EngineSpeeds,
   SPEED_LIMITS,
   type SpeedObservation,
+  TRANSFER_OVERHEAD_MS,
   UNLEARNED,
 } from "../../../src/scheduler/model/engine-speeds.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
@@ -72,5 +73,49 @@ describe("an endpoint that has served nothing", () => {
     speeds.clear(1);
     expect(speeds.serviceMs[1]).toBe(speeds.serviceMs[2]);
     expect(speeds.prefillMsPerToken[1]).toBe(speeds.prefillMsPerToken[2]);
+  });
+});
+
+describe("transfer", () => {
+  const handOver = (msPerToken: number, tokens = 4_000) => ({
+    transferMs: TRANSFER_OVERHEAD_MS + tokens * msPerToken,
+    tokens,
+  });
+
+  it.for([0.004, 0.02, 0.1])("finds %d ms a token within some fifty hand-overs", (msPerToken) => {
+    const speeds = new EngineSpeeds(SLOTS);
+    const rng = createRng(3);
+    for (let i = 0; i < 50; i++) speeds.handedOver(1, handOver(msPerToken * (0.9 + 0.2 * rng())));
+    expect(speeds.transferMsPerToken[1]! / msPerToken).toBeGreaterThan(0.8);
+    expect(speeds.transferMsPerToken[1]! / msPerToken).toBeLessThan(1.25);
+    // Nobody else has learned any: they follow.
+    expect(speeds.transferMsPerToken[0]).toBe(speeds.transferMsPerToken[SLOTS]);
+    expect(speeds.transferMsPerToken[0]).not.toBe(UNLEARNED.transferMsPerToken);
+    expect(speeds.prefillMsPerToken[1]).toBe(UNLEARNED.prefillMsPerToken);
+  });
+
+  it("is not learned from short prompts", () => {
+    const speeds = new EngineSpeeds(SLOTS);
+    speeds.handedOver(0, handOver(5, 1_023));
+    expect(speeds.transferMsPerToken[0]).toBe(UNLEARNED.transferMsPerToken);
+    speeds.handedOver(0, handOver(5, 1_024));
+    expect(speeds.transferMsPerToken[0]).toBeGreaterThan(UNLEARNED.transferMsPerToken);
+  });
+
+  it.for([
+    ["Max", 1e9],
+    ["Min", -1],
+  ] as const)("stays at its %simum", ([which, msPerToken]) => {
+    const speeds = new EngineSpeeds(SLOTS);
+    for (let i = 0; i < 2_000; i++) speeds.handedOver(0, handOver(msPerToken));
+    expect(speeds.transferMsPerToken[0]).toBe(SPEED_LIMITS[`transferMsPerToken${which}`]);
+  });
+
+  it("is the pool's again once the slot is another endpoint's", () => {
+    const speeds = new EngineSpeeds(SLOTS);
+    for (let i = 0; i < 9; i++) speeds.handedOver(0, handOver(0.5));
+    for (let i = 0; i < 99; i++) speeds.handedOver(1, handOver(0.01));
+    speeds.clear(0);
+    expect(speeds.transferMsPerToken[0]).toBe(speeds.transferMsPerToken[SLOTS]);
   });
 });

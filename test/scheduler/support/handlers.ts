@@ -15,7 +15,9 @@ const RUNS_MAX = 20;
 export interface HandlerRun {
   /** In the order they ran. */
   readonly ran: readonly string[];
+  /** Without its verdicts. */
   readonly stages: SchedulingStages | string;
+  readonly verdicts?: SchedulingStages["verdicts"];
 }
 
 /** `slots`: the slot that each profile of the configuration chooses, -1 for one that finds nobody. */
@@ -33,7 +35,10 @@ export function runHandler(
     ran.push(profile);
     results[profile] = slots[profile];
   }
-  return { ran, stages: handler.finish(contextNow()) };
+  const finished = handler.finish(contextNow());
+  if (typeof finished === "string") return { ran, stages: finished };
+  const { verdicts, ...stages } = finished;
+  return verdicts === undefined ? { ran, stages } : { ran, stages, verdicts };
 }
 
 /** A decider with a fixed answer, which remembers the slots it was asked about. */

@@ -28,6 +28,7 @@ export interface EndpointRow {
   /** Prompts sent there will have been computed in so many ms. */
   readonly prefillBusyMs?: number;
   readonly prefillMsPerToken?: number;
+  readonly transferMsPerToken?: number;
   readonly serviceMs?: number;
   readonly requestTokens?: number;
   readonly coldTokens?: number;
@@ -81,6 +82,10 @@ export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
     prefillMsPerToken: Float64Array.from(
       rows,
       (row) => row.prefillMsPerToken ?? UNLEARNED.prefillMsPerToken,
+    ),
+    transferMsPerToken: Float64Array.from(
+      rows,
+      (row) => row.transferMsPerToken ?? UNLEARNED.transferMsPerToken,
     ),
     serviceMs: Float64Array.from(rows, (row) => row.serviceMs ?? UNLEARNED.serviceMs),
     requestTokens: Float64Array.from(rows, (row) => row.requestTokens ?? 0),

@@ -8,8 +8,8 @@
 //
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/p2psource. An endpoint without
 // a fresh sample is no source: copying from an engine that hangs would hang. llm-d counts blocks in CPU
-// memory only, where tiers are told apart; here all of them count. What is told is not acted on yet: no
-// relay copies blocks. O(n), no allocation.
+// memory only, where tiers are told apart; here all of them count. Relays name the source to the endpoint
+// that computes, as far as its connector knows how. O(n), no allocation.
 
 import { z } from "zod";
 import { producerOf } from "../../data/data.ts";
@@ -98,8 +98,5 @@ export const p2pSourceProducer = defineDataProducer({
   produces: ["cache-source"],
   params,
   consumes: ({ prefixMatchInfoProducerName: producer }) => [{ key: "prefix-match", producer }],
-  notes: () => [
-    "Blocks are not copied between endpoints yet: the source is told, and nothing asks.",
-  ],
   create: (given) => new P2pSourceProducer(given),
 });

@@ -1,13 +1,13 @@
-// data-parallel-profile-handler: choose a data-parallel rank, and send to the process that dispatches
-// to it.
+// data-parallel-profile-handler: choose a data-parallel rank, and name it.
 //
-//   one profile, run once; the request goes to primaryPort of the chosen rank's host, which is told
-//   the rank's own address
+//   one profile, run once; whoever serves is told the rank's own address
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/profilehandler/dataparallel, deprecated
-// there: where each rank listens on a port of its own the request can go to it directly.
+// there: where each rank listens on a port of its own the request can go to it directly. So it does here:
+// llm-d sends to primaryPort of the rank's host, for gateways that reach no other port.
 
 import { z } from "zod";
+import { OWN_PORT_NOTE } from "../../disaggregation/ranks.ts";
 import { defineProfileHandler, type PickContext, type ProfileHandler } from "../../plugin.ts";
 
 const params = z.strictObject({
@@ -50,6 +50,6 @@ export const dataParallelProfileHandler = defineProfileHandler({
   deprecated: "Use single-profile-handler, with one endpoint for each rank.",
   params,
   profilesMax: 1,
-  notes: () => ["Relays send to the chosen rank's own port: primaryPort is not used yet."],
+  notes: () => [OWN_PORT_NOTE],
   create: ({ primaryPort }, { profiles }) => new DataParallelProfileHandler(profiles, primaryPort),
 });

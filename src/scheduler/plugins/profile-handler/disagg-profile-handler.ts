@@ -5,12 +5,14 @@
 // stages.ts has the rules. The request goes to the decode endpoint.
 //
 // Source: llm-d-router pkg/epp/framework/plugins/scheduling/profilehandler/disagg. A prefill endpoint
-// that is the decode endpoint is left out here: it would hand its blocks to itself. The decider for
-// prefill sees the decode endpoint as it is chosen, without knowing how long the transfer of blocks
-// will take: short prompts lose by it. A constant number of comparisons a profile.
+// that is the decode endpoint is left out here: it would hand its blocks to itself. So is an encode
+// endpoint that is the one which computes the prompt. llm-d's relays know one prefill endpoint; here they
+// are told the next best one, too, and ask it where the first fails. llm-d's deciders do not know how long
+// the transfer of blocks takes, so that short prompts lose by it; predicted-ttft-pd-decider does. A constant
+// number of comparisons a profile.
 
 import { z } from "zod";
-import { STAGES_NOTE, StagedProfiles } from "../../disaggregation/stages.ts";
+import { StagedProfiles } from "../../disaggregation/stages.ts";
 import {
   type Decider,
   defineProfileHandler,
@@ -128,7 +130,6 @@ export const disaggProfileHandler = defineProfileHandler({
   params,
   references: referencesOf,
   profilesNamed: profilesOf,
-  notes: () => [STAGES_NOTE],
   create: (filled, wiring) =>
     new StagedProfiles({
       order: filled.stageOrder,

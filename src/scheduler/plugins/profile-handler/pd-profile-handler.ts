@@ -9,7 +9,8 @@
 // A constant number of comparisons a profile.
 
 import { z } from "zod";
-import { STAGES_NOTE, StagedProfiles } from "../../disaggregation/stages.ts";
+import { StagedProfiles } from "../../disaggregation/stages.ts";
+import { OWN_PORT_NOTE } from "../../disaggregation/ranks.ts";
 import { type Decider, defineProfileHandler } from "../../plugin.ts";
 
 const params = z.strictObject({
@@ -46,10 +47,7 @@ export const pdProfileHandler = defineProfileHandler({
     { path: "prefillProfile", name: prefillProfile, without: "prefill never runs apart" },
   ],
   notes: (filled: Params) => [
-    STAGES_NOTE,
-    ...(filled.primaryPort === 0
-      ? []
-      : ["Relays send to the chosen rank's own port: primaryPort is not used yet."]),
+    ...(filled.primaryPort === 0 ? [] : [OWN_PORT_NOTE]),
     ...IGNORED.filter((name) => filled[name] !== "").map(
       (name) => `${name} is without effect: the decider reads the pool's best prefix knowledge.`,
     ),

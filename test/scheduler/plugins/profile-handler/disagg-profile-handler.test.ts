@@ -14,7 +14,7 @@ describe("disagg-profile-handler", () => {
     };
     const deciders = { pd: new FixedDecider(true), mm: new FixedDecider(false) };
     const handler = createHandler(TYPE, params, { profiles: ["decode", "P", "E"], deciders });
-    expect(runHandler(handler, { decode: 0, P: 1, E: 2 })).toEqual({
+    expect(runHandler(handler, { decode: 0, P: 1, E: 2 })).toMatchObject({
       ran: ["decode", "P"],
       stages: { primary: "decode", prefill: "P" },
     });
