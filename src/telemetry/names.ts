@@ -2,6 +2,7 @@
 // metric (llm-d-router pkg/epp/metrics); ours start with `fairlead_`. The simulator's names are
 // vLLM's and stand in simulator/metrics.ts, because they belong to the engine it imitates.
 
+import { DISAGGREGATION_METRIC } from "./disaggregation-names.ts";
 import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
 import { KV_EVENT_METRIC } from "./kv-event-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
@@ -306,6 +307,7 @@ export const METRIC = {
     labels: ["outcome"],
   }),
 
+  ...DISAGGREGATION_METRIC,
   ...FLOW_CONTROL_METRIC,
 
   ...KV_EVENT_METRIC,

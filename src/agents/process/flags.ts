@@ -29,7 +29,7 @@ export type FlagValues<Table extends FlagTable> = {
 };
 
 /** A switch: present or not. */
-function switchFlag(help: string): Flag<boolean> {
+export function switchFlag(help: string): Flag<boolean> {
   return { placeholder: "", help, fallback: false, parse: () => ({ ok: true, value: true }) };
 }
 

@@ -26,6 +26,10 @@ export const PREFILL_OUTCOMES = [
   "cancelled",
   /** It is not, or no longer, an endpoint that the relay has discovered: nothing was sent. */
   "off-list",
+  /** The engines or the body cannot be split: nothing was sent. */
+  "unsupported",
+  /** The relay has no room for another body: nothing was sent. */
+  "busy",
 ] as const;
 
 const count = z.int().nonnegative().nullable();

@@ -21,11 +21,15 @@ export type Attempt =
   | { readonly outcome: "broken"; readonly hadHead: boolean }
   | { readonly outcome: "timeout" | "off-list" | "cancelled" };
 
-export interface AttemptRequest {
-  readonly path: string;
+/** What one endpoint is sent. */
+export interface AttemptLeg {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
-  /** Aborted when the client has gone. */
+}
+
+export interface AttemptRequest extends AttemptLeg {
+  readonly path: string;
+  /** Aborted when nobody wants the answer any more: the client has gone, or the leg was withdrawn. */
   readonly signal: AbortSignal;
   /** How long a stream's head waits for its first byte. */
   readonly headHeldMsMax: number;

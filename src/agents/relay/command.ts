@@ -3,6 +3,7 @@ import { startAdminServer } from "../process/admin-server.ts";
 import { listenFlag, numberFlag, parseFlags } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
 import { runAgent } from "../process/run-agent.ts";
+import { DISAGGREGATION_FLAGS, disaggregationOptions } from "./disaggregation/flags.ts";
 import { LEARN_FLAGS, learningOptions } from "./learning/flags.ts";
 import { parseRelayKeys, RELAY_KEYS_ENV } from "./relay-keys.ts";
 import { RELAY_LIMITS, startRelay } from "./relay.ts";
@@ -22,6 +23,7 @@ ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
       { min: 1_024, max: 256 * MIB, isInteger: true },
       64 * MIB,
     ),
+    ...DISAGGREGATION_FLAGS,
     ...RENDER_FLAGS,
     ...LEARN_FLAGS,
     ...POOL_FLAGS,
@@ -50,6 +52,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
+      disaggregation: disaggregationOptions(flags),
       ...(learning === undefined ? {} : { learning }),
       ...(renderUrl === null ? {} : { renderUrl }),
     });

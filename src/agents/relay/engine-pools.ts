@@ -15,6 +15,8 @@ const CONNECTIONS_PER_ENDPOINT_MAX = 1_024;
 
 export interface EnginePool {
   readonly address: string;
+  /** As it was discovered last. */
+  endpoint: EndpointRecord;
   readonly dispatcher: Pool;
   /** It answered before, so an idle connection may have been closed by the engine meanwhile. */
   hasAnswered: boolean;
@@ -35,8 +37,10 @@ export class EnginePools {
       // Rejects only if the pool was destroyed meanwhile.
       pool.dispatcher.close().catch(() => undefined);
     }
-    for (const address of addresses) {
-      if (!this.#pools.has(address)) this.#pools.set(address, openPool(address));
+    for (const endpoint of endpoints) {
+      const pool = this.#pools.get(endpoint.address);
+      if (pool === undefined) this.#pools.set(endpoint.address, openPool(endpoint));
+      else pool.endpoint = endpoint;
     }
   }
 
@@ -53,7 +57,8 @@ export class EnginePools {
   }
 }
 
-function openPool(address: string): EnginePool {
+function openPool(endpoint: EndpointRecord): EnginePool {
+  const { address } = endpoint;
   const dispatcher = new Pool(`http://${address}`, {
     connections: CONNECTIONS_PER_ENDPOINT_MAX,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -64,5 +69,5 @@ function openPool(address: string): EnginePool {
     bodyTimeout: BODY_TIMEOUT_MS,
     pipelining: 1,
   });
-  return { address, dispatcher, hasAnswered: false };
+  return { address, endpoint, dispatcher, hasAnswered: false };
 }

@@ -13,6 +13,8 @@ import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { TicketClosed } from "../protocol/messages.ts";
 import { decodeModelName } from "../protocol/model-name.ts";
 import { admit, type Admitted } from "./admission.ts";
+import { send, type Sent } from "./disaggregation/send.ts";
+import type { SplitContext, StageFacts } from "./disaggregation/split-request.ts";
 import type { Carried, Evictions } from "./evictions.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
@@ -21,25 +23,23 @@ import type { PromptLearner } from "./learning/prompt-learner.ts";
 import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
-import { readBody, type BodyBudget } from "./request-body.ts";
+import { readBody } from "./request-body.ts";
 import type { StartedReports } from "./started-reports.ts";
 import type { TicketOutbox, TicketSubject } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
 import { UNKNOWN_USAGE } from "./usage.ts";
 import type { UsedTickets } from "./used-tickets.ts";
-import { walk, type Walk, type WalkContext } from "./walk.ts";
 
 /** A refused request's body is read to its end if it is at most this long; else the socket closes. */
 const DISCARD_BYTES_MAX = 1024 * 1024;
 
 /** What all requests of a relay share. */
-export interface RelayContext extends WalkContext {
+export interface RelayContext extends SplitContext {
   readonly keys: RelayKeys;
   readonly used: UsedTickets;
   readonly outbox: TicketOutbox;
   readonly evictions: Evictions;
   readonly started: StartedReports;
-  readonly budget: BodyBudget;
   /** Absent: nobody wants to know what prompts' content becomes. */
   readonly learner?: Pick<PromptLearner, "offer">;
   readonly bodyBytesMax: number;
@@ -71,6 +71,12 @@ interface Ending extends Omit<Forwarded, "outcome"> {
   readonly ttftMs: number | null;
   /** The relay's own refusal, which stands for the outcome in the metrics. */
   readonly refusal?: RefusalCode;
+}
+
+interface Reported extends Ending {
+  readonly walked: Sent["walked"];
+  /** Where the request was to be split. */
+  readonly stages: StageFacts | undefined;
 }
 
 /** Serves one request to its end. Never rejects. */
@@ -157,21 +163,44 @@ async function carry(exchange: Exchange, body: PreparedBody & { release(): void 
   for (let i = 0; i < admitted.offListCount; i++) {
     context.registry.inc(METRIC.relayAttemptsTotal, { outcome: "off-list" });
   }
-  const walked = await walk(context, {
+  for (const stage of admitted.stages.unknown) {
+    context.registry.inc(METRIC.relayStageOffListTotal, { stage });
+  }
+  const { ticket, attempt } = admitted.signed;
+  let tried = "";
+  const sent = await send(context, {
     path: admitted.signed.path,
-    headers: engineHeaders(exchange),
     body: body.bytes,
+    headers: engineHeaders(exchange),
     destinations: admitted.destinations,
+    stages: admitted.stages,
     signal: exchange.signal,
     headHeldMsMax: context.headHeldMsMax,
-    onTry: (endpoint) => context.outbox.opened(subject, endpoint),
+    startPhase: (name) => span.startPhase(name),
+    onTry(endpoint) {
+      if (tried !== endpoint) context.outbox.opened(subject, endpoint);
+      tried = endpoint;
+    },
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
+    onPrefilled({ endpoint, outcome, durationMs, usage }) {
+      const { promptTokens, cachedTokens } = usage;
+      const counts = { durationMs: toTenth(durationMs), promptTokens, cachedTokens };
+      context.outbox.prefilled({
+        kind: "prefilled",
+        ticket,
+        attempt,
+        endpoint,
+        outcome,
+        ...counts,
+      });
+    },
   });
-  const ending = await answer(exchange, walked, body);
+  const ending = await answer(exchange, sent, body);
   // Not before: the client of the engine keeps the body as long as the answer comes.
   body.release();
-  report(exchange, subject, walked, ending);
-  span.end({ endpoint: walked.endpoint, model: body.model, ...ending });
+  const stages = await sent.end();
+  const closed = report(exchange, subject, { ...ending, walked: sent.walked, stages });
+  span.end({ ...ending, ...closed, model: body.model, usage: ending.usage, stages });
 }
 
 /** What every report of the request names. A name past its bound would end the session. */
@@ -182,8 +211,9 @@ function subjectOf({ admitted, requestId }: Exchange, model: string | null): Tic
 }
 
 /** Gives the client what the walk found. */
-async function answer(exchange: Exchange, walked: Walk, body: PreparedBody): Promise<Ending> {
+async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promise<Ending> {
   const { response, carried } = exchange;
+  const { walked } = sent;
   const names = modelNames(exchange, body.model);
   const nothing = { usage: UNKNOWN_USAGE, finishReason: null, status: null, ttftMs: null };
   const { result } = walked;
@@ -203,10 +233,12 @@ async function answer(exchange: Exchange, walked: Walk, body: PreparedBody): Pro
         endpoint: walked.endpoint,
         isUsageAdded: body.isUsageAdded,
         names,
+        cachedTokens: sent.cachedTokens,
         requestId: exchange.requestId,
         signal: exchange.signal,
         onFirstByte() {
           ttftMs = elapsedMs(exchange);
+          sent.onFirstByte();
           if (result.answer.statusCode === 200) learnFrom(exchange, walked.endpoint, body.bytes);
         },
       });
@@ -253,8 +285,9 @@ function modelNames({ admitted }: Exchange, engineName: string | null): ModelNam
 }
 
 /** Reports, counts and logs how the exchange ended. The log never holds any part of a body. */
-function report(exchange: Exchange, subject: TicketSubject, walked: Walk, ending: Ending): void {
+function report(exchange: Exchange, subject: TicketSubject, ending: Reported): TicketClosed {
   const { context, admitted, span } = exchange;
+  const { walked, stages } = ending;
   const closed: TicketClosed = {
     kind: "closed",
     ...subject,
@@ -266,6 +299,9 @@ function report(exchange: Exchange, subject: TicketSubject, walked: Walk, ending
     ...ending.usage,
     finishReason: ending.finishReason,
     failed: [...walked.failed],
+    ...(stages === undefined
+      ? {}
+      : { stages: { ...stages, prefillMs: toTenth(stages.prefillMs) } }),
   };
   context.started.ended(exchange.carried);
   context.outbox.closed(closed);
@@ -277,11 +313,17 @@ function report(exchange: Exchange, subject: TicketSubject, walked: Walk, ending
   const { refusal } = ending;
   const told = { ...facts, ...(refusal === undefined ? {} : { refusal }) };
   context.logger.info({ traceId: span.traceId, ...told, path: admitted.signed.path }, "request");
+  return closed;
 }
 
-/** Since the request was received; to a tenth, which is what the clock is worth over I/O. */
+/** Since the request was received. */
 function elapsedMs(exchange: Exchange): number {
-  return Math.round(10 * (performance.now() - exchange.startedAtMs)) / 10;
+  return toTenth(performance.now() - exchange.startedAtMs);
+}
+
+/** What the clock is worth over I/O. */
+function toTenth(ms: number): number {
+  return Math.round(10 * ms) / 10;
 }
 
 /** What the engine sees: an allow-list. No signature, no ticket and no credential goes on. */

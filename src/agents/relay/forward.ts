@@ -6,6 +6,7 @@ import { once } from "node:events";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
 import { isStream } from "./attempt.ts";
+import { CachedTokensWriter } from "./disaggregation/cached-tokens.ts";
 import type { EngineAnswer } from "./engine-pools.ts";
 import { JsonMeter } from "./json-meter.ts";
 import type { ModelNames } from "./model-names.ts";
@@ -15,6 +16,8 @@ import type { KeptAnswer } from "./kept-answer.ts";
 
 /** How long a client may leave its socket full before the request counts as abandoned. */
 const CLIENT_STALL_MS_MAX = 300_000;
+
+const NOTHING: Buffer = Buffer.alloc(0);
 
 const ANSWER_HEADERS = [
   "content-type",
@@ -29,6 +32,8 @@ export interface ForwardRequest {
   readonly isUsageAdded: boolean;
   /** Where the answer names the model otherwise than the client does. */
   readonly names: ModelNames | undefined;
+  /** Of the prefiller, where it handed over to `endpoint`: they take the place of the decoder's. */
+  readonly cachedTokens: number | undefined;
   readonly requestId: string;
   /** Aborted when the client has gone, or the relay stops. */
   readonly signal: AbortSignal;
@@ -64,11 +69,8 @@ export function sendKept(
 }
 
 /** Undefined where the answer is compressed: nothing was asked to be, and nothing can be read in it. */
-function readable(
-  names: ModelNames | undefined,
-  headers: IncomingHttpHeaders,
-): ModelNames | undefined {
-  return (headers["content-encoding"] ?? "identity") === "identity" ? names : undefined;
+function readable<T>(how: T | undefined, headers: IncomingHttpHeaders): T | undefined {
+  return (headers["content-encoding"] ?? "identity") === "identity" ? how : undefined;
 }
 
 /** `bytes` for the client, and with them what was held back before. */
@@ -97,9 +99,10 @@ async function forwardStream(
 ): Promise<Forwarded> {
   // The first byte may still be long in coming: the client can show that something happens.
   response.flushHeaders();
-  const meter = new SseMeter(request.isUsageAdded);
+  const cachedTokens = readable(request.cachedTokens, answer.headers);
+  const meter = new SseMeter(request.isUsageAdded, cachedTokens);
   const names = readable(request.names, answer.headers);
-  const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
+  const facts = () => factsOf(meter, request.cachedTokens);
   const pumped = await pump(answer, response, {
     ...request,
     onChunk(chunk) {
@@ -137,12 +140,15 @@ async function forwardWhole(
 ): Promise<Forwarded> {
   const meter = new JsonMeter();
   const names = readable(request.names, answer.headers);
-  const facts = () => ({ usage: meter.usage, finishReason: meter.finishReason });
+  const cachedTokens = readable(request.cachedTokens, answer.headers);
+  const counts = cachedTokens === undefined ? undefined : new CachedTokensWriter(cachedTokens);
+  const facts = () => factsOf(meter, request.cachedTokens);
   const pumped = await pump(answer, response, {
     ...request,
     onChunk(chunk) {
       meter.push(chunk);
-      return names === undefined ? chunk : names.push(chunk);
+      const counted = counts === undefined ? chunk : counts.push(chunk);
+      return names === undefined ? counted : names.push(counted);
     },
   });
   if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
@@ -150,8 +156,17 @@ async function forwardWhole(
     response.destroy();
     return { outcome: "broken-stream", ...facts() };
   }
-  response.end(names?.end());
+  response.end(lastOf(counts?.end() ?? NOTHING, names));
   return { outcome: answer.statusCode >= 400 ? "engine-error" : "ok", ...facts() };
+}
+
+/** What was read of an answer; of a split prompt, the prefiller knows what was cached. */
+function factsOf(
+  { usage, finishReason }: SseMeter | JsonMeter,
+  cachedTokens: number | undefined,
+): Omit<Forwarded, "outcome"> {
+  const isSplit = cachedTokens !== undefined && usage.promptTokens !== null;
+  return { usage: isSplit ? { ...usage, cachedTokens } : usage, finishReason };
 }
 
 interface PumpRequest {

@@ -6,6 +6,8 @@
 // and misses a name across two. A quoted key cannot occur inside a JSON string, where its quotes would
 // be escaped, so text that the model wrote is never touched.
 
+import { beginningOfKey, skipSpace } from "./key-search.ts";
+
 const KEY = Buffer.from('"model"');
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -43,7 +45,7 @@ export class ModelNames {
     for (;;) {
       const key = bytes.indexOf(KEY, from);
       if (key === -1) {
-        held = Math.min(held, beginningOfKey(bytes, from));
+        held = Math.min(held, beginningOfKey(KEY, bytes, from));
         break;
       }
       from = key + KEY.byteLength;
@@ -98,23 +100,4 @@ function valueAfter(bytes: Buffer, at: number): Value {
     else if (bytes[i] === QUOTE) return { start, end: i + 1 };
   }
   return bytes.byteLength < start + VALUE_BYTES_MAX ? "cut-off" : "none";
-}
-
-function skipSpace(bytes: Buffer, from: number): number {
-  let at = from;
-  while (at < bytes.byteLength && isSpace(bytes[at]!)) at++;
-  return at;
-}
-
-function isSpace(byte: number): boolean {
-  return byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d;
-}
-
-/** Where a key may begin that goes on beyond the end; the end itself if none does. */
-function beginningOfKey(bytes: Buffer, from: number): number {
-  const { byteLength } = bytes;
-  for (let at = Math.max(from, byteLength - KEY.byteLength + 1); at < byteLength; at++) {
-    if (KEY.subarray(0, byteLength - at).equals(bytes.subarray(at))) return at;
-  }
-  return byteLength;
 }

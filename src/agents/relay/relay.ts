@@ -10,6 +10,8 @@ import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { Mark } from "../protocol/messages.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
+import { Bootstraps } from "./disaggregation/bootstraps.ts";
+import { disaggregationDefaults, type DisaggregationOptions } from "./disaggregation/flags.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
 import { Evictions } from "./evictions.ts";
@@ -63,13 +65,15 @@ export interface RelayOptions {
   readonly sessionTiming?: Partial<SessionTiming>;
   /** Absent: nobody wants to know what prompts' content becomes. */
   readonly learning?: LearningOptions;
+  /** Absent: as without flags. */
+  readonly disaggregation?: DisaggregationOptions;
   /** Who renders prompts; absent: any endpoint. */
   readonly renderUrl?: URL;
 }
 
 type LearningOptions = Pick<
   PromptLearnerOptions,
-  "collectors" | "tokensPerKey" | "promptsPerSecondMax"
+  "collectors" | "tokensPerKey" | "promptsPerSecondMax" | "areMediaRendered"
 >;
 
 export interface Relay {
@@ -155,11 +159,13 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
 
 /** What requests share that belongs to nobody else. */
 function createContext(options: RelayOptions, clock: Clock) {
-  const { registry, limits, learning } = options;
+  const { registry, limits, learning, disaggregation = disaggregationDefaults() } = options;
   const used = new UsedTickets();
   const isUsed = (ticket: string, attempt: number) => used.has(ticket, attempt, Date.now());
   return {
     ...options,
+    ...disaggregation,
+    bootstraps: new Bootstraps(clock),
     clock,
     retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
     headHeldMsMax: limits.headHeldMsMax,

@@ -48,3 +48,25 @@ export class BodyBudget {
     this.#bytes -= bytes;
   }
 }
+
+/** What one request has taken of the budget besides its own body: the bodies of further legs. */
+export class BodyLoan {
+  readonly #budget: BodyBudget;
+  #bytes = 0;
+
+  constructor(budget: BodyBudget) {
+    this.#budget = budget;
+  }
+
+  tryTake(bytes: number): boolean {
+    if (!this.#budget.tryTake(bytes)) return false;
+    this.#bytes += bytes;
+    return true;
+  }
+
+  /** Gives everything back. May be called again. */
+  release(): void {
+    this.#budget.give(this.#bytes);
+    this.#bytes = 0;
+  }
+}

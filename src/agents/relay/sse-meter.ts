@@ -1,5 +1,5 @@
-// Watches an event stream on its way from engine to client: reads usage and finish reason, and takes
-// the usage out again where only the relay had asked for it.
+// Watches an event stream on its way from engine to client: reads usage and finish reason, takes the usage
+// out again where only the relay had asked for it, and says in it what a prefiller had cached.
 //
 // Works on whole events, so that its output is the same bytes under every chunking of the input, and
 // so that an engine that dies inside an event leaves no half of one behind. Engines write whole
@@ -7,6 +7,7 @@
 // Lines end in LF or CRLF; no engine uses a lone CR.
 
 import { scanTopLevel, spliceBytes, type JsonSpans } from "../protocol/json-spans.ts";
+import { withCachedTokens } from "./disaggregation/cached-tokens.ts";
 import { lastFinishReason, parseUsage, UNKNOWN_USAGE, type Usage } from "./usage.ts";
 
 export const EVENT_BYTES_MAX = 1024 * 1024;
@@ -21,6 +22,7 @@ const NOTHING: Buffer = Buffer.alloc(0);
 
 export class SseMeter {
   readonly #isUsageAdded: boolean;
+  readonly #cachedTokens: number | undefined;
   /** The beginning of an event whose end has not come. */
   #rest: Buffer = NOTHING;
   /** Place in `#rest` up to which no event can end. */
@@ -32,9 +34,13 @@ export class SseMeter {
   #isDone = false;
   #hasError = false;
 
-  /** `isUsageAdded`: the client did not ask for usage, so it must not see any. */
-  constructor(isUsageAdded: boolean) {
+  /**
+   * `isUsageAdded`: the client did not ask for usage, so it must not see any. `cachedTokens`: the prefiller's,
+   * to stand in place of the decoder's.
+   */
+  constructor(isUsageAdded: boolean, cachedTokens?: number) {
     this.#isUsageAdded = isUsageAdded;
+    this.#cachedTokens = cachedTokens;
   }
 
   get usage(): Usage {
@@ -113,9 +119,19 @@ export class SseMeter {
     const usage = valueOf(data, scan, "usage");
     if (usage === undefined) return event;
     this.#usage = parseUsage(usage) ?? this.#usage;
-    if (!this.#isUsageAdded) return event;
+    if (!this.#isUsageAdded) return this.#withCachedTokens(event, data, scan);
     const choices = valueOf(data, scan, "choices")?.replaceAll(/\s/g, "");
     return usage !== "null" && choices === "[]" ? NOTHING : withoutUsage(event, data, scan);
+  }
+
+  #withCachedTokens(event: Buffer, data: Buffer, scan: JsonSpans): Uint8Array {
+    const { valueStart, valueEnd } = scan.spans.get("usage")!;
+    const cachedTokens = this.#cachedTokens;
+    if (cachedTokens === undefined) return event;
+    const bytes = withCachedTokens(data.subarray(valueStart, valueEnd), cachedTokens);
+    if (bytes === undefined) return event;
+    const at = data.byteOffset - event.byteOffset;
+    return spliceBytes(event, [{ start: at + valueStart, end: at + valueEnd, bytes }]);
   }
 }
 

@@ -1,5 +1,6 @@
-// The relay's part of a trace: one span a request through @opentelemetry/api, which does nothing
-// unless an SDK is registered, and the traceparent the engine sees in either case.
+// The relay's part of a trace: one span a request through @opentelemetry/api, and below it one a phase
+// where prefill runs apart. They do nothing unless an SDK is registered; the traceparent that engines see
+// is there in either case.
 
 import { randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
@@ -18,12 +19,15 @@ import {
   parseTraceparent,
   type TraceContext,
 } from "../../telemetry/traceparent.ts";
+import type { Phase, StageFacts } from "./disaggregation/split-request.ts";
 import type { Usage } from "./usage.ts";
 
 export interface RelaySpan {
   readonly traceId: string;
   /** For the engine's request. */
   readonly traceparent: string;
+  /** Begins a part of the request that has a span of its own. */
+  startPhase(name: "prefill" | "decode"): Phase;
   end(facts: SpanFacts): void;
 }
 
@@ -34,6 +38,9 @@ export interface SpanFacts {
   readonly outcome: string;
   readonly usage: Usage;
   readonly finishReason: string | null;
+  readonly ttftMs: number | null;
+  readonly durationMs: number;
+  readonly stages: StageFacts | undefined;
 }
 
 /** Starts the span of one request below the Worker's. */
@@ -52,8 +59,22 @@ export function startRelaySpan(path: string, headers: IncomingHttpHeaders): Rela
   return {
     traceId: context.traceId,
     traceparent: formatTraceparent(context),
+    startPhase: (name) => startPhase(name, span, context),
     end(facts) {
       describe(span, facts);
+      span.end();
+    },
+  };
+}
+
+function startPhase(name: string, request: Span, parent: TraceContext): Phase {
+  const span = trace
+    .getTracer("fairlead-relay")
+    .startSpan(name, { kind: SpanKind.CLIENT }, trace.setSpan(ROOT_CONTEXT, request));
+  return {
+    traceparent: formatTraceparent(contextOf(span, parent)),
+    end(attributes) {
+      span.setAttributes(attributes);
       span.end();
     },
   };
@@ -93,5 +114,19 @@ function describe(span: Span, facts: SpanFacts): void {
   if (usage.completionTokens !== null) {
     span.setAttribute("gen_ai.usage.output_tokens", usage.completionTokens);
   }
+  if (facts.stages !== undefined) describeStages(span, facts, facts.stages);
   if (facts.outcome !== "ok") span.setStatus({ code: SpanStatusCode.ERROR });
+}
+
+/** The names are those of llm-d's sidecar. */
+function describeStages(span: Span, facts: SpanFacts, stages: StageFacts): void {
+  span.setAttributes({
+    "llm_d.pd_proxy.connector": stages.connector,
+    "llm_d.pd_proxy.disaggregation_used": stages.outcome === "ok" && !stages.isDecodeOnly,
+    "llm_d.pd_proxy.reason": stages.outcome,
+    "llm_d.pd_proxy.prefill_duration_ms": stages.prefillMs,
+    "llm_d.pd_proxy.decode_duration_ms": Math.max(0, facts.durationMs - stages.prefillMs),
+    "llm_d.pd_proxy.total_duration_ms": facts.durationMs,
+  });
+  if (facts.ttftMs !== null) span.setAttribute("llm_d.pd_proxy.true_ttft_ms", facts.ttftMs);
 }

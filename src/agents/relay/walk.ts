@@ -11,12 +11,21 @@
 //   no head in time                                       → give up: it was working on it
 //   any other status                                      → the answer
 //
+// What an endpoint is sent may differ from one to the next: each leg is asked for when its turn comes. One
+// that is withdrawn while it is under way is no failure; the same endpoint is then given another.
+//
 // Marked endpoints come after all others, each part in the order given. A step after an attempt
 // that may have made an engine work is paid from the retry budget; when that is empty, the walk
 // ends with what it has.
 
 import type { Clock } from "../../scheduler/support/clock.ts";
-import { attempt, type Attempt, type AttemptOutcome, type AttemptRequest } from "./attempt.ts";
+import {
+  attempt,
+  type Attempt,
+  type AttemptLeg,
+  type AttemptOutcome,
+  type AttemptRequest,
+} from "./attempt.ts";
 import type { EndpointMarks } from "./endpoint-marks.ts";
 import type { EngineAnswer, EnginePool, EnginePools } from "./engine-pools.ts";
 import { keepAnswer, type KeptAnswer } from "./kept-answer.ts";
@@ -37,11 +46,26 @@ export interface WalkContext {
   readonly clock: Clock;
 }
 
-export interface WalkRequest extends AttemptRequest {
+export interface WalkLeg extends AttemptLeg {
+  /** Aborted, too, when the walk's is. Absent: nobody withdraws the leg. */
+  readonly signal?: AbortSignal;
+}
+
+/** In place of a leg: nobody is to be tried any more, and this is the answer. */
+interface Stop {
+  readonly stop: KeptAnswer;
+}
+
+/** Also a metric label. */
+type TriedOutcome = AttemptOutcome | "withdrawn";
+
+export interface WalkRequest extends Pick<AttemptRequest, "path" | "signal" | "headHeldMsMax"> {
   readonly destinations: readonly string[];
+  /** Gives what an endpoint is sent. Whoever withdraws legs must come to one that he does not withdraw. */
+  leg(endpoint: string): WalkLeg | Promise<WalkLeg | Stop>;
   /** Told before each endpoint that is tried. */
   onTry(endpoint: string): void;
-  onAttempt(outcome: AttemptOutcome): void;
+  onAttempt(outcome: TriedOutcome, endpoint: string): void;
 }
 
 export interface Walk {
@@ -76,16 +100,26 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
     const pool = takeNext(context, left, request);
     if (pool === undefined) break;
     endpoint = pool.address;
-    triedCount += 1;
     request.onTry(endpoint);
+    const leg = await request.leg(endpoint);
+    if ("stop" in leg) {
+      return { endpoint, failed, triedCount, result: { kind: "exhausted", kept: leg.stop } };
+    }
+    triedCount += 1;
     const sentAtMs = context.clock();
-    const tried = await attemptWithRetry(context, pool, request);
-    request.onAttempt(tried.outcome);
+    const tried = await attemptWithRetry(context, pool, { ...request, ...leg });
+    if (tried.outcome === "cancelled" && !request.signal.aborted) {
+      request.onAttempt("withdrawn", endpoint);
+      left.unshift(endpoint);
+      continue;
+    }
+    request.onAttempt(tried.outcome, endpoint);
     mark(context.marks, tried, { endpoint, sentAtMs, hasBroken });
     if (tried.outcome === "timeout" || tried.outcome === "cancelled") {
       return { endpoint, failed, triedCount, result: { kind: tried.outcome } };
     }
-    const goesOn = tried.outcome !== "answered" && mayGoOn(context, left, tried, request);
+    const size = leg.body.byteLength;
+    const goesOn = tried.outcome !== "answered" && mayGoOn(context, left, tried, size);
     if ("answer" in tried) {
       const { answer } = tried;
       if (!goesOn) return { endpoint, failed, triedCount, result: { kind: "answered", answer } };
@@ -112,7 +146,7 @@ function takeNext(
     const pool = pools.get(address!);
     if (pool !== undefined) return pool;
     // It left while the request was on its way here.
-    request.onAttempt("off-list");
+    request.onAttempt("off-list", address!);
   }
   return undefined;
 }
@@ -122,24 +156,21 @@ function mayGoOn(
   { pools, retries }: WalkContext,
   left: readonly string[],
   { outcome }: Attempt,
-  request: WalkRequest,
+  bodyBytes: number,
 ): boolean {
   if (!left.some((address) => pools.get(address) !== undefined)) return false;
   if (outcome === "unreachable" || outcome === "off-list") return true;
-  if (outcome === "broken" && !isResendable(request)) return false;
+  if (outcome === "broken" && bodyBytes > RETRY_BODY_BYTES_MAX) return false;
   return retries.tryWithdraw();
 }
 
-function isResendable(request: WalkRequest): boolean {
-  return request.body.byteLength <= RETRY_BODY_BYTES_MAX;
-}
-
-async function attemptWithRetry(
-  { retries }: WalkContext,
+/** One attempt, and another if the connection of the first may just have been a dead idle one. */
+export async function attemptWithRetry(
+  { retries }: Pick<WalkContext, "retries">,
   pool: EnginePool,
-  request: WalkRequest,
+  request: AttemptRequest,
 ): Promise<Attempt> {
-  const mayBeStale = pool.hasAnswered && isResendable(request);
+  const mayBeStale = pool.hasAnswered && request.body.byteLength <= RETRY_BODY_BYTES_MAX;
   const first = await attempt(pool, request);
   const isStale = mayBeStale && first.outcome === "broken" && !first.hadHead;
   const isRetried = isStale && retries.tryWithdraw();
@@ -150,7 +181,7 @@ async function attemptWithRetry(
  * Holds an attempt for or against its endpoint. A request that breaks a second endpoint may itself
  * be what breaks them: no single one may cause more than one mark that way.
  */
-function mark(
+export function mark(
   marks: EndpointMarks,
   tried: Attempt,
   at: { endpoint: string; sentAtMs: number; hasBroken: boolean },

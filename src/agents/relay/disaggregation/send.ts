@@ -1,0 +1,72 @@
+// Sends an admitted request to engines, split or whole.
+
+import { randomUUID } from "node:crypto";
+import { REQUEST_ID_HEADER, TRACEPARENT_HEADER } from "../../protocol/headers.ts";
+import { walk, type WalkLeg } from "../walk.ts";
+import type { StagedApi } from "./connector.ts";
+import { coordinate, isSplit } from "./coordinator.ts";
+import { rankHeaders } from "./data-parallel.ts";
+import type { Phase, Split, SplitContext, SplitRequest, StageFacts } from "./split-request.ts";
+
+/** An admitted request as its engines are to get it. */
+export interface SendRequest extends Omit<SplitRequest, "api" | "headers"> {
+  /** Of every leg. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface Sent extends Omit<Split, "end"> {
+  /** To be called when the answer has ended, once. Undefined where nothing was to be split. */
+  end(): Promise<StageFacts | undefined>;
+}
+
+/** Never rejects. */
+export async function send(context: SplitContext, request: SendRequest): Promise<Sent> {
+  const headersOf = (endpoint: string, phase?: Phase) => ({
+    ...request.headers,
+    ...rankHeaders(context.pools.get(endpoint)?.endpoint),
+    ...(phase === undefined ? {} : { [TRACEPARENT_HEADER]: phase.traceparent }),
+  });
+  const api = apiOf(request.path);
+  if (isSplit(request)) {
+    // Legs that belong together are found by their id, also where the client sent none.
+    const id = request.headers[REQUEST_ID_HEADER] ?? randomUUID();
+    const headers: SplitRequest["headers"] = (endpoint, phase) => ({
+      ...headersOf(endpoint, phase),
+      [REQUEST_ID_HEADER]: id,
+    });
+    return coordinate(context, { ...request, api, headers });
+  }
+  const walked = await walk(context, {
+    ...request,
+    leg(endpoint) {
+      const { body, headers } = wholeLeg(context, request, { endpoint, api });
+      return { body, headers: { ...headersOf(endpoint), ...headers } };
+    },
+  });
+  return {
+    walked,
+    cachedTokens: undefined,
+    onFirstByte: () => undefined,
+    end: () => Promise.resolve(undefined),
+  };
+}
+
+/** What a decoder is sent that prefills for itself; it may copy blocks from an endpoint that has some. */
+function wholeLeg(
+  { pools, connectors }: SplitContext,
+  { body, stages }: SendRequest,
+  { endpoint, api }: { endpoint: string; api: StagedApi },
+): WalkLeg {
+  const { kvSource } = stages;
+  const pool = pools.get(endpoint);
+  const source = kvSource === undefined ? undefined : pools.get(kvSource);
+  const connector = pool === undefined ? undefined : connectors.of(pool.endpoint);
+  const isShared = source !== undefined && connectors.of(source.endpoint) === connector;
+  if (kvSource === undefined || !isShared) return { body, headers: {} };
+  const pull = { decoder: endpoint, kvSource, transferId: randomUUID() };
+  return connector?.pull?.({ api, body }, pull) ?? { body, headers: {} };
+}
+
+function apiOf(path: string): StagedApi {
+  return path.startsWith("/v1/chat/completions") ? "chat" : "completions";
+}

@@ -1,0 +1,153 @@
+// Prefill, then decode: the decoder is handed what the prefiller answered.
+//
+// What was handed over may be used once. It goes to another decoder only where the one before cannot have
+// pulled anything: unreachable, 429, 502, 503. After a connection that broke, or a 5xx to what was
+// handed over (a prefiller that died meanwhile, an expired lease), decoders compute the prompt themselves.
+
+import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
+import { keepAnswer } from "../kept-answer.ts";
+import { walk, type Walk, type WalkLeg } from "../walk.ts";
+import type { DecodeLeg } from "./connector.ts";
+import type { Phase, Split } from "./split-request.ts";
+import type { Paired, SplitState } from "./split-state.ts";
+
+/** What a prefiller gave, until it is spent. */
+interface HandedOver {
+  readonly paired: Paired;
+  readonly leg: DecodeLeg;
+  readonly cachedTokens: number | undefined;
+}
+
+/** Never rejects. */
+export async function splitInOrder(state: SplitState): Promise<Split> {
+  const handed = await prefillFirst(state);
+  if (state.stop !== undefined) return stopped(state, state.stop.endpoint);
+  const decoder = new Decoder(state, handed);
+  const walked = await decoder.walk();
+  return {
+    walked,
+    cachedTokens: decoder.isHandedOver ? handed?.cachedTokens : undefined,
+    onFirstByte: () => decoder.firstByte(),
+    end() {
+      decoder.end(walked);
+      return Promise.resolve(state.end());
+    },
+  };
+}
+
+async function prefillFirst(state: SplitState): Promise<HandedOver | undefined> {
+  const { request } = state;
+  const [decoder] = request.destinations;
+  for (;;) {
+    const paired = await state.next(decoder!);
+    if (paired === undefined) return undefined;
+    const { outcome, body, usage } = await state.prefill(paired, request.signal);
+    if (outcome !== "ok") continue;
+    const leg = paired.handOff.decode(body);
+    return { paired, leg, cachedTokens: usage.cachedTokens ?? 0 };
+  }
+}
+
+/** The client gets a prefiller's answer, and nobody decodes. */
+function stopped(state: SplitState, endpoint: string): Split {
+  const result = { kind: "exhausted", kept: state.stop } as const;
+  return {
+    walked: { endpoint, failed: [], triedCount: 1, result },
+    cachedTokens: undefined,
+    onFirstByte: () => undefined,
+    end: () => Promise.resolve(state.end()),
+  };
+}
+
+class Decoder {
+  readonly #state: SplitState;
+  readonly #handed: HandedOver | undefined;
+  /** What was handed over was not pulled by anybody. */
+  #isGood = true;
+  /** The endpoint that is tried was handed it. */
+  #isHandedOver = false;
+  #phase: Phase | undefined;
+  #startedAtMs = 0;
+  #firstByteMs: number | undefined;
+
+  constructor(state: SplitState, handed: HandedOver | undefined) {
+    this.#state = state;
+    this.#handed = handed;
+  }
+
+  get isHandedOver(): boolean {
+    return this.#isHandedOver;
+  }
+
+  async walk(): Promise<Walk> {
+    const { context, request } = this.#state;
+    this.#phase = request.startPhase("decode");
+    this.#startedAtMs = context.clock();
+    const ask = (destinations: readonly string[]) =>
+      walk(context, {
+        ...request,
+        destinations,
+        leg: (endpoint) => this.#leg(endpoint),
+        onAttempt: (outcome, endpoint) => {
+          if (outcome === "broken") this.#isGood = false;
+          request.onAttempt(outcome, endpoint);
+        },
+      });
+    const walked = await ask(request.destinations);
+    const { result } = walked;
+    if (result.kind !== "answered") return walked;
+    const { statusCode: status } = result.answer;
+    if (status < 300) this.#state.served(this.#isHandedOver ? "handed-over" : "alone");
+    if (status < 500 || !this.#isHandedOver || !context.retries.tryWithdraw()) return walked;
+    const kept = await keepAnswer(walked.endpoint, result.answer);
+    this.#isGood = false;
+    const failed = new Set(walked.failed);
+    const others = request.destinations.filter((address) => !failed.has(address));
+    const again = await ask([...new Set([walked.endpoint, ...others])]);
+    const isServed = again.result.kind === "answered" && again.result.answer.statusCode < 300;
+    if (isServed) this.#state.served("alone");
+    return {
+      ...again,
+      failed: [...walked.failed, ...again.failed],
+      triedCount: walked.triedCount + again.triedCount,
+      result:
+        again.result.kind === "exhausted"
+          ? { kind: "exhausted", kept: again.result.kept ?? kept }
+          : again.result,
+    };
+  }
+
+  firstByte(): void {
+    const { context } = this.#state;
+    this.#firstByteMs = context.clock() - this.#startedAtMs;
+    if (!this.#isHandedOver || this.#handed === undefined) return;
+    const { name: connector } = this.#handed.paired.connector;
+    const { relayHandOffSeconds } = DISAGGREGATION_METRIC;
+    context.registry.observe(relayHandOffSeconds, { connector }, this.#firstByteMs / 1_000);
+  }
+
+  end({ endpoint }: Walk): void {
+    this.#phase?.end({
+      "llm_d.pd_proxy.decode_target": endpoint,
+      "llm_d.pd_proxy.decode_duration_ms": this.#state.context.clock() - this.#startedAtMs,
+      "llm_d.pd_proxy.disaggregation_used": this.#isHandedOver,
+    });
+  }
+
+  #leg(endpoint: string): WalkLeg {
+    const { request, context } = this.#state;
+    const common = request.headers(endpoint, this.#phase);
+    const handed = this.#handed;
+    const pool = context.pools.get(endpoint);
+    // A prefiller that is to decode after all has the prompt: it needs nothing from itself.
+    this.#isHandedOver =
+      handed !== undefined &&
+      pool !== undefined &&
+      this.#isGood &&
+      endpoint !== handed.paired.pool.address &&
+      context.connectors.of(pool.endpoint) === handed.paired.connector;
+    if (!this.#isHandedOver || handed === undefined) return { body: request.body, headers: common };
+    const { body, headers } = handed.leg;
+    return { body, headers: { ...common, ...headers } };
+  }
+}

@@ -1,0 +1,69 @@
+// What the coordinator is given, and what it gives back.
+
+import type { TicketClosed } from "../../protocol/messages.ts";
+import type { MetricRegistry } from "../../../telemetry/metrics.ts";
+import type { BodyBudget } from "../request-body.ts";
+import type { Walk, WalkContext, WalkRequest } from "../walk.ts";
+import type { Bootstraps } from "./bootstraps.ts";
+import type { ConnectorTable } from "./connector-table.ts";
+import type { StagedApi } from "./connector.ts";
+import type { Prefilled } from "./prefill.ts";
+import type { StageAddresses } from "./stage-addresses.ts";
+
+/** What is done when a prefill fails. */
+export interface PrefillPolicy {
+  /** Further prefillers that are asked, where the retry budget allows it; then the decoder computes. */
+  readonly retriesMax: number;
+  readonly timeoutMs: number;
+  /** After a 5xx that says nothing of load: the decoder computes, or the client gets the answer. */
+  readonly onEngineError: "decode" | "return";
+}
+
+/** Fits in what proxies before the relay wait for a head, together with a held head. */
+const TIMEOUT_MS = 60_000;
+
+export const PREFILL_POLICY: PrefillPolicy = {
+  retriesMax: 1,
+  timeoutMs: TIMEOUT_MS,
+  onEngineError: "decode",
+};
+
+/** What all requests of a relay share. */
+export interface SplitContext extends WalkContext {
+  readonly connectors: ConnectorTable;
+  readonly bootstraps: Bootstraps;
+  readonly prefillPolicy: PrefillPolicy;
+  readonly budget: BodyBudget;
+  readonly registry: MetricRegistry;
+}
+
+/** A part of the request's trace. */
+export interface Phase {
+  /** For the engine that is asked in it. */
+  readonly traceparent: string;
+  end(attributes: Readonly<Record<string, string | number | boolean>>): void;
+}
+
+export interface SplitRequest extends Omit<WalkRequest, "leg"> {
+  readonly api: StagedApi;
+  /** As the decoder gets it if nothing is split. */
+  readonly body: Uint8Array;
+  readonly stages: StageAddresses;
+  /** What an endpoint is sent besides what its leg says; a leg's own come over these. */
+  headers(endpoint: string, phase?: Phase): Readonly<Record<string, string>>;
+  onPrefilled(prefilled: Prefilled): void;
+  startPhase(name: "prefill" | "decode"): Phase;
+}
+
+export type StageFacts = NonNullable<TicketClosed["stages"]>;
+
+/** A request that was split, or was to be. */
+export interface Split {
+  readonly walked: Walk;
+  /** The prefiller's, for the decoder's usage: that counts what was transferred as cached. */
+  readonly cachedTokens: number | undefined;
+  /** To be told when the client is sent the answer's first byte. */
+  onFirstByte(): void;
+  /** To be called when the answer has ended, once. */
+  end(): Promise<StageFacts>;
+}
