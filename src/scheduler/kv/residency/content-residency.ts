@@ -121,6 +121,12 @@ export class ContentResidency implements HoldingSink {
     return this.#contents.heldKnown(slot);
   }
 
+  /** Token blocks that content up to and with this key's block settles; undefined where it is not known. */
+  endOf(low: number, high: number): number | undefined {
+    const content = this.#contents.find(low, high);
+    return content === NONE ? undefined : this.#contents.end(content);
+  }
+
   /** The endpoint at `slot` holds a token block so from now on. Tells what that means for content. */
   // Hot path: residency in bench/.
   held(slot: number, low: number, high: number, holding: Holding): void {

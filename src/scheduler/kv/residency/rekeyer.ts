@@ -1,11 +1,17 @@
 // One source's cache, from the engine's hashes to our keys.
 //
 //   engine hash ──► entry ┬ state of the chain at the block's end: gives its key, and its children's
-//                         ├ count of announcements by tier      gpu │ cpu │ disk
+//                         ├ count of announcements, by tier and group: announcements.ts
 //                         └ adapter
 //
 //   held: a count above 0 ── all 0 ──► kept, the longest unheld first to go ── room needed ──► forgotten
 //                 └──────── stored again ◄──┘
+//
+// Hybrid models have several groups of caches, which hold the same blocks and let go of them one by one. A block
+// is held where all groups hold it whose blocks a prefix needs all of; the first of these to be seen leads, with
+// counts by tier, and the others have a count each, on the GPU. Groups of other kinds, such as windows, let go
+// of blocks while the prefix can still be had: what they say changes nothing. A prefix that ends where the
+// window's blocks are gone is a shorter hit than it is taken for.
 //
 // Blocks are announced more than once (overlapping offload chunks, two copies of a block) and removed as
 // often, so announcements are counted. Blocks that nothing holds are kept while there is room: children and
@@ -14,9 +20,10 @@
 // for present costs the choice.
 
 import { BlockTable, NONE } from "../block-table.ts";
-import { HELD_BELOW, HELD_ON_GPU, type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
-import type { KvBlocksRemoved, KvBlocksStored, KvCacheGroup, KvTier } from "./kv-event.ts";
-import { Rows } from "./rows.ts";
+import { ADAPTER_SHIFT, ANNOUNCEMENT_LIMITS, Announcements, TIER_SHIFTS } from "./announcements.ts";
+import { type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
+import type { KvBlocksRemoved, KvBlocksStored, KvExtraKey } from "./kv-event.ts";
+import { CHUNK_ROWS, Rows } from "./rows.ts";
 import { keyHigh, keyLow, TokenKeyChain } from "./token-keys.ts";
 
 export const REKEYER_LIMITS = {
@@ -24,25 +31,19 @@ export const REKEYER_LIMITS = {
   bytesMax: 32 * 1024 * 1024,
   /** Adapters of one source; blocks of further ones are not followed. The base model is one. */
   adaptersMax: 255,
-  /** Announcements of one block on one tier that are told apart. */
-  announcementsMax: 255,
 } as const;
 
-/** Bytes an entry costs: 22 in the table, 16 its row. */
+/** Bytes an entry costs: 22 in the table, 20 its row. */
 const TABLE_COST_BYTES = 22;
-const ENTRY_COST_BYTES = TABLE_COST_BYTES + 16;
+const ROW_WORDS = 5;
+const ENTRY_COST_BYTES = TABLE_COST_BYTES + ROW_WORDS * 4;
 
 /** Words of a row. The list of unheld entries links ids + 1. */
 const STATE_LOW = 0;
 const STATE_HIGH = 1;
 const OLDER = 2;
 const NEWER = 3;
-
-/** Where a tier's count stands in the payload; the adapter's index stands above. */
-const TIER_SHIFTS: Partial<Record<KvTier, number>> = { gpu: 0, cpu: 8, disk: 16 };
-const COUNT_MASK = 0xff;
-const COUNTS_MASK = 0xff_ffff;
-const ADAPTER_SHIFT = 24;
+const GROUP_COUNTS = 4;
 
 /** Kinds whose blocks a prefix needs all of. Blocks of others leave the cache while the prefix is whole. */
 const WHOLE_PREFIX_KINDS = new Set(["full_attention", "mla_attention", "sink_full_attention"]);
@@ -63,6 +64,8 @@ export interface RekeyerCounts {
   conflicting: number;
   /** Not taken up, because the bytes, adapters or announcements were used up. */
   leftOut: number;
+  /** With media whose place the engine does not tell: followed, and matched by no prompt. */
+  unplaced: number;
 }
 
 export class Rekeyer {
@@ -74,16 +77,20 @@ export class Rekeyer {
     uneven: 0,
     conflicting: 0,
     leftOut: 0,
+    unplaced: 0,
   };
   readonly #slot: number;
   readonly #sink: HoldingSink;
   readonly #table: BlockTable;
   readonly #entriesMax: number;
-  readonly #rows = new Rows(4);
+  readonly #rows = new Rows(ROW_WORDS);
+  readonly #announcements: Announcements;
   readonly #chain = new TokenKeyChain();
   readonly #adapters = new Map<string | null, number>();
-  /** The group whose blocks stand for all; of several that need every block the first one seen. */
-  #group = -1;
+  /** Indexes of the groups that a prefix needs all blocks of; the first leads. */
+  #groups: number[] = [];
+  /** Of blocks of the group that leads. */
+  #blockSize = 0;
   /** Ids + 1 of the unheld entries that have been so the longest, and the shortest. */
   #oldest = 0;
   #newest = 0;
@@ -93,8 +100,11 @@ export class Rekeyer {
   constructor(slot: number, sink: HoldingSink, bytesMax: number = REKEYER_LIMITS.bytesMax) {
     this.#slot = slot;
     this.#sink = sink;
-    this.#entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
+    const entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
+    // A chunk of rows that is not used up costs as much as one that is.
+    this.#entriesMax = entriesMax - (entriesMax > CHUNK_ROWS ? entriesMax % CHUNK_ROWS : 0);
     this.#table = new BlockTable(this.#entriesMax * TABLE_COST_BYTES);
+    this.#announcements = new Announcements(this.#table, this.#rows, GROUP_COUNTS);
   }
 
   /** Bytes of all arrays. */
@@ -120,7 +130,8 @@ export class Rekeyer {
       this.counts.otherTier += blocks;
       return;
     }
-    if (event.group !== null && !this.#isIndexed(event.group)) {
+    const place = this.#placeOf(event);
+    if (place < 0 || (place > 0 && shift > 0)) {
       this.counts.otherGroup += blocks;
       return;
     }
@@ -128,7 +139,7 @@ export class Rekeyer {
       for (let i = 0; i < blocks; i++) {
         const id = this.#find(event.hashes, i);
         if (id === NONE) this.counts.unknown++;
-        else this.#announce(id, shift);
+        else this.#announce(id, shift, place);
       }
       return;
     }
@@ -136,7 +147,7 @@ export class Rekeyer {
       this.counts.uneven += blocks;
       return;
     }
-    this.#storeChain(event, blocks, shift);
+    this.#storeChain(event, blocks, shift, place);
   }
 
   removed(event: KvBlocksRemoved): void {
@@ -147,15 +158,15 @@ export class Rekeyer {
       this.counts.otherTier += blocks;
       return;
     }
-    if (groupIndex !== null && groupIndex !== this.#group) {
+    const place = groupIndex === null ? 0 : this.#groups.indexOf(groupIndex);
+    if (place < 0 || (place > 0 && shift > 0)) {
       this.counts.otherGroup += blocks;
       return;
     }
     for (let i = 0; i < blocks; i++) {
       const id = this.#find(hashes, i);
-      const payload = id === NONE ? 0 : this.#table.payload(id);
-      if (((payload >>> shift) & COUNT_MASK) === 0) this.counts.unknown++;
-      else this.#recount(id, payload, payload - (1 << shift));
+      if (id === NONE || this.#announcements.count(id, shift, place) === 0) this.counts.unknown++;
+      else this.#count(id, shift, place, -1);
     }
   }
 
@@ -164,10 +175,16 @@ export class Rekeyer {
    * and is kept.
    */
   cleared(): void {
-    for (let id = 0; id < this.#rows.idsEnd && this.#heldCount > 0; id++) {
-      const payload = this.#table.payload(id);
-      if ((payload & COUNTS_MASK) !== 0) this.#recount(id, payload, payload & ~COUNTS_MASK);
+    for (let id = 0; id < this.#rows.idsEnd; id++) {
+      const was = this.#announcements.holding(id, this.#groups.length);
+      // Where there are several groups, some may have what is not held.
+      if (was === NOT_HELD && this.#groups.length < 2) continue;
+      this.#announcements.clear(id);
+      this.#changed(id, was);
     }
+    // An engine that began anew may number them otherwise.
+    this.#groups = [];
+    this.#blockSize = 0;
   }
 
   /** Engines may count instead of hashing; the table needs keys whose bits are spread. */
@@ -176,15 +193,32 @@ export class Rekeyer {
     return this.#table.find(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
   }
 
-  /** An engine that began anew may number its groups otherwise: while nothing is held, any will do. */
-  #isIndexed({ index, kind }: KvCacheGroup): boolean {
-    const isOpen = this.#group < 0 || this.#heldCount === 0;
-    if (isOpen && kind !== null && WHOLE_PREFIX_KINDS.has(kind)) this.#group = index;
-    return index === this.#group;
+  /** 0 for the group that leads and where there are none; -1 for a group that is not looked at. */
+  #placeOf({ group, tier, tokens, blockSize }: KvBlocksStored): number {
+    if (group === null) return 0;
+    const { index, kind } = group;
+    const place = this.#groups.indexOf(index);
+    if (place >= 0) return place;
+    if (kind === null || !WHOLE_PREFIX_KINDS.has(kind) || tier !== "gpu") return -1;
+    if (this.#groups.length === 0) this.#blockSize = blockSize;
+    else if (tokens.length === 0 || blockSize !== this.#blockSize) return -1;
+    if (this.#groups.length > ANNOUNCEMENT_LIMITS.otherGroupsMax) return -1;
+    const before = this.#groups.length;
+    this.#groups.push(index);
+    if (before > 0) this.#regroup(before);
+    return before;
+  }
+
+  /** One group more is known: what it did not announce is not held. */
+  #regroup(before: number): void {
+    for (let id = 0; id < this.#rows.idsEnd; id++) {
+      const was = this.#announcements.holding(id, before);
+      if (was !== NOT_HELD) this.#changed(id, was);
+    }
   }
 
   /** Blocks with their tokens, each behind the one before. */
-  #storeChain(event: KvBlocksStored, blocks: number, shift: number): void {
+  #storeChain(event: KvBlocksStored, blocks: number, shift: number, place: number): void {
     const { hashes, tokens, blockSize, extraKeys } = event;
     const adapter = this.#adapterIndex(event.loraName);
     if (adapter < 0) {
@@ -198,8 +232,10 @@ export class Rekeyer {
     const chain = this.#chain;
     for (let i = 0; i < blocks; i++) {
       const extras = extraKeys?.[i];
-      if (extras !== undefined && extras.length > 0) chain.addExtras(extras);
-      chain.addTokens(tokens, i * blockSize, (i + 1) * blockSize);
+      if (extras !== undefined && hasUnplaced(extras, i > 0 || event.parent !== null)) {
+        this.counts.unplaced++;
+      }
+      chain.addBlock(tokens, i * blockSize, (i + 1) * blockSize, extras);
       let id = this.#find(hashes, i);
       if (id === NONE) id = this.#addEntry(hashes, i, adapter);
       else if (!this.#isHere(id, adapter)) {
@@ -210,7 +246,7 @@ export class Rekeyer {
         this.counts.leftOut += blocks - i;
         return;
       }
-      this.#announce(id, shift);
+      this.#announce(id, shift, place);
     }
   }
 
@@ -242,27 +278,28 @@ export class Rekeyer {
     const low = hashes[at * 2]!;
     const id = this.#table.add(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
     if (id === NONE) return NONE;
-    this.#table.setPayload(id, (adapter << ADAPTER_SHIFT) >>> 0);
+    this.#announcements.begin(id, adapter);
     this.#rows.set(id, STATE_LOW, this.#chain.stateLow);
     this.#rows.set(id, STATE_HIGH, this.#chain.stateHigh);
     this.#pushUnheld(id);
     return id;
   }
 
-  #announce(id: number, shift: number): void {
-    const payload = this.#table.payload(id);
-    if (((payload >>> shift) & COUNT_MASK) === REKEYER_LIMITS.announcementsMax) {
-      this.counts.leftOut++;
-      return;
-    }
-    this.#recount(id, payload, payload + (1 << shift));
+  #announce(id: number, shift: number, place: number): void {
+    if (this.#announcements.isFull(id, shift, place)) this.counts.leftOut++;
+    else this.#count(id, shift, place, 1);
   }
 
-  /** Gives an entry other counts, and tells what that changes. */
-  #recount(id: number, before: number, after: number): void {
-    this.#table.setPayload(id, after);
-    const was = holdingOf(before);
-    const is = holdingOf(after);
+  /** Counts an announcement, or takes one back. */
+  #count(id: number, shift: number, place: number, by: 1 | -1): void {
+    const was = this.#announcements.holding(id, this.#groups.length);
+    this.#announcements.add(id, shift, place, by);
+    this.#changed(id, was);
+  }
+
+  /** Tells what an entry's other counts mean. */
+  #changed(id: number, was: Holding): void {
+    const is = this.#announcements.holding(id, this.#groups.length);
     if (was === is) return;
     if (was === NOT_HELD) {
       this.#unlinkUnheld(id);
@@ -311,7 +348,7 @@ export class Rekeyer {
   }
 }
 
-function holdingOf(payload: number): Holding {
-  if ((payload & COUNT_MASK) !== 0) return HELD_ON_GPU;
-  return (payload & COUNTS_MASK) === 0 ? NOT_HELD : HELD_BELOW;
+/** Media without a place: salts are told as they are, but stand in the first block of a prompt only. */
+function hasUnplaced(extras: readonly KvExtraKey[], isBehindFirst: boolean): boolean {
+  return isBehindFirst && extras.some(({ kind }) => kind === "text");
 }

@@ -94,6 +94,11 @@ export class ResidencyAccount implements KvEventConsumer {
     return this.#sources[slot];
   }
 
+  /** See ContentResidency. */
+  endOf(low: number, high: number): number | undefined {
+    return this.#contents.endOf(low, high);
+  }
+
   learn(prompt: LearnedPrompt): void {
     this.#contents.learn(prompt);
   }

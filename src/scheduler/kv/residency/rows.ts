@@ -1,7 +1,8 @@
 // Rows of 32-bit words beside a BlockTable: columns for its entries, by their ids.
 
 const CHUNK_BITS = 10;
-const CHUNK_ROWS = 1 << CHUNK_BITS;
+/** Rows grow by so many at a time. */
+export const CHUNK_ROWS = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_ROWS - 1;
 
 /** Grows a chunk at a time, as ids are first used. A row is zeros until it is written. */

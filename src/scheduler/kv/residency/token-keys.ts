@@ -4,10 +4,14 @@
 //   keys             k(16)       k(32)        state(n) = mix(state(n-1), t(n-1))
 //
 // A key names all tokens up to the block's end, and what else went into the engine's hash: the LoRA
-// adapter at the start of the chain; media, salts and embeddings' digests at the start of the blocks
-// that name them. How text is cut into blocks does not enter, so a tier that stores several blocks
-// as one gives that one the key of its last, and engines with unlike block sizes share keys. The base
-// model does not enter either: a pool serves one. Two 32-bit lanes, as in content-keys.ts.
+// adapter at the start of the chain; salts and embeddings' digests at the start of the blocks that name
+// them; a media item once, before its first token. How text is cut into blocks does not enter, so a tier
+// that stores several blocks as one gives that one the key of its last, and engines with unlike block
+// sizes share keys. The base model does not enter either: a pool serves one. Two 32-bit lanes, as in
+// content-keys.ts.
+//
+// Engines that name media without their place (vLLM up to 0.18) repeat them at each block: these enter where
+// the block begins, and blocks from there on match nothing that a prompt taught.
 //
 // llm-d's router hashes the model's name and adds the adapter's on the events' side only, where engines
 // repeat it among the extra keys; requests with adapters then match nothing. Here it enters once.
@@ -53,25 +57,39 @@ export class TokenKeyChain {
     this.stateHigh = stateHigh | 0;
   }
 
-  /** What a block's hash depends on besides tokens. Before the block's tokens, in the engine's order. */
-  addExtras(extras: readonly KvExtraKey[]): void {
-    for (const extra of extras) {
-      if (extra.kind === "digest") {
-        this.#mix(DIGEST_MARK);
-        this.#mix(extra.bytes.length);
-        for (const byte of extra.bytes) this.#mix(byte);
-        continue;
-      }
-      // An offset is left out: engines began to tell it late, and the tokens before say the same.
-      const text = extra.kind === "media" ? extra.identifier : extra.text;
-      this.#mix(TEXT_MARK);
-      this.#mix(text.length);
-      for (let at = 0; at < text.length; at++) this.#mix(text.charCodeAt(at));
-    }
+  /** One block with what else its hash depends on, in the engine's order. */
+  // Hot path: residency in bench/.
+  addBlock(
+    tokens: Uint32Array,
+    from: number,
+    to: number,
+    extras: readonly KvExtraKey[] | undefined,
+  ): void {
+    if (extras === undefined || extras.length === 0) this.#addTokens(tokens, from, to);
+    else this.#addExtras(tokens, from, to, extras);
   }
 
-  // Hot path: residency in bench/.
-  addTokens(tokens: Uint32Array, from: number, to: number): void {
+  #addExtras(tokens: Uint32Array, from: number, to: number, extras: readonly KvExtraKey[]): void {
+    for (const extra of extras) {
+      if (extra.kind === "text") this.#mixText(extra.text);
+      if (extra.kind !== "digest") continue;
+      this.#mix(DIGEST_MARK);
+      this.#mix(extra.bytes.length);
+      for (const byte of extra.bytes) this.#mix(byte);
+    }
+    let at = from;
+    for (const extra of extras) {
+      // What began in an earlier block has entered there.
+      if (extra.kind !== "media" || extra.offset < 0) continue;
+      const start = Math.min(Math.max(at, from + extra.offset), to);
+      this.#addTokens(tokens, at, start);
+      this.#mixText(extra.identifier);
+      at = start;
+    }
+    this.#addTokens(tokens, at, to);
+  }
+
+  #addTokens(tokens: Uint32Array, from: number, to: number): void {
     let low = this.stateLow;
     let high = this.stateHigh;
     for (let at = from; at < to; at++) {
@@ -89,9 +107,15 @@ export class TokenKeyChain {
     this.stateHigh = high;
   }
 
+  #mixText(text: string): void {
+    this.#mix(TEXT_MARK);
+    this.#mix(text.length);
+    for (let at = 0; at < text.length; at++) this.#mix(text.charCodeAt(at));
+  }
+
   #mix(word: number): void {
     ONE_WORD[0] = word;
-    this.addTokens(ONE_WORD, 0, 1);
+    this.#addTokens(ONE_WORD, 0, 1);
   }
 }
 
@@ -123,9 +147,7 @@ export function tokenBlockKeys(prompt: TokenizedPrompt): Uint32Array {
   chain.begin(prompt.adapter);
   const keys = new Uint32Array(Math.floor(tokens.length / blockSize) * 2);
   for (let i = 0; i * 2 < keys.length; i++) {
-    const extras = extraKeys[i];
-    if (extras !== undefined) chain.addExtras(extras);
-    chain.addTokens(tokens, i * blockSize, (i + 1) * blockSize);
+    chain.addBlock(tokens, i * blockSize, (i + 1) * blockSize, extraKeys[i]);
     keys[i * 2] = keyLow(chain.stateLow);
     keys[i * 2 + 1] = keyHigh(chain.stateLow, chain.stateHigh);
   }

@@ -9,6 +9,7 @@ import {
   record,
 } from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { ANNOUNCEMENT_LIMITS } from "../../../../src/scheduler/kv/residency/announcements.ts";
 import { HELD_BELOW, HELD_ON_GPU } from "../../../../src/scheduler/kv/residency/holding.ts";
 import type {
   KvBlocksStored,
@@ -139,19 +140,20 @@ describe("Rekeyer", () => {
     expect(held()).toEqual(names(3).slice(2));
   });
 
+  const WINDOW = { index: 1, kind: "sliding_window", slidingWindow: 128 };
+  const FULL = { index: 0, kind: "full_attention", slidingWindow: null };
+  const MLA = { index: 2, kind: "mla_attention", slidingWindow: null };
+
   it("leaves out what no prefix needs or no endpoint owns, and counts it", () => {
-    const window = { index: 1, kind: "sliding_window", slidingWindow: 128 };
-    const full = { index: 0, kind: "full_attention", slidingWindow: null };
-    rekeyer.stored(stored({ group: window }));
+    rekeyer.stored(stored({ group: WINDOW }));
     rekeyer.removed(removed([1], "gpu", 0));
     rekeyer.stored(stored({ tier: "storage" }));
     rekeyer.stored(stored({ tier: "unknown" }));
     rekeyer.stored(stored({ tokens: TOKENS.slice(0, 31) }));
     expect(held()).toEqual([]);
-    rekeyer.stored(stored({ group: full }));
-    rekeyer.stored(stored({ group: { ...full, index: 2 } }));
+    rekeyer.stored(stored({ group: FULL }));
+    rekeyer.stored(stored({ group: WINDOW }));
     rekeyer.removed(removed([1, 2], "gpu", 1));
-    rekeyer.removed(removed([1, 2], "gpu", 2));
     expect(held()).toEqual(names(2));
     rekeyer.removed(removed([1, 2], "gpu", 0));
     expect(held()).toEqual([]);
@@ -159,11 +161,86 @@ describe("Rekeyer", () => {
       orphaned: 0,
       unknown: 0,
       otherTier: 4,
-      otherGroup: 9,
+      otherGroup: 7,
       uneven: 2,
       conflicting: 0,
       leftOut: 0,
+      unplaced: 0,
     });
+  });
+
+  it("holds a block that all groups hold which a prefix needs whole, on the GPU", () => {
+    rekeyer.stored(stored({ group: FULL }));
+    expect(held()).toEqual(names(2));
+    rekeyer.stored(stored({ group: MLA, hashes: hashes(1), tokens: TOKENS.slice(0, 16) }));
+    expect(held()).toEqual(names(1));
+    rekeyer.stored(stored({ group: { ...MLA, kind: null } }));
+    expect(held()).toEqual(names(2));
+    rekeyer.removed(removed([1], "gpu", 2));
+    expect(held()).toEqual(names(2));
+    rekeyer.removed(removed([1, 2], "gpu", 2));
+    expect(held()).toEqual([]);
+    rekeyer.stored(stored({ tokens: new Uint32Array(), blockSize: 0, tier: "cpu" }));
+    expect([...sink.holdings.values()]).toEqual([HELD_BELOW, HELD_BELOW]);
+  });
+
+  it("looks at no group whose blocks are of another length, and at no more than it can count", () => {
+    rekeyer.stored(stored({ group: FULL }));
+    rekeyer.stored(stored({ group: MLA, hashes: hashes(9), blockSize: 32 }));
+    expect(rekeyer.counts.otherGroup).toBe(1);
+    const group = (index: number) => stored({ group: { ...FULL, index } });
+    for (let i = 1; i <= ANNOUNCEMENT_LIMITS.otherGroupsMax; i++) rekeyer.stored(group(i));
+    expect(rekeyer.counts.otherGroup).toBe(1);
+    rekeyer.stored(group(ANNOUNCEMENT_LIMITS.otherGroupsMax + 1));
+    expect(rekeyer.counts.otherGroup).toBe(3);
+    expect(held()).toEqual(names(2));
+    for (let i = 0; i < ANNOUNCEMENT_LIMITS.groupCountMax; i++) rekeyer.stored(group(8));
+    expect(rekeyer.counts.leftOut).toBe(2);
+    expect(held()).toEqual(names(2));
+  });
+
+  it("holds what a naive account of each group's cache holds", () => {
+    const event = record({
+      group: constantFrom(FULL, WINDOW, MLA),
+      block: integer({ min: 1, max: 4 }),
+      kind: constantFrom("stored", "stored", "stored", "removed", "cleared"),
+    });
+    assert(
+      property(array(event, { maxLength: 80, size: "max" }), (events) => {
+        const recording = new RecordingSink();
+        const subject = new Rekeyer(SLOT, recording);
+        let caches = new Map<number, Map<number, number>>();
+        for (const { group, block, kind } of events) {
+          const isWhole = group !== WINDOW;
+          const cache = caches.get(group.index);
+          if (kind === "cleared") {
+            subject.cleared();
+            caches = new Map();
+          } else if (kind === "removed") {
+            subject.removed(removed([block], "gpu", group.index));
+            cache?.set(block, Math.max(0, (cache.get(block) ?? 0) - 1));
+          } else {
+            // The chain up to a block, as a request's prompt is announced.
+            const chain = Array.from({ length: block }, (_, i) => i + 1);
+            const tokens = TOKENS.slice(0, 16 * block);
+            subject.stored(stored({ group, hashes: hashes(...chain), tokens }));
+            if (!isWhole) continue;
+            const counts = cache ?? new Map<number, number>();
+            for (const id of chain) {
+              const most = [...caches.keys()][0] === group.index || caches.size === 0 ? 255 : 15;
+              counts.set(id, Math.min(most, (counts.get(id) ?? 0) + 1));
+            }
+            caches.set(group.index, counts);
+          }
+        }
+        const expected = names(4).filter((_, i) => {
+          const counts = [...caches.values()].map((cache) => cache.get(i + 1) ?? 0);
+          return counts.length > 0 && counts.every((count) => count > 0);
+        });
+        expect([...recording.holdings.keys()].toSorted()).toEqual(expected.toSorted());
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("follows another group once the engine has begun anew", () => {
@@ -196,7 +273,7 @@ describe("Rekeyer", () => {
     expect(rekeyer.counts.leftOut).toBe(0);
     rekeyer.stored(stored({ hashes: hashes(9_000, 9_001), loraName: "one too many" }));
     expect(rekeyer.counts.leftOut).toBe(2);
-    for (let i = 1; i < REKEYER_LIMITS.announcementsMax; i++) {
+    for (let i = 1; i < ANNOUNCEMENT_LIMITS.countMax; i++) {
       rekeyer.stored(stored({ hashes: hashes(100, 101), loraName: "lora-0" }));
     }
     expect(rekeyer.counts.leftOut).toBe(2);

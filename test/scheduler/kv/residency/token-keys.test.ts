@@ -61,9 +61,31 @@ describe("tokenBlockKeys", () => {
     expect(later[3]).not.toEqual(plain[3]);
   });
 
-  it("takes a media item alike whether the engine tells its position or not", () => {
-    expect(keys({ extraKeys: [[media("image-a", -3)]] })).toEqual(
-      keys({ extraKeys: [[text("image-a")]] }),
+  it("lets a media item enter once, before its first token, however text is cut", () => {
+    const items = [media("image-a", 4), media("image-b", 20), media("image-c", 47)];
+    const at = (blockSize: number) => {
+      // As engines tell them: at each block that an item of ten tokens is in.
+      const extraKeys = Array.from({ length: 64 / blockSize }, (_, block) => {
+        const from = block * blockSize;
+        return items.flatMap((item) => {
+          if (item.kind !== "media" || item.offset >= from + blockSize) return [];
+          return item.offset + 10 > from ? [media(item.identifier, item.offset - from)] : [];
+        });
+      });
+      return keys({ blockSize, extraKeys });
+    };
+    const small = at(8);
+    expect(at(16)).toEqual([small[1], small[3], small[5], small[7]]);
+    expect(at(32)).toEqual([small[3], small[7]]);
+    expect(new Set([keys()[0], at(16)[0]].map(String)).size).toBe(2);
+    expect(keys({ extraKeys: [[media("image-a", 4)]] })[0]).not.toEqual(
+      keys({ extraKeys: [[media("image-a", 5)]] })[0],
+    );
+  });
+
+  it("keeps apart what media without a place show", () => {
+    expect(keys({ extraKeys: [[], [text("image-a")]] })[1]).not.toEqual(
+      keys({ extraKeys: [[], [text("image-b")]] })[1],
     );
   });
 });
