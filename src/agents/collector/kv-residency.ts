@@ -21,6 +21,16 @@ import { KvStream, type KvStreamOptions } from "./kv-stream/kv-stream.ts";
 import type { KvKeys } from "./token-keys/flags.ts";
 import { TokenAccount } from "./token-keys/token-account.ts";
 
+/**
+ * Of the blocks that an endpoint holds, the share whose content must be known before it counts as whole,
+ * and that keeps it so. Answers are unknown until a prompt repeats them, so it is not most of them; that
+ * requests find more than was predicted, the pool's object sees by itself.
+ */
+const KNOWN_SHARE_MIN = 0.25;
+const KNOWN_SHARE_KEEPS = 0.2;
+/** How often that is looked at. */
+const JUDGE_MS = 200;
+
 export interface KvResidencyOptions {
   readonly mode: KvEventsMode;
   /** What the object is told of; content where absent. */
@@ -38,6 +48,9 @@ export class KvResidency {
   readonly #stream: KvStream;
   #events: KvEvents | undefined;
   #learning: LearningServer | undefined;
+  /** Endpoints of whose blocks enough is known, as of #judgedAtMs. */
+  #learned: ReadonlySet<string> = new Set();
+  #judgedAtMs = -Infinity;
 
   private constructor({ send, registry, keys }: KvResidencyOptions) {
     this.#stream = new KvStream({
@@ -45,6 +58,8 @@ export class KvResidency {
       registry,
       sourceAt: (slot) => this.#account.sourceAt(slot),
       whole: () => this.#whole(),
+      tokensUpTo: (low, high) =>
+        this.#account instanceof PoolAccount ? this.#account.tokensUpTo(low, high) : undefined,
     });
     this.#account =
       keys === "tokens" ? new TokenAccount(this.#stream) : new PoolAccount(this.#stream);
@@ -96,8 +111,8 @@ export class KvResidency {
     this.#stream.connected();
   }
 
-  configured({ kvWindowBytes }: Configure): void {
-    this.#stream.configured(kvWindowBytes);
+  configured({ kvWindowBytes, kvTokenEnds }: Configure): void {
+    this.#stream.configured(kvWindowBytes, kvTokenEnds);
   }
 
   /** The object has the list of endpoints that is followed. */
@@ -123,8 +138,22 @@ export class KvResidency {
   #whole(): ReadonlyMap<string, boolean> {
     const whole = this.#events?.whole() ?? new Map<string, boolean>();
     const account = this.#account;
-    const isUnlearned = account instanceof PoolAccount && account.contentBlocks === 0;
-    if (isUnlearned) for (const id of whole.keys()) whole.set(id, false);
+    if (!(account instanceof PoolAccount)) return whole;
+    this.#judgeLearning(account, whole.keys());
+    for (const id of whole.keys()) if (!this.#learned.has(id)) whole.set(id, false);
     return whole;
+  }
+
+  #judgeLearning(account: PoolAccount, ids: Iterable<string>): void {
+    const nowMs = performance.now();
+    if (nowMs < this.#judgedAtMs + JUDGE_MS) return;
+    this.#judgedAtMs = nowMs;
+    const before = this.#learned;
+    const learned = new Set<string>();
+    for (const id of account.contentBlocks === 0 ? [] : ids) {
+      const shareMin = before.has(id) ? KNOWN_SHARE_KEEPS : KNOWN_SHARE_MIN;
+      if (account.knownShare(id) >= shareMin) learned.add(id);
+    }
+    this.#learned = learned;
   }
 }

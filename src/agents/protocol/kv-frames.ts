@@ -1,8 +1,12 @@
-// KV frames: what endpoints hold from now on, in content keys. All numbers little-endian, all of them u32.
+// KV frames: what endpoints hold from now on, in content keys. All numbers little-endian, u32 unless said.
 //
 //   payload   section | section | …                                     of one endpoint each, to the end
 //   section   stream │ seq │ flags │ onGpu │ below │ gone │ keys          six words, then two a key
 //   keys      onGpu keys, then those held below GPUs only, then those no longer held
+//   ends      with the flag `ends`: a u16 for each key that is held, in their order, filled up to a word
+//
+// An end says how many tokens a prompt's content became up to and with this key's block, in units of
+// KV_TOKEN_UNIT; see KV_END_UNKNOWN. Only for an object that said `kvTokenEnds`.
 //
 // A stream is one account of one endpoint, as the object asked for it (`kv-send`); its sections are
 // numbered from 0. The first has the flag `begins`: what it and the next ones say is complete with the
@@ -15,8 +19,13 @@ import { PROTOCOL_LIMITS } from "./limits.ts";
 
 const BEGINS = 1;
 const COMPLETES = 2;
+const ENDS = 4;
 const HEAD_WORDS = 6;
 const HEAD_BYTES = HEAD_WORDS * 4;
+/** Tokens of one unit of an end: no engine that we know has blocks of fewer, but for pages of one. */
+export const KV_TOKEN_UNIT = 8;
+/** The end of content that is not known, or lies past half a million tokens. */
+export const KV_END_UNKNOWN = 0xffff;
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** What one endpoint's account says next. */
@@ -31,6 +40,8 @@ export interface KvSection {
   readonly keys: Uint32Array;
   readonly onGpuCount: number;
   readonly belowCount: number;
+  /** By key that is held: see above. Absent where nobody asked for it. */
+  readonly ends?: Uint16Array;
 }
 
 /** Encodes one KV frame. Sections have at most limits.kvFrameKeysMax keys together. */
@@ -39,7 +50,7 @@ export function encodeKv(
   sections: readonly KvSection[],
 ): Uint8Array<ArrayBuffer> {
   let words = 0;
-  for (const { keys } of sections) words += HEAD_WORDS + keys.length;
+  for (const section of sections) words += HEAD_WORDS + section.keys.length + endWords(section);
   const payload = new Uint8Array(words * 4);
   const view = new DataView(payload.buffer);
   let at = 0;
@@ -47,14 +58,18 @@ export function encodeKv(
     view.setUint32(at, word, true);
     at += 4;
   };
-  for (const { stream, seq, begins, completes, keys, onGpuCount, belowCount } of sections) {
+  for (const section of sections) {
+    const { stream, seq, keys, onGpuCount, belowCount, ends } = section;
     write(stream);
     write(seq);
-    write((begins ? BEGINS : 0) | (completes ? COMPLETES : 0));
+    write(flagsOf(section));
     write(onGpuCount);
     write(belowCount);
     write(keys.length / 2 - onGpuCount - belowCount);
     for (let i = 0; i < keys.length; i++) write(keys[i]!);
+    if (ends === undefined) continue;
+    for (let i = 0; i < ends.length; i++) view.setUint16(at + i * 2, ends[i]!, true);
+    at += endWords(section) * 4;
   }
   return encodeFrame({ type: FRAME.kv, ...place }, payload);
 }
@@ -72,10 +87,13 @@ export function decodeKv(payload: Uint8Array): Decoded<KvSection[]> {
     const [onGpuCount, belowCount, goneCount] = [word(3), word(4), word(5)];
     const count = onGpuCount + belowCount + goneCount;
     keysLeft -= count;
-    if (flags > (BEGINS | COMPLETES) || keysLeft < 0) return { ok: false, error: "bad-payload" };
+    if (flags > (BEGINS | COMPLETES | ENDS) || keysLeft < 0)
+      return { ok: false, error: "bad-payload" };
+    const endCount = (flags & ENDS) === 0 ? 0 : onGpuCount + belowCount;
+    const bytes = HEAD_BYTES + count * 8 + wordsOf(endCount) * 4;
     if (sections.length === PROTOCOL_LIMITS.endpointsMax)
       return { ok: false, error: "bad-payload" };
-    if (at + HEAD_BYTES + count * 8 > payload.byteLength) return { ok: false, error: "too-short" };
+    if (at + bytes > payload.byteLength) return { ok: false, error: "too-short" };
     sections.push({
       stream: word(0),
       seq: word(1),
@@ -84,8 +102,11 @@ export function decodeKv(payload: Uint8Array): Decoded<KvSection[]> {
       keys: readWords(view, at + HEAD_BYTES, count * 2),
       onGpuCount,
       belowCount,
+      ...((flags & ENDS) === 0
+        ? {}
+        : { ends: readHalfWords(view, at + HEAD_BYTES + count * 8, endCount) }),
     });
-    at += HEAD_BYTES + count * 8;
+    at += bytes;
   }
   return { ok: true, value: sections };
 }
@@ -95,4 +116,22 @@ function readWords(view: DataView, from: number, count: number): Uint32Array {
   const offset = view.byteOffset + from;
   if (IS_LITTLE_ENDIAN && offset % 4 === 0) return new Uint32Array(view.buffer, offset, count);
   return Uint32Array.from({ length: count }, (_, i) => view.getUint32(from + i * 4, true));
+}
+
+function readHalfWords(view: DataView, from: number, count: number): Uint16Array {
+  const offset = view.byteOffset + from;
+  if (IS_LITTLE_ENDIAN && offset % 2 === 0) return new Uint16Array(view.buffer, offset, count);
+  return Uint16Array.from({ length: count }, (_, i) => view.getUint16(from + i * 2, true));
+}
+
+function flagsOf({ begins, completes, ends }: KvSection): number {
+  return (begins ? BEGINS : 0) | (completes ? COMPLETES : 0) | (ends === undefined ? 0 : ENDS);
+}
+
+function endWords({ ends }: Pick<KvSection, "ends">): number {
+  return wordsOf(ends?.length ?? 0);
+}
+
+function wordsOf(halfWords: number): number {
+  return (halfWords + 1) >>> 1;
 }

@@ -151,6 +151,8 @@ const configureSchema = z.object({
    * `kv-credit`. Absent: it takes none, as objects of before.
    */
   kvWindowBytes: z.int().positive().optional(),
+  /** Sections of KV frames are to say the ends of content. Absent: no, as objects of before. */
+  kvTokenEnds: z.boolean().optional(),
 });
 export type Configure = z.output<typeof configureSchema>;
 

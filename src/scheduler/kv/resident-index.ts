@@ -12,9 +12,13 @@
 // and every lane that held it is known to lack something. What a PrefixTree does besides, capacity and
 // recency by endpoint, is the engine's own business here.
 //
-// Memory of a block with two holders: 12 bytes the entry, 5 to 10 its place in the table. kv-stream in
-// bench/ measures it.
+// Of each block it can be told where content up to and with it ends in tokens (`setEnd`), so that a match
+// counts in tokens, too.
+//
+// Memory of a block with two holders: 12 bytes the entry, 2 its end, 5 to 10 its place in the table.
+// kv-stream in bench/ measures it.
 
+import { BlockEnds, END_UNKNOWN } from "./block-ends.ts";
 import { BlockTable, NONE } from "./block-table.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { HolderSets, isInline } from "./holder-sets.ts";
@@ -24,14 +28,14 @@ import { assert } from "../support/assert.ts";
 export const RESIDENT_INDEX_LIMITS = {
   /** 1,024 endpoints, and lanes that are built or swept meanwhile. */
   lanesMax: 1024 + 256,
-  /** All arrays: 1.4 million blocks, and 10 MiB for those that more than two endpoints hold. */
+  /** All arrays: 1.3 million blocks, and 10 MiB for those that more than two endpoints hold. */
   bytesMax: 40 * 1024 * 1024,
 } as const;
 
 /** No lane: all are taken. */
 export const NO_LANE = -1;
 /** Shares of the bytes, each bounded by itself: entries by shedding, sets by leaving a holder out. */
-const TABLE_SHARE = 0.75;
+const TABLE_SHARE = 0.68;
 const SETS_SHARE = 0.25;
 /** Entries looked at for the coldest; the last of them goes if all were met lately. */
 const LOOK_MAX = 64;
@@ -71,6 +75,10 @@ export class ResidentIndex {
   #pairCount = 0;
   /** One bit an entry: met by a look-up since the hand passed. */
   readonly #recent: Uint32Array;
+  readonly #ends: BlockEnds;
+  /** Of the last match: the ends of the path's blocks, as far as it was looked at. */
+  readonly #pathEnds = new Uint16Array(CONTENT_KEYS_MAX);
+  #pathLength = 0;
   /** One past the highest entry there ever was. */
   #idsEnd = 0;
   #shedHand = 0;
@@ -87,6 +95,7 @@ export class ResidentIndex {
       options;
     this.#table = new BlockTable(bytesMax * TABLE_SHARE);
     this.#sets = new HolderSets(lanesMax * 2, bytesMax * SETS_SHARE);
+    this.#ends = new BlockEnds(this.#table.entriesMax);
     this.#states = new Uint8Array(lanesMax);
     this.#held = new Int32Array(lanesMax);
     this.#slots = new Int32Array(lanesMax);
@@ -113,7 +122,8 @@ export class ResidentIndex {
 
   /** Bytes of all arrays that grow. */
   get byteLength(): number {
-    return this.#table.byteLength + this.#sets.byteLength + this.#recent.byteLength;
+    const { byteLength } = this.#table;
+    return byteLength + this.#sets.byteLength + this.#recent.byteLength + this.#ends.byteLength;
   }
 
   /** Blocks of a lane. */
@@ -151,16 +161,24 @@ export class ResidentIndex {
     this.#states[lane] = this.#held[lane] === 0 ? FREE : DEAD;
   }
 
-  /** A lane holds a block so from now on; whatever it was before. */
+  /** Whether it holds so few blocks that an account of `blocks` more would shed nothing. */
+  hasRoomFor(blocks: number): boolean {
+    return this.#table.size + blocks < this.#table.entriesMax;
+  }
+
+  /**
+   * A lane holds a block so from now on; whatever it was before. Gives the block's entry for `setEnd`; NONE
+   * where it has none.
+   */
   // Hot path: kv-stream in bench/.
-  hold(lane: number, low: number, high: number, holding: Holding): void {
+  hold(lane: number, low: number, high: number, holding: Holding): number {
     let id = this.#table.find(low, high);
     if (id === NONE) {
-      if (holding === NOT_HELD) return;
+      if (holding === NOT_HELD) return NONE;
       id = this.#add(low, high);
       if (id === NONE) {
         this.#leftOut(lane);
-        return;
+        return NONE;
       }
     }
     let set = this.#table.payload(id);
@@ -168,7 +186,7 @@ export class ResidentIndex {
     const isOnGpu = this.#sets.has(set, place);
     const isBelow = !isOnGpu && this.#sets.has(set, place + 1);
     const was = isOnGpu ? HELD_ON_GPU : isBelow ? HELD_BELOW : NOT_HELD;
-    if (was === holding) return;
+    if (was === holding) return id;
     if (was !== NOT_HELD) {
       set = this.#sets.remove(set, isOnGpu ? place : place + 1);
       this.#held[lane]!--;
@@ -182,6 +200,25 @@ export class ResidentIndex {
       } else this.#leftOut(lane);
     }
     this.#keep(id, set);
+    return set === 0 ? NONE : id;
+  }
+
+  /** Where content ends with an entry that `hold` has just given; in any unit that is the same for all. */
+  setEnd(entry: number, end: number): void {
+    this.#ends.set(entry, end);
+  }
+
+  /** Where the first `blocks` blocks of the path that was matched last end; END_UNKNOWN if that is not known. */
+  endOfMatch(blocks: number): number {
+    if (blocks === 0) return 0;
+    return blocks > this.#pathLength ? END_UNKNOWN : this.#pathEnds[blocks - 1]!;
+  }
+
+  /** Where the first `blocks` blocks of a path end, as it is known now. */
+  endOf(keys: Uint32Array, blocks: number): number {
+    if (blocks === 0) return 0;
+    const id = this.#table.find(keys[blocks * 2 - 2]!, keys[blocks * 2 - 1]!);
+    return id === NONE ? END_UNKNOWN : this.#ends.at(id);
   }
 
   /**
@@ -203,6 +240,7 @@ export class ResidentIndex {
       const id = this.#table.find(keys[i * 2]!, keys[i * 2 + 1]!);
       if (id === NONE) break;
       this.#recent[id >>> 5]! |= 1 << (id & 31);
+      this.#pathEnds[i] = this.#ends.at(id);
       const previous = set;
       set = this.#table.payload(id);
       // Most blocks have the one or two holders of the block before.
@@ -210,6 +248,7 @@ export class ResidentIndex {
       this.#sets.toPlane(set, this.#plane, words);
       isAnyLeft = this.#narrow(words, i, matched, onGpu);
     }
+    this.#pathLength = i;
     // Whoever is left has all blocks up to here.
     this.#plane.fill(0, 0, words);
     this.#narrow(words, i, matched, onGpu);
@@ -293,6 +332,7 @@ export class ResidentIndex {
     if (this.#table.size >= this.#table.entriesMax) this.#shed();
     const id = this.#table.add(low, high);
     if (id >= this.#idsEnd) this.#idsEnd = id + 1;
+    if (id !== NONE) this.#ends.forget(id);
     return id;
   }
 

@@ -19,16 +19,20 @@ const section = fc
     begins: fc.boolean(),
     completes: fc.boolean(),
     counts: fc.tuple(fc.nat(5), fc.nat(5), fc.nat(5)),
+    saysEnds: fc.boolean(),
   })
-  .chain(({ counts: [onGpuCount, belowCount, goneCount], ...head }) => {
+  .chain(({ counts: [onGpuCount, belowCount, goneCount], saysEnds, ...head }) => {
     const words = (onGpuCount + belowCount + goneCount) * 2;
     return fc.array(u32, { minLength: words, maxLength: words }).map((keys): KvSection => ({
       ...head,
       keys: Uint32Array.from(keys),
       onGpuCount,
       belowCount,
+      ...(saysEnds ? { ends: endsOf(onGpuCount + belowCount) } : {}),
     }));
   });
+
+const endsOf = (count: number) => Uint16Array.from({ length: count }, (_, i) => 65_535 - i);
 
 function sectionOf(keyCount: number): KvSection {
   return {
@@ -62,6 +66,23 @@ describe("KV frames", () => {
         "010000000200000003000000040000000500000006000000",
       ].join(""),
     );
+  });
+
+  it("have the ends of held keys behind the keys, filled up to a word", () => {
+    const keys = Uint32Array.of(1, 2, 3, 4, 5, 6);
+    const one = { ...sectionOf(0), keys, onGpuCount: 1, ends: Uint16Array.of(0x0102) };
+    const frame = encodeKv(PLACE, [one]);
+    expect(Buffer.from(frame).toString("hex").slice(24)).toBe(
+      [
+        "010000000000000007000000010000000000000002000000",
+        "010000000200000003000000040000000500000006000000",
+        "02010000",
+      ].join(""),
+    );
+    for (let length = frame.byteLength - 1; length > frame.byteLength - 5; length--) {
+      const cut = framePayload(frame.subarray(0, length));
+      expect(decodeKv(cut)).toEqual({ ok: false, error: "too-short" });
+    }
   });
 
   it("are read as they were written, wherever they lie in memory", () => {
@@ -123,7 +144,7 @@ describe("KV frames", () => {
   it("are refused with counts that only fit when they wrap, and with flags nobody knows", () => {
     const payload = framePayload(encodeKv(PLACE, [sectionOf(1)]));
     const view = new DataView(payload.buffer, payload.byteOffset);
-    view.setUint32(8, 4, true);
+    view.setUint32(8, 8, true);
     expect(decodeKv(payload)).toEqual({ ok: false, error: "bad-payload" });
     view.setUint32(8, 3, true);
     view.setUint32(12, 0xffff_ffff, true);

@@ -2,6 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { END_UNKNOWN } from "../../../src/scheduler/kv/block-ends.ts";
 import { NO_LANE, ResidentIndex } from "../../../src/scheduler/kv/resident-index.ts";
 import {
   HELD_BELOW,
@@ -177,6 +178,33 @@ describe("ResidentIndex", () => {
     expect(index.counts.shed).toBe(149_990 + 5 - index.pairCount);
     expect(matchOf(index, shared).matched[0]).toBe(5);
     expect([index.lacksBlocks(hot), index.lacksBlocks(cold)]).toEqual([false, true]);
+  });
+
+  it("knows where content ends in tokens, as far as it was told, and forgets it with the block", () => {
+    const index = new ResidentIndex({ lanesMax: 4 });
+    const lane = index.openLane();
+    index.answer(lane, 0);
+    const labels = Array.from({ length: 6_000 }, (_, n) => n);
+    for (const each of labels) {
+      const { low, high } = keyOf(each);
+      const entry = index.hold(lane, low, high, HELD_ON_GPU);
+      if (each !== 1) index.setEnd(entry, each + 10);
+    }
+    const { matched } = matchOf(index, [0, 1, 5_999, 7_000]);
+    expect(matched[0]).toBe(3);
+    expect([0, 1, 2, 3, 4].map((blocks) => index.endOfMatch(blocks))).toEqual([
+      0,
+      10,
+      END_UNKNOWN,
+      6_009,
+      END_UNKNOWN,
+    ]);
+    // Nobody holds it for a moment: what comes in its place is another account's.
+    hold(index, lane, 0, NOT_HELD);
+    expect(index.endOf(pathOf([0]), 1)).toBe(END_UNKNOWN);
+    hold(index, lane, 0, HELD_ON_GPU);
+    expect(index.endOf(pathOf([0]), 1)).toBe(END_UNKNOWN);
+    expect(index.endOf(pathOf([0, 5_999]), 2)).toBe(6_009);
   });
 
   it("leaves holders out where the sets have no bytes left, and says so", () => {

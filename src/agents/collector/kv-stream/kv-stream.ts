@@ -16,7 +16,12 @@ import type { Holding, HoldingSink } from "../../../scheduler/kv/residency/holdi
 import { METRIC } from "../../../telemetry/names.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { encodeFrame, FRAME, type FramePlace } from "../../protocol/codec.ts";
-import { encodeKv, type KvSection } from "../../protocol/kv-frames.ts";
+import {
+  encodeKv,
+  KV_END_UNKNOWN,
+  KV_TOKEN_UNIT,
+  type KvSection,
+} from "../../protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../../protocol/limits.ts";
 import type { EndpointRecord, KvMessage, KvOffer } from "../../protocol/messages.ts";
 import { EndpointMirror } from "./endpoint-mirror.ts";
@@ -25,8 +30,9 @@ import { SectionBuffer } from "./section-buffer.ts";
 /** Changed keys that are not kept waiting for the next flush. */
 const KEYS_AT_ONCE = PROTOCOL_LIMITS.kvFrameKeysMax;
 
-/** Of keys; the heads of its sections come on top. */
-const FRAME_BYTES_MAX = PROTOCOL_LIMITS.kvFrameKeysMax * 8;
+/** Of keys, and of their ends where those are said; the heads of sections come on top. */
+const KEY_BYTES = 8;
+const END_BYTES = 2;
 
 export interface KvStreamOptions {
   /** Sends a frame on the session, as PoolSession does: the place is given where it is sent at all. */
@@ -35,6 +41,8 @@ export interface KvStreamOptions {
   readonly sourceAt: (slot: number) => KvEventSource | undefined;
   /** By endpoint id, of those that are followed: whether everything it holds is known. */
   readonly whole: () => ReadonlyMap<string, boolean>;
+  /** Tokens that a prompt becomes up to and with a content block; undefined where that is not known. */
+  readonly tokensUpTo?: (low: number, high: number) => number | undefined;
   readonly registry: MetricRegistry;
 }
 
@@ -63,6 +71,7 @@ export class KvStream implements HoldingSink {
   #isListed = false;
   /** Undefined while the object takes nothing. */
   #windowBytes: number | undefined;
+  #saysEnds = false;
   #underWay: FrameUnderWay[] = [];
   #bytesUnderWay = 0;
   /** As last offered on this connection. */
@@ -124,8 +133,9 @@ export class KvStream implements HoldingSink {
   }
 
   /** What the object takes; undefined where it takes nothing. */
-  configured(windowBytes: number | undefined): void {
+  configured(windowBytes: number | undefined, saysEnds = false): void {
     this.#windowBytes = windowBytes;
+    this.#saysEnds = saysEnds;
   }
 
   /** The object has the list of endpoints that was followed last, and offers can refer to it. */
@@ -158,8 +168,10 @@ export class KvStream implements HoldingSink {
     this.#changedKeys = 0;
     const window = this.#windowBytes;
     if (window === undefined || !this.#isListed || !this.#sendOffer()) return;
+    const keyBytes = KEY_BYTES + (this.#saysEnds ? END_BYTES : 0);
+    const frameBytesMax = PROTOCOL_LIMITS.kvFrameKeysMax * keyBytes;
     const hasRoom = () =>
-      this.#bytesUnderWay === 0 || this.#bytesUnderWay + FRAME_BYTES_MAX <= window;
+      this.#bytesUnderWay === 0 || this.#bytesUnderWay + frameBytesMax <= window;
     while (hasRoom() && this.#sendFrame());
   }
 
@@ -249,12 +261,19 @@ export class KvStream implements HoldingSink {
       const isWorthIt =
         this.#buffer.keyCount > 0 || flags?.begins === true || flags?.completes === true;
       if (flags === undefined || !isWorthIt) continue;
-      sections.push({ stream: stream.stream, seq: stream.seq++, ...flags, ...this.#buffer.keys() });
+      const keys = this.#buffer.keys(this.#saysEnds ? this.#endOf : undefined);
+      sections.push({ stream: stream.stream, seq: stream.seq++, ...flags, ...keys });
     }
     const keys = PROTOCOL_LIMITS.kvFrameKeysMax - keysLeft;
     this.#options.registry.inc(METRIC.kvStreamKeysTotal, {}, keys);
     return sections;
   }
+
+  readonly #endOf = (keys: Uint32Array, at: number): number => {
+    const tokens = this.#options.tokensUpTo?.(keys[at]!, keys[at + 1]!);
+    if (tokens === undefined) return KV_END_UNKNOWN;
+    return Math.min(Math.floor(tokens / KV_TOKEN_UNIT), KV_END_UNKNOWN);
+  };
 
   #render(): void {
     const { registry } = this.#options;

@@ -6,6 +6,8 @@ import type { KvSection } from "../../protocol/kv-frames.ts";
 /** Keys of one section: what one endpoint may say before the others have their turn. */
 const SECTION_KEYS_MAX = 2_048;
 
+export type GatheredKeys = Pick<KvSection, "keys" | "onGpuCount" | "belowCount" | "ends">;
+
 /** One per sender, for one section after another. */
 export class SectionBuffer {
   readonly #onGpu = new Uint32Array(SECTION_KEYS_MAX * 2);
@@ -47,8 +49,19 @@ export class SectionBuffer {
     }
   }
 
-  /** What was gathered, in the order of the wire; a copy. */
-  keys(): Pick<KvSection, "keys" | "onGpuCount" | "belowCount"> {
+  /**
+   * What was gathered, in the order of the wire; a copy. With `endOf`, what content becomes up to the key
+   * that stands in two words of an array.
+   */
+  keys(endOf?: (keys: Uint32Array, at: number) => number): GatheredKeys {
+    const keys = this.#ordered();
+    if (endOf === undefined) return keys;
+    const ends = new Uint16Array((this.#onGpuWords + this.#belowWords) / 2);
+    for (let i = 0; i < ends.length; i++) ends[i] = endOf(keys.keys, i * 2);
+    return { ...keys, ends };
+  }
+
+  #ordered(): Pick<KvSection, "keys" | "onGpuCount" | "belowCount"> {
     const keys = new Uint32Array(this.keyCount * 2);
     keys.set(this.#onGpu.subarray(0, this.#onGpuWords));
     keys.set(this.#below.subarray(0, this.#belowWords), this.#onGpuWords);

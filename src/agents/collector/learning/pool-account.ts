@@ -77,6 +77,18 @@ export class PoolAccount implements KvEventConsumer {
     return heldBlocks === 0 ? 1 : learnedBlocks / heldBlocks;
   }
 
+  /**
+   * Tokens that a prompt becomes up to and with a content block, in whole blocks of the engines; where they
+   * have blocks of several sizes, of the size that came first.
+   */
+  tokensUpTo(low: number, high: number): number | undefined {
+    for (const { account, blockSize } of this.#accounts) {
+      const end = account.endOf(low, high);
+      if (end !== undefined) return end * blockSize;
+    }
+    return undefined;
+  }
+
   /** Whose blocks the sink is told of by this slot. */
   sourceAt(slot: number): KvEventSource | undefined {
     const sized = this.#accounts[Math.floor(slot / TOKEN_SLOTS_MAX)];

@@ -67,6 +67,14 @@ function start() {
 }
 
 describe("content of one prompt", () => {
+  it("is counted in the tokens of whole blocks that it has become", () => {
+    const { account } = start();
+    account.stored(source("a"), stored(16, 3));
+    account.stored(source("b"), stored(32, 1));
+    account.learn(CONTENT);
+    expect([1, 2, 3, 4].map((key) => account.tokensUpTo(key, 0))).toEqual([16, 48, 96, undefined]);
+  });
+
   it("is held by each source as its own blocks say", () => {
     const { account, held } = start();
     account.stored(source("a"), stored(16, 3));
