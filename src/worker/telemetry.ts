@@ -170,6 +170,11 @@ export function logException(error: Error, call: Call): void {
   });
 }
 
+/** A tokenizer that a pool asks for cannot be used: `why` is a sentence of our own. */
+export function logTokenizer(why: string): void {
+  log({ level: "error", msg: "tokenizer", message: why });
+}
+
 function log(line: Readonly<Record<string, unknown>>): void {
   // oxlint-disable-next-line no-console -- a Worker's log is its console; this is the one place
   console.log(JSON.stringify(line));

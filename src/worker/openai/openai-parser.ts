@@ -113,6 +113,7 @@ async function prepare(
     promptTokens: tokens,
     outputTokensMax: tokensMax === null ? null : tokensMax * (fields.n ?? 1) * prompts,
     ...(media === undefined ? {} : { media }),
+    ...(salt === undefined ? {} : { cacheSalt: salt }),
   };
 }
 

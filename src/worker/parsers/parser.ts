@@ -41,6 +41,8 @@ export interface Prepared {
   readonly promptTokens: number;
   readonly outputTokensMax: number | null;
   readonly media?: RequestMedia;
+  /** As the engine gets it. */
+  readonly cacheSalt?: string;
   /** What the keys begin with. The relay may learn what the prompt's content became. */
   readonly contentRoot?: HashedContentRoot;
 }

@@ -15,6 +15,7 @@ import { type Preparation, prepareFor } from "../parsers/preparation.ts";
 import { requestSeed } from "../request-id.ts";
 import { readSettings } from "../settings.ts";
 import { RequestTelemetry } from "../telemetry.ts";
+import type { FileBindings } from "../token-keys/model-files.ts";
 import { answerClient } from "../upstream/client-answer.ts";
 import { dispatch, POOLS_TRIED_MAX } from "../upstream/dispatch.ts";
 import { grantHeaders } from "../upstream/grant-headers.ts";
@@ -60,6 +61,7 @@ export function inferenceRoute(path: string) {
         call: c.get("call"),
         telemetry,
         headers: c.req.raw.headers,
+        bindings: c.env as Env & FileBindings,
         port: (pool) => poolPort(c.env, pool),
         signal: c.req.raw.signal,
         hold: waitUntil,

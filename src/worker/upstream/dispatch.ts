@@ -25,6 +25,8 @@ import type { Preparation } from "../parsers/preparation.ts";
 import type { Prepared } from "../parsers/parser.ts";
 import { requestIdAt } from "../request-id.ts";
 import type { RequestTelemetry } from "../telemetry.ts";
+import type { FileBindings } from "../token-keys/model-files.ts";
+import { keyByTokens } from "../token-keys/token-keys.ts";
 import { askForCapacity } from "./capacity-webhook.ts";
 import { claimOf, pickRequest } from "./pick-request.ts";
 import { type Grant, type PickContext, pickEndpoints } from "./pool-picks.ts";
@@ -56,6 +58,8 @@ export interface Job {
   readonly routes: readonly ModelRoute[];
   /** The client's. */
   readonly headers: Pick<Headers, "get">;
+  /** Where models' files may be, for pools that have prompts tokenized here. */
+  readonly bindings: FileBindings;
   /** A fresh way to the object of the pool of this name. */
   readonly port: (pool: string) => PoolPort;
   /** Aborted when the client leaves. */
@@ -94,13 +98,13 @@ async function tryPool(job: Job, route: ModelRoute, isLastPool: boolean): Promis
   const { name } = pool.config;
   job.telemetry.facts.pool = name;
   noteModel(job.telemetry, route);
-  const prepared = await job.prepare(route.model);
   job.call.requestId = requestIdAt(job.call.requestId, pool.tag);
   const claim = claimOf(job.headers, pool, job.tenant);
   job.telemetry.facts.priority = claim.priority;
   const view = views.of(name);
   view.retries.deposit();
   const relays = marks.order(pool.config.relays, Date.now(), Math.random());
+  const prepared = await prepare(job, route, relays);
   const exclude: string[] = [];
   for (let retry = 0; retry < ATTEMPTS_PER_POOL_MAX && relays.length > 0; retry++) {
     if (retry > 0 && !(await mayRetry(view, retry, job))) break;
@@ -110,6 +114,28 @@ async function tryPool(job: Job, route: ModelRoute, isLastPool: boolean): Promis
     if (outcome !== "retry") return outcome;
   }
   return job.signal.aborted ? clientLeft() : refused("upstream_unavailable");
+}
+
+/** The request as the pool's engines are to see it, with keys of the kind that the pool knows prefixes by. */
+async function prepare(
+  job: Job,
+  { pool, model }: ModelRoute,
+  relays: readonly RelayConfig[],
+): Promise<Prepared> {
+  const prepared = await job.prepare(model);
+  const { name, prefixKeys } = pool.config;
+  const [relay] = relays;
+  if (prefixKeys?.kind !== "tokens" || relay === undefined) return prepared;
+  return keyByTokens(prepared, prefixKeys, {
+    pool: name,
+    relay,
+    tenant: job.tenant.id,
+    requestId: job.call.requestId,
+    trace: job.telemetry.trace,
+    bindings: job.bindings,
+    signal: job.signal,
+    hold: job.hold,
+  });
 }
 
 function noteModel({ facts }: RequestTelemetry, { model, rewrite }: ModelRoute): void {

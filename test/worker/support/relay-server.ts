@@ -16,7 +16,7 @@ import {
   STAGE_HEADERS,
 } from "../../../src/agents/protocol/headers.ts";
 import { signaturePayload } from "../../../src/agents/protocol/signature.ts";
-import { FORMER_RELAY_PATH, RELAY_KEY } from "./relay-key.ts";
+import { FORMER_RELAY_PATH, RELAY_KEY, RENDERED_TOKENS } from "./relay-key.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -74,6 +74,12 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   const header = (name: string) => String(request.headers[name] ?? "");
   if (!isSigned(request, body)) return decline(response, 401, "bad-signature");
   const id = header("x-request-id");
+  if (url.endsWith("/render")) {
+    const headers = request.headers as Record<string, string>;
+    const destinations = [header(DESTINATION_HEADER)];
+    seen.set(`render-${id}`, { headers, body, destinations, isClientGone: false });
+    return render(response, url, script(body));
+  }
   const destinations = [...(seen.get(id)?.destinations ?? []), header(DESTINATION_HEADER)];
   const headers = request.headers as Record<string, string>;
   seen.set(id, { headers, body, destinations, isClientGone: false });
@@ -131,6 +137,22 @@ function isSigned(request: IncomingMessage, body: string): boolean {
     given.byteLength === expected.byteLength &&
     timingSafeEqual(given, expected)
   );
+}
+
+/** RENDERED_TOKENS ids, unless told otherwise. */
+function render(response: ServerResponse, url: string, name: string): void {
+  if (name === "render-slow") return;
+  if (name === "render-reset") return void response.socket?.resetAndDestroy();
+  if (name === "render-never") return decline(response, 501, "no-renderer");
+  if (name === "render-junk") return void response.end('{"token_ids":["a secret"]}');
+  if (name === "render-large") return void response.end(`{"token_ids":[${"7,".repeat(2 ** 21)}7]}`);
+  const token_ids = Array.from({ length: RENDERED_TOKENS }, (_, i) => i * 3);
+  const features = {
+    mm_hashes: { image: ["an-image"] },
+    mm_placeholders: { image: [{ offset: 20, length: 30 }] },
+  };
+  const rendered = { token_ids, ...(name === "render-media" ? { features } : {}) };
+  response.end(JSON.stringify(url.includes("/chat/") ? rendered : [rendered]));
 }
 
 function decline(response: ServerResponse, status: number, code: string): void {
