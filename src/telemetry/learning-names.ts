@@ -9,6 +9,18 @@ export const LEARNING_METRIC = {
     help: "Answered requests as something to learn what content becomes from, by what became of them.",
     labels: ["outcome"],
   },
+  relayLearningAskedTotal: {
+    name: "fairlead_relay_learning_asked_total",
+    kind: "counter",
+    help: "Questions to engines about prompts' tokens, by what was asked for.",
+    labels: ["what"],
+  },
+  relayLearningMediaBlocks: {
+    name: "fairlead_relay_learning_media_blocks_total",
+    kind: "counter",
+    help: "Content blocks from a media item on, of learned prompts, that stay unknown.",
+    labels: [],
+  },
   relayLearningToldTotal: {
     name: "fairlead_relay_learning_messages_total",
     kind: "counter",
@@ -74,6 +86,12 @@ export const LEARNING_METRIC = {
     kind: "counter",
     help: "Prompts that were learned, each time one was told.",
     labels: [],
+  },
+  kvAccountUnfollowedTotal: {
+    name: "fairlead_kv_account_unfollowed_blocks_total",
+    kind: "counter",
+    help: "Blocks that engines announced or removed and that were not followed, by why.",
+    labels: ["reason"],
   },
   kvAccountDroppedTotal: {
     name: "fairlead_kv_account_dropped_total",

@@ -3,6 +3,8 @@
 //   events of a source ──► the account of its block size ──► sink: (slot, content key, holding)
 //   learned prompts ─────► every account, cut at its block size
 //
+// What a storage tier that all endpoints share holds makes none of them a better choice: it is counted only.
+//
 // A source's block size is what it says of blocks in its GPUs' memory; other tiers may join several blocks. An
 // account that is new knows nothing of what was learned before, so the epoch changes with it, and whoever
 // learned tells everything again.
@@ -23,6 +25,7 @@ import { TOKEN_SLOTS_MAX } from "../../../scheduler/kv/residency/token-holders.t
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { LearnedContent } from "../../learning/learned-message.ts";
+import { UnfollowedBlocks } from "./unfollowed-blocks.ts";
 
 /** Block sizes of one pool; sources with further ones are not followed. */
 export const BLOCK_SIZES_MAX = 4;
@@ -53,6 +56,7 @@ export class PoolAccount implements KvEventConsumer {
   #learnedPrompts = 0;
   #unevenPrompts = 0;
   #eventsLeftOut = 0;
+  readonly #unfollowed = new UnfollowedBlocks();
 
   constructor(sink: HoldingSink) {
     this.#sink = sink;
@@ -112,6 +116,10 @@ export class PoolAccount implements KvEventConsumer {
   }
 
   stored(source: KvEventSource, event: KvBlocksStored): void {
+    if (source.endpoint === null) {
+      this.#unfollowed.shared += event.hashes.length / 2;
+      return;
+    }
     const sized = this.#accountFor(source, event);
     if (sized === undefined) this.#eventsLeftOut++;
     else sized.account.stored(source, event);
@@ -130,7 +138,6 @@ export class PoolAccount implements KvEventConsumer {
   }
 
   gone(source: KvEventSource): void {
-    this.#bySource.get(source)?.account.gone(source);
     this.#forget(source);
   }
 
@@ -150,6 +157,13 @@ export class PoolAccount implements KvEventConsumer {
     registry.set(METRIC.kvAccountLearnedTotal, {}, this.#learnedPrompts);
     for (const [reason, count] of Object.entries(this.#dropped())) {
       registry.set(METRIC.kvAccountDroppedTotal, { reason }, count);
+    }
+    const counts = Array.from(
+      this.#bySource,
+      ([source, { account }]) => account.figures(source)?.counts,
+    );
+    for (const [reason, count] of this.#unfollowed.sum(counts)) {
+      registry.set(METRIC.kvAccountUnfollowedTotal, { reason }, count);
     }
   }
 
@@ -180,7 +194,6 @@ export class PoolAccount implements KvEventConsumer {
     if (!isTelling || current?.blockSize === blockSize) return current;
     if (current !== undefined) {
       if ((current.account.figures(source)?.heldBlocks ?? 0) > 0) return current;
-      current.account.gone(source);
       this.#forget(source);
     }
     const sized = this.#ofSize(blockSize);
@@ -196,6 +209,11 @@ export class PoolAccount implements KvEventConsumer {
   }
 
   #forget(source: KvEventSource): void {
+    const account = this.#bySource.get(source)?.account;
+    if (account !== undefined) {
+      this.#unfollowed.keep(account.figures(source)?.counts);
+      account.gone(source);
+    }
     this.#bySource.delete(source);
     if (source.endpoint === null) return;
     const sources = this.#sources.get(source.endpoint);

@@ -53,17 +53,19 @@ function start() {
         return isIts ? [Number(key!.split(":")[0])] : [];
       })
       .toSorted((a, b) => a - b);
-  const dropped = (reason: string) => {
+  const counted = (name: string, reason: string) => {
     const registry = new MetricRegistry();
     account.render(registry);
-    const series = `fairlead_kv_account_dropped_total{reason="${reason}"} `;
+    const series = `fairlead_kv_account_${name}_total{reason="${reason}"} `;
     const line = registry
       .render()
       .split("\n")
       .find((each) => each.startsWith(series));
     return Number(line!.slice(series.length));
   };
-  return { account, held, dropped };
+  const dropped = (reason: string) => counted("dropped", reason);
+  const unfollowed = (reason: string) => counted("unfollowed_blocks", reason);
+  return { account, held, dropped, unfollowed };
 }
 
 describe("content of one prompt", () => {
@@ -183,5 +185,37 @@ describe("a block size", () => {
     expect(account.epoch).toBe(epoch);
     expect(held("over")).toEqual([]);
     expect(dropped("event")).toBe(1);
+  });
+});
+
+describe("what is not followed", () => {
+  it("is counted by why, also of sources that are gone", () => {
+    const { account, unfollowed } = start();
+    const a = source("a");
+    account.stored(a, stored(16, 3));
+    account.stored(a, stored(16, 2, { tier: "storage" }));
+    account.stored(a, stored(16, 2, { parent: Uint32Array.of(99, 99) }));
+    account.stored(source("b"), stored(16, 1, { parent: Uint32Array.of(99, 99) }));
+    account.gone(a);
+    expect(unfollowed("other-tier")).toBe(2);
+    expect(unfollowed("unknown-parent")).toBe(3);
+  });
+
+  it("is what storage holds that all endpoints share", () => {
+    const { account, held, dropped, unfollowed } = start();
+    account.stored(source("a"), stored(16, 3));
+    account.learn(CONTENT);
+    const storage: KvEventSource = { endpoint: null, rank: 0 };
+    const blocks = { tokens: new Uint32Array(), blockSize: 0, tier: "storage" };
+    account.stored(storage, stored(16, 6, blocks));
+    account.removed(storage, {
+      type: "removed",
+      hashes: Uint32Array.of(1, 16),
+      tier: "storage",
+      groupIndex: null,
+    });
+    expect(held("a")).toEqual([1, 2]);
+    expect(unfollowed("shared-storage")).toBe(6);
+    expect(dropped("event")).toBe(0);
   });
 });
