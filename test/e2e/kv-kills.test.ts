@@ -1,0 +1,223 @@
+// Collectors, the object and engines killed with SIGKILL under load, one after another and in any order:
+// requests go on, and the object knows again what the engines' caches hold, all of it and nothing else.
+//
+// Whether it does is asked of the engines: after each kill the load pauses, and what decisions say is
+// cached has to be what the engines then report, within one content block.
+
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { judge, tokenCountsOf } from "../../bench/kv-accuracy/judge.ts";
+import { Traffic } from "../../bench/kv-accuracy/traffic.ts";
+import { createRng } from "../../src/scheduler/support/rng.ts";
+import { eventually } from "./harness.ts";
+import { COLLECTORS, ENGINES, KvStack, MODEL } from "./kv-stack.ts";
+
+/**
+ * Knowledge is to be whole again within three seconds. Where eight processes start again on two cores that
+ * others use, it is given more.
+ */
+const WHOLE_MS_MAX = 3_000 + 9_000;
+const CLIENTS = 6;
+const PROBES = 8;
+/** Requests between two kills, so that caches change. */
+const REQUESTS_BETWEEN = 20;
+const KILLS_IN_A_ROW = 4;
+
+let stack: KvStack;
+let traffic: Traffic;
+beforeAll(async () => {
+  stack = await KvStack.start();
+  traffic = new Traffic({ seed: 3, model: MODEL, live: 48, outputTokens: 8 });
+  await Promise.all(Array.from({ length: 40 }, () => askNext()));
+  await whole();
+});
+afterAll(() => stack?.[Symbol.asyncDispose]());
+
+/** The next request, and its status; 0 where the connection broke. */
+async function askNext(): Promise<number> {
+  const { body, answered } = traffic.next();
+  const { status } = await stack.ask(body).catch(() => ({ status: 0 }));
+  answered();
+  return status;
+}
+
+/** Milliseconds until every endpoint is known exactly. */
+async function whole(): Promise<number> {
+  const startedMs = performance.now();
+  await eventually(
+    "every endpoint is known exactly",
+    async () => {
+      const known = await stack.knowledge();
+      return known?.length === ENGINES && known.every((each) => each === "exact")
+        ? true
+        : undefined;
+    },
+    WHOLE_MS_MAX,
+  );
+  return performance.now() - startedMs;
+}
+
+/** Requests all the time, until `stop`. */
+function startLoad() {
+  let isOver = false;
+  const statuses: number[] = [];
+  const client = async () => {
+    while (!isOver) statuses.push(await askNext());
+  };
+  const clients = Promise.all(Array.from({ length: CLIENTS }, client));
+  return {
+    statuses,
+    /** So many more. */
+    async answered(count: number) {
+      const answeredCount = () => statuses.filter((status) => status === 200).length;
+      const wanted = answeredCount() + count;
+      await eventually(`${count} more are answered`, () =>
+        answeredCount() >= wanted ? true : undefined,
+      );
+    },
+    async stop() {
+      isOver = true;
+      await clients;
+    },
+  };
+}
+
+interface Aftermath {
+  /** Of all requests, before and after. */
+  readonly statuses: readonly number[];
+  /** Decisions that said otherwise than engines reported, when all was over. */
+  readonly wrong: readonly unknown[];
+}
+
+/** Kills under load, and waits until the object knows everything again. */
+async function killed(kill: () => Promise<void>): Promise<Aftermath> {
+  const load = startLoad();
+  try {
+    await load.answered(REQUESTS_BETWEEN);
+    await kill();
+    await whole();
+    await load.answered(REQUESTS_BETWEEN);
+  } finally {
+    await load.stop();
+  }
+  return { statuses: load.statuses, wrong: await wrongDecisions() };
+}
+
+/** Asks one after another, and gives what decisions said is cached that engines do not report. */
+async function wrongDecisions(): Promise<unknown[]> {
+  await whole();
+  const wrong: unknown[] = [];
+  for (let i = 0; i < PROBES; i++) {
+    await stack.settle();
+    const { body, answered } = traffic.next();
+    const { candidates, result } = await stack.probe(body);
+    answered();
+    const { endpoint, promptTokens, cachedTokens } = result!;
+    const served = candidates.find(({ address, id }) => address === endpoint || id === endpoint)!;
+    const observation = {
+      matchedBlocks: served.matchedBlocks,
+      promptTokens: promptTokens!,
+      cachedTokens: cachedTokens ?? 0,
+      tokenCounts: await tokenCountsOf(body, stack.origins[0]!),
+    };
+    const { blocks } = judge(observation);
+    const { tokenCounts, ...shown } = observation;
+    if (Math.abs(blocks) > 1) wrong.push({ ...shown, blocks, of: tokenCounts.length, endpoint });
+  }
+  return wrong;
+}
+
+const KILLS: Readonly<Record<string, () => Promise<void>>> = {
+  ...Object.fromEntries(
+    Array.from({ length: COLLECTORS }, (_, n) => [
+      `collector ${n}`,
+      async () => {
+        await stack.collectors[n]!.kill();
+        void stack.collectors[n]!.start();
+      },
+    ]),
+  ),
+  object: () => stack.killObject(),
+  ...Object.fromEntries(
+    Array.from({ length: ENGINES }, (_, n) => [
+      `engine ${n}`,
+      async () => {
+        await stack.engines[n]!.kill();
+        await stack.engines[n]!.start();
+      },
+    ]),
+  ),
+};
+
+describe("knowledge of caches, when parts are killed under load", { timeout: 60_000 }, () => {
+  it("is true to begin with", async () => {
+    expect(await wrongDecisions()).toEqual([]);
+  });
+
+  it("is whole again at once where another collector is there, and no request fails", async () => {
+    const { statuses, wrong } = await killed(async () => {
+      await stack.collectors[0]!.kill();
+      await whole();
+      expect(await stack.agents()).not.toContain("collector-0");
+    });
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(wrong).toEqual([]);
+  });
+
+  it("is shown as partial while no collector is there, and whole again by replay", async () => {
+    const { statuses, wrong } = await killed(async () => {
+      await stack.collectors[1]!.kill();
+      const shown = await eventually("nothing is exact", async () => {
+        const known = await stack.knowledge();
+        return known?.every((each) => each !== "exact") ? known : undefined;
+      });
+      expect(shown).toEqual(Array.from({ length: ENGINES }, () => "partial"));
+      await Promise.all(stack.collectors.map((each) => each.start()));
+    });
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(wrong).toEqual([]);
+  });
+
+  it("goes with an engine that is killed, and comes back with it", async () => {
+    const { wrong } = await killed(KILLS["engine 0"]!);
+    expect(wrong).toEqual([]);
+  });
+
+  it("survives the object", async () => {
+    const { wrong } = await killed(KILLS["object"]!);
+    expect(wrong).toEqual([]);
+  });
+
+  it("is not touched by a collector that was stopped, and goes on when another has taken over", async () => {
+    const [stopped] = stack.collectors;
+    const { wrong } = await killed(async () => {
+      stopped!.signal("SIGSTOP");
+      // Its socket ends with the object's.
+      await stack.killObject();
+      await whole();
+      expect(await stack.agents()).not.toContain("collector-0");
+      stopped!.signal("SIGCONT");
+      await eventually("it is back", async () =>
+        (await stack.agents()).includes("collector-0") ? true : undefined,
+      );
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it("survives kills in any order", async () => {
+    const rng = createRng(17);
+    const names = Object.keys(KILLS)
+      .map((name) => [rng(), name] as const)
+      .toSorted(([a], [b]) => a - b)
+      .map(([, name]) => name);
+    const load = startLoad();
+    try {
+      for (const name of names.slice(0, KILLS_IN_A_ROW)) {
+        await KILLS[name]!();
+        await load.answered(REQUESTS_BETWEEN);
+      }
+    } finally {
+      await load.stop();
+    }
+    expect(await wrongDecisions()).toEqual([]);
+  });
+});
