@@ -89,6 +89,8 @@ export interface AgentEvents {
    * came too late.
    */
   started(tickets: readonly StartedTicket[]): void;
+  /** A frame of a collector has come, whatever is in it. */
+  collectorHeard(agent: string): void;
   /** The endpoints whose KV caches a collector follows, in place of what it said before. */
   kvOffered(agent: string, offer: OfferedEndpoints): void;
   /** What endpoints hold from now on; see KvFeeds. */
@@ -341,6 +343,7 @@ export class AgentConnections {
       ...(reportsFirstByte ? { reportsFirstByte } : {}),
       ...(reportsStages ? { reportsStages } : {}),
       ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes } : {}),
+      ...(takesKv && v >= SINCE_VERSION.kvTokenEnds ? { kvTokenEnds: true } : {}),
     });
   }
 
@@ -362,6 +365,8 @@ export class AgentConnections {
       return this.#refuse(connection, "protocol-error", `a frame is ${decoded.error}`);
     }
     count(decoded.frame.kind === "ignored" ? decoded.frame.why : "ok");
+    const { role, agent } = connection.hello;
+    if (role === "collector") this.#options.events.collectorHeard(agent);
     if (decoded.isAfterGap) this.#missed(connection, connection.hello);
     switch (decoded.frame.kind) {
       case "membership":

@@ -55,6 +55,8 @@ export interface PickGrant {
   readonly snapshot?: PoolSnapshot;
   /** Headers for the client, which plugins of the pool set. The Worker heeds the first eight. */
   readonly responseHeaders?: readonly GrantHeader[];
+  /** Relays are to learn what the prompt's content becomes: see x-fairlead-content. */
+  readonly wantsContent?: true;
   /** The request waited with a part of its keys: the Worker gives all of them by `learn`. */
   readonly wantsKeys?: true;
 }
@@ -211,9 +213,21 @@ export interface EndpointState {
   readonly knowledge?: Knowledge;
   /** Content blocks that it is known to hold. */
   readonly knownBlocks?: number;
+  /** How what was predicted to be cached there compares with what it reported; absent before the first. */
+  readonly cacheAccuracy?: CacheAccuracy;
 }
 
-export type Knowledge = "exact" | "partial" | "none";
+/** `demoted`: told, and not believed for a while, because it stayed wrong. */
+export type Knowledge = "exact" | "partial" | "demoted" | "none";
+
+/** Of the latest requests that were decided by exact knowledge; see docs/architecture.md. */
+export interface CacheAccuracy {
+  readonly compared: number;
+  /** Of them, those predicted within one content block. */
+  readonly withinBlock: number;
+  /** Predicted less reported tokens. */
+  readonly meanErrorTokens: number;
+}
 
 /** What collectors have told of KV caches, of all endpoints. */
 export interface ResidencyState {
@@ -224,6 +238,8 @@ export interface ResidencyState {
   readonly bytes: number;
   /** Pairs shed or not taken up for the bytes, since the object began. */
   readonly shed: number;
+  /** Models whose prompts are not looked up in it for a while, because that stayed wrong at all endpoints. */
+  readonly demotedModels?: number;
 }
 
 export interface AgentState {

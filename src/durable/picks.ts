@@ -47,6 +47,7 @@ import {
   type ReleasedTicket,
   type Settlement,
   type Ticket,
+  type TicketSpec,
   type TicketSubject,
   usageOf,
   NO_USAGE,
@@ -190,7 +191,12 @@ export class Picks {
       this.#count("failure", request.model, "");
       return refuse(picked.reason, picked.detail);
     }
-    return this.#grant(this.#open({ ...request, keys }, picked, { attempt, holder }));
+    // Before its keys are claimed where it goes, and none of a prompt that is known by a part of them.
+    // Who is handed blocks by a prefill endpoint reports those as well.
+    const isWhole = picked.prefill === undefined;
+    const first = picked.slots[0] ?? NO_SLOT;
+    const prediction = isWhole ? this.#options.resident.predictionFor(keys, first) : undefined;
+    return this.#grant(this.#open({ ...request, keys }, picked, { attempt, holder, prediction }));
   }
 
   /** The answer has begun. */
@@ -234,13 +240,18 @@ export class Picks {
       completionTokens: report.completionTokens,
     };
     const { ticket, attempt } = report;
+    const believed = this.#ledger.believedOf(ticket, attempt);
     const settlement = this.#ledger.closed(ticket, attempt, end, subjectOf(report));
     if (settlement === undefined) return;
+    const failedCount = report.failed.length;
+    const predictedTokens =
+      believed && this.#options.resident.ended(believed, { ...end, failedCount });
     const { endpoint, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
     const isVictim = this.#victims.delete(ticket);
     const outcome = isVictim && report.outcome === "cancelled" ? "evicted" : report.outcome;
     const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
-    this.#decisions.settle(settlement.requestId, settlement.attempt, result);
+    const predicted = { ...result, predictedTokens: predictedTokens ?? null };
+    this.#decisions.settle(settlement.requestId, settlement.attempt, predicted);
     // Who leaves before the engine has told its usage has used what was expected of it.
     this.#settled(settlement, promptTokens !== null && completionTokens !== null);
   }
@@ -379,7 +390,7 @@ export class Picks {
       request,
       endpoints: endpoints.table.columns,
       pool: endpoints.table,
-      prefixSources: this.#options.resident.sources,
+      prefixSources: this.#options.resident.sourcesFor(request.model),
       nowMs: at.nowMs,
       staleAfterMs: this.#staleAfterMs,
       seed,
@@ -404,7 +415,7 @@ export class Picks {
   #open(
     request: InferenceRequest,
     picked: Picked,
-    at: { attempt: number; holder: number },
+    at: Pick<TicketSpec, "attempt" | "holder" | "prediction">,
   ): Ticket {
     const { table } = this.#options.endpoints;
     const { slots, matchedBlocks, totalBlocks } = picked;
@@ -432,6 +443,7 @@ export class Picks {
       endpoints: Array.from(slots, (slot) => table.endpoint(slot)!.address),
       responseHeaders: picked.responseHeaders,
       holder: at.holder,
+      prediction: at.prediction,
     });
     // Its lease ends by time, also where no event follows.
     this.#options.tickNeeded();
@@ -444,6 +456,7 @@ export class Picks {
       ticket: ticket.id,
       endpoints: ticket.endpoints,
       objectEpoch: this.#options.epoch,
+      ...(this.#options.resident.wantsContent ? { wantsContent: true } : {}),
       ...(ticket.responseHeaders === undefined ? {} : { responseHeaders: ticket.responseHeaders }),
     };
   }

@@ -250,6 +250,7 @@ export class PoolObject extends DurableObject {
       approximate: (keys, matchedBlocks) => this.#prefixes.tree.match(keys, matchedBlocks),
       tell: (agent, message) => this.#agents.tellCollector(agent, message),
       defer: (callback) => void setTimeout(callback, 0),
+      silentAfterMs: () => this.#picks.staleAfterMs,
     });
   }
 
@@ -303,6 +304,7 @@ export class PoolObject extends DurableObject {
         this.#endpoints.eject(endpoint, leaseMs);
         this.#picks.admission.queue?.drainSoon();
       },
+      collectorHeard: (agent) => this.#resident.heard(agent),
       kvOffered: (agent, offer) => this.#resident.offered(agent, offer),
       kvReceived: (agent, sections, frame) => this.#resident.received(agent, sections, frame),
       kvLost: (agent, seq) => this.#resident.lost(agent, seq),

@@ -44,7 +44,7 @@ export const KV_STREAM_METRIC = {
   kvKnownEndpoints: {
     name: "fairlead_kv_known_endpoints",
     kind: "gauge",
-    help: "Endpoints by how well is known what they hold: exact, partial, none.",
+    help: "Endpoints by how well is known what they hold: exact, partial, demoted, none.",
     labels: ["name", "knowledge"],
   },
   kvIndexBlocks: {
@@ -82,5 +82,47 @@ export const KV_STREAM_METRIC = {
     kind: "counter",
     help: "Times everything was asked for that an endpoint holds, by why.",
     labels: ["name", "reason"],
+  },
+  kvResidentKeys: {
+    name: "fairlead_kv_resident_keys",
+    kind: "gauge",
+    help: "Content blocks that an endpoint is known to hold.",
+    labels: ["endpoint_name"],
+  },
+  kvPredictionsTotal: {
+    name: "fairlead_kv_predictions_total",
+    kind: "counter",
+    help: "Requests whose predicted cached tokens were compared with what the engine reported: right within one content block, over or under.",
+    labels: ["name", "outcome"],
+  },
+  kvPredictionsSkippedTotal: {
+    name: "fairlead_kv_predictions_skipped_total",
+    kind: "counter",
+    help: "Requests decided by exact knowledge that are not compared, by why.",
+    labels: ["name", "reason"],
+  },
+  kvPredictionWithinBlockRatio: {
+    name: "fairlead_kv_prediction_within_block_ratio",
+    kind: "gauge",
+    help: "Of the latest requests compared at an endpoint, the share predicted within one content block.",
+    labels: ["endpoint_name"],
+  },
+  kvPredictionErrorTokens: {
+    name: "fairlead_kv_prediction_error_tokens",
+    kind: "gauge",
+    help: "Of the same requests, predicted less reported cached tokens, on average.",
+    labels: ["endpoint_name"],
+  },
+  kvDemotionsTotal: {
+    name: "fairlead_kv_demotions_total",
+    kind: "counter",
+    help: "Times an endpoint, or what is known of a model's prompts, stayed wrong and was not believed for a while.",
+    labels: ["name", "what"],
+  },
+  kvDemotedModels: {
+    name: "fairlead_kv_demoted_models",
+    kind: "gauge",
+    help: "Models whose prompts are not looked up by what engines say, because that stayed wrong.",
+    labels: ["name"],
   },
 } as const satisfies Record<string, MetricDefinition>;

@@ -2,11 +2,12 @@
 
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { contentPayload, decodeContentHeader } from "../../src/agents/protocol/content-header.ts";
+import { encodeFrame, FRAME } from "../../src/agents/protocol/codec.ts";
 import { CONTENT_HEADER, SIGNED } from "../../src/agents/protocol/headers.ts";
 import { createPromptFeed } from "../../src/scheduler/kv/canonical/prompt-bytes.ts";
 import { writeChatPrompt } from "../../src/scheduler/kv/canonical/canonical-prompt.ts";
 import { createContentKeys } from "../../src/scheduler/kv/content-keys.ts";
-import type { TestAgent } from "../durable/pool-client.ts";
+import { type TestAgent, until } from "../durable/pool-client.ts";
 import { chat, chatBody, deploy, ISOLATED_KEY, seenBy } from "./support/deployment.ts";
 import { RELAY_KEY } from "./support/relay-key.ts";
 
@@ -39,6 +40,18 @@ async function hmacHex(text: string): Promise<string> {
   const mac = await crypto.subtle.sign("HMAC", key, encoder.encode(text));
   return Array.from(new Uint8Array(mac), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+it("is absent where no collector follows what engines hold", async () => {
+  const { headers } = await seenOf(await chat(chatBody({ messages: MESSAGES })));
+  expect(headers).not.toHaveProperty(CONTENT_HEADER);
+  // From here on one does, if not yet all of it.
+  const offer = encoder.encode(JSON.stringify({ whole: [], partial: [0, 1] }));
+  collector.frame((place) => encodeFrame({ type: FRAME.kvOffer, ...place }, offer));
+  await until(async () => {
+    const seen = await seenOf(await chat(chatBody({ messages: MESSAGES })));
+    return CONTENT_HEADER in seen.headers;
+  });
+});
 
 it.for([
   { tenant: "plain", headers: {} },

@@ -257,10 +257,11 @@ function breakHeading(heading: string): string[] {
 function renderResult({ result, dropped }: ExplainedAttempt): string {
   if (dropped !== null) return "Nothing was sent to any endpoint.";
   if (result === null) return "How it went has not been reported yet.";
-  const { promptTokens, cachedTokens, completionTokens, ttftMs } = result;
+  const { promptTokens, cachedTokens, completionTokens, predictedTokens, ttftMs } = result;
   const tokens = [
     promptTokens === null ? undefined : `${promptTokens} prompt tokens`,
     cachedTokens === null ? undefined : `${cachedTokens} of them cached`,
+    (predictedTokens ?? null) === null ? undefined : `${predictedTokens} predicted to be`,
     completionTokens === null ? undefined : `${completionTokens} generated`,
   ].filter((fact) => fact !== undefined);
   const first = ttftMs === null ? "" : `, first byte after ${Math.round(ttftMs)} ms`;

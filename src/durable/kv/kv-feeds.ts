@@ -2,7 +2,7 @@
 //
 // Every collector offers the endpoints it follows. One of them sends an endpoint's account: a whole one
 // before a partial one, the present sender before another, else who sends least. When it leaves, or
-// another knows more, the next is asked at once.
+// another knows more, the next is asked at once; also when nothing comes from it though its socket is open.
 //
 //   none ──asked──► building ──completes──► current          in lanes of the ResidentIndex:
 //                      ▲                      │              what was known goes on answering while the
@@ -17,8 +17,10 @@ import type { KvMessage } from "../../agents/protocol/messages.ts";
 import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../scheduler/kv/residency/holding.ts";
 import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { Knowledge } from "../contract.ts";
+import { bestSender, type Feed, newFeed, newSender, type Sender } from "./kv-feed.ts";
 
 export const KV_FEED_LIMITS = {
   /**
@@ -30,18 +32,25 @@ export const KV_FEED_LIMITS = {
   buildingMax: 128,
   /** Entries looked at for dead lanes before others have their turn. */
   sweepEntries: 16_384,
+  /** A collector that says nothing for so long is silent, if its pool is scraped that often: see KvFeedsOptions. */
+  silentMs: 5_000,
+  /** An endpoint that lost blocks to the bytes is asked for again after so long, then twice that, up to the next. */
+  refillMsMin: 30_000,
+  refillMsMax: 600_000,
+  /** Silence and refills are looked at so often, at most. */
+  watchMs: 1_000,
 } as const;
 export type KvFeedLimits = Readonly<Record<keyof typeof KV_FEED_LIMITS, number>>;
 /** What is known of an endpoint, as a number that is compared in a decision. */
 const KNOWLEDGE = ["none", "partial", "exact"] as const satisfies Knowledge[];
-const RATED_NONE = 0;
+export const RATED_NONE = 0;
 export const RATED_PARTIAL = 1;
 export const RATED_EXACT = 2;
 /** Credit is told when so much of the window has come: a message for several frames. */
 const CREDIT_SHARE = 1 / 8;
 
 /** Why everything was asked for again. Closed set; a metric label. */
-const ASK_REASONS = ["offered", "gap", "restarted"] as const;
+const ASK_REASONS = ["offered", "gap", "restarted", "shed"] as const;
 export type AskReason = (typeof ASK_REASONS)[number];
 
 /** Since the beginning. */
@@ -57,37 +66,16 @@ export interface KvFeedsOptions {
   /** The first stream's number: any. */
   readonly firstStream: number;
   readonly tell: (agent: string, message: KvMessage) => void;
+  readonly clock: Clock;
+  /** How long nothing may come of a collector that is well; as it scrapes, above KV_FEED_LIMITS.silentMs. */
+  readonly silentAfterMs: () => number;
   /** Calls back in a later turn. */
   readonly defer: (callback: () => void) => void;
   readonly limits?: KvFeedLimits;
 }
 
-interface Sender {
-  readonly agent: string;
-  /** By address. */
-  readonly offers: Map<string, { readonly id: string; readonly isWhole: boolean }>;
-  uncreditedBytes: number;
-  feedCount: number;
-}
-
-interface Feed {
-  readonly slot: number;
-  readonly address: string;
-  /** What its sender calls it. */
-  id: string;
-  sender: Sender | undefined;
-  stream: number;
-  nextSeq: number;
-  /** What is asked for, and not complete; NO_LANE if nothing is. */
-  building: number;
-  /** What is known; NO_LANE if nothing is. */
-  answering: number;
-  /** What is known is what the sender's stream says, to its last section. */
-  isCurrent: boolean;
-}
-
 export class KvFeeds {
-  readonly counts: KvFeedCounts = { asks: { offered: 0, gap: 0, restarted: 0 }, keys: 0 };
+  readonly counts: KvFeedCounts = { asks: { offered: 0, gap: 0, restarted: 0, shed: 0 }, keys: 0 };
   readonly #options: KvFeedsOptions;
   readonly #limits: KvFeedLimits;
   readonly #index: ResidentIndex;
@@ -104,6 +92,7 @@ export class KvFeeds {
   #isRated = false;
   #ratedShed = 0;
   #isSweeping = false;
+  #watchAtMs = 0;
 
   constructor(options: KvFeedsOptions) {
     this.#options = options;
@@ -130,8 +119,9 @@ export class KvFeeds {
     this.#ratings.fill(RATED_NONE);
     for (const feed of this.#feeds.values()) {
       if (feed.answering === NO_LANE) continue;
-      const isWhole = feed.sender?.offers.get(feed.address)?.isWhole === true;
-      const isExact = isWhole && feed.isCurrent && !this.#index.lacksBlocks(feed.answering);
+      const { sender, isCurrent } = feed;
+      const isWhole = sender?.offers.get(feed.address)?.isWhole === true && !sender.isSilent;
+      const isExact = isWhole && isCurrent && !this.#index.lacksBlocks(feed.answering);
       this.#ratings[feed.slot] = isExact ? RATED_EXACT : RATED_PARTIAL;
     }
     return this.#ratings;
@@ -145,12 +135,7 @@ export class KvFeeds {
 
   /** A collector says which endpoints it follows, in place of what it said before. */
   offered(agent: string, { whole, partial }: OfferedEndpoints): void {
-    const sender = this.#senders.get(agent) ?? {
-      agent,
-      offers: new Map(),
-      uncreditedBytes: 0,
-      feedCount: 0,
-    };
+    const sender = this.#senders.get(agent) ?? newSender(agent, this.#options.clock());
     this.#senders.set(agent, sender);
     this.#isRated = false;
     sender.offers.clear();
@@ -167,6 +152,35 @@ export class KvFeeds {
     this.#isRated = false;
     for (const feed of this.#feeds.values()) if (feed.sender === sender) this.#dismiss(feed);
     this.assign();
+  }
+
+  /** Something has come from the collector, whatever it was. */
+  heard(agent: string): void {
+    const sender = this.#senders.get(agent);
+    if (sender === undefined) return;
+    sender.heardAtMs = this.#options.clock();
+    if (!sender.isSilent) return;
+    sender.isSilent = false;
+    this.#isRated = false;
+    this.assign();
+  }
+
+  /** Finds collectors that have fallen silent, and endpoints that there is room for again. Cheap: call it often. */
+  watch(): void {
+    const nowMs = this.#options.clock();
+    if (nowMs < this.#watchAtMs) return;
+    this.#watchAtMs = nowMs + this.#limits.watchMs;
+    const silentAtMs = nowMs - Math.max(this.#limits.silentMs, this.#options.silentAfterMs());
+    const silent = [...this.#senders.values()].filter(
+      ({ isSilent, heardAtMs }) => !isSilent && heardAtMs < silentAtMs,
+    );
+    for (const sender of silent) sender.isSilent = true;
+    if (silent.length > 0) {
+      this.#isRated = false;
+      this.assign();
+    }
+    for (const feed of this.#feeds.values()) this.#refill(feed, nowMs);
+    this.#pump();
   }
 
   /** A frame's sections, of `bytes` all in all. Those of streams that are over are ignored. */
@@ -229,7 +243,7 @@ export class KvFeeds {
     for (const slot of table.slots()) {
       const { address } = table.endpoint(slot)!;
       const present = this.#feeds.get(slot);
-      const best = this.#bestSender(address, present?.sender);
+      const best = bestSender(this.#senders.values(), address, present?.sender);
       const id = best?.offers.get(address)?.id ?? "";
       if (best === present?.sender && (best === undefined || id === present?.id)) continue;
       if (present !== undefined) this.#stop(present);
@@ -244,28 +258,16 @@ export class KvFeeds {
     this.#pump();
   }
 
-  #bestSender(address: string, present: Sender | undefined): Sender | undefined {
-    let best: Sender | undefined;
-    let bestRank = -1;
-    for (const sender of this.#senders.values()) {
-      const offer = sender.offers.get(address);
-      if (offer === undefined) continue;
-      const rank = (offer.isWhole ? 2 : 0) + (sender === present ? 1 : 0);
-      const isLessBusy = rank === bestRank && sender.feedCount < best!.feedCount;
-      if (rank <= bestRank && !isLessBusy) continue;
-      best = sender;
-      bestRank = rank;
-    }
-    return best;
-  }
-
-  #apply(feed: Feed, { keys, onGpuCount, belowCount, completes }: KvSection): void {
+  #apply(feed: Feed, { keys, onGpuCount, belowCount, ends, completes }: KvSection): void {
     const lane = feed.building === NO_LANE ? feed.answering : feed.building;
     const onGpuEnd = onGpuCount * 2;
     const belowEnd = onGpuEnd + belowCount * 2;
     for (let i = 0; i < keys.length; i += 2) {
       const holding = i < onGpuEnd ? HELD_ON_GPU : i < belowEnd ? HELD_BELOW : NOT_HELD;
-      this.#index.hold(lane, keys[i]!, keys[i + 1]!, holding);
+      const entry = this.#index.hold(lane, keys[i]!, keys[i + 1]!, holding);
+      if (ends !== undefined && i < belowEnd && entry >= 0) {
+        this.#index.setEnd(entry, ends[i >>> 1]!);
+      }
     }
     this.counts.keys += keys.length / 2;
     if (!completes || feed.building === NO_LANE) return;
@@ -276,6 +278,20 @@ export class KvFeeds {
     this.#isRated = false;
     this.#buildingCount--;
     this.#index.answer(feed.answering, feed.slot);
+    if (!this.#index.lacksBlocks(feed.answering)) feed.refillMs = 0;
+    feed.refillMs = Math.max(feed.refillMs, this.#limits.refillMsMin);
+    feed.refillAtMs = this.#options.clock() + feed.refillMs;
+  }
+
+  /** Asks for an account again that lost blocks to the bytes, if as much again as is left of it has room. */
+  #refill(feed: Feed, nowMs: number): void {
+    const { answering, building, sender } = feed;
+    if (answering === NO_LANE || building !== NO_LANE || sender === undefined) return;
+    if (!this.#index.lacksBlocks(answering) || nowMs < feed.refillAtMs) return;
+    if (this.#waiting.has(feed) || !this.#index.hasRoomFor(this.#index.heldBlocks(answering)))
+      return;
+    feed.refillMs = Math.min(feed.refillMs * 2, this.#limits.refillMsMax);
+    this.#ask(feed, "shed");
   }
 
   /** What comes on its present stream counts no more; its sender is to be asked for everything. */
@@ -359,18 +375,4 @@ export class KvFeeds {
     if (this.#isSweeping) this.#options.defer(() => this.#sweep());
     this.#pump();
   }
-}
-
-function newFeed(slot: number, address: string): Feed {
-  return {
-    slot,
-    address,
-    id: "",
-    sender: undefined,
-    stream: 0,
-    nextSeq: 0,
-    building: NO_LANE,
-    answering: NO_LANE,
-    isCurrent: false,
-  };
 }

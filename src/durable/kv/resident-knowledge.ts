@@ -4,13 +4,15 @@
 //   matched[slot] = exact     max(index, sent there)
 //                   partial   max(index, sent there, approximate)
 //                   none      approximate
+//                   demoted   approximate     it was told, and what it means stayed wrong: CacheTrust
 //
 // A partial account is true and lacks something; an approximate one may say too much. Taking the larger,
 // an endpoint is never worse off for having events than without. What goes beyond the index counts as on
 // GPUs, as it does where nothing tells tiers apart.
 
 import type { KvMessage } from "../../agents/protocol/messages.ts";
-import type { KvSection } from "../../agents/protocol/kv-frames.ts";
+import { KV_TOKEN_UNIT, type KvSection } from "../../agents/protocol/kv-frames.ts";
+import { END_UNKNOWN } from "../../scheduler/kv/block-ends.ts";
 import { ResidentIndex } from "../../scheduler/kv/resident-index.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
@@ -20,7 +22,15 @@ import { speculationMsOf } from "../../scheduler/plugins/data-producer/precise-p
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { EndpointState, ResidencyState } from "../contract.ts";
-import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_PARTIAL } from "./kv-feeds.ts";
+import { CacheTrust, type DemotionCounts } from "./cache-trust.ts";
+import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_NONE, RATED_PARTIAL } from "./kv-feeds.ts";
+import {
+  type CachePrediction,
+  compare,
+  type ServedEnd,
+  type SkipReason,
+  type Verdict,
+} from "./prediction.ts";
 import { Speculation } from "./speculation.ts";
 
 /** Tiers as events and configuration call them. */
@@ -34,6 +44,23 @@ export interface ResidentKnowledgeOptions {
   readonly approximate: PrefixSources["approximate"];
   readonly tell: (agent: string, message: KvMessage) => void;
   readonly defer: (callback: () => void) => void;
+  /** See KvFeedsOptions. */
+  readonly silentAfterMs: () => number;
+}
+
+/** What a request was predicted to find, as its ticket keeps it. */
+export interface Believed {
+  readonly prediction: CachePrediction;
+  readonly model: string;
+  /** null where they were not kept: then it is not known what was just sent there. */
+  readonly keys: Uint32Array | null;
+}
+
+/** Since the beginning. */
+export interface PredictionCounts {
+  readonly verdicts: Readonly<Record<Verdict, number>>;
+  readonly skipped: Readonly<Record<SkipReason, number>>;
+  readonly demotions: Readonly<DemotionCounts>;
 }
 
 export class ResidentKnowledge {
@@ -41,7 +68,15 @@ export class ResidentKnowledge {
   readonly #index = new ResidentIndex();
   readonly #feeds: KvFeeds;
   readonly #speculation = new Speculation();
+  readonly #trust = new CacheTrust();
+  readonly #verdicts = { right: 0, over: 0, under: 0 };
+  readonly #skipped = { unreported: 0, elsewhere: 0, restarted: 0, waited: 0, unknown: 0 };
+  /** By slot: how many caches it has had. */
+  readonly #lives = new Uint32Array(ENDPOINTS_MAX);
   #speculationMs = 0;
+  /** Of the last look-up: its keys, and by slot what each source said. */
+  #keys: Uint32Array | undefined;
+  readonly #held = new Int32Array(ENDPOINTS_MAX);
   readonly #onGpu = new Int32Array(ENDPOINTS_MAX);
   readonly #sent = new Int32Array(ENDPOINTS_MAX);
   readonly #approximate = new Int32Array(ENDPOINTS_MAX);
@@ -51,25 +86,49 @@ export class ResidentKnowledge {
 
   constructor(options: ResidentKnowledgeOptions) {
     this.#options = options;
-    const { table, firstStream, tell, defer, approximate } = options;
+    const { table, clock, firstStream, tell, defer, silentAfterMs, approximate } = options;
     this.#approximateOnly = { approximate };
     this.#both = {
       approximate,
       exact: (keys, matchedBlocks, tierBlocks) => this.#exact(keys, matchedBlocks, tierBlocks),
     };
-    this.#feeds = new KvFeeds({ table, index: this.#index, firstStream, tell, defer });
+    const index = this.#index;
+    this.#feeds = new KvFeeds({ table, index, clock, firstStream, tell, defer, silentAfterMs });
   }
 
-  /** For a decision. Nothing is exact while no collector tells of any endpoint. */
-  get sources(): PrefixSources {
-    return this.#feeds.isEmpty ? this.#approximateOnly : this.#both;
+  /**
+   * For a decision on a request for `model`. Nothing is exact while no collector tells of any endpoint, and
+   * of prompts whose content is not what it is taken for.
+   */
+  sourcesFor(model: string): PrefixSources {
+    if (this.#feeds.isEmpty) return this.#approximateOnly;
+    this.#feeds.watch();
+    const isDemoted = this.#trust.isModelDemoted(model, this.#options.clock());
+    return isDemoted ? this.#approximateOnly : this.#both;
+  }
+
+  /** Whether relays are to learn what content becomes: a collector follows engines and will hear of it. */
+  get wantsContent(): boolean {
+    return !this.#feeds.isEmpty;
   }
 
   /** Undefined while no collector tells of any endpoint. */
   get state(): ResidencyState | undefined {
     if (this.#feeds.isEmpty) return undefined;
     const { blockCount: blocks, pairCount: pairs, byteLength: bytes, counts } = this.#index;
-    return { blocks, pairs, bytes, shed: counts.shed + counts.leftOut };
+    const demotedModels = this.#trust.demotedModels(this.#options.clock());
+    return {
+      blocks,
+      pairs,
+      bytes,
+      shed: counts.shed + counts.leftOut,
+      ...(demotedModels === 0 ? {} : { demotedModels }),
+    };
+  }
+
+  get predictionCounts(): PredictionCounts {
+    const { demotions } = this.#trust;
+    return { verdicts: this.#verdicts, skipped: this.#skipped, demotions };
   }
 
   /** Since the beginning. */
@@ -80,10 +139,19 @@ export class ResidentKnowledge {
   /** With what is known of each endpoint's cache. */
   describe(endpoints: readonly EndpointState[]): readonly EndpointState[] {
     if (this.#feeds.isEmpty) return endpoints;
+    this.#feeds.watch();
+    const isDemoted = this.#trust.demoted(this.#options.clock());
     return endpoints.map((endpoint) => {
       const slot = this.#options.table.slotOfAddress(endpoint.address)!;
-      const knowledge = this.#feeds.knowledge(slot);
-      return { ...endpoint, knowledge, knownBlocks: this.#feeds.knownBlocks(slot) };
+      const rated = this.#feeds.knowledge(slot);
+      const knowledge = rated !== "none" && isDemoted[slot] === 1 ? "demoted" : rated;
+      const cacheAccuracy = this.#trust.accuracyOf(slot);
+      return {
+        ...endpoint,
+        knowledge,
+        knownBlocks: this.#feeds.knownBlocks(slot),
+        ...(cacheAccuracy === undefined ? {} : { cacheAccuracy }),
+      };
     });
   }
 
@@ -103,7 +171,48 @@ export class ResidentKnowledge {
     }
   }
 
+  /**
+   * What the decision that was taken last believed to be cached at `slot`; undefined where it did not go by
+   * exact knowledge. `keys` are those it was taken with.
+   */
+  predictionFor(keys: Uint32Array, slot: number): CachePrediction | undefined {
+    if (this.#feeds.isEmpty || keys.length === 0 || keys !== this.#keys) return undefined;
+    const isExact = this.#feeds.ratings()[slot] === RATED_EXACT;
+    if (!isExact || this.#trust.demoted(this.#options.clock())[slot] === 1) return undefined;
+    const held = this.#held[slot]!;
+    const sent = this.#sent[slot]!;
+    return {
+      slot,
+      blocks: Math.max(held, sent),
+      totalBlocks: keys.length / 2,
+      tokens: sent > held ? null : (tokensOf(this.#index.endOfMatch(held)) ?? null),
+      approximateBlocks: this.#approximate[slot]!,
+      life: this.#lives[slot]!,
+    };
+  }
+
+  /** A request has ended. Gives how many tokens were predicted to be cached; undefined if that is not compared. */
+  ended({ prediction, model, keys }: Believed, end: ServedEnd): number | undefined {
+    const { slot } = prediction;
+    const compared = compare(prediction, end, this.#lives[slot]!, (blocks) =>
+      keys === null || blocks * 2 > keys.length
+        ? undefined
+        : tokensOf(this.#index.endOf(keys, blocks)),
+    );
+    if (typeof compared === "string") {
+      this.#skipped[compared]++;
+      return undefined;
+    }
+    this.#verdicts[compared.verdict]++;
+    this.#trust.compared({ slot, model, nowMs: this.#options.clock() }, compared);
+    return compared.predictedTokens;
+  }
+
   // What collectors say; see KvFeeds.
+
+  heard(agent: string): void {
+    this.#feeds.heard(agent);
+  }
 
   offered(agent: string, offer: OfferedEndpoints): void {
     this.#feeds.offered(agent, offer);
@@ -133,9 +242,12 @@ export class ResidentKnowledge {
   endpointRemoved(slot: number): void {
     this.#feeds.endpointRemoved(slot);
     this.#speculation.endpointRemoved(slot);
+    this.#trust.endpointRemoved(slot);
+    this.#lives[slot]!++;
   }
 
   endpointRestarted(slot: number): void {
+    this.#lives[slot]!++;
     this.#feeds.endpointRestarted(slot);
     this.#speculation.endpointRemoved(slot);
   }
@@ -147,23 +259,31 @@ export class ResidentKnowledge {
     tierBlocks: ReadonlyMap<string, Int32Array>,
   ): void {
     const { table, approximate, clock } = this.#options;
-    this.#speculation.expire(clock());
-    this.#index.match(keys, matchedBlocks, this.#onGpu);
+    const nowMs = clock();
+    this.#keys = keys;
+    this.#speculation.expire(nowMs);
+    this.#index.match(keys, this.#held, this.#onGpu);
     this.#speculation.match(keys, this.#sent);
     approximate(keys, this.#approximate);
     const ratings = this.#feeds.ratings();
+    const isDemoted = this.#trust.demoted(nowMs);
     const gpuBlocks = tierBlocks.get(GPU_TIER);
     const belowBlocks = tierBlocks.get(BELOW_TIER);
     for (let slot = 0; slot < table.columns.slotCount; slot++) {
-      const known = matchedBlocks[slot]!;
-      const rating = ratings[slot]!;
+      const rating = isDemoted[slot] === 1 ? RATED_NONE : ratings[slot]!;
+      const known = rating === RATED_NONE ? 0 : this.#held[slot]!;
       let matched = known;
       if (rating >= RATED_PARTIAL) matched = Math.max(matched, this.#sent[slot]!);
       if (rating < RATED_EXACT) matched = Math.max(matched, this.#approximate[slot]!);
-      const onGpu = this.#onGpu[slot]! + matched - known;
+      const below = rating === RATED_NONE ? 0 : known - this.#onGpu[slot]!;
       matchedBlocks[slot] = matched;
-      if (gpuBlocks !== undefined) gpuBlocks[slot] = onGpu;
-      if (belowBlocks !== undefined) belowBlocks[slot] = matched - onGpu;
+      if (gpuBlocks !== undefined) gpuBlocks[slot] = matched - below;
+      if (belowBlocks !== undefined) belowBlocks[slot] = below;
     }
   }
+}
+
+/** Of an end as collectors tell it. */
+function tokensOf(end: number): number | undefined {
+  return end === END_UNKNOWN ? undefined : end * KV_TOKEN_UNIT;
 }

@@ -44,6 +44,7 @@ import {
   parseTicketName,
   type TicketName,
 } from "../../agents/protocol/ticket-name.ts";
+import type { Believed } from "../kv/resident-knowledge.ts";
 import { PrefixClaims, type PrefixLearner } from "../prefix/claims.ts";
 import { speedLesson, uncachedTokens } from "./speed-lesson.ts";
 
@@ -139,6 +140,13 @@ export class TicketLedger {
   requestOf(id: string, attempt: number): string | undefined {
     const ticket = this.#find(id, attempt);
     return ticket?.releasedBy === null ? ticket.requestId : undefined;
+  }
+
+  /** What a ticket's request was believed to find; undefined where that was not known exactly. */
+  believedOf(id: string, attempt: number): Believed | undefined {
+    const ticket = this.#find(id, attempt);
+    if (ticket?.prediction === undefined) return undefined;
+    return { prediction: ticket.prediction, model: ticket.model, keys: ticket.keys };
   }
 
   /** Whether one more may be tracked. */

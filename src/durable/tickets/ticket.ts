@@ -3,6 +3,7 @@
 import type { TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PickGrant } from "../contract.ts";
+import type { CachePrediction } from "../kv/prediction.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
 
 /** How a ticket's load left. Closed set; a metric label. */
@@ -34,6 +35,8 @@ export interface TicketSpec {
   readonly responseHeaders?: PickGrant["responseHeaders"] | undefined;
   /** The handle that may release it; above 0. */
   readonly holder: number;
+  /** What its first endpoint was believed to have cached, where that was known exactly. */
+  readonly prediction?: CachePrediction | undefined;
 }
 
 export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "holder">> {

@@ -114,6 +114,8 @@ const attemptSchema = z.object({
       promptTokens: z.number().nullable(),
       cachedTokens: z.number().nullable(),
       completionTokens: z.number().nullable(),
+      /** Tokens that were believed to be cached, where that was known exactly; absent from releases of before. */
+      predictedTokens: z.number().nullable().optional(),
     })
     .nullable(),
   /** How it came through the pool's queue, or was refused there; absent without flow control. */

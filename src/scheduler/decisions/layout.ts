@@ -33,6 +33,7 @@ export const FLOAT_FIELDS = [
   "resultPromptTokens",
   "resultCachedTokens",
   "resultCompletionTokens",
+  "resultPredictedTokens",
 ] as const;
 export const INT_FIELDS = [
   "attempt",

@@ -265,6 +265,7 @@ function readResult(segment: DecisionSegment, header: Header): DecisionResult | 
     promptTokens: orNull(header.resultPromptTokens),
     cachedTokens: orNull(header.resultCachedTokens),
     completionTokens: orNull(header.resultCompletionTokens),
+    predictedTokens: orNull(header.resultPredictedTokens),
   };
 }
 

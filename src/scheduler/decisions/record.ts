@@ -70,6 +70,8 @@ export interface DecisionResult {
   readonly promptTokens: number | null;
   readonly cachedTokens: number | null;
   readonly completionTokens: number | null;
+  /** Of `cachedTokens`, what the decision believed, where it went by exact knowledge and is compared. */
+  readonly predictedTokens: number | null;
 }
 
 /** How a request came to be decided, where flow control lets requests through. */

@@ -150,6 +150,7 @@ export class DecisionSegment {
     floats[first + 1] = result.promptTokens ?? Number.NaN;
     floats[first + 2] = result.cachedTokens ?? Number.NaN;
     floats[first + 3] = result.completionTokens ?? Number.NaN;
+    floats[first + 4] = result.predictedTokens ?? Number.NaN;
     const last = 2 * (at + HEADER_WORDS) - 1;
     ints[last - 1] = this.#textIndexOf(result.outcome);
     ints[last] = this.#textIndexOf(result.endpoint);

@@ -26,7 +26,7 @@ const SIGNATURE_LIFETIME_MS = 60_000;
 export interface RelayRequest {
   readonly relay: RelayConfig;
   readonly prepared: Prepared;
-  readonly grant: Pick<PickGrant, "ticket" | "endpoints">;
+  readonly grant: Pick<PickGrant, "ticket" | "endpoints" | "wantsContent">;
   readonly attempt: number;
   readonly tenant: string;
   readonly requestId: string;
@@ -92,9 +92,10 @@ function relayUrl(base: string, path: string): string {
   return `${base.replace(/\/+$/, "")}${path}`;
 }
 
-/** Undefined where no block of the prompt has a key, or the parser tells no root. */
-function contentFacts({ keys, contentRoot: root }: Prepared): ContentFacts | undefined {
-  if (root === undefined || keys.length === 0) return undefined;
+/** Undefined where nobody learns, no block of the prompt has a key, or the parser tells no root. */
+function contentFacts({ prepared, grant }: RelayRequest): ContentFacts | undefined {
+  const { keys, contentRoot: root } = prepared;
+  if (grant.wantsContent !== true || root === undefined || keys.length === 0) return undefined;
   return { root, lastKey: { low: keys.at(-2)!, high: keys.at(-1)! } };
 }
 
@@ -118,7 +119,7 @@ async function relayHeaders(request: RelayRequest): Promise<Record<string, strin
         ? {}
         : { clientModel: encodeModelName(prepared.clientModel) }),
     },
-    contentFacts(prepared),
+    contentFacts(request),
     key.secret,
   );
   // A record: the runtime reads pairs through an iterator, one call a pair.

@@ -2,7 +2,10 @@ import { describe, expect, it } from "vitest";
 import type { KvMessage } from "../../../src/agents/protocol/messages.ts";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
 import { KV_FEED_LIMITS, KvFeeds } from "../../../src/durable/kv/kv-feeds.ts";
-import { ResidentIndex } from "../../../src/scheduler/kv/resident-index.ts";
+import {
+  ResidentIndex,
+  type ResidentIndexOptions,
+} from "../../../src/scheduler/kv/resident-index.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import { endpoint } from "../pool-client.ts";
 
@@ -11,14 +14,19 @@ class Fixture {
   readonly table = new EndpointTable();
   readonly deferred: (() => void)[] = [];
   readonly feeds: KvFeeds;
+  readonly index: ResidentIndex;
+  nowMs = 0;
 
-  constructor(endpoints: number, lanesMax?: number) {
+  constructor(endpoints: number, limits: ResidentIndexOptions = {}) {
     for (let n = 0; n < endpoints; n++) this.table.add(endpoint(n));
+    this.index = new ResidentIndex(limits);
     this.feeds = new KvFeeds({
       table: this.table,
-      index: new ResidentIndex(lanesMax === undefined ? {} : { lanesMax }),
+      index: this.index,
       firstStream: 1,
       tell: (agent, message) => this.told.push({ agent, message }),
+      clock: () => this.nowMs,
+      silentAfterMs: () => 10_000,
       defer: (callback) => this.deferred.push(callback),
     });
   }
@@ -64,7 +72,7 @@ describe("KvFeeds", () => {
   });
 
   it("waits for lanes that dead accounts still have", () => {
-    const fixture = new Fixture(2, 2);
+    const fixture = new Fixture(2, { lanesMax: 2 });
     fixture.offer("a", [0, 1]);
     for (const { stream } of fixture.asked("a")) fixture.complete("a", stream);
     fixture.feeds.endpointRestarted(0);
@@ -122,5 +130,66 @@ describe("KvFeeds", () => {
     expect([fixture.feeds.knowledge(0), fixture.feeds.knownBlocks(0)]).toEqual(["partial", 1]);
     fixture.feeds.endpointRemoved(0);
     expect([fixture.feeds.knowledge(0), fixture.feeds.isEmpty]).toEqual(["none", true]);
+  });
+
+  it("hears an endpoint from another collector when its own has fallen silent, and takes it back", () => {
+    const fixture = new Fixture(1);
+    fixture.offer("a", [0]);
+    fixture.complete("a", fixture.asked("a")[0]!.stream);
+    fixture.offer("b", [0]);
+    fixture.nowMs += 10_000;
+    fixture.feeds.heard("b");
+    fixture.feeds.watch();
+    expect([fixture.feeds.knowledge(0), fixture.asked("b").length]).toEqual(["exact", 0]);
+    fixture.nowMs += KV_FEED_LIMITS.watchMs;
+    fixture.feeds.watch();
+    expect(fixture.feeds.knowledge(0)).toBe("partial");
+    fixture.complete("b", fixture.asked("b")[0]!.stream, 2);
+    expect(fixture.feeds.knowledge(0)).toBe("exact");
+    // Nobody but the silent one is left.
+    fixture.feeds.disconnected("b");
+    fixture.complete("a", fixture.asked("a")[1]!.stream, 3);
+    expect(fixture.feeds.knowledge(0)).toBe("partial");
+    fixture.feeds.heard("a");
+    expect(fixture.feeds.knowledge(0)).toBe("exact");
+  });
+
+  it("asks for an account again that lost blocks to the bytes, when they have room, ever more rarely", () => {
+    const fixture = new Fixture(2, { bytesMax: 400_000 });
+    fixture.offer("a", [0, 1]);
+    const [first, second] = fixture.asked("a");
+    const fill = (stream: number, from: number, count: number) => {
+      const keys = Uint32Array.from({ length: count * 2 }, (_, i) =>
+        Math.imul(from + (i >>> 1) + 1, i % 2 === 0 ? 0x9e37_79b1 : 0x85eb_ca6b),
+      );
+      const section = { stream, seq: 0, begins: true, completes: true, keys, belowCount: 0 };
+      fixture.feeds.received("a", [{ ...section, onGpuCount: count }], { seq: 1, bytes: 1 });
+    };
+    const later = (ms: number) => {
+      fixture.nowMs += ms;
+      fixture.feeds.heard("a");
+      fixture.feeds.watch();
+    };
+    fill(first!.stream, 0, 4_000);
+    fill(second!.stream, 10_000, 11_000);
+    expect(fixture.feeds.knowledge(0)).toBe("partial");
+    later(KV_FEED_LIMITS.refillMsMin);
+    // The other endpoint still takes all the room.
+    expect(fixture.asked("a")).toHaveLength(2);
+    fixture.feeds.endpointRemoved(1);
+    for (const callback of fixture.deferred.splice(0)) callback();
+    later(KV_FEED_LIMITS.watchMs);
+    expect(fixture.asked("a")).toHaveLength(3);
+    expect(fixture.feeds.counts.asks.shed).toBe(1);
+    fill(fixture.asked("a")[2]!.stream, 0, 4_000);
+    expect(fixture.feeds.knowledge(0)).toBe("exact");
+    // One that does not fit by itself.
+    fixture.feeds.endpointRestarted(0);
+    for (let times = 0; times < 4; times++) {
+      for (const callback of fixture.deferred.splice(0)) callback();
+      fill(fixture.asked("a").at(-1)!.stream, 0, 20_000);
+      later(KV_FEED_LIMITS.refillMsMax);
+    }
+    expect(fixture.feeds.counts.asks.shed).toBe(1);
   });
 });

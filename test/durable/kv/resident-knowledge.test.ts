@@ -26,6 +26,7 @@ class Fixture {
       firstStream: FIRST_STREAM,
       approximate: (_keys, out) => void out.fill(approximate),
       tell: (_agent, message) => this.told.push(message),
+      silentAfterMs: () => 10_000,
       defer: () => undefined,
     });
   }
@@ -60,7 +61,7 @@ class Fixture {
       ["gpu", gpu!],
       ["cpu", cpu!],
     ]);
-    this.knowledge.sources.exact!(KEYS, matched!, tiers);
+    this.knowledge.sourcesFor("m").exact!(KEYS, matched!, tiers);
     return [0, 1, 2].map((slot) => [matched![slot]!, gpu![slot]!, cpu![slot]!]);
   }
 }
@@ -68,10 +69,10 @@ class Fixture {
 describe("ResidentKnowledge", () => {
   it("has nothing exact to say until a collector tells of an endpoint", () => {
     const fixture = new Fixture(5);
-    expect(fixture.knowledge.sources.exact).toBeUndefined();
+    expect(fixture.knowledge.sourcesFor("m").exact).toBeUndefined();
     expect(fixture.knowledge.state).toBeUndefined();
     fixture.tell(3, 2);
-    expect(fixture.knowledge.sources.exact).toBeDefined();
+    expect(fixture.knowledge.sourcesFor("m").exact).toBeDefined();
     expect(fixture.knowledge.state).toMatchObject({ blocks: 5, pairs: 10 });
   });
 

@@ -11,10 +11,11 @@ import {
   FRAME,
   type FramePlace,
 } from "../../../../src/agents/protocol/codec.ts";
+import { KV_TOKEN_UNIT } from "../../../../src/agents/protocol/kv-frames.ts";
 import type { EndpointRecord, KvMessage } from "../../../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../../../src/agents/protocol/version.ts";
 import { AgentFrames } from "../../../../src/durable/agent-frames.ts";
-import { KvFeeds } from "../../../../src/durable/kv/kv-feeds.ts";
+import { KV_FEED_LIMITS, KvFeeds } from "../../../../src/durable/kv/kv-feeds.ts";
 import {
   HELD_BELOW,
   HELD_ON_GPU,
@@ -29,7 +30,9 @@ const COLLECTORS = 3;
 const ENDPOINTS = 4;
 const KEYS = 24;
 /** Small, so that streams wait for credit, and accounts for one another. */
-const LIMITS = { windowBytes: 200, buildingMax: 2, sweepEntries: 5 };
+const LIMITS = { ...KV_FEED_LIMITS, windowBytes: 200, buildingMax: 2, sweepEntries: 5 };
+/** Tokens up to a key, which are of that unit. */
+const tokensUpTo = (key: number) => key * KV_TOKEN_UNIT;
 
 const endpointOf = (n: number): EndpointRecord => ({
   id: `e${n}`,
@@ -55,6 +58,7 @@ class TestObject {
   readonly index = new ResidentIndex({ lanesMax: 7 });
   readonly deferred: (() => void)[] = [];
   readonly feeds: KvFeeds;
+  nowMs = 0;
   readonly frames = new Map<Collector, AgentFrames>();
 
   constructor(
@@ -65,7 +69,16 @@ class TestObject {
     for (const endpoint of engines.listed) this.table.add(endpoint);
     const { table, index } = this;
     const defer = (callback: () => void) => void this.deferred.push(callback);
-    this.feeds = new KvFeeds({ table, index, firstStream, tell, defer, limits: LIMITS });
+    this.feeds = new KvFeeds({
+      table,
+      index,
+      firstStream,
+      tell,
+      defer,
+      clock: () => this.nowMs,
+      silentAfterMs: () => 0,
+      limits: LIMITS,
+    });
   }
 
   take(collector: Collector, bytes: Uint8Array): void {
@@ -76,6 +89,7 @@ class TestObject {
       collector.inbox.push("resync");
       this.feeds.lost(collector.name, frames.lastSeq);
     }
+    this.feeds.heard(collector.name);
     const { frame } = decoded;
     if (frame.kind === "membership") this.#list(frame.endpoints);
     if (frame.kind === "kv-offer") this.feeds.offered(collector.name, frame.offer);
@@ -89,6 +103,8 @@ class TestObject {
     const slot = this.table.slotOfAddress(endpointOf(endpoint).address)!;
     const [matched, onGpu] = [new Int32Array(ENDPOINTS_MAX), new Int32Array(ENDPOINTS_MAX)];
     this.index.match(Uint32Array.of(key, highOf(key)), matched, onGpu);
+    // Told with the key, and kept as long as anybody holds it.
+    if (matched[slot] === 1) expect(this.index.endOfMatch(1)).toBe(key);
     return [matched[slot]!, onGpu[slot]!];
   }
 
@@ -135,7 +151,7 @@ class Collector {
     this.inbox.length = 0;
     this.#isListDue = true;
     this.#stream.connected();
-    this.#stream.configured(LIMITS.windowBytes);
+    this.#stream.configured(LIMITS.windowBytes, true);
   }
 
   /** An endpoint has come or gone. Of one that came, its engine is asked for everything. */
@@ -169,6 +185,7 @@ class Collector {
       send: (encode) => this.#send(encode),
       sourceAt: (slot) => sources[slot],
       whole: () => new Map(this.#engines.listed.map(({ id }) => [id, this.isWhole])),
+      tokensUpTo,
       registry: new MetricRegistry(),
     });
     stream.follow(this.#engines.listed);
@@ -217,6 +234,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant("restart" as const), endpoint }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant("list" as const), endpoint }) },
   { weight: 4, arbitrary: fc.constant({ op: "turn" as const }) },
+  { weight: 1, arbitrary: fc.constant({ op: "silence" as const }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
 /** The last that happens before all is quiet: changes, of which some are told and lost. */
@@ -277,6 +295,11 @@ class World {
         return;
       case "turn":
         this.object.deferred.shift()?.();
+        return;
+      case "silence":
+        // Nothing comes of anybody: who is heard next takes over from those that are not.
+        this.object.nowMs += LIMITS.silentMs + 1;
+        this.object.feeds.watch();
         return;
     }
   }

@@ -1,0 +1,86 @@
+// What KvFeeds keeps of collectors and of endpoints.
+
+import { NO_LANE } from "../../scheduler/kv/resident-index.ts";
+
+/** A collector that offers endpoints. */
+export interface Sender {
+  readonly agent: string;
+  /** By address. */
+  readonly offers: Map<string, { readonly id: string; readonly isWhole: boolean }>;
+  uncreditedBytes: number;
+  feedCount: number;
+  /** When its socket last brought anything. */
+  heardAtMs: number;
+  /** Nothing has come for too long, though its socket is open. */
+  isSilent: boolean;
+}
+
+/** An endpoint that somebody tells of. */
+export interface Feed {
+  readonly slot: number;
+  readonly address: string;
+  /** What its sender calls it. */
+  id: string;
+  sender: Sender | undefined;
+  stream: number;
+  nextSeq: number;
+  /** What is asked for, and not complete; NO_LANE if nothing is. */
+  building: number;
+  /** What is known; NO_LANE if nothing is. */
+  answering: number;
+  /** What is known is what the sender's stream says, to its last section. */
+  isCurrent: boolean;
+  /** How long after the last account it may be asked for again because it lost blocks to the bytes. */
+  refillMs: number;
+  refillAtMs: number;
+}
+
+export function newSender(agent: string, heardAtMs: number): Sender {
+  return {
+    agent,
+    offers: new Map(),
+    uncreditedBytes: 0,
+    feedCount: 0,
+    heardAtMs,
+    isSilent: false,
+  };
+}
+
+export function newFeed(slot: number, address: string): Feed {
+  return {
+    slot,
+    address,
+    id: "",
+    sender: undefined,
+    stream: 0,
+    nextSeq: 0,
+    building: NO_LANE,
+    answering: NO_LANE,
+    isCurrent: false,
+    refillMs: 0,
+    refillAtMs: 0,
+  };
+}
+
+/**
+ * Who is to send an endpoint's account: who is heard before who is silent, a whole one before a partial
+ * one, the present sender before another, else who sends least.
+ */
+export function bestSender(
+  senders: Iterable<Sender>,
+  address: string,
+  present: Sender | undefined,
+): Sender | undefined {
+  let best: Sender | undefined;
+  let bestRank = -1;
+  for (const sender of senders) {
+    const offer = sender.offers.get(address);
+    if (offer === undefined) continue;
+    const rank = (sender.isSilent ? 0 : 4) + (offer.isWhole ? 2 : 0) + (sender === present ? 1 : 0);
+    const isLessBusy = rank === bestRank && sender.feedCount < best!.feedCount;
+    if (rank <= bestRank && !isLessBusy) continue;
+    best = sender;
+    bestRank = rank;
+  }
+  return best;
+}

@@ -1,0 +1,115 @@
+// What a decision believed to be cached where its request went, and how that compares with what the engine
+// reports.
+//
+//   error = predicted − reported tokens      right: |error| ≤ tokens of one content block of the prompt
+//
+// A match is counted in whole content blocks, whose ends in tokens the collectors tell; the engine counts on
+// to the end of its own last block. So up to one content block of difference is no mistake.
+//
+// An error counts against the source only where the other one would have served better: what an engine
+// generated is in its cache and known to nobody until a prompt repeats it, and no source knows it sooner.
+// What events claim and the engine does not have counts in any case.
+
+import { CONTENT_BLOCK_BYTES, CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
+import type { TicketEnd } from "../tickets/ticket.ts";
+
+/**
+ * A request whose first byte took longer is not compared: what was cached when it was decided may be gone
+ * when it is computed, and what was sent before it is there by then.
+ */
+export const COMPARED_TTFT_MS_MAX = 5_000;
+
+/** Kept with a ticket. Of the endpoint that was to serve it, which was known exactly. */
+export interface CachePrediction {
+  readonly slot: number;
+  /** Content blocks that it was believed to hold. */
+  readonly blocks: number;
+  readonly totalBlocks: number;
+  /** The same in tokens; null for what was just sent there, whose tokens are known when it has been computed. */
+  readonly tokens: number | null;
+  /** What the approximate index believed. */
+  readonly approximateBlocks: number;
+  /** Of the endpoint's cache: another one later has forgotten what was held. */
+  readonly life: number;
+}
+
+/** Why a request is not compared. Closed set; a metric label. */
+export type SkipReason =
+  /** The engine did not tell, or nothing came of the request. */
+  | "unreported"
+  /** Another endpoint served, or one failed before. */
+  | "elsewhere"
+  /** The engine is another process, or the endpoint has left. */
+  | "restarted"
+  | "waited"
+  /** Nobody has told what tokens its content became. */
+  | "unknown";
+
+/** Closed set; a metric label. */
+export type Verdict = "right" | "over" | "under";
+
+export interface Comparison {
+  readonly predictedTokens: number;
+  /** Predicted − reported. */
+  readonly errorTokens: number;
+  readonly verdict: Verdict;
+  /** It speaks against going by events. */
+  readonly isCharged: boolean;
+}
+
+/** Where content ends in tokens, as it is known now; undefined where it is not. */
+export type TokensUpTo = (blocks: number) => number | undefined;
+
+/** How a request ended, with what its relay tells besides. */
+export interface ServedEnd extends Pick<
+  TicketEnd,
+  "slot" | "isPromptCached" | "ttftMs" | "promptTokens" | "cachedTokens"
+> {
+  /** Endpoints that were tried before. */
+  readonly failedCount: number;
+}
+
+/** Compares. `life` is that of the endpoint's cache now. */
+export function compare(
+  prediction: CachePrediction,
+  end: ServedEnd,
+  life: number,
+  tokensUpTo: TokensUpTo,
+): Comparison | SkipReason {
+  const { promptTokens, cachedTokens, ttftMs } = end;
+  if (!end.isPromptCached || promptTokens === null || cachedTokens === null) return "unreported";
+  if (end.slot !== prediction.slot || end.failedCount > 0) return "elsewhere";
+  if (life !== prediction.life) return "restarted";
+  if (ttftMs === null || ttftMs > COMPARED_TTFT_MS_MAX) return "waited";
+  const predictedTokens = prediction.tokens ?? tokensUpTo(prediction.blocks);
+  if (predictedTokens === undefined) return "unknown";
+  const tolerance = blockTokens(promptTokens, prediction.totalBlocks);
+  const errorTokens = predictedTokens - cachedTokens;
+  const verdict = verdictOf(errorTokens, tolerance);
+  const isCharged =
+    verdict === "over" && prediction.tokens !== null
+      ? true
+      : verdict !== "right" &&
+        Math.abs(approximateTokens(prediction, tolerance, tokensUpTo) - cachedTokens) + tolerance <
+          Math.abs(errorTokens);
+  return { predictedTokens, errorTokens, verdict, isCharged };
+}
+
+function verdictOf(errorTokens: number, tolerance: number): Verdict {
+  if (Math.abs(errorTokens) <= tolerance) return "right";
+  return errorTokens > 0 ? "over" : "under";
+}
+
+function approximateTokens(
+  { approximateBlocks }: CachePrediction,
+  tokensPerBlock: number,
+  tokensUpTo: TokensUpTo,
+): number {
+  return tokensUpTo(approximateBlocks) ?? approximateBlocks * tokensPerBlock;
+}
+
+/** Tokens of one content block of a prompt, which may end within the next; of media only what is written. */
+function blockTokens(promptTokens: number, totalBlocks: number): number {
+  const average = Math.ceil(promptTokens / (totalBlocks + 0.5));
+  return Math.min(Math.max(average, CONTENT_BLOCK_TOKENS), CONTENT_BLOCK_BYTES);
+}
