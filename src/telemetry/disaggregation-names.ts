@@ -32,6 +32,12 @@ export const DISAGGREGATION_METRIC = {
     help: "Addresses in stage headers that are no endpoint of this relay, and were left out.",
     labels: ["stage"],
   },
+  relayEncodesTotal: {
+    name: "fairlead_relay_encodes_total",
+    kind: "counter",
+    help: "Requests whose items were to be encoded apart, by what that came to.",
+    labels: ["outcome"],
+  },
   relayPrefillSeconds: {
     name: "fairlead_relay_prefill_seconds",
     kind: "histogram",

@@ -30,6 +30,8 @@ export const PREFILL_OUTCOMES = [
   "unsupported",
   /** The relay has no room for another body: nothing was sent. */
   "busy",
+  /** The decoder held enough of the prompt to begin without it: nothing was sent. */
+  "spared",
 ] as const;
 
 const count = z.int().nonnegative().nullable();

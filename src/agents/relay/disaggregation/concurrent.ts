@@ -8,7 +8,8 @@
 //                                                  answer ends
 
 import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
-import { walk, type Walk, type WalkLeg } from "../walk.ts";
+import type { Walk, WalkLeg } from "../walk.ts";
+import { walkInChunks } from "./chunked-walk.ts";
 import type { Phase, Split, StageFacts } from "./split-request.ts";
 import type { Paired, SplitState } from "./split-state.ts";
 
@@ -52,7 +53,7 @@ class Pairs {
     const { context, request } = this.#state;
     this.#phase = request.startPhase("decode");
     this.#startedAtMs = context.clock();
-    const walked = await walk(context, {
+    const walked = await walkInChunks(context, {
       ...request,
       leg: async (endpoint) => {
         const leg = await this.#leg(endpoint);

@@ -3,6 +3,7 @@
 import { choiceFlag, type FlagValues, numberFlag, switchFlag } from "../../process/flags.ts";
 import { type ConnectorChoice, ConnectorTable } from "./connector-table.ts";
 import { CONNECTOR_NAMES } from "./connector.ts";
+import { ENCODE_CONNECTOR_NAMES, type EncodeConnectorName } from "./connectors/encode.ts";
 import { CONNECTOR_DEFAULTS } from "./connectors/peers.ts";
 import { PREFILL_POLICY, type PrefillPolicy } from "./split-request.ts";
 
@@ -15,6 +16,16 @@ export const DISAGGREGATION_FLAGS = {
     "how engines hand KV caches over; auto: by the label fairlead/kv-connector,\n" +
       "else nixlv2 for vLLM and sglang for SGLang",
     "auto",
+  ),
+  "ec-connector": choiceFlag(
+    ["none", ...ENCODE_CONNECTOR_NAMES],
+    "how engines share what encoders make of images, audio and video",
+    "none",
+  ),
+  "decode-chunk-size": numberFlag(
+    "most tokens of one request to a decoder, of chats that can be continued;\n0: no limit",
+    { min: 0, max: 1_048_576, isInteger: true },
+    0,
   ),
   "prefill-max-retries": numberFlag(
     "further prefillers asked when one fails; then the decoder computes",
@@ -68,13 +79,19 @@ export const DISAGGREGATION_FLAGS = {
 export interface DisaggregationOptions {
   readonly connectors: ConnectorTable;
   readonly prefillPolicy: PrefillPolicy;
+  readonly encodeConnector?: EncodeConnectorName;
+  readonly decodeChunkTokens?: number;
 }
 
 export function disaggregationOptions(
   flags: FlagValues<typeof DISAGGREGATION_FLAGS>,
 ): DisaggregationOptions {
   const cacheHitThreshold = flags["cache-hit-threshold"];
+  const encodeConnector = flags["ec-connector"];
+  const decodeChunkTokens = flags["decode-chunk-size"];
   return {
+    ...(encodeConnector === "none" ? {} : { encodeConnector }),
+    ...(decodeChunkTokens === 0 ? {} : { decodeChunkTokens }),
     connectors: new ConnectorTable(flags["kv-connector"], {
       sglangBootstrapPort: flags["sglang-bootstrap-port"],
       mooncakeBootstrapPort: flags["mooncake-bootstrap-port"],

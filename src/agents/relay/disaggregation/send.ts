@@ -2,10 +2,12 @@
 
 import { randomUUID } from "node:crypto";
 import { REQUEST_ID_HEADER, TRACEPARENT_HEADER } from "../../protocol/headers.ts";
-import { walk, type WalkLeg } from "../walk.ts";
+import type { WalkLeg } from "../walk.ts";
+import { walkInChunks } from "./chunked-walk.ts";
 import type { StagedApi } from "./connector.ts";
 import { coordinate, isSplit } from "./coordinator.ts";
 import { rankHeaders } from "./data-parallel.ts";
+import { encodeItems } from "./encode-items.ts";
 import type { Phase, Split, SplitContext, SplitRequest, StageFacts } from "./split-request.ts";
 
 /** An admitted request as its engines are to get it. */
@@ -20,7 +22,10 @@ export interface Sent extends Omit<Split, "end"> {
 }
 
 /** Never rejects. */
-export async function send(context: SplitContext, request: SendRequest): Promise<Sent> {
+export async function send(context: SplitContext, admitted: SendRequest): Promise<Sent> {
+  // Legs that belong together are found by their id, also where the client sent none.
+  const id = admitted.headers[REQUEST_ID_HEADER] ?? randomUUID();
+  const request = { ...admitted, body: await encoded(context, admitted, id) };
   const headersOf = (endpoint: string, phase?: Phase) => ({
     ...request.headers,
     ...rankHeaders(context.pools.get(endpoint)?.endpoint),
@@ -28,16 +33,15 @@ export async function send(context: SplitContext, request: SendRequest): Promise
   });
   const api = apiOf(request.path);
   if (isSplit(request)) {
-    // Legs that belong together are found by their id, also where the client sent none.
-    const id = request.headers[REQUEST_ID_HEADER] ?? randomUUID();
     const headers: SplitRequest["headers"] = (endpoint, phase) => ({
       ...headersOf(endpoint, phase),
       [REQUEST_ID_HEADER]: id,
     });
     return coordinate(context, { ...request, api, headers });
   }
-  const walked = await walk(context, {
+  const walked = await walkInChunks(context, {
     ...request,
+    api,
     leg(endpoint) {
       const { body, headers } = wholeLeg(context, request, { endpoint, api });
       return { body, headers: { ...headersOf(endpoint), ...headers } };
@@ -49,6 +53,32 @@ export async function send(context: SplitContext, request: SendRequest): Promise
     onFirstByte: () => undefined,
     end: () => Promise.resolve(undefined),
   };
+}
+
+/** The request's body, with what encoders have made of its items where it was to be encoded apart. */
+function encoded(
+  context: SplitContext,
+  request: SendRequest,
+  requestId: string,
+): Uint8Array | Promise<Uint8Array> {
+  const { encodeConnector, pools, prefillPolicy } = context;
+  const { encoders } = request.stages;
+  if (encodeConnector === undefined || encoders.length === 0) return request.body;
+  return encodeItems(
+    { ...context, encodeConnector },
+    {
+      api: apiOf(request.path),
+      body: request.body,
+      encoders,
+      requestId,
+      timeoutMs: prefillPolicy.timeoutMs,
+      signal: request.signal,
+      headers: (endpoint) => ({
+        ...request.headers,
+        ...rankHeaders(pools.get(endpoint)?.endpoint),
+      }),
+    },
+  );
 }
 
 /** What a decoder is sent that prefills for itself; it may copy blocks from an endpoint that has some. */

@@ -1,4 +1,5 @@
-// Prefill, then decode: the decoder is handed what the prefiller answered.
+// Prefill, then decode: the decoder is handed what the prefiller answered. Where the connector has a
+// question, the decoder is asked it before, and may answer the client without any prefill.
 //
 // What was handed over may be used once. It goes to another decoder only where the one before cannot have
 // pulled anything: unreachable, 429, 502, 503. After a connection that broke, or a 5xx to what was
@@ -6,8 +7,10 @@
 
 import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
 import { keepAnswer } from "../kept-answer.ts";
-import { walk, type Walk, type WalkLeg } from "../walk.ts";
+import type { Walk, WalkLeg } from "../walk.ts";
+import { walkInChunks } from "./chunked-walk.ts";
 import type { DecodeLeg } from "./connector.ts";
+import { askProbe } from "./probe.ts";
 import type { Phase, Split } from "./split-request.ts";
 import type { Paired, SplitState } from "./split-state.ts";
 
@@ -21,6 +24,7 @@ interface HandedOver {
 /** Never rejects. */
 export async function splitInOrder(state: SplitState): Promise<Split> {
   const handed = await prefillFirst(state);
+  if (handed !== undefined && "result" in handed) return served(state, handed);
   if (state.stop !== undefined) return stopped(state, state.stop.endpoint);
   const decoder = new Decoder(state, handed);
   const walked = await decoder.walk();
@@ -35,12 +39,18 @@ export async function splitInOrder(state: SplitState): Promise<Split> {
   };
 }
 
-async function prefillFirst(state: SplitState): Promise<HandedOver | undefined> {
+/** What the decoder is handed; or, where it was asked and needs nothing, its answer. */
+async function prefillFirst(state: SplitState): Promise<HandedOver | Walk | undefined> {
   const { request } = state;
   const [decoder] = request.destinations;
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     const paired = await state.next(decoder!);
     if (paired === undefined) return undefined;
+    const walked = isFirst ? await askProbe(state, paired, decoder!) : undefined;
+    if (walked !== undefined) {
+      state.spared(paired);
+      return walked;
+    }
     const { outcome, body, usage } = await state.prefill(paired, request.signal);
     if (outcome !== "ok") continue;
     const leg = paired.handOff.decode(body);
@@ -51,8 +61,14 @@ async function prefillFirst(state: SplitState): Promise<HandedOver | undefined> 
 /** The client gets a prefiller's answer, and nobody decodes. */
 function stopped(state: SplitState, endpoint: string): Split {
   const result = { kind: "exhausted", kept: state.stop } as const;
+  return served(state, { endpoint, failed: [], triedCount: 1, result });
+}
+
+function served(state: SplitState, walked: Walk): Split {
+  const { result } = walked;
+  if (result.kind === "answered" && result.answer.statusCode < 300) state.served("alone");
   return {
-    walked: { endpoint, failed: [], triedCount: 1, result },
+    walked,
     cachedTokens: undefined,
     onFirstByte: () => undefined,
     end: () => Promise.resolve(state.end()),
@@ -84,7 +100,7 @@ class Decoder {
     this.#phase = request.startPhase("decode");
     this.#startedAtMs = context.clock();
     const ask = (destinations: readonly string[]) =>
-      walk(context, {
+      walkInChunks(context, {
         ...request,
         destinations,
         leg: (endpoint) => this.#leg(endpoint),

@@ -2,11 +2,12 @@
 
 import type { TicketClosed } from "../../protocol/messages.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
-import type { BodyBudget } from "../request-body.ts";
-import type { Walk, WalkContext, WalkRequest } from "../walk.ts";
+import type { Walk, WalkRequest } from "../walk.ts";
 import type { Bootstraps } from "./bootstraps.ts";
+import type { ChunkedContext } from "./chunked-walk.ts";
 import type { ConnectorTable } from "./connector-table.ts";
 import type { StagedApi } from "./connector.ts";
+import type { EncodeConnectorName } from "./connectors/encode.ts";
 import type { Prefilled } from "./prefill.ts";
 import type { StageAddresses } from "./stage-addresses.ts";
 
@@ -29,11 +30,12 @@ export const PREFILL_POLICY: PrefillPolicy = {
 };
 
 /** What all requests of a relay share. */
-export interface SplitContext extends WalkContext {
+export interface SplitContext extends ChunkedContext {
   readonly connectors: ConnectorTable;
   readonly bootstraps: Bootstraps;
   readonly prefillPolicy: PrefillPolicy;
-  readonly budget: BodyBudget;
+  /** Absent: nothing is encoded apart. */
+  readonly encodeConnector?: EncodeConnectorName;
   readonly registry: MetricRegistry;
 }
 

@@ -107,6 +107,11 @@ export class SplitState {
     return undefined;
   }
 
+  /** A decoder answered without the prefiller that it was paired with. */
+  spared({ pool }: Paired): void {
+    this.#failedUnasked(pool.address, this.isOver ? "cancelled" : "spared");
+  }
+
   /** Asks a prefiller, and draws the conclusions. Never rejects. */
   async prefill({ pool, connector, handOff }: Paired, signal: AbortSignal): Promise<Prefilled> {
     const { context, request } = this;
@@ -153,7 +158,8 @@ export class SplitState {
     return {
       connector: this.#connector,
       prefill: last?.endpoint ?? null,
-      outcome: last?.outcome ?? this.#whyNobody(),
+      // One that is cut off when the answer has ended had done its part.
+      outcome: this.#served === "handed-over" ? "ok" : (last?.outcome ?? this.#whyNobody()),
       prefillMs: Math.max(0, this.#endedAtMs - (this.#startedAtMs ?? this.#endedAtMs)),
       failed: [...new Set(failed)].filter((endpoint) => endpoint !== last?.endpoint),
       isDecodeOnly: this.#served === "alone",
