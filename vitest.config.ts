@@ -38,7 +38,10 @@ export default defineConfig({
         plugins: [
           cloudflareTest({
             wrangler: { configPath: "./wrangler.toml" },
-            miniflare: { bindings: { FAIRLEAD_ADMIN_KEY: "admin-key-of-the-tests" } },
+            miniflare: {
+              bindings: { FAIRLEAD_ADMIN_KEY: "admin-key-of-the-tests" },
+              r2Buckets: ["MODEL_FILES"],
+            },
           }),
         ],
         test: {

@@ -19,13 +19,13 @@ const message = z.looseObject({
 export const chatSchema = z.looseObject({
   messages: z.array(message).min(1),
   tools: z.array(z.looseObject({ function: z.looseObject({}).nullish() })).nullish(),
-  documents: z.unknown(),
+  documents: z.unknown().optional(),
   add_generation_prompt: z.boolean().nullish(),
   continue_final_message: z.boolean().nullish(),
   add_special_tokens: z.boolean().nullish(),
-  chat_template: z.unknown(),
+  chat_template: z.unknown().optional(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
-  reasoning_effort: z.unknown(),
+  reasoning_effort: z.unknown().optional(),
 });
 export type ChatBody = z.output<typeof chatSchema>;
 type Message = z.output<typeof message>;

@@ -70,6 +70,7 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     return;
   }
   if (url.startsWith("/capacity/")) return capacity(request, response);
+  if (url.startsWith("/files/")) return file(request, response);
   const body = await text(request);
   const header = (name: string) => String(request.headers[name] ?? "");
   if (!isSigned(request, body)) return decline(response, 401, "bad-signature");
@@ -104,6 +105,17 @@ async function capacity(request: IncomingMessage, response: ServerResponse): Pro
   if (url.startsWith("/capacity/moved")) response.setHeader("location", "/capacity/elsewhere");
   response.statusCode = isBusy ? 503 : url.startsWith("/capacity/moved") ? 307 : 202;
   response.end();
+}
+
+const files = new Map<string, string>();
+
+/** Gives back what was put under the same name before. */
+async function file(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const url = request.url ?? "";
+  if (request.method === "PUT") files.set(url, await text(request));
+  const stored = files.get(url);
+  if (stored === undefined) response.statusCode = 404;
+  response.end(request.method === "PUT" ? "" : stored);
 }
 
 function script(body: string): string {
