@@ -19,7 +19,8 @@ export interface AnswerSource {
 
 /** A choice and the sequence that generates it. */
 export interface ChoiceProgress {
-  readonly choice: Choice;
+  /** Replaced where it turns out that there is no answer. */
+  choice: Choice;
   readonly sequence: Sequence;
   /** True for the first of a prompt's choices: usage counts a prompt once. */
   readonly isFirstOfPrompt: boolean;
@@ -29,6 +30,8 @@ export interface AnswerPlan {
   readonly head: AnswerHead;
   readonly shape: AnswerShape;
   readonly choices: readonly ChoiceProgress[];
+  /** Further members of a whole answer. */
+  readonly extras: () => object;
   readonly isUsageIncluded: boolean;
   readonly isUsageContinuous: boolean;
 }
@@ -62,6 +65,8 @@ export class StreamSource implements AnswerSource {
   readonly #plan: AnswerPlan;
   /** Tokens sent of each choice; undefined before its opening. */
   readonly #sent: (number | undefined)[];
+  /** Choices without a token whose only chunk was sent. */
+  readonly #closed = new Set<number>();
   #isUsageSent = false;
 
   constructor(plan: AnswerPlan) {
@@ -89,13 +94,18 @@ export class StreamSource implements AnswerSource {
     const { head, shape, choices } = this.#plan;
     const { choice, sequence } = choices[index]!;
     const end = sequence.generatedCount;
-    if (end === 0) return undefined;
+    const isEmpty = choice.output.length === 0;
+    if (end === 0 && !isEmpty) return undefined;
     if (this.#sent[index] === undefined) {
       this.#sent[index] = 0;
       const opening = shape.opening(head, choice);
       if (opening !== undefined) return opening;
     }
     const start = this.#sent[index]!;
+    if (isEmpty && !this.#closed.has(index)) {
+      this.#closed.add(index);
+      return shape.chunk(head, choice, { start, end });
+    }
     if (start === end) return undefined;
     this.#sent[index] = end;
     return shape.chunk(head, choice, { start, end });
@@ -125,14 +135,18 @@ export class WholeSource implements AnswerSource {
   }
 
   next(): string | undefined {
-    const { head, shape, choices } = this.#plan;
+    const { head, shape, choices, extras } = this.#plan;
     if (this.#rest === undefined) {
       if (!choices.every(isComplete)) return undefined;
       const whole = shape.whole(
         head,
         choices.map(({ choice }) => choice),
       );
-      const body = JSON.stringify({ ...whole, usage: encodeUsage(usageOf(choices)) });
+      const body = JSON.stringify({
+        ...whole,
+        usage: encodeUsage(usageOf(choices)),
+        ...extras(),
+      });
       this.contentBytes = Buffer.byteLength(body);
       const middle = Math.floor(body.length / 2);
       // Cut between code points: a lone surrogate would not survive UTF-8.

@@ -2,6 +2,8 @@
 
 import type { ServerResponse } from "node:http";
 import type { AnswerSource } from "./answer-source.ts";
+import { encodeError, type EngineError } from "./errors.ts";
+import { sendError } from "./http-io.ts";
 import type { Injection } from "./failures.ts";
 
 /** How an answer fails that was begun. */
@@ -51,6 +53,14 @@ export class AnswerWriter {
       }
     }
     if (this.#isOpen() && this.#source.isDone) this.#response.end();
+  }
+
+  /** Ends an answer that nothing was written of yet but perhaps its head: with an error. */
+  fail(error: EngineError): void {
+    const { destroyed, headersSent } = this.#response;
+    if (destroyed) return;
+    if (!headersSent) return sendError(this.#response, error);
+    this.#response.end(`data: ${encodeError(error)}\n\ndata: [DONE]\n\n`);
   }
 
   #isOpen(): boolean {

@@ -10,7 +10,8 @@ export interface Choice {
   readonly promptTokens: readonly Token[];
   readonly items: readonly PromptItem[];
   readonly output: readonly Token[];
-  readonly finishReason: "stop" | "length";
+  /** The last where too little of the prompt was cached for an answer. */
+  readonly finishReason: "stop" | "length" | "cache_threshold";
 }
 
 /** A part of a choice: its tokens from `start` to `end`. */

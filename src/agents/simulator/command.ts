@@ -21,7 +21,7 @@ export async function run(args: string[]): Promise<void> {
   const flags = parseFlags(USAGE, args);
   const mistakes = findContradictions(flags);
   if (mistakes.length > 0) throw new UsageError(mistakes.join("\n"));
-  await runAgent({ role: USAGE.role, ...flags }, async (logger) => {
+  await runAgent({ ...flags, role: USAGE.role }, async (logger) => {
     const simulator = await startSimulator({ parameters: flags, logger });
     return {
       ready: simulator.ready,

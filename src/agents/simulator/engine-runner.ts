@@ -3,8 +3,9 @@
 
 import type { BlockHash, BlockHasher } from "./model/block-hash.ts";
 import { Engine, type EngineConfig, type EngineListener } from "./model/engine.ts";
-import type { Sequence } from "./model/sequence.ts";
+import type { Sequence, SequenceContent } from "./model/sequence.ts";
 import { type SequenceRequest, TokenContent } from "./model/token-content.ts";
+import { TransferLink, type TransferTiming } from "./model/transfer.ts";
 import { EngineMetrics, type FinishedReason } from "./metrics.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
@@ -18,6 +19,12 @@ export interface SequenceConsumer {
   readonly finishReason: FinishedReason;
   /** One more token is there; `sequence.generatedCount` counts them. */
   token(sequence: Sequence): void;
+  /** It ended without a token; `sequence.failure` says why. */
+  failed?(sequence: Sequence): void;
+  /** The last `tokenCount` tokens of its prompt are to be read from elsewhere, into blocks it has. */
+  transfer?(sequence: Sequence, tokenCount: number): void;
+  /** Nobody came for what it held. */
+  expired?(): void;
 }
 
 export interface Submission {
@@ -32,6 +39,7 @@ export interface RunnerConfig {
   readonly hasher: BlockHasher;
   /** Wall milliseconds of a virtual one. */
   readonly timeScale: number;
+  readonly transfer: TransferTiming;
 }
 
 /** Told what the engine's cache does. Must not call the runner back. */
@@ -50,28 +58,45 @@ export interface RunnerCounts {
   aborted: number;
   blocksStored: number;
   blocksRemoved: number;
+  /** Prompts that were read from other engines, and that could not be. */
+  transfersReceived: number;
+  transfersFailed: number;
+  /** Prompts that decoders have read, and that nobody came for. */
+  heldReleased: number;
+  heldExpired: number;
 }
 
 export class EngineRunner implements EngineListener {
   readonly engine: Engine;
   readonly metrics: EngineMetrics;
-  readonly counts: RunnerCounts = { aborted: 0, blocksStored: 0, blocksRemoved: 0 };
+  readonly counts: RunnerCounts = {
+    aborted: 0,
+    blocksStored: 0,
+    blocksRemoved: 0,
+    transfersReceived: 0,
+    transfersFailed: 0,
+    heldReleased: 0,
+    heldExpired: 0,
+  };
   readonly #hasher: BlockHasher;
   readonly #observer: CacheObserver | undefined;
   readonly #timeScale: number;
   readonly #originMs = performance.now();
-  readonly #consumers = new Map<Sequence, SequenceConsumer>();
+  readonly #link: TransferLink;
+  /** By content, as a sequence may be told of before `submit` gives it. */
+  readonly #consumers = new Map<SequenceContent, SequenceConsumer>();
   readonly #previousTokenAtMs = new Map<Sequence, number>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
-    { engine, model, hasher, timeScale }: RunnerConfig,
+    { engine, model, hasher, timeScale, transfer }: RunnerConfig,
     rng: Rng,
     observer?: CacheObserver,
   ) {
     this.#hasher = hasher;
     this.#observer = observer;
     this.#timeScale = timeScale;
+    this.#link = new TransferLink(transfer);
     this.engine = new Engine(engine, this, rng);
     this.metrics = new EngineMetrics(this.engine, model, timeScale);
   }
@@ -80,8 +105,7 @@ export class EngineRunner implements EngineListener {
    * Submits all or none of a request's sequences. Undefined when the queue has no room for them.
    */
   submit(submissions: readonly Submission[]): Sequence[] | undefined {
-    const nowMs = this.#nowMs();
-    this.engine.advance(nowMs);
+    const nowMs = this.#advanced();
     if (this.engine.room < submissions.length) {
       this.#observer?.flush();
       return undefined;
@@ -89,12 +113,10 @@ export class EngineRunner implements EngineListener {
     const sequences: Sequence[] = [];
     for (const { request, consumer } of submissions) {
       const content = new TokenContent(request, this.#hasher, this.engine.config.blockSize);
-      const sequence = this.engine.submit(content, nowMs)!;
-      this.#consumers.set(sequence, consumer);
-      sequences.push(sequence);
+      this.#consumers.set(content, consumer);
+      sequences.push(this.engine.submit(content, nowMs)!);
     }
-    this.#observer?.flush();
-    this.#arm();
+    this.#moved();
     return sequences;
   }
 
@@ -104,6 +126,51 @@ export class EngineRunner implements EngineListener {
     this.counts.aborted++;
     this.#forget(sequence);
     this.metrics.finished(sequence, "abort", this.#nowMs());
+    this.#moved();
+  }
+
+  /** How long reading `tokenCount` tokens from `peer` takes from now, in wall milliseconds. */
+  beginTransfer(peer: string, tokenCount: number): number {
+    const nowMs = this.#nowMs();
+    return (this.#link.begin(peer, tokenCount, nowMs) - nowMs) * this.#timeScale;
+  }
+
+  /** The prompt of a sequence is there. */
+  received(sequence: Sequence): void {
+    const nowMs = this.#advanced();
+    if (this.engine.received(sequence, nowMs)) this.counts.transfersReceived++;
+    this.#moved();
+  }
+
+  /** The prompt of a sequence cannot be read. */
+  notReceived(sequence: Sequence, then: "recompute" | "fail"): void {
+    const nowMs = this.#advanced();
+    if (this.engine.notReceived(sequence, then, nowMs)) this.counts.transfersFailed++;
+    this.#moved();
+  }
+
+  /** Holds what a sequence computed for longer. False if it is held no more. */
+  renew(sequence: Sequence): boolean {
+    const isHeld = this.engine.renew(sequence, this.#advanced());
+    this.#moved();
+    return isHeld;
+  }
+
+  /** Lets go of what a sequence computed for others. False if it was gone before. */
+  release(sequence: Sequence): boolean {
+    const isReleased = this.engine.release(sequence, this.#advanced());
+    if (isReleased) {
+      this.counts.heldReleased++;
+      this.#forget(sequence);
+    }
+    this.#moved();
+    return isReleased;
+  }
+
+  /** Lets go of all that is held for others. */
+  releaseAll(): void {
+    this.engine.releaseAll(this.#advanced());
+    this.#moved();
   }
 
   /** Stops the clock. What has not finished never will. */
@@ -121,13 +188,30 @@ export class EngineRunner implements EngineListener {
     const previousMs = this.#previousTokenAtMs.get(sequence);
     this.metrics.token(sequence, atMs, previousMs === undefined ? undefined : atMs - previousMs);
     this.#previousTokenAtMs.set(sequence, atMs);
-    this.#consumers.get(sequence)?.token(sequence);
+    this.#consumers.get(sequence.content)?.token(sequence);
   }
 
   finished(sequence: Sequence, atMs: number): void {
-    const reason = this.#consumers.get(sequence)?.finishReason ?? "error";
+    const consumer = this.#consumers.get(sequence.content);
+    const isFailed = sequence.failure !== undefined;
+    // What is held may still be told of.
+    if (isFailed || sequence.content.isHeld !== true) this.#forget(sequence);
+    this.#previousTokenAtMs.delete(sequence);
+    const reason = consumer?.finishReason ?? "error";
+    this.metrics.finished(sequence, isFailed ? "error" : reason, atMs);
+    // The consumer may submit or abort; the engine is busy now.
+    if (isFailed) queueMicrotask(() => consumer?.failed?.(sequence));
+  }
+
+  transferBegan(sequence: Sequence, tokenCount: number): void {
+    const consumer = this.#consumers.get(sequence.content);
+    queueMicrotask(() => consumer?.transfer?.(sequence, tokenCount));
+  }
+
+  leaseExpired(sequence: Sequence): void {
+    this.counts.heldExpired++;
+    this.#consumers.get(sequence.content)?.expired?.();
     this.#forget(sequence);
-    this.metrics.finished(sequence, reason, atMs);
   }
 
   preempted(): void {
@@ -158,7 +242,7 @@ export class EngineRunner implements EngineListener {
   }
 
   #forget(sequence: Sequence): void {
-    this.#consumers.delete(sequence);
+    this.#consumers.delete(sequence.content);
     this.#previousTokenAtMs.delete(sequence);
   }
 
@@ -179,7 +263,19 @@ export class EngineRunner implements EngineListener {
   }
 
   #advance(): void {
-    this.engine.advance(this.#nowMs());
+    this.#advanced();
+    this.#moved();
+  }
+
+  /** Brings the engine up to now, and gives when that is. */
+  #advanced(): number {
+    const nowMs = this.#nowMs();
+    this.engine.advance(nowMs);
+    return nowMs;
+  }
+
+  /** The engine may have something else to do next. */
+  #moved(): void {
     this.#observer?.flush();
     this.#arm();
   }

@@ -3,31 +3,38 @@
 // /sim is for whoever can reach the engine itself. A router never forwards to it: it serves a list
 // of paths, and this is not on it.
 
-import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRng } from "../../scheduler/support/rng.ts";
 import { METRICS_CONTENT_TYPE } from "../../telemetry/metrics.ts";
-import { parseTraceparent } from "../../telemetry/traceparent.ts";
 import { closeServer, listen } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
+import { EngineHandOffs } from "./disaggregation/engine-hand-offs.ts";
+import { encoderParams } from "./disaggregation/encoder.ts";
+import { begun, requestOf } from "./disaggregation/begin-leg.ts";
+import type { EngineHost, RankLookup, ServerPlace } from "./engine-host.ts";
 import { EngineRunner } from "./engine-runner.ts";
 import * as errors from "./errors.ts";
 import { FailureInjector, parseFailures, type Failure } from "./failures.ts";
-import { startGeneration, type GenerationHost } from "./generation.ts";
-import { EngineEvents, kvCommandSchema, type EnginePlace } from "./kv-events/engine-events.ts";
+import { startGeneration } from "./generation.ts";
+import { EngineEvents, kvCommandSchema } from "./kv-events/engine-events.ts";
 import { runnerConfig, servedModelNames, type SimulatorParameters } from "./parameters.ts";
 import { encodeRendering } from "./render.ts";
 import { readBody, readJson, sendError, sendJson } from "./http-io.ts";
-import { RequestJournal, redactHeaders, type JournalEntry } from "./request-journal.ts";
-import { describe, parseChat, parseText, parseTokenize } from "./request-schema.ts";
+import { RequestJournal, type JournalEntry } from "./request-journal.ts";
+import {
+  describe,
+  type GenerationRequest,
+  parseChat,
+  parseText,
+  parseTokenize,
+} from "./request-schema.ts";
 
 /** uvicorn's, which vLLM keeps: a router must drop idle connections sooner. */
 const KEEP_ALIVE_MS = 5_000;
 /** Connections of one engine; more are dropped. */
 const CONNECTIONS_MAX = 10_000;
-const REQUEST_ID_CHARS_MAX = 256;
 const RELISTEN_RETRY_MS = 100;
 const DRAIN_SWEEP_MS = 20;
 const BYTES_PER_MIB = 1_048_576;
@@ -39,6 +46,8 @@ const KV_EVENTS_SEED_STEP = 3_000_017;
 const RESTART_MS_MAX = 2_000;
 const RESTART_POLL_MS = 5;
 
+/** As vLLM reads it: which of an engine's ranks is to serve. */
+const RANK_HEADER = "x-data-parallel-rank";
 type Route = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
 export class EngineServer {
@@ -46,7 +55,9 @@ export class EngineServer {
   readonly #parameters: SimulatorParameters;
   readonly #index: number;
   readonly #logger: Logger;
-  readonly #host: GenerationHost;
+  readonly host: EngineHost;
+  /** Of the rank that a request names; undefined if there is none. */
+  readonly #ranks: RankLookup;
   readonly #injector: FailureInjector;
   readonly #journal = new RequestJournal();
   readonly #server: Server;
@@ -59,7 +70,7 @@ export class EngineServer {
   #isClosing = false;
   #isRestarting = false;
 
-  constructor(parameters: SimulatorParameters, place: EnginePlace, logger: Logger) {
+  constructor(parameters: SimulatorParameters, place: ServerPlace, logger: Logger) {
     const { index } = place;
     this.#parameters = parameters;
     this.#index = index;
@@ -67,14 +78,22 @@ export class EngineServer {
     this.#logger = logger;
     this.#bodyBytesMax = parameters["max-request-body-size-mb"] * BYTES_PER_MIB;
     const seed = parameters.seed + index;
-    this.#host = {
-      runner: new EngineRunner(runnerConfig(parameters), createRng(seed), this.events.reporter),
+    const runner = new EngineRunner(
+      runnerConfig(parameters),
+      createRng(seed),
+      this.events.reporter,
+    );
+    this.#ranks = (header) => (header === undefined ? this.host : place.rankOf(index, header));
+    this.host = {
+      runner,
+      handOffs: new EngineHandOffs(parameters, place.meetings, runner, logger),
+      cacheHitThreshold: parameters["global-cache-hit-threshold"],
       mode: parameters.mode,
       loras: parameters["lora-modules"],
       model: servedModelNames(parameters)[0]!,
       rng: createRng(seed + OUTPUT_SEED_STEP),
     };
-    this.#host.runner.metrics.started(this.#startedAtMs);
+    this.host.runner.metrics.started(this.#startedAtMs);
     this.#injector = new FailureInjector(
       {
         failures: parameters.failures,
@@ -113,7 +132,7 @@ export class EngineServer {
     await closeServer(this.#server);
     clearInterval(sweep);
     clearTimeout(cutOff);
-    this.#host.runner.close();
+    this.host.runner.close();
     await this.events.close();
   }
 
@@ -126,7 +145,7 @@ export class EngineServer {
         GET: (_, response) =>
           void response
             .writeHead(200, { "content-type": METRICS_CONTENT_TYPE })
-            .end(this.#host.runner.metrics.registry.render()),
+            .end(this.host.runner.metrics.registry.render()),
       },
       "/tokenize": { POST: (request, response) => this.#tokenize(request, response) },
       "/v1/completions": { POST: (request, response) => this.#generate(request, response) },
@@ -135,7 +154,7 @@ export class EngineServer {
       "/reset_prefix_cache": { POST: (_, response) => this.#resetCache(response) },
       "/sim/kv-cache": {
         GET: (_, response) =>
-          sendJson(response, 200, this.events.residency(this.#host.runner.engine.cache)),
+          sendJson(response, 200, this.events.residency(this.host.runner.engine.cache)),
       },
       "/sim/kv-events": {
         GET: (_, response) => sendJson(response, 200, this.events.state()),
@@ -198,19 +217,20 @@ export class EngineServer {
       parent,
       max_model_len: this.#parameters["max-model-len"],
     });
-    const loras = this.#host.loras.map((id) => entry(id, this.#host.model));
+    const loras = this.host.loras.map((id) => entry(id, this.host.model));
     const models = servedModelNames(this.#parameters).map((id) => entry(id, null));
     return { object: "list", data: [...models, ...loras] };
   }
 
   #state() {
-    const { engine, counts } = this.#host.runner;
+    const { engine, counts } = this.host.runner;
     return {
       running: engine.runningCount,
       waiting: engine.waitingCount,
       kvUsage: engine.cache.inUseCount / engine.cache.size,
       blocksInUse: engine.cache.inUseCount,
       blocksFindable: engine.cache.findableCount,
+      held: engine.heldCount,
       ...counts,
       connections: this.#sockets.size,
       requests: this.#journal.entries,
@@ -247,12 +267,12 @@ export class EngineServer {
   }
 
   #isServed(model: string): boolean {
-    return this.#host.loras.includes(model) || servedModelNames(this.#parameters).includes(model);
+    return this.host.loras.includes(model) || servedModelNames(this.#parameters).includes(model);
   }
 
   /** As in vLLM, only an engine that runs nothing forgets. */
   #resetCache(response: ServerResponse): void {
-    if (!this.#host.runner.engine.cache.clear()) {
+    if (!this.host.runner.engine.cache.clear()) {
       return sendError(response, errors.conflict("Blocks are in use; the cache stays as it is."));
     }
     this.events.reporter.cleared();
@@ -280,7 +300,8 @@ export class EngineServer {
     for (const socket of this.#sockets) {
       if (socket !== response.socket) socket.resetAndDestroy();
     }
-    const { engine, metrics } = this.#host.runner;
+    const { engine, metrics } = this.host.runner;
+    this.host.runner.releaseAll();
     const deadlineMs = performance.now() + RESTART_MS_MAX;
     // Requests leave the engine when their connections tell that they have closed.
     while (!engine.cache.clear()) {
@@ -293,7 +314,7 @@ export class EngineServer {
   }
 
   async #generate(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const entry = this.#record(request, response);
+    const entry = this.#journal.record(request, response, (ended) => this.#log(ended));
     const body = await readJson(request, response, this.#bodyBytesMax);
     if (body === undefined || response.destroyed) return;
     const injection = this.#injector.draw();
@@ -304,37 +325,28 @@ export class EngineServer {
     if (!this.#isServed(parsed.value.model)) {
       return sendError(response, errors.modelNotFound(parsed.value.model));
     }
-    const error = startGeneration(this.#host, parsed.value, { response, entry, injection });
-    if (error !== undefined) sendError(response, error);
+    const host = this.#ranks(request.headers[RANK_HEADER]);
+    if (host === undefined) return sendError(response, errors.badRequest("No such rank."));
+    const leg = host.handOffs.legOf(body.json, entry.requestId);
+    if (leg !== undefined && "status" in leg) return sendError(response, leg);
+    entry.leg = leg?.stage;
+    const generation = requestOf(parsed.value, request, leg);
+    const refusal = await begun(leg, response);
+    if (refusal !== undefined) return sendError(response, refusal);
+    if (response.destroyed) return;
+    const extras = this.#extras(generation);
+    const target = { response, entry, injection, leg, extras };
+    const error = startGeneration(host, generation, target);
+    if (error === undefined) return;
+    leg?.closed();
+    sendError(response, error);
   }
 
-  /** Notes the request, and logs it when it has ended. */
-  #record(request: IncomingMessage, response: ServerResponse): JournalEntry {
-    const given = request.headers["x-request-id"];
-    const requestId = typeof given === "string" ? given.slice(0, REQUEST_ID_CHARS_MAX) : "";
-    const traceparent = request.headers["traceparent"];
-    const receivedAtMs = Date.now();
-    const entry: JournalEntry = {
-      path: request.url!.split("?", 1)[0]!,
-      requestId: requestId === "" ? randomUUID().replaceAll("-", "") : requestId,
-      traceId: parseTraceparent(typeof traceparent === "string" ? traceparent : undefined)?.traceId,
-      headers: redactHeaders(request.headers),
-      receivedAtMs,
-      outcome: "open",
-      status: 0,
-      promptTokens: 0,
-      cachedTokens: 0,
-      outputTokens: 0,
-      failure: undefined,
-    };
-    this.#journal.add(entry);
-    response.on("close", () => {
-      entry.status = response.headersSent ? response.statusCode : 0;
-      if (entry.outcome === "open") entry.outcome = entry.status >= 400 ? "refused" : "aborted";
-      // After every listener of this event: startGeneration's fills in the tokens.
-      queueMicrotask(() => this.#log(entry));
-    });
-    return entry;
+  /** An encoder's answer says where its embeddings are. */
+  #extras({ prompts }: GenerationRequest): object {
+    if (this.#parameters.role !== "encode") return {};
+    const items = prompts.flatMap((prompt) => prompt.items);
+    return encoderParams(items, { host: this.#parameters.host, port: this.#port });
   }
 
   #log(entry: JournalEntry): void {

@@ -5,9 +5,11 @@ import { createRng, type Rng } from "../../scheduler/support/rng.ts";
 import { StreamSource, usageOf, WholeSource, type ChoiceProgress } from "./answer-source.ts";
 import { AnswerWriter, type AnswerInjection } from "./answer-writer.ts";
 import { chatShape, textShape, type Choice } from "./answers.ts";
+import type { Leg } from "./disaggregation/legs.ts";
 import type { EngineRunner, SequenceConsumer, Submission } from "./engine-runner.ts";
 import { badRequest, queueFull, type EngineError } from "./errors.ts";
 import type { JournalEntry } from "./request-journal.ts";
+import type { Sequence } from "./model/sequence.ts";
 import { generateOutput, type OutputMode } from "./model/output.ts";
 import { tokenIds } from "./model/tokenizer.ts";
 import type { GenerationRequest } from "./request-schema.ts";
@@ -21,6 +23,8 @@ export interface GenerationHost {
   readonly loras: readonly string[];
   /** Seeds the outputs of requests that bring no seed. */
   readonly rng: Rng;
+  /** Share of a prompt that must be cached, of requests that say nothing of it; 0 for none. */
+  readonly cacheHitThreshold: number;
 }
 
 /** Where an answer goes. */
@@ -28,6 +32,10 @@ export interface GenerationTarget {
   readonly response: ServerResponse;
   readonly entry: JournalEntry;
   readonly injection: AnswerInjection | undefined;
+  /** Where another engine does a part of it, begun. It concerns the first choice. */
+  readonly leg: Leg | undefined;
+  /** Further members of an answer that is no stream. */
+  readonly extras: object;
 }
 
 /**
@@ -42,35 +50,84 @@ export function startGeneration(
   const { runner } = host;
   const lengthError = checkLength(request, runner.engine.config.modelLengthMax);
   if (lengthError !== undefined) return lengthError;
-  const choices = createChoices(host, request);
-  // Assigned below: tokens come later than the sequences that are submitted here.
-  let writer: AnswerWriter | undefined;
-  const submissions = choices.map((choice): Submission => {
-    const consumer: SequenceConsumer = {
-      finishReason: choice.finishReason,
-      token: () => writer?.pump(),
-    };
-    return { request: sequenceRequest(choice, request, host.loras), consumer };
-  });
-  const sequences = runner.submit(submissions);
+  const answer = new Answer(host, request, target);
+  const sequences = runner.submit(answer.submissions());
   if (sequences === undefined) return queueFull();
   runner.metrics.requested(request.choicesPerPrompt, request.limit);
-  const progress = choices.map((choice, i): ChoiceProgress => {
-    const isFirstOfPrompt = i % request.choicesPerPrompt === 0;
-    return { choice, sequence: sequences[i]!, isFirstOfPrompt };
-  });
-  const { response, entry } = target;
-  response.on("close", () => {
-    for (const sequence of sequences) runner.abort(sequence);
-    Object.assign(entry, usageFields(progress));
-    entry.outcome = response.writableFinished ? "finished" : "aborted";
-  });
-  writer = new AnswerWriter(
-    response,
-    createSource(host, request, progress, entry),
-    target.injection,
-  );
+  answer.begin(sequences);
   return undefined;
+}
+
+/** One request's choices on their way. */
+class Answer {
+  readonly #host: GenerationHost;
+  readonly #request: GenerationRequest;
+  readonly #target: GenerationTarget;
+  readonly #choices: readonly Choice[];
+  #progress: readonly ChoiceProgress[] = [];
+  /** There from `begin` on: tokens come later than the sequences that are submitted. */
+  #writer: AnswerWriter | undefined;
+  /** What the answer says for a decoder, once the prompt is computed. */
+  #handOff: object = {};
+
+  constructor(host: GenerationHost, request: GenerationRequest, target: GenerationTarget) {
+    this.#host = host;
+    this.#request = request;
+    this.#target = target;
+    this.#choices = createChoices(host, request);
+  }
+
+  submissions(): Submission[] {
+    const { leg } = this.#target;
+    return this.#choices.map((choice, i): Submission => {
+      const sequenceLeg = i === 0 ? leg : undefined;
+      return {
+        request: { ...sequenceRequest(choice, this.#request, this.#host), ...sequenceLeg?.content },
+        consumer: this.#consumer(choice, i, sequenceLeg),
+      };
+    });
+  }
+
+  #consumer(choice: Choice, index: number, leg: Leg | undefined): SequenceConsumer {
+    return {
+      finishReason: choice.finishReason === "stop" ? "stop" : "length",
+      token: (sequence) => {
+        const isLast = sequence.generatedCount === sequence.outputCount;
+        if (isLast && leg !== undefined) this.#handOff = leg.computed(sequence);
+        this.#writer?.pump();
+      },
+      failed: ({ failure }) => {
+        if (failure === "kv-load" && leg !== undefined) this.#writer?.fail(leg.failure);
+        else this.#cutShort(index);
+      },
+      transfer: (sequence, tokenCount) => leg?.transfer(sequence, tokenCount),
+      expired: () => leg?.expired(),
+    };
+  }
+
+  /** Too little of the prompt is cached: the answer is empty, and says so. */
+  #cutShort(index: number): void {
+    const progress = this.#progress[index]!;
+    progress.choice = { ...progress.choice, output: [], finishReason: "cache_threshold" };
+    this.#writer?.pump();
+  }
+
+  begin(sequences: readonly Sequence[]): void {
+    const { response, entry, injection } = this.#target;
+    this.#progress = this.#choices.map((choice, i): ChoiceProgress => {
+      const isFirstOfPrompt = i % this.#request.choicesPerPrompt === 0;
+      return { choice, sequence: sequences[i]!, isFirstOfPrompt };
+    });
+    response.on("close", () => {
+      for (const sequence of sequences) this.#host.runner.abort(sequence);
+      Object.assign(entry, usageFields(this.#progress));
+      entry.receivedTokens = sequences[0]!.receivedCount;
+      entry.outcome = response.writableFinished ? "finished" : "aborted";
+    });
+    const extras = () => ({ ...this.#target.extras, ...this.#handOff });
+    const source = createSource(this.#host, this.#request, this.#progress, { entry, extras });
+    this.#writer = new AnswerWriter(response, source, injection);
+  }
 }
 
 function checkLength(request: GenerationRequest, lengthMax: number): EngineError | undefined {
@@ -125,9 +182,11 @@ function createChoices(host: GenerationHost, request: GenerationRequest): Choice
 function sequenceRequest(
   choice: Choice,
   request: GenerationRequest,
-  loras: readonly string[],
+  { loras, cacheHitThreshold: ofEngine }: GenerationHost,
 ): Submission["request"] {
+  const cacheHitThreshold = request.cacheHitThreshold ?? ofEngine;
   return {
+    ...(cacheHitThreshold > 0 ? { cacheHitThreshold } : {}),
     promptTokenIds: tokenIds(choice.promptTokens),
     outputTokenIds: tokenIds(choice.output),
     items: choice.items,
@@ -140,7 +199,7 @@ function createSource(
   host: GenerationHost,
   request: GenerationRequest,
   choices: readonly ChoiceProgress[],
-  entry: JournalEntry,
+  { entry, extras }: { readonly entry: JournalEntry; readonly extras: () => object },
 ) {
   const plan = {
     head: {
@@ -151,6 +210,7 @@ function createSource(
     },
     shape: request.api === "chat" ? chatShape : textShape,
     choices,
+    extras,
     isUsageIncluded: request.isUsageIncluded,
     isUsageContinuous: request.isUsageContinuous,
   };

@@ -49,6 +49,8 @@ const METRIC = {
   kvUsage: simple("kv_cache_usage_perc", "gauge", "KV cache usage. 1 means 100 percent."),
   prefixQueries: simple("prefix_cache_queries_total", "counter", "Tokens queried."),
   prefixHits: simple("prefix_cache_hits_total", "counter", "Tokens found in the prefix cache."),
+  externalQueries: simple("external_prefix_cache_queries_total", "counter", "Tokens queried."),
+  externalHits: simple("external_prefix_cache_hits_total", "counter", "Tokens other engines had."),
   preemptions: simple("num_preemptions_total", "counter", "Preemptions."),
   promptTokens: simple("prompt_tokens_total", "counter", "Prefill tokens processed."),
   promptTokensCached: simple("prompt_tokens_cached_total", "counter", "Cached prompt tokens."),
@@ -148,7 +150,13 @@ export class EngineMetrics {
 
   scheduled(sequence: Sequence): void {
     this.registry.inc(METRIC.prefixQueries, this.#labels, sequence.promptCount);
-    this.registry.inc(METRIC.prefixHits, this.#labels, sequence.cachedCount);
+    const { promptCount, cachedCount, receivedCount } = sequence;
+    const isReceived = receivedCount > 0;
+    const ownCount = isReceived ? promptCount - receivedCount : cachedCount;
+    this.registry.inc(METRIC.prefixHits, this.#labels, ownCount);
+    if (!isReceived) return;
+    this.registry.inc(METRIC.externalQueries, this.#labels, receivedCount);
+    this.registry.inc(METRIC.externalHits, this.#labels, receivedCount);
   }
 
   /** A token came at `atMs`, `sincePreviousMs` after the one before it. */

@@ -15,6 +15,9 @@ import type { RunnerConfig } from "./engine-runner.ts";
 import { createHasher } from "./kv-events/block-hashers.ts";
 import { KV_EVENT_FLAGS, portsFlag } from "./kv-events/flags.ts";
 import type { EngineConfig } from "./model/engine.ts";
+import { type TransferTiming, transferMsPerToken } from "./model/transfer.ts";
+import { DISAGGREGATION_FLAGS } from "./disaggregation/flags.ts";
+import { durationFlag } from "./duration-flag.ts";
 import { FAILURE_TYPES, parseFailures, parseFailureTypes, type Failure } from "./failures.ts";
 
 /** Engines one process hosts. */
@@ -77,6 +80,7 @@ export const SIMULATOR_FLAGS = {
   ),
 
   ...KV_EVENT_FLAGS,
+  ...DISAGGREGATION_FLAGS,
 
   failures: failuresFlag("failures to inject, as POST /sim/failures takes them"),
   "failure-injection-rate": count("per cent of requests answered with an error", 0, 0, 100),
@@ -123,6 +127,7 @@ export function findContradictions(parameters: SimulatorParameters): string[] {
   if (parameters.port + total - 1 > 65_535) {
     mistakes.push(`--port ${parameters.port} leaves no room for ${total} ports.`);
   }
+  if (parameters["kv-lease-duration"] <= 0) mistakes.push("--kv-lease-duration must be above 0.");
   const names = servedModelNames(parameters);
   const doubled = parameters["lora-modules"].find((lora) => names.includes(lora));
   if (doubled !== undefined) mistakes.push(`--lora-modules names the model ${doubled} itself.`);
@@ -153,6 +158,19 @@ export function runnerConfig(parameters: SimulatorParameters): RunnerConfig {
       parameters["hash-seed"] ?? "",
     ),
     timeScale: parameters["time-scale"],
+    transfer: transferTiming(parameters),
+  };
+}
+
+function transferTiming(parameters: SimulatorParameters): TransferTiming {
+  const perToken = transferMsPerToken(
+    parameters["kv-bytes-per-token"],
+    parameters["kv-transfer-bandwidth"],
+  );
+  return {
+    latencyMs: parameters["kv-cache-transfer-latency"],
+    msPerToken: parameters["kv-cache-transfer-time-per-token"] || perToken,
+    handshakeMs: parameters["kv-handshake-latency"],
   };
 }
 
@@ -168,6 +186,7 @@ function engineConfig(parameters: SimulatorParameters): EngineConfig {
     batchedTokensMax: parameters["max-num-batched-tokens"],
     modelLengthMax: parameters["max-model-len"],
     tracksCopies: true,
+    leaseMs: parameters["kv-lease-duration"],
     timing: {
       calculator: calculator === "auto" ? (isConstant ? "constant" : "per-token") : calculator,
       timeToFirstToken: {
@@ -188,38 +207,6 @@ function engineConfig(parameters: SimulatorParameters): EngineConfig {
         decodeMsPerSequence: parameters["decode-time-per-sequence"],
         decodeMsPerContextToken: parameters["decode-time-per-context-token"],
       },
-    },
-  };
-}
-
-const UNIT_MS: Readonly<Record<string, number>> = {
-  ns: 0.000_001,
-  us: 0.001,
-  µs: 0.001,
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-};
-const DURATION_MS_MAX = 3_600_000;
-
-/** Parses `250us`, `1.5s` or plain milliseconds. Undefined if it is none, or above an hour. */
-function parseDurationMs(text: string): number | undefined {
-  const match = /^([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m)?$/.exec(text);
-  if (match === null) return undefined;
-  const valueMs = Number(match[1]) * UNIT_MS[match[2] ?? "ms"]!;
-  return valueMs <= DURATION_MS_MAX ? valueMs : undefined;
-}
-
-function durationFlag(help: string, fallbackMs: number): Flag<number> {
-  return {
-    placeholder: "DURATION",
-    help,
-    fallback: fallbackMs,
-    parse(text) {
-      const value = parseDurationMs(text);
-      return value === undefined
-        ? { ok: false, expected: "a duration up to an hour, e.g. 250us, 12ms or 1.5s" }
-        : { ok: true, value };
     },
   };
 }

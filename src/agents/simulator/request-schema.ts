@@ -32,6 +32,7 @@ const shared = {
   return_mm_kwargs: z.boolean().nullish(),
   cache_salt: z.string().min(1).nullish(),
   seed: z.number().int().nullish(),
+  cache_hit_threshold: z.number().min(0).max(1).nullish(),
 };
 
 const media = z.object({ url: z.string() }).optional();
@@ -109,6 +110,8 @@ export interface GenerationRequest {
   readonly areKwargsReturned: boolean;
   readonly cacheSalt: string | undefined;
   readonly seed: number | undefined;
+  /** The share of the prompt that must be cached; undefined: as the engine has it. */
+  readonly cacheHitThreshold: number | undefined;
 }
 
 type Parsed<T> =
@@ -188,6 +191,7 @@ function generation(
       areKwargsReturned: data.return_mm_kwargs ?? true,
       cacheSalt: data.cache_salt ?? undefined,
       seed: data.seed ?? undefined,
+      cacheHitThreshold: data.cache_hit_threshold ?? undefined,
     },
   };
 }

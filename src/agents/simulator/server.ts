@@ -1,6 +1,7 @@
 // Starts simulated engines in this process. command.ts runs it as an agent; tests call it directly.
 
 import type { Logger } from "../process/logger.ts";
+import { MeetingPlace } from "./disaggregation/meeting-place.ts";
 import { EngineServer } from "./engine-server.ts";
 import { createRng } from "../../scheduler/support/rng.ts";
 import type { EventAddresses } from "./kv-events/engine-events.ts";
@@ -40,14 +41,22 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   if (mistakes.length > 0) throw new Error(mistakes.join(" "));
   const servers: EngineServer[] = [];
   const storage = await openStorage(parameters, options.logger);
+  const meetings = new MeetingPlace(parameters);
   const close = async (drainMs = 0) => {
     await Promise.all(servers.map((server) => server.close(drainMs)));
-    await storage?.close();
+    await Promise.all([storage?.close(), meetings.close()]);
   };
+  const rankOf = (index: number, header: string | string[]) =>
+    servers[rankIndex(parameters, index, header)]?.host;
   const ports: number[] = [];
   try {
+    await meetings.open();
     for (let index = 0; index < engineCount(parameters); index++) {
-      const server = new EngineServer(parameters, { index, storage }, options.logger);
+      const server = new EngineServer(
+        parameters,
+        { index, storage, meetings, rankOf },
+        options.logger,
+      );
       const following = parameters.port === 0 ? 0 : parameters.port + index;
       servers.push(server);
       ports.push(await server.listen(parameters.ports[index] ?? following));
@@ -61,10 +70,23 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   const kvReplayPorts = kvEvents.flatMap(({ replayEndpoint }) => portOf(replayEndpoint) ?? []);
   const ready = {
     ports,
+    sideChannelPort: meetings.sideChannel.port,
+    ...(meetings.bootstrapPort === undefined ? {} : { bootstrapPort: meetings.bootstrapPort }),
     ...(kvEventPorts.length > 0 ? { kvEventPorts } : {}),
     ...(kvReplayPorts.length > 0 ? { kvReplayPorts } : {}),
   };
   return { ports, kvEvents, storageEndpoint: storage?.endpoint, ready, close };
+}
+
+/** Of the rank that a header names, of the engine of which `index` is one; -1 if there is none. */
+function rankIndex(
+  parameters: SimulatorParameters,
+  index: number,
+  header: string | string[],
+): number {
+  const size = parameters["data-parallel-size"];
+  const rank = /^[0-9]{1,5}$/.test(String(header)) ? Number(header) : size;
+  return rank < size ? Math.floor(index / size) * size + rank : -1;
 }
 
 async function openStorage(
