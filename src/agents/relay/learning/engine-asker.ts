@@ -1,30 +1,47 @@
-// Asks engines what a prompt's tokens are. Beside the requests they serve, never instead: one at a time for an
-// engine, with connections of its own.
+// Asks engines what a prompt's tokens are. Beside the requests they serve, never instead: a few at a time for
+// an engine, with connections of its own.
 
 import { Agent } from "undici";
 import { z } from "zod";
+import { PROMPTS_PER_ENGINE_MAX } from "./learn-queue.ts";
+import { featuresSchema, type MediaItem, readItems } from "./media-items.ts";
 
 const ASK_MS_MAX = 10_000;
 /** Tokens with their names; half a million of both take less. */
 const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 /** How long an engine's list of models is believed: adapters are loaded while it runs. */
 const MODELS_MS = 60_000;
-/** Engines whose list is kept; past it all are forgotten. */
-const MODEL_LISTS_MAX = 1_024;
+/** Engines whose list is kept, or that do not render; past it all are forgotten. */
+const ENGINES_MAX = 1_024;
+/** After that an engine that does not render is asked again. */
+const NO_RENDER_MS = 300_000;
 
+/** Of half a million tokens, each would cost as much to check by a schema as to read. */
 const tokensSchema = z.object({
-  tokens: z.array(z.int().min(0).max(0xffff_ffff)),
-  token_strs: z.array(z.string()).nullish(),
+  tokens: z.custom<readonly number[]>(Array.isArray),
+  token_strs: z.custom<readonly string[]>(Array.isArray).nullish(),
+});
+const renderingSchema = z.object({
+  token_ids: z.custom<readonly number[]>(Array.isArray),
+  features: featuresSchema,
 });
 const modelsSchema = z.object({
   data: z.array(z.object({ id: z.string(), parent: z.string().nullish() })),
 });
 
 export interface NamedTokens {
-  readonly ids: readonly number[];
-  /** One for each id. */
+  readonly ids: Uint32Array;
+  /** One for each id; none if they were not asked for. */
   readonly names: readonly string[];
 }
+
+export interface RenderedTokens {
+  readonly ids: Uint32Array;
+  readonly items: readonly MediaItem[];
+}
+
+/** What engines are asked. A metric label. */
+export type AskedFor = "ids" | "names" | "rendering" | "models";
 
 /** `unsupported`: this engine does not tell, however often it is asked. */
 export type Asked<Value> =
@@ -32,31 +49,71 @@ export type Asked<Value> =
   | { readonly ok: false; readonly why: "failed" | "unsupported" };
 
 export class EngineAsker {
-  readonly #agent = new Agent({ connections: 1, maxResponseSize: ANSWER_BYTES_MAX });
+  readonly #agent = new Agent({
+    connections: PROMPTS_PER_ENGINE_MAX,
+    maxResponseSize: ANSWER_BYTES_MAX,
+  });
   readonly #clock: () => number;
+  readonly #onAsk: (what: AskedFor) => void;
+  readonly #noRenderUntilMs = new Map<string, number>();
   readonly #adapters = new Map<string, { readonly names: Set<string>; readonly untilMs: number }>();
 
-  constructor(clock: () => number) {
+  /** Milliseconds of any origin. `onAsk` is called with each question. */
+  constructor(clock: () => number, onAsk: (what: AskedFor) => void = () => {}) {
     this.#clock = clock;
+    this.#onAsk = onAsk;
   }
 
   async tokens(
     address: string,
     body: Readonly<Record<string, unknown>>,
+    areNamesWanted: boolean,
   ): Promise<Asked<NamedTokens>> {
-    const answer = await this.#ask(address, "/tokenize", JSON.stringify(body));
+    const asked = { ...body, return_token_strs: areNamesWanted };
+    this.#onAsk(areNamesWanted ? "names" : "ids");
+    const answer = await this.#ask(address, "/tokenize", JSON.stringify(asked));
     if (!answer.ok) return answer;
     const parsed = tokensSchema.safeParse(answer.value);
-    if (!parsed.success) return { ok: false, why: "unsupported" };
-    const { tokens: ids, token_strs: names } = parsed.data;
-    if (names?.length !== ids.length) return { ok: false, why: "unsupported" };
-    return { ok: true, value: { ids, names } };
+    const ids = parsed.success ? parseIds(parsed.data.tokens) : undefined;
+    const names = areNamesWanted ? (parsed.data?.token_strs ?? []) : [];
+    if (ids === undefined || (areNamesWanted && names.length !== ids.length)) {
+      return { ok: false, why: "unsupported" };
+    }
+    const areNames = names.every((name) => typeof name === "string");
+    return areNames ? { ok: true, value: { ids, names } } : { ok: false, why: "unsupported" };
+  }
+
+  /** Of a chat's body. Not every engine renders: those that do not are not asked again for a while. */
+  async render(
+    address: string,
+    body: Readonly<Record<string, unknown>>,
+  ): Promise<Asked<RenderedTokens>> {
+    if ((this.#noRenderUntilMs.get(address) ?? -Infinity) > this.#clock()) {
+      return { ok: false, why: "unsupported" };
+    }
+    // The tensors of the media would be many times the rest.
+    const asked = JSON.stringify({ ...body, return_mm_kwargs: false });
+    this.#onAsk("rendering");
+    const answer = await this.#ask(address, "/v1/chat/completions/render", asked);
+    if (!answer.ok) {
+      if (answer.why === "unsupported") {
+        if (this.#noRenderUntilMs.size >= ENGINES_MAX) this.#noRenderUntilMs.clear();
+        this.#noRenderUntilMs.set(address, this.#clock() + NO_RENDER_MS);
+      }
+      return answer;
+    }
+    const parsed = renderingSchema.safeParse(answer.value);
+    const ids = parsed.success ? parseIds(parsed.data.token_ids) : undefined;
+    const items = ids === undefined ? undefined : readItems(parsed.data?.features, ids.length);
+    if (ids === undefined || items === undefined) return { ok: false, why: "failed" };
+    return { ok: true, value: { ids, items } };
   }
 
   /** Whether the model is a LoRA adapter of another, whose name enters the engine's block hashes. */
   async isAdapter(address: string, model: string): Promise<Asked<boolean>> {
     let known = this.#adapters.get(address);
     if (known === undefined || known.untilMs <= this.#clock()) {
+      this.#onAsk("models");
       const answer = await this.#ask(address, "/v1/models");
       if (!answer.ok) return answer;
       const parsed = modelsSchema.safeParse(answer.value);
@@ -64,7 +121,7 @@ export class EngineAsker {
       const names = new Set(
         parsed.data.data.flatMap(({ id, parent }) => (typeof parent === "string" ? [id] : [])),
       );
-      if (this.#adapters.size >= MODEL_LISTS_MAX) this.#adapters.clear();
+      if (this.#adapters.size >= ENGINES_MAX) this.#adapters.clear();
       known = { names, untilMs: this.#clock() + MODELS_MS };
       this.#adapters.set(address, known);
     }
@@ -96,4 +153,17 @@ export class EngineAsker {
       return { ok: false, why: "failed" };
     }
   }
+}
+
+/** Undefined unless each is a whole number of 32 bits. */
+function parseIds(values: readonly unknown[]): Uint32Array | undefined {
+  const ids = new Uint32Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (typeof value !== "number") return undefined;
+    ids[i] = value;
+    // A value that does not fit was changed.
+    if (ids[i] !== value) return undefined;
+  }
+  return ids;
 }

@@ -1,4 +1,4 @@
-import { numberFlag, type Flag } from "../../process/flags.ts";
+import { choiceFlag, numberFlag, type Flag } from "../../process/flags.ts";
 import { LEARNED_LIMITS } from "../../learning/learned-message.ts";
 
 /** Collectors of one pool that are told. */
@@ -15,7 +15,12 @@ export const LEARN_FLAGS = {
   "learn-rate": numberFlag(
     "prompts a second that engines are asked for tokens of, at most",
     { min: 0.01, max: PROMPTS_PER_SECOND_MAX, isInteger: false },
-    50,
+    200,
+  ),
+  "learn-media": choiceFlag(
+    ["skip", "render"],
+    "render: also learn what is behind media, for which engines fetch and prepare these again",
+    "skip",
   ),
 } as const;
 
@@ -23,6 +28,7 @@ interface LearnFlagValues {
   readonly "learn-to": readonly string[];
   readonly "learn-block-tokens": number;
   readonly "learn-rate": number;
+  readonly "learn-media": "skip" | "render";
 }
 
 /** Undefined where nobody is told. */
@@ -33,6 +39,7 @@ export function learningOptions(flags: LearnFlagValues) {
     collectors,
     tokensPerKey: flags["learn-block-tokens"],
     promptsPerSecondMax: flags["learn-rate"],
+    areMediaRendered: flags["learn-media"] === "render",
   };
 }
 

@@ -1,17 +1,15 @@
 // One prompt: from a request's body to what its content became on the engine that serves it.
 
 import { CONTENT_BLOCK_BYTES, createContentKeys } from "../../../scheduler/kv/content-keys.ts";
-import {
-  alignContent,
-  type RenderedPrompt,
-} from "../../../scheduler/kv/residency/content-alignment.ts";
+import { alignContent } from "../../../scheduler/kv/residency/content-alignment.ts";
 import { tokenBlockKeys } from "../../../scheduler/kv/residency/token-keys.ts";
 import { LEARNED_LIMITS, type LearnedContent } from "../../learning/learned-message.ts";
 import type { ContentFacts } from "../../protocol/content-header.ts";
 import type { Asked, EngineAsker } from "./engine-asker.ts";
+import { extraKeysOf } from "./media-items.ts";
 import type { LearnOutcome } from "./outcomes.ts";
+import type { PromptTokenizer, PromptTokens } from "./prompt-tokenizer.ts";
 import { readPrompt, type ReadPrompt } from "./read-prompt.ts";
-import { decodeNames, namingOf } from "./token-names.ts";
 
 /**
  * Least share of a prompt's content blocks whose ends are found in the engine's text. With fewer the text is
@@ -33,40 +31,52 @@ export interface LearnJob extends ContentFacts {
   readonly body: Uint8Array;
 }
 
+export interface LearnSetup {
+  readonly engines: Pick<EngineAsker, "isAdapter">;
+  readonly tokenizer: Pick<PromptTokenizer, "tokens" | "rendering" | "forget">;
+  readonly tokensPerKey: number;
+  /** Whether engines are asked to render prompts with media, for which they fetch and prepare these again. */
+  readonly areMediaRendered: boolean;
+}
+
 export type Learned =
-  | { readonly outcome: "learned"; readonly content: LearnedContent }
+  | {
+      readonly outcome: "learned";
+      readonly content: LearnedContent;
+      /** Content blocks from a media item on that stay unknown. */
+      readonly mediaBlocks: number;
+    }
   | { readonly outcome: Exclude<LearnOutcome, "learned"> };
 
-interface PromptTokens {
-  readonly ids: Uint32Array;
-  readonly rendered: RenderedPrompt;
+/** What the tokens are of: the whole prompt, or its beginning. */
+interface KnownTokens extends PromptTokens {
+  readonly bytes: number;
 }
 
 /** Never rejects for what a body or an engine says. */
-export async function learnPrompt(
-  job: LearnJob,
-  engines: Pick<EngineAsker, "tokens" | "isAdapter">,
-  tokensPerKey: number,
-): Promise<Learned> {
+export async function learnPrompt(job: LearnJob, setup: LearnSetup): Promise<Learned> {
   const prompt = await readPrompt(job.path, job.body);
   if (prompt === undefined) return { outcome: "unreadable" };
-  const { canonical, learnableBytes } = prompt;
   const keys = createContentKeys(job.root);
-  keys.update(canonical);
+  keys.update(prompt.canonical);
   const contentKeys = keys.keys();
   // A Worker of another release may write prompts otherwise; its keys are not these.
   if (contentKeys.at(-2) !== job.lastKey.low || contentKeys.at(-1) !== job.lastKey.high) {
     return { outcome: "other-keys" };
   }
-  const blocks = Math.min(contentKeys.length / 2, Math.floor(learnableBytes / CONTENT_BLOCK_BYTES));
-  if (blocks === 0) return { outcome: "media" };
-  const isAdapter = await engines.isAdapter(job.endpoint, prompt.model);
+  const isAdapter = await setup.engines.isAdapter(job.endpoint, prompt.model);
   if (!isAdapter.ok) return { outcome: isAdapter.why };
-  const tokens = await tokensOf(prompt, (body) => engines.tokens(job.endpoint, body));
-  if (!tokens.ok) return { outcome: tokens.why };
-  const { ids, rendered } = tokens.value;
-  const aligned = alignContent(canonical.subarray(0, learnableBytes), rendered);
-  if (aligned.foundBlocks < blocks * FOUND_SHARE_MIN) return { outcome: "unaligned" };
+  const known = await tokensOf(job.endpoint, prompt, setup);
+  if (known === undefined) return { outcome: "media" };
+  if (!known.ok) return { outcome: known.why };
+  const { ids, items, rendered, bytes } = known.value;
+  const blocks = Math.min(contentKeys.length / 2, Math.floor(bytes / CONTENT_BLOCK_BYTES));
+  const aligned = alignContent(prompt.canonical.subarray(0, bytes), rendered);
+  if (aligned.foundBlocks < blocks * FOUND_SHARE_MIN) {
+    setup.tokenizer.forget(prompt.model);
+    return { outcome: "unaligned" };
+  }
+  const { tokensPerKey } = setup;
   const tokensMax = LEARNED_LIMITS.tokenKeysMax * tokensPerKey;
   // Content past the bound would seem to end there.
   const tokenCounts = aligned.tokenCounts.slice(0, blocks).filter((count) => count <= tokensMax);
@@ -75,29 +85,36 @@ export async function learnPrompt(
     adapter: isAdapter.value ? prompt.model : null,
     tokens: ids.subarray(0, Math.min(settled, tokensMax)),
     blockSize: tokensPerKey,
-    extraKeys: prompt.cacheSalt === null ? [] : [[{ kind: "text", text: prompt.cacheSalt }]],
+    extraKeys: extraKeysOf(prompt.cacheSalt, items, tokensPerKey),
   });
   if (tokenKeys.length === 0 || tokenCounts.length === 0) return { outcome: "unaligned" };
   const named = contentKeys.slice(0, tokenCounts.length * 2);
   return {
     outcome: "learned",
     content: { tokensPerKey, contentKeys: named, tokenKeys, tokenCounts },
+    mediaBlocks: contentKeys.length / 2 - blocks,
   };
 }
 
+/** Undefined where media begin before content has a block, and the engine does not render them. */
 async function tokensOf(
-  { tokens, canonical }: ReadPrompt,
-  ask: (body: Readonly<Record<string, unknown>>) => ReturnType<EngineAsker["tokens"]>,
-): Promise<Asked<PromptTokens>> {
-  if (tokens.kind === "given") {
-    const rendered = { text: canonical, tokenEnds: endsOfNumbers(tokens.ids) };
-    return { ok: true, value: { ids: Uint32Array.from(tokens.ids), rendered } };
+  endpoint: string,
+  prompt: ReadPrompt,
+  { tokenizer, areMediaRendered }: LearnSetup,
+): Promise<Asked<KnownTokens> | undefined> {
+  const { model, canonical, learnableBytes: bytes, tokens } = prompt;
+  if (prompt.rendering !== null && areMediaRendered) {
+    const whole = await tokenizer.rendering(endpoint, model, prompt.rendering);
+    if (whole.ok) return { ok: true, value: { ...whole.value, bytes: canonical.length } };
   }
-  const asked = await ask(tokens.body);
-  if (!asked.ok) return asked;
-  const { ids, names } = asked.value;
-  const rendered = decodeNames(names, namingOf(names));
-  return { ok: true, value: { ids: Uint32Array.from(ids), rendered } };
+  if (bytes < CONTENT_BLOCK_BYTES) return undefined;
+  if (tokens.kind === "given") {
+    const ids = Uint32Array.from(tokens.ids);
+    const rendered = { text: canonical, tokenEnds: endsOfNumbers(tokens.ids) };
+    return { ok: true, value: { ids, items: [], rendered, bytes } };
+  }
+  const asked = await tokenizer.tokens(endpoint, model, tokens.body);
+  return asked.ok ? { ok: true, value: { ...asked.value, bytes } } : asked;
 }
 
 /** Where each id ends in the canonical form of them all: decimal numbers with commas between. */

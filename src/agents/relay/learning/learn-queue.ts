@@ -1,7 +1,10 @@
-// Which prompt is learned next: one at a time of an engine, and not more often than the rate allows. Its length
-// is bounded by whoever fills it.
+// Which prompt is learned next: a few at a time of an engine, and not more often than the rate allows. Its
+// length is bounded by whoever fills it.
 
 import type { LearnJob } from "./learn-prompt.ts";
+
+/** Of one engine at once: one is read here while others are asked for. */
+export const PROMPTS_PER_ENGINE_MAX = 4;
 
 export interface LearnQueueOptions {
   readonly promptsPerSecondMax: number;
@@ -14,7 +17,8 @@ export interface LearnQueueOptions {
 export class LearnQueue {
   readonly #options: LearnQueueOptions;
   readonly #waiting: LearnJob[] = [];
-  readonly #busy = new Set<string>();
+  /** How many are being learned, by engine. */
+  readonly #underWay = new Map<string, number>();
   #nextAtMs = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
@@ -36,7 +40,9 @@ export class LearnQueue {
   /** Begins what may begin now; comes again by itself when more may. */
   #advance(): void {
     if (this.#timer !== undefined || this.#isClosed) return;
-    const index = this.#waiting.findIndex(({ endpoint }) => !this.#busy.has(endpoint));
+    const index = this.#waiting.findIndex(({ endpoint }) => {
+      return (this.#underWay.get(endpoint) ?? 0) < PROMPTS_PER_ENGINE_MAX;
+    });
     if (index < 0) return;
     const nowMs = this.#options.clock();
     if (nowMs < this.#nextAtMs) {
@@ -48,9 +54,12 @@ export class LearnQueue {
     }
     this.#nextAtMs = nowMs + 1_000 / this.#options.promptsPerSecondMax;
     const [job] = this.#waiting.splice(index, 1);
-    this.#busy.add(job!.endpoint);
+    const { endpoint } = job!;
+    this.#underWay.set(endpoint, (this.#underWay.get(endpoint) ?? 0) + 1);
     void this.#options.learn(job!).finally(() => {
-      this.#busy.delete(job!.endpoint);
+      const left = this.#underWay.get(endpoint)! - 1;
+      if (left === 0) this.#underWay.delete(endpoint);
+      else this.#underWay.set(endpoint, left);
       this.#advance();
     });
     this.#advance();

@@ -14,12 +14,13 @@ import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import type { Logger } from "../../process/logger.ts";
 import { keyHex, type ContentFacts } from "../../protocol/content-header.ts";
 import type { ToldOutcome } from "./collector-feed.ts";
+import type { AskedFor } from "./engine-asker.ts";
 import type { LearnJob } from "./learn-prompt.ts";
 import type { LearnOutcome } from "./outcomes.ts";
 
 export const LEARNER_LIMITS = {
   /** Prompts handed to the thread and not done. */
-  waitingMax: 64,
+  waitingMax: 256,
   /** Bodies of these. */
   waitingBytesMax: 32 * 1024 * 1024,
   /** A longer body is not learned from: its content keys end at 512 KiB. */
@@ -47,6 +48,7 @@ export interface ThreadOptions {
   readonly token: string;
   readonly tokensPerKey: number;
   readonly promptsPerSecondMax: number;
+  readonly areMediaRendered: boolean;
 }
 
 export type ThreadReport =
@@ -57,10 +59,13 @@ export type ThreadReport =
       readonly bytes: number;
       readonly lastKey: string;
       readonly outcome: LearnOutcome;
+      /** Content blocks from a media item on that stay unknown. */
+      readonly mediaBlocks: number;
       /** Of all messages that are kept. */
       readonly storedBytes: number;
     }
-  | { readonly kind: "told"; readonly outcome: ToldOutcome };
+  | { readonly kind: "told"; readonly outcome: ToldOutcome }
+  | { readonly kind: "asked"; readonly what: AskedFor };
 
 export interface PromptLearnerOptions extends ThreadOptions {
   readonly logger: Logger;
@@ -135,8 +140,15 @@ export class PromptLearner {
   }
 
   #start(): void {
-    const { collectors, token, tokensPerKey, promptsPerSecondMax } = this.#options;
-    const options: ThreadOptions = { collectors, token, tokensPerKey, promptsPerSecondMax };
+    const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } =
+      this.#options;
+    const options: ThreadOptions = {
+      collectors,
+      token,
+      tokensPerKey,
+      promptsPerSecondMax,
+      areMediaRendered,
+    };
     const thread = new Worker(new URL("thread.ts", import.meta.url), {
       workerData: options,
       resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MIB_MAX },
@@ -166,7 +178,11 @@ export class PromptLearner {
       if (message.outcome === "unauthorized") this.#complain();
       return;
     }
-    const { endpoint, bytes, lastKey, outcome, storedBytes } = message;
+    if (message.kind === "asked") {
+      this.#options.registry.inc(METRIC.relayLearningAskedTotal, { what: message.what });
+      return;
+    }
+    const { endpoint, bytes, lastKey, outcome, mediaBlocks, storedBytes } = message;
     this.#waiting -= 1;
     this.#waitingBytes -= bytes;
     this.#storedBytes = storedBytes;
@@ -177,6 +193,7 @@ export class PromptLearner {
       this.#unsupported.set(endpoint, nowMs + UNSUPPORTED_MS);
     }
     this.#count(outcome);
+    this.#options.registry.inc(METRIC.relayLearningMediaBlocks, {}, mediaBlocks);
   }
 
   /** Only an operator can cure it, and it happens with every try. */

@@ -17,7 +17,7 @@ import { createPromptFeed } from "../../../scheduler/kv/canonical/prompt-bytes.t
 
 /** What the engine makes of the prompt. */
 export type TokenSource =
-  /** The body of a request to the engine's /tokenize. */
+  /** The body of a request to the engine's /tokenize, but for whether names are wanted. */
   | { readonly kind: "ask"; readonly body: Readonly<Record<string, unknown>> }
   /** The prompt itself is token ids. */
   | { readonly kind: "given"; readonly ids: readonly number[] };
@@ -30,6 +30,16 @@ export interface ReadPrompt {
   /** As much of it as the tokens are of: media have tokens of their own, which nothing tells. */
   readonly learnableBytes: number;
   readonly tokens: TokenSource;
+  /** How to ask for all of it; null where there are no media. */
+  readonly rendering: MediaPrompt | null;
+}
+
+/** A chat with media, of which engines render the whole, and tell the tokens' names of its text alone. */
+export interface MediaPrompt {
+  /** The body of a request to the engine's render endpoint. */
+  readonly whole: Readonly<Record<string, unknown>>;
+  /** Of one to its /tokenize, without the media. */
+  readonly text: Readonly<Record<string, unknown>>;
 }
 
 const text = z.string().nullish();
@@ -107,7 +117,18 @@ async function readChat(body: ChatBody): Promise<ReadPrompt> {
     canonical,
     learnableBytes: textual.length > 0 && isPrefix ? learnable.length : 0,
     tokens: { kind: "ask", body: tokenizeBody(body, textual, firstMedia < 0) },
+    rendering: firstMedia < 0 ? null : mediaPrompt(body),
   };
+}
+
+function mediaPrompt(body: ChatBody): MediaPrompt {
+  const { stream_options: _, ...rest } = body;
+  const messages = body.messages.map((each) => {
+    const { content } = each;
+    if (!Array.isArray(content)) return each;
+    return { ...each, content: content.filter(({ type }) => type === "text") };
+  });
+  return { whole: { ...rest, stream: false }, text: tokenizeBody(body, messages, true) };
 }
 
 function tokenizeBody(body: ChatBody, messages: ChatBody["messages"], isWhole: boolean) {
@@ -126,7 +147,6 @@ function tokenizeBody(body: ChatBody, messages: ChatBody["messages"], isWhole: b
       : { chat_template_kwargs: templateArguments }),
     ...(isWhole ? {} : { add_generation_prompt: false, continue_final_message: false }),
     messages,
-    return_token_strs: true,
   };
 }
 
@@ -154,6 +174,7 @@ function readCompletion(body: z.output<typeof completionSchema>): ReadPrompt {
     cacheSalt: body.cache_salt ?? null,
     canonical,
     learnableBytes: canonical.length,
+    rendering: null,
     tokens:
       typeof first === "string"
         ? {
@@ -162,7 +183,6 @@ function readCompletion(body: z.output<typeof completionSchema>): ReadPrompt {
               model: body.model,
               prompt: first,
               ...(typeof special === "boolean" ? { add_special_tokens: special } : {}),
-              return_token_strs: true,
             },
           }
         : { kind: "given", ids: first },

@@ -18,8 +18,14 @@ export type TokenNaming = "byte-level" | "metaspace" | "plain";
 
 const encoder = new TextEncoder();
 
-/** How a prompt's tokens are named: by which sign stands for blanks in most of them. */
-export function namingOf(names: readonly string[]): TokenNaming {
+/**
+ * How a prompt's tokens are named: by which sign stands for blanks in most of them, or as others were where it
+ * has no blanks.
+ */
+export function namingOf(
+  names: readonly string[],
+  others: TokenNaming = "byte-level",
+): TokenNaming {
   let letters = 0;
   let marks = 0;
   let blanks = 0;
@@ -28,6 +34,7 @@ export function namingOf(names: readonly string[]): TokenNaming {
     else if (name.startsWith(BLANK_MARK)) marks++;
     else if (name.includes(" ")) blanks++;
   }
+  if (letters + marks + blanks === 0) return others;
   if (marks > letters && marks > blanks) return "metaspace";
   return blanks > letters ? "plain" : "byte-level";
 }

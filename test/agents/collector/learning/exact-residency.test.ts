@@ -90,8 +90,12 @@ async function startAll(blocks: number) {
   return { engines, endpoints, collector };
 }
 
-async function startLearningRelay(addresses: readonly string[], collectors: readonly string[]) {
-  const learning = { collectors, tokensPerKey: 8, promptsPerSecondMax: 1_000 };
+async function startLearningRelay(
+  addresses: readonly string[],
+  collectors: readonly string[],
+  areMediaRendered = false,
+) {
+  const learning = { collectors, tokensPerKey: 8, promptsPerSecondMax: 1_000, areMediaRendered };
   const relay = await runRelay(addresses, {}, learning);
   onTestFinished(() => relay[Symbol.asyncDispose]());
   const ask = async (address: string, body: ChatBody) => {
@@ -231,4 +235,34 @@ it("a collector with another token is told nothing, and requests are served all 
     expect(relay.metric(series)).toBeGreaterThan(0);
   });
   expect(other.account.contentBlocks).toBe(0);
+});
+
+const picture = (name: string) => ({
+  type: "image_url",
+  image_url: { url: `data:image/png;base64,${name.repeat(3_000)}` },
+});
+const text = (content: string) => ({ type: "text", text: content });
+
+it("content behind pictures is held where engines render prompts, and unknown where not", async () => {
+  const { endpoints, collector } = await startAll(512);
+  const addresses = endpoints.map(({ address }) => address);
+  const relay = await startLearningRelay(addresses, [collector.url], true);
+  const content = [text(words(90)), picture("A"), text(words(90)), picture("B"), text(words(130))];
+  const body = { model: MODEL, max_tokens: 4, messages: [SYSTEM, { role: "user", content }] };
+  await relay.ask(addresses[0]!, body);
+  const { keys } = await contentOf(body);
+  const names = Array.from(
+    { length: keys.length / 2 },
+    (_, i) => `${keys[2 * i]}:${keys[2 * i + 1]}`,
+  );
+  // The last block's end may stand within a token block that is not full.
+  await eventually(async () => {
+    expect(collector.held("ns/e0")).toEqual(expect.arrayContaining(names.slice(0, -1)));
+  });
+  expect(relay.metric("fairlead_relay_learning_media_blocks_total")).toBe(0);
+  const other = await startLearningRelay(addresses, [collector.url]);
+  await other.ask(addresses[1]!, body);
+  await eventually(async () => {
+    expect(other.metric("fairlead_relay_learning_media_blocks_total")).toBeGreaterThan(5);
+  });
 });

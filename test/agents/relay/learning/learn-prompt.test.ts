@@ -3,7 +3,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createLogger } from "../../../../src/agents/process/logger.ts";
 import { EngineAsker } from "../../../../src/agents/relay/learning/engine-asker.ts";
-import { learnPrompt } from "../../../../src/agents/relay/learning/learn-prompt.ts";
+import {
+  learnPrompt,
+  type LearnSetup,
+} from "../../../../src/agents/relay/learning/learn-prompt.ts";
+import { PromptTokenizer } from "../../../../src/agents/relay/learning/prompt-tokenizer.ts";
 import { startSimulator, type Simulator } from "../../../../src/agents/simulator/server.ts";
 import { writeCompletionPrompt } from "../../../../src/scheduler/kv/canonical/canonical-prompt.ts";
 import { createContentKeys, hashContentRoot } from "../../../../src/scheduler/kv/content-keys.ts";
@@ -18,6 +22,7 @@ const CHAT = "/v1/chat/completions";
 
 let simulator: Simulator;
 let engines: EngineAsker;
+let setup: LearnSetup;
 let address: string;
 beforeAll(async () => {
   simulator = await startSimulator({
@@ -26,6 +31,8 @@ beforeAll(async () => {
   });
   address = `127.0.0.1:${simulator.ports[0]}`;
   engines = new EngineAsker(() => performance.now());
+  const tokenizer = new PromptTokenizer(engines);
+  setup = { engines, tokenizer, tokensPerKey: STEP, areMediaRendered: false };
 });
 afterAll(async () => {
   await engines.close();
@@ -39,7 +46,7 @@ const user = (content: string) => [{ role: "user", content }];
 async function learnChat(body: ChatBody, endpoint = address, sent: object = body) {
   const { facts, keys } = await contentOf(body);
   const job = { endpoint, path: CHAT, body: Buffer.from(JSON.stringify(sent)), ...facts };
-  return { learned: await learnPrompt(job, engines, STEP), keys };
+  return { learned: await learnPrompt(job, setup), keys };
 }
 
 async function learnCompletion(prompt: string | number[]) {
@@ -50,7 +57,7 @@ async function learnCompletion(prompt: string | number[]) {
   const lastKey = { low: keys.at(-2)!, high: keys.at(-1)! };
   const body = Buffer.from(JSON.stringify({ model: MODEL, prompt }));
   const job = { endpoint: address, path: "/v1/completions", body, root, lastKey };
-  return learnPrompt(job, engines, STEP);
+  return learnPrompt(job, setup);
 }
 
 async function tokenIds(body: object): Promise<Uint32Array> {
@@ -118,6 +125,7 @@ describe("a chat", () => {
     if (learned.outcome !== "learned") throw new Error(learned.outcome);
     expect(learned.content.contentKeys).toEqual(textual.keys);
     expect(keys.length).toBeGreaterThan(textual.keys.length);
+    expect(learned.mediaBlocks).toBe((keys.length - textual.keys.length) / 2);
   });
 
   it("that begins with a picture is not learned", async () => {
@@ -160,7 +168,7 @@ describe("nothing is learned", () => {
   it.for(["{", "[]", '{"model":"base"}'])("from a body like %s", async (text) => {
     const { facts } = await contentOf(body);
     const job = { endpoint: address, path: CHAT, body: Buffer.from(text), ...facts };
-    expect(await learnPrompt(job, engines, STEP)).toEqual({ outcome: "unreadable" });
+    expect(await learnPrompt(job, setup)).toEqual({ outcome: "unreadable" });
   });
 
   it("where the Worker made other keys", async () => {

@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import type { LearnJob } from "../../../../src/agents/relay/learning/learn-prompt.ts";
-import { LearnQueue } from "../../../../src/agents/relay/learning/learn-queue.ts";
+import {
+  LearnQueue,
+  PROMPTS_PER_ENGINE_MAX,
+} from "../../../../src/agents/relay/learning/learn-queue.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -32,15 +35,17 @@ function start(promptsPerSecondMax: number) {
   return { queue, begun, end };
 }
 
-it("learns one prompt at a time of an engine, and lets others pass", async () => {
+it("learns a few prompts at a time of an engine, and lets others pass", async () => {
   const { queue, begun, end } = start(1_000_000);
-  for (const path of ["a1", "a2", "a3"]) queue.add(job("a", path));
-  queue.add(job("b", "b1"));
+  const paths = Array.from({ length: PROMPTS_PER_ENGINE_MAX + 2 }, (_, i) => `a${i}`);
+  for (const path of paths) queue.add(job("a", path));
+  queue.add(job("b", "b0"));
   await vi.advanceTimersByTimeAsync(10);
-  expect(begun).toEqual(["a1", "b1"]);
+  expect(begun).toEqual([...paths.slice(0, PROMPTS_PER_ENGINE_MAX), "b0"]);
   await end("a1");
   await vi.advanceTimersByTimeAsync(10);
-  expect(begun).toEqual(["a1", "b1", "a2"]);
+  expect(begun.at(-1)).toBe(paths.at(-2));
+  expect(begun).not.toContain(paths.at(-1));
 });
 
 it("begins no more than the rate allows, also after a pause", async () => {

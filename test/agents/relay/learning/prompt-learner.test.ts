@@ -75,6 +75,7 @@ async function start(options: Partial<PromptLearnerOptions> = {}) {
     token: "token",
     tokensPerKey: 16,
     promptsPerSecondMax: 1_000,
+    areMediaRendered: false,
     logger: logs.logger,
     registry,
     clock: () => nowMs,

@@ -39,14 +39,13 @@ describe("what an engine is asked for of a chat", () => {
           documents: [{ text: "d" }],
           reasoning_effort: "low",
         },
-        return_token_strs: true,
       },
     });
   });
 
   it("has nothing that the chat has not, and no null", async () => {
     const prompt = await read(CHAT, { model: "m", messages, tools: null, chat_template: null });
-    const body = { model: "m", messages, return_token_strs: true };
+    const body = { model: "m", messages };
     expect(prompt?.tokens).toEqual({ kind: "ask", body });
   });
 
@@ -64,10 +63,22 @@ describe("what an engine is asked for of a chat", () => {
         messages,
         add_generation_prompt: false,
         continue_final_message: false,
-        return_token_strs: true,
       },
     });
     expect(prompt?.learnableBytes).toBe(textual!.canonical.byteLength);
+  });
+
+  it("is the whole chat where it is rendered with its media, and answers nobody", async () => {
+    const picture = { type: "image_url", image_url: { url: "https://a/1.png", detail: "low" } };
+    const body = { model: "m", messages: [{ role: "user", content: [picture] }], top_k: 4 };
+    const prompt = await read(CHAT, { ...body, stream: true, stream_options: {} });
+    const messages = [{ role: "user", content: [] }];
+    expect(prompt?.rendering).toEqual({
+      whole: { ...body, stream: false },
+      text: { model: "m", messages },
+    });
+    const plain = await read(CHAT, { model: "m", messages });
+    expect(plain?.rendering).toBeNull();
   });
 
   it("is nothing where a picture stands before tools: these come in later", async () => {
