@@ -23,6 +23,8 @@ const TOKENS = Uint32Array.from({ length: RENDERED_TOKENS }, (_, i) => i * 3);
 const TENANT = { id: "acme", salt: undefined, isolated: false };
 let requests = 0;
 
+const encode = (text: string) => new TextEncoder().encode(text) as Uint8Array<ArrayBuffer>;
+
 /** A pool of its own for each, so that none is paused by another. */
 async function key(
   fields: Readonly<Record<string, unknown>> = {},
@@ -37,7 +39,7 @@ async function key(
 ) {
   const { path = "/v1/chat/completions", pool = `pool-${++requests}` } = of;
   const chat = { model: "m", messages: [{ role: "user", content: "Hi" }], ...fields };
-  const bytes = new TextEncoder().encode(JSON.stringify(chat));
+  const bytes = encode(JSON.stringify(chat));
   const parsed = openaiParser.parse({ path, bytes, headers: new Headers() });
   if (!parsed.ok) throw new Error(parsed.error.message);
   const prepared = await parsed.value.prepare(chat.model, { ...TENANT, ...of.tenant } as never);
