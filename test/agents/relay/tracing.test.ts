@@ -16,6 +16,9 @@ const FACTS: SpanFacts = {
   outcome: "ok",
   usage: { promptTokens: 9, cachedTokens: 8, completionTokens: 3 },
   finishReason: "stop",
+  ttftMs: 50,
+  durationMs: 90,
+  stages: undefined,
 };
 
 /** A provider of spans that record, in place of an SDK. */
@@ -37,6 +40,10 @@ function recordingProvider(
           isRecording: () => true,
           setAttribute(key, value) {
             attributes[key] = value;
+            return span as Span;
+          },
+          setAttributes(more) {
+            Object.assign(attributes, more);
             return span as Span;
           },
           setStatus(status) {
@@ -99,5 +106,44 @@ describe("startRelaySpan", () => {
         },
       },
     ]);
+  });
+
+  it("has a span below it for each phase, with the measures that llm-d's sidecar has", () => {
+    const record: Parameters<typeof recordingProvider>[0] = [];
+    trace.setGlobalTracerProvider(recordingProvider(record));
+    const span = startRelaySpan("/v1/chat/completions", { traceparent: PARENT });
+    const phase = span.startPhase("prefill");
+    expect(phase.traceparent).toMatch(/^00-4bf92f3577b34da6a3ce929d0e0e4736-/);
+    phase.end({ "llm_d.pd_proxy.prefill_duration_ms": 40 });
+    const stages = {
+      connector: "nixlv2",
+      prefill: "p:1",
+      outcome: "ok",
+      prefillMs: 40,
+      failed: [],
+      isDecodeOnly: false,
+      isStranded: false,
+    } as const;
+    span.end({ ...FACTS, stages: { ...stages, failed: [] } });
+    expect(record[1]).toEqual({
+      name: "prefill",
+      parent: "2".repeat(16),
+      attributes: { "llm_d.pd_proxy.prefill_duration_ms": 40 },
+    });
+    expect(record[0]!.attributes).toMatchObject({
+      "llm_d.pd_proxy.disaggregation_used": true,
+      "llm_d.pd_proxy.prefill_duration_ms": 40,
+      "llm_d.pd_proxy.decode_duration_ms": 50,
+      "llm_d.pd_proxy.total_duration_ms": 90,
+      "llm_d.pd_proxy.true_ttft_ms": 50,
+    });
+  });
+
+  it("gives each phase a place of its own in the trace without an SDK, too", () => {
+    const span = startRelaySpan("/v1/completions", { traceparent: PARENT });
+    const phases = [span.startPhase("prefill"), span.startPhase("decode")];
+    const seen = [span, ...phases].map(({ traceparent }) => traceparent);
+    expect(new Set(seen).size).toBe(3);
+    for (const each of seen) expect(each).toContain("4bf92f3577b34da6a3ce929d0e0e4736");
   });
 });

@@ -143,7 +143,9 @@ class Decoder {
   }
 
   end({ endpoint }: Walk): void {
+    const beganAtMs = this.#state.prefillEndedAtMs ?? this.#startedAtMs;
     this.#phase?.end({
+      "llm_d.pd_proxy.coordinator_overhead_ms": this.#startedAtMs - beganAtMs,
       "llm_d.pd_proxy.decode_target": endpoint,
       "llm_d.pd_proxy.decode_duration_ms": this.#state.context.clock() - this.#startedAtMs,
       "llm_d.pd_proxy.disaggregation_used": this.#isHandedOver,

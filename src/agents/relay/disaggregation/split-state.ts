@@ -67,14 +67,13 @@ export class SplitState {
     this.#connector = connector?.name ?? "none";
   }
 
-  /** The prefill that ended last, if it ended well. */
-  get prefilled(): Prefilled | undefined {
-    const last = this.#runs.at(-1);
-    return last?.outcome === "ok" ? last : undefined;
-  }
-
   get isOver(): boolean {
     return this.#isOver || this.request.signal.aborted;
+  }
+
+  /** When the last prefill ended; undefined before the first one has. */
+  get prefillEndedAtMs(): number | undefined {
+    return this.#runs.length === 0 ? undefined : this.#endedAtMs;
   }
 
   /** The next prefiller for a decoder; undefined where that is to compute the prompt itself. */

@@ -1,0 +1,270 @@
+// Prefill and decode at once, over real sockets: engines that meet in a room, as SGLang's do.
+
+import { createServer, type ServerResponse } from "node:http";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import {
+  runSplitRelay,
+  startScriptedEngine,
+  type LegSeen,
+  type Script,
+  type ScriptedEngine,
+  type SplitRelay,
+  type SplitRelayOptions,
+} from "../../support/split-relay.ts";
+
+const WAIT = { timeout: 10_000 };
+const NOBODY = "127.0.0.1:1";
+const SGLANG = { "llm-d.ai/engine-type": "sglang" };
+const ANSWER = '{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}';
+const json = (response: ServerResponse, text = ANSWER, status = 200) =>
+  response.writeHead(status, { "content-type": "application/json" }).end(text);
+const fail =
+  (status: number): Script =>
+  (response) =>
+    json(response, `{"e":${status}}`, status);
+const hang: Script = () => undefined;
+const reset: Script = (response) => response.socket!.resetAndDestroy();
+
+const roomOf = ({ text }: LegSeen) =>
+  (JSON.parse(text) as { bootstrap_room?: number }).bootstrap_room;
+
+/** Engines that answer when both legs of a room are there; a leg without a room at once. */
+class Rooms {
+  readonly #waiting = new Map<number, ServerResponse>();
+
+  readonly meet: Script = (response, leg) => {
+    const room = roomOf(leg);
+    const other = room === undefined ? response : this.#waiting.get(room);
+    if (other === undefined) {
+      this.#waiting.set(room!, response);
+      return;
+    }
+    json(response);
+    if (other !== response) json(other);
+  };
+}
+
+let stack = new AsyncDisposableStack();
+afterEach(async () => {
+  await stack.disposeAsync();
+  stack = new AsyncDisposableStack();
+});
+
+interface Pods {
+  readonly relay: SplitRelay;
+  readonly prefillers: ScriptedEngine[];
+  readonly decoders: ScriptedEngine[];
+  ask(body?: string, signal?: AbortSignal): Promise<Response>;
+}
+
+async function pods(
+  prefill: readonly Script[],
+  decode: readonly Script[],
+  options: SplitRelayOptions = {},
+  labels: Record<string, string> = SGLANG,
+): Promise<Pods> {
+  const start = async (script: Script) => stack.use(await startScriptedEngine(script, labels));
+  const prefillers = await Promise.all(prefill.map(start));
+  const decoders = await Promise.all(decode.map(start));
+  const all = [...prefillers, ...decoders, { address: NOBODY, labels }];
+  const relay = stack.use(await runSplitRelay(all, options));
+  return {
+    relay,
+    prefillers,
+    decoders,
+    ask: (body, signal) =>
+      relay.open(
+        decoders.map(({ address }) => address),
+        { prefill: prefillers.map(({ address }) => address).join(",") },
+        body,
+        signal === undefined ? {} : { signal },
+      ),
+  };
+}
+
+async function closedOf({ relay }: Pods) {
+  await vi.waitFor(() => expect(relay.closed().length).toBeGreaterThan(0), WAIT);
+  return relay.closed().at(-1)!;
+}
+
+describe("prefill and decode at once", () => {
+  it("meet in one room, and the decoder answers", async () => {
+    const rooms = new Rooms();
+    const made = await pods([rooms.meet], [rooms.meet]);
+    const answer = await made.ask();
+    expect([answer.status, await answer.text()]).toEqual([200, ANSWER]);
+    const [p, d] = [made.prefillers[0]!.legs[0]!, made.decoders[0]!.legs[0]!];
+    expect(roomOf(p)).toBe(roomOf(d));
+    expect(p.text).toBe(d.text);
+    expect(p.headers["x-request-id"]).toBe(d.headers["x-request-id"]);
+    expect(await closedOf(made)).toMatchObject({
+      outcome: "ok",
+      endpoint: made.decoders[0]!.address,
+      stages: { connector: "sglang", outcome: "ok", isDecodeOnly: false, isStranded: false },
+    });
+    const kinds = made.relay.object.tickets.map(({ kind }) => kind);
+    expect(kinds).toEqual(["opened", "prefilled", "closed"]);
+  });
+
+  it("use another room for another request", async () => {
+    const rooms = new Rooms();
+    const made = await pods([rooms.meet], [rooms.meet]);
+    for (let i = 0; i < 3; i++) await (await made.ask()).text();
+    expect(new Set(made.decoders[0]!.legs.map(roomOf)).size).toBe(3);
+  });
+
+  it("a prefiller that is slow to end is ended with the answer, and that is no failure of it", async () => {
+    const made = await pods([hang], [(response) => json(response)]);
+    expect((await made.ask()).status).toBe(200);
+    await vi.waitFor(() => expect(made.prefillers[0]!.legs[0]!.isAborted).toBe(true), WAIT);
+    const closed = await closedOf(made);
+    expect(closed).toMatchObject({
+      outcome: "ok",
+      stages: { outcome: "ok", isDecodeOnly: false, isStranded: false },
+    });
+    expect(made.relay.prefilled()).toMatchObject([{ outcome: "cancelled" }]);
+  });
+});
+
+describe("a prefill that fails ends the decoder's leg, which would wait for ever", () => {
+  const failures: Record<string, Script> = {
+    "429": fail(429),
+    "503": fail(503),
+    "a reset": reset,
+    hanging: hang,
+  };
+
+  it.for(Object.entries(failures))(
+    "with %s: another prefiller, in a new room",
+    async ([, script]) => {
+      const rooms = new Rooms();
+      const made = await pods([script, rooms.meet], [rooms.meet], { policy: { timeoutMs: 200 } });
+      const answer = await made.ask();
+      expect([answer.status, await answer.text()]).toEqual([200, ANSWER]);
+      const [decoder] = made.decoders;
+      expect(decoder!.legs).toHaveLength(2);
+      expect(roomOf(decoder!.legs[0]!)).not.toBe(roomOf(decoder!.legs[1]!));
+      await vi.waitFor(() => expect(decoder!.legs[0]!.isAborted).toBe(true), WAIT);
+      expect(await closedOf(made)).toMatchObject({
+        failed: [],
+        stages: {
+          prefill: made.prefillers[1]!.address,
+          failed: [made.prefillers[0]!.address],
+          outcome: "ok",
+          isDecodeOnly: false,
+        },
+      });
+    },
+  );
+
+  it.for(Object.entries(failures))("with %s: the decoder alone, at last", async ([, script]) => {
+    const rooms = new Rooms();
+    const made = await pods([script], [rooms.meet], { policy: { timeoutMs: 200 } });
+    expect((await made.ask()).status).toBe(200);
+    const { legs } = made.decoders[0]!;
+    expect(legs.map((leg) => roomOf(leg) === undefined)).toEqual([false, true]);
+    expect(await closedOf(made)).toMatchObject({ stages: { isDecodeOnly: true } });
+  });
+
+  it("with a 400: the client gets it", async () => {
+    const rooms = new Rooms();
+    const made = await pods([fail(400)], [rooms.meet]);
+    const answer = await made.ask();
+    expect([answer.status, await answer.text()]).toEqual([400, '{"e":400}']);
+    await vi.waitFor(() => expect(made.decoders[0]!.legs[0]!.isAborted).toBe(true), WAIT);
+    expect(await closedOf(made)).toMatchObject({ status: 400, stages: { outcome: "refused" } });
+  });
+
+  it("with a 500: the decoder alone", async () => {
+    const rooms = new Rooms();
+    const made = await pods([fail(500), rooms.meet], [rooms.meet]);
+    expect((await made.ask()).status).toBe(200);
+    expect(made.prefillers[1]!.legs).toHaveLength(0);
+  });
+});
+
+describe("a decoder that fails ends the prefiller's leg, which would wait for ever", () => {
+  it.for([
+    ["429", fail(429)],
+    ["503", fail(503)],
+    ["a reset", reset],
+  ] as const)("with %s: the next decoder, in a new room", async ([, script]) => {
+    const rooms = new Rooms();
+    const made = await pods([rooms.meet], [script, rooms.meet]);
+    const answer = await made.ask();
+    expect([answer.status, await answer.text()]).toEqual([200, ANSWER]);
+    const { legs } = made.prefillers[0]!;
+    expect(legs).toHaveLength(2);
+    expect(legs[0]!.isAborted).toBe(true);
+    expect(roomOf(legs[1]!)).toBe(roomOf(made.decoders[1]!.legs[0]!));
+    expect(await closedOf(made)).toMatchObject({
+      failed: [made.decoders[0]!.address],
+      stages: { outcome: "ok", isDecodeOnly: false, isStranded: false },
+    });
+  });
+
+  it.for([400, 500])("with %i: the client gets it, and the prefill ends", async (status) => {
+    const made = await pods([hang], [fail(status)]);
+    expect((await made.ask()).status).toBe(status);
+    await vi.waitFor(() => expect(made.prefillers[0]!.legs[0]!.isAborted).toBe(true), WAIT);
+    expect(await closedOf(made)).toMatchObject({ stages: { outcome: "cancelled" } });
+  });
+});
+
+it("a client that leaves ends both legs at once", async () => {
+  const made = await pods([hang], [hang]);
+  const leaving = new AbortController();
+  const asked = made.ask(undefined, leaving.signal).catch(() => undefined);
+  await vi.waitFor(() => {
+    expect([made.prefillers[0]!.legs.length, made.decoders[0]!.legs.length]).toEqual([1, 1]);
+  }, WAIT);
+  leaving.abort();
+  await asked;
+  await vi.waitFor(() => {
+    const legs = [made.prefillers[0]!.legs[0]!, made.decoders[0]!.legs[0]!];
+    expect(legs.map(({ isAborted }) => isAborted)).toEqual([true, true]);
+  }, WAIT);
+  expect(await closedOf(made)).toMatchObject({
+    outcome: "cancelled",
+    stages: { outcome: "cancelled", isDecodeOnly: false, isStranded: false },
+  });
+});
+
+describe("a connector that asks a bootstrap server", () => {
+  const labels = { "fairlead/kv-connector": "mooncake" };
+
+  async function bootstrap(text: string) {
+    let asked = 0;
+    const server = createServer((_request, response) => {
+      asked += 1;
+      response.end(text);
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    stack.defer(() => void server.close());
+    return { port: (server.address() as AddressInfo).port, asked: () => asked };
+  }
+
+  it("asks it once for many requests", async () => {
+    const { port, asked } = await bootstrap('{"0":{"engine_id":"e-1"}}');
+    const answer: Script = (response) => json(response);
+    const made = await pods([answer], [answer], { mooncakePort: port }, labels);
+    for (let i = 0; i < 3; i++) expect((await made.ask()).status).toBe(200);
+    expect(made.decoders[0]!.legs[2]!.text).toContain('"remote_engine_id":"e-1"');
+    expect(made.prefillers[0]!.legs[2]!.headers["x-data-parallel-rank"]).toBe("0");
+    expect(asked()).toBe(1);
+  });
+
+  it.for(["no JSON", undefined])("serves whole where it says %j", async (text) => {
+    const port = text === undefined ? 1 : (await bootstrap(text)).port;
+    const answer: Script = (response) => json(response);
+    const made = await pods([answer], [answer], { mooncakePort: port }, labels);
+    expect((await made.ask()).status).toBe(200);
+    expect(made.prefillers[0]!.legs).toHaveLength(0);
+    expect(await closedOf(made)).toMatchObject({
+      stages: { connector: "mooncake", outcome: "unreachable", isDecodeOnly: true },
+    });
+  });
+});
