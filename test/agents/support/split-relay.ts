@@ -12,7 +12,11 @@ import type {
   TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
 import { ConnectorTable } from "../../../src/agents/relay/disaggregation/connector-table.ts";
-import { CONNECTOR_DEFAULTS } from "../../../src/agents/relay/disaggregation/connectors/peers.ts";
+import type { EncodeConnectorName } from "../../../src/agents/relay/disaggregation/connectors/encode.ts";
+import {
+  CONNECTOR_DEFAULTS,
+  type ConnectorOptions,
+} from "../../../src/agents/relay/disaggregation/connectors/peers.ts";
 import {
   PREFILL_POLICY,
   type PrefillPolicy,
@@ -105,6 +109,10 @@ export interface SplitRelayOptions {
   readonly limits?: Partial<typeof RELAY_LIMITS>;
   readonly bodyBytesMax?: number;
   readonly mooncakePort?: number;
+  /** Over the defaults. */
+  readonly engines?: Partial<ConnectorOptions>;
+  readonly encodeConnector?: EncodeConnectorName;
+  readonly decodeChunkTokens?: number;
 }
 
 export async function runSplitRelay(
@@ -122,7 +130,9 @@ export async function runSplitRelay(
   object.configure = { t: "configure", scrapeIntervalMs: 200, metrics: [], reportsStages: true };
   const registry = new MetricRegistry();
   const { logger, lines } = captureLogs("relay");
+  const { encodeConnector, decodeChunkTokens } = options;
   const mooncakeBootstrapPort = options.mooncakePort ?? CONNECTOR_DEFAULTS.mooncakeBootstrapPort;
+  const settings = { ...CONNECTOR_DEFAULTS, mooncakeBootstrapPort, ...options.engines };
   const relay = await startRelay({
     listen: { host: "127.0.0.1", port: 0 },
     endpointsPath,
@@ -137,8 +147,10 @@ export async function runSplitRelay(
     registry,
     sessionTiming: { retryBaseMs: 10, retryCapMs: 50 },
     disaggregation: {
-      connectors: new ConnectorTable("auto", { ...CONNECTOR_DEFAULTS, mooncakeBootstrapPort }),
+      connectors: new ConnectorTable("auto", settings),
       prefillPolicy: { ...PREFILL_POLICY, ...options.policy },
+      ...(encodeConnector === undefined ? {} : { encodeConnector }),
+      ...(decodeChunkTokens === undefined ? {} : { decodeChunkTokens }),
     },
   });
   const reports = <K extends TicketReport["kind"]>(kind: K) =>
@@ -156,7 +168,10 @@ export async function runSplitRelay(
       const path = facts.path ?? "/v1/chat/completions";
       return fetch(`http://127.0.0.1:${relay.port}${path}`, {
         method: "POST",
-        headers: sign(destinations.join(","), body, facts),
+        headers: {
+          "content-type": "application/json",
+          ...sign(destinations.join(","), body, facts),
+        },
         body,
         ...(signal === undefined ? {} : { signal }),
       });
