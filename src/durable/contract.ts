@@ -50,6 +50,11 @@ export interface PickGrant {
   readonly ticket: string;
   /** Addresses in the order to try them. */
   readonly endpoints: readonly string[];
+  /**
+   * Who else has a part in it: a value for each of the protocol's STAGE_HEADERS, in their order, "" for
+   * one that is not sent. Absent where nobody has.
+   */
+  readonly stages?: readonly string[];
   /** Random at each construction of the object. */
   readonly objectEpoch: string;
   readonly snapshot?: PoolSnapshot;

@@ -2,17 +2,19 @@
 // flow control is on, a request that finds the pool full waits in the queue, and is decided on when its
 // turn comes.
 
-import type { Evict, TicketClosed, TicketOpened } from "../agents/protocol/messages.ts";
-import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
+import type {
+  Evict,
+  TicketClosed,
+  TicketOpened,
+  TicketPrefilled,
+} from "../agents/protocol/messages.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../scheduler/decisions/ring.ts";
+import { StagedProfiles } from "../scheduler/disaggregation/stages.ts";
 import type { EndpointPicker, Picked } from "../scheduler/endpoint-picker.ts";
-import {
-  type InferenceRequest,
-  reservedOutputTokens,
-} from "../scheduler/model/inference-request.ts";
+import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
@@ -30,13 +32,14 @@ import type {
 } from "./contract.ts";
 import { refuse } from "./pick-refusal.ts";
 import { takePage } from "./decision-page.ts";
+import { disaggregationOf } from "./pick-stages.ts";
+import { ticketSpecOf } from "./granted-ticket.ts";
 import { Admission } from "./queue/admission.ts";
 import { bestMatchTokens } from "./queue/best-match.ts";
 import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
 import { WarmUp } from "./queue/warm-up.ts";
 import type { QueueEnd } from "./queue-metrics.ts";
 import type { Endpoints } from "./endpoints.ts";
-import { OTHER } from "./pool-storage.ts";
 import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
 import { boundRequest } from "./request-bounds.ts";
@@ -48,11 +51,11 @@ import {
   type Settlement,
   type Ticket,
   type TicketSpec,
-  type TicketSubject,
   usageOf,
   NO_USAGE,
 } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
+import { endOf, subjectOf } from "./tickets/reported.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;
@@ -227,18 +230,14 @@ export class Picks {
     if (settlement !== undefined) this.#settled(settlement);
   }
 
+  /** An endpoint has done with a ticket's prefill. */
+  prefilled(report: TicketPrefilled, slot: number): void {
+    this.#ledger.prefilled(report.ticket, report.attempt, { ...report, slot });
+  }
+
   /** A relay's report of a ticket's end. */
   closed(report: TicketClosed, slot: number): void {
-    const end = {
-      slot,
-      // Whatever came after, an endpoint that sent a byte of success has read the prompt.
-      isPromptCached: report.ttftMs !== null && report.status !== null && report.status < 300,
-      ttftMs: report.ttftMs,
-      durationMs: report.durationMs,
-      promptTokens: report.promptTokens,
-      cachedTokens: report.cachedTokens,
-      completionTokens: report.completionTokens,
-    };
+    const end = endOf(report, slot);
     const { ticket, attempt } = report;
     const believed = this.#ledger.believedOf(ticket, attempt);
     const settlement = this.#ledger.closed(ticket, attempt, end, subjectOf(report));
@@ -418,33 +417,18 @@ export class Picks {
     at: Pick<TicketSpec, "attempt" | "holder" | "prediction">,
   ): Ticket {
     const { table } = this.#options.endpoints;
-    const { slots, matchedBlocks, totalBlocks } = picked;
-    const uncachedTokens = request.promptTokens - matchedBlocks * CONTENT_BLOCK_TOKENS;
-    const outputTokens = reservedOutputTokens(request.outputTokensMax);
+    const { slots, totalBlocks } = picked;
     const first = slots[0] ?? NO_SLOT;
     this.#count("success", request.model, table.endpoint(first)?.id ?? "");
+    this.#countSplit(request.model, picked);
     this.#options.resident.picked(request.keys, picked);
     if (totalBlocks > 0) {
       const labels = { plugin_name: "prefix-cache-scorer" };
-      const hitRatio = matchedBlocks / totalBlocks;
+      // Of who computes the prompt.
+      const hitRatio = (picked.prefillMatchedBlocks ?? picked.matchedBlocks) / totalBlocks;
       this.#options.registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
     }
-    const ticket = this.#ledger.open({
-      requestId: request.requestId,
-      attempt: at.attempt,
-      tenant: request.tenant,
-      model: request.model,
-      priority: request.priority,
-      keys: request.keys,
-      promptTokens: request.promptTokens,
-      outputTokens,
-      reservedTokens: Math.max(0, uncachedTokens) + outputTokens,
-      slot: first,
-      endpoints: Array.from(slots, (slot) => table.endpoint(slot)!.address),
-      responseHeaders: picked.responseHeaders,
-      holder: at.holder,
-      prediction: at.prediction,
-    });
+    const ticket = this.#ledger.open({ ...ticketSpecOf(request, picked, table), ...at });
     // Its lease ends by time, also where no event follows.
     this.#options.tickNeeded();
     return ticket;
@@ -455,10 +439,20 @@ export class Picks {
       ok: true,
       ticket: ticket.id,
       endpoints: ticket.endpoints,
+      ...(ticket.stages === undefined ? {} : { stages: ticket.stages }),
       objectEpoch: this.#options.epoch,
       ...(this.#options.resident.wantsContent ? { wantsContent: true } : {}),
       ...(ticket.responseHeaders === undefined ? {} : { responseHeaders: ticket.responseHeaders }),
     };
+  }
+
+  /** Where the configuration may split requests. */
+  #countSplit(model: string, picked: Picked): void {
+    const { name, type, plugin } = this.#picker!.plugins.handler;
+    if (!(plugin instanceof StagedProfiles)) return;
+    const decision = { model_name: model, decision_type: disaggregationOf(picked) };
+    const labels = { plugin_name: name, plugin_type: type, ...decision };
+    this.#options.registry.inc(METRIC.disaggDecisionsTotal, labels);
   }
 
   #count(status: "success" | "failure", model: string, endpoint: string): void {
@@ -479,14 +473,3 @@ interface Claimed {
 }
 
 const NO_KEYS = new Uint32Array(0);
-
-/** Undefined from a relay of version 1, which does not tell. */
-function subjectOf({
-  requestId,
-  tenant,
-  model,
-}: TicketOpened | TicketClosed): TicketSubject | undefined {
-  if (requestId === undefined || tenant === undefined || model === undefined) return undefined;
-  // A model the relay could not read counts with what has no usage of its own.
-  return { requestId, tenant, model: model === "" ? OTHER : model };
-}

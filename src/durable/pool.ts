@@ -324,7 +324,8 @@ export class PoolObject extends DurableObject {
   #reported(report: TicketReport, relay: RelayLife): void {
     const slot = this.#endpoints.slotOfAddress(report.endpoint);
     if (report.kind === "opened") this.#picks.opened(report, slot, relay);
-    else if (report.kind === "closed") this.#picks.closed(report, slot);
+    else if (report.kind === "prefilled") this.#picks.prefilled(report, slot);
+    else this.#picks.closed(report, slot);
   }
 
   #settle(settlement: Settlement): void {

@@ -53,6 +53,8 @@ export interface Picked {
   readonly encode?: Int32Array;
   /** Who may prefill where the choice fails; where there is another one. */
   readonly prefillNext?: number;
+  /** Blocks of the request that prefill[0] holds. */
+  readonly prefillMatchedBlocks?: number;
   /** Whose KV blocks the one that computes the prompt may copy; where that saves anything. */
   readonly kvSource?: number;
   /** What every profile chose. */
@@ -331,7 +333,9 @@ export class EndpointPicker {
       ok: true,
       slots,
       results: this.#results,
-      ...(prefill.length === 0 ? {} : { prefill }),
+      ...(prefill.length === 0
+        ? {}
+        : { prefill, prefillMatchedBlocks: context.prefix.matchedBlocks[prefill[0]!]! }),
       ...(encode.length === 0 ? {} : { encode }),
       ...(prefillNext < 0 ? {} : { prefillNext }),
       ...(dataParallelPort === undefined ? {} : { dataParallelPort }),

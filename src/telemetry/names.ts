@@ -126,6 +126,12 @@ export const METRIC = {
     help: "Scheduling attempts by outcome.",
     labels: ["status", "target_model_name", "endpoint_name"],
   }),
+  disaggDecisionsTotal: define({
+    name: "llm_d_epp_disagg_decision_total",
+    kind: "counter",
+    help: "Decisions of profile handlers that may split requests, by the stages that run apart.",
+    labels: ["plugin_name", "plugin_type", "model_name", "decision_type"],
+  }),
   schedulerSeconds: define({
     name: "llm_d_epp_scheduler_e2e_duration_seconds",
     kind: "histogram",

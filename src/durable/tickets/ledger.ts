@@ -21,6 +21,9 @@
 // dispatch, so that the next request of a burst already finds it. That entry is speculative: if
 // `closed` says that another endpoint answered, or that none did, the blocks that only this ticket
 // vouches for are taken back, and the endpoint that did answer learns them. See PrefixClaims.
+//
+// Where another endpoint computes the prompt it carries that part, as prefills.ts has it: this one carries the
+// memory of prompt and answer, and no prompt's work.
 
 import { CONTENT_KEYS_MAX } from "../../scheduler/kv/content-keys.ts";
 import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
@@ -46,7 +49,8 @@ import {
 } from "../../agents/protocol/ticket-name.ts";
 import type { Believed } from "../kv/resident-knowledge.ts";
 import { PrefixClaims, type PrefixLearner } from "../prefix/claims.ts";
-import { speedLesson, uncachedTokens } from "./speed-lesson.ts";
+import { type PrefillEnd, Prefills } from "./prefills.ts";
+import { computesPrompt, speedLesson, transferLesson, uncachedTokens } from "./speed-lesson.ts";
 
 export const TICKET_LIMITS = {
   /** Tickets known at once, open or not settled. Past it picks are refused. */
@@ -68,7 +72,10 @@ export const NO_SLOT = -1;
 const NO_HOLDER = 0;
 
 /** Where the load of open tickets is accounted, and what they teach. An EndpointTable. */
-type EndpointLoad = Pick<EndpointTable, "dispatched" | "released" | "takenBack" | "completed">;
+type EndpointLoad = Pick<
+  EndpointTable,
+  "dispatched" | "promptAdded" | "released" | "takenBack" | "completed" | "handedOver"
+>;
 
 /** What became of a report about a ticket of an earlier life. Closed set; a metric label. */
 export type RestoreOutcome = "opened" | "closed" | "settled-before" | "no-room";
@@ -97,6 +104,7 @@ export class TicketLedger {
   readonly #withRelay = new Map<string, TicketState>();
   readonly #unsettled = new Map<string, TicketState>();
   readonly #claims: PrefixClaims;
+  readonly #prefills: Prefills;
   #created = 0;
   #keyBytes = 0;
 
@@ -104,6 +112,8 @@ export class TicketLedger {
     this.#options = options;
     this.#limits = options.limits ?? TICKET_LIMITS;
     this.#claims = new PrefixClaims(options.learner);
+    const { clock, load } = options;
+    this.#prefills = new Prefills({ clock, load, claims: this.#claims });
   }
 
   /** Tickets that load an endpoint. */
@@ -162,12 +172,13 @@ export class TicketLedger {
     return { hasRoom: true, settlement: this.#giveUp(oldest) };
   }
 
-  /** Charges the endpoint. The caller has asked for room and that the pick is not open already. */
+  /** Charges the endpoints. The caller has asked for room and that the pick is not open already. */
   open(spec: TicketSpec): Ticket {
     assert(this.size < this.#limits.ticketsMax, "a ticket past the maximum");
     const key = requestKey(spec.requestId, spec.attempt);
     assert(!this.#byRequest.has(key), "two open tickets for one attempt");
     this.#created += 1;
+    const { prefill, promptTokens } = spec;
     const keepsKeys = this.#keyBytes + spec.keys.byteLength <= this.#limits.keyBytesMax;
     const ticket: TicketState = {
       ...spec,
@@ -180,6 +191,7 @@ export class TicketLedger {
       releasedBy: null,
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
       dispatched: undefined,
+      prefill: prefill && this.#prefills.begin(prefill, promptTokens),
       claim: null,
     };
     this.#keyBytes += ticket.keys?.byteLength ?? 0;
@@ -212,7 +224,18 @@ export class TicketLedger {
       this.#leaseToRelay(ticket);
     }
     this.#teach(ticket, slot);
+    this.#prefills.teach(ticket);
     return undefined;
+  }
+
+  /** A relay's report that an endpoint has done with a ticket's prefill. */
+  prefilled(id: string, attempt: number, end: PrefillEnd): void {
+    const ticket = this.#find(id, attempt);
+    if (ticket === undefined || !this.#prefills.ended(ticket, end)) return;
+    const { slot, promptTokens, releasedBy } = ticket;
+    if (releasedBy !== null || slot === NO_SLOT) return;
+    const { clock, load } = this.#options;
+    load.promptAdded(slot, { promptTokens, uncachedTokens: uncachedTokens(ticket) }, clock());
   }
 
   /**
@@ -230,6 +253,8 @@ export class TicketLedger {
       this.#correct(ticket, end);
       const lesson = speedLesson(ticket, end);
       if (lesson !== undefined) this.#options.load.completed(end.slot, lesson);
+      const handOver = transferLesson(ticket, end);
+      if (handOver !== undefined) this.#options.load.handedOver(end.slot, handOver);
       this.#release(ticket, "report");
       this.#forget(ticket);
       return settlementOf(ticket, end, this.#isEarlier(id));
@@ -264,11 +289,14 @@ export class TicketLedger {
     const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
     if (ticket === undefined || ticket.holder !== holder || ticket.keys?.length !== 0) return;
     if (this.#keyBytes + keys.byteLength > this.#limits.keyBytesMax) return;
+    this.#prefills.forget(ticket);
     if (ticket.claim !== null) this.#claims.drop(ticket.claim);
     ticket.claim = null;
     ticket.keys = keys.slice(0, 2 * CONTENT_KEYS_MAX);
     this.#keyBytes += ticket.keys.byteLength;
-    if (ticket.isWithRelay) this.#teach(ticket, ticket.slot);
+    if (!ticket.isWithRelay) return;
+    this.#teach(ticket, ticket.slot);
+    this.#prefills.teach(ticket);
   }
 
   /** A relay has begun a life: what earlier ones carried has died with them. */
@@ -303,6 +331,7 @@ export class TicketLedger {
       for (const ticket of leases.values()) {
         if (ticket.slot === slot) ticket.slot = NO_SLOT;
         if (ticket.claim?.slot === slot) ticket.claim = null;
+        this.#prefills.endpointRemoved(ticket, slot);
       }
     }
     this.#claims.endpointRemoved(slot);
@@ -348,6 +377,8 @@ export class TicketLedger {
       releasedBy: null,
       dueAtMs: 0,
       dispatched: undefined,
+      // What it loads elsewhere, if anything, is in that engine's own numbers.
+      prefill: undefined,
       claim: null,
     };
     // Not found by its request: whoever picks again has lost the answer, and so this ticket.
@@ -375,6 +406,7 @@ export class TicketLedger {
     this.#withRelay.delete(ticket.id);
     this.#unsettled.set(ticket.id, ticket);
     this.#move(ticket, NO_SLOT);
+    this.#prefills.released(ticket);
     this.#options.onReleased?.(by, ticket);
   }
 
@@ -385,7 +417,8 @@ export class TicketLedger {
     if (ticket.slot !== NO_SLOT) {
       const isUnread = slot !== NO_SLOT || ticket.isVoid;
       load.released(ticket.slot, ticket.reservedTokens, ticket.dispatched?.atMs ?? clock());
-      if (isUnread) load.takenBack(ticket.slot, uncachedTokens(ticket), clock());
+      if (isUnread && computesPrompt(ticket))
+        load.takenBack(ticket.slot, uncachedTokens(ticket), clock());
     }
     ticket.slot = slot;
     if (slot !== NO_SLOT) this.#dispatch(ticket);
@@ -395,8 +428,8 @@ export class TicketLedger {
   #dispatch(ticket: TicketState, isPromptNew = true): void {
     const { clock, load } = this.#options;
     const { slot, reservedTokens, promptTokens } = ticket;
-    const uncached = isPromptNew ? uncachedTokens(ticket) : 0;
-    const prompt = { promptTokens, uncachedTokens: uncached };
+    const isComputed = isPromptNew && computesPrompt(ticket);
+    const prompt = { promptTokens, uncachedTokens: isComputed ? uncachedTokens(ticket) : 0 };
     ticket.dispatched = load.dispatched(slot, reservedTokens, clock(), prompt);
   }
 
@@ -410,6 +443,7 @@ export class TicketLedger {
   #forget(ticket: TicketState): void {
     assert(ticket.releasedBy !== null, "a ticket is forgotten before its release");
     this.#unsettled.delete(ticket.id);
+    this.#prefills.forget(ticket);
     if (ticket.claim !== null) this.#claims.drop(ticket.claim);
     ticket.claim = null;
     this.#keyBytes -= ticket.keys?.byteLength ?? 0;

@@ -5,6 +5,7 @@ import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PickGrant } from "../contract.ts";
 import type { CachePrediction } from "../kv/prediction.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
+import type { PrefillSpec, PrefillState } from "./prefills.ts";
 
 /** How a ticket's load left. Closed set; a metric label. */
 export type ReleasedBy =
@@ -31,6 +32,10 @@ export interface TicketSpec {
   /** The first endpoint, and the addresses of all, in order. */
   readonly slot: number;
   readonly endpoints: readonly string[];
+  /** See PickGrant. */
+  readonly stages?: readonly string[] | undefined;
+  /** Where another endpoint computes the prompt. */
+  readonly prefill?: PrefillSpec | undefined;
   /** For the client's answer; see PickGrant. */
   readonly responseHeaders?: PickGrant["responseHeaders"] | undefined;
   /** The handle that may release it; above 0. */
@@ -39,7 +44,7 @@ export interface TicketSpec {
   readonly prediction?: CachePrediction | undefined;
 }
 
-export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "holder">> {
+export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "holder" | "prefill">> {
   readonly id: string;
 }
 
@@ -58,6 +63,8 @@ export interface TicketState extends Ticket {
   dueAtMs: number;
   /** What it found where it was sent last; undefined before that. */
   dispatched: Dispatched | undefined;
+  /** Undefined where its endpoint computes the prompt. */
+  prefill: PrefillState | undefined;
   /** The speculative entry, until the endpoint has answered or failed. */
   claim: PrefixClaim | null;
 }

@@ -170,6 +170,8 @@ export class ObjectModel {
         },
         released: (slot, tokens) => charge(slot, -tokens),
         takenBack: () => undefined,
+        promptAdded: () => undefined,
+        handedOver: () => undefined,
         completed: () => undefined,
       },
       learner: { learn: () => 0, forget: () => undefined },

@@ -65,6 +65,8 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
         add(requests, slot, -1);
         add(tokens, slot, -count);
       },
+      promptAdded: () => undefined,
+      handedOver: () => undefined,
       takenBack: (slot, uncachedTokens) => void takenBack.push([slot, uncachedTokens]),
       completed: (slot, { ttftMs, decodeMs, workTokens }) =>
         void completed.push([slot, ttftMs, decodeMs, workTokens]),
