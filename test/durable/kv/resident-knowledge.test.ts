@@ -43,6 +43,8 @@ class Fixture {
       keys: KEYS.subarray(0, (onGpu + below) * 2),
       onGpuCount: onGpu,
       belowCount: below,
+      // 64 tokens a block.
+      ends: Uint16Array.from({ length: onGpu + below }, (_, i) => (i + 1) * 8),
     }));
     this.knowledge.received("c", sections, { seq: 1, bytes: 100 });
   }
@@ -137,5 +139,53 @@ describe("ResidentKnowledge", () => {
     fixture.tell(1, 0);
     const streams = fixture.told.flatMap((each) => (each.t === "kv-send" ? each.streams : []));
     expect(streams.map(({ stream }) => stream)).toEqual([FIRST_STREAM, 0]);
+  });
+
+  it("remembers what a decision believed of an endpoint that is known exactly, until it is another cache", () => {
+    const fixture = new Fixture(8);
+    fixture.tell(3, 2);
+    const { knowledge } = fixture;
+    // Not looked up by what engines say yet.
+    expect(knowledge.predictionFor(KEYS, 0)).toBeUndefined();
+    fixture.answer();
+    const prediction = knowledge.predictionFor(KEYS, 0)!;
+    expect(prediction).toMatchObject({ slot: 0, blocks: 5, tokens: 320, approximateBlocks: 8 });
+    expect(knowledge.predictionFor(contentKeys(1), 0)).toBeUndefined();
+    // Known in part, and not at all.
+    expect([1, 2].map((slot) => knowledge.predictionFor(KEYS, slot))).toEqual([
+      undefined,
+      undefined,
+    ]);
+    const end = { slot: 0, isPromptCached: true, ttftMs: 1, failedCount: 0 };
+    const usage = { promptTokens: 1_280, cachedTokens: 320 };
+    const ended = () =>
+      knowledge.ended({ prediction, model: "m", keys: KEYS }, { ...end, ...usage });
+    expect(ended()).toBe(320);
+    knowledge.endpointRestarted(0);
+    expect(ended()).toBeUndefined();
+    expect(knowledge.predictionCounts).toMatchObject({
+      verdicts: { right: 1 },
+      skipped: { restarted: 1 },
+    });
+  });
+
+  it("believes what was just sent there, and tells it in tokens when they are known", () => {
+    const fixture = new Fixture(0);
+    fixture.tell(3, 2);
+    fixture.speculate();
+    const { knowledge } = fixture;
+    knowledge.picked(KEYS, { slots: Int32Array.of(0) });
+    fixture.answer();
+    const prediction = knowledge.predictionFor(KEYS, 0)!;
+    expect(prediction).toMatchObject({ blocks: KEYS.length / 2, tokens: null });
+    const end = { slot: 0, isPromptCached: true, ttftMs: 1, failedCount: 0 };
+    const usage = { promptTokens: 1_280, cachedTokens: 1_270 };
+    const ended = (keys: Uint32Array | null) =>
+      knowledge.ended({ prediction, model: "m", keys }, { ...end, ...usage });
+    expect([ended(KEYS), ended(null)]).toEqual([undefined, undefined]);
+    expect(knowledge.predictionCounts.skipped.unknown).toBe(2);
+    // A number that was there already: it is asked for again, and then told.
+    for (let times = 0; times < 2; times++) fixture.tell(KEYS.length / 2, 0);
+    expect(ended(KEYS)).toBe(64 * (KEYS.length / 2));
   });
 });

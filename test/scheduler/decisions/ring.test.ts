@@ -16,6 +16,7 @@ const RESULT = {
   promptTokens: 100,
   cachedTokens: null,
   completionTokens: 5,
+  predictedTokens: 64,
 };
 
 function sampledPool(endpoints = 4): TestPool {
