@@ -98,12 +98,13 @@ export class KvEvents {
     return this.#dialled?.boundUrl;
   }
 
-  /** By endpoint: whether all its publishers have been heard from their beginnings on. */
+  /** By endpoint: whether all its publishers were heard from their beginnings on, and are now. */
   whole(): Map<string, boolean> {
     const whole = new Map<string, boolean>(this.#dialled?.whole());
-    for (const { source, account } of this.#followed.values()) {
+    for (const { source, account, subscriber } of this.#followed.values()) {
       const endpoint = source.endpoint ?? STORAGE;
-      whole.set(endpoint, (whole.get(endpoint) ?? true) && account.isWhole);
+      const isWhole = account.isWhole && subscriber.isCurrent;
+      whole.set(endpoint, (whole.get(endpoint) ?? true) && isWhole);
     }
     return whole;
   }
@@ -155,7 +156,7 @@ export class KvEvents {
   /** The endpoint's engine seems to be a new process. */
   engineRestarted(endpoint: string): void {
     for (const { source, subscriber } of this.#followed.values()) {
-      if (source.endpoint === endpoint) subscriber.checkAgain();
+      if (source.endpoint === endpoint) subscriber.engineRestarted();
     }
   }
 

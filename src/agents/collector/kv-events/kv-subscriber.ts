@@ -27,7 +27,10 @@ export interface SubscriberTiming {
   readonly reconnectMsMax: number;
   /** A link that is lost and not retried within this time is made anew. */
   readonly deadLinkMs: number;
-  /** A silent link is probed this often, and lost after three times as long. */
+  /**
+   * A silent link is probed this often, and lost when the probe is not answered within twice as long: a
+   * host that died says nothing. ZeroMQ's own threads answer, however busy the engine is.
+   */
   readonly heartbeatMs: number;
   /**
    * A publisher that was silent this long is asked whether its last word was heard: a lost one shows
@@ -43,7 +46,7 @@ export const SUBSCRIBER_TIMING: SubscriberTiming = {
   reconnectMs: 100,
   reconnectMsMax: 1_000,
   deadLinkMs: 1_000,
-  heartbeatMs: 5_000,
+  heartbeatMs: 1_000,
   quietMs: 1_000,
   cooldownMs: 30_000,
   cooldownMsMax: 600_000,
@@ -72,6 +75,8 @@ export class KvSubscriber {
   readonly #closing = new AbortController();
   #socket: Subscriber | undefined;
   #isConnected = false;
+  /** What was said while there was no link may be missing still. */
+  #isLinkNew = true;
   #connectionCount = 0;
   #catchingUp: Promise<void> | undefined;
   #failures = 0;
@@ -92,11 +97,28 @@ export class KvSubscriber {
   }
 
   /**
-   * Asks the publisher for its last batch again: something may have been missed, or it may be another
-   * process than before by another sign than its numbering. Without a replay only that can tell.
+   * Nothing that the publisher has said is known to be on its way: the link stands, and what was said
+   * before it did was caught up with, or continues what is known.
    */
-  checkAgain(): void {
+  get isCurrent(): boolean {
+    return this.#isConnected && !this.#isLinkNew;
+  }
+
+  /**
+   * Asks the publisher for its last batch again: something may have been missed, or it may be another
+   * process than before.
+   */
+  #checkAgain(): void {
     if (this.#isConnected && this.#canReplay) void this.#catchUp();
+  }
+
+  /**
+   * The engine is a new process, by another sign than its numbering. Without a link it is one that has not
+   * been heard yet, and what was known is void; else it is asked, and may be the one that is known.
+   */
+  engineRestarted(): void {
+    if (this.#isConnected || this.#catchingUp !== undefined) this.#checkAgain();
+    else this.#options.account.beginAnew();
   }
 
   /** Stops at once. The account is told that its publisher is gone. */
@@ -115,7 +137,7 @@ export class KvSubscriber {
   }
 
   #noteQuiet(): void {
-    if (this.#quietSpans++ % QUIET_SPANS === 1) this.checkAgain();
+    if (this.#quietSpans++ % QUIET_SPANS === 1) this.#checkAgain();
   }
 
   #open(): void {
@@ -130,7 +152,7 @@ export class KvSubscriber {
       reconnectInterval: timing.reconnectMs,
       reconnectMaxInterval: timing.reconnectMsMax,
       heartbeatInterval: timing.heartbeatMs,
-      heartbeatTimeout: timing.heartbeatMs * 3,
+      heartbeatTimeout: timing.heartbeatMs * 2,
     });
     this.#socket = socket;
     this.#watch(socket);
@@ -153,6 +175,7 @@ export class KvSubscriber {
     socket.events.on("handshake", () => {
       if (socket !== this.#socket) return;
       this.#isConnected = true;
+      this.#isLinkNew = true;
       this.#quietSpans = 0;
       if (this.#connectionCount++ > 0) this.#options.counts.reconnections++;
       // What failed on the old link may work on the new one.
@@ -199,7 +222,10 @@ export class KvSubscriber {
       counts.skipped.frames++;
       return;
     }
-    if (account.takeLive(batch, this.#canReplay) === "taken") return;
+    if (account.takeLive(batch, this.#canReplay) === "taken") {
+      this.#isLinkNew = false;
+      return;
+    }
     counts.breaks.gap++;
     await this.#catchUp();
     if (account.takeLive(batch, this.#canReplay) === "taken") return;
@@ -218,6 +244,7 @@ export class KvSubscriber {
       })
       .finally(() => {
         this.#catchingUp = undefined;
+        this.#isLinkNew = false;
       });
     return this.#catchingUp;
   }

@@ -64,7 +64,7 @@ export class PublisherAccount {
     const { counts } = this.#options;
     let verdict = this.#tracker.judgeLive(batch.seq);
     if (verdict === "restart") {
-      this.#beginAnew();
+      this.beginAnew();
       verdict = this.#tracker.judgeLive(batch.seq);
     }
     if (verdict === "duplicate") {
@@ -92,7 +92,7 @@ export class PublisherAccount {
     const verdict = this.#tracker.judgeReplayed(batch.seq, batch.payload);
     switch (verdict) {
       case "restart":
-        this.#beginAnew();
+        this.beginAnew();
         return "again";
       case "duplicate":
         return "taken";
@@ -113,7 +113,7 @@ export class PublisherAccount {
     if (this.#isGone) return "done";
     this.#endRebuilding();
     if (this.#tracker.isReplayOfAnother) {
-      this.#beginAnew();
+      this.beginAnew();
       return "again";
     }
     // Nothing was published yet.
@@ -140,6 +140,15 @@ export class PublisherAccount {
     this.#isRebuilding = true;
   }
 
+  /** The publisher is a new process: what was known is void, and it is heard from its beginning. */
+  beginAnew(): void {
+    if (this.#isGone) return;
+    this.#options.counts.breaks.restart++;
+    this.#isRebuilding = false;
+    this.#tracker.begin();
+    this.#clear();
+  }
+
   /** The publisher is no longer followed. Batches that still come are dropped. */
   gone(): void {
     if (this.#isGone) return;
@@ -149,13 +158,6 @@ export class PublisherAccount {
 
   #endRebuilding(): void {
     if (!this.#isRebuilding) return;
-    this.#isRebuilding = false;
-    this.#tracker.begin();
-    this.#clear();
-  }
-
-  #beginAnew(): void {
-    this.#options.counts.breaks.restart++;
     this.#isRebuilding = false;
     this.#tracker.begin();
     this.#clear();

@@ -13,6 +13,7 @@ import type { SubscriberTiming } from "../../../../src/agents/collector/kv-event
 import type { EndpointRecord } from "../../../../src/agents/protocol/messages.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../../support/logs.ts";
+import { Link } from "./support/link.ts";
 import { packBatch } from "./support/batches.ts";
 import { sequence, TestPublisher, type PublisherOptions } from "./support/publisher.ts";
 import { RecordingConsumer } from "./support/recording-consumer.ts";
@@ -217,6 +218,24 @@ describe("a publisher that keeps what it said", () => {
     expect(consumer.calls).toHaveLength(1);
   });
 
+  it("that died knows nothing any more once its engine is another process", async () => {
+    const first = await publisher();
+    const { events, consumer } = await followOne(first);
+    await first.publish(store(1));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(1));
+    const { ports } = first;
+    first.close();
+    await waitFor(() => expect(events.whole().get("e")).toBe(false));
+    // Until then it may be the link alone that is lost.
+    expect(consumer.held("e")).toHaveLength(1);
+    events.engineRestarted("e");
+    expect(consumer.held("e")).toEqual([]);
+    await publisher({ ...ports, history: [store(7), store(8)] });
+    await waitFor(() => expect(events.whole().get("e")).toBe(true));
+    expect(consumer.held("e")).toEqual([hex(7), hex(8)]);
+    expect(consumer.calls.filter((call) => call.includes("uncertain"))).toEqual([]);
+  });
+
   it("that does not answer is distrusted at once, and asked for everything later", async () => {
     const engine = await publisher();
     const { consumer, registry } = await followOne(engine);
@@ -268,6 +287,47 @@ describe("a publisher that keeps what it said", () => {
     expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 0$/);
     await engine.publish(store(3));
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(2), hex(3)]));
+  });
+});
+
+describe("a link to a publisher", () => {
+  /** Through a link, and whole. */
+  async function followThrough(hasReplay: boolean) {
+    const engine = await publisher();
+    const link = await Link.start(engine.ports.port);
+    open.unshift(link);
+    const endpoint = endpointOf("e", [engine], hasReplay);
+    const labels = { ...endpoint.labels, "fairlead/kv-events-url": link.url };
+    const followed = await follow(CONNECT, [{ ...endpoint, labels }], { heartbeatMs: 40 });
+    await heard(engine);
+    await engine.publish(store(1));
+    await waitFor(() => expect(followed.consumer.held("e")).toEqual([hex(1)]));
+    const isWhole = () => followed.events.whole().get("e");
+    await waitFor(() => expect(isWhole()).toBe(true));
+    return { ...followed, engine, link, isWhole };
+  }
+
+  it("that goes dead without a word is noticed: what is known is as of then", async () => {
+    const { consumer, engine, link, isWhole } = await followThrough(true);
+    link.freeze();
+    await waitFor(() => expect(isWhole()).toBe(false));
+    expect(consumer.held("e")).toEqual([hex(1)]);
+    await engine.publish(store(2), "lost");
+    link.thaw();
+    await waitFor(() => expect(isWhole()).toBe(true));
+    expect(consumer.held("e")).toEqual([hex(1), hex(2)]);
+    expect(consumer.calls).toHaveLength(2);
+  });
+
+  it("that is new says nothing of what was missed, until the next batch continues what is known", async () => {
+    const { consumer, engine, link, isWhole } = await followThrough(false);
+    link.cut();
+    await waitFor(() => expect(isWhole()).toBe(false));
+    await heard(engine, 2);
+    expect(isWhole()).toBe(false);
+    await engine.publish(store(2));
+    await waitFor(() => expect(isWhole()).toBe(true));
+    expect(consumer.held("e")).toEqual([hex(1), hex(2)]);
   });
 });
 
