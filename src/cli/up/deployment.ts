@@ -21,13 +21,17 @@ export interface LocalPool {
   readonly models: readonly string[];
   readonly agentToken: string;
   readonly relays: readonly LocalRelay[];
+  /** What its prefixes are known by. */
+  readonly kvKeys: KvKeys;
 }
+
+export type KvKeys = "content" | "tokens";
 
 /** The configuration without a file: one pool, one tenant, the keys of the state directory. */
 export function defaultDeployment(
   keys: Keys,
   models: readonly string[],
-  relayPort: number,
+  { relayPort, kvKeys }: { readonly relayPort: number; readonly kvKeys: KvKeys },
 ): unknown {
   return {
     version: 1,
@@ -43,6 +47,7 @@ export function defaultDeployment(
             keys: [{ id: "k1", secret: keys.relaySecret }],
           },
         ],
+        ...(kvKeys === "tokens" ? { prefixKeys: { kind: "tokens", by: "render" } } : {}),
       },
     ],
     tenants: [{ id: LOCAL_TENANT, keys: [keys.key] }],
@@ -72,7 +77,8 @@ export function localPools(deployment: Deployment): LocalPool[] {
 function localPool(pool: PoolConfig, relays: LocalRelay[], index: number): LocalPool {
   if (pool.agentToken.startsWith("sha256:"))
     throw cannotRun(`pools[${index}].agentToken`, "the token in plain text, not its hash");
-  return { name: pool.name, models: pool.models, agentToken: pool.agentToken, relays };
+  const { name, models, agentToken, prefixKeys } = pool;
+  return { name, models, agentToken, relays, kvKeys: prefixKeys?.kind ?? "content" };
 }
 
 function cannotRun(path: string, needed: string): CliError {

@@ -3,6 +3,7 @@
 import { COORDINATORS_MAX } from "../../config/coordinators.ts";
 import { integerFlag, numberFlag, parseFlags, positionals } from "../flags.ts";
 import { UsageError } from "../cli-error.ts";
+import type { KvKeys } from "./deployment.ts";
 import { parseEndpointUrl } from "./engines.ts";
 import { STATE_DIR_DEFAULT } from "./state-dir.ts";
 
@@ -40,6 +41,8 @@ export interface UpOptions {
   readonly exitsWithParent: boolean;
   /** Whether engines publish what is in their caches, and the collector listens. */
   readonly hasKvEvents: boolean;
+  /** What prefixes are known by, where no configuration says. */
+  readonly kvKeys: KvKeys;
 }
 
 export const UP_USAGE = `Usage: fairlead up [flags]
@@ -58,6 +61,8 @@ Engines
   --kv-events          have simulated engines publish KV events, the collector read them, and the relay
                        learn what prompts became; real engines publish on port 5557, or where the
                        labels in --endpoints say
+  --kv-keys KIND       what prefixes are known by: content (default), or tokens, for which the engines
+                       render each prompt before it is decided where it goes
 
 Deployment
   --config FILE        a fairlead.yaml instead of the one pool and one tenant made up otherwise.
@@ -91,6 +96,7 @@ const FLAGS = {
   port: { type: "string" },
   "state-dir": { type: "string", default: STATE_DIR_DEFAULT },
   "kv-events": { type: "boolean", default: false },
+  "kv-keys": { type: "string" },
   json: { type: "boolean", default: false },
   "exit-with-parent": { type: "boolean", default: false },
 } as const;
@@ -105,6 +111,9 @@ export function parseUpOptions(args: string[]): UpOptions {
   const engines = engineSource(values);
   if (values.config !== undefined && values.model !== undefined)
     throw new UsageError("--config already says which models are served; leave out --model.");
+  const kvKeys = values["kv-keys"];
+  if (values.config !== undefined && kvKeys !== undefined)
+    throw new UsageError("--config already says what prefixes are known by; leave out --kv-keys.");
   return {
     host: values.host,
     port: integerFlag("port", values.port, { min: 0, max: 65_535 }, PORT_DEFAULT),
@@ -122,7 +131,13 @@ export function parseUpOptions(args: string[]): UpOptions {
     isJson: values.json,
     exitsWithParent: values["exit-with-parent"],
     hasKvEvents: values["kv-events"],
+    kvKeys: parseKvKeys(kvKeys ?? "content"),
   };
+}
+
+function parseKvKeys(text: string): KvKeys {
+  if (text === "content" || text === "tokens") return text;
+  throw new UsageError(`--kv-keys takes content or tokens, not "${text}".`);
 }
 
 function engineSource(values: Values): EngineSource {

@@ -110,23 +110,26 @@ export function collectorProcess(
   options: PoolAgentOptions,
   hasKvEvents: boolean,
 ): ProcessSpec {
+  const { kvKeys } = options.pool;
   const name = `collector-${options.pool.name}`;
+  const isLearning = hasKvEvents && kvKeys === "content";
   return agent(state, {
     name,
     role: "collector",
     flags: {
       ...poolFlags(name, options),
-      ...(hasKvEvents ? { "kv-events": "connect", "learn-listen": `${LOOPBACK}:0` } : {}),
+      ...(hasKvEvents ? { "kv-events": "connect", "kv-keys": kvKeys } : {}),
+      ...(isLearning ? { "learn-listen": `${LOOPBACK}:0` } : {}),
     },
     portFlags: (ready) => ({
       ...adminPort(ready),
-      ...(hasKvEvents ? { "learn-listen": `${LOOPBACK}:${String(ready["learnPort"])}` } : {}),
+      ...(isLearning ? { "learn-listen": `${LOOPBACK}:${String(ready["learnPort"])}` } : {}),
     }),
     env: { FAIRLEAD_AGENT_TOKEN: options.pool.agentToken },
   });
 }
 
-/** `learnPort` is the collector's; undefined where no KV events are read. */
+/** `learnPort` is the collector's; undefined where nothing is learned. */
 export function relayProcess(
   state: StateDir,
   options: PoolAgentOptions,

@@ -102,7 +102,8 @@ async function chooseDocument(run: Run, probes: readonly EngineProbe[]): Promise
   if (options.configFile !== undefined) return readDocument(options.configFile);
   const models =
     options.engines.kind === "simulated" ? [options.model!] : commonModels(probes, options.model);
-  return defaultDeployment(state.keys, models, await findFreePort("127.0.0.1"));
+  const relayPort = await findFreePort("127.0.0.1");
+  return defaultDeployment(state.keys, models, { relayPort, kvKeys: options.kvKeys });
 }
 
 /** Builds the Worker, starts it in workerd with the front before it, and gives the front's URL. */
@@ -176,7 +177,8 @@ async function startPoolAgents(
   const { hasKvEvents } = run.options;
   const collector = supervisor.start(collectorProcess(state, agentOptions, hasKvEvents));
   // Relays tell the collector what they learn, at a port that it has yet to find.
-  const learnPort = hasKvEvents ? Number((await collector.ready)["learnPort"]) : undefined;
+  const isLearning = hasKvEvents && pool.kvKeys === "content";
+  const learnPort = isLearning ? Number((await collector.ready)["learnPort"]) : undefined;
   const relays = pool.relays.map((relay) =>
     supervisor.start(relayProcess(state, agentOptions, relay, learnPort)),
   );

@@ -8,6 +8,7 @@ const KEYS = {
   agentToken: "agent-0123456789abcdef",
   relaySecret: "relay-0123456789abcdef",
 };
+const LOCAL = { relayPort: 9100, kvKeys: "content" } as const;
 const HASH = `sha256:${"0".repeat(64)}`;
 
 function parse(document: unknown): Deployment {
@@ -29,7 +30,7 @@ function pool(name: string, url: string, change: object = {}) {
 
 describe("defaultDeployment", () => {
   it("is a good configuration with one local pool and a usable key", () => {
-    const deployment = parse(defaultDeployment(KEYS, ["m"], 9100));
+    const deployment = parse(defaultDeployment(KEYS, ["m"], LOCAL));
     expect(usableKey(deployment)).toBe(KEYS.key);
     expect(localPools(deployment)).toEqual([
       {
@@ -37,9 +38,16 @@ describe("defaultDeployment", () => {
         models: ["m"],
         agentToken: KEYS.agentToken,
         relays: [{ listen: "127.0.0.1:9100", keys: [{ id: "k1", secret: KEYS.relaySecret }] }],
+        kvKeys: "content",
       },
     ]);
     expect(JSON.stringify(deployment)).not.toContain(KEYS.adminKey);
+  });
+
+  it("has prompts rendered where prefixes are to be known by tokens", () => {
+    const deployment = parse(defaultDeployment(KEYS, ["m"], { ...LOCAL, kvKeys: "tokens" }));
+    expect(deployment.pools[0]!.prefixKeys).toMatchObject({ kind: "tokens", by: "render" });
+    expect(localPools(deployment)[0]!.kvKeys).toBe("tokens");
   });
 });
 

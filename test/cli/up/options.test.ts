@@ -13,6 +13,7 @@ describe("parseUpOptions", () => {
       configFile: undefined,
       isJson: false,
       hasKvEvents: false,
+      kvKeys: "content",
       exitsWithParent: false,
     });
   });
@@ -69,6 +70,8 @@ describe("parseUpOptions", () => {
     { args: ["--endpoint", "http://a", "--endpoints", "f"], says: "not both" },
     { args: ["--endpoint", "http://a", "--engines", "2"], says: "about simulated engines" },
     { args: ["--config", "f", "--model", "m"], says: "--config already says" },
+    { args: ["--config", "f", "--kv-keys", "tokens"], says: "leave out --kv-keys" },
+    { args: ["--kv-keys", "bytes"], says: "--kv-keys takes content or tokens" },
   ])("refuses $args", ({ args, says }) => {
     expect(() => parseUpOptions(args)).toThrow(UsageError);
     expect(() => parseUpOptions(args)).toThrow(says);
