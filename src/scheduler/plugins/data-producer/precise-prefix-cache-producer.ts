@@ -106,8 +106,16 @@ export const preciseParamsShape = {
 const params = z.strictObject(preciseParamsShape);
 export type PreciseParams = z.output<typeof params>;
 
+/** What of the parameters is without effect, as it was given or by default. */
+function withoutEffect({ tokenProcessorConfig, indexerConfig, kvEventsConfig }: PreciseParams) {
+  const { kvBlockIndexConfig } = indexerConfig;
+  return JSON.stringify({ tokenProcessorConfig, kvBlockIndexConfig, kvEventsConfig });
+}
+const DEFAULT_WITHOUT_EFFECT = withoutEffect(params.parse({}));
+
 /** Sentences on what acts otherwise here. */
-export function preciseNotes(): string[] {
+export function preciseNotes(given: PreciseParams): string[] {
+  if (withoutEffect(given) === DEFAULT_WITHOUT_EFFECT) return [];
   return [
     "Engines' KV events are read by the pool's collectors, as their flags say, and prompts are looked up " +
       "by content: tokenProcessorConfig, kvBlockIndexConfig and kvEventsConfig are without effect. An " +

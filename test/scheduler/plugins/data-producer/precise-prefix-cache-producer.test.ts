@@ -58,15 +58,21 @@ describe("precise-prefix-cache-producer", () => {
     expect(match([{ matched: 10, tiers: { gpu: 5, disk: 10 } }], weights).weighted).toEqual([5.5]);
   });
 
-  it("tells what the approximate index knows where there are no events, and says so", () => {
+  it("tells what the approximate index knows where there are no events", () => {
     const producer = createProducer("precise-prefix-cache-producer");
     producer.produce(pickContext([{ matchedBlocks: 3 }], { totalBlocks: 4 }));
     const { matchedBlocks, weightedBlocks } = producer.data["prefix-match"]!;
     expect([matchedBlocks[0], weightedBlocks[0]]).toEqual([3, 3]);
-    const plugin = pluginOf("precise-prefix-cache-producer");
-    expect(plugin.notes!(plugin.params.parse({}))).toEqual([
+  });
+
+  it("says which of llm-d's parameters are without effect, where they are given", () => {
+    const { params, notes } = pluginOf("precise-prefix-cache-producer");
+    const notesOf = (parameters: object) => notes!(params.parse(parameters));
+    const blockSizeTokens = { tokenProcessorConfig: { blockSizeTokens: 64 } };
+    expect(notesOf(blockSizeTokens)).toEqual([
       expect.stringContaining("looked up in the approximate index"),
     ]);
+    expect(notesOf({ speculativeIndexing: true })).toEqual([]);
   });
 
   it("takes llm-d's parameters, defaults included", () => {
