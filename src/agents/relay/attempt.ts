@@ -52,7 +52,8 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
     if (code === "UND_ERR_HEADERS_TIMEOUT") return { outcome: "timeout" };
     if (LEFT.has(code)) return { outcome: "off-list" };
     if (CONNECT_TIMEOUTS.has(code)) return { outcome: "unreachable", why: "timeout" };
-    if (CONNECT_FAILURES.has(code)) return { outcome: "unreachable", why: "refused" };
+    if (CONNECT_FAILURES.has(code) || TLS_FAILURE.test(code))
+      return { outcome: "unreachable", why: "refused" };
     return { outcome: "broken", hadHead: false };
   }
 }
@@ -125,4 +126,6 @@ const CONNECT_FAILURES: ReadonlySet<string> = new Set([
   "ENOTFOUND",
   "EAI_AGAIN",
 ]);
+/** Either side did not believe the other's certificate, or they share no version. */
+const TLS_FAILURE = /^(?:ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_)|SELF_SIGNED_CERT/;
 const CONNECT_TIMEOUTS: ReadonlySet<string> = new Set(["ETIMEDOUT", "UND_ERR_CONNECT_TIMEOUT"]);

@@ -4,6 +4,7 @@ import { listenFlag, numberFlag, parseFlags } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
 import { runAgent } from "../process/run-agent.ts";
 import { DISAGGREGATION_FLAGS, disaggregationOptions } from "./disaggregation/flags.ts";
+import { ENGINE_TLS_FLAGS, engineTls } from "./engine-tls.ts";
 import { LEARN_FLAGS, learningOptions } from "./learning/flags.ts";
 import { parseRelayKeys, RELAY_KEYS_ENV } from "./relay-keys.ts";
 import { RELAY_LIMITS, startRelay } from "./relay.ts";
@@ -24,6 +25,7 @@ ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
       64 * MIB,
     ),
     ...DISAGGREGATION_FLAGS,
+    ...ENGINE_TLS_FLAGS,
     ...RENDER_FLAGS,
     ...LEARN_FLAGS,
     ...POOL_FLAGS,
@@ -37,6 +39,7 @@ export async function run(args: string[]): Promise<void> {
     requireEnv(RELAY_KEYS_ENV, "the relay's keys, ID:SECRET[,ID:SECRET]"),
   );
   const learning = learningOptions(flags);
+  const tls = engineTls(flags);
   const renderUrl = flags["render-url"];
   await runAgent({ role: "relay", ...flags }, async (logger) => {
     const registry = new MetricRegistry();
@@ -52,6 +55,7 @@ export async function run(args: string[]): Promise<void> {
       token,
       logger,
       registry,
+      engineTls: tls,
       disaggregation: disaggregationOptions(flags),
       ...(learning === undefined ? {} : { learning }),
       ...(renderUrl === null ? {} : { renderUrl }),

@@ -2,6 +2,7 @@
 
 import { Pool, type Dispatcher } from "undici";
 import type { EndpointRecord } from "../protocol/messages.ts";
+import { ENGINE_TLS_DEFAULTS, type EngineTls, speaksTls } from "./engine-tls.ts";
 
 /** Below the 5 s after which uvicorn (vLLM, SGLang) closes an idle connection. */
 const KEEP_ALIVE_MS = 4_000;
@@ -17,6 +18,7 @@ export interface EnginePool {
   readonly address: string;
   /** As it was discovered last. */
   endpoint: EndpointRecord;
+  readonly isTls: boolean;
   readonly dispatcher: Pool;
   /** It answered before, so an idle connection may have been closed by the engine meanwhile. */
   hasAnswered: boolean;
@@ -27,19 +29,25 @@ export type EngineAnswer = Dispatcher.ResponseData;
 /** The pools by address. Bounded by the endpoints file. */
 export class EnginePools {
   readonly #pools = new Map<string, EnginePool>();
+  readonly #tls: EngineTls;
+
+  constructor(tls: EngineTls = ENGINE_TLS_DEFAULTS) {
+    this.#tls = tls;
+  }
 
   /** Opens and closes pools to match `endpoints`. Requests under way at a leaving one go on. */
   update(endpoints: readonly EndpointRecord[]): void {
-    const addresses = new Set(endpoints.map((endpoint) => endpoint.address));
+    const known = new Map(endpoints.map((endpoint) => [endpoint.address, endpoint]));
     for (const [address, pool] of this.#pools) {
-      if (addresses.has(address)) continue;
+      const endpoint = known.get(address);
+      if (endpoint !== undefined && speaksTls(this.#tls, endpoint) === pool.isTls) continue;
       this.#pools.delete(address);
       // Rejects only if the pool was destroyed meanwhile.
       pool.dispatcher.close().catch(() => undefined);
     }
     for (const endpoint of endpoints) {
       const pool = this.#pools.get(endpoint.address);
-      if (pool === undefined) this.#pools.set(endpoint.address, openPool(endpoint));
+      if (pool === undefined) this.#pools.set(endpoint.address, openPool(endpoint, this.#tls));
       else pool.endpoint = endpoint;
     }
   }
@@ -57,9 +65,11 @@ export class EnginePools {
   }
 }
 
-function openPool(endpoint: EndpointRecord): EnginePool {
+function openPool(endpoint: EndpointRecord, tls: EngineTls): EnginePool {
   const { address } = endpoint;
-  const dispatcher = new Pool(`http://${address}`, {
+  const isTls = speaksTls(tls, endpoint);
+  const dispatcher = new Pool(`${isTls ? "https" : "http"}://${address}`, {
+    ...(isTls ? { connect: connectOptions(tls), allowH2: false } : {}),
     connections: CONNECTIONS_PER_ENDPOINT_MAX,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -69,5 +79,13 @@ function openPool(endpoint: EndpointRecord): EnginePool {
     bodyTimeout: BODY_TIMEOUT_MS,
     pipelining: 1,
   });
-  return { address, endpoint, dispatcher, hasAnswered: false };
+  return { address, endpoint, isTls, dispatcher, hasAnswered: false };
+}
+
+function connectOptions({ ca, cert, key, serverName }: EngineTls) {
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
 }

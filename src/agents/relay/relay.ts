@@ -14,6 +14,7 @@ import { Bootstraps } from "./disaggregation/bootstraps.ts";
 import { disaggregationDefaults, type DisaggregationOptions } from "./disaggregation/flags.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
+import type { EngineTls } from "./engine-tls.ts";
 import { Evictions } from "./evictions.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import { PromptLearner, type PromptLearnerOptions } from "./learning/prompt-learner.ts";
@@ -65,6 +66,7 @@ export interface RelayOptions {
   readonly sessionTiming?: Partial<SessionTiming>;
   /** Absent: nobody wants to know what prompts' content becomes. */
   readonly learning?: LearningOptions;
+  readonly engineTls?: EngineTls;
   /** Absent: as without flags. */
   readonly disaggregation?: DisaggregationOptions;
   /** Who renders prompts; absent: any endpoint. */
@@ -90,7 +92,7 @@ export interface Relay {
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   const { logger, registry } = options;
   const source = await EndpointSource.start({ path: options.endpointsPath, logger, registry });
-  const pools = new EnginePools();
+  const pools = new EnginePools(options.engineTls);
   pools.update(source.endpoints);
   const clock = () => performance.now();
   const onChange = (mark: Mark) => {
