@@ -15,6 +15,7 @@ import { measureProxy, PROXY_NAMES } from "./proxy.ts";
 import { measureQueue, QUEUE_NAME } from "./queue.ts";
 import { measureQueueDrain, QUEUE_DRAIN_NAME } from "./queue/drain.ts";
 import { measureResidency, RESIDENCY_NAME } from "./residency.ts";
+import { measureTokenKeys, TOKEN_KEYS_NAME } from "./token-keys.ts";
 
 export const BENCHES: readonly Bench[] = [
   ...PROXY_NAMES.map((name) => ({ name, needsProc: true, measure: () => measureProxy(name) })),
@@ -36,6 +37,7 @@ export const BENCHES: readonly Bench[] = [
   { name: KV_STREAM_NAME, needsProc: false, measure: measureKvStream },
   { name: KV_SOCKET_NAME, needsProc: true, measure: () => measureKvSocket() },
   { name: KV_ACCURACY_NAME, needsProc: false, measure: () => measureKvAccuracy() },
+  { name: TOKEN_KEYS_NAME, needsProc: false, measure: () => measureTokenKeys() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
   { name: QUEUE_NAME, needsProc: true, measure: () => measureQueue() },

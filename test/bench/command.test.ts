@@ -102,6 +102,7 @@ it("has the benchmarks that the documentation names", () => {
     "kv-stream",
     "kv-stream-socket",
     "kv-accuracy",
+    "token-keys",
     "object-restart",
     "held-request",
     "queue",

@@ -11,6 +11,7 @@ import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
 import { measureQueueDrain } from "../../bench/queue/drain.ts";
 import { measureResidency } from "../../bench/residency.ts";
+import { measureTokenKeys } from "../../bench/token-keys.ts";
 
 const TIMING = { rounds: 1, roundMsMin: 1 };
 
@@ -78,6 +79,17 @@ describe("measureResidency", () => {
     expect(await metricsOf(measureResidency(1_024, TIMING))).toEqual({
       "kv-residency ns_per_block": "ns",
       "kv-residency bytes_per_block": "B",
+    });
+  });
+});
+
+describe("measureTokenKeys", () => {
+  it("says what tokenizing costs, and what a vocabulary takes", async () => {
+    expect(await metricsOf(measureTokenKeys(3_000, TIMING))).toEqual({
+      "token-keys us_1k_tokens": "us",
+      "token-keys us_4k_tokens": "us",
+      "token-keys us_16k_tokens": "us",
+      "token-keys vocabulary_mb": "MB",
     });
   });
 });
