@@ -59,7 +59,7 @@ export class KvResidency {
       sourceAt: (slot) => this.#account.sourceAt(slot),
       whole: () => this.#whole(),
       tokensUpTo: (low, high) =>
-        this.#account instanceof PoolAccount ? this.#account.tokensUpTo(low, high) : undefined,
+        this.#account instanceof PoolAccount ? this.#account.tokensUpTo(low, high) : "even",
     });
     this.#account =
       keys === "tokens" ? new TokenAccount(this.#stream) : new PoolAccount(this.#stream);

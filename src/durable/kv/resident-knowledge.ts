@@ -11,8 +11,9 @@
 // GPUs, as it does where nothing tells tiers apart.
 
 import type { KvMessage } from "../../agents/protocol/messages.ts";
-import { KV_TOKEN_UNIT, type KvSection } from "../../agents/protocol/kv-frames.ts";
+import { KV_END_EVEN, KV_TOKEN_UNIT, type KvSection } from "../../agents/protocol/kv-frames.ts";
 import { END_UNKNOWN } from "../../scheduler/kv/block-ends.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
 import { ResidentIndex } from "../../scheduler/kv/resident-index.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
@@ -185,7 +186,7 @@ export class ResidentKnowledge {
       slot,
       blocks: Math.max(held, sent),
       totalBlocks: keys.length / 2,
-      tokens: sent > held ? null : (tokensOf(this.#index.endOfMatch(held)) ?? null),
+      tokens: sent > held ? null : (tokensOf(this.#index.endOfMatch(held), held) ?? null),
       approximateBlocks: this.#approximate[slot]!,
       life: this.#lives[slot]!,
     };
@@ -197,7 +198,7 @@ export class ResidentKnowledge {
     const compared = compare(prediction, end, this.#lives[slot]!, (blocks) =>
       keys === null || blocks * 2 > keys.length
         ? undefined
-        : tokensOf(this.#index.endOf(keys, blocks)),
+        : tokensOf(this.#index.endOf(keys, blocks), blocks),
     );
     if (typeof compared === "string") {
       this.#skipped[compared]++;
@@ -283,7 +284,8 @@ export class ResidentKnowledge {
   }
 }
 
-/** Of an end as collectors tell it. */
-function tokensOf(end: number): number | undefined {
+/** Of an end as collectors tell it, of a path of so many blocks. */
+function tokensOf(end: number, blocks: number): number | undefined {
+  if (end === KV_END_EVEN) return blocks * CONTENT_BLOCK_TOKENS;
   return end === END_UNKNOWN ? undefined : end * KV_TOKEN_UNIT;
 }

@@ -1,7 +1,7 @@
 // What a decision is told of endpoints that are known exactly, in part, and not at all.
 
 import { describe, expect, it } from "vitest";
-import type { KvSection } from "../../../src/agents/protocol/kv-frames.ts";
+import { KV_END_EVEN, type KvSection } from "../../../src/agents/protocol/kv-frames.ts";
 import type { KvMessage } from "../../../src/agents/protocol/messages.ts";
 import { ResidentKnowledge } from "../../../src/durable/kv/resident-knowledge.ts";
 import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
@@ -14,6 +14,7 @@ const FIRST_STREAM = 0xffff_ffff;
 /** Three endpoints, of which the approximate index says that each holds `approximate` blocks. */
 class Fixture {
   nowMs = 0;
+  isOfTokens = false;
   readonly told: KvMessage[] = [];
   readonly table = new EndpointTable();
   readonly knowledge: ResidentKnowledge;
@@ -44,7 +45,9 @@ class Fixture {
       onGpuCount: onGpu,
       belowCount: below,
       // 64 tokens a block.
-      ends: Uint16Array.from({ length: onGpu + below }, (_, i) => (i + 1) * 8),
+      ends: Uint16Array.from({ length: onGpu + below }, (_, i) =>
+        this.isOfTokens ? KV_END_EVEN : (i + 1) * 8,
+      ),
     }));
     this.knowledge.received("c", sections, { seq: 1, bytes: 100 });
   }
@@ -167,6 +170,14 @@ describe("ResidentKnowledge", () => {
       verdicts: { right: 1 },
       skipped: { restarted: 1 },
     });
+  });
+
+  it("knows the tokens of keys that are of tokens", () => {
+    const fixture = new Fixture(8);
+    fixture.isOfTokens = true;
+    fixture.tell(3, 2);
+    fixture.answer();
+    expect(fixture.knowledge.predictionFor(KEYS, 0)).toMatchObject({ blocks: 5, tokens: 320 });
   });
 
   it("believes what was just sent there, and tells it in tokens when they are known", () => {

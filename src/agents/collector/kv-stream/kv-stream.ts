@@ -18,6 +18,7 @@ import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { encodeFrame, FRAME, type FramePlace } from "../../protocol/codec.ts";
 import {
   encodeKv,
+  KV_END_EVEN,
   KV_END_UNKNOWN,
   KV_TOKEN_UNIT,
   type KvSection,
@@ -41,8 +42,11 @@ export interface KvStreamOptions {
   readonly sourceAt: (slot: number) => KvEventSource | undefined;
   /** By endpoint id, of those that are followed: whether everything it holds is known. */
   readonly whole: () => ReadonlyMap<string, boolean>;
-  /** Tokens that a prompt becomes up to and with a content block; undefined where that is not known. */
-  readonly tokensUpTo?: (low: number, high: number) => number | undefined;
+  /**
+   * Tokens that a prompt becomes up to and with a content block; undefined where that is not known, `even`
+   * for keys that are of tokens.
+   */
+  readonly tokensUpTo?: (low: number, high: number) => number | "even" | undefined;
   readonly registry: MetricRegistry;
 }
 
@@ -271,8 +275,9 @@ export class KvStream implements HoldingSink {
 
   readonly #endOf = (keys: Uint32Array, at: number): number => {
     const tokens = this.#options.tokensUpTo?.(keys[at]!, keys[at + 1]!);
-    if (tokens === undefined) return KV_END_UNKNOWN;
-    return Math.min(Math.floor(tokens / KV_TOKEN_UNIT), KV_END_UNKNOWN);
+    if (tokens === "even") return KV_END_EVEN;
+    const end = tokens === undefined ? KV_END_UNKNOWN : Math.floor(tokens / KV_TOKEN_UNIT);
+    return end < KV_END_EVEN ? end : KV_END_UNKNOWN;
   };
 
   #render(): void {
