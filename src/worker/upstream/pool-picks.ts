@@ -158,6 +158,7 @@ function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
     ok: true,
     ticket: answer.ticket,
     endpoints: answer.endpoints,
+    ...(answer.stages === undefined ? {} : { stages: answer.stages }),
     ...(answer.wantsContent === undefined ? {} : { wantsContent: answer.wantsContent }),
     ...(answer.responseHeaders === undefined ? {} : { responseHeaders: answer.responseHeaders }),
     isFromSnapshot: false,

@@ -26,7 +26,7 @@ const SIGNATURE_LIFETIME_MS = 60_000;
 export interface RelayRequest {
   readonly relay: RelayConfig;
   readonly prepared: Prepared;
-  readonly grant: Pick<PickGrant, "ticket" | "endpoints" | "wantsContent">;
+  readonly grant: Pick<PickGrant, "ticket" | "endpoints" | "stages" | "wantsContent">;
   readonly attempt: number;
   readonly tenant: string;
   readonly requestId: string;
@@ -112,7 +112,7 @@ async function relayHeaders(request: RelayRequest): Promise<Record<string, strin
       ticket: grant.ticket,
       attempt: request.attempt,
       destinations: grant.endpoints.join(","),
-      stages: STAGE_HEADERS.map(() => ""),
+      stages: STAGE_HEADERS.map((_, i) => grant.stages?.[i] ?? ""),
       expiresAtMs: Date.now() + SIGNATURE_LIFETIME_MS,
       bodySha256: await sha256Hex(prepared.body),
       ...(prepared.clientModel === undefined
