@@ -1,6 +1,7 @@
 // The command line of the simulation.
 
 import { parseArgs } from "node:util";
+import { runDisaggregation } from "./disaggregation/report.ts";
 import { runFlowControl } from "./flow-control/report.ts";
 import type { Job, JobResult } from "./job.ts";
 import { meanFigures } from "./outcome.ts";
@@ -36,6 +37,8 @@ interface Plan {
   readonly workloads: readonly Workload[];
   /** Instead of all else: the scenarios of flow control. */
   readonly isFlowControl: boolean;
+  /** Instead of all else: the same engines together and apart. */
+  readonly isDisaggregation: boolean;
   /** Instead of all else: find the saturation rates, by this policy. */
   readonly saturation: PolicyDefinition | undefined;
 }
@@ -49,6 +52,10 @@ export async function runCommand(args: string[], context: SimulationContext): Pr
   }
   if (plan.isFlowControl) {
     runFlowControl(plan.isDocumented, context);
+    return 0;
+  }
+  if (plan.isDisaggregation) {
+    runDisaggregation(plan.isDocumented, context);
     return 0;
   }
   if (plan.saturation !== undefined) {
@@ -96,6 +103,7 @@ function parsePlan(args: string[]): Plan | string {
     "write-docs": { type: "boolean", default: false },
     "find-saturation": { type: "boolean", default: false },
     "flow-control": { type: "boolean", default: false },
+    disaggregation: { type: "boolean", default: false },
     workload: text,
     workloads: text,
     policies: text,
@@ -132,6 +140,7 @@ function parsePlan(args: string[]): Plan | string {
       isDocumented: values["write-docs"],
       workloads,
       isFlowControl: values["flow-control"],
+      isDisaggregation: values.disaggregation,
       saturation: values["find-saturation"]
         ? (policies.find(({ name }) => name === "ours") ?? policies.at(-1))
         : undefined,
@@ -186,4 +195,5 @@ const USAGE = `Usage: npm run --silent bench:simulation -- [flags]
   --endpoints NUMBER  (default: ${DEFAULT_SHAPE.endpointCount})
   --write-docs        also write tables and plots into docs/performance.md
   --flow-control      instead, the scenarios of flow control; with --write-docs into the document
+  --disaggregation    instead, prefill and decode together and apart; with --write-docs likewise
   --find-saturation   instead, find each workload's saturation rate, by ours or the last of --policies`;

@@ -1,6 +1,6 @@
 // One request from the client to an engine and back.
 
-import type { SequenceContent } from "../../src/agents/simulator/model/sequence.ts";
+import type { Sequence, SequenceContent } from "../../src/agents/simulator/model/sequence.ts";
 import { contentKeys } from "./content-keys.ts";
 import type { RoutedRequest } from "./policy.ts";
 import type { Session, WorkloadRequest } from "./workload.ts";
@@ -20,6 +20,14 @@ export class Flight implements SequenceContent<number> {
   slot = -1;
   /** As the engine sees it. */
   firstTokenAtMs = Infinity;
+  lastTokenAtMs = Infinity;
+  /** Once another engine has computed its prompt. */
+  isRemote = false;
+  /** Found cached by that engine. */
+  prefillCachedTokens = 0;
+
+  /** Called when the prompt was computed apart. */
+  goOn: (sequence: Sequence<number>, atMs: number) => void = () => {};
 
   constructor(at: {
     readonly index: number;

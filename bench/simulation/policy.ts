@@ -30,6 +30,13 @@ export interface Finished {
   readonly completionTokens: number;
 }
 
+/** How a prefill apart ended, as a relay reports it. */
+export interface Prefilled {
+  readonly durationMs: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+}
+
 /** Chooses endpoints. One per run; endpoints are slots 0 .. endpointCount - 1. */
 export interface Policy {
   /**
@@ -37,6 +44,13 @@ export interface Policy {
    * slot is tried when an engine's queue is full. undefined: the outlet is told, now or later.
    */
   choose(request: RoutedRequest, nowMs: number): ArrayLike<number> | undefined;
+  /**
+   * Asked after `choose`, or after the outlet was told: where the prompt is computed first, and handed over
+   * from. Undefined: where the request goes on.
+   */
+  prefillSlot?(request: RoutedRequest): number | undefined;
+  /** Word has come that the prompt is computed there. */
+  prefilled?(request: RoutedRequest, slot: number, how: Prefilled): void;
   /** Word has come that the engine at `slot` got the prompt. */
   dispatched?(request: RoutedRequest, slot: number, nowMs: number): void;
   /** Word has come of the first token. Our pool is not told; others that sit in the stream are. */

@@ -1,6 +1,10 @@
 // The modelled pool: its engines, and the time that messages take.
 
 import type { EngineConfig } from "../../src/agents/simulator/model/engine.ts";
+import {
+  type TransferTiming,
+  transferMsPerToken,
+} from "../../src/agents/simulator/model/transfer.ts";
 import { BLOCK_TOKENS } from "./workload.ts";
 
 /** One-way times in milliseconds. */
@@ -19,6 +23,10 @@ export interface PoolShape {
   readonly network: Network;
   /** From one sample of an engine's metrics to the next. */
   readonly scrapeIntervalMs: number;
+  /** What each endpoint does of a request, by slot, as its label says; absent: everything. */
+  readonly roles?: readonly string[];
+  /** Of blocks between engines. */
+  readonly transfer?: TransferTiming;
 }
 
 /** KV tokens of one engine: 2.384 M over 8 replicas, as published for Qwen3-32B on 2 × H100. */
@@ -61,10 +69,23 @@ export const QWEN3_32B_2XH100: EngineConfig = {
   },
 };
 
+/** Of the same model: 64 layers, 8 KV heads of 128 in 16 bits. */
+const KV_BYTES_PER_TOKEN = 262_144;
+/** What RDMA makes of a link of 200 Gb/s. */
+const LINK_GIGABYTES_PER_S = 20;
+
+/** Engines that have met before. */
+export const RDMA_200G: TransferTiming = {
+  latencyMs: 2,
+  msPerToken: transferMsPerToken(KV_BYTES_PER_TOKEN, LINK_GIGABYTES_PER_S),
+  handshakeMs: 0,
+};
+
 /** The pool of the published benchmarks: 8 endpoints in one place. */
 export const DEFAULT_SHAPE: PoolShape = {
   endpointCount: 8,
   engine: QWEN3_32B_2XH100,
   network: { toEngineMs: 10, toClientMs: 10, reportMs: 10 },
   scrapeIntervalMs: 200,
+  transfer: RDMA_200G,
 };

@@ -12,9 +12,10 @@ import { createRng } from "../../src/scheduler/support/rng.ts";
 import { DenseIndex } from "./dense-index.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Flight } from "./flight.ts";
+import { HandOvers, PrefillContent } from "./hand-over.ts";
 import type { Outcome, RunResult } from "./outcome.ts";
 import type { Outlet, Policy, PolicyDefinition, RoutedRequest } from "./policy.ts";
-import type { PoolShape } from "./pool-shape.ts";
+import { type PoolShape, RDMA_200G } from "./pool-shape.ts";
 import type { Phase, Session } from "./workload.ts";
 
 /** Samples come before the first request does. */
@@ -28,6 +29,8 @@ export interface SimulationOptions {
   readonly phases: readonly Phase[];
   /** Of what the policy draws. */
   readonly seed: number;
+  /** Told of the time between two tokens of a request that counts. It makes a run slower. */
+  readonly onGap?: (gapMs: number) => void;
 }
 
 export function simulate(options: SimulationOptions): RunResult {
@@ -42,6 +45,8 @@ class Simulation {
   /** By slot: when the engine's next event is in the queue. */
   readonly #wakesAtMs: Float64Array;
   readonly #policy: Policy;
+  readonly #handOvers: HandOvers;
+  readonly #onGap: ((gapMs: number) => void) | undefined;
   readonly #outcomes: Outcome[] = [];
   /** Those that the policy has not answered yet. */
   readonly #undecided = new Map<RoutedRequest, Flight>();
@@ -56,8 +61,9 @@ class Simulation {
   #imbalanceSum = 0;
   #imbalanceCount = 0;
 
-  constructor({ shape, policy, phases, seed }: SimulationOptions) {
+  constructor({ shape, policy, phases, seed, onGap }: SimulationOptions) {
     const { scrapeIntervalMs = shape.scrapeIntervalMs } = policy;
+    this.#onGap = onGap;
     this.#shape = { ...shape, scrapeIntervalMs };
     this.#phases = phases;
     this.#engines = Array.from({ length: shape.endpointCount }, (_, slot) =>
@@ -66,6 +72,12 @@ class Simulation {
     this.#wakesAtMs = new Float64Array(shape.endpointCount).fill(Infinity);
     const rng = createRng(seed);
     const engines = this.#engines;
+    this.#handOvers = new HandOvers({
+      queue: this.#queue,
+      timing: shape.transfer ?? RDMA_200G,
+      engines,
+      wake: (slot) => this.#wake(slot),
+    });
     const { endpointCount } = shape;
     const outlet = this.#outlet();
     this.#policy = policy.create({ endpointCount, shape, rng, engines, outlet });
@@ -130,7 +142,32 @@ class Simulation {
   #dispatch(flight: Flight, slots: readonly number[]): void {
     if (slots.length === 0) return this.#shed(flight, undefined);
     const atMs = this.#queue.nowMs + this.#shape.network.toEngineMs;
-    this.#queue.add(atMs, () => this.#arrive(flight, slots, 0));
+    const prefillSlot = this.#policy.prefillSlot?.(flight.request);
+    if (prefillSlot === undefined) this.#queue.add(atMs, () => this.#arrive(flight, slots, 0));
+    else this.#queue.add(atMs, () => this.#prefill(flight, prefillSlot, slots));
+  }
+
+  /** Has the prompt computed at `slot`, and goes on at the first of `slots` that takes it. */
+  #prefill(flight: Flight, slot: number, slots: readonly number[]): void {
+    const nowMs = this.#queue.nowMs;
+    flight.goOn = (sequence, atMs) => {
+      const { promptCount, cachedCount } = sequence;
+      flight.prefillCachedTokens = cachedCount;
+      this.#handOvers.computed(flight, { slot, sequence });
+      this.#arrive(flight, slots, 0);
+      const how = {
+        durationMs: atMs - nowMs,
+        promptTokens: promptCount,
+        cachedTokens: cachedCount,
+      };
+      this.#queue.add(atMs + this.#shape.network.reportMs, () =>
+        this.#policy.prefilled?.(flight.request, slot, how),
+      );
+    };
+    if (this.#engines[slot]!.submit(new PrefillContent(flight), nowMs) === undefined) {
+      this.#arrive(flight, slots, 0);
+    }
+    this.#wake(slot);
   }
 
   #arrive(flight: Flight, slots: readonly number[], attempt: number): void {
@@ -167,7 +204,12 @@ class Simulation {
     const listener: EngineListener<number> = {
       scheduled: () => {},
       firstToken: (sequence, atMs) => this.#firstToken(sequence, slot, atMs),
+      ...(this.#onGap === undefined ? {} : { token: tellGaps(this.#onGap) }),
       finished: (sequence, atMs) => this.#finished(sequence, slot, atMs),
+      transferBegan: (sequence, tokenCount) => {
+        // Not while the engine is at work.
+        this.#queue.add(this.#queue.nowMs, () => this.#handOvers.began(sequence, slot, tokenCount));
+      },
       preempted: () => {},
       stepped: () => {},
       stored: () => {},
@@ -177,6 +219,7 @@ class Simulation {
   }
 
   #firstToken(sequence: Sequence<number>, slot: number, atMs: number): void {
+    if (sequence.content instanceof PrefillContent) return;
     const flight = sequence.content as Flight;
     flight.firstTokenAtMs = atMs;
     if (this.#policy.firstToken === undefined) return;
@@ -186,9 +229,15 @@ class Simulation {
   }
 
   #finished(sequence: Sequence<number>, slot: number, atMs: number): void {
+    if (sequence.content instanceof PrefillContent) {
+      const { flight: split } = sequence.content;
+      this.#queue.add(this.#queue.nowMs, () => split.goOn(sequence, atMs));
+      return;
+    }
     const flight = sequence.content as Flight;
     const { reportMs, toClientMs } = this.#shape.network;
-    const { cachedCount } = sequence;
+    // What was read from another engine was cached only as far as that one had it.
+    const cachedCount = flight.isRemote ? flight.prefillCachedTokens : sequence.cachedCount;
     if (this.#policy.finished !== undefined) {
       const how = {
         ttftMs: flight.firstTokenAtMs - flight.decidedAtMs,
@@ -285,4 +334,14 @@ class Simulation {
     this.#imbalanceSum += (max * this.#engines.length) / sum;
     this.#imbalanceCount++;
   }
+}
+
+/** A listener to tokens that tells of the time since the one before. */
+function tellGaps(onGap: (gapMs: number) => void) {
+  return ({ content }: Sequence<number>, atMs: number): void => {
+    if (content instanceof PrefillContent) return;
+    const flight = content as Flight;
+    if (flight.isMeasured && flight.lastTokenAtMs <= atMs) onGap(atMs - flight.lastTokenAtMs);
+    flight.lastTokenAtMs = atMs;
+  };
 }

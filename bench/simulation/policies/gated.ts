@@ -132,7 +132,8 @@ class Gated implements Policy {
       this.#settle(request, nowMs, NOTHING);
       return;
     }
-    pool.open(request, picked.slots[0]!, picked.matchedBlocks, nowMs);
+    const { slots, matchedBlocks } = picked;
+    pool.open(request, { slot: slots[0]!, matchedBlocks }, nowMs);
     this.#context.outlet.send(request, picked.slots);
   }
 

@@ -48,7 +48,7 @@ function create(config: unknown, context: PolicyContext): Policy {
       });
       if (!picked.ok) return [];
       const slot = picked.slots[0]!;
-      pool.open(request, slot, picked.matchedBlocks, nowMs);
+      pool.open(request, { slot, matchedBlocks: picked.matchedBlocks }, nowMs);
       pool.dispatched(request, slot, nowMs);
       return [slot];
     },

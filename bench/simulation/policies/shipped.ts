@@ -1,8 +1,8 @@
 // The shipped scheduler under a configuration, as a pool's object drives it.
 
 import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
-import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
-import { Pool } from "../pool.ts";
+import { EndpointPicker, type Picked } from "../../../src/scheduler/endpoint-picker.ts";
+import { type Chosen, Pool } from "../pool.ts";
 import type { Policy, PolicyContext, PolicyDefinition, RoutedRequest } from "../policy.ts";
 
 const NOBODY: readonly number[] = [];
@@ -17,7 +17,8 @@ export function shipped(
 
 function createShipped(config: unknown, context: PolicyContext): Policy {
   const picker = new EndpointPicker(schedulerConfigSchema.parse(config));
-  const pool = new Pool(context.endpointCount, context.shape.scrapeIntervalMs);
+  const { scrapeIntervalMs, roles } = context.shape;
+  const pool = new Pool(context.endpointCount, scrapeIntervalMs, roles);
   return {
     choose(request: RoutedRequest, nowMs: number): ArrayLike<number> {
       const picked = picker.pick({
@@ -30,12 +31,27 @@ function createShipped(config: unknown, context: PolicyContext): Policy {
         seed: Math.floor(context.rng() * 0x1_0000_0000),
       });
       if (!picked.ok) return NOBODY;
-      pool.open(request, picked.slots[0]!, picked.matchedBlocks, nowMs);
+      pool.open(request, chosenOf(picked), nowMs);
       return picked.slots;
     },
+    prefillSlot: (request) => pool.prefillSlot(request),
+    prefilled: (request, slot, how) => pool.prefilled(request, slot, how),
     dispatched: (request, slot, nowMs) => pool.dispatched(request, slot, nowMs),
     finished: (request, _, how) => pool.finished(request, how),
     shed: (request) => pool.shed(request),
     sampled: (slot, sample, sampledAtMs) => pool.sampled(slot, sample, sampledAtMs),
+  };
+}
+
+export function chosenOf(picked: Picked): Chosen {
+  const { slots, matchedBlocks, prefill, prefillMatchedBlocks = 0 } = picked;
+  const slot = slots[0]!;
+  const prefillSlot = prefill?.[0];
+  // Nobody hands over to himself.
+  if (prefillSlot === undefined || prefillSlot === slot) return { slot, matchedBlocks };
+  return {
+    slot,
+    matchedBlocks,
+    prefill: { slot: prefillSlot, matchedBlocks: prefillMatchedBlocks },
   };
 }

@@ -22,7 +22,7 @@ function matched(pool: Pool, request: RoutedRequest): number[] {
 describe("Pool", () => {
   it("charges at once what is not cached and what may be answered", () => {
     const pool = new Pool(2, 200);
-    pool.open(createRequest(), 1, 4, 0);
+    pool.open(createRequest(), { slot: 1, matchedBlocks: 4 }, 0);
     expect(pool.table.columns.inFlightTokens[1]).toBe(640 - 4 * 64 + 100);
     expect(pool.table.columns.inFlightRequests[1]).toBe(1);
   });
@@ -30,7 +30,7 @@ describe("Pool", () => {
   it("learns a prefix when the engine has the prompt, not before", () => {
     const pool = new Pool(2, 200);
     const request = createRequest();
-    pool.open(request, 1, 0, 0);
+    pool.open(request, { slot: 1, matchedBlocks: 0 }, 0);
     expect(matched(pool, request)).toEqual([0, 0]);
     pool.dispatched(request, 1, 20);
     expect(matched(pool, request)).toEqual([0, 10]);
@@ -39,7 +39,7 @@ describe("Pool", () => {
   it("moves the load to the endpoint that took it after all", () => {
     const pool = new Pool(2, 200);
     const request = createRequest();
-    pool.open(request, 0, 0, 0);
+    pool.open(request, { slot: 0, matchedBlocks: 0 }, 0);
     pool.dispatched(request, 1, 20);
     expect([...pool.table.columns.inFlightRequests.subarray(0, 2)]).toEqual([0, 1]);
     expect(matched(pool, request)).toEqual([0, 10]);
@@ -48,7 +48,7 @@ describe("Pool", () => {
   it("takes the load off at the end, and keeps the prefix", () => {
     const pool = new Pool(2, 200);
     const request = createRequest();
-    pool.open(request, 0, 0, 0);
+    pool.open(request, { slot: 0, matchedBlocks: 0 }, 0);
     pool.dispatched(request, 0, 20);
     const usage = { promptTokens: 640, cachedTokens: 0, completionTokens: 384 };
     pool.finished(request, { ttftMs: 100, durationMs: 9_000, ...usage });
@@ -59,7 +59,7 @@ describe("Pool", () => {
   it("forgets the prefix of a request that was shed", () => {
     const pool = new Pool(2, 200);
     const request = createRequest();
-    pool.open(request, 0, 0, 0);
+    pool.open(request, { slot: 0, matchedBlocks: 0 }, 0);
     pool.shed(request);
     expect(pool.table.columns.inFlightRequests[0]).toBe(0);
     expect(matched(pool, request)).toEqual([0, 0]);
@@ -69,7 +69,7 @@ describe("Pool", () => {
     const pool = new Pool(2, 200);
     const request = createRequest();
     pool.sampled(0, { ...SAMPLE, kvBlocks: 20 }, 0);
-    pool.open(request, 0, 0, 0);
+    pool.open(request, { slot: 0, matchedBlocks: 0 }, 0);
     pool.dispatched(request, 0, 20);
     expect(matched(pool, request)).toEqual([5, 0]);
   });
