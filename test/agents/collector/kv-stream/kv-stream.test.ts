@@ -6,7 +6,12 @@ import {
   framePayload,
   type FramePlace,
 } from "../../../../src/agents/protocol/codec.ts";
-import { decodeKv, type KvSection } from "../../../../src/agents/protocol/kv-frames.ts";
+import {
+  decodeKv,
+  KV_END_EVEN,
+  KV_END_UNKNOWN,
+  type KvSection,
+} from "../../../../src/agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../../../../src/agents/protocol/limits.ts";
 import { type KvOffer, kvOfferSchema } from "../../../../src/agents/protocol/messages.ts";
 import { HELD_ON_GPU, NOT_HELD } from "../../../../src/scheduler/kv/residency/holding.ts";
@@ -24,6 +29,7 @@ class Fixture {
     ["b", true],
   ]);
   readonly said: ({ offer: KvOffer } | { sections: KvSection[] })[] = [];
+  tokensUpTo: (key: number) => number | "even" | undefined = () => undefined;
   bytes = 0;
   seq = 0;
   isUp = true;
@@ -35,6 +41,7 @@ class Fixture {
       send: (encode) => this.#send(encode),
       sourceAt: (slot) => sources[slot],
       whole: () => this.whole,
+      tokensUpTo: (key) => this.tokensUpTo(key),
       registry: this.registry,
     });
     this.stream.follow([endpointOf("a"), endpointOf("b")]);
@@ -91,6 +98,30 @@ describe("KvStream", () => {
     early.stream.listed();
     early.stream.flush();
     expect(early.offers).toEqual([{ whole: [0, 1], partial: [] }]);
+  });
+
+  it("tells with held keys where content ends in tokens, if the object asks for it", () => {
+    const fixture = new Fixture();
+    const tokens = new Map<number, number | "even">([
+      [1, 0],
+      [2, 16],
+      [3, 31],
+      [4, 8 * 0xfffe],
+      [5, "even"],
+    ]);
+    fixture.tokensUpTo = (key) => tokens.get(key);
+    fixture.stream.listed();
+    fixture.hold(0, 1, 6);
+    fixture.ask("a");
+    expect(fixture.sections.map(({ ends }) => ends)).toEqual([undefined]);
+    fixture.stream.configured(WINDOW_BYTES, true);
+    fixture.ask("a");
+    const ends = Uint16Array.of(0, 2, 3, KV_END_UNKNOWN, KV_END_EVEN, KV_END_UNKNOWN);
+    expect(fixture.sections.at(-1)!.ends).toEqual(ends);
+    // What is gone has no end.
+    fixture.stream.held(0, 1, Math.imul(1, 0x9e37_79b1) >>> 0, NOT_HELD);
+    fixture.stream.flush();
+    expect(fixture.sections.at(-1)).toMatchObject({ onGpuCount: 0, ends: new Uint16Array() });
   });
 
   it("offers what is followed, and again when that changes", () => {
