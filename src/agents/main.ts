@@ -3,7 +3,7 @@
 
 import { UsageError } from "./process/flags.ts";
 
-const ROLES = ["simulator", "collector", "relay", "front"] as const;
+const ROLES = ["simulator", "collector", "relay", "sidecar", "front"] as const;
 type Role = (typeof ROLES)[number];
 
 const USAGE = `Usage: node src/agents/main.ts ROLE [flags]
@@ -12,6 +12,7 @@ Roles
   simulator   GPU-free inference engines
   collector   reads the engines' metrics and reports them to the pool's object
   relay       carries requests from the Worker to the engines
+  sidecar     splits requests beside a decoder, in the place of llm-d's routing sidecar
   front       TCP front before workerd that passes a client's disconnect on
 
 \`ROLE --help\` lists the flags of a role.

@@ -18,6 +18,11 @@ const REFUSALS = {
     message:
       "The signature has expired, or expires too far in the future. Compare the clocks of Worker and relay.",
   },
+  "bad-stages": {
+    status: 400,
+    message:
+      "A stage header lists too many addresses, or names a rank that is not behind this sidecar.",
+  },
   "off-list": {
     status: 403,
     message: "None of the destinations is an endpoint this relay has discovered.",
@@ -35,6 +40,7 @@ const REFUSALS = {
       "The engine does not render prompts. Start it with --enable-scale-out, or name a renderer with --render-url.",
   },
   stopping: { status: 503, message: "This relay is stopping." },
+  "engine-down": { status: 503, message: "The engine beside this sidecar cannot be reached." },
   exhausted: { status: 502, message: "No listed endpoint could be reached." },
   "engine-timeout": { status: 504, message: "The engine did not begin to answer in time." },
 } as const;

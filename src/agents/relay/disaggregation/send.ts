@@ -8,7 +8,11 @@ import type { StagedApi } from "./connector.ts";
 import { coordinate, isSplit } from "./coordinator.ts";
 import { rankHeaders } from "./data-parallel.ts";
 import { encodeItems } from "./encode-items.ts";
+import { apiOf } from "./staged-paths.ts";
 import type { Phase, Split, SplitContext, SplitRequest, StageFacts } from "./split-request.ts";
+
+/** Never met: whoever calls has looked at the path. */
+const OTHER_API = "completions";
 
 /** An admitted request as its engines are to get it. */
 export interface SendRequest extends Omit<SplitRequest, "api" | "headers"> {
@@ -31,7 +35,7 @@ export async function send(context: SplitContext, admitted: SendRequest): Promis
     ...rankHeaders(context.pools.get(endpoint)?.endpoint),
     ...(phase === undefined ? {} : { [TRACEPARENT_HEADER]: phase.traceparent }),
   });
-  const api = apiOf(request.path);
+  const api = apiOf(request.path) ?? OTHER_API;
   if (isSplit(request)) {
     const headers: SplitRequest["headers"] = (endpoint, phase) => ({
       ...headersOf(endpoint, phase),
@@ -67,7 +71,7 @@ function encoded(
   return encodeItems(
     { ...context, encodeConnector },
     {
-      api: apiOf(request.path),
+      api: apiOf(request.path) ?? OTHER_API,
       body: request.body,
       encoders,
       requestId,
@@ -95,8 +99,4 @@ function wholeLeg(
   if (kvSource === undefined || !isShared) return { body, headers: {} };
   const pull = { decoder: endpoint, kvSource, transferId: randomUUID() };
   return connector?.pull?.({ api, body }, pull) ?? { body, headers: {} };
-}
-
-function apiOf(path: string): StagedApi {
-  return path.startsWith("/v1/chat/completions") ? "chat" : "completions";
 }
