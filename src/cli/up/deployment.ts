@@ -27,11 +27,18 @@ export interface LocalPool {
 
 export type KvKeys = "content" | "tokens";
 
+export interface DefaultOptions {
+  readonly relayPort: number;
+  readonly kvKeys: KvKeys;
+  /** As a configuration has it; undefined: as a pool does that says nothing of it. */
+  readonly scheduler?: unknown;
+}
+
 /** The configuration without a file: one pool, one tenant, the keys of the state directory. */
 export function defaultDeployment(
   keys: Keys,
   models: readonly string[],
-  { relayPort, kvKeys }: { readonly relayPort: number; readonly kvKeys: KvKeys },
+  { relayPort, kvKeys, scheduler }: DefaultOptions,
 ): unknown {
   return {
     version: 1,
@@ -47,6 +54,7 @@ export function defaultDeployment(
             keys: [{ id: "k1", secret: keys.relaySecret }],
           },
         ],
+        ...(scheduler === undefined ? {} : { scheduler }),
         ...(kvKeys === "tokens" ? { prefixKeys: { kind: "tokens", by: "render" } } : {}),
       },
     ],

@@ -5,6 +5,7 @@ import { integerFlag, numberFlag, parseFlags, positionals } from "../flags.ts";
 import { UsageError } from "../cli-error.ts";
 import type { KvKeys } from "./deployment.ts";
 import { parseEndpointUrl } from "./engines.ts";
+import { STAGE_CONNECTORS, type Stages } from "./stages.ts";
 import { STATE_DIR_DEFAULT } from "./state-dir.ts";
 
 export const PORT_DEFAULT = 8787;
@@ -19,7 +20,10 @@ const MODEL_DEFAULT = "fairlead-sim";
 export type EngineSource =
   | {
       readonly kind: "simulated";
+      /** Of all together. */
       readonly count: number;
+      /** Where prefill and decode are apart. */
+      readonly stages: Stages | undefined;
       readonly timeScale: number;
       /** Of the simulator, by name. */
       readonly flags: Readonly<Record<string, string>>;
@@ -56,6 +60,9 @@ Engines
   --endpoints FILE     real engines in llm-d's file format; read again when it changes
   --model NAME         serve only this model (default: all that every engine serves)
   --engines N          number of simulated engines (default ${ENGINES_DEFAULT})
+  --prefill N          simulated engines that only compute prompts, with --decode and in the place of
+  --decode N           --engines: requests are split between both where that is faster
+  --kv-connector NAME  how these hand prompts over: ${STAGE_CONNECTORS.join(", ")} (default nixlv2)
   --time-scale X       simulated time: 0.1 is ten times faster than real (default 1)
   --engine-arg N=V     a parameter of the simulated engines, e.g. max-num-seqs=8; may be repeated
   --kv-events          have simulated engines publish KV events, the collector read them, and the relay
@@ -88,6 +95,9 @@ const FLAGS = {
   endpoints: { type: "string" },
   model: { type: "string" },
   engines: { type: "string" },
+  prefill: { type: "string" },
+  decode: { type: "string" },
+  "kv-connector": { type: "string" },
   "time-scale": { type: "string" },
   "engine-arg": { type: "string", multiple: true },
   config: { type: "string" },
@@ -100,6 +110,16 @@ const FLAGS = {
   json: { type: "boolean", default: false },
   "exit-with-parent": { type: "boolean", default: false },
 } as const;
+
+/** Those that make no sense for real engines. */
+const SIMULATED_FLAGS = [
+  "engines",
+  "prefill",
+  "decode",
+  "kv-connector",
+  "time-scale",
+  "engine-arg",
+] as const;
 
 type Values = ReturnType<typeof parseFlags<typeof FLAGS>>["values"];
 
@@ -143,14 +163,20 @@ function parseKvKeys(text: string): KvKeys {
 function engineSource(values: Values): EngineSource {
   const { endpoint: urls, endpoints: file } = values;
   if (urls === undefined && file === undefined) {
+    const stages = parseStages(values);
+    const range = { min: 1, max: ENGINES_MAX };
     return {
       kind: "simulated",
-      count: integerFlag("engines", values.engines, { min: 1, max: ENGINES_MAX }, ENGINES_DEFAULT),
+      count:
+        stages === undefined
+          ? integerFlag("engines", values.engines, range, ENGINES_DEFAULT)
+          : stages.prefill + stages.decode,
+      stages,
       timeScale: numberFlag("time-scale", values["time-scale"], TIME_SCALE_RANGE, 1),
       flags: engineFlags(values["engine-arg"] ?? []),
     };
   }
-  for (const name of ["engines", "time-scale", "engine-arg"] as const) {
+  for (const name of SIMULATED_FLAGS) {
     if (values[name] !== undefined)
       throw new UsageError(`--${name} is about simulated engines; real ones were given.`);
   }
@@ -160,6 +186,33 @@ function engineSource(values: Values): EngineSource {
   const twice = origins.find((origin, index) => origins.indexOf(origin) !== index);
   if (twice !== undefined) throw new UsageError(`--endpoint ${twice} is given twice.`);
   return { kind: "urls", origins };
+}
+
+/** Undefined where each engine does everything. */
+function parseStages(values: Values): Stages | undefined {
+  const { prefill, decode, "kv-connector": connector } = values;
+  if (prefill === undefined && decode === undefined) {
+    if (connector !== undefined)
+      throw new UsageError("--kv-connector needs --prefill and --decode.");
+    return undefined;
+  }
+  if (prefill === undefined || decode === undefined)
+    throw new UsageError("--prefill and --decode go together: one computes for the other.");
+  if (values.engines !== undefined)
+    throw new UsageError(
+      "--prefill and --decode say how many engines there are; leave out --engines.",
+    );
+  const known = STAGE_CONNECTORS.find((name) => name === (connector ?? "nixlv2"));
+  if (known === undefined)
+    throw new UsageError(
+      `--kv-connector takes ${STAGE_CONNECTORS.join(", ")}, not "${String(connector)}".`,
+    );
+  const range = { min: 1, max: ENGINES_MAX / 2 };
+  return {
+    prefill: integerFlag("prefill", prefill, range, 1),
+    decode: integerFlag("decode", decode, range, 1),
+    connector: known,
+  };
 }
 
 /** Each `max-num-seqs=8` as a flag of the simulator, which checks the name and the value. */

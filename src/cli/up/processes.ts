@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { ProcessSpec, ReadyLine } from "./child-process.ts";
 import type { LocalPool, LocalRelay } from "./deployment.ts";
 import type { EngineSource } from "./options.ts";
+import type { EngineGroup } from "./stages.ts";
 import type { StateDir } from "./state-dir.ts";
 
 const AGENTS = fileURLToPath(new URL("../../agents/main.ts", import.meta.url));
@@ -60,22 +61,25 @@ const KV_EVENTS_CONFIG = JSON.stringify({
 export function enginesProcess(
   state: StateDir,
   pool: LocalPool,
-  source: EngineSource & { readonly kind: "simulated" },
+  group: EngineGroup & { readonly source: EngineSource & { readonly kind: "simulated" } },
   hasKvEvents: boolean,
 ): ProcessSpec {
+  const { source } = group;
   return agent(state, {
-    name: `engines-${pool.name}`,
+    name: `engines-${pool.name}${group.name === "sim" ? "" : `-${group.name}`}`,
     role: "simulator",
     flags: {
-      engines: String(source.count),
+      engines: String(group.count),
       port: "0",
       "served-model-name": pool.models.join(","),
       "time-scale": String(source.timeScale),
       ...(hasKvEvents ? { "kv-events-config": KV_EVENTS_CONFIG } : {}),
+      ...group.flags,
       ...source.flags,
     },
     portFlags: (ready) => ({
       ports: (ready["ports"] as number[]).join(","),
+      "side-channel-port": String(ready["sideChannelPort"]),
       ...kvPortFlag("kv-events-ports", ready["kvEventPorts"]),
       ...kvPortFlag("kv-replay-ports", ready["kvReplayPorts"]),
     }),
@@ -103,6 +107,8 @@ export interface PoolAgentOptions {
   readonly endpointsFile: string;
   /** Base URL of the Worker. */
   readonly url: string;
+  /** Of relays, besides. */
+  readonly relayFlags: Readonly<Record<string, string>>;
 }
 
 export function collectorProcess(
@@ -144,6 +150,7 @@ export function relayProcess(
     flags: {
       listen: relay.listen,
       ...poolFlags(name, options),
+      ...options.relayFlags,
       ...(learnPort === undefined ? {} : { "learn-to": `http://${LOOPBACK}:${learnPort}` }),
     },
     portFlags: adminPort,

@@ -23,6 +23,7 @@ import {
   kvEventLabels,
   relayProcess,
 } from "./processes.ts";
+import { engineGroups, hasBootstrap, relayFlags, stagedScheduler } from "./stages.ts";
 import { untilAnswers, untilPoolIsFresh } from "./readiness.ts";
 import type { StateDir } from "./state-dir.ts";
 import type { Supervisor } from "./supervisor.ts";
@@ -51,6 +52,7 @@ export interface Ready {
 interface PoolEndpoints {
   readonly file: string;
   readonly addresses: readonly string[];
+  readonly relayFlags: Readonly<Record<string, string>>;
 }
 
 /** Starts everything and resolves when it is healthy. The caller stops what was started. */
@@ -103,7 +105,10 @@ async function chooseDocument(run: Run, probes: readonly EngineProbe[]): Promise
   const models =
     options.engines.kind === "simulated" ? [options.model!] : commonModels(probes, options.model);
   const relayPort = await findFreePort("127.0.0.1");
-  return defaultDeployment(state.keys, models, { relayPort, kvKeys: options.kvKeys });
+  const { kvKeys, engines } = options;
+  const stages = engines.kind === "simulated" ? engines.stages : undefined;
+  const scheduler = stages === undefined ? undefined : stagedScheduler(stages.connector);
+  return defaultDeployment(state.keys, models, { relayPort, kvKeys, scheduler });
 }
 
 /** Builds the Worker, starts it in workerd with the front before it, and gives the front's URL. */
@@ -134,22 +139,23 @@ async function startEngines(
 ): Promise<PoolEndpoints> {
   const source = run.options.engines;
   if (source.kind === "file")
-    return { file: source.file, addresses: probes.map((probe) => probe.address) };
+    return {
+      file: source.file,
+      addresses: probes.map((probe) => probe.address),
+      relayFlags: {},
+    };
   let entries: EndpointEntry[];
+  let bootstrapPort: number | undefined;
   if (source.kind === "urls") {
     entries = endpointEntries(probes);
   } else {
     run.progress(`Starting ${source.count} simulated engines for pool ${pool.name}.`);
-    const engines = run.supervisor.start(
-      enginesProcess(run.state, pool, source, run.options.hasKvEvents),
-    );
-    const ready = await engines.ready;
-    entries = (ready["ports"] as number[]).map((port, index) => ({
-      name: `sim-${index}`,
-      address: "127.0.0.1",
-      port,
-      labels: kvEventLabels(ready, index),
-    }));
+    const { stages } = source;
+    const isAsked = stages !== undefined && hasBootstrap(stages.connector);
+    bootstrapPort = isAsked ? await findFreePort("127.0.0.1") : undefined;
+    const groups = engineGroups(source, bootstrapPort);
+    const started = groups.map((group) => startGroup(run, pool, { ...group, source }));
+    entries = (await Promise.all(started)).flat();
   }
   const file = join(run.state.generatedDir, `endpoints-${pool.name}.json`);
   await writeFile(file, `${JSON.stringify({ endpoints: entries }, null, 2)}\n`);
@@ -158,7 +164,24 @@ async function startEngines(
     addresses: entries.map(({ address, port }) =>
       address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
     ),
+    relayFlags: relayFlags(bootstrapPort),
   };
+}
+
+/** Starts the engines of one process, and gives them as endpoints. */
+async function startGroup(
+  run: Run,
+  pool: LocalPool,
+  group: Parameters<typeof enginesProcess>[2],
+): Promise<EndpointEntry[]> {
+  const spec = enginesProcess(run.state, pool, group, run.options.hasKvEvents);
+  const ready = await run.supervisor.start(spec).ready;
+  return (ready["ports"] as number[]).map((port, index) => ({
+    name: `${group.name}-${index}`,
+    address: "127.0.0.1",
+    port,
+    labels: { ...group.labels, ...kvEventLabels(ready, index) },
+  }));
 }
 
 async function applyDocument(admin: AdminClient, document: unknown): Promise<void> {
@@ -173,7 +196,8 @@ async function startPoolAgents(
 ): Promise<void> {
   const { state, supervisor } = run;
   const { pool, url } = options;
-  const agentOptions = { pool, url, endpointsFile: options.endpoints.file };
+  const { file: endpointsFile, relayFlags: flags } = options.endpoints;
+  const agentOptions = { pool, url, endpointsFile, relayFlags: flags };
   const { hasKvEvents } = run.options;
   const collector = supervisor.start(collectorProcess(state, agentOptions, hasKvEvents));
   // Relays tell the collector what they learn, at a port that it has yet to find.

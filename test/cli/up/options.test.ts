@@ -37,6 +37,15 @@ describe("parseUpOptions", () => {
     });
   });
 
+  it("runs prefill and decode apart", () => {
+    expect(parseUpOptions("--prefill 2 --decode 3".split(" ")).engines).toMatchObject({
+      count: 5,
+      stages: { prefill: 2, decode: 3, connector: "nixlv2" },
+    });
+    const sglang = "--prefill 1 --decode 1 --kv-connector sglang".split(" ");
+    expect(parseUpOptions(sglang).engines).toMatchObject({ stages: { connector: "sglang" } });
+  });
+
   it("takes real engines as URLs or as a file, and asks them for their model", () => {
     const urls = parseUpOptions(["--endpoint", "http://a:1", "--endpoint", "http://[::1]:2/v1"]);
     expect(urls).toMatchObject({
@@ -56,6 +65,23 @@ describe("parseUpOptions", () => {
     { args: ["--port", "70000"], says: "--port takes a number from 0 to 65535" },
     { args: ["--port", "1.5"], says: "--port takes a whole number" },
     { args: ["--port", ""], says: "--port takes a number" },
+    { args: ["--prefill", "1"], says: "--prefill and --decode go together" },
+    { args: ["--decode", "1"], says: "--prefill and --decode go together" },
+    {
+      args: ["--prefill", "1", "--decode", "1", "--engines", "3"],
+      says: "leave out --engines",
+    },
+    { args: ["--prefill", "0", "--decode", "1"], says: "--prefill takes a number from 1 to 128" },
+    { args: ["--prefill", "1", "--decode", "129"], says: "--decode takes a number from 1 to 128" },
+    {
+      args: ["--prefill", "1", "--decode", "1", "--kv-connector", "nixl"],
+      says: "--kv-connector takes nixlv2, sglang, mooncake",
+    },
+    { args: ["--kv-connector", "nixlv2"], says: "--kv-connector needs --prefill and --decode" },
+    {
+      args: ["--endpoint", "http://a:1", "--prefill", "1"],
+      says: "--prefill is about simulated engines",
+    },
     { args: ["--engines", "0"], says: "--engines takes a number from 1 to 256" },
     { args: ["--engines", "257"], says: "--engines takes a number from 1 to 256" },
     { args: ["--time-scale", "fast"], says: "--time-scale takes a number" },
