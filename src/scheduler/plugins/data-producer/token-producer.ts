@@ -6,7 +6,8 @@
 // makes pseudo-tokens of four bytes each. The Worker counts those bytes, and hashes them into content
 // keys, before a pool's object is asked; so there is nothing left to do here, and this plugin exists to
 // take its parameters. llm-d's other ways ask an engine or a sidecar for the real tokens: a round trip
-// that no decision here waits for. Prompts of scripts with long tokens are overestimated, images count
+// that decisions here wait for only where the pool's `prefixKeys` says so, which then counts the tokens,
+// too. Prompts of scripts with long tokens are overestimated, images count
 // with the Worker's estimate. O(1).
 
 import { z } from "zod";
@@ -89,8 +90,9 @@ export const tokenProducer = defineDataProducer({
     const notes: string[] = [];
     if (vllm !== undefined || udsTokenizerConfig !== undefined) {
       notes.push(
-        "Prompts are not tokenized before a decision: their tokens are estimated as a quarter of " +
-          "their bytes, and vllm and udsTokenizerConfig are without effect.",
+        "Prompts are tokenized before a decision only where the pool's prefixKeys says how; otherwise " +
+          "their tokens are estimated as a quarter of their bytes. vllm and udsTokenizerConfig are " +
+          "without effect.",
       );
     }
     if (estimate !== undefined)

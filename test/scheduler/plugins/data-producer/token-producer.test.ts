@@ -15,9 +15,9 @@ describe("token-producer", () => {
     expect(notesOf({})).toEqual([]);
   });
 
-  it("says that prompts are not tokenized", () => {
+  it("says what prompts are tokenized by", () => {
     const params = { modelName: "m", vllm: { url: "http://render:8000" } };
-    expect(notesOf(params)).toEqual([expect.stringContaining("not tokenized")]);
+    expect(notesOf(params)).toEqual([expect.stringContaining("prefixKeys says how")]);
     expect(notesOf({ udsTokenizerConfig: { socketFile: "/tmp/x" } })).toHaveLength(1);
   });
 
