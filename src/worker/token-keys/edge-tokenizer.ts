@@ -85,17 +85,18 @@ export class EdgeTokenizer {
   /** Never rejects. */
   async #load(held: Held, source: ModelSource, bindings: FileBindings): Promise<void> {
     const begunMs = held.notBeforeMs;
+    let model: EdgeModel | undefined;
     try {
-      const model = await withDeadline(readModel(source, bindings), LOADING_MS);
-      // Another may have been begun meanwhile, or another pool's be here.
-      if (held.notBeforeMs === begunMs && this.#held === held) held.model = model;
+      model = await withDeadline(readModel(source, bindings), LOADING_MS);
     } catch (error) {
       const why = error instanceof TokenizerError ? error.message : "it could not be read in time";
       this.#options.complain(source, why);
-      if (held.notBeforeMs === begunMs) held.notBeforeMs = this.#options.clock() + RETRY_MS;
-    } finally {
-      held.isLoading = false;
     }
+    // Another request may have begun anew meanwhile.
+    if (held.notBeforeMs !== begunMs) return;
+    held.isLoading = false;
+    held.model = model;
+    if (model === undefined) held.notBeforeMs = this.#options.clock() + RETRY_MS;
   }
 }
 

@@ -1,6 +1,6 @@
 // When an isolate has a tokenizer, whose, and what is said where it cannot be had.
 
-import { env } from "cloudflare:workers";
+import { env, exports } from "cloudflare:workers";
 import { describe, expect, inject, it } from "vitest";
 import {
   EDGE_TOKENIZER_LIMITS,
@@ -118,6 +118,15 @@ describe("says why it is not used", () => {
     const { ask, complaints } = start();
     await ask(source);
     expect(await ask(source)).toBe("no-tokenizer");
+    expect(complaints).toEqual([says]);
+  });
+
+  it.for([
+    { tokenizer: "assets:/nowhere.json", says: "assets:/nowhere.json is answered with 404" },
+    { tokenizer: "assets:/health", says: "tokenizer is no tokenizer.json" },
+  ])("$tokenizer, of what is bound as assets", async ({ says, ...source }) => {
+    const { ask, complaints } = start();
+    await ask(source, { ASSETS: exports.default as unknown as Fetcher });
     expect(complaints).toEqual([says]);
   });
 
