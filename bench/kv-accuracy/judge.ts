@@ -58,7 +58,7 @@ export async function tokenCountsOf(body: string, engine: string): Promise<Uint3
   const response = await fetch(`${engine}/tokenize`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify(prompt.tokens.body),
+    body: JSON.stringify({ ...prompt.tokens.body, return_token_strs: true }),
   });
   const { token_strs: names } = (await response.json()) as { token_strs: string[] };
   return alignContent(prompt.canonical, decodeNames(names, namingOf(names))).tokenCounts;

@@ -75,6 +75,8 @@ export class ResidentKnowledge {
   /** By slot: how many caches it has had. */
   readonly #lives = new Uint32Array(ENDPOINTS_MAX);
   #speculationMs = 0;
+  /** Some collector has said something in this life. */
+  #isAnyHeard = false;
   /** Of the last look-up: its keys, and by slot what each source said. */
   #keys: Uint32Array | undefined;
   readonly #held = new Int32Array(ENDPOINTS_MAX);
@@ -108,9 +110,13 @@ export class ResidentKnowledge {
     return isDemoted ? this.#approximateOnly : this.#both;
   }
 
-  /** Whether relays are to learn what content becomes: a collector follows engines and will hear of it. */
+  /**
+   * Whether relays are to learn what content becomes: a collector follows engines and will hear of it. An
+   * object that has just begun anew does not know yet whether one does, and what is served meanwhile is
+   * in caches as well.
+   */
   get wantsContent(): boolean {
-    return !this.#feeds.isEmpty;
+    return !this.#feeds.isEmpty || !this.#isAnyHeard;
   }
 
   /** Undefined while no collector tells of any endpoint. */
@@ -164,12 +170,13 @@ export class ResidentKnowledge {
   /** A prompt is about to be sent: to the first choice, and to who reads it before. */
   picked(keys: Uint32Array, { slots, prefill }: Pick<Picked, "slots" | "prefill">): void {
     if (this.#speculationMs === 0 || this.#feeds.isEmpty) return;
+    for (const slot of [slots[0], prefill?.[0]]) if (slot !== undefined) this.#claim(keys, slot);
+  }
+
+  #claim(keys: Uint32Array, slot: number): void {
     const nowMs = this.#options.clock();
     this.#speculation.expire(nowMs);
-    const expiresAtMs = nowMs + this.#speculationMs;
-    for (const slot of [slots[0], prefill?.[0]]) {
-      if (slot !== undefined) this.#speculation.claim(keys, slot, expiresAtMs);
-    }
+    this.#speculation.claim(keys, slot, nowMs + this.#speculationMs);
   }
 
   /**
@@ -195,6 +202,10 @@ export class ResidentKnowledge {
   /** A request has ended. Gives how many tokens were predicted to be cached; undefined if that is not compared. */
   ended({ prediction, model, keys }: Believed, end: ServedEnd): number | undefined {
     const { slot } = prediction;
+    const isThere =
+      end.isPromptCached && end.slot === slot && this.#lives[slot] === prediction.life;
+    // It has been computed now. That its content becomes known may take as long again.
+    if (isThere && keys !== null && this.#speculationMs > 0) this.#claim(keys, slot);
     const compared = compare(prediction, end, this.#lives[slot]!, (blocks) =>
       keys === null || blocks * 2 > keys.length
         ? undefined
@@ -212,6 +223,7 @@ export class ResidentKnowledge {
   // What collectors say; see KvFeeds.
 
   heard(agent: string): void {
+    this.#isAnyHeard = true;
     this.#feeds.heard(agent);
   }
 

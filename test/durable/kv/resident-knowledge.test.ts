@@ -199,4 +199,15 @@ describe("ResidentKnowledge", () => {
     for (let times = 0; times < 2; times++) fixture.tell(KEYS.length / 2, 0);
     expect(ended(KEYS)).toBe(64 * (KEYS.length / 2));
   });
+
+  it("wants prompts to be learned from until a collector is there that follows nobody", () => {
+    const { knowledge, ...fixture } = new Fixture(0);
+    // Engines cache what is served before the first collector has come back.
+    expect(knowledge.wantsContent).toBe(true);
+    knowledge.heard("c");
+    expect(knowledge.wantsContent).toBe(false);
+    knowledge.offered("c", { whole: [], partial: [endpoint(1)] });
+    expect(knowledge.wantsContent).toBe(true);
+    expect(fixture.told).toHaveLength(1);
+  });
 });
