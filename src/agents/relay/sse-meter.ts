@@ -12,6 +12,12 @@ import { lastFinishReason, parseUsage, UNKNOWN_USAGE, type Usage } from "./usage
 
 export const EVENT_BYTES_MAX = 1024 * 1024;
 
+/** First byte of an event with a name; chats and completions have none. */
+const NAMED = 0x65;
+/** How the Messages and the Responses API end a stream. */
+const LAST_EVENT = /^event: ?(?:message_stop|response\.(?:completed|incomplete|failed))\r?\n/;
+const LAST_EVENT_BYTES_MAX = 64;
+
 const LF = 0x0a;
 const CR = 0x0d;
 const SCAN_LIMITS = { depthMax: 256, keysMax: 256 };
@@ -51,7 +57,7 @@ export class SseMeter {
     return this.#finishReason;
   }
 
-  /** The stream has said all it wants to say: `[DONE]`, or a finish reason before it. */
+  /** The stream has said all it wants to say: `[DONE]`, a finish reason, or the API's last event. */
   get isComplete(): boolean {
     return this.#isDone || this.#finishReason !== null;
   }
@@ -106,6 +112,9 @@ export class SseMeter {
   #readEvent(event: Buffer): Uint8Array {
     const finishReason = lastFinishReason(event);
     if (finishReason !== undefined) this.#finishReason = finishReason;
+    if (event[0] === NAMED && LAST_EVENT.test(event.toString("latin1", 0, LAST_EVENT_BYTES_MAX))) {
+      this.#isDone = true;
+    }
     const data = dataOf(event);
     if (data === undefined) return event;
     if (data.byteLength === 6 && data.toString("latin1") === "[DONE]") {

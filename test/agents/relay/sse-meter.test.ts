@@ -158,6 +158,17 @@ describe("SseMeter", () => {
     expect(result.meter.usage.promptTokens).toBeNull();
   });
 
+  it.for(["message_stop", "response.completed", "response.incomplete", "response.failed"])(
+    "knows the end of a stream of named events: %s",
+    (name) => {
+      const begin = 'event: message_delta\ndata: {"delta":{"text":"event: message_stop\\n"}}\n\n';
+      const end = `event: ${name}\ndata: {}\n\n`;
+      expect(read(Buffer.from(begin), [], false).meter.isComplete).toBe(false);
+      const whole = read(Buffer.from(begin + end), [9], false);
+      expect([whole.meter.isComplete, whole.text]).toEqual([true, begin + end]);
+    },
+  );
+
   it("passes the last event on even if its empty line is missing", () => {
     const result = read(Buffer.from("data: [DONE]\n"), [], true);
     expect(result.text).toBe("data: [DONE]\n");
