@@ -102,9 +102,9 @@ async function tokensOf(
   prompt: ReadPrompt,
   { tokenizer, areMediaRendered }: LearnSetup,
 ): Promise<Asked<KnownTokens> | undefined> {
-  const { model, canonical, learnableBytes: bytes, tokens } = prompt;
+  const { canonical, learnableBytes: bytes, tokens } = prompt;
   if (prompt.rendering !== null && areMediaRendered) {
-    const whole = await tokenizer.rendering(endpoint, model, prompt.rendering);
+    const whole = await tokenizer.rendering(endpoint, prompt, prompt.rendering);
     if (whole.ok) return { ok: true, value: { ...whole.value, bytes: canonical.length } };
   }
   if (bytes < CONTENT_BLOCK_BYTES) return undefined;
@@ -113,7 +113,7 @@ async function tokensOf(
     const rendered = { text: canonical, tokenEnds: endsOfNumbers(tokens.ids) };
     return { ok: true, value: { ids, items: [], rendered, bytes } };
   }
-  const asked = await tokenizer.tokens(endpoint, model, tokens.body);
+  const asked = await tokenizer.tokens(endpoint, prompt, tokens.body);
   return asked.ok ? { ok: true, value: { ...asked.value, bytes } } : asked;
 }
 

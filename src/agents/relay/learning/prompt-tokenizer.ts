@@ -3,7 +3,7 @@
 import type { RenderedPrompt } from "../../../scheduler/kv/residency/content-alignment.ts";
 import type { Asked, EngineAsker } from "./engine-asker.ts";
 import type { MediaItem } from "./media-items.ts";
-import type { MediaPrompt } from "./read-prompt.ts";
+import type { MediaPrompt, ReadPrompt } from "./read-prompt.ts";
 import { TokenTexts } from "./token-texts.ts";
 
 /** Models whose tokens' texts are kept; the one used the longest ago goes. */
@@ -18,6 +18,7 @@ export interface PromptTokens {
   readonly rendered: RenderedPrompt;
 }
 
+type Asking = Pick<ReadPrompt, "model" | "canonical">;
 type Body = Readonly<Record<string, unknown>>;
 
 export class PromptTokenizer {
@@ -28,29 +29,33 @@ export class PromptTokenizer {
     this.#engines = engines;
   }
 
-  /** `body` is what /tokenize takes. */
-  async tokens(address: string, model: string, body: Body): Promise<Asked<PromptTokens>> {
+  /** Of a prompt without media. */
+  async tokens(
+    address: string,
+    { model, canonical }: Asking,
+    body: Body,
+  ): Promise<Asked<PromptTokens>> {
     const texts = this.#textsOf(model);
     if (!texts.areNamesWanted) {
       const asked = await this.#engines.tokens(address, body, false);
       if (!asked.ok) return asked;
       const { ids } = asked.value;
-      const rendered = texts.read(ids);
+      const rendered = texts.read(ids, canonical);
       if (rendered !== undefined) return { ok: true, value: { ids, items: [], rendered } };
     }
     const asked = await this.#engines.tokens(address, body, true);
     if (!asked.ok) return asked;
     const { ids, names } = asked.value;
-    return { ok: true, value: { ids, items: [], rendered: texts.learn(ids, names) } };
+    return { ok: true, value: { ids, items: [], rendered: texts.learn(ids, names, canonical) } };
   }
 
   /** Of a chat with media. Render endpoints tell no names: these are asked for where one is not known. */
   async rendering(
     address: string,
-    model: string,
-    prompt: MediaPrompt,
+    { model, canonical }: Asking,
+    media: MediaPrompt,
   ): Promise<Asked<PromptTokens>> {
-    const asked = await this.#engines.render(address, prompt.whole);
+    const asked = await this.#engines.render(address, media.whole);
     if (!asked.ok) return asked;
     const { ids, items } = asked.value;
     const isText = new Uint8Array(ids.length).fill(1);
@@ -58,12 +63,12 @@ export class PromptTokenizer {
       isText.fill(0, Math.max(0, offset - MARKERS_MAX), offset + length + MARKERS_MAX);
     }
     const texts = this.#textsOf(model);
-    let rendered = texts.read(ids, isText);
+    let rendered = texts.read(ids, canonical, isText);
     if (rendered === undefined) {
-      const text = await this.#engines.tokens(address, prompt.text, true);
+      const text = await this.#engines.tokens(address, media.text, true);
       if (!text.ok) return text;
-      texts.learn(text.value.ids, text.value.names);
-      rendered = texts.read(ids, isText);
+      texts.learn(text.value.ids, text.value.names, canonical);
+      rendered = texts.read(ids, canonical, isText);
     }
     if (rendered === undefined) return { ok: false, why: "failed" };
     return { ok: true, value: { ids, items, rendered } };

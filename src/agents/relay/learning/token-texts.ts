@@ -6,6 +6,7 @@
 // One for each model. A name that was another before means another tokenizer: all is forgotten.
 
 import { decodeNames, namingOf, type NamedText, type TokenNaming } from "./token-names.ts";
+import { findUnnamed } from "./unnamed-tokens.ts";
 
 export const TOKEN_TEXTS_LIMITS = {
   /** The largest vocabularies in use have as many. Past it all is forgotten. */
@@ -18,6 +19,7 @@ export const TOKEN_TEXTS_LIMITS = {
 
 const FIRST_POOL_BYTES = 64 * 1024;
 const LENGTH_BYTES = 2;
+const NO_TEXT = new Uint8Array();
 /** What the newest prompt adds to the share of prompts all of whose tokens were known. */
 const NEWEST_WEIGHT = 0.1;
 /** Ids in vain and names thereafter are half as much again as names at once: it must be worth trying. */
@@ -48,48 +50,34 @@ export class TokenTexts {
   }
 
   /**
-   * The text of a prompt; undefined if one of its tokens is not known, but for those where
-   * `isText` is 0.
+   * The text of a prompt; undefined if one of its tokens is not known, but for those where `isText` is 0. A few
+   * that are not known are looked for in `canonical`, the canonical prompt.
    */
-  read(ids: Uint32Array, isText?: Uint8Array): NamedText | undefined {
+  read(ids: Uint32Array, canonical: Uint8Array, isText?: Uint8Array): NamedText | undefined {
     this.#readSinceCheck++;
-    const tokenEnds = new Uint32Array(ids.length);
-    const pool = this.#pool;
-    let text = new Uint8Array(ids.length * 8);
-    let end = 0;
-    for (let i = 0; i < ids.length; i++) {
-      const offset = this.#offsets.get(ids[i]!);
-      tokenEnds[i] = end;
-      if (offset === undefined && isText?.[i] === 0) continue;
-      if (offset === undefined) return this.#count(undefined);
-      const length = this.#lengthAt(offset);
-      if (end + length > text.length) text = resized(text, 2 * (end + length));
-      // Tokens are short: a view of each would cost more than its bytes.
-      const from = offset + LENGTH_BYTES;
-      for (let at = 0; at < length; at++) text[end + at] = pool[from + at]!;
-      end += length;
-      tokenEnds[i] = end;
-    }
-    return this.#count({ text: text.subarray(0, end), tokenEnds });
+    const found = this.#findUnnamed(ids, canonical, isText);
+    this.#count(found !== undefined);
+    return found === undefined ? undefined : this.#join(ids, found);
   }
 
   /** The text of a prompt whose tokens were named, one name for each id. Learns them. */
-  learn(ids: Uint32Array, names: readonly string[]): NamedText {
+  learn(ids: Uint32Array, names: readonly string[], canonical: Uint8Array): NamedText {
     this.#readSinceCheck = 0;
     const naming = namingOf(names, this.#naming);
     if (naming !== this.#naming) this.forget();
     this.#naming = naming;
+    // Whether the names could have been done without.
+    this.#count(this.#findUnnamed(ids, canonical) !== undefined);
     const named = decodeNames(names, naming);
-    let isKnown = true;
     for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!;
       const bytes = named.text.subarray(i === 0 ? 0 : named.tokenEnds[i - 1], named.tokenEnds[i]);
-      const offset = this.#offsets.get(ids[i]!);
-      if (offset !== undefined && this.#isAt(offset, bytes)) continue;
-      isKnown = false;
+      const offset = this.#offsets.get(id);
+      const isSame = offset !== undefined && this.#isAt(offset, bytes);
+      if (isSame) continue;
       if (offset !== undefined) this.forget();
-      this.#add(ids[i]!, bytes);
+      this.#add(id, bytes);
     }
-    this.#count(isKnown ? named : undefined);
     return named;
   }
 
@@ -100,9 +88,45 @@ export class TokenTexts {
     this.#knownShare = 0;
   }
 
-  #count(text: NamedText | undefined): NamedText | undefined {
-    this.#knownShare += NEWEST_WEIGHT * ((text === undefined ? 0 : 1) - this.#knownShare);
-    return text;
+  #count(isKnown: boolean): void {
+    this.#knownShare += NEWEST_WEIGHT * ((isKnown ? 1 : 0) - this.#knownShare);
+  }
+
+  /** Texts of tokens that are not known, by place; undefined where one is not found. */
+  #findUnnamed(ids: Uint32Array, canonical: Uint8Array, isText?: Uint8Array) {
+    return findUnnamed(canonical, ids.length, (place) => {
+      return isText?.[place] === 0 ? NO_TEXT : this.#textOf(ids[place]!);
+    });
+  }
+
+  /** Tokens that are neither known nor found have none. */
+  #join(ids: Uint32Array, found: ReadonlyMap<number, Uint8Array>): NamedText {
+    const tokenEnds = new Uint32Array(ids.length);
+    const pool = this.#pool;
+    let text = new Uint8Array(ids.length * 8);
+    let end = 0;
+    for (let i = 0; i < ids.length; i++) {
+      const offset = this.#offsets.get(ids[i]!);
+      const other = offset === undefined ? found.get(i) : undefined;
+      const length = offset === undefined ? (other?.length ?? 0) : this.#lengthAt(offset);
+      if (end + length > text.length) text = resized(text, 2 * (end + length));
+      if (other !== undefined) text.set(other, end);
+      // Tokens are short: a view of each would cost more than its bytes.
+      const from = (offset ?? 0) + LENGTH_BYTES;
+      if (offset !== undefined) {
+        for (let at = 0; at < length; at++) text[end + at] = pool[from + at]!;
+      }
+      end += length;
+      tokenEnds[i] = end;
+    }
+    return { text: text.subarray(0, end), tokenEnds };
+  }
+
+  #textOf(id: number): Uint8Array | undefined {
+    const offset = this.#offsets.get(id);
+    if (offset === undefined) return undefined;
+    const from = offset + LENGTH_BYTES;
+    return this.#pool.subarray(from, from + this.#lengthAt(offset));
   }
 
   #add(id: number, bytes: Uint8Array): void {
