@@ -209,12 +209,9 @@ it("runs as a process with llm-d's flags, and ends when it is told to", async ()
   const [prefiller, decoder] = [await engine(prefilled), await engine(json(ANSWER))];
   const { endpointsPath } = await sidecar(decoder, [prefiller]);
   const flags = ["--host", "127.0.0.1", "--port", "0", "--endpoints", endpointsPath];
-  const agent = await startAgentProcess([
-    "sidecar",
-    ...flags,
-    ...["--model-server-port", String(portOf(decoder)), "--kv-connector", "nixlv2"],
-    ...["--prefill-max-retries", "0", "--enable-prefiller-sampling"],
-  ]);
+  const model = ["--model-server-port", String(portOf(decoder)), "--kv-connector", "nixlv2"];
+  const prefill = ["--prefill-max-retries", "0", "--enable-prefiller-sampling"];
+  const agent = await startAgentProcess(["sidecar", ...flags, ...model, ...prefill]);
   const { ports } = agent.ready as { ports: number[] };
   const answer = await fetch(`http://127.0.0.1:${ports[0]}/v1/completions`, {
     method: "POST",

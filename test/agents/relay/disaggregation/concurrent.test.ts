@@ -128,6 +128,34 @@ describe("prefill and decode at once", () => {
   });
 });
 
+it("a prefill that fails after the answer has begun leaves the answer alone", async () => {
+  let begin: (() => void) | undefined;
+  const streamed: Script = (response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write('data: {"choices":[{"delta":{"content":"a"}}]}\n\n');
+    begin = () => response.end('data: {"choices":[],"finish_reason":"stop"}\n\ndata: [DONE]\n\n');
+  };
+  let breakPrefill: (() => void) | undefined;
+  const breaks: Script = (response) => {
+    breakPrefill = () => response.socket!.resetAndDestroy();
+  };
+  const made = await pods([breaks], [streamed]);
+  const answer = await made.ask('{"model":"m","stream":true}');
+  const reader = answer.body!.getReader();
+  await reader.read();
+  breakPrefill!();
+  await vi.waitFor(() => expect(made.relay.prefilled()).toHaveLength(1), WAIT);
+  begin!();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    rest += Buffer.from(value).toString();
+  }
+  expect(rest).toContain("[DONE]");
+  expect(await closedOf(made)).toMatchObject({ outcome: "ok" });
+});
+
 describe("a prefill that fails ends the decoder's leg, which would wait for ever", () => {
   const failures: Record<string, Script> = {
     "429": fail(429),

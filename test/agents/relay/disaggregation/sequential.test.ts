@@ -225,6 +225,15 @@ describe("a prefill that fails", () => {
     },
   );
 
+  it("is not asked of the decoder, though that is listed, too", async () => {
+    const made = await pods([json("{}", 503)], [decodeOk]);
+    const [prefiller, decoder] = [made.prefillers[0]!.address, made.decoders[0]!];
+    const listed = `${prefiller},${decoder.address}`;
+    await (await made.relay.open([decoder.address], { prefill: listed })).text();
+    expect(decoder.legs.map(({ text }) => isAlone(text))).toEqual([true]);
+    expect(await closedOf(made)).toMatchObject({ stages: { prefill: prefiller, failed: [] } });
+  });
+
   it("asks at most retriesMax others", async () => {
     const full = json("{}", 503);
     const made = await pods([full, full, prefillOk], [decodeOk]);
