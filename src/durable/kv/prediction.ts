@@ -1,10 +1,14 @@
 // What a decision believed to be cached where its request went, and how that compares with what the engine
 // reports.
 //
-//   error = predicted − reported tokens      right: |error| ≤ tokens of one content block of the prompt
+//   matched content blocks      … │ m−1 │  m  │ m+1 │ …
+//   where they end, in tokens            ▲     ▲     ▲
+//   an engine that holds m reports             └─────┘          error = 0
+//                                          +  ◄      ►  −       in tokens; right: |error| ≤ an average block
 //
 // A match is counted in whole content blocks, whose ends in tokens the collectors tell; the engine counts on
-// to the end of its own last block. So up to one content block of difference is no mistake.
+// to the end of its own last block within the next one. A content block may become many tokens: where a
+// template puts tools behind a system message, all of them.
 //
 // An error counts against the source only where the other one would have served better: what an engine
 // generated is in its cache and known to nobody until a prompt repeats it, and no source knows it sooner.
@@ -50,7 +54,7 @@ export type Verdict = "right" | "over" | "under";
 
 export interface Comparison {
   readonly predictedTokens: number;
-  /** Predicted − reported. */
+  /** What was predicted too much; negative: too little. */
   readonly errorTokens: number;
   readonly verdict: Verdict;
   /** It speaks against going by events. */
@@ -84,15 +88,25 @@ export function compare(
   const predictedTokens = prediction.tokens ?? tokensUpTo(prediction.blocks);
   if (predictedTokens === undefined) return "unknown";
   const tolerance = blockTokens(promptTokens, prediction.totalBlocks);
-  const errorTokens = predictedTokens - cachedTokens;
+  const spanOf = (blocks: number, from: number) => ({
+    from,
+    to: (blocks < prediction.totalBlocks ? tokensUpTo(blocks + 1) : undefined) ?? from + tolerance,
+  });
+  const errorTokens = distance(spanOf(prediction.blocks, predictedTokens), cachedTokens);
   const verdict = verdictOf(errorTokens, tolerance);
-  const isCharged =
-    verdict === "over" && prediction.tokens !== null
-      ? true
-      : verdict !== "right" &&
-        Math.abs(approximateTokens(prediction, tolerance, tokensUpTo) - cachedTokens) + tolerance <
-          Math.abs(errorTokens);
+  const { approximateBlocks } = prediction;
+  const approximateTokens = tokensUpTo(approximateBlocks) ?? approximateBlocks * tolerance;
+  const otherError = distance(spanOf(approximateBlocks, approximateTokens), cachedTokens);
+  const isOthersBetter = Math.abs(otherError) + tolerance < Math.abs(errorTokens);
+  const isClaimed = verdict === "over" && prediction.tokens !== null;
+  const isCharged = isClaimed || (verdict !== "right" && isOthersBetter);
   return { predictedTokens, errorTokens, verdict, isCharged };
+}
+
+/** Of a match that leaves open what is between two ends: 0 there. */
+function distance({ from, to }: { from: number; to: number }, tokens: number): number {
+  if (tokens < from) return from - tokens;
+  return tokens > to ? to - tokens : 0;
 }
 
 function verdictOf(errorTokens: number, tolerance: number): Verdict {
@@ -100,15 +114,7 @@ function verdictOf(errorTokens: number, tolerance: number): Verdict {
   return errorTokens > 0 ? "over" : "under";
 }
 
-function approximateTokens(
-  { approximateBlocks }: CachePrediction,
-  tokensPerBlock: number,
-  tokensUpTo: TokensUpTo,
-): number {
-  return tokensUpTo(approximateBlocks) ?? approximateBlocks * tokensPerBlock;
-}
-
-/** Tokens of one content block of a prompt, which may end within the next; of media only what is written. */
+/** Tokens of an average content block of a prompt; of media only what is written. */
 function blockTokens(promptTokens: number, totalBlocks: number): number {
   const average = Math.ceil(promptTokens / (totalBlocks + 0.5));
   return Math.min(Math.max(average, CONTENT_BLOCK_TOKENS), CONTENT_BLOCK_BYTES);

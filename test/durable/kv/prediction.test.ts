@@ -40,11 +40,14 @@ const judge = (
 describe("a prediction", () => {
   it.for([
     { name: "exact", cachedTokens: 500, verdict: "right", errorTokens: 0 },
-    { name: "within the block that follows", cachedTokens: 500 + BLOCK, verdict: "right" },
-    { name: "beyond it", cachedTokens: 501 + BLOCK, verdict: "under", errorTokens: -1 - BLOCK },
-    { name: "within the block before", cachedTokens: 500 - BLOCK, verdict: "right" },
-    { name: "of more than there is", cachedTokens: 0, verdict: "over", errorTokens: 500 },
-  ])("is judged by one content block: $name", ({ cachedTokens, verdict, errorTokens }) => {
+    { name: "within the block that follows", cachedTokens: 550, verdict: "right", errorTokens: 0 },
+    { name: "a block less", cachedTokens: 551 + 1, verdict: "right", errorTokens: -2 },
+    { name: "at most a block less", cachedTokens: 550 + BLOCK, verdict: "right" },
+    { name: "more than a block less", cachedTokens: 551 + BLOCK, verdict: "under" },
+    { name: "at most a block more", cachedTokens: 500 - BLOCK, verdict: "right" },
+    { name: "more than a block more", cachedTokens: 499 - BLOCK, verdict: "over" },
+    { name: "of what is not there", cachedTokens: 0, verdict: "over", errorTokens: 500 },
+  ])("is judged by content blocks: $name", ({ cachedTokens, verdict, errorTokens }) => {
     expect(judge({}, { cachedTokens })).toMatchObject({
       verdict,
       predictedTokens: 500,
@@ -52,9 +55,20 @@ describe("a prediction", () => {
     });
   });
 
+  it("leaves open what is in the block that follows, however many tokens it became", () => {
+    // As where a template puts tools behind a system message.
+    const upTo = (blocks: number) => (blocks > 10 ? 1_000 + blocks * 50 : blocks * 50);
+    expect(judge({}, { cachedTokens: 1_500 }, { upTo })).toMatchObject({ errorTokens: 0 });
+    expect(judge({}, { cachedTokens: 1_700 }, { upTo })).toMatchObject({ verdict: "under" });
+    // Nothing follows: what is behind the last block is less than one.
+    const whole = { totalBlocks: 10 };
+    const end = { promptTokens: 600, cachedTokens: 560 };
+    expect(judge(whole, end, { upTo })).toMatchObject({ errorTokens: 0 });
+  });
+
   it("is judged by blocks as long as its prompt has them", () => {
     // 150 tokens a block: a script whose letters are tokens of their own.
-    const dense = { promptTokens: 40 * 150, cachedTokens: 640 };
+    const dense = { promptTokens: 40 * 150, cachedTokens: 650 };
     expect(judge({}, dense)).toMatchObject({ verdict: "right" });
     expect(judge({}, { ...dense, promptTokens: 40 * 60 })).toMatchObject({ verdict: "under" });
   });
@@ -63,12 +77,7 @@ describe("a prediction", () => {
     { name: "claims of events that are not so", cached: 0, approximateBlocks: 10, charged: true },
     { name: "what the other source knew", cached: 1_000, approximateBlocks: 20, charged: true },
     { name: "what nobody knew", cached: 1_000, approximateBlocks: 10, charged: false },
-    {
-      name: "where the other knew hardly better",
-      cached: 600,
-      approximateBlocks: 11,
-      charged: false,
-    },
+    { name: "what the other hardly knew", cached: 700, approximateBlocks: 11, charged: false },
     { name: "no mistake", cached: 510, approximateBlocks: 0, charged: false },
   ])("is charged with $name: $charged", ({ cached, approximateBlocks, charged }) => {
     expect(judge({ approximateBlocks }, { cachedTokens: cached })).toMatchObject({

@@ -172,6 +172,25 @@ describe("ResidentKnowledge", () => {
     });
   });
 
+  it("counts a prompt on as cached from where it has just been computed", () => {
+    const fixture = new Fixture(0);
+    fixture.tell(3, 2);
+    fixture.speculate();
+    fixture.answer();
+    const { knowledge } = fixture;
+    const prediction = knowledge.predictionFor(KEYS, 0)!;
+    const usage = { promptTokens: 1_280, cachedTokens: 320 };
+    const end = { slot: 0, isPromptCached: true, ttftMs: 1, failedCount: 0, ...usage };
+    const believed = { prediction, model: "m", keys: KEYS };
+    knowledge.ended(believed, { ...end, slot: 1 });
+    knowledge.ended(believed, { ...end, isPromptCached: false });
+    expect(fixture.answer()[0]![0]).toBe(5);
+    knowledge.ended(believed, end);
+    expect(fixture.answer()[0]![0]).toBe(20);
+    fixture.nowMs += 2_000;
+    expect(fixture.answer()[0]![0]).toBe(5);
+  });
+
   it("knows the tokens of keys that are of tokens", () => {
     const fixture = new Fixture(8);
     fixture.isOfTokens = true;
