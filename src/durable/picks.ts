@@ -55,7 +55,7 @@ import {
   NO_USAGE,
 } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
-import { endOf, subjectOf } from "./tickets/reported.ts";
+import { endOf, prefillResultOf, subjectOf } from "./tickets/reported.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;
@@ -250,7 +250,8 @@ export class Picks {
     const outcome = isVictim && report.outcome === "cancelled" ? "evicted" : report.outcome;
     const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
     const predicted = { ...result, predictedTokens: predictedTokens ?? null };
-    this.#decisions.settle(settlement.requestId, settlement.attempt, predicted);
+    const whole = { ...predicted, ...prefillResultOf(report) };
+    this.#decisions.settle(settlement.requestId, settlement.attempt, whole);
     // Who leaves before the engine has told its usage has used what was expected of it.
     this.#settled(settlement, promptTokens !== null && completionTokens !== null);
   }
@@ -405,6 +406,7 @@ export class Picks {
     this.#recorder.finish(endpoints.table, {
       ...facts,
       queue,
+      kvSource: outcome.ok ? outcome.kvSource : undefined,
       ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
       ...(shadow === undefined ? {} : { shadow }),
     });

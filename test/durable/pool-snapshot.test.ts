@@ -30,6 +30,23 @@ describe("a snapshot", () => {
     expect(takeSnapshot(table, AT).addresses).toEqual([address(0)]);
   });
 
+  it("leaves out who does not decode, unless nobody does", () => {
+    const table = tableOf({ ageMs: 0 }, { ageMs: 5_000 });
+    const label = (n: number, role: string) =>
+      table.add({
+        id: `e${n}`,
+        address: address(n),
+        engine: "vllm",
+        labels: { "llm-d.ai/role": role },
+      });
+    label(0, "prefill");
+    expect(takeSnapshot(table, AT).addresses).toEqual([address(1)]);
+    label(1, "encode-prefill");
+    expect(takeSnapshot(table, AT).addresses).toEqual([address(0)]);
+    label(1, "prefill-decode");
+    expect(takeSnapshot(table, AT).addresses).toEqual([address(1)]);
+  });
+
   it("is a bounded sample of a larger pool, not the same for all", () => {
     const table = tableOf(...Array.from({ length: 200 }, () => ({ ageMs: 0 })));
     const [one, other] = [0, 0.9].map((start) => takeSnapshot(table, { ...AT, start }).addresses);

@@ -71,6 +71,7 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
   );
   const { excluded = [] } = attempt;
   if (excluded.length > 0) lines.push(`  not tried again: ${excluded.join(", ")}`);
+  lines.push(...describeSplit(attempt).map((line) => `  ${line}`));
   if (attempt.shadow !== undefined) lines.push(`  ${describeShadow(attempt)}`);
   if (chosen.length > 1) lines.push(`  if it fails, next: ${chosen.slice(1).join(", ")}`);
   return lines;
@@ -92,6 +93,17 @@ function describeQueue(attempt: ExplainedAttempt, queue: ExplainedQueue): string
 /** The object tells a pool that has no room at all as a number out of all bounds. */
 function describeSaturation(saturation: number): string {
   return saturation > 1_000 ? "over 1000" : saturation.toFixed(2);
+}
+
+/** What deciders said of its stages, and whose blocks could be copied. */
+function describeSplit({ verdicts = [], kvSource }: ExplainedAttempt): string[] {
+  const lines = verdicts.map(({ stage, isApart, terms }) => {
+    const numbers = Object.entries(terms).map(([name, value]) => `${name} ${describeTerm(value)}`);
+    const because = numbers.length === 0 ? "" : `: ${numbers.join(", ")}`;
+    return `${stage} ${isApart ? "runs apart" : "does not run apart"}${because}`;
+  });
+  if (kvSource !== undefined) lines.push(`blocks may be copied from ${kvSource}`);
+  return lines;
 }
 
 /** A shadow configuration's word; what happened is the attempt's own. */
@@ -254,6 +266,20 @@ function breakHeading(heading: string): string[] {
   return lines.map((line) => line.trimEnd());
 }
 
+/** "" where prefill did not run apart. */
+function describePrefill(result: NonNullable<ExplainedAttempt["result"]>): string {
+  const { prefill } = result;
+  if (prefill === undefined) return "";
+  const { endpoint, outcome, prefillMs, failedCount, isDecodeOnly, isStranded } = prefill;
+  const facts = [
+    `prefill at ${endpoint ?? "nobody"}: ${outcome} after ${Math.round(prefillMs)} ms`,
+    failedCount === 0 ? undefined : `${failedCount} failed before`,
+    isDecodeOnly ? "the prompt was computed where it was decoded" : undefined,
+    isStranded ? "its blocks were left behind" : undefined,
+  ].filter((fact) => fact !== undefined);
+  return `\n  ${facts.join("; ")}`;
+}
+
 function renderResult({ result, dropped }: ExplainedAttempt): string {
   if (dropped !== null) return "Nothing was sent to any endpoint.";
   if (result === null) return "How it went has not been reported yet.";
@@ -268,5 +294,5 @@ function renderResult({ result, dropped }: ExplainedAttempt): string {
   const usage = tokens.length === 0 ? "" : `\n  ${tokens.join(", ")}`;
   if (result.outcome === "evicted")
     return `It was ended for a request of a higher priority, before ${result.endpoint} had answered.`;
-  return `${result.endpoint} answered: ${result.outcome}${first}${usage}`;
+  return `${result.endpoint} answered: ${result.outcome}${first}${describePrefill(result)}${usage}`;
 }

@@ -1,6 +1,7 @@
 // What relays' reports say of tickets, as the ledger takes it.
 
 import type { TicketClosed, TicketOpened } from "../../agents/protocol/messages.ts";
+import type { DecisionResult } from "../../scheduler/decisions/record.ts";
 import { OTHER } from "../pool-storage.ts";
 import type { TicketEnd, TicketSubject } from "./ticket.ts";
 
@@ -27,4 +28,12 @@ export function endOf(report: TicketClosed, slot: number) {
     cachedTokens: report.cachedTokens,
     completionTokens: report.completionTokens,
   } satisfies TicketEnd;
+}
+
+/** Nothing where prefill did not run apart, or the relay is of before that. */
+export function prefillResultOf({ stages }: TicketClosed): Pick<DecisionResult, "prefill"> {
+  if (stages === undefined) return {};
+  const { prefill: endpoint, outcome, prefillMs, failed, isDecodeOnly, isStranded } = stages;
+  const failedCount = failed.length;
+  return { prefill: { endpoint, outcome, prefillMs, failedCount, isDecodeOnly, isStranded } };
 }

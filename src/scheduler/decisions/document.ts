@@ -116,8 +116,31 @@ const attemptSchema = z.object({
       completionTokens: z.number().nullable(),
       /** Tokens that were believed to be cached, where that was known exactly; absent from releases of before. */
       predictedTokens: z.number().nullable().optional(),
+      /** What became of a prefill that ran apart. */
+      prefill: z
+        .object({
+          endpoint: z.string().nullable(),
+          outcome: z.string(),
+          prefillMs: z.number(),
+          failedCount: z.number(),
+          isDecodeOnly: z.boolean(),
+          isStranded: z.boolean(),
+        })
+        .optional(),
     })
     .nullable(),
+  /** What deciders said, in the order they were asked, and in which numbers; null: nothing to say. */
+  verdicts: z
+    .array(
+      z.object({
+        stage: z.enum(["prefill", "encode"]),
+        isApart: z.boolean(),
+        terms: z.record(z.string(), z.number().nullable()),
+      }),
+    )
+    .optional(),
+  /** Address of the endpoint whose KV blocks could be copied. */
+  kvSource: z.string().optional(),
   /** How it came through the pool's queue, or was refused there; absent without flow control. */
   queue: queueSchema.optional(),
   outputTokensMax: z.number().nullable().optional(),

@@ -71,6 +71,8 @@ export function explainAttempt(record: DecisionRecord): WrittenAttempt {
     chosen: record.dropped === undefined ? (shown?.chosen ?? []) : [],
     dropped: record.dropped ?? null,
     result: record.result ?? null,
+    ...(record.verdicts.length === 0 ? {} : { verdicts: record.verdicts.map(verdictOf) }),
+    ...(record.kvSource === undefined ? {} : { kvSource: record.kvSource.address }),
     ...(record.queue === undefined ? {} : { queue: queueOf(record.queue) }),
     outputTokensMax: record.outputTokensMax,
     bodyBytes: record.bodyBytes,
@@ -90,6 +92,11 @@ export function explainAttempt(record: DecisionRecord): WrittenAttempt {
         }),
     scheduler: record.scheduler,
   };
+}
+
+function verdictOf({ stage, isApart, terms }: DecisionRecord["verdicts"][number]) {
+  const told = Object.fromEntries(terms.map(({ name, value }) => [name, orNull(value)]));
+  return { stage, isApart, terms: told };
 }
 
 export function queueOf({ saturation, ...facts }: QueueFacts): ExplainedQueue {

@@ -9,12 +9,13 @@
 //   int-rows   = one stretch of rowCount each: int32 columns, slot, endpoint, matched, screened by,
 //                adapters if hasAdapters, then of each run: removed by, and one float32 a term
 //   tail    = of each run: removed[filterCount] (scorer name)[termCount] chosen[chosenCount];
-//             excluded[excludedCount] keys[2 × keyCount]
+//             verdicts[verdictCount] (verdicts.ts) excluded[excludedCount] keys[2 × keyCount]
 
 import { SCHEDULER_LIMITS } from "../config/limits.ts";
 import { COLUMN_NAMES, DECISION_LIMITS, RECORDED_COLUMNS } from "./record.ts";
 import { DESTINATIONS_MAX } from "../endpoint-picker.ts";
 import type { SeenRun } from "./rows.ts";
+import { VERDICT_INTS_MAX } from "./verdicts.ts";
 
 export const FLOAT_FIELDS = [
   "atMs",
@@ -34,6 +35,7 @@ export const FLOAT_FIELDS = [
   "resultCachedTokens",
   "resultCompletionTokens",
   "resultPredictedTokens",
+  "resultPrefillMs",
 ] as const;
 export const INT_FIELDS = [
   "attempt",
@@ -54,6 +56,12 @@ export const INT_FIELDS = [
   "shadowReason",
   "queuePriority",
   "queueFairnessId",
+  "verdictCount",
+  "kvSource",
+  "resultPrefillOutcome",
+  "resultPrefillEndpoint",
+  "resultPrefillFlags",
+  "resultPrefillFailed",
   "resultOutcome",
   "resultEndpoint",
 ] as const;
@@ -78,6 +86,10 @@ export const HEADER_WORDS = FLOATS + INTS / 2;
 export const RUN_WORDS = RUN_FIELDS.length / 2;
 /** Index of a text or endpoint that is not there. */
 export const NOTHING = -1;
+
+/** In resultPrefillFlags. */
+export const DECODE_ONLY = 1;
+export const STRANDED = 2;
 
 /** What of a decision its length depends on. */
 export interface RecordShape {
@@ -112,6 +124,7 @@ export const RECORD_BYTES_MAX =
     tailInts:
       SCHEDULER_LIMITS.profilesMax * (SCHEDULER_LIMITS.filtersMax + DESTINATIONS_MAX) +
       2 * DECISION_LIMITS.termsMax +
+      VERDICT_INTS_MAX +
       DECISION_LIMITS.excludedMax +
       2 * DECISION_LIMITS.keysMax,
   });

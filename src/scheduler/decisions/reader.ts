@@ -13,15 +13,18 @@ import {
   STAGE_ROLES,
 } from "./record.ts";
 import {
+  DECODE_ONLY,
   FLOAT_COLUMNS,
   FLOAT_FIELDS,
   INT_COLUMNS,
   INT_FIELDS,
   RUN_FIELDS,
+  STRANDED,
   unpackAdapters,
 } from "./layout.ts";
 import type { DecisionSegment } from "./segment.ts";
 import type { DropReason } from "../outcome.ts";
+import { readVerdicts } from "./verdicts.ts";
 
 type Header = Readonly<Record<(typeof FLOAT_FIELDS)[number] | (typeof INT_FIELDS)[number], number>>;
 type RunHeader = Readonly<Record<(typeof RUN_FIELDS)[number], number>>;
@@ -66,6 +69,9 @@ export function readRecord(
 ): DecisionRecord {
   const { header, runHeaders, rowsAt } = readHeaders(segment, at);
   const { places, cursor, candidates } = readRows(segment, { header, runHeaders, rowsAt });
+  const verdicts = readVerdicts(cursor, header.verdictCount, segment, (index) =>
+    segment.text(index)!,
+  );
   const excluded = Array.from(
     cursor.take(header.excludedCount),
     (index) => segment.endpoint(index).id,
@@ -98,6 +104,8 @@ export function readRecord(
     candidateCount: header.candidateCount,
     candidates,
     runs: places.map((place) => readRun(segment, place, header.rowCount)),
+    verdicts,
+    ...(header.kvSource < 0 ? {} : { kvSource: segment.endpoint(header.kvSource) }),
     excluded,
     ...(reason === undefined
       ? {}
@@ -255,6 +263,22 @@ function readQueue(segment: DecisionSegment, header: Header): QueueFacts | undef
   return Number.isNaN(saturation) ? facts : { ...facts, saturation };
 }
 
+/** Nothing where prefill did not run apart, or nobody said. */
+function readPrefill(segment: DecisionSegment, header: Header): Pick<DecisionResult, "prefill"> {
+  const outcome = segment.text(header.resultPrefillOutcome);
+  if (outcome === undefined) return {};
+  const flags = header.resultPrefillFlags;
+  const prefill = {
+    endpoint: segment.text(header.resultPrefillEndpoint) ?? null,
+    outcome,
+    prefillMs: header.resultPrefillMs,
+    failedCount: header.resultPrefillFailed,
+    isDecodeOnly: (flags & DECODE_ONLY) !== 0,
+    isStranded: (flags & STRANDED) !== 0,
+  };
+  return { prefill };
+}
+
 function readResult(segment: DecisionSegment, header: Header): DecisionResult | undefined {
   const outcome = segment.text(header.resultOutcome);
   if (outcome === undefined) return undefined;
@@ -266,6 +290,7 @@ function readResult(segment: DecisionSegment, header: Header): DecisionResult | 
     cachedTokens: orNull(header.resultCachedTokens),
     completionTokens: orNull(header.resultCompletionTokens),
     predictedTokens: orNull(header.resultPredictedTokens),
+    ...readPrefill(segment, header),
   };
 }
 

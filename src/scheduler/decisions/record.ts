@@ -10,6 +10,7 @@ import type { AdapterState } from "../model/adapters.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import type { Endpoint } from "../model/endpoint-table.ts";
 import type { DropReason } from "../outcome.ts";
+import type { RecordedVerdict } from "./verdicts.ts";
 
 export const DECISION_LIMITS = {
   /** Candidates kept in a record, the chosen and then the best totals; the others are counted. */
@@ -70,8 +71,25 @@ export interface DecisionResult {
   readonly promptTokens: number | null;
   readonly cachedTokens: number | null;
   readonly completionTokens: number | null;
+  /** Absent where prefill did not run apart, or the relay did not say. */
+  readonly prefill?: PrefillResult;
   /** Of `cachedTokens`, what the decision believed, where it went by exact knowledge and is compared. */
   readonly predictedTokens: number | null;
+}
+
+/** What became of a prefill that ran apart, as the relay reported it. */
+export interface PrefillResult {
+  /** The one that served, or was tried last; null where none could be asked. */
+  readonly endpoint: string | null;
+  readonly outcome: string;
+  /** From the first prefill to the end of the last. */
+  readonly prefillMs: number;
+  /** Prefill endpoints that failed before. */
+  readonly failedCount: number;
+  /** The endpoint that answered computed the prompt itself. */
+  readonly isDecodeOnly: boolean;
+  /** Nobody came for the blocks. */
+  readonly isStranded: boolean;
 }
 
 /** How a request came to be decided, where flow control lets requests through. */
@@ -170,6 +188,10 @@ export interface DecisionRecord {
   readonly candidates: readonly RecordedCandidate[];
   /** In the order they ran; none where the request was refused before. */
   readonly runs: readonly RecordedRun[];
+  /** What deciders said, in the order they were asked. */
+  readonly verdicts: readonly RecordedVerdict[];
+  /** Whose KV blocks could be copied; absent where that saved nothing. */
+  readonly kvSource?: Endpoint;
   /** Ids of endpoints that were no candidates because they had failed for this request. */
   readonly excluded: readonly string[];
   readonly dropped?: { readonly reason: DropReason; readonly detail: string };
@@ -196,6 +218,8 @@ export interface DecisionFacts {
   readonly seed: number;
   /** Slots that were excluded; undefined for an address that the pool does not know. */
   readonly exclude?: readonly (number | undefined)[];
+  /** Slot whose KV blocks could be copied. */
+  readonly kvSource?: number | undefined;
   readonly dropped?: { readonly reason: DropReason; readonly detail: string };
   /** Absent where the pool has no flow control. */
   readonly queue?: QueueFacts | undefined;

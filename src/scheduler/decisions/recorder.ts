@@ -4,6 +4,7 @@
 import { DECISION_LIMITS, type DecisionFacts, STAGE_ROLES } from "./record.ts";
 import type { DecisionRing } from "./ring.ts";
 import { keepLargest } from "./keep-largest.ts";
+import { copyVerdicts } from "./verdicts.ts";
 import { NOT_REMOVED, NOT_THERE, type SeenDecision, type SeenRun, type SeenTerm } from "./rows.ts";
 import { DESTINATIONS_MAX, type PickRecorder } from "../endpoint-picker.ts";
 import { SCHEDULER_LIMITS } from "../config/limits.ts";
@@ -62,6 +63,7 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     screenedBy: new Int8Array(ENDPOINTS_MAX),
     runCount: 0,
     runs: [this.#run],
+    verdicts: [],
   };
 
   constructor(ring: DecisionRing) {
@@ -76,6 +78,7 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     seen.candidateCount = count;
     seen.screenedBy.fill(-1, 0, count);
     seen.runCount = 0;
+    seen.verdicts = [];
     this.#screenerCount = 0;
   }
 
@@ -150,8 +153,9 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     if (candidateCount > ROWS_MAX) copyFloats(totals, run.totals, context.candidateCount);
   }
 
-  staged({ primary, prefill, encode }: SchedulingStages): void {
+  staged({ primary, prefill, encode, verdicts }: SchedulingStages): void {
     const { runs, runCount } = this.#seen;
+    this.#seen.verdicts = copyVerdicts(verdicts);
     for (let r = 0; r < runCount; r++) {
       const run = runs[r]!;
       if (run.profile === primary) run.role = STAGE_ROLES.indexOf("primary");

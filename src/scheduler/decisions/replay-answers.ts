@@ -163,12 +163,15 @@ export class RecordedAnswers {
 
   /** Its handler answers in its place where it has read what is not known. */
   #decider(name: string, plugin: Decider): PluginInstance {
-    return {
-      decide: (context, slot) => {
-        if (plugin.onPicked !== undefined) this.#unknown.read(`what ${name} remembered`);
-        return plugin.decide(context, slot);
-      },
+    const decide: Decider["decide"] = (context, slot) => {
+      if (plugin.onPicked !== undefined) this.#unknown.read(`what ${name} remembered`);
+      return plugin.decide(context, slot);
     };
+    return Object.defineProperty({ decide }, "verdictTerms", {
+      enumerable: true,
+      configurable: true,
+      get: () => plugin.verdictTerms,
+    });
   }
 
   /** Whether the record has to answer, and does; says what is not known where it does not. */

@@ -1,5 +1,7 @@
 // What was seen of a pick, and how its rows are gathered from the pool's columns.
 
+import type { SeenVerdict } from "./verdicts.ts";
+
 /** What a DecisionRecorder saw of one profile. By considered: by index in the pick's candidates. */
 export interface SeenRun {
   profile: string;
@@ -47,6 +49,7 @@ export interface SeenDecision {
   readonly screenedBy: Int8Array;
   runCount: number;
   readonly runs: SeenRun[];
+  verdicts: readonly SeenVerdict[];
 }
 
 // Stand-alone, each for one kind of array, so that their loops are compiled once and tightly.

@@ -7,6 +7,7 @@
 
 import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import {
+  DECODE_ONLY,
   FLOAT_COLUMNS,
   FLOAT_FIELDS,
   FLOATS,
@@ -20,6 +21,7 @@ import {
   RECORD_BYTES_MAX,
   type RecordShape,
   recordWords,
+  STRANDED,
 } from "./layout.ts";
 import { DECISION_LIMITS, type DecisionFacts, type DecisionResult } from "./record.ts";
 import {
@@ -31,6 +33,7 @@ import {
   type SeenDecision,
 } from "./rows.ts";
 import type { SlotIndex } from "./slots.ts";
+import { verdictInts, writeVerdicts } from "./verdicts.ts";
 import type { AdapterTable } from "../model/adapters.ts";
 import { ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
 import type { EndpointDirectory, PickContext } from "../plugin.ts";
@@ -124,7 +127,8 @@ export class DecisionSegment {
     const shape = shapeOf(decision, runs, excluded.length);
     const at = this.#usedWords;
     const words = recordWords(shape);
-    const namesMax = this.#endpoints.length + seen.rowCount + 1;
+    // The shadow's choice and the source may be others.
+    const namesMax = this.#endpoints.length + seen.rowCount + 2;
     const isFull = at + words > this.floats.length || namesMax > SEGMENT_ENDPOINTS_MAX;
     if (isFull) return undefined;
     this.#usedWords = at + words;
@@ -134,6 +138,7 @@ export class DecisionSegment {
     i = 2 * this.#writeFloatRows(i / 2, decision, { runs, shape });
     i = this.#writeIntRows(i, decision, { runs, shape });
     i = this.#writeRunTails(i, runs);
+    i = writeVerdicts(this, i, seen.verdicts, (text) => this.#textIndexOf(text));
     for (const index of excluded) this.ints[i++] = index;
     this.#writeKeys(i, context);
     this.requestIds.push(context.request.requestId);
@@ -154,6 +159,14 @@ export class DecisionSegment {
     const last = 2 * (at + HEADER_WORDS) - 1;
     ints[last - 1] = this.#textIndexOf(result.outcome);
     ints[last] = this.#textIndexOf(result.endpoint);
+    const { prefill } = result;
+    if (prefill === undefined) return;
+    floats[first + 5] = prefill.prefillMs;
+    const flags = (prefill.isDecodeOnly ? DECODE_ONLY : 0) | (prefill.isStranded ? STRANDED : 0);
+    ints[last - 5] = this.#textIndexOf(prefill.outcome);
+    ints[last - 4] = prefill.endpoint === null ? NOTHING : this.#textIndexOf(prefill.endpoint);
+    ints[last - 3] = flags;
+    ints[last - 2] = prefill.failedCount;
   }
 
   text(index: number): string | undefined {
@@ -206,6 +219,13 @@ export class DecisionSegment {
     ints[i++] = typeof shadow === "string" ? this.#textIndexOf(shadow) : NOTHING;
     ints[i++] = queue === undefined ? 0 : queue.priority;
     ints[i++] = queue === undefined ? NOTHING : this.#textIndexOf(queue.fairnessId);
+    ints[i++] = seen.verdicts.length;
+    const { kvSource } = facts;
+    ints[i++] = kvSource === undefined ? NOTHING : this.#endpointIndexOf(kvSource, table);
+    ints[i++] = NOTHING;
+    ints[i++] = NOTHING;
+    ints[i++] = 0;
+    ints[i++] = 0;
     ints[i++] = NOTHING;
     ints[i++] = NOTHING;
     return i;
@@ -338,7 +358,7 @@ function shapeOf(
   const keyCount = Math.ceil(prefix.totalBlocks / keyStride);
   let scorerCount = 0;
   let termCount = 0;
-  let tailInts = excludedCount + 2 * keyCount;
+  let tailInts = excludedCount + 2 * keyCount + verdictInts(seen.verdicts);
   for (const kept of runs) {
     scorerCount += kept.scorerCount;
     termCount += kept.termCount;

@@ -112,6 +112,42 @@ Scores, from 0 to 1; the total is their sum, each times its weight
 `);
   });
 
+  it("tells why a request was split, and what became of it", () => {
+    const terms = { localMs: 1_240, splitMs: 660.4, uncachedTokens: null };
+    const attempt = explanation().attempts[0]!;
+    const prefill = {
+      endpoint: "127.0.0.1:9003",
+      outcome: "timeout",
+      prefillMs: 801.6,
+      failedCount: 1,
+      isDecodeOnly: true,
+      isStranded: false,
+    };
+    const split = explanation({
+      verdicts: [
+        { stage: "encode", isApart: false, terms: {} },
+        { stage: "prefill", isApart: true, terms },
+      ],
+      kvSource: "127.0.0.1:9002",
+      result: { ...attempt.result!, prefill },
+    });
+    const text = renderExplanation(split);
+    expect(text).toContain("\n  encode does not run apart\n");
+    expect(text).toContain("\n  prefill runs apart: localMs 1240, splitMs 660, uncachedTokens -\n");
+    expect(text).toContain("\n  blocks may be copied from 127.0.0.1:9002\n");
+    expect(text).toContain(
+      "first byte after 84 ms\n  prefill at 127.0.0.1:9003: timeout after 802 ms; 1 failed before; " +
+        "the prompt was computed where it was decoded\n  812 prompt tokens",
+    );
+    const none = { ...prefill, endpoint: null, failedCount: 0, isDecodeOnly: false };
+    const stranded = renderExplanation(
+      explanation({ result: { ...attempt.result!, prefill: { ...none, isStranded: true } } }),
+    );
+    expect(stranded).toContain(
+      "\n  prefill at nobody: timeout after 802 ms; its blocks were left behind\n",
+    );
+  });
+
   it("fits into 100 columns with the default scorers", () => {
     const lines = renderExplanation(explanation()).split("\n");
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(100);

@@ -40,6 +40,7 @@ export function recordPick(
     seed,
     ...(options.queue === undefined ? {} : { queue: options.queue }),
     ...(options.exclude === undefined ? {} : { exclude: options.exclude }),
+    ...(outcome.ok && outcome.kvSource !== undefined ? { kvSource: outcome.kvSource } : {}),
     ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
   };
   recorder.finish(pool.table, facts);
