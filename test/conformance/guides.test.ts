@@ -234,6 +234,51 @@ describe("decisions", () => {
     expect(pool.pick({ promptTokens: 15, keys: new Uint32Array(0) }).prefill).toBeUndefined();
   });
 
+  it("of wide-expert-parallelism split every request, and decode by requests in flight alone", () => {
+    const pool = new GuidePool("wide-expert-parallelism", [
+      { [ROLE]: "prefill" },
+      { [ROLE]: "prefill" },
+      { [ROLE]: "decode" },
+      { [ROLE]: "decode" },
+    ]);
+    pool.load(1, 9);
+    pool.table.dispatched(2, 100, NOW_MS);
+    for (let i = 0; i < 8; i++) {
+      // What is cached where it is decoded does not count, and what is where it is prefilled does.
+      const picked = pool.pick({}, { slot: i % 2 === 0 ? 2 : 0, blocks: 16 });
+      expect([...picked.slots]).toEqual([3]);
+      expect([...picked.prefill!]).toEqual([0]);
+      expect(picked.prefillNext).toBe(1);
+    }
+    pool.load(0, 30);
+    expect([...pool.pick().prefill!]).toEqual([1]);
+    // Prefix 3 of 3 won, queue 2 of 2 lost.
+    expect([...pool.pick({}, { slot: 0, blocks: 16 }).prefill!]).toEqual([0]);
+  });
+
+  it.for(["pd-disaggregation", "wide-expert-parallelism"])(
+    "of %s know endpoints that do several stages, and split nothing for them alone",
+    (guide) => {
+      const both = new GuidePool(guide, [{ [ROLE]: "both" }, { [ROLE]: "prefill-decode" }]);
+      for (let i = 0; i < 8; i++) {
+        const { slots, prefill } = both.pick();
+        if (prefill !== undefined) expect(prefill[0]).not.toBe(slots[0]);
+      }
+      const alone = new GuidePool(guide, [{ [ROLE]: "encode-prefill-decode" }]);
+      const whole = alone.pick();
+      expect([...whole.slots]).toEqual([0]);
+      expect(whole).not.toHaveProperty("prefill");
+      expect(whole).not.toHaveProperty("prefillNext");
+    },
+  );
+
+  it("of data-parallel name the rank, which is asked itself", () => {
+    const pool = new GuidePool("data-parallel", [{}, {}]);
+    const picked = pool.pick({}, { slot: 1, blocks: 16 });
+    expect([...picked.slots]).toEqual([1]);
+    expect(picked.dataParallelPort).toBe(8_000);
+  });
+
   it("of multimodal-epd encode apart what has images, and nothing else", () => {
     const pool = new GuidePool("multimodal-epd", [
       { [ROLE]: "encode" },
