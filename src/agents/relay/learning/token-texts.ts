@@ -20,6 +20,7 @@ export const TOKEN_TEXTS_LIMITS = {
 const FIRST_POOL_BYTES = 64 * 1024;
 const LENGTH_BYTES = 2;
 const NO_TEXT = new Uint8Array();
+const NONE_FOUND: ReadonlyMap<number, Uint8Array> = new Map();
 /** What the newest prompt adds to the share of prompts all of whose tokens were known. */
 const NEWEST_WEIGHT = 0.1;
 /** Ids in vain and names thereafter are half as much again as names at once: it must be worth trying. */
@@ -94,6 +95,8 @@ export class TokenTexts {
 
   /** Texts of tokens that are not known, by place; undefined where one is not found. */
   #findUnnamed(ids: Uint32Array, canonical: Uint8Array, isText?: Uint8Array) {
+    // Nearly always.
+    if (isText === undefined && ids.every((id) => this.#offsets.has(id))) return NONE_FOUND;
     return findUnnamed(canonical, ids.length, (place) => {
       return isText?.[place] === 0 ? NO_TEXT : this.#textOf(ids[place]!);
     });
