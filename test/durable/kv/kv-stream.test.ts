@@ -2,12 +2,13 @@
 
 import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { KvStream } from "../../../src/agents/collector/kv-stream/kv-stream.ts";
 import { encodeFrame, FRAME } from "../../../src/agents/protocol/codec.ts";
 import { encodeKv, type KvSection } from "../../../src/agents/protocol/kv-frames.ts";
 import type { KvMessage } from "../../../src/agents/protocol/messages.ts";
 import type { Knowledge } from "../../../src/durable/contract.ts";
+import { KV_FEED_LIMITS } from "../../../src/durable/kv/kv-feeds.ts";
 import {
   HELD_BELOW,
   HELD_ON_GPU,
@@ -183,6 +184,22 @@ describe("a pool whose collectors stream what engines hold", { timeout: 30_000 }
     // 20 × 0.8 below 17 × 1.
     const isMoved = async () => (await pick(crypto.randomUUID(), keys)) === endpoint(2).address;
     expect(await until(isMoved)).toBe(true);
+  });
+
+  it("takes endpoints from a collector that says nothing, though its socket is open", async () => {
+    const [silent, heard] = (await poolWith("c0", "c1")) as [TestCollector, TestCollector];
+    await known("exact", silent, heard);
+    vi.useFakeTimers({ now: Date.now() + 2 * KV_FEED_LIMITS.silentMs, toFake: ["Date"] });
+    try {
+      heard.agent.metrics([]);
+      await known("exact", heard);
+    } finally {
+      vi.useRealTimers();
+    }
+    const told = heard.agent.messages.flatMap((each) => (each.t === "kv-send" ? each.streams : []));
+    expect(new Set(told.map(({ endpoint: id }) => id)).size).toBe(ENDPOINTS);
+    const stopped = silent.agent.messages.filter(({ t }) => t === "kv-stop");
+    expect(stopped.length).toBeGreaterThan(0);
   });
 
   it("hears each endpoint from one collector, and from the next at once when that one dies", async () => {
