@@ -31,8 +31,10 @@ interface Engines {
 
 const startStack = (...flags: string[]) =>
   startFairlead(
-    ...["--prefill", "2", "--decode", "2", "--engine-arg", "mode=echo"],
-    ...["--engine-arg", `prefill-time-per-token=${PREFILL_MS_PER_TOKEN}ms`],
+    "--prefill=2",
+    "--decode=2",
+    "--engine-arg=mode=echo",
+    `--engine-arg=prefill-time-per-token=${PREFILL_MS_PER_TOKEN}ms`,
     ...flags,
   );
 
@@ -58,6 +60,12 @@ async function legsOf(up: Fairlead, requestId: string) {
   }
   return legs;
 }
+
+/** As `legsOf` gives a request that was split. */
+const BOTH = [
+  { stage: "prefill", leg: "prefill" },
+  { stage: "decode", leg: "decode" },
+];
 
 /** Words that no other prompt begins with, about a token each. */
 function words(seed: string, count: number): string {
@@ -155,7 +163,7 @@ describe("vLLM's engines", () => {
     expect(text).toMatch(/data: \[DONE\]\n\n$/);
     expect(text).toContain('"cached_tokens":0');
     const legs = await legsOf(up, response.headers.get("x-request-id")!);
-    expect(legs.map(({ leg }) => leg)).toEqual(["prefill", "decode"]);
+    expect(legs).toMatchObject(BOTH);
   });
 
   it("free everything when the client leaves while the prompt is computed", async () => {
@@ -199,7 +207,7 @@ describe("SGLang's engines", () => {
     const answer = await answered(await ask(up, prompt));
     expect(prompt.startsWith(answer.text)).toBe(true);
     const legs = await legsOf(up, answer.requestId);
-    expect(legs.map(({ leg }) => leg).toSorted()).toEqual(["decode", "prefill"]);
+    expect(legs).toMatchObject(BOTH);
     await untilFree(up, (state) => inUse(state) + state.held);
   });
 
@@ -218,6 +226,8 @@ describe("SGLang's engines", () => {
     });
     client.abort();
     await untilFree(up, (state) => inUse(state) + state.held);
+    const states = await Promise.all([...prefill, ...decode].map(stateOf));
+    expect(states.reduce((sum, { aborted }) => sum + aborted, 0)).toBe(2);
   });
 });
 
@@ -229,6 +239,6 @@ describe("Mooncake's engines", () => {
     const answer = await answered(await ask(up, prompt));
     expect(prompt.startsWith(answer.text)).toBe(true);
     const legs = await legsOf(up, answer.requestId);
-    expect(legs.map(({ leg }) => leg).toSorted()).toEqual(["decode", "prefill"]);
+    expect(legs).toMatchObject(BOTH);
   });
 });

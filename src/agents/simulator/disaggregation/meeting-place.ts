@@ -25,9 +25,12 @@ export class MeetingPlace {
     return this.#bootstrap?.port;
   }
 
-  /** Told of each engine, so that the bootstrap port can tell of it. */
+  /**
+   * Told of each engine, so that the bootstrap port can tell of it. Engines of this process share the port,
+   * which in earnest each has for itself: it tells of the ranks that any one of them has.
+   */
   add(engine: BootstrapEngine): void {
-    this.#engines.push(engine);
+    if (this.#engines.length < this.#parameters["data-parallel-size"]) this.#engines.push(engine);
   }
 
   async open(): Promise<void> {

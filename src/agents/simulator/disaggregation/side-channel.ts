@@ -116,10 +116,7 @@ export class SideChannel {
   }
 }
 
-/**
- * Mooncake's map of ranks. Engines of this process share the port, as ranks of one engine would: they meet
- * by transfer id, so that it does not matter which of them is named.
- */
+/** Mooncake's map of ranks. Legs meet by transfer id, so that it does not matter which engine is named. */
 function mooncakeRanks(engines: readonly BootstrapEngine[]) {
   return Object.fromEntries(
     engines.map(({ engineId }, rank) => [String(rank), { engine_id: engineId }]),

@@ -86,7 +86,9 @@ describe("SGLang's bootstrap rooms", () => {
 describe("Mooncake's transfers", () => {
   it("meet by an id, at the port that tells the engines", async () => {
     const port = await findFreePort(HOST);
-    const { prefiller, decoder } = await startPair({ "disaggregation-bootstrap-port": port });
+    // A rank is a part of one engine, and each of these has one.
+    const flags = { "disaggregation-bootstrap-port": port, engines: 2 };
+    const { prefiller, decoder } = await startPair(flags);
     const ranks = await (await fetch(`http://${HOST}:${port}/query`)).json();
     expect(ranks).toEqual({ "0": { engine_id: expect.any(String) as string } });
     const transfer_id = "xfer-1";
