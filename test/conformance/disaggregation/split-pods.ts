@@ -23,8 +23,9 @@ export const DONE =
   'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n';
 const PREFILLED = `{"id":"x","choices":[],"kv_transfer_params":${PARAMS}}`;
 
-/** How an engine breaks; undefined behaves as its family does. */
+/** How an engine breaks; undefined behaves as its family does, "hangs at first" from the second leg on. */
 export type Trouble =
+  | "hangs at first"
   | "400"
   | "429"
   | "500"
@@ -34,7 +35,7 @@ export type Trouble =
   | "resets in the answer"
   | "answers without parameters";
 
-function broken(trouble: Trouble): Script {
+function broken(trouble: Exclude<Trouble, "hangs at first">): Script {
   switch (trouble) {
     case "400":
     case "429":
@@ -86,13 +87,10 @@ export class SplitPods implements AsyncDisposable {
     const pods = new SplitPods(connector);
     const labels = { "fairlead/kv-connector": connector };
     const start = async (trouble: Trouble | "refuses" | Script | undefined, works: Script) => {
-      const script =
-        typeof trouble === "function"
-          ? trouble
-          : trouble === undefined || trouble === "refuses"
-            ? works
-            : broken(trouble);
-      const engine = await startScriptedEngine(script, labels);
+      const engine = await startScriptedEngine(works, labels);
+      if (typeof trouble === "function") engine.script = trouble;
+      else if (trouble === "hangs at first") engine.script = () => (engine.script = works);
+      else if (trouble !== undefined && trouble !== "refuses") engine.script = broken(trouble);
       if (trouble === "refuses") await engine[Symbol.asyncDispose]();
       else pods.#stack.use(engine);
       return engine;

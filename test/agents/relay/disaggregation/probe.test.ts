@@ -151,6 +151,16 @@ describe("a decoder that is asked first", () => {
     expect(made.prefiller.legs).toEqual([]);
   });
 
+  it("breaks off for the client where it breaks off before it is judged", async () => {
+    const made = await pods((response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.write('{"choices":', () => response.socket!.resetAndDestroy());
+    });
+    const answer = await made.ask();
+    expect(answer.status).toBe(200);
+    await expect(answer.text()).rejects.toThrow("terminated");
+  });
+
   it("breaks off for the client where it breaks off after it began", async () => {
     const made = await pods((response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });
