@@ -84,10 +84,10 @@ async function askMany(stack: AccuracyStack, traffic: Traffic, count: number): P
 }
 
 async function askNext(stack: AccuracyStack, traffic: Traffic, answers: Answer[]): Promise<void> {
-  const { body, answered } = traffic.next();
+  const { body, ended } = traffic.next();
   const answer = await stack.ask(body);
   if (answer !== undefined) answers.push(answer);
-  answered();
+  ended(answer !== undefined);
 }
 
 async function observe(stack: AccuracyStack, answers: readonly Answer[]): Promise<Observed[]> {

@@ -24,10 +24,11 @@ export interface TrafficOptions {
   readonly outputTokens: number;
 }
 
-/** A request, and what is to be called when it was answered. */
-export interface Turn {
+/** A request, and what is to be called when it is over. */
+interface Turn {
   readonly body: string;
-  readonly answered: () => void;
+  /** A conversation whose request was not answered does not go on. */
+  readonly ended: (isAnswered: boolean) => void;
 }
 
 interface Live {
@@ -62,11 +63,12 @@ export class Traffic {
     const messages = whole.messages.slice(0, turns[drawn.next]!);
     const { model, outputTokens } = this.#options;
     const request = { ...whole, model, messages, max_tokens: outputTokens, ignore_eos: true };
-    const answered = () => {
+    const ended = (isAnswered: boolean) => {
       drawn.next++;
-      this.#live.unshift(drawn.next < turns.length ? drawn : this.#begin());
+      const goesOn = isAnswered && drawn.next < turns.length;
+      this.#live.unshift(goesOn ? drawn : this.#begin());
     };
-    return { body: JSON.stringify(request), answered };
+    return { body: JSON.stringify(request), ended };
   }
 
   #begin(): Live {

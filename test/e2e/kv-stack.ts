@@ -31,18 +31,18 @@ const RELAY_HOST = "127.0.0.2";
 const LOOPBACK = "127.0.0.1";
 export const ENGINES = 3;
 export const COLLECTORS = 2;
-/** Of 16 tokens, for each engine: small, so that blocks are evicted all the time. */
-const CACHE_BLOCKS = 1_024;
-const TIME_SCALE = "0.1";
+/** Of 16 tokens, for each engine: less than all conversations have, so that blocks are evicted. */
+const CACHE_BLOCKS = 3_072;
+const TIME_SCALE = "0.2";
 
 /** Changes gather for 20 ms before they are sent; then they are on their way. */
 const FLUSH_MS = 50;
 
-/** Prefixes decide, as the engines' events tell them and nothing else. */
+/** Prefixes decide, as the engines' events tell them; what was just sent counts for a moment. */
 const PRECISE = "precise-prefix-cache-producer";
 const SCHEDULER = {
   plugins: [
-    { type: PRECISE },
+    { type: PRECISE, parameters: { speculativeIndexing: true, speculativeTTL: "500ms" } },
     { type: "prefix-cache-scorer", parameters: { prefixMatchInfoProducerName: PRECISE } },
     { type: "queue-scorer" },
     { type: "max-score-picker" },
