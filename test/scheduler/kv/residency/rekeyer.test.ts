@@ -97,6 +97,16 @@ describe("Rekeyer", () => {
     expect(held()).toEqual(names(2, { adapter: "my-lora", extraKeys }));
   });
 
+  it("counts blocks with media of which the engine tells no place; a salt is none", () => {
+    const text = (value: string) => [{ kind: "text", text: value }] as const;
+    rekeyer.stored(stored({ extraKeys: [text("salt"), text("image-a")] }));
+    expect(rekeyer.counts.unplaced).toBe(1);
+    expect(held()).toEqual(names(2, { extraKeys: [text("salt"), text("image-a")] }));
+    const behind = { hashes: hashes(3), parent: hashes(2), tokens: TOKENS.slice(32, 48) };
+    rekeyer.stored(stored({ ...behind, extraKeys: [text("image-a")] }));
+    expect(rekeyer.counts.unplaced).toBe(2);
+  });
+
   it("counts announcements, on each tier", () => {
     rekeyer.stored(stored());
     rekeyer.stored(
