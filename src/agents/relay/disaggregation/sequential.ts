@@ -2,11 +2,15 @@
 // question, the decoder is asked it before, and may answer the client without any prefill.
 //
 // What was handed over may be used once. It goes to another decoder only where the one before cannot have
-// pulled anything: unreachable, 429, 502, 503. After a connection that broke, or a 5xx to what was
-// handed over (a prefiller that died meanwhile, an expired lease), decoders compute the prompt themselves.
+// pulled anything: unreachable, 429, 502, 503. After a connection that broke, or a 5xx or a stream that begins
+// with an error to what was handed over (a prefiller that died meanwhile, an expired lease), decoders compute
+// the prompt themselves.
 
 import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
+import { isStream } from "../attempt.ts";
+import type { EngineAnswer } from "../engine-pools.ts";
 import { keepAnswer } from "../kept-answer.ts";
+import { SseMeter } from "../sse-meter.ts";
 import type { Walk, WalkLeg } from "../walk.ts";
 import { walkInChunks } from "./chunked-walk.ts";
 import type { DecodeLeg } from "./connector.ts";
@@ -99,27 +103,24 @@ class Decoder {
     const { context, request } = this.#state;
     this.#phase = request.startPhase("decode");
     this.#startedAtMs = context.clock();
-    const ask = (destinations: readonly string[]) =>
-      walkInChunks(context, {
-        ...request,
-        destinations,
-        leg: (endpoint) => this.#leg(endpoint),
-        onAttempt: (outcome, endpoint) => {
-          if (outcome === "broken") this.#isGood = false;
-          request.onAttempt(outcome, endpoint);
-        },
-      });
-    const walked = await ask(request.destinations);
+    const walked = await this.#ask(request.destinations);
     const { result } = walked;
     if (result.kind !== "answered") return walked;
     const { statusCode: status } = result.answer;
-    if (status < 300) this.#state.served(this.#isHandedOver ? "handed-over" : "alone");
-    if (status < 500 || !this.#isHandedOver || !context.retries.tryWithdraw()) return walked;
-    const kept = await keepAnswer(walked.endpoint, result.answer);
+    const hasFailed = this.#isHandedOver && (status >= 500 || beginsWithError(result.answer));
+    const isServed = status < 300 && !hasFailed;
+    if (isServed) this.#state.served(this.#isHandedOver ? "handed-over" : "alone");
+    return hasFailed && context.retries.tryWithdraw() ? this.#alone(walked, result.answer) : walked;
+  }
+
+  /** What was handed over could not be used: the decoder is asked again, for all of it. */
+  async #alone(walked: Walk, answer: EngineAnswer): Promise<Walk> {
+    const kept = await keepAnswer(walked.endpoint, answer);
     this.#isGood = false;
     const failed = new Set(walked.failed);
-    const others = request.destinations.filter((address) => !failed.has(address));
-    const again = await ask([...new Set([walked.endpoint, ...others])]);
+    const { destinations } = this.#state.request;
+    const others = destinations.filter((address) => !failed.has(address));
+    const again = await this.#ask([...new Set([walked.endpoint, ...others])]);
     const isServed = again.result.kind === "answered" && again.result.answer.statusCode < 300;
     if (isServed) this.#state.served("alone");
     return {
@@ -152,6 +153,19 @@ class Decoder {
     });
   }
 
+  #ask(destinations: readonly string[]): Promise<Walk> {
+    const { context, request } = this.#state;
+    return walkInChunks(context, {
+      ...request,
+      destinations,
+      leg: (endpoint) => this.#leg(endpoint),
+      onAttempt: (outcome, endpoint) => {
+        if (outcome === "broken") this.#isGood = false;
+        request.onAttempt(outcome, endpoint);
+      },
+    });
+  }
+
   #leg(endpoint: string): WalkLeg {
     const { request, context } = this.#state;
     const common = request.headers(endpoint, this.#phase);
@@ -168,4 +182,17 @@ class Decoder {
     const { body, headers } = handed.leg;
     return { body, headers: { ...common, ...headers } };
   }
+}
+
+/** Whether a stream's first event is an error. It is left unread. */
+function beginsWithError(answer: EngineAnswer): boolean {
+  if (!isStream(answer)) return false;
+  // Waited for by the attempt; engines write whole events.
+  const begun = answer.body.read() as Buffer | null;
+  if (begun === null) return false;
+  answer.body.unshift(begun);
+  const end = /\r?\n\r?\n/.exec(begun.toString("latin1"));
+  const meter = new SseMeter(false);
+  meter.push(begun.subarray(0, end === null ? 0 : end.index + end[0].length));
+  return meter.hasError;
 }

@@ -357,6 +357,40 @@ describe("a decoder that fails after the prefill", () => {
     });
   });
 
+  it.for([
+    ["in one piece", 0],
+    ["that goes on", 20],
+  ] as const)("with a stream %s that begins with an error: it computes", async ([, pauseMs]) => {
+    const failed: Script = (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write('data: {"error":{"message":"transfer failed"}}\n\n');
+      setTimeout(() => response.end("data: [DONE]\n\n"), pauseMs);
+    };
+    const good: Script = (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write('data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\n');
+      setTimeout(() => response.end("data: [DONE]\n\n"), pauseMs);
+    };
+    const made = await pods(
+      [prefillOk],
+      [(response, leg) => (leg.text.includes("kv_transfer_params") ? failed : good)(response, leg)],
+    );
+    const text = await (await made.ask('{"model":"m","stream":true}')).text();
+    expect(text).toContain('"hi"');
+    expect(text).toMatch(/\[DONE\]\n\n$/);
+    expect(text).not.toContain("error");
+    expect(await closedOf(made)).toMatchObject({
+      outcome: "ok",
+      stages: { outcome: "ok", isDecodeOnly: true, isStranded: true },
+    });
+    // A good stream that was looked at is whole.
+    made.decoders[0]!.script = good;
+    const whole = await (await made.ask('{"model":"m","stream":true}')).text();
+    expect(whole).toBe(
+      'data: {"choices":[{"delta":{"content":"hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n',
+    );
+  });
+
   it("with a 5xx to that, too: the client gets it", async () => {
     const made = await pods([prefillOk], [json('{"e":1}', 500)]);
     const answer = await made.ask();
