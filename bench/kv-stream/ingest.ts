@@ -58,7 +58,10 @@ export function* measureKvMemory(pairs = 2_000_000): Generator<Measurement> {
     const rng = createRng(7);
     for (let block = 0; block < pairs / holders; block++) {
       const [low, high] = [word(rng), word(rng)];
-      for (const lane of lanes) index.hold(lane, low, high, HELD_ON_GPU);
+      for (const lane of lanes) {
+        const entry = index.hold(lane, low, high, HELD_ON_GPU);
+        index.setEnd(entry, block & 0x7fff);
+      }
     }
     yield {
       bench: KV_STREAM_NAME,
@@ -88,7 +91,16 @@ function createFrames(count: number): Frame[] {
     const keys = new Uint32Array(FRAME_KEYS * 2);
     keys.set(added);
     keys.set(gone, FRAME_KEYS);
-    const section = { stream: 1, seq: 0, begins: false, completes: false, belowCount: 0, keys };
+    const ends = Uint16Array.from({ length: FRAME_KEYS / 2 }, (_, key) => key * 8);
+    const section = {
+      stream: 1,
+      seq: 0,
+      begins: false,
+      completes: false,
+      belowCount: 0,
+      keys,
+      ends,
+    };
     const binary = encodeKv(PLACE, [{ ...section, onGpuCount: FRAME_KEYS / 2 }]);
     const json = JSON.stringify({ added: textsOf(added), gone: textsOf(gone) });
     return { binary, json, keys };
@@ -98,12 +110,13 @@ function createFrames(count: number): Frame[] {
 function apply(index: ResidentIndex, lane: number, frame: Uint8Array): void {
   const decoded = decodeKv(framePayload(frame));
   if (!decoded.ok) throw new Error(decoded.error);
-  for (const { keys, onGpuCount, belowCount } of decoded.value) {
+  for (const { keys, onGpuCount, belowCount, ends } of decoded.value) {
     const onGpuEnd = onGpuCount * 2;
     const belowEnd = onGpuEnd + belowCount * 2;
     for (let i = 0; i < keys.length; i += 2) {
       const holding = i < onGpuEnd ? HELD_ON_GPU : i < belowEnd ? HELD_BELOW : NOT_HELD;
-      index.hold(lane, keys[i]!, keys[i + 1]!, holding);
+      const entry = index.hold(lane, keys[i]!, keys[i + 1]!, holding);
+      if (i < belowEnd && entry >= 0) index.setEnd(entry, ends![i >>> 1]!);
     }
   }
 }
@@ -130,10 +143,12 @@ function tell(mirror: EndpointMirror, buffer: SectionBuffer, { keys }: Frame): v
     buffer.clear(FRAME_KEYS);
     const flags = mirror.take(buffer);
     if (flags === undefined) return;
-    const frame = encodeKv(PLACE, [{ stream: 1, seq: 0, ...flags, ...buffer.keys() }]);
+    const frame = encodeKv(PLACE, [{ stream: 1, seq: 0, ...flags, ...buffer.keys(endOf) }]);
     sink.value += frame.byteLength;
   }
 }
+
+const endOf = (keys: Uint32Array, at: number) => keys[at]! & 0x7fff;
 
 function textsOf(keys: Uint32Array): string[] {
   return Array.from({ length: keys.length / 2 }, (_, i) => `${keys[i * 2]}:${keys[i * 2 + 1]}`);

@@ -148,6 +148,7 @@ class Sender {
       send: (encode) => this.#session.send(encode),
       sourceAt: (slot) => sources[slot],
       whole: () => new Map(this.#endpoints.map(({ id }) => [id, true])),
+      tokensUpTo: (low) => low & 0xffff,
       registry: this.#registry,
     });
     this.#stream.follow(this.#endpoints);
@@ -164,7 +165,8 @@ class Sender {
         onWelcome: () => this.#stream.connected(),
         onResync: () => (this.#isListDue = true),
         onAck: () => undefined,
-        onConfigure: ({ kvWindowBytes }) => this.#stream.configured(kvWindowBytes),
+        onConfigure: ({ kvWindowBytes, kvTokenEnds }) =>
+          this.#stream.configured(kvWindowBytes, kvTokenEnds),
         onKv: (message) => this.#stream.received(message),
       },
     });
