@@ -4,7 +4,7 @@
 const DECODERS = 4;
 
 /**
- * Prefill goes where it costs the least time. Decode goes by the requests in flight: of a prompt that is
+ * What endpoints hold is known as in DEFAULT_CONFIG. Prefill goes where it costs the least time. Decode goes by the requests in flight: of a prompt that is
  * computed elsewhere, a cached prefix saves only the way there. The decider splits what gains by it.
  * docs/decisions/036-predicted-split.md says why.
  */
@@ -22,7 +22,11 @@ export const DISAGGREGATED_CONFIG = {
     { type: "latency-cost-scorer" },
     { type: "active-request-scorer" },
     { type: "kv-cache-utilization-scorer" },
-    { type: "prefix-cache-scorer" },
+    { type: "precise-prefix-cache-producer", parameters: { speculativeIndexing: true } },
+    {
+      type: "prefix-cache-scorer",
+      parameters: { prefixMatchInfoProducerName: "precise-prefix-cache-producer" },
+    },
     { type: "max-score-picker", parameters: { maxNumOfEndpoints: DECODERS } },
   ],
   schedulingProfiles: [

@@ -60,7 +60,7 @@ describe("the configuration of a disaggregated pool", () => {
 
   it("spreads prefills over those who prefill", () => {
     const pool = disaggregated();
-    run(pool, 8);
+    run(pool, 16);
     const prefilled = new Set<number>();
     for (let i = 0; i < 4; i++) {
       const slot = pick(pool).prefill![0]!;

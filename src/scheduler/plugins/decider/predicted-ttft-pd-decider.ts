@@ -61,7 +61,7 @@ const params = z.strictObject({
   stallWeight: z
     .number()
     .min(0)
-    .default(0.2)
+    .default(0.1)
     .describe("Weight of a longer one, for each of them; 0: they do not count"),
 });
 type Params = z.output<typeof params>;

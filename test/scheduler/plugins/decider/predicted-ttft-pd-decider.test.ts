@@ -92,8 +92,8 @@ describe("what runs there", () => {
 
   it("is worth a split when a long prefill would hold it up", () => {
     expect(isApart([running(0), PREFILL])).toBe(false);
-    expect(isApart([running(1), PREFILL])).toBe(false);
-    expect(isApart([running(2), PREFILL])).toBe(true);
+    expect(isApart([running(2), PREFILL])).toBe(false);
+    expect(isApart([running(3), PREFILL])).toBe(true);
   });
 
   it("does not mind a short one", () => {
@@ -106,8 +106,8 @@ describe("what runs there", () => {
   });
 
   it("is not spared at any price", () => {
-    expect(isApart([running(10), { ...PREFILL, prefillBusyMs: 1_090 }])).toBe(true);
-    expect(isApart([running(10), { ...PREFILL, prefillBusyMs: 1_100 }])).toBe(false);
+    expect(isApart([running(10), { ...PREFILL, prefillBusyMs: 450 }])).toBe(true);
+    expect(isApart([running(10), { ...PREFILL, prefillBusyMs: 460 }])).toBe(false);
   });
 });
 
@@ -143,7 +143,7 @@ describe("terms", () => {
     const moved = PROMPT / 2;
     expect(decide(rows).terms).toEqual({
       localMs: OVERHEAD_MS + moved * 0.1,
-      disturbedMs: 0.2 * 5 * moved * 0.1,
+      disturbedMs: 0.1 * 5 * moved * 0.1,
       splitMs: OVERHEAD_MS + PROMPT * 0.1 + TRANSFER_OVERHEAD_MS + moved * 0.02,
       transferMs: TRANSFER_OVERHEAD_MS + moved * 0.02,
       uncachedTokens: moved,
