@@ -342,8 +342,7 @@ export class AgentConnections {
       ...configureMetrics(events.specification(), knowsSpecifications),
       ...(reportsFirstByte ? { reportsFirstByte } : {}),
       ...(reportsStages ? { reportsStages } : {}),
-      ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes } : {}),
-      ...(takesKv && v >= SINCE_VERSION.kvTokenEnds ? { kvTokenEnds: true } : {}),
+      ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes, kvTokenEnds: true } : {}),
     });
   }
 
@@ -365,9 +364,9 @@ export class AgentConnections {
       return this.#refuse(connection, "protocol-error", `a frame is ${decoded.error}`);
     }
     count(decoded.frame.kind === "ignored" ? decoded.frame.why : "ok");
-    const { role, agent } = connection.hello;
-    if (role === "collector") this.#options.events.collectorHeard(agent);
-    if (decoded.isAfterGap) this.#missed(connection, connection.hello);
+    const { hello } = connection;
+    if (hello.role === "collector") this.#options.events.collectorHeard(hello.agent);
+    if (decoded.isAfterGap) this.#missed(connection, hello);
     switch (decoded.frame.kind) {
       case "membership":
         return this.#claim(connection, connection.hello, decoded.frame.endpoints);

@@ -19,8 +19,6 @@ export const SINCE_VERSION = {
   evictions: 2,
   /** `prefilled` reports and the stages of `closed`, for an object that said `reportsStages`. */
   stageReports: 2,
-  /** Ends in KV frames, for an object that said `kvTokenEnds`. */
-  kvTokenEnds: 2,
-  /** KV and KV_OFFER frames, for an object that said `kvWindowBytes`; `kv-send`, -`stop`, -`credit` to a collector that offered. */
+  /** KV and KV_OFFER frames, for an object that said `kvWindowBytes`, with ends if it said `kvTokenEnds`; `kv-send`, -`stop`, -`credit` to a collector that offered. */
   kv: 2,
 } as const;
