@@ -264,6 +264,11 @@ describe("decisions", () => {
         const { slots, prefill } = both.pick();
         if (prefill !== undefined) expect(prefill[0]).not.toBe(slots[0]);
       }
+      const other = new GuidePool(guide, [{ [ROLE]: "prefill" }, { [ROLE]: "prefill-decode" }]);
+      other.load(1, 9);
+      const split = other.pick();
+      expect([split.slots[0], split.prefill![0]]).toEqual([1, 0]);
+      expect(split).not.toHaveProperty("prefillNext");
       const alone = new GuidePool(guide, [{ [ROLE]: "encode-prefill-decode" }]);
       const whole = alone.pick();
       expect([...whole.slots]).toEqual([0]);

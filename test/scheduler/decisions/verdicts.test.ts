@@ -7,6 +7,7 @@ import { explain } from "../../../src/scheduler/decisions/explain.ts";
 import { RECORD_BYTES_MAX } from "../../../src/scheduler/decisions/layout.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import { parseReplayable } from "../../../src/scheduler/decisions/replay-document.ts";
+import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { copyVerdicts, VERDICT_INTS_MAX } from "../../../src/scheduler/decisions/verdicts.ts";
 import { SCORE_TERMS_MAX } from "../../../src/scheduler/plugin.ts";
@@ -56,6 +57,21 @@ describe("verdicts", () => {
     const pool = disaggregated(8);
     for (const slot of [2, 3]) pool.prefix.learn(promptKeys(PROMPT), slot, 0);
     expect(attemptOf(pool).verdicts![0]!.terms["splitMs"]).toBeNull();
+  });
+
+  it("are those of the decision, also of one that is refused", () => {
+    const pool = disaggregated(8);
+    const ring = new DecisionRing();
+    const recorder = new DecisionRecorder(ring);
+    const first = recordPick(pool, PROMPT, { ring, recorder, requestId: "request-1" })!;
+    expect(first.verdicts).toHaveLength(1);
+    const refused = recordPick(pool, PROMPT, {
+      ring,
+      recorder,
+      requestId: "request-2",
+      exclude: [2, 3],
+    })!;
+    expect(refused).toMatchObject({ verdicts: [], dropped: { reason: "rejected-saturated" } });
   });
 
   it("are not there where nobody was asked", () => {

@@ -120,7 +120,10 @@ describe("is off", () => {
     { name: "for a warm cache", rows: [{ ...wanted[0], matchedBlocks: BLOCKS - 7 }, PREFILL] },
     { name: "without a decode endpoint", rows: wanted, slot: -1 },
     { name: "where nobody prefills", rows: [wanted[0]!, DECODE, {}] },
-    { name: "where the one who prefills is the same", rows: [{ ...wanted[0], ...PREFILL }] },
+    {
+      name: "where the one who prefills is the same",
+      rows: [{ ...PREFILL, prefillBusyMs: 60_000, runningRequests: 50 }],
+    },
     { name: "where it may hang", rows: [wanted[0]!, { ...PREFILL, ageMs: Infinity }] },
     { name: "where relays cannot reach it", rows: [wanted[0]!, { ...PREFILL, ejectedMs: 1 }] },
     { name: "where it may not be chosen", rows: wanted, candidates: [0] },
@@ -135,6 +138,14 @@ describe("is off", () => {
     expect(isApart([cached, PREFILL])).toBe(true);
     expect(isApart(wanted, { promptTokens: 512, params: { uncachedTokensMin: 513 } })).toBe(false);
   });
+});
+
+it("takes nothing for cached of a prompt without a full block, whatever is left in the buffers", () => {
+  const rows = [{ ...DECODE, matchedBlocks: 50 }, PREFILL];
+  const context = pickContext(rows, { totalBlocks: 0, request: { promptTokens: 9_000 } });
+  const decider = createPlugin(TYPE, {}) as Decider;
+  decider.decide(context, 0);
+  expect(decider.verdictTerms!.values.at(-1)).toBe(9_000);
 });
 
 describe("terms", () => {
