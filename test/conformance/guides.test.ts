@@ -262,7 +262,7 @@ describe("decisions", () => {
       const both = new GuidePool(guide, [{ [ROLE]: "both" }, { [ROLE]: "prefill-decode" }]);
       for (let i = 0; i < 8; i++) {
         const { slots, prefill } = both.pick();
-        if (prefill !== undefined) expect(prefill[0]).not.toBe(slots[0]);
+        expect(prefill?.[0]).not.toBe(slots[0]);
       }
       const other = new GuidePool(guide, [{ [ROLE]: "prefill" }, { [ROLE]: "prefill-decode" }]);
       other.load(1, 9);

@@ -89,9 +89,11 @@ describe("a held wait", () => {
     await waiter.after(10 * PICK_DEADLINE_MS);
     expect(waiter.outcome).toBeUndefined();
     expect(waiter.bodies.heldBytes).toBe(BODY_BYTES);
-    turn.resolve(object.grant());
+    const stages = ["10.0.0.8:8000", "", "", ""];
+    turn.resolve(object.grant({ stages }));
     await waiter.after(0);
-    expect(waiter.outcome).toMatchObject({ ok: true, ticket: "e-1", isFromSnapshot: false });
+    const granted = { ok: true, ticket: "e-1", isFromSnapshot: false, stages };
+    expect(waiter.outcome).toMatchObject(granted);
     expect([object.waitsDisposed, object.grantsDisposed]).toEqual([1, 0]);
     expect(waiter.bodies.heldBytes).toBe(0);
     expect(waiter.waitedMs).toEqual([10 * PICK_DEADLINE_MS]);
