@@ -113,6 +113,7 @@ describe("the hello", () => {
           acked: () => ({ seq: 0, report: 0 }),
           collectorConnected: () => undefined,
           collectorDisconnected: () => undefined,
+          collectorHeard: () => undefined,
           claimed: () => true,
           scraped: () => undefined,
           served: () => undefined,

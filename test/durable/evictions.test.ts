@@ -25,6 +25,7 @@ function eventsWith(more: Partial<AgentEvents>): AgentEvents {
     claimed: () => true,
     collectorConnected: silent,
     collectorDisconnected: silent,
+    collectorHeard: silent,
     scraped: silent,
     served: silent,
     relayConnected: silent,

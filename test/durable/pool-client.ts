@@ -15,6 +15,8 @@ import type {
   Mark,
   ModelsPayload,
   StartedTicket,
+  TicketClosed,
+  TicketOpened,
   TicketReport,
 } from "../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
@@ -261,11 +263,11 @@ export async function poolWithEndpoints(count: number, given: object = {}): Prom
   return collector;
 }
 
-export function opened(grant: PickGrant, address = grant.endpoints[0]!): TicketReport {
+export function opened(grant: PickGrant, address = grant.endpoints[0]!): TicketOpened {
   return { kind: "opened", ticket: grant.ticket, attempt: 0, endpoint: address };
 }
 
-export function closed(grant: PickGrant, address = grant.endpoints[0]!): TicketReport {
+export function closed(grant: PickGrant, address = grant.endpoints[0]!): TicketClosed {
   return {
     kind: "closed",
     ticket: grant.ticket,

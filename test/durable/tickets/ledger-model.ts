@@ -288,6 +288,8 @@ export class ObjectModel {
     link.isResyncAsked = false;
     link.isAckDue = true;
     for (const report of reports.slice(judged.skipCount)) {
+      // Stages are not split here: disaggregation has a model of its own.
+      if (report.kind === "prefilled") throw new Error("a prefill that nobody asked for");
       const { ticket, attempt, requestId, tenant, model } = report;
       const { agent, epoch } = link.relay;
       const who = { requestId: requestId!, tenant: tenant!, model: model! };

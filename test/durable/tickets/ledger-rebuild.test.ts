@@ -4,7 +4,11 @@ import { abortAllDurableObjects, reset, runInDurableObject } from "cloudflare:te
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../../src/durable/contract.ts";
 import { PoolStorage, type UsageTotals } from "../../../src/durable/pool-storage.ts";
-import type { TicketReport } from "../../../src/agents/protocol/messages.ts";
+import type {
+  TicketClosed,
+  TicketOpened,
+  TicketReport,
+} from "../../../src/agents/protocol/messages.ts";
 import {
   closed,
   opened,
@@ -47,7 +51,7 @@ async function pick(requestId: string): Promise<PickGrant> {
 }
 
 /** As a relay of this version says it. */
-function named(report: TicketReport, requestId: string): TicketReport {
+function named(report: TicketOpened | TicketClosed, requestId: string): TicketReport {
   return { ...report, requestId, ...SUBJECT };
 }
 

@@ -148,6 +148,7 @@ describe("explain", () => {
       ttftMs: 7,
       promptTokens: 8,
       cachedTokens: 9,
+      predictedTokens: 9,
       completionTokens: 10,
     };
     ring.settle("request-1", 0, result);

@@ -39,6 +39,7 @@ function decided(pool: TestPool, ttftMs: number | null = null): ReplayableAttemp
     ttftMs,
     promptTokens: null,
     cachedTokens: null,
+    predictedTokens: null,
     completionTokens: null,
   };
   ring.settle("request-1", 0, result);

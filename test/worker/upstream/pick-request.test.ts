@@ -112,6 +112,7 @@ async function sent(headers: Record<string, string>, way: Way = {}) {
     headers: request.headers,
     port: (pool) => ports[Number(pool.slice(1))]!,
     signal: request.signal,
+    bindings: {},
     hold: (work) => void held.push(work),
   });
   if (dispatched.ok) await dispatched.response.body?.cancel();

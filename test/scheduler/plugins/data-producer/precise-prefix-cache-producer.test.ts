@@ -66,8 +66,8 @@ describe("precise-prefix-cache-producer", () => {
   });
 
   it("says which of llm-d's parameters are without effect, where they are given", () => {
-    const { params, notes } = pluginOf("precise-prefix-cache-producer");
-    const notesOf = (parameters: object) => notes!(params.parse(parameters));
+    const plugin = pluginOf("precise-prefix-cache-producer");
+    const notesOf = (parameters: object) => plugin.notes!(plugin.params.parse(parameters));
     const blockSizeTokens = { tokenProcessorConfig: { blockSizeTokens: 64 } };
     expect(notesOf(blockSizeTokens)).toEqual([
       expect.stringContaining("looked up in the approximate index"),
