@@ -14,6 +14,7 @@ import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
 import { measureProxy, PROXY_NAMES } from "./proxy.ts";
 import { measureQueue, QUEUE_NAME } from "./queue.ts";
 import { measureQueueDrain, QUEUE_DRAIN_NAME } from "./queue/drain.ts";
+import { measureRelay, RELAY_NAME } from "./relay.ts";
 import { measureResidency, RESIDENCY_NAME } from "./residency.ts";
 import { measureTokenKeys, TOKEN_KEYS_NAME } from "./token-keys.ts";
 
@@ -29,6 +30,7 @@ export const BENCHES: readonly Bench[] = [
     needsProc: false,
     measure: () => measurePick(endpoints),
   })),
+  { name: RELAY_NAME, needsProc: true, measure: () => measureRelay() },
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
   { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
   { name: QUEUE_DRAIN_NAME, needsProc: false, measure: () => measureQueueDrain() },

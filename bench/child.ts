@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 export const FAIRLEAD = fileURLToPath(new URL("../src/cli/fairlead.mjs", import.meta.url));
 
 export interface Started {
+  readonly pid: number;
   /** What the first line of its stdout says. Rejects with its stderr if it ends before. */
   readonly ready: Promise<unknown>;
   /** Ends it and removes its folder. */
@@ -36,5 +37,5 @@ export function start(dir: string, args: readonly string[]): Started {
     child.kill("SIGTERM");
     return ended;
   };
-  return { ready: ready.promise, stop };
+  return { pid: child.pid!, ready: ready.promise, stop };
 }

@@ -6,8 +6,11 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MODEL } from "./conversation.ts";
 
-/** Events of a stream, and the time between two. */
-const STREAM = { chunks: 100, intervalMs: 10 } as const;
+/** Events of a stream, and the time between two; 0: as fast as they are read. */
+interface Pace {
+  readonly chunks: number;
+  readonly intervalMs: number;
+}
 
 const COMPLETION = {
   id: "chatcmpl-bench",
@@ -48,6 +51,8 @@ export class BenchEngine {
   readonly #server = createServer((request, response) => this.#serve(request, response));
   /** Resolves when held requests may be answered. */
   #released = Promise.withResolvers<void>();
+  /** Of the streams that begin from now on. */
+  pace: Pace = { chunks: 100, intervalMs: 10 };
   #leftToHold = 0;
   #heldCount = 0;
 
@@ -102,19 +107,31 @@ export class BenchEngine {
       await this.#released.promise;
       this.#heldCount -= 1;
     }
-    if (request.headers.accept === "text/event-stream") await stream(response);
+    if (request.headers.accept === "text/event-stream") await stream(response, this.pace);
     else send(response, "application/json", ANSWER);
   }
 }
 
-async function stream(response: ServerResponse): Promise<void> {
+async function stream(response: ServerResponse, { chunks, intervalMs }: Pace): Promise<void> {
   response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
   const startedMs = performance.now();
-  for (let sent = 1; sent < STREAM.chunks; sent++) {
-    response.write(CHUNK);
-    await sleep(Math.max(0, startedMs + sent * STREAM.intervalMs - performance.now()));
+  for (let sent = 1; sent < chunks && !response.destroyed; sent++) {
+    const isFull = !response.write(CHUNK);
+    if (intervalMs > 0) {
+      await sleep(Math.max(0, startedMs + sent * intervalMs - performance.now()));
+    } else if (isFull) await untilDrained(response);
   }
   response.end(LAST);
+}
+
+async function untilDrained(response: ServerResponse): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const go = () => {
+      response.off("drain", go).off("close", go);
+      resolve();
+    };
+    response.on("drain", go).on("close", go);
+  });
 }
 
 function send(response: ServerResponse, contentType: string, body: string): void {

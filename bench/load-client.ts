@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
 import { CHAT_PATH } from "./conversation.ts";
-import type { Subject } from "./subjects.ts";
+import type { Target } from "./subjects.ts";
 
 /** workerd answers a moment after its process has started. */
 const START_MS_MAX = 10_000;
@@ -15,7 +15,7 @@ interface PreparedRequest {
 }
 
 export class LoadClient {
-  readonly subject: Subject;
+  readonly subject: Target;
   readonly #pool: Pool;
   readonly #bodies: readonly string[];
   readonly #headers: Readonly<Record<string, string>>;
@@ -23,7 +23,7 @@ export class LoadClient {
   #prepared = 0;
 
   constructor(
-    subject: Subject,
+    subject: Target,
     options: {
       /** Sent in turn; the ones that the subject was started for. */
       readonly bodies: readonly string[];
@@ -40,8 +40,9 @@ export class LoadClient {
     const accept = options.isStream ? "text/event-stream" : "application/json";
     this.#headers = { "content-type": "application/json", accept, ...options.headers };
     this.#status = options.status ?? 200;
-    this.#pool = new Pool("http://bench.invalid", {
-      socketPath: subject.socketPath,
+    const { address = "bench.invalid", socketPath } = subject;
+    this.#pool = new Pool(`http://${address}`, {
+      ...(socketPath === undefined ? {} : { socketPath }),
       connections: options.connections,
       pipelining: 1,
     });

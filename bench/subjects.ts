@@ -32,14 +32,21 @@ const GUARD = fileURLToPath(new URL("../src/cli/up/guard.ts", import.meta.url));
 const TENANT = { id: "bench", key: "bench-key-of-the-tenant" };
 const RELAY_KEY = { id: "k1", secret: "bench-secret-of-the-relay" };
 
-/** What is under load: one workerd, or as many as Fairlead runs. */
-export interface Subject {
-  readonly name: "fairlead" | "bare";
-  /** Where it listens. */
-  readonly socketPath: string;
+/** What is under load: one process, or as many as Fairlead runs. */
+export interface Target {
+  readonly name: string;
+  /** Where it listens: a Unix socket, or `host:port`. */
+  readonly socketPath?: string;
+  readonly address?: string;
   readonly pids: readonly number[];
   /** What a request with the body at `index` needs to be served: made anew for each request. */
   headers(index: number): Readonly<Record<string, string>>;
+}
+
+/** A workerd, or several. */
+export interface Subject extends Target {
+  readonly name: "fairlead" | "bare";
+  readonly socketPath: string;
 }
 
 /** How a benchmark's stack differs from the usual one. */
@@ -58,6 +65,8 @@ export interface Stack {
   readonly adminKey: string;
   readonly fairlead: Subject;
   readonly bare: Subject;
+  /** The relay both go through, asked by itself. */
+  readonly relay: Target;
   stop(): Promise<void>;
 }
 
@@ -75,15 +84,14 @@ export async function startStack(
   try {
     const relay = `127.0.0.1:${await findFreePort("127.0.0.1")}`;
     const config = deployment(relay, options);
-    const { fairlead, adminKey } = await startFairlead(started, engine.address, config);
+    const { fairlead, adminKey, relayPid } = await startFairlead(started, engine.address, config);
     const script = (options.bareWorker ?? bareWorker)(relay);
-    const bare = await startBare(started, script, {
-      key: RELAY_KEY,
-      destination: engine.address,
-      tenant: TENANT.id,
-      bodies,
-    });
-    return { engine, adminKey, fairlead, bare, stop };
+    const destination = engine.address;
+    const signer = new RequestSigner({ key: RELAY_KEY, destination, tenant: TENANT.id, bodies });
+    const headers = (index: number) => signer.sign(index);
+    const bare = await startBare(started, script, headers);
+    const alone = { name: "relay", address: relay, pids: [relayPid], headers };
+    return { engine, adminKey, fairlead, bare, relay: alone, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -95,7 +103,7 @@ async function startFairlead(
   started: Started[],
   engine: string,
   written: unknown,
-): Promise<{ fairlead: Subject; adminKey: string }> {
+): Promise<{ fairlead: Subject; adminKey: string; relayPid: number }> {
   const dir = mkdtempSync(join(tmpdir(), "bench-fairlead-"));
   const config = join(dir, "fairlead.yaml");
   writeFileSync(config, JSON.stringify(written));
@@ -110,7 +118,7 @@ async function startFairlead(
   const headers = { authorization: `Bearer ${TENANT.key}` };
   const socketPath = join(running.socketDir, "workerd.sock");
   const fairlead = { name: "fairlead", socketPath, pids, headers: () => headers } as const;
-  return { fairlead, adminKey: ready.adminKey };
+  return { fairlead, adminKey: ready.adminKey, relayPid: ready.pids["relay-bench"]! };
 }
 
 function deployment(relay: string, { pool, tenant }: StackOptions): unknown {
@@ -138,7 +146,7 @@ function isWorkerd(pid: number): boolean {
 async function startBare(
   started: Started[],
   script: string,
-  signing: ConstructorParameters<typeof RequestSigner>[0],
+  headers: Subject["headers"],
 ): Promise<Subject> {
   const dir = mkdtempSync(join(tmpdir(), "bench-bare-"));
   const socketPath = join(dir, "workerd.sock");
@@ -148,8 +156,7 @@ async function startBare(
   const guard = start(dir, [GUARD, binary, "serve", join(dir, "workerd.capnp")]);
   started.push(guard);
   const { pid } = (await guard.ready) as { pid: number };
-  const signer = new RequestSigner(signing);
-  return { name: "bare", socketPath, pids: [pid], headers: (index) => signer.sign(index) };
+  return { name: "bare", socketPath, pids: [pid], headers };
 }
 
 /** The least a Worker can do for a request: `fetch` it. */

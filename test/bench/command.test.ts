@@ -94,6 +94,7 @@ it("has the benchmarks that the documentation names", () => {
     "decision-100k-tokens",
     "pick-64",
     "pick-1000",
+    "relay",
     "prefix-tree",
     "flow-control",
     "queue-drain",
