@@ -2,6 +2,7 @@
 
 import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
+import { DISAGGREGATION_NAME, measureDisaggregation } from "./disaggregation.ts";
 import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
 import { KV_ACCURACY_NAME, measureKvAccuracy } from "./kv-accuracy.ts";
@@ -31,6 +32,7 @@ export const BENCHES: readonly Bench[] = [
     measure: () => measurePick(endpoints),
   })),
   { name: RELAY_NAME, needsProc: true, measure: () => measureRelay() },
+  { name: DISAGGREGATION_NAME, needsProc: false, measure: () => measureDisaggregation() },
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
   { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
   { name: QUEUE_DRAIN_NAME, needsProc: false, measure: () => measureQueueDrain() },

@@ -95,6 +95,7 @@ it("has the benchmarks that the documentation names", () => {
     "pick-64",
     "pick-1000",
     "relay",
+    "disaggregation",
     "prefix-tree",
     "flow-control",
     "queue-drain",
