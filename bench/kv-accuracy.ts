@@ -43,9 +43,9 @@ export async function* measureKvAccuracy(budget = BUDGET): AsyncGenerator<Measur
 
 type Phases = Readonly<Record<"at_rest" | "under_load", readonly Observed[]>>;
 
-export interface Observed extends Observation, Judgement {}
+interface Observed extends Observation, Judgement {}
 
-export async function measureMode(mode: Mode, budget: KvAccuracyBudget): Promise<Phases> {
+async function measureMode(mode: Mode, budget: KvAccuracyBudget): Promise<Phases> {
   const stack = await AccuracyStack.start(mode);
   try {
     const traffic = new Traffic({

@@ -13,7 +13,7 @@ import { alignContent } from "../../src/scheduler/kv/residency/content-alignment
 import { CHAT_PATH } from "../conversation.ts";
 
 /** Of the simulated engines. */
-export const ENGINE_BLOCK_TOKENS = 16;
+const ENGINE_BLOCK_TOKENS = 16;
 
 /** One request: what was expected of the endpoint that served it, and what came. */
 export interface Observation {

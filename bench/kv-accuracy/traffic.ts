@@ -16,7 +16,7 @@ const TURNS_MAX = 8;
 /** The lower, the more often those that were asked last are asked again. */
 const RECENCY = 0.6;
 
-export interface TrafficOptions {
+interface TrafficOptions {
   readonly seed: number;
   readonly model: string;
   /** Conversations that go on at once. */

@@ -60,7 +60,7 @@ const SCHEDULER = {
 };
 
 /** A process that can be killed and started again as it was. */
-export class Part {
+class Part {
   readonly #args: readonly string[];
   #child: ChildProcess | undefined;
   #adminPort = 0;
