@@ -3,9 +3,11 @@
 // vLLM's and stand in simulator/metrics.ts, because they belong to the engine it imitates.
 
 import { DISAGGREGATION_METRIC } from "./disaggregation-names.ts";
+import { DISCOVERY_METRIC } from "./discovery-names.ts";
 import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
 import { KV_EVENT_METRIC } from "./kv-event-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
+import { SCRAPE_METRIC } from "./scrape-names.ts";
 
 function define<const Label extends string>(
   definition: MetricDefinition<Label>,
@@ -319,43 +321,14 @@ export const METRIC = {
   ...KV_EVENT_METRIC,
 
   // Agents
-  scrapesTotal: define({
-    name: "fairlead_scrapes_total",
-    kind: "counter",
-    help: "Scrapes of engine metrics by outcome.",
-    labels: ["outcome"],
-  }),
-  pollErrorsTotal: define({
-    name: "llm_d_epp_datalayer_poll_errors_total",
-    kind: "counter",
-    help: "Polls of a data source that brought nothing.",
-    labels: ["source_type"],
-  }),
-  extractErrorsTotal: define({
-    name: "llm_d_epp_datalayer_extract_errors_total",
-    kind: "counter",
-    help: "Answers in which something was missing that was there before, or could not be read.",
-    labels: ["source_type", "extractor_type"],
-  }),
-  scrapeSeconds: define({
-    name: "fairlead_scrape_duration_seconds",
-    kind: "histogram",
-    help: "Duration of a scrape.",
-    labels: [],
-    buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
-  }),
+  ...SCRAPE_METRIC,
   agentReconnectsTotal: define({
     name: "fairlead_agent_reconnects_total",
     kind: "counter",
     help: "Connections to the pool's object that were lost or refused.",
     labels: ["role"],
   }),
-  endpointsKnown: define({
-    name: "fairlead_endpoints_known",
-    kind: "gauge",
-    help: "Endpoints this agent has discovered.",
-    labels: [],
-  }),
+  ...DISCOVERY_METRIC,
   relayRequestsTotal: define({
     name: "fairlead_relay_requests_total",
     kind: "counter",

@@ -14,6 +14,7 @@ const ENV = {
   FAIRLEAD_AGENT_TOKEN: "an-agent-token-for-tests",
   FAIRLEAD_RELAY_KEYS: "k1:a-relay-secret-for-tests",
 };
+const COLLECTOR = ["collector", "--pool", "p", "--connect", "http://localhost:1"];
 const FRONT = ["front", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1"];
 
 let directory: string;
@@ -72,12 +73,30 @@ describe("a command line", () => {
     { args: [...FRONT, "--exit-with-parent=no"], says: /--exit-with-parent takes no value/ },
     {
       args: ["relay"],
-      says: /--pool NAME is required[^]*--connect URL is required[^]*--endpoints FILE is required/,
+      says: /--pool NAME is required[^]*--connect URL is required/,
     },
     {
       args: ["collector", "--pool", "p", "--connect", "localhost:1", "--endpoints", "x"],
       says: /--connect must be a URL beginning with http/,
     },
+    { args: [...COLLECTOR], says: /Exactly one of --endpoints FILE, --inference-pool NAMESPACE/ },
+    {
+      args: [...COLLECTOR, "--endpoints", "x", "--service", "llm/vllm"],
+      says: /Exactly one of --endpoints/,
+    },
+    {
+      args: [...COLLECTOR, "--inference-pool", "llama"],
+      says: /--inference-pool must be NAMESPACE\/NAME, in lower-case/,
+    },
+    {
+      args: [...COLLECTOR, "--inference-pool", "llm/llama", "--service-port", "http"],
+      says: /--service-port needs --service/,
+    },
+    {
+      args: [...COLLECTOR, "--endpoints", "x", "--kubeconfig", "y"],
+      says: /--kubeconfig needs --inference-pool or --service/,
+    },
+    { args: ["sidecar"], says: /Exactly one of --endpoints/ },
   ])("$args is refused with status 2 and a sentence that helps", async ({ args, says }) => {
     const { code, stdout, stderr } = await runAgentProcess(args, ENV);
     expect(code).toBe(2);

@@ -7,7 +7,11 @@
 //
 // KV events, where they are asked for, go their own way: kv-residency.ts.
 
-import { EndpointSource } from "../discovery/endpoint-source.ts";
+import {
+  type EndpointSource,
+  type EndpointsFrom,
+  startEndpointSource,
+} from "../discovery/endpoint-source.ts";
 import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import { encodeFrame, encodeMetrics, FRAME, type FramePlace } from "../protocol/codec.ts";
@@ -26,8 +30,7 @@ import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
 /** How long results gather before a frame is sent. */
 const FLUSH_MS = 20;
 
-export interface CollectorOptions {
-  readonly endpointsPath: string;
+export type CollectorOptions = EndpointsFrom & {
   readonly pool: string;
   readonly agent: string;
   readonly connect: URL;
@@ -43,13 +46,15 @@ export interface CollectorOptions {
     /** Where relays tell what content became; null: nowhere. */
     readonly learnListen: ListenAddress | null;
   };
-}
+};
 
 export interface Collector {
-  /** Connected, and its endpoints file is good. */
+  /** Connected, and nothing of its endpoints needs repair. */
   readonly isHealthy: boolean;
   readonly endpointCount: number;
   readonly problem: string | undefined;
+  /** As EndpointSource has it. */
+  readonly discovery: EndpointSource["health"];
   /** Where publishers of KV events dial, if they do. */
   readonly kvEventsUrl: string | undefined;
   /** Where relays tell what content became, if they do. */
@@ -57,13 +62,9 @@ export interface Collector {
   close(): Promise<void>;
 }
 
-/** Starts collecting. Rejects if the endpoints file, or an address to listen on, cannot be used. */
+/** Starts collecting. Rejects if there are no first endpoints, or an address to listen on cannot be used. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
-  const source = await EndpointSource.start({
-    path: options.endpointsPath,
-    logger: options.logger,
-    registry: options.registry,
-  });
+  const source = await startEndpointSource(options);
   const { kvEvents, token, logger, registry } = options;
   let collector: PoolCollector | undefined;
   try {
@@ -151,6 +152,10 @@ class PoolCollector implements Collector {
     return this.#session.isEstablished
       ? this.#source.problem
       : "not connected to the pool's object";
+  }
+
+  get discovery(): EndpointSource["health"] {
+    return this.#source.health;
   }
 
   get kvEventsUrl(): string | undefined {

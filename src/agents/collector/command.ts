@@ -1,4 +1,5 @@
 import { MetricRegistry } from "../../telemetry/metrics.ts";
+import { endpointsFrom } from "../discovery/flags.ts";
 import { startAdminServer } from "../process/admin-server.ts";
 import { parseFlags, UsageError } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
@@ -26,11 +27,12 @@ export async function run(args: string[]): Promise<void> {
   if (keys === "tokens" && learnListen !== null) {
     throw new UsageError("--learn-listen needs --kv-keys content: of tokens nothing is learned.");
   }
+  const found = endpointsFrom(flags);
   const token = requireEnv(AGENT_TOKEN_ENV, "the pool's agentToken");
   await runAgent({ role: "collector", ...flags }, async (logger) => {
     const registry = new MetricRegistry();
     const collector = await startCollector({
-      endpointsPath: flags.endpoints,
+      ...found,
       pool: flags.pool,
       agent: agentName("collector", flags.name),
       connect: flags.connect,
@@ -44,7 +46,11 @@ export async function run(args: string[]): Promise<void> {
       registry,
       health: () => ({
         isHealthy: collector.isHealthy,
-        detail: { endpoints: collector.endpointCount, problem: collector.problem ?? null },
+        detail: {
+          endpoints: collector.endpointCount,
+          ...collector.discovery,
+          problem: collector.problem ?? null,
+        },
       }),
     });
     return {

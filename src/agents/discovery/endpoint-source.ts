@@ -1,149 +1,42 @@
-// The endpoints this agent knows: read from a file and followed while it changes. The directory is
-// watched rather than the file, so that an atomic rename and a ConfigMap's symlink swap are seen;
-// where the platform reports nothing (network volumes), the file is looked at each second.
+// The endpoints that an agent knows, wherever they are found: in a file, or in a Kubernetes cluster.
 
-import { watch, type FSWatcher } from "node:fs";
-import { open } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
-import { METRIC } from "../../telemetry/names.ts";
 import type { Logger } from "../process/logger.ts";
 import type { EndpointRecord } from "../protocol/messages.ts";
-import { ENDPOINTS_FILE_BYTES_MAX, parseEndpoints } from "./endpoints-file.ts";
+import { FileSource } from "./file-source.ts";
+import type { KubernetesFrom } from "./kubernetes/kubernetes-source.ts";
 
-const POLL_INTERVAL_MS = 1_000;
-/** A write comes as several events; the file is read once they have settled. */
-const SETTLE_MS = 20;
+export type EndpointListener = (endpoints: readonly EndpointRecord[]) => void;
 
-export interface EndpointSourceOptions {
-  readonly path: string;
-  readonly logger: Logger;
-  readonly registry: MetricRegistry;
-}
-
-/** Follows one endpoints file. The last good content stays in force while a new one is bad. */
-export class EndpointSource {
-  readonly #options: EndpointSourceOptions;
-  readonly #listeners: ((endpoints: readonly EndpointRecord[]) => void)[] = [];
-  #endpoints: readonly EndpointRecord[] = [];
-  /** The text that was judged last, good or bad, so that each is logged once. */
-  #text: string | undefined;
-  #problem: string | undefined;
-  #watcher: FSWatcher | undefined;
-  #poll: NodeJS.Timeout | undefined;
-  #settle: NodeJS.Timeout | undefined;
-  #isReading = false;
-  #isClosed = false;
-
-  private constructor(options: EndpointSourceOptions) {
-    this.#options = { ...options, path: resolve(options.path) };
-  }
-
-  /** Reads the file; rejects, naming every mistake, if it cannot be used. */
-  static async start(options: EndpointSourceOptions): Promise<EndpointSource> {
-    const source = new EndpointSource(options);
-    const problem = await source.#load();
-    if (problem !== undefined) throw new Error(problem);
-    options.registry.onRender(() => {
-      options.registry.set(METRIC.endpointsKnown, {}, source.#endpoints.length);
-    });
-    source.#follow();
-    return source;
-  }
-
-  get endpoints(): readonly EndpointRecord[] {
-    return this.#endpoints;
-  }
-
-  /** What is wrong with the file as it stands now; undefined if nothing is. */
-  get problem(): string | undefined {
-    return this.#problem;
-  }
-
+export interface EndpointSource {
+  /** The last good set. It stays in force for as long as there is no newer one. */
+  readonly endpoints: readonly EndpointRecord[];
+  /** What somebody must repair here, and what makes the agent unhealthy; undefined if nothing does. */
+  readonly problem: string | undefined;
+  /**
+   * For /health: how old the set is, and what keeps news from coming. An agent whose set is old stays
+   * healthy: all agents of a cluster lose its API server at once, and their engines still serve.
+   */
+  readonly health: Readonly<Record<string, string | number | null>>;
   /** Calls `listener` after every change of the set, not for the set known now. */
-  onChange(listener: (endpoints: readonly EndpointRecord[]) => void): void {
-    this.#listeners.push(listener);
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#watcher?.close();
-    clearInterval(this.#poll);
-    clearTimeout(this.#settle);
-  }
-
-  #follow(): void {
-    try {
-      this.#watcher = watch(dirname(this.#options.path), () => {
-        clearTimeout(this.#settle);
-        this.#settle = setTimeout(() => this.#reload(), SETTLE_MS);
-      });
-      this.#watcher.on("error", (err) => {
-        this.#options.logger.warn({ err }, "cannot watch the endpoints file, polling only");
-        this.#watcher?.close();
-      });
-    } catch (err) {
-      // Out of inotify watches.
-      this.#options.logger.warn({ err }, "cannot watch the endpoints file, polling only");
-    }
-    this.#poll = setInterval(() => this.#reload(), POLL_INTERVAL_MS);
-  }
-
-  #reload(): void {
-    if (this.#isReading || this.#isClosed) return;
-    this.#isReading = true;
-    const before = this.#problem;
-    this.#load().then(
-      (problem) => {
-        this.#isReading = false;
-        this.#problem = problem;
-        if (problem === undefined || problem === before) return;
-        const kept = this.#endpoints.length;
-        this.#options.logger.error(
-          { problem, kept },
-          "endpoints file not usable, keeping the last",
-        );
-      },
-      () => undefined,
-    );
-  }
-
-  /** Applies the file if it changed. Gives what is wrong with it; never rejects. */
-  async #load(): Promise<string | undefined> {
-    const { path, logger } = this.#options;
-    const file = await readBounded(path);
-    if (!file.ok) {
-      this.#text = undefined;
-      return `${path}: ${file.problem}`;
-    }
-    if (file.text === this.#text) return this.#problem;
-    this.#text = file.text;
-    const parsed = parseEndpoints(file.text);
-    if (!parsed.ok) return `${path}: ${parsed.mistakes.join("; ")}`;
-    if (JSON.stringify(parsed.endpoints) === JSON.stringify(this.#endpoints)) return undefined;
-    this.#endpoints = parsed.endpoints;
-    logger.info({ endpoints: parsed.endpoints.length }, "endpoints changed");
-    for (const listener of this.#listeners) listener(parsed.endpoints);
-    return undefined;
-  }
+  onChange(listener: EndpointListener): void;
+  close(): void;
 }
 
-type ReadFile =
-  | { readonly ok: true; readonly text: string }
-  | { readonly ok: false; readonly problem: string };
+/** Where endpoints are found. */
+export type EndpointsFrom =
+  | { readonly endpointsPath: string }
+  | { readonly kubernetes: KubernetesFrom };
 
-async function readBounded(path: string): Promise<ReadFile> {
-  try {
-    await using file = await open(path);
-    const bytes = Buffer.alloc(ENDPOINTS_FILE_BYTES_MAX + 1);
-    let size = 0;
-    while (size < bytes.byteLength) {
-      const { bytesRead } = await file.read(bytes, size, bytes.byteLength - size);
-      if (bytesRead === 0) return { ok: true, text: bytes.toString("utf8", 0, size) };
-      size += bytesRead;
-    }
-    return { ok: false, problem: `larger than ${ENDPOINTS_FILE_BYTES_MAX} bytes` };
-  } catch (error) {
-    return { ok: false, problem: error instanceof Error ? error.message : String(error) };
+/** Rejects, saying why, if there is no first set. */
+export async function startEndpointSource(
+  options: EndpointsFrom & { readonly logger: Logger; readonly registry: MetricRegistry },
+): Promise<EndpointSource> {
+  const { logger, registry } = options;
+  if ("endpointsPath" in options) {
+    return FileSource.start({ path: options.endpointsPath, logger, registry });
   }
+  // Its client library takes 90 MB of memory and a second of a processor: only for who asks for it.
+  const { KubernetesSource } = await import("./kubernetes/kubernetes-source.ts");
+  return KubernetesSource.start({ ...options.kubernetes, logger, registry });
 }

@@ -14,16 +14,13 @@ import { parseDocument } from "yaml";
 import { z } from "zod";
 import { FRAME_HEADER_BYTES } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
-import { ENGINE_TYPES, endpointSchema, type EndpointRecord } from "../protocol/messages.ts";
+import { endpointSchema, type EndpointRecord } from "../protocol/messages.ts";
+import { engineOf } from "./engine-label.ts";
 
 /** As in llm-d. */
 export const ENDPOINTS_FILE_BYTES_MAX = 1024 * 1024;
 /** Mistakes reported of one file; the rest are only counted. */
 export const MISTAKES_MAX = 50;
-
-/** Label that names the engine, and its older name. */
-const ENGINE_LABELS = ["llm-d.ai/engine-type", "inference.networking.k8s.io/engine-type"];
-const ENGINE_DEFAULT = "vllm";
 
 export type ParsedEndpoints =
   | { readonly ok: true; readonly endpoints: readonly EndpointRecord[] }
@@ -78,11 +75,6 @@ function toRecords(entries: readonly z.output<typeof entrySchema>[]): ParsedEndp
     const id = `${entry.namespace}/${entry.name}`;
     const host = entry.address.includes(":") ? `[${entry.address}]` : entry.address;
     const address = `${host.toLowerCase()}:${entry.port}`;
-    const label = ENGINE_LABELS.map((name) => entry.labels[name]).find(
-      (name) => name !== undefined,
-    );
-    // The pool's specification may know engines that this release does not: the label decides there.
-    const engine = ENGINE_TYPES.find((type) => type === label) ?? ENGINE_DEFAULT;
     const at = `endpoints[${index}]`;
     if (ids.has(id)) mistakes.push(`${at}: ${id} is also endpoints[${ids.get(id)}]`);
     if (addresses.has(address)) {
@@ -92,7 +84,7 @@ function toRecords(entries: readonly z.output<typeof entrySchema>[]): ParsedEndp
     }
     ids.set(id, index);
     addresses.set(address, index);
-    endpoints.push({ id, address, engine, labels: entry.labels });
+    endpoints.push({ id, address, engine: engineOf(entry.labels), labels: entry.labels });
   });
   const bytesMax = PROTOCOL_LIMITS.frameBytesMax - FRAME_HEADER_BYTES;
   if (Buffer.byteLength(JSON.stringify({ endpoints })) > bytesMax) {

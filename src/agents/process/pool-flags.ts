@@ -1,12 +1,13 @@
 // Flags and environment of the agents that serve one pool.
 
 import { hostname } from "node:os";
+import { DISCOVERY_FLAGS } from "../discovery/flags.ts";
 import { listenFlag, PROCESS_FLAGS, textFlag, urlFlag, UsageError } from "./flags.ts";
 
 export const POOL_FLAGS = {
   pool: textFlag("NAME", "the pool's name in the configuration"),
   connect: urlFlag("Fairlead's base URL", ["http", "https", "ws", "wss"]),
-  endpoints: textFlag("FILE", "the endpoints file, YAML or JSON; followed while it changes"),
+  ...DISCOVERY_FLAGS,
   name: textFlag("NAME", "this agent's name, unique in the pool (default ROLE-HOSTNAME)", null),
   "admin-listen": listenFlag("where /health and /metrics are served", "127.0.0.1:0"),
   ...PROCESS_FLAGS,

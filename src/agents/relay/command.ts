@@ -1,4 +1,5 @@
 import { MetricRegistry } from "../../telemetry/metrics.ts";
+import { endpointsFrom } from "../discovery/flags.ts";
 import { startAdminServer } from "../process/admin-server.ts";
 import { listenFlag, numberFlag, parseFlags } from "../process/flags.ts";
 import { agentName, AGENT_TOKEN_ENV, POOL_FLAGS, requireEnv } from "../process/pool-flags.ts";
@@ -34,6 +35,7 @@ ${AGENT_TOKEN_ENV} holds the pool's agent token.`,
 
 export async function run(args: string[]): Promise<void> {
   const flags = parseFlags(USAGE, args);
+  const found = endpointsFrom(flags);
   const token = requireEnv(AGENT_TOKEN_ENV, "the pool's agentToken");
   const keys = parseRelayKeys(
     requireEnv(RELAY_KEYS_ENV, "the relay's keys, ID:SECRET[,ID:SECRET]"),
@@ -45,7 +47,7 @@ export async function run(args: string[]): Promise<void> {
     const registry = new MetricRegistry();
     const relay = await startRelay({
       listen: flags.listen,
-      endpointsPath: flags.endpoints,
+      ...found,
       keys,
       bodyBytesMax: flags["body-bytes-max"],
       limits: RELAY_LIMITS,
@@ -68,6 +70,7 @@ export async function run(args: string[]): Promise<void> {
         isHealthy: relay.problem === undefined,
         detail: {
           endpoints: relay.endpointCount,
+          ...relay.discovery,
           isConnected: relay.isConnected,
           problem: relay.problem ?? null,
         },

@@ -5,7 +5,11 @@ import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import { EndpointSource } from "../discovery/endpoint-source.ts";
+import {
+  type EndpointSource,
+  type EndpointsFrom,
+  startEndpointSource,
+} from "../discovery/endpoint-source.ts";
 import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { Mark } from "../protocol/messages.ts";
@@ -51,9 +55,8 @@ const RENEW_MS = 120_000;
 const DRAIN_STREAMS_MS = 3_500;
 const DRAIN_REPORTS_MS = 1_000;
 
-export interface RelayOptions {
+export type RelayOptions = EndpointsFrom & {
   readonly listen: ListenAddress;
-  readonly endpointsPath: string;
   readonly keys: RelayKeys;
   readonly bodyBytesMax: number;
   readonly limits: { readonly [Name in keyof typeof RELAY_LIMITS]: number };
@@ -71,7 +74,7 @@ export interface RelayOptions {
   readonly disaggregation?: DisaggregationOptions;
   /** Who renders prompts; absent: any endpoint. */
   readonly renderUrl?: URL;
-}
+};
 
 type LearningOptions = Pick<
   PromptLearnerOptions,
@@ -82,16 +85,17 @@ export interface Relay {
   readonly port: number;
   readonly isConnected: boolean;
   readonly endpointCount: number;
-  /** What is wrong with the endpoints file; undefined if nothing is. */
+  /** As EndpointSource has them. */
   readonly problem: string | undefined;
+  readonly discovery: EndpointSource["health"];
   /** Stops accepting, lets requests end for a while, then ends them; reports leave last. */
   close(): Promise<void>;
 }
 
-/** Starts a relay. Rejects if it cannot listen or the endpoints file cannot be used. */
+/** Starts a relay. Rejects if it cannot listen or has no first endpoints. */
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   const { logger, registry } = options;
-  const source = await EndpointSource.start({ path: options.endpointsPath, logger, registry });
+  const source = await startEndpointSource(options);
   const pools = new EnginePools(options.engineTls);
   pools.update(source.endpoints);
   const clock = () => performance.now();
@@ -108,13 +112,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     registry.inc(METRIC.relayOutboxDroppedTotal, {}, count);
   });
   const stopping = new AbortController();
-  const context = {
-    ...createContext(options, clock),
-    pools,
-    marks,
-    outbox,
-    stopping: stopping.signal,
-  };
+  const own = { pools, marks, outbox, stopping: stopping.signal };
+  const context = { ...createContext(options, clock), ...own };
   const open = new OpenRequests();
   const addresses = () => source.endpoints.map(({ address }) => address);
   const renderer = new Renderer({ addresses, marks, rng: Math.random, url: options.renderUrl });
@@ -141,6 +140,9 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     },
     get problem() {
       return source.problem;
+    },
+    get discovery() {
+      return source.health;
     },
     async close() {
       source.close();

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { MetricRegistry } from "../../telemetry/metrics.ts";
+import { DISCOVERY_FLAGS, endpointsFrom } from "../discovery/flags.ts";
 import { startAdminServer } from "../process/admin-server.ts";
 import {
   choiceFlag,
@@ -24,7 +25,7 @@ const { "data-parallel-base-port": _, ...SPLIT_FLAGS } = DISAGGREGATION_FLAGS;
 const USAGE = {
   role: "sidecar",
   summary: `Splits requests beside a decoder, in the place of llm-d's routing sidecar: it heeds the headers
-that llm-d's endpoint picker sets, and connects to nobody but the endpoints of its file.`,
+that llm-d's endpoint picker sets, and connects to nobody but the endpoints that it finds.`,
   flags: {
     host: textFlag("HOST", "where it listens", "0.0.0.0"),
     port: numberFlag(
@@ -37,7 +38,7 @@ that llm-d's endpoint picker sets, and connects to nobody but the endpoints of i
       { min: 1, max: 65_535, isInteger: true },
       8_200,
     ),
-    endpoints: textFlag("FILE", "the endpoints file, YAML or JSON: who may be asked to prefill"),
+    ...DISCOVERY_FLAGS,
     "enable-prefiller-sampling": switchFlag("ask any of the prefillers named, not the first"),
     "cert-path": textFlag(
       "DIR",
@@ -59,6 +60,7 @@ that llm-d's endpoint picker sets, and connects to nobody but the endpoints of i
 
 export async function run(args: string[]): Promise<void> {
   const flags = parseFlags(USAGE, args);
+  const found = endpointsFrom(flags);
   const tls = listenerTls(flags["cert-path"]);
   const engines = engineTls(flags);
   const disaggregation = disaggregationOptions({
@@ -72,7 +74,7 @@ export async function run(args: string[]): Promise<void> {
       port: flags.port,
       modelServerPort: flags["model-server-port"],
       dataParallelSize: flags["data-parallel-size"],
-      endpointsPath: flags.endpoints,
+      ...found,
       bodyBytesMax: flags["body-bytes-max"],
       samplesPrefillers: flags["enable-prefiller-sampling"],
       disaggregation,
@@ -86,7 +88,7 @@ export async function run(args: string[]): Promise<void> {
       registry,
       health: () => ({
         isHealthy: sidecar.problem === undefined,
-        detail: { problem: sidecar.problem ?? null },
+        detail: { ...sidecar.discovery, problem: sidecar.problem ?? null },
       }),
     });
     return {

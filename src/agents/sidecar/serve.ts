@@ -29,7 +29,7 @@ export interface SidecarContext extends SplitContext {
   readonly headHeldMsMax: number;
   readonly logger: Logger;
   readonly stopping: AbortSignal;
-  /** Whether an address stands in the endpoints file. */
+  /** Whether an address is one of the endpoints found. */
   isListed(address: string): boolean;
 }
 

@@ -1,13 +1,17 @@
 // The sidecar: HTTP servers beside a decoder, one a data-parallel rank, in the place of llm-d's routing
 // sidecar. It has no pool and no keys: whoever reaches it may use the engine beside it, as without it; and it
-// connects to nobody else but the endpoints of its file.
+// connects to nobody else but the endpoints that it finds.
 
 import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
-import { EndpointSource } from "../discovery/endpoint-source.ts";
+import {
+  type EndpointSource,
+  type EndpointsFrom,
+  startEndpointSource,
+} from "../discovery/endpoint-source.ts";
 import { closeServer, listen } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { EndpointRecord } from "../protocol/messages.ts";
@@ -27,13 +31,12 @@ const IDLE_MS_MAX = 300_000;
 /** Of the drain; then what is still open is ended. */
 const DRAIN_STREAMS_MS = 4_000;
 
-export interface SidecarOptions {
+export type SidecarOptions = EndpointsFrom & {
   readonly host: string;
   /** Of rank 0; the others follow. 0: any. */
   readonly port: number;
   readonly modelServerPort: number;
   readonly dataParallelSize: number;
-  readonly endpointsPath: string;
   readonly bodyBytesMax: number;
   readonly samplesPrefillers: boolean;
   readonly disaggregation: DisaggregationOptions;
@@ -42,19 +45,20 @@ export interface SidecarOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly logger: Logger;
   readonly registry: MetricRegistry;
-}
+};
 
 export interface Sidecar {
   readonly ports: readonly number[];
-  /** What is wrong with the endpoints file; undefined if nothing is. */
+  /** As EndpointSource has them. */
   readonly problem: string | undefined;
+  readonly discovery: EndpointSource["health"];
   close(): Promise<void>;
 }
 
-/** Starts a sidecar. Rejects if it cannot listen or the endpoints file cannot be used. */
+/** Starts a sidecar. Rejects if it cannot listen or has no first endpoints. */
 export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
   const { logger, registry, dataParallelSize, modelServerPort } = options;
-  const source = await EndpointSource.start({ path: options.endpointsPath, logger, registry });
+  const source = await startEndpointSource(options);
   const locals = Array.from({ length: dataParallelSize }, (_, rank) =>
     local(rank, modelServerPort),
   );
@@ -93,6 +97,9 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     ports,
     get problem() {
       return source.problem;
+    },
+    get discovery() {
+      return source.health;
     },
     async close() {
       source.close();

@@ -2,7 +2,7 @@ import { mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { EndpointSource } from "../../../src/agents/discovery/endpoint-source.ts";
+import { FileSource } from "../../../src/agents/discovery/file-source.ts";
 import { ENDPOINTS_FILE_BYTES_MAX } from "../../../src/agents/discovery/endpoints-file.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../support/logs.ts";
@@ -10,13 +10,13 @@ import { captureLogs } from "../support/logs.ts";
 const { logger, lines } = captureLogs();
 let directory: string;
 let path: string;
-let source: EndpointSource | undefined;
+let source: FileSource | undefined;
 const registry = new MetricRegistry();
 
 const text = (...names: string[]) =>
   JSON.stringify({ endpoints: names.map((name) => ({ name, address: name })) });
 const ids = () => source!.endpoints.map((endpoint) => endpoint.id);
-const start = async () => (source = await EndpointSource.start({ path, logger, registry }));
+const start = async () => (source = await FileSource.start({ path, logger, registry }));
 const seen = (expected: string[]) =>
   vi.waitFor(() => expect(ids()).toEqual(expected), { timeout: 15_000 });
 
@@ -31,7 +31,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-describe("EndpointSource", () => {
+describe("FileSource", () => {
   it("reads the file at the start and follows writes and atomic renames", async () => {
     await writeFile(path, text("a"));
     await start();
