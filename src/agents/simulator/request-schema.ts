@@ -57,6 +57,7 @@ const chatShape = {
     )
     .min(1),
   tools: z.array(z.unknown()).nullish(),
+  add_generation_prompt: z.boolean().nullish(),
 };
 
 const chatSchema = z.object({
@@ -196,12 +197,16 @@ function generation(
   };
 }
 
-type ChatFields = Pick<z.output<typeof chatSchema>, "messages" | "tools">;
+type ChatFields = Pick<z.output<typeof chatSchema>, keyof typeof chatShape>;
 
 /** Tools and calls of tools are part of the prompt, as JSON. */
-function renderMessages({ messages, tools }: ChatFields): RenderedPrompt {
-  const list = tools ?? [];
-  return renderChat(chatTurns(messages), list.length === 0 ? "" : JSON.stringify(list));
+function renderMessages(chat: ChatFields): RenderedPrompt {
+  const tools = chat.tools ?? [];
+  return renderChat({
+    turns: chatTurns(chat.messages),
+    tools: tools.length === 0 ? "" : JSON.stringify(tools),
+    isAnswerBegun: chat.add_generation_prompt ?? true,
+  });
 }
 
 function chatTurns(messages: ChatFields["messages"]): ChatTurn[] {

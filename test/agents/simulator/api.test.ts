@@ -29,9 +29,9 @@ describe("the openai client", () => {
     expect(completion.choices[0]!.finish_reason).toBe("stop");
     expect(completion.id).toMatch(/^chatcmpl-/);
     expect(completion.usage).toEqual({
-      prompt_tokens: 7,
+      prompt_tokens: 12,
       completion_tokens: 2,
-      total_tokens: 9,
+      total_tokens: 14,
       prompt_tokens_details: { cached_tokens: 0 },
     });
   });
@@ -92,7 +92,7 @@ describe("streams", () => {
       await chat(url, "a b", { stream: true, stream_options: options }),
     );
     const usages = continuous.slice(0, -1).map((event) => parseBody(event).usage);
-    expect(usages.every((usage) => usage.prompt_tokens === 7)).toBe(true);
+    expect(usages.every((usage) => usage.prompt_tokens === 12)).toBe(true);
     expect(usages.at(-1)!.completion_tokens).toBe(2);
   });
 
@@ -111,6 +111,7 @@ describe("return_token_ids", () => {
     const body = await readBody(chat(url, "Hello world", { return_token_ids: true }));
     expect(body.prompt_token_ids).toEqual([
       638357778, 638357778, 399020470, 1618501362, 2382766391, 2871118705, 805775579,
+      638357778, 638357778, 399020470, 3007765287, 2382766391,
     ]);
     expect(body.choices[0]!.token_ids).toEqual([2871118705, 933488787]);
   });
@@ -121,7 +122,7 @@ describe("return_token_ids", () => {
     const events = await readEvents(await chat(url, "Hello world", fields));
     const chunks = events.slice(0, -1).map((event) => parseBody(event));
     expect(chunks.filter((chunk) => chunk.prompt_token_ids)).toHaveLength(1);
-    expect(chunks[0]!.prompt_token_ids).toHaveLength(7);
+    expect(chunks[0]!.prompt_token_ids).toHaveLength(12);
     const ids = chunks.flatMap((chunk) => chunk.choices[0]!.token_ids ?? []);
     expect(ids).toEqual([2871118705, 933488787]);
   });
@@ -197,7 +198,7 @@ describe("caching", () => {
     const cachedAt = async (url: string) =>
       (await readBody(chat(url, prompt))).usage.prompt_tokens_details.cached_tokens;
     expect(await cachedAt(urls[0]!)).toBe(0);
-    expect(await cachedAt(urls[0]!)).toBe(192);
+    expect(await cachedAt(urls[0]!)).toBe(208);
     expect(await cachedAt(urls[1]!)).toBe(0);
   });
 
@@ -209,7 +210,7 @@ describe("caching", () => {
         .cached_tokens;
     expect(await cachedWith("a")).toBe(0);
     expect(await cachedWith("b")).toBe(0);
-    expect(await cachedWith("a")).toBe(192);
+    expect(await cachedWith("a")).toBe(208);
   });
 });
 
@@ -261,7 +262,7 @@ describe("/tokenize, /health", () => {
     });
     const messages = user("Hello world");
     const body = await readBody(post(`${url}/tokenize`, { model: MODEL, messages }));
-    expect(body.count).toBe(7);
+    expect(body.count).toBe(12);
   });
 
   it("is healthy at once and ready after the start", async () => {

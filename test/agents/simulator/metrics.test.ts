@@ -29,15 +29,15 @@ it("metrics carry vLLM's names and labels, and count what happened", async () =>
   expect(value("num_requests_running")).toBe(0);
   expect(value("num_requests_waiting")).toBe(0);
   expect(value("kv_cache_usage_perc")).toBe(0);
-  expect(value("prompt_tokens_total")).toBe(55 + 55 + 7);
+  expect(value("prompt_tokens_total")).toBe(60 + 60 + 12);
   expect(value("generation_tokens_total")).toBe(20 + 20 + 2);
-  expect(value("prefix_cache_queries_total")).toBe(55 + 55 + 7);
-  expect(value("prefix_cache_hits_total")).toBe(48);
+  expect(value("prefix_cache_queries_total")).toBe(60 + 60 + 12);
+  expect(value("prefix_cache_hits_total")).toBe(56);
   expect(value("num_preemptions_total")).toBe(0);
   expect(value("time_to_first_token_seconds_count")).toBe(3);
   expect(value("inter_token_latency_seconds_count")).toBe(19 + 19 + 1);
   expect(value("e2e_request_latency_seconds_count")).toBe(3);
-  expect(value("request_prompt_tokens_sum")).toBe(117);
+  expect(value("request_prompt_tokens_sum")).toBe(132);
   expect(value("request_params_max_tokens_sum")).toBe(60);
   expect(value("iteration_tokens_total_count")).toBe(20 + 20 + 2);
   const ended = (reason: string) =>

@@ -41,11 +41,21 @@ export interface RenderedPrompt {
 /** Placeholders of one item, whatever its size. */
 export const PLACEHOLDER_COUNT = 64;
 
+/** A chat, and how it is to be rendered. */
+export interface Chat {
+  readonly turns: readonly ChatTurn[];
+  /** As JSON. They come first, as most templates have them; empty for none. */
+  readonly tools: string;
+  /** Whether the answer's turn is begun, as templates do where an answer is to follow. */
+  readonly isAnswerBegun: boolean;
+}
+
 /**
  * The chat template, the one of llm-d-inference-sim (pkg/tokenizer/tokenizer.go) with the parts of a
- * turn on lines of their own. `tools` come first, as most templates have them.
+ * turn on lines of their own. There, no answer's turn is begun, so that what was generated is never found again
+ * by the next turn, which has it behind its role.
  */
-export function renderChat(turns: readonly ChatTurn[], tools = ""): RenderedPrompt {
+export function renderChat({ turns, tools, isAnswerBegun }: Chat): RenderedPrompt {
   const tokens: Token[] = [];
   const items: PromptItem[] = [];
   let text = tools === "" ? "" : `### tools: ${tools}\n`;
@@ -66,6 +76,7 @@ export function renderChat(turns: readonly ChatTurn[], tools = ""): RenderedProm
     });
     text += "\n";
   }
+  if (isAnswerBegun) text += "### assistant: ";
   appendAll(tokens, tokenize(text));
   return { tokens, items };
 }

@@ -160,8 +160,8 @@ describe("an engine's events", () => {
 
   it("tell of a block again that was computed again, and of each copy that goes", async () => {
     const { url, replayEndpoint } = await start();
-    // Five tokens of "### user: " and three words: the last token's block is always computed.
-    for (let i = 0; i < 3; i++) await chat(url, words(3), { max_tokens: 1 });
+    // Five tokens of "### user: ", two words, and five of "### assistant: ": the last token's block is always computed.
+    for (let i = 0; i < 3; i++) await chat(url, words(2), { max_tokens: 1 });
     const copiesOf = async (type: KvEvent["type"], hash: string) => {
       const events = decodeAll(await replayed(replayEndpoint, 0));
       const of = events.filter((event) => event.type === type && event.type !== "cleared");
@@ -169,9 +169,9 @@ describe("an engine's events", () => {
       return hashes.filter((other) => other === hash).length;
     };
     const told = stores(decodeAll(await replayed(replayEndpoint, 0)));
-    const last = hexOf(told[0]!.hashes)[1]!;
+    const last = hexOf(told[0]!.hashes)[2]!;
     expect(await copiesOf("stored", last)).toBe(3);
-    expect((await residency(url)).gpu).toHaveLength(2);
+    expect((await residency(url)).gpu).toHaveLength(3);
     for (const word of ["a", "b"]) await chat(url, words(90, word));
     expect((await residency(url)).gpu).not.toContain(last);
     expect(await copiesOf("removed", last)).toBe(3);
@@ -215,7 +215,7 @@ describe("tiers", () => {
     };
     expect(await cached("a")).toBe(0);
     for (const word of ["b", "c"]) await chat(url, words(90, word));
-    expect(await cached("a")).toBe(44);
+    expect(await cached("a")).toBe(48);
     await chat(url, words(190, "d"));
     expect((await residency(url)).cpu.length).toBeLessThanOrEqual(70);
   });
