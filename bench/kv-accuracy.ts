@@ -18,7 +18,8 @@ export const KV_ACCURACY_NAME = "kv-accuracy";
 const SEED = 11;
 /** Conversations that go on at once: about twice what the caches hold. */
 const LIVE = 160;
-const OUTPUT_TOKENS = 40;
+/** Some two to eight content blocks. */
+const ANSWER_TOKENS = { min: 100, max: 400 } as const;
 const CONCURRENCY = 24;
 /** Content blocks of 256 bytes by which a prediction may be off. */
 const TOLERATED_BLOCKS = 1;
@@ -52,7 +53,7 @@ async function measureMode(mode: Mode, budget: KvAccuracyBudget): Promise<Phases
       seed: SEED,
       model: MODEL,
       live: LIVE,
-      outputTokens: OUTPUT_TOKENS,
+      answerTokens: ANSWER_TOKENS,
     });
     await askMany(stack, traffic, budget.warmUp);
     await stack.settle();
@@ -87,7 +88,7 @@ async function askNext(stack: AccuracyStack, traffic: Traffic, answers: Answer[]
   const { body, ended } = traffic.next();
   const answer = await stack.ask(body);
   if (answer !== undefined) answers.push(answer);
-  ended(answer !== undefined);
+  ended(answer !== undefined, answer?.content);
 }
 
 async function observe(stack: AccuracyStack, answers: readonly Answer[]): Promise<Observed[]> {

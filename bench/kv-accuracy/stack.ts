@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "undici";
+import { z } from "zod";
 import {
   type ExplanationDocument,
   explanationSchema,
@@ -39,7 +40,13 @@ export type Mode = keyof typeof PRODUCERS;
 export interface Answer {
   readonly requestId: string;
   readonly body: string;
+  /** What the assistant said. */
+  readonly content: string;
 }
+
+const answerSchema = z.object({
+  choices: z.tuple([z.object({ message: z.object({ content: z.string() }) })]),
+});
 
 export class AccuracyStack {
   readonly #up: Started;
@@ -98,7 +105,8 @@ export class AccuracyStack {
     const text = await answer.body.text();
     if (answer.statusCode === 429 || answer.statusCode === 503) return undefined;
     if (answer.statusCode !== 200) throw new Error(`${answer.statusCode}: ${text}`);
-    return { requestId: String(answer.headers["x-fairlead-request-id"]), body };
+    const { content } = answerSchema.parse(JSON.parse(text)).choices[0].message;
+    return { requestId: String(answer.headers["x-fairlead-request-id"]), body, content };
   }
 
   /** What was decided of a request, once its end was reported. */

@@ -3,11 +3,15 @@
 //
 //   live ──one is drawn──► its next turn is asked ──answered──► live again, or another takes its place
 //
-// A conversation goes on when its last turn was answered. One request at a time, the same seed gives the same
-// requests in the same order. What the assistant said is part of the conversation, as in a trace, not the
-// engine's own answer.
+// A conversation goes on when its last turn was answered, with what the engine said: its cache holds that, too.
+// One request at a time, the same seed gives the same requests in the same order.
 
-import { type Case, type Conversation, conversation } from "../content-alignment/conversations.ts";
+import {
+  type Case,
+  type Conversation,
+  conversation,
+  type Message,
+} from "../content-alignment/conversations.ts";
 import { createRng, type Rng } from "../../src/scheduler/support/rng.ts";
 
 /** System prompts with their tools, each shared by all conversations of its kind of work. */
@@ -21,18 +25,23 @@ interface TrafficOptions {
   readonly model: string;
   /** Conversations that go on at once. */
   readonly live: number;
-  readonly outputTokens: number;
+  /** Of an answer, evenly between the two. */
+  readonly answerTokens: { readonly min: number; readonly max: number };
 }
 
 /** A request, and what is to be called when it is over. */
 interface Turn {
   readonly body: string;
-  /** A conversation whose request was not answered does not go on. */
-  readonly ended: (isAnswered: boolean) => void;
+  /**
+   * A conversation whose request was not answered does not go on. Where it is told what the engine said, that takes
+   * the place of what the trace has.
+   */
+  readonly ended: (isAnswered: boolean, said?: string) => void;
 }
 
 interface Live {
-  readonly whole: Conversation;
+  /** As far as it has gone, it has the engines' answers. */
+  readonly whole: Conversation & { readonly messages: Message[] };
   /** Messages up to and with each of the user's. */
   readonly turns: readonly number[];
   next: number;
@@ -61,11 +70,14 @@ export class Traffic {
     const drawn = this.#live.splice(at, 1)[0] ?? this.#begin();
     const { whole, turns } = drawn;
     const messages = whole.messages.slice(0, turns[drawn.next]!);
-    const { model, outputTokens } = this.#options;
-    const request = { ...whole, model, messages, max_tokens: outputTokens, ignore_eos: true };
-    const ended = (isAnswered: boolean) => {
+    const { model, answerTokens } = this.#options;
+    const { min, max } = answerTokens;
+    const maxTokens = Math.floor(min + (max - min) * this.#rng());
+    const request = { ...whole, model, messages, max_tokens: maxTokens, ignore_eos: true };
+    const ended = (isAnswered: boolean, said?: string) => {
       drawn.next++;
       const goesOn = isAnswered && drawn.next < turns.length;
+      if (goesOn && said !== undefined) say(drawn, said);
       this.#live.unshift(goesOn ? drawn : this.#begin());
     };
     return { body: JSON.stringify(request), ended };
@@ -81,5 +93,13 @@ export class Traffic {
       head.tools === undefined ? { ...own, messages } : { ...own, messages, tools: head.tools };
     const turns = messages.flatMap(({ role }, index) => (role === "user" ? [index + 1] : []));
     return { whole, turns, next: 0 };
+  }
+}
+
+/** The engine's answer in the place of the trace's, before the user's next message. */
+function say({ whole, turns, next }: Live, content: string): void {
+  const last = turns[next]! - 2;
+  if (whole.messages[last]?.role === "assistant") {
+    whole.messages[last] = { role: "assistant", content };
   }
 }

@@ -26,7 +26,7 @@ let stack: KvStack;
 let traffic: Traffic;
 beforeAll(async () => {
   stack = await KvStack.start();
-  traffic = new Traffic({ seed: 3, model: MODEL, live: 48, outputTokens: 8 });
+  traffic = new Traffic({ seed: 3, model: MODEL, live: 48, answerTokens: { min: 8, max: 8 } });
   await Promise.all(Array.from({ length: 40 }, () => askNext()));
   await whole();
 });
