@@ -1,13 +1,15 @@
 // The manifests in infra/kubernetes: their arguments start the agents, and they refer to each other.
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseAllDocuments } from "yaml";
 import { z } from "zod";
 import { afterAll, describe, expect, it } from "vitest";
+import { kubeconfig } from "../agents/support/kubeconfig.ts";
+import { FakeKubernetesApi, pod } from "../agents/support/kubernetes-api.ts";
 
 const DIR = fileURLToPath(new URL("../../infra/kubernetes", import.meta.url));
 const AGENTS = fileURLToPath(new URL("../../src/agents/main.ts", import.meta.url));
@@ -42,6 +44,16 @@ const deploymentSchema = z.object({
   }),
 });
 
+const roleSchema = z.object({
+  rules: z.array(
+    z.object({
+      apiGroups: z.array(z.string()),
+      resources: z.array(z.string()),
+      verbs: z.array(z.string()),
+    }),
+  ),
+});
+
 const documents = readdirSync(DIR)
   .filter((name) => name.endsWith(".yaml"))
   .flatMap((name) =>
@@ -64,19 +76,36 @@ const LISTEN_FLAGS: Readonly<Record<string, string>> = {
 
 const dir = mkdtempSync(join(tmpdir(), "fairlead-infra-"));
 const children: ChildProcess[] = [];
-afterAll(() => {
+const apis: FakeKubernetesApi[] = [];
+afterAll(async () => {
   for (const child of children) child.kill("SIGKILL");
+  for (const api of apis) await api.close();
   rmSync(dir, { recursive: true });
 });
 
-/** The arguments as the kubelet would give them, on this machine's files and free ports. */
-function localArgs(args: readonly string[], endpointsFile: string): string[] {
+/** The arguments as the kubelet would give them, on free ports of this machine. */
+function localArgs(args: readonly string[]): string[] {
   return args.map((arg) =>
     arg
       .replace("$(POD_NAME)", "pod-0")
-      .replace("/etc/fairlead/endpoints.yaml", endpointsFile)
       .replace(/^(--(?:admin-|learn-)?listen)=.*/, "$1=127.0.0.1:0")
       .replace(/^--connect=.*/, "--connect=http://127.0.0.1:1"),
+  );
+}
+
+/** What the Role lets an account ask in the namespace, as the API server here writes requests down. */
+function allowedRequests(): string[] {
+  const [role] = ofKind("Role");
+  const { rules } = roleSchema.parse(role);
+  return rules.flatMap(({ apiGroups, resources, verbs }) =>
+    apiGroups.flatMap((group) =>
+      resources.flatMap((resource) =>
+        verbs.map((verb) => {
+          const root = group === "" ? "/api/v1" : `/apis/${group}/v1`;
+          return `${verb} ${root}/namespaces/default/${resource}`;
+        }),
+      ),
+    ),
   );
 }
 
@@ -123,12 +152,20 @@ describe("infra/kubernetes", () => {
   it.for(deployments.map(({ spec }) => spec.template.spec.containers[0]))(
     "starts $args.0 with its arguments, and answers the probe",
     async ({ args, env, readinessProbe }) => {
-      const [configMap] = ofKind("ConfigMap") as unknown as [{ data: Record<string, string> }];
-      const file = join(dir, "endpoints.yaml");
-      writeFileSync(file, configMap.data["endpoints.yaml"]!);
+      const api = await FakeKubernetesApi.start();
+      apis.push(api);
+      const group = "inference.networking.k8s.io";
+      api.put(`/apis/${group}/v1/namespaces/default/inferencepools`, {
+        metadata: { name: "vllm", namespace: "default" },
+        spec: { selector: { matchLabels: { app: "vllm" } }, targetPorts: [{ number: 8000 }] },
+      });
+      for (const name of ["vllm-0", "vllm-1"]) {
+        api.putPod(pod(name, `10.0.0.${name.at(-1)}`, { namespace: "default" }));
+      }
+      const config = `--kubeconfig=${kubeconfig(dir, `http://127.0.0.1:${api.port}`)}`;
       const secrets = env.filter(({ valueFrom }) => valueFrom.secretKeyRef !== undefined);
       const given = secrets.map(({ name }) => [name, "k1:a-secret-of-at-least-16"]);
-      const child = spawn(process.execPath, [AGENTS, ...localArgs(args, file)], {
+      const child = spawn(process.execPath, [AGENTS, ...localArgs(args), config], {
         stdio: ["ignore", "pipe", "ignore"],
         env: { ...process.env, ...(Object.fromEntries(given) as Record<string, string>) },
       });
@@ -141,6 +178,23 @@ describe("infra/kubernetes", () => {
       const { path } = readinessProbe.httpGet!;
       const response = await fetch(`http://127.0.0.1:${adminPort}${path}`);
       expect(await response.json()).toMatchObject({ endpoints: 2 });
+      await expect.poll(() => api.watchCount, { timeout: 15_000 }).toBe(2);
+      for (const request of api.requests)
+        expect(allowedRequests()).toContain(request.split("?")[0]);
     },
   );
+
+  it("gives its agents an account, and the account a Role", () => {
+    const [account] = ofKind("ServiceAccount");
+    const name = nameOf(account!);
+    const pods = ofKind("Deployment").map((document) => JSON.stringify(document));
+    for (const text of pods) {
+      expect(text).toContain(`"serviceAccountName":"${name}","automountServiceAccountToken":true`);
+    }
+    const [binding] = ofKind("RoleBinding") as unknown as [
+      { roleRef: { name: string }; subjects: { kind: string; name: string }[] },
+    ];
+    expect(binding.roleRef.name).toBe(nameOf(ofKind("Role")[0]!));
+    expect(binding.subjects[0]).toMatchObject({ kind: "ServiceAccount", name });
+  });
 });

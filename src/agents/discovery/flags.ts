@@ -7,11 +7,14 @@ import { POOL_GROUPS, type PoolGroup } from "./kubernetes/inference-pool.ts";
 export const DISCOVERY_FLAGS = {
   endpoints: textFlag("FILE", "the endpoints file, YAML or JSON; followed while it changes", null),
   "inference-pool": objectFlag("the InferencePool whose pods are the endpoints"),
-  "inference-pool-group": choiceFlag(
-    POOL_GROUPS,
-    "API group of the InferencePool: v1 of the first, or v1alpha2",
-    "inference.networking.k8s.io",
-  ),
+  "inference-pool-group": {
+    ...choiceFlag(
+      POOL_GROUPS,
+      `its API group, ${POOL_GROUPS.join(" (v1) or\n")} (v1alpha2)`,
+      "inference.networking.k8s.io",
+    ),
+    placeholder: "GROUP",
+  },
   service: objectFlag("the Service whose EndpointSlices are the endpoints"),
   "service-port": textFlag("PORT", "name or number of its target port; else its only one", null),
   kubeconfig: textFlag("FILE", "how the API server is reached; else this pod's own account", null),

@@ -6,11 +6,12 @@ import {
   startAgentProcess,
   type AgentProcess,
 } from "../../support/agent-process.ts";
+import { kubeconfig } from "../../support/kubeconfig.ts";
 import { pod } from "../../support/kubernetes-api.ts";
 import { FakePoolObject } from "../../support/pool-object.ts";
 import { startStubEngine } from "../../support/running-relay.ts";
 import { KEY, sign } from "../../support/signing.ts";
-import { Cluster, kubeconfig, POOLS, pool } from "./harness.ts";
+import { Cluster, POOLS, pool } from "./harness.ts";
 
 const ENV = {
   FAIRLEAD_AGENT_TOKEN: "an-agent-token-for-tests",

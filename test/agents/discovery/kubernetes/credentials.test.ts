@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ClusterApi } from "../../../../src/agents/discovery/kubernetes/cluster-api.ts";
 import { createCertificates } from "../../support/certificates.ts";
+import { kubeconfig } from "../../support/kubeconfig.ts";
 import { FakeKubernetesApi } from "../../support/kubernetes-api.ts";
-import { kubeconfig, PODS } from "./harness.ts";
+import { PODS } from "./harness.ts";
 
 let directory: string;
 let api: FakeKubernetesApi;

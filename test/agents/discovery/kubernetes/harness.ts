@@ -1,15 +1,15 @@
 // A source in a cluster of this process.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { stringify } from "yaml";
 import { KubernetesSource } from "../../../../src/agents/discovery/kubernetes/kubernetes-source.ts";
 import type {
   KubernetesFrom,
   KubernetesTiming,
 } from "../../../../src/agents/discovery/kubernetes/kubernetes-source.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
+import { kubeconfig } from "../../support/kubeconfig.ts";
 import { FakeKubernetesApi, type KubernetesObject } from "../../support/kubernetes-api.ts";
 import { captureLogs } from "../../support/logs.ts";
 
@@ -36,26 +36,6 @@ export function pool(ports: readonly number[] = [8000], app = "vllm"): Kubernete
       endpointPickerRef: { name: "epp", port: { number: 9002 } },
     },
   };
-}
-
-/** Writes a kubeconfig for the server; gives its path. */
-export function kubeconfig(
-  directory: string,
-  server: string,
-  user: Readonly<Record<string, unknown>> = {},
-  cluster: Readonly<Record<string, unknown>> = { "insecure-skip-tls-verify": true },
-): string {
-  const path = join(directory, "kubeconfig");
-  const content = {
-    apiVersion: "v1",
-    kind: "Config",
-    "current-context": "c",
-    contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
-    clusters: [{ name: "c", cluster: { server, ...cluster } }],
-    users: [{ name: "u", user }],
-  };
-  writeFileSync(path, stringify(content));
-  return path;
 }
 
 export class Cluster {

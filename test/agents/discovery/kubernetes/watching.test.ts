@@ -145,9 +145,12 @@ describe("a version that is gone", () => {
       cluster.api.putPod(pod("c", "10.0.0.3"));
       cluster.api.compact();
       expect(cluster.ids()).toEqual([A, B]);
+      const { length } = cluster.api.requests;
       cluster.api.fault = undefined;
       await seen([B, C]);
       await watching();
+      const asked = cluster.api.requests.slice(length).filter((each) => each.includes("/pods?"));
+      expect(asked.map((each) => each.split(" ")[0])).toEqual(["watch", "list", "watch"]);
       cluster.api.removePod("b");
       await seen([C]);
     });
