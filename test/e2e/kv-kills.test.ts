@@ -135,7 +135,8 @@ const KILLS: Readonly<Record<string, () => Promise<void>>> = {
       `collector ${n}`,
       async () => {
         await stack.collectors[n]!.kill();
-        void stack.collectors[n]!.start();
+        // Not waited for: the other one is there. If it does not come back, the next kill shows it.
+        stack.collectors[n]!.start().catch(() => undefined);
       },
     ]),
   ),

@@ -59,28 +59,47 @@ const SCHEDULER = {
   ],
 };
 
-/** A process that can be killed and started again as it was. */
+type ReadyLine = Readonly<Record<string, unknown>>;
+type Flags = Readonly<Record<string, string>>;
+
+/** A process that can be killed and started again as it was, with the ports that it found at first. */
 class Part {
-  readonly #args: readonly string[];
+  readonly #role: string;
+  readonly #flags: Flags;
+  readonly #portFlags: (ready: ReadyLine) => Flags;
   #child: ChildProcess | undefined;
+  #ready: ReadyLine | undefined;
   #adminPort = 0;
 
-  constructor(args: readonly string[]) {
-    this.#args = args;
+  constructor(role: string, flags: Flags, portFlags: (ready: ReadyLine) => Flags = () => ({})) {
+    this.#role = role;
+    this.#flags = flags;
+    this.#portFlags = portFlags;
   }
 
-  async start(): Promise<void> {
+  /** Rejects if it ends before it is ready. */
+  async start(): Promise<ReadyLine> {
     const env = {
       ...process.env,
       FAIRLEAD_AGENT_TOKEN: TOKEN,
       FAIRLEAD_RELAY_KEYS: `k1:${RELAY_SECRET}`,
     };
-    const args = [AGENTS, ...this.#args, "--exit-with-parent"];
+    const ports = this.#ready === undefined ? {} : this.#portFlags(this.#ready);
+    const flags = Object.entries({ ...this.#flags, ...ports });
+    const given = flags.flatMap(([name, value]) => [`--${name}`, value]);
+    const args = [AGENTS, this.#role, ...given, "--exit-with-parent"];
     const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "ignore"], env });
     this.#child = child;
-    const [line] = (await once(child.stdout!, "data")) as [Buffer];
-    const { adminPort } = JSON.parse(line.toString()) as { adminPort?: number };
-    this.#adminPort = adminPort ?? 0;
+    const ended = once(child, "exit").then(() => {
+      throw new Error(`${this.#role} ended`);
+    });
+    // Its later end is wanted.
+    ended.catch(() => {});
+    const [line] = (await Promise.race([once(child.stdout!, "data"), ended])) as [Buffer];
+    const ready = JSON.parse(line.toString()) as ReadyLine;
+    this.#ready ??= ready;
+    this.#adminPort = Number(ready["adminPort"]);
+    return ready;
   }
 
   /** A gauge without labels; 0 of a part that does not run. */
@@ -113,36 +132,45 @@ export class KvStack {
   readonly #relay: Part;
   readonly #root: string;
 
-  private constructor(up: Fairlead, root: string, ports: Ports) {
-    this.up = up;
+  private constructor(
+    parts: Pick<KvStack, "up" | "origins" | "collectors" | "engines">,
+    relay: Part,
+    root: string,
+  ) {
+    this.up = parts.up;
+    this.origins = parts.origins;
+    this.collectors = parts.collectors;
+    this.engines = parts.engines;
+    this.#relay = relay;
     this.#root = root;
-    this.origins = ports.engines.map(({ serving }) => `http://${LOOPBACK}:${serving}`);
-    const endpoints = join(root, "endpoints.json");
-    writeFileSync(endpoints, JSON.stringify({ endpoints: ports.engines.map(endpointOf) }));
-    const pool = ["--pool", POOL, "--connect", up.url, "--endpoints", endpoints];
-    this.engines = ports.engines.map((each) => new Part(engineArgs(each)));
-    this.collectors = ports.learning.map((port, n) => {
-      const learning = ["--kv-events", "connect", "--learn-listen", `${LOOPBACK}:${port}`];
-      return new Part(["collector", ...pool, "--name", `collector-${n}`, ...learning]);
-    });
-    const told = ports.learning.map((port) => `http://${LOOPBACK}:${port}`).join(",");
-    const listen = ["--listen", `${RELAY_HOST}:${ports.relay}`, "--learn-to", told];
-    this.#relay = new Part(["relay", ...pool, "--name", "relay", ...listen]);
   }
 
   static async start(): Promise<KvStack> {
     const root = mkdtempSync(join(tmpdir(), "fairlead-kv-"));
-    const ports = await findPorts();
+    const relayPort = await freePort();
     const configFile = join(root, "fairlead.yaml");
-    writeFileSync(configFile, JSON.stringify(deployment(ports.relay)));
+    writeFileSync(configFile, JSON.stringify(deployment(relayPort)));
     const up = await startFairleadIn(join(root, "state"), "--config", configFile);
-    const stack = new KvStack(up, root, ports);
-    await Promise.all(stack.engines.map((each) => each.start()));
-    await Promise.all([...stack.collectors, stack.#relay].map((each) => each.start()));
-    await eventually("relay and collectors are connected", async () => {
-      const { agents } = await stack.pool();
-      return agents.length === COLLECTORS + 1 ? true : undefined;
+    const engines = Array.from({ length: ENGINES }, createEngine);
+    const ready = await Promise.all(engines.map((each) => each.start()));
+    const endpoints = join(root, "endpoints.json");
+    writeFileSync(endpoints, JSON.stringify({ endpoints: ready.map(endpointOf) }));
+    const pool = { pool: POOL, connect: up.url, endpoints };
+    const collectors = Array.from({ length: COLLECTORS }, (_, n) => createCollector(n, pool));
+    const told = await Promise.all(collectors.map((each) => each.start()));
+    const learnTo = told.map(({ learnPort }) => `http://${LOOPBACK}:${String(learnPort)}`);
+    const relay = new Part("relay", {
+      ...pool,
+      name: "relay",
+      listen: `${RELAY_HOST}:${relayPort}`,
+      "learn-to": learnTo.join(","),
     });
+    await relay.start();
+    const origins = ready.map(({ ports }) => `http://${LOOPBACK}:${(ports as number[])[0]}`);
+    const stack = new KvStack({ up, origins, collectors, engines }, relay, root);
+    await eventually("relay and collectors are connected", async () =>
+      (await stack.agents()).length === COLLECTORS + 1 ? true : undefined,
+    );
     return stack;
   }
 
@@ -214,50 +242,38 @@ export class KvStack {
   }
 }
 
-interface EnginePorts {
-  readonly serving: number;
-  readonly events: number;
-  readonly replay: number;
-}
-interface Ports {
-  readonly relay: number;
-  readonly learning: readonly number[];
-  readonly engines: readonly EnginePorts[];
-}
-
-async function findPorts(): Promise<Ports> {
-  const free = await Promise.all(
-    Array.from({ length: 1 + COLLECTORS + 3 * ENGINES }, () => freePort()),
-  );
-  const [relay, ...others] = free as [number, ...number[]];
-  const engines = Array.from({ length: ENGINES }, (_, n) => {
-    const [serving, events, replay] = others.slice(COLLECTORS + 3 * n);
-    return { serving: serving!, events: events!, replay: replay! };
-  });
-  return { relay, learning: others.slice(0, COLLECTORS), engines };
-}
-
-function engineArgs({ serving, events, replay }: EnginePorts): string[] {
+function createEngine(): Part {
   const anyPort = `tcp://${LOOPBACK}:*`;
+  const config = { endpoint: anyPort, replay_endpoint: anyPort };
   const flags = {
-    ports: serving,
-    "kv-events-ports": events,
-    "kv-replay-ports": replay,
+    port: "0",
     "served-model-name": MODEL,
-    "kv-events-config": JSON.stringify({ endpoint: anyPort, replay_endpoint: anyPort }),
-    "kv-cache-size": CACHE_BLOCKS,
-    "max-model-len": CACHE_BLOCKS * 16,
+    "kv-events-config": JSON.stringify(config),
+    "kv-cache-size": String(CACHE_BLOCKS),
+    "max-model-len": String(CACHE_BLOCKS * 16),
     "time-scale": TIME_SCALE,
   };
-  return ["simulator", ...Object.entries(flags).flatMap(([name, v]) => [`--${name}`, String(v)])];
+  return new Part("simulator", flags, ({ ports, kvEventPorts, kvReplayPorts }) => ({
+    ports: String(ports),
+    "kv-events-ports": String(kvEventPorts),
+    "kv-replay-ports": String(kvReplayPorts),
+  }));
 }
 
-function endpointOf({ serving, events, replay }: EnginePorts, n: number): unknown {
+function createCollector(n: number, pool: Flags): Part {
+  const listen = (port: unknown) => ({ "learn-listen": `${LOOPBACK}:${String(port)}` });
+  const flags = { ...pool, name: `collector-${n}`, "kv-events": "connect", ...listen(0) };
+  return new Part("collector", flags, ({ learnPort }) => listen(learnPort));
+}
+
+/** As an engine's ready line says. */
+function endpointOf(ready: ReadyLine, n: number): unknown {
+  const first = (ports: unknown) => (ports as number[])[0]!;
   const labels = {
-    "fairlead/kv-events-url": `tcp://${LOOPBACK}:${events}`,
-    "fairlead/kv-replay-url": `tcp://${LOOPBACK}:${replay}`,
+    "fairlead/kv-events-url": `tcp://${LOOPBACK}:${first(ready["kvEventPorts"])}`,
+    "fairlead/kv-replay-url": `tcp://${LOOPBACK}:${first(ready["kvReplayPorts"])}`,
   };
-  return { name: `engine-${n}`, address: LOOPBACK, port: serving, labels };
+  return { name: `engine-${n}`, address: LOOPBACK, port: first(ready["ports"]), labels };
 }
 
 function deployment(relayPort: number): unknown {
