@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MODEL } from "./conversation.ts";
 
-/** Events of a stream, and the time between two; 0: as fast as they are read. */
+/** Events of a stream, and the time between two; 0: many at once, and as fast as they are read. */
 interface Pace {
   readonly chunks: number;
   readonly intervalMs: number;
@@ -33,6 +33,7 @@ const CHUNK = `data: ${JSON.stringify({
   choices: [{ index: 0, delta: { content: " word" }, finish_reason: null }],
   usage: null,
 })}\n\n`;
+const BULK = CHUNK.repeat(200);
 const LAST = `data: ${JSON.stringify({
   ...COMPLETION,
   object: "chat.completion.chunk",
@@ -116,7 +117,7 @@ async function stream(response: ServerResponse, { chunks, intervalMs }: Pace): P
   response.writeHead(200, { "content-type": "text/event-stream; charset=utf-8" });
   const startedMs = performance.now();
   for (let sent = 1; sent < chunks && !response.destroyed; sent++) {
-    const isFull = !response.write(CHUNK);
+    const isFull = !response.write(intervalMs > 0 ? CHUNK : BULK);
     if (intervalMs > 0) {
       await sleep(Math.max(0, startedMs + sent * intervalMs - performance.now()));
     } else if (isFull) await untilDrained(response);

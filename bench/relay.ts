@@ -15,7 +15,8 @@ import { LoadClient } from "./load-client.ts";
 import { type Measurement, median } from "./measure.ts";
 import { cpuMs } from "./proc.ts";
 import { startHaproxy } from "./relay/haproxy.ts";
-import { measureSlowClients, measureStreams, type StreamsBudget } from "./relay/streams.ts";
+import { measureSlowClients, type SlowBudget } from "./relay/slow-clients.ts";
+import { measureStreams, type StreamsBudget } from "./relay/streams.ts";
 import { type Stack, startStack, type Target } from "./subjects.ts";
 
 export const RELAY_NAME = "relay";
@@ -35,6 +36,7 @@ interface RelayBudget {
   readonly streamsPerRound: number;
   readonly latencyRequests: number;
   readonly streams: StreamsBudget;
+  readonly slow: SlowBudget;
 }
 
 const BUDGET: RelayBudget = {
@@ -48,9 +50,8 @@ const BUDGET: RelayBudget = {
     chunks: 30,
     intervalMs: 1_000,
     waves: 3,
-    slowClients: 200,
-    slowMs: 3_000,
   },
+  slow: { clients: 40, waitMs: 5_000 },
 };
 
 export async function* measureRelay(budget: RelayBudget = BUDGET): AsyncGenerator<Measurement> {
@@ -65,6 +66,9 @@ export async function* measureRelay(budget: RelayBudget = BUDGET): AsyncGenerato
     yield* measureKind("sse", targets, { bodies, isStream: true, budget });
     yield* measureLatency(targets, bodies, budget);
     yield* measureMemory(stack, bodies[0]!, budget);
+    const value = await measureSlowClients(budget.slow);
+    const alone = { bench: RELAY_NAME, ratio: null, against: null };
+    yield { ...alone, metric: "slow_client_memory", value, unit: "KiB" };
   } finally {
     others.stop();
     await stack.stop();
@@ -184,6 +188,4 @@ async function* measureMemory(
   yield { ...alone, metric: "streams_at_once", value: streams, unit: "" };
   yield { ...alone, metric: "memory_per_stream", value: bytesPerStream / 1_024, unit: "KiB" };
   yield { ...alone, metric: "memory_growth", value: growth, unit: "x" };
-  const slowKib = await measureSlowClients(stack, body, budget);
-  yield { ...alone, metric: "slow_client_memory", value: slowKib, unit: "KiB" };
 }

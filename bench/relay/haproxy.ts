@@ -6,6 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findFreePort } from "../../src/cli/up/ports.ts";
 
+/** Of the machine, not of the project. */
+const PROGRAM = "haproxy";
+
 export interface Haproxy {
   readonly address: string;
   readonly pid: number;
@@ -14,13 +17,13 @@ export interface Haproxy {
 
 /** Undefined where it is not installed. It runs on one thread, as Node does. */
 export async function startHaproxy(engine: string): Promise<Haproxy | undefined> {
-  if (spawnSync("haproxy", ["-v"]).status !== 0) return undefined;
+  if (spawnSync(PROGRAM, ["-v"]).status !== 0) return undefined;
   const dir = mkdtempSync(join(tmpdir(), "bench-haproxy-"));
   const address = `127.0.0.1:${await findFreePort("127.0.0.1")}`;
   const file = join(dir, "haproxy.cfg");
   writeFileSync(file, config(address, engine));
   // In the foreground, so that it is the process that was started.
-  const child: ChildProcess = spawn("haproxy", ["-db", "-f", file], { stdio: "ignore" });
+  const child: ChildProcess = spawn(PROGRAM, ["-db", "-f", file], { stdio: "ignore" });
   return {
     address,
     pid: child.pid!,

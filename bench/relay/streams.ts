@@ -1,6 +1,5 @@
 // Many streams through the relay at once: what they cost in memory, and whether it is given back.
 
-import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Agent, request } from "undici";
 import { CHAT_PATH } from "../conversation.ts";
@@ -13,7 +12,6 @@ const FILES_PER_STREAM = 2;
 const FILES_SPARE = 500;
 /** Between two looks at the relay's memory. */
 const SAMPLE_MS = 250;
-const KIB = 1_024;
 
 export interface StreamsBudget {
   /** At once, or as many as this process may have open. */
@@ -22,9 +20,6 @@ export interface StreamsBudget {
   readonly intervalMs: number;
   /** Each is all streams from their beginning to their end. The first is not counted: buffers grow. */
   readonly waves: number;
-  readonly slowClients: number;
-  /** How long slow clients read nothing. */
-  readonly slowMs: number;
 }
 
 export interface StreamFigures {
@@ -83,39 +78,6 @@ async function measureWave(stack: Stack, body: string, streams: number): Promise
   await agent.destroy();
   if (samples.length === 0) throw new Error("the streams were never all open at once");
   return median(samples);
-}
-
-/** What a client that reads nothing makes the relay hold, in KiB. */
-export async function measureSlowClients(
-  stack: Stack,
-  body: string,
-  { slowClients, slowMs }: StreamsBudget,
-): Promise<number> {
-  stack.engine.pace = { chunks: 1_000_000, intervalMs: 0 };
-  const before = residentBytes(stack.relay.pids);
-  const sockets = await Promise.all(
-    Array.from({ length: slowClients }, () => openSlowly(stack, body)),
-  );
-  await sleep(slowMs);
-  const held = residentBytes(stack.relay.pids) - before;
-  for (const socket of sockets) socket.destroy();
-  return held / slowClients / KIB;
-}
-
-/** A client that asks for a stream and reads none of it. */
-async function openSlowly(stack: Stack, body: string): Promise<Socket> {
-  const [host, port] = stack.relay.address!.split(":");
-  const socket = connect({ host: host!, port: Number(port) });
-  await new Promise<void>((resolve, reject) => {
-    socket.once("connect", resolve);
-    socket.once("error", reject);
-  });
-  const headers = { ...headersOf(stack), host: "relay", "content-length": String(body.length) };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.pause();
-  socket.on("error", () => {});
-  socket.write(`POST ${CHAT_PATH} HTTP/1.1\r\n${lines.join("")}\r\n${body}`);
-  return socket;
 }
 
 function headersOf({ relay }: Stack): Record<string, string> {
