@@ -49,6 +49,11 @@ export const ticketPrefilledSchema = z.strictObject({
   /** As the prefiller counted; null where it said nothing. */
   promptTokens: count,
   cachedTokens: count,
+  /**
+   * Nobody else is asked to prefill: a decoder that still needs the prompt computes it. Absent where the relay
+   * does not tell.
+   */
+  isLast: z.boolean().optional(),
 });
 
 /** What became of a request's split, in the report of its end. */

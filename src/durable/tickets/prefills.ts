@@ -2,8 +2,8 @@
 // and what is believed of its cache meanwhile.
 //
 //   opened ──► carried ──prefilled──► ok: its speed is learned, its cache has the prompt
-//                 │          └──────► failed: nobody there has it. After the last one that may be asked
-//                 │                   the decode endpoint computes the prompt, too
+//                 │          └──────► failed: nobody there has it. Where the relay asks nobody else the
+//                 │                   decode endpoint computes the prompt
 //                 └── the ticket is released, however ──► given back
 //
 // Only the first that may be asked carries the load: the second is asked where the first fails, which the pool
@@ -43,7 +43,7 @@ export interface PrefillState {
 /** How a prefill at one endpoint ended. */
 export interface PrefillEnd extends Pick<
   TicketPrefilled,
-  "outcome" | "durationMs" | "promptTokens" | "cachedTokens"
+  "outcome" | "durationMs" | "promptTokens" | "cachedTokens" | "isLast"
 > {
   readonly slot: number;
 }
@@ -72,9 +72,26 @@ const NOT_BEGUN: ReadonlySet<TicketPrefilled["outcome"]> = new Set([
   "unavailable",
   "unreachable",
   "off-list",
+  "unsupported",
+  "busy",
+  "spared",
 ]);
-/** Those after which nobody is asked to compute the prompt. */
-const FINAL: ReadonlySet<TicketPrefilled["outcome"]> = new Set(["ok", "refused", "cancelled"]);
+/**
+ * Those after which nobody is asked to compute the prompt. `spared`: its decode endpoint has computed what it
+ * lacked before it answered.
+ */
+const FINAL: ReadonlySet<TicketPrefilled["outcome"]> = new Set([
+  "ok",
+  "refused",
+  "cancelled",
+  "spared",
+]);
+/** Those after which no relay asks another prefill endpoint. */
+const NEVER_RETRIED: ReadonlySet<TicketPrefilled["outcome"]> = new Set([
+  "no-parameters",
+  "engine-error",
+  "busy",
+]);
 
 /** Of one ledger. */
 export class Prefills {
@@ -111,7 +128,8 @@ export class Prefills {
     prefill.triesLeft -= 1;
     if (end.outcome === "ok" && isFirst) prefill.tookMs = end.durationMs;
     if (prefill.isFallenBack || FINAL.has(end.outcome)) return false;
-    prefill.isFallenBack = isComputed || prefill.triesLeft <= 0;
+    const isLast = end.isLast ?? prefill.triesLeft <= 0;
+    prefill.isFallenBack = isLast || NEVER_RETRIED.has(end.outcome);
     return prefill.isFallenBack;
   }
 

@@ -205,6 +205,15 @@ describe("load", () => {
     expect(w.busyMs(PREFILL)).toBeGreaterThan(0);
   });
 
+  it.for(["unsupported", "busy", "spared"] as const)(
+    "takes work back of what was never sent, as of %s",
+    (outcome) => {
+      const w = new World();
+      w.ledger.prefilled(w.open(), 0, { ...OK, outcome });
+      expect(w.busyMs(PREFILL)).toBe(0);
+    },
+  );
+
   it("leaves with the endpoint, and is not taken from the next one in its slot", () => {
     const w = new World();
     const id = w.open();
@@ -223,10 +232,10 @@ describe("a prefill that fails", () => {
     const w = new World();
     const id = w.open({ tries: 2 });
     w.ledger.opened(id, 0, DECODE);
-    w.ledger.prefilled(id, 0, { ...OK, outcome: "engine-error" });
+    w.ledger.prefilled(id, 0, { ...OK, outcome: "timeout" });
     expect(w.load(PREFILL)).toEqual([0, 0]);
     expect(w.busyMs(DECODE)).toBe(0);
-    w.ledger.prefilled(id, 0, { ...OK, slot: OTHER_PREFILL, outcome: "engine-error" });
+    w.ledger.prefilled(id, 0, { ...OK, slot: OTHER_PREFILL, outcome: "timeout" });
     expect(w.busyMs(DECODE)).toBeCloseTo(AT_DECODE * MS_PER_TOKEN);
     expect(w.load(DECODE)).toEqual([1, AT_DECODE + OUTPUT]);
   });
@@ -239,6 +248,8 @@ describe("a prefill that fails", () => {
     ["ok", false],
     ["refused", false],
     ["cancelled", false],
+    // The decode endpoint has computed what it needed, and answered.
+    ["spared", false],
   ] as const)(
     "at the last one, by %s, makes the decode endpoint compute: %s",
     ([outcome, want]) => {
@@ -250,11 +261,41 @@ describe("a prefill that fails", () => {
     },
   );
 
-  it("without parameters makes it compute at once: nobody else is asked", () => {
+  it.for(["no-parameters", "engine-error", "busy"] as const)(
+    "by %s makes it compute at once: nobody else is asked",
+    (outcome) => {
+      const w = new World();
+      const id = w.open({ tries: 2 });
+      w.ledger.prefilled(id, 0, { ...OK, outcome });
+      expect(w.busyMs(DECODE)).toBeGreaterThan(0);
+    },
+  );
+
+  it.for([
+    ["timeout", true],
+    ["unreachable", true],
+    ["unsupported", true],
+    ["ok", false],
+    ["refused", false],
+    ["cancelled", false],
+    ["spared", false],
+  ] as const)(
+    "by %s makes it compute at once where the relay asks nobody else: %s",
+    ([outcome, want]) => {
+      const w = new World();
+      const id = w.open({ tries: 3 });
+      w.ledger.prefilled(id, 0, { ...OK, outcome, isLast: false });
+      expect(w.busyMs(DECODE)).toBe(0);
+      w.ledger.prefilled(id, 0, { ...OK, slot: OTHER_PREFILL, outcome, isLast: true });
+      expect(w.busyMs(DECODE) > 0).toBe(want);
+    },
+  );
+
+  it("is not the decode endpoint's while the relay asks another one, however many were listed", () => {
     const w = new World();
-    const id = w.open({ tries: 2 });
-    w.ledger.prefilled(id, 0, { ...OK, outcome: "no-parameters" });
-    expect(w.busyMs(DECODE)).toBeGreaterThan(0);
+    const id = w.open({ tries: 1 });
+    w.ledger.prefilled(id, 0, { ...OK, outcome: "off-list", isLast: false });
+    expect(w.busyMs(DECODE)).toBe(0);
   });
 
   it("makes it compute once, whatever is reported after", () => {
