@@ -50,6 +50,8 @@ export const RATED_PARTIAL = 1;
 export const RATED_EXACT = 2;
 /** Credit is told when so much of the window has come: a message for several frames. */
 const CREDIT_SHARE = 1 / 8;
+/** Keys of a full frame, each with where its content ends. */
+const FRAME_BYTES_MAX = 10 * PROTOCOL_LIMITS.kvFrameKeysMax;
 
 /** Why everything was asked for again. Closed set; a metric label. */
 const ASK_REASONS = ["offered", "gap", "restarted", "shed"] as const;
@@ -206,9 +208,15 @@ export class KvFeeds {
     }
     this.#pump();
     sender.uncreditedBytes += frame.bytes;
-    if (sender.uncreditedBytes < this.#limits.windowBytes * CREDIT_SHARE) return;
+    if (sender.uncreditedBytes < this.#creditBytes()) return;
     sender.uncreditedBytes = 0;
     this.#options.tell(agent, { t: "kv-credit", seq: frame.seq });
+  }
+
+  /** With less than that uncredited a sender still has room for a full frame: else both would wait for ever. */
+  #creditBytes(): number {
+    const { windowBytes } = this.#limits;
+    return Math.min(windowBytes * CREDIT_SHARE, Math.max(0, windowBytes - FRAME_BYTES_MAX));
   }
 
   /** Frames of the collector were lost before `seq`: perhaps the last ones of any stream. */

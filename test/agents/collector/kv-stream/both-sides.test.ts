@@ -380,6 +380,15 @@ const GONE_AND_BACK: Step[] = [
   { op: "list", endpoint: 1 },
 ];
 
+/** What was held and let go before it was told leaves a frame with nothing in it, too small to be credited alone. */
+const NOTHING_TO_SAY: Step[] = [
+  { op: "flush", who: 2 },
+  { op: "deliver", who: 2, count: 3 },
+  { op: "answer", who: 2, count: 1 },
+  { op: "hold", endpoint: 1, key: 2, holding: HELD_ON_GPU },
+  { op: "hold", endpoint: 1, key: 2, holding: NOT_HELD },
+];
+
 describe("the stream of content keys", () => {
   it("leaves the object with what engines hold, whatever broke on the way", () => {
     fc.assert(
@@ -395,7 +404,13 @@ describe("the stream of content keys", () => {
           expect(world.object.feeds.knowledge(slot)).toBe(isAnyWhole ? "exact" : "partial");
         });
       }),
-      { numRuns: 200, examples: [[GONE_AND_BACK, []]] },
+      {
+        numRuns: 200,
+        examples: [
+          [GONE_AND_BACK, []],
+          [NOTHING_TO_SAY, [{ op: "lose", who: 2 }]],
+        ],
+      },
     );
   });
 
