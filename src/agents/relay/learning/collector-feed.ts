@@ -9,7 +9,8 @@ import type { LearnedStore } from "./learned-store.ts";
 const HEARTBEAT_MS = 1_000;
 const ASK_MS_MAX = 5_000;
 const RETRY_BASE_MS = 100;
-const RETRY_CAP_MS = 5_000;
+/** A collector that began anew knows nothing until it is told again, so it is not kept waiting for long. */
+const RETRY_CAP_MS = 1_000;
 /** More than any answer has. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 
@@ -79,7 +80,7 @@ export class CollectorFeed {
       if (this.#closing.signal.aborted) return;
       if (message !== undefined) this.#options.onTold(answer.kind);
       if (answer.kind === "failed" || answer.kind === "unauthorized") {
-        await this.#pause(this.#retryMs());
+        await this.#pause(retryMs(this.#failures++, Math.random()));
         continue;
       }
       this.#failures = 0;
@@ -120,12 +121,6 @@ export class CollectorFeed {
     }
   }
 
-  /** Half of it drawn, so that relays do not come back together. */
-  #retryMs(): number {
-    const mostMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** this.#failures++);
-    return mostMs * (0.5 + Math.random() / 2);
-  }
-
   async #pause(ms: number): Promise<void> {
     if (this.#closing.signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -135,4 +130,10 @@ export class CollectorFeed {
     clearTimeout(timer);
     this.#endPause = undefined;
   }
+}
+
+/** Half of it by `draw`, which is in [0, 1), so that relays do not come back together. */
+export function retryMs(failures: number, draw: number): number {
+  const mostMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** failures);
+  return mostMs * (0.5 + draw / 2);
 }

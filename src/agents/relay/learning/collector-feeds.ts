@@ -4,7 +4,8 @@
 import { lookup } from "node:dns/promises";
 import { CollectorFeed, type CollectorFeedOptions } from "./collector-feed.ts";
 
-const RESOLVE_MS = 5_000;
+/** A collector that came back under another address is told again that soon, and its resolver's cache. */
+const RESOLVE_MS = 1_000;
 /** Addresses that are told at once, of all names together. */
 export const COLLECTORS_TOLD_MAX = 16;
 

@@ -9,6 +9,7 @@ import {
   COLLECTORS_TOLD_MAX,
   CollectorFeeds,
 } from "../../../../src/agents/relay/learning/collector-feeds.ts";
+import { retryMs } from "../../../../src/agents/relay/learning/collector-feed.ts";
 import { LearnedStore } from "../../../../src/agents/relay/learning/learned-store.ts";
 import { eventually } from "../../simulator/harness.ts";
 
@@ -102,6 +103,11 @@ it("keeps the addresses that a name had while it cannot be resolved", async () =
   await eventually(async () => expect(asked).toBeGreaterThan(before + 2));
   learn("a");
   await eventually(async () => expect(collector.told).toEqual(["a"]));
+});
+
+it("asks a collector that is away again within a second, however long it is away", () => {
+  expect([0, 1, 50].map((failures) => retryMs(failures, 0))).toEqual([50, 100, 500]);
+  expect(retryMs(50, 0.999)).toBeLessThanOrEqual(1_000);
 });
 
 it("tells no more addresses than its bound", async () => {
