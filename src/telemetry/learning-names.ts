@@ -6,8 +6,20 @@ export const LEARNING_METRIC = {
   relayLearningTotal: {
     name: "fairlead_relay_learning_prompts_total",
     kind: "counter",
-    help: "Answered requests as something to learn what content becomes from, by what became of them.",
+    help: "Prompts of answered requests as something to learn what content becomes from, by what became of them.",
     labels: ["outcome"],
+  },
+  relayLearningAnswersTotal: {
+    name: "fairlead_relay_learning_answers_total",
+    kind: "counter",
+    help: "Answers whose prompt was learned from or known, by what became of the conversation that they make of it.",
+    labels: ["outcome"],
+  },
+  relayLearningHeldBytes: {
+    name: "fairlead_relay_learning_held_bytes",
+    kind: "gauge",
+    help: "Memory of answers that have not ended, kept to learn from.",
+    labels: [],
   },
   relayLearningAskedTotal: {
     name: "fairlead_relay_learning_asked_total",

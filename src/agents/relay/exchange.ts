@@ -19,6 +19,7 @@ import type { Carried, Evictions } from "./evictions.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
 import { readContentFacts } from "./learning/content-facts.ts";
+import type { Lesson } from "./learning/lesson.ts";
 import type { PromptLearner } from "./learning/prompt-learner.ts";
 import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
@@ -40,8 +41,8 @@ export interface RelayContext extends SplitContext {
   readonly outbox: TicketOutbox;
   readonly evictions: Evictions;
   readonly started: StartedReports;
-  /** Absent: nobody wants to know what prompts' content becomes. */
-  readonly learner?: Pick<PromptLearner, "offer">;
+  /** Absent: nobody wants to know what content becomes. */
+  readonly learner?: Pick<PromptLearner, "begin">;
   readonly bodyBytesMax: number;
   readonly headHeldMsMax: number;
   readonly logger: Logger;
@@ -227,6 +228,7 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
   switch (result.kind) {
     case "answered": {
       let ttftMs: number | null = null;
+      let lesson: Lesson | undefined;
       carried.hasBegun = true;
       exchange.context.started.add(carried);
       const forwarded = await forwardAnswer(result.answer, response, {
@@ -239,9 +241,14 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
         onFirstByte() {
           ttftMs = elapsedMs(exchange);
           sent.onFirstByte();
-          if (result.answer.statusCode === 200) learnFrom(exchange, walked.endpoint, body.bytes);
+          if (result.answer.statusCode === 200) {
+            lesson = beginLesson(exchange, walked.endpoint, body.bytes);
+          }
         },
+        onEngineBytes: (chunk) => lesson?.keep(chunk),
       });
+      const { completionTokens } = forwarded.usage;
+      lesson?.end({ isWhole: forwarded.outcome === "ok", completionTokens });
       return { ...forwarded, status: result.answer.statusCode, ttftMs };
     }
     case "exhausted":
@@ -261,17 +268,20 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
   }
 }
 
-/** The engine that answers has the prompt: it can tell what its content became. */
-function learnFrom(
+/** The engine that answers has the prompt, and then the answer: it can tell what their content became. */
+function beginLesson(
   { context, admitted, request }: Exchange,
   endpoint: string,
   body: Uint8Array,
-): void {
+): Lesson | undefined {
   const { learner, keys } = context;
   const key = keys.get(admitted.signed.keyId);
-  if (learner === undefined || key === undefined) return;
+  if (learner === undefined || key === undefined) return undefined;
   const facts = readContentFacts(request.headers, key);
-  learner.offer({ endpoint, path: admitted.signed.path, body, facts });
+  const lesson = learner.begin({ endpoint, path: admitted.signed.path, body, facts });
+  // What was decoded in chunks, each of them its own prompt, is the chunks' answer, not the engine's.
+  if (context.decodeChunkTokens !== undefined) lesson?.drop("unfit");
+  return lesson;
 }
 
 /** What puts the client's name of the model into the answer; undefined where both are one. */

@@ -38,6 +38,8 @@ export interface ForwardRequest {
   /** Aborted when the client has gone, or the relay stops. */
   readonly signal: AbortSignal;
   onFirstByte(): void;
+  /** Gets the answer as the engine sent it, after `onFirstByte`. It may keep what it gets. */
+  onEngineBytes?(chunk: Buffer): void;
 }
 
 export interface Forwarded {
@@ -106,6 +108,7 @@ async function forwardStream(
   const pumped = await pump(answer, response, {
     ...request,
     onChunk(chunk) {
+      request.onEngineBytes?.(chunk);
       const events = meter.push(chunk);
       return names === undefined ? events : names.push(events);
     },
@@ -146,6 +149,7 @@ async function forwardWhole(
   const pumped = await pump(answer, response, {
     ...request,
     onChunk(chunk) {
+      request.onEngineBytes?.(chunk);
       meter.push(chunk);
       const counted = counts === undefined ? chunk : counts.push(chunk);
       return names === undefined ? counted : names.push(counted);

@@ -1,14 +1,16 @@
-// One prompt: from a request's body to what its content became on the engine that serves it.
+// One prompt, or the conversation that an answer made of it: from bodies to what its content became on the engine
+// that serves it.
 
 import { CONTENT_BLOCK_BYTES, createContentKeys } from "../../../scheduler/kv/content-keys.ts";
 import { alignContent } from "../../../scheduler/kv/residency/content-alignment.ts";
 import { tokenBlockKeys } from "../../../scheduler/kv/residency/token-keys.ts";
 import { LEARNED_LIMITS, type LearnedContent } from "../../learning/learned-message.ts";
-import type { ContentFacts } from "../../protocol/content-header.ts";
+import { type ContentFacts, type KeyWords, keyHex } from "../../protocol/content-header.ts";
 import type { Asked, EngineAsker } from "./engine-asker.ts";
 import { extraKeysOf } from "./media-items.ts";
-import type { LearnOutcome } from "./outcomes.ts";
+import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
 import type { PromptTokenizer, PromptTokens } from "./prompt-tokenizer.ts";
+import { readConversation } from "./read-conversation.ts";
 import { readPrompt, type ReadPrompt } from "./read-prompt.ts";
 
 /**
@@ -23,8 +25,8 @@ const FOUND_SHARE_MIN = 0.5;
  */
 const FIRST_BLOCK_TOKENS = 256;
 
-/** A request that an engine has begun to answer. */
-export interface LearnJob extends ContentFacts {
+/** A request that an engine answers. */
+export interface LearnRequest extends ContentFacts {
   /** The engine's `host:port`. */
   readonly endpoint: string;
   readonly path: string;
@@ -39,14 +41,15 @@ export interface LearnSetup {
   readonly areMediaRendered: boolean;
 }
 
-export type Learned =
+/** What was learned, or why nothing was. */
+export type Learned<Outcome = LearnOutcome> =
   | {
       readonly outcome: "learned";
       readonly content: LearnedContent;
       /** Content blocks from a media item on that stay unknown. */
       readonly mediaBlocks: number;
     }
-  | { readonly outcome: Exclude<LearnOutcome, "learned"> };
+  | { readonly outcome: Exclude<Outcome, "learned"> };
 
 /** What the tokens are of: the whole prompt, or its beginning. */
 interface KnownTokens extends PromptTokens {
@@ -54,19 +57,71 @@ interface KnownTokens extends PromptTokens {
 }
 
 /** Never rejects for what a body or an engine says. */
-export async function learnPrompt(job: LearnJob, setup: LearnSetup): Promise<Learned> {
+export async function learnPrompt(job: LearnRequest, setup: LearnSetup): Promise<Learned> {
   const prompt = await readPrompt(job.path, job.body);
   if (prompt === undefined) return { outcome: "unreadable" };
-  const keys = createContentKeys(job.root);
-  keys.update(prompt.canonical);
-  const contentKeys = keys.keys();
+  const contentKeys = keysOf(job, prompt.canonical);
   // A Worker of another release may write prompts otherwise; its keys are not these.
-  if (contentKeys.at(-2) !== job.lastKey.low || contentKeys.at(-1) !== job.lastKey.high) {
+  if (!isKeyAt(contentKeys, contentKeys.length / 2, job.lastKey)) return { outcome: "other-keys" };
+  return learnContent(job.endpoint, { prompt, contentKeys }, setup);
+}
+
+/** Whether the conversation with this last key is left alone, or is now being learned. */
+export type TakeConversation = (lastKey: string) => boolean;
+
+/**
+ * Learns the conversation that an answer made of its prompt, and with it the prompt. `take` is asked before the engine
+ * is. Never rejects for what a body or an engine says.
+ */
+export async function learnConversation(
+  job: LearnRequest & { readonly answer: Uint8Array },
+  setup: LearnSetup,
+  take: TakeConversation,
+): Promise<Learned<AnswerOutcome>> {
+  const read = await readConversation(job.path, job.body, job.answer);
+  if (!read.ok) return { outcome: read.why };
+  const { prompt, promptBytes, contentBytes } = read;
+  const contentKeys = keysOf(job, prompt.canonical.subarray(0, contentBytes));
+  const promptBlocks = Math.floor(promptBytes / CONTENT_BLOCK_BYTES);
+  const blocks = contentKeys.length / 2;
+  if (!isKeyAt(contentKeys, Math.min(promptBlocks, blocks), job.lastKey)) {
     return { outcome: "other-keys" };
   }
-  const isAdapter = await setup.engines.isAdapter(job.endpoint, prompt.model);
+  if (blocks <= promptBlocks) return { outcome: "short" };
+  if (!take(keyHex(lastOf(contentKeys)))) return { outcome: "known" };
+  return learnContent(job.endpoint, { prompt, contentKeys }, setup);
+}
+
+/** The last key of what was learned. */
+export function lastOf(contentKeys: Uint32Array): KeyWords {
+  return { low: contentKeys.at(-2)!, high: contentKeys.at(-1)! };
+}
+
+function keysOf({ root }: ContentFacts, canonical: Uint8Array): Uint32Array {
+  const keys = createContentKeys(root);
+  keys.update(canonical);
+  return keys.keys();
+}
+
+/** Whether it is the key of the last of so many blocks. */
+function isKeyAt(contentKeys: Uint32Array, blocks: number, { low, high }: KeyWords): boolean {
+  return contentKeys[2 * blocks - 2] === low && contentKeys[2 * blocks - 1] === high;
+}
+
+interface Content {
+  readonly prompt: ReadPrompt;
+  /** What is behind their content is in the tokens, and is not learned. */
+  readonly contentKeys: Uint32Array;
+}
+
+async function learnContent(
+  endpoint: string,
+  { prompt, contentKeys }: Content,
+  setup: LearnSetup,
+): Promise<Learned<LearnOutcome & AnswerOutcome>> {
+  const isAdapter = await setup.engines.isAdapter(endpoint, prompt.model);
   if (!isAdapter.ok) return { outcome: isAdapter.why };
-  const known = await tokensOf(job.endpoint, prompt, setup);
+  const known = await tokensOf(endpoint, prompt, setup);
   if (known === undefined) return { outcome: "media" };
   if (!known.ok) return { outcome: known.why };
   const { ids, items, rendered, bytes } = known.value;

@@ -22,3 +22,26 @@ export const LEARN_OUTCOMES = [
   "unaligned",
 ] as const;
 export type LearnOutcome = (typeof LEARN_OUTCOMES)[number];
+
+/** What became of an answer, whose prompt was learned from or known. A metric label. */
+export const ANSWER_OUTCOMES = [
+  /** The conversation that it made of its prompt was learned. */
+  "learned",
+  "known",
+  "full",
+  "too-large",
+  /** Its body or its end is not understood, or the engine gave it up. */
+  "unreadable",
+  "other-keys",
+  "media",
+  "failed",
+  "unsupported",
+  "unaligned",
+  /** No block of content ends in it. */
+  "short",
+  /** The client left, the engine broke off, or somebody else was served first. */
+  "unended",
+  /** It was one of several, or not all of it is an answer. */
+  "unfit",
+] as const satisfies readonly (Exclude<LearnOutcome, "unnamed"> | "short" | "unended" | "unfit")[];
+export type AnswerOutcome = (typeof ANSWER_OUTCOMES)[number];

@@ -1,8 +1,8 @@
 // The relay's side of learning what content becomes: what is worth learning from, and that it costs requests
 // nothing. A thread does the rest:
 //
-//   request answered ──offer──► known? full? ──copy──► thread: read, ask the engine, align ──► collectors
-//                                 └──► counted                    │
+//   answer begun ──begin──► known? full? ──► Lesson ──copy──► thread: read, ask the engine, align ──► collectors
+//                             └──► counted                        │
 //                      known, for a while ◄──── done ─────────────┘
 //
 // Nothing here waits, and nothing fails a request. What is not taken is counted and forgotten: the next request
@@ -15,24 +15,24 @@ import type { Logger } from "../../process/logger.ts";
 import { keyHex, type ContentFacts } from "../../protocol/content-header.ts";
 import type { ToldOutcome } from "./collector-feed.ts";
 import type { AskedFor } from "./engine-asker.ts";
-import type { LearnJob } from "./learn-prompt.ts";
-import type { LearnOutcome } from "./outcomes.ts";
+import { KNOWN_MS, KnownKeys } from "./known-keys.ts";
+import type { LearnRequest } from "./learn-prompt.ts";
+import { type HeldAnswers, Lesson } from "./lesson.ts";
+import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
 
 export const LEARNER_LIMITS = {
-  /** Prompts handed to the thread and not done. */
+  /** Requests handed to the thread and not done. */
   waitingMax: 256,
-  /** Bodies of these. */
+  /** Bodies and answers of these. */
   waitingBytesMax: 32 * 1024 * 1024,
+  /** Past this share of both, prompts alone are taken: a prompt is of use to more requests than an answer. */
+  answersShare: 0.5,
   /** A longer body is not learned from: its content keys end at 512 KiB. */
   bodyBytesMax: 4 * 1024 * 1024,
-  /** Last keys of prompts that are known. The oldest goes first. */
-  knownMax: 65_536,
   /** Engines that do not tell tokens' texts. */
   enginesMax: 4_096,
 } as const;
 
-/** After that a prompt is learned again: templates change with engines, and collectors forget. */
-export const KNOWN_MS = 600_000;
 /** After that a prompt that could not be learned is tried again. */
 const FAILED_MS = 60_000;
 /** After that an engine that does not tell is asked again. */
@@ -41,6 +41,13 @@ const RESTART_MS = 10_000;
 /** A mistake of the configuration is said again after this. */
 const COMPLAIN_MS = 60_000;
 const THREAD_HEAP_MIB_MAX = 512;
+
+/** What the thread is handed: the prompt, the conversation with its answer, or both. */
+export interface LearnJob extends LearnRequest {
+  readonly isPromptNew: boolean;
+  /** As the engine sent it. */
+  readonly answer?: Uint8Array;
+}
 
 export interface ThreadOptions {
   /** Base URLs of the collectors' learning ports. */
@@ -55,10 +62,13 @@ export type ThreadReport =
   | {
       readonly kind: "done";
       readonly endpoint: string;
-      /** Of the body. */
+      /** Of body and answer. */
       readonly bytes: number;
-      readonly lastKey: string;
-      readonly outcome: LearnOutcome;
+      /** Of the prompt, where it was to be learned. */
+      readonly prompt?: { readonly lastKey: string; readonly outcome: LearnOutcome };
+      readonly answer?: AnswerOutcome;
+      /** Last key of the conversation, where it was learned: the next prompt may end in the same block. */
+      readonly learnedKey?: string;
       /** Content blocks from a media item on that stay unknown. */
       readonly mediaBlocks: number;
       /** Of all messages that are kept. */
@@ -74,20 +84,20 @@ export interface PromptLearnerOptions extends ThreadOptions {
   readonly clock: () => number;
   /** After so long a thread that broke is started again. */
   readonly restartMs?: number;
+  /** How long a prompt waits for its answer at most; by its length if absent. */
+  readonly promptWaitMs?: number;
 }
 
-/** A request that an engine has begun to answer. The body is copied, if it is taken. */
-export interface Offer {
-  readonly endpoint: string;
-  readonly path: string;
-  readonly body: Uint8Array;
+/** A request that an engine has begun to answer. The body is copied when it is learned, and not changed till then. */
+export interface Offer extends Omit<LearnRequest, keyof ContentFacts> {
   readonly facts: ContentFacts | undefined;
 }
 
 export class PromptLearner {
   readonly #options: PromptLearnerOptions;
-  /** Until when the prompts with these last keys are left alone. Infinite: they are with the thread. */
-  readonly #known = new Map<string, number>();
+  /** Infinite: a lesson or the thread has it. */
+  readonly #known = new KnownKeys();
+  readonly #held: HeldAnswers = { bytes: 0 };
   readonly #unsupported = new Map<string, number>();
   #thread: Worker | undefined;
   #waiting = 0;
@@ -103,22 +113,27 @@ export class PromptLearner {
     options.registry.onRender(() => {
       options.registry.set(METRIC.relayLearningWaiting, {}, this.#waiting);
       options.registry.set(METRIC.relayLearningStoredBytes, {}, this.#storedBytes);
+      options.registry.set(METRIC.relayLearningHeldBytes, {}, this.#held.bytes);
     });
   }
 
-  /** Takes the request to learn from, if there is something to learn and room. */
-  offer(offer: Offer): void {
-    const refusal = this.#judge(offer);
-    if (refusal !== undefined) return this.#count(refusal);
-    const { endpoint, path } = offer;
-    const { root, lastKey } = offer.facts!;
-    // A copy with memory of its own, which goes to the thread as it is.
-    const body = new Uint8Array(offer.body);
-    const job: LearnJob = { endpoint, path, body, root, lastKey };
-    this.#waiting += 1;
-    this.#waitingBytes += body.byteLength;
-    this.#remember(keyHex(lastKey), Infinity);
-    this.#thread!.postMessage(job, [body.buffer]);
+  /** Begins to learn from the request, if there may be something to learn. Whoever began a lesson ends it. */
+  begin({ facts, ...rest }: Offer): Lesson | undefined {
+    const refusal = this.#judge({ facts, ...rest });
+    if (refusal !== undefined) this.#count(refusal);
+    if (facts === undefined || (refusal !== undefined && refusal !== "known")) return undefined;
+    const request: LearnRequest = { ...rest, ...facts };
+    const isPromptNew = refusal === undefined;
+    if (isPromptNew) this.#known.remember(keyHex(facts.lastKey), Infinity);
+    const { promptWaitMs: waitMs } = this.#options;
+    return new Lesson({
+      request,
+      isPromptNew,
+      held: this.#held,
+      learn: (what) => this.#learn({ ...request, ...what }),
+      onAnswer: (outcome) => this.#countAnswer(outcome),
+      ...(waitMs === undefined ? {} : { waitMs }),
+    });
   }
 
   async close(): Promise<void> {
@@ -127,16 +142,43 @@ export class PromptLearner {
     await this.#thread?.terminate();
   }
 
+  /** Hands the job over, if there is room. */
+  #learn(job: LearnJob): void {
+    const { answer, isPromptNew, lastKey } = job;
+    const bytes = job.body.byteLength + (answer?.byteLength ?? 0);
+    if (answer !== undefined && !this.#hasRoom(bytes, LEARNER_LIMITS.answersShare)) {
+      this.#countAnswer("full");
+      const { answer: _, ...prompt } = job;
+      if (isPromptNew) this.#learn(prompt);
+      return;
+    }
+    if (!this.#hasRoom(bytes, 1)) {
+      this.#known.forget(keyHex(lastKey));
+      return this.#count("full");
+    }
+    // A copy with memory of its own, which goes to the thread as it is.
+    const body = new Uint8Array(job.body);
+    this.#waiting += 1;
+    this.#waitingBytes += bytes;
+    const moved =
+      answer === undefined ? [body.buffer] : [body.buffer, answer.buffer as ArrayBuffer];
+    this.#thread!.postMessage({ ...job, body }, moved);
+  }
+
+  /** Within a share of what may wait. */
+  #hasRoom(bytes: number, share: number): boolean {
+    const { waitingMax, waitingBytesMax } = LEARNER_LIMITS;
+    if (this.#thread === undefined || this.#waiting >= share * waitingMax) return false;
+    return this.#waitingBytes + bytes <= share * waitingBytesMax;
+  }
+
   #judge({ endpoint, body, facts }: Offer): LearnOutcome | undefined {
     if (facts === undefined) return "unnamed";
     const nowMs = this.#options.clock();
-    if ((this.#known.get(keyHex(facts.lastKey)) ?? -Infinity) > nowMs) return "known";
     if (body.byteLength > LEARNER_LIMITS.bodyBytesMax) return "too-large";
     if ((this.#unsupported.get(endpoint) ?? -Infinity) > nowMs) return "unsupported";
-    const isFull =
-      this.#waiting >= LEARNER_LIMITS.waitingMax ||
-      this.#waitingBytes + body.byteLength > LEARNER_LIMITS.waitingBytesMax;
-    return isFull || this.#thread === undefined ? "full" : undefined;
+    if (this.#known.has(keyHex(facts.lastKey), nowMs)) return "known";
+    return this.#hasRoom(body.byteLength, 1) ? undefined : "full";
   }
 
   #start(): void {
@@ -182,17 +224,22 @@ export class PromptLearner {
       this.#options.registry.inc(METRIC.relayLearningAskedTotal, { what: message.what });
       return;
     }
-    const { endpoint, bytes, lastKey, outcome, mediaBlocks, storedBytes } = message;
+    const { endpoint, bytes, prompt, answer, learnedKey, mediaBlocks, storedBytes } = message;
     this.#waiting -= 1;
     this.#waitingBytes -= bytes;
     this.#storedBytes = storedBytes;
     const nowMs = this.#options.clock();
-    this.#remember(lastKey, nowMs + (outcome === "learned" ? KNOWN_MS : FAILED_MS));
-    if (outcome === "unsupported") {
+    if (prompt !== undefined) {
+      const { lastKey, outcome } = prompt;
+      this.#known.remember(lastKey, nowMs + (outcome === "learned" ? KNOWN_MS : FAILED_MS));
+      this.#count(outcome);
+    }
+    if (answer !== undefined) this.#countAnswer(answer);
+    if (learnedKey !== undefined) this.#known.remember(learnedKey, nowMs + KNOWN_MS);
+    if (prompt?.outcome === "unsupported" || answer === "unsupported") {
       if (this.#unsupported.size >= LEARNER_LIMITS.enginesMax) this.#unsupported.clear();
       this.#unsupported.set(endpoint, nowMs + UNSUPPORTED_MS);
     }
-    this.#count(outcome);
     this.#options.registry.inc(METRIC.relayLearningMediaBlocks, {}, mediaBlocks);
   }
 
@@ -206,17 +253,11 @@ export class PromptLearner {
     );
   }
 
-  #remember(lastKey: string, untilMs: number): void {
-    this.#known.delete(lastKey);
-    this.#known.set(lastKey, untilMs);
-    if (this.#known.size <= LEARNER_LIMITS.knownMax) return;
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest);
-      break;
-    }
-  }
-
   #count(outcome: LearnOutcome): void {
     this.#options.registry.inc(METRIC.relayLearningTotal, { outcome });
+  }
+
+  #countAnswer(outcome: AnswerOutcome): void {
+    this.#options.registry.inc(METRIC.relayLearningAnswersTotal, { outcome });
   }
 }

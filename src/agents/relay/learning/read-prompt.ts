@@ -64,7 +64,12 @@ const completionSchema = z.looseObject({
   ...shared,
   prompt: z.union([z.string(), tokenIds, z.array(z.string()).min(1), z.array(tokenIds).min(1)]),
 });
-type ChatBody = z.output<typeof chatSchema>;
+export type ChatBody = z.output<typeof chatSchema>;
+export type CompletionBody = z.output<typeof completionSchema>;
+
+export type PromptBody =
+  | { readonly api: "chat"; readonly body: ChatBody }
+  | { readonly api: "completion"; readonly body: CompletionBody };
 
 /** Fields of a chat that /tokenize takes under the same names. */
 const TOKENIZE_FIELDS = [
@@ -83,6 +88,13 @@ const feed = createPromptFeed((piece, bytes) => encoder.encodeInto(piece, bytes)
 
 /** Undefined for a body that is not understood. */
 export async function readPrompt(path: string, body: Uint8Array): Promise<ReadPrompt | undefined> {
+  const parsed = parsePrompt(path, body);
+  if (parsed === undefined) return undefined;
+  return parsed.api === "chat" ? readChat(parsed.body) : readCompletion(parsed.body);
+}
+
+/** Undefined for a body that is not understood. */
+export function parsePrompt(path: string, body: Uint8Array): PromptBody | undefined {
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
@@ -91,17 +103,14 @@ export async function readPrompt(path: string, body: Uint8Array): Promise<ReadPr
   }
   if (path.endsWith("/chat/completions")) {
     const parsed = chatSchema.safeParse(json);
-    return parsed.success ? readChat(parsed.data) : undefined;
+    return parsed.success ? { api: "chat", body: parsed.data } : undefined;
   }
   const parsed = completionSchema.safeParse(json);
-  return parsed.success ? readCompletion(parsed.data) : undefined;
+  return parsed.success ? { api: "completion", body: parsed.data } : undefined;
 }
 
 async function readChat(body: ChatBody): Promise<ReadPrompt> {
-  const messages = body.messages.map((each): PromptMessage => ({
-    ...each,
-    content: each.content ?? null,
-  }));
+  const messages = body.messages.map(promptMessage);
   const canonical = await chatBytes({ ...body, messages });
   const firstMedia = messages.findIndex(hasMedia);
   // Engines fetch and encode media where they are asked for tokens: they are asked up to there.
@@ -121,6 +130,11 @@ async function readChat(body: ChatBody): Promise<ReadPrompt> {
   };
 }
 
+/** As the canonical prompt has it. */
+export function promptMessage(message: ChatBody["messages"][number]): PromptMessage {
+  return { ...message, content: message.content ?? null };
+}
+
 function mediaPrompt(body: ChatBody): MediaPrompt {
   const { stream_options: _, ...rest } = body;
   const messages = body.messages.map((each) => {
@@ -131,7 +145,8 @@ function mediaPrompt(body: ChatBody): MediaPrompt {
   return { whole: { ...rest, stream: false }, text: tokenizeBody(body, messages, true) };
 }
 
-function tokenizeBody(body: ChatBody, messages: ChatBody["messages"], isWhole: boolean) {
+/** What engines are asked for tokens of; without `isWhole` no answer is to follow. */
+export function tokenizeBody(body: ChatBody, messages: ChatBody["messages"], isWhole: boolean) {
   const given = (names: readonly string[]) =>
     Object.fromEntries(
       names.flatMap((name) => {
@@ -150,11 +165,16 @@ function tokenizeBody(body: ChatBody, messages: ChatBody["messages"], isWhole: b
   };
 }
 
-function hasMedia({ content }: PromptMessage): boolean {
+export function hasMedia({
+  content,
+}: {
+  readonly content?: PromptMessage["content"] | undefined;
+}): boolean {
   return Array.isArray(content) && content.some(({ type }) => type !== "text");
 }
 
-async function chatBytes(prompt: ChatPrompt): Promise<Uint8Array> {
+/** The canonical form of a chat. */
+export async function chatBytes(prompt: ChatPrompt): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   const recorder = { update: (bytes: Uint8Array) => void parts.push(bytes.slice()) };
   await writeChatPrompt(prompt, (piece) => feed(recorder, piece), sha256Hex);
@@ -162,7 +182,7 @@ async function chatBytes(prompt: ChatPrompt): Promise<Uint8Array> {
 }
 
 /** Of several prompts the first: the content keys are of that one. */
-function readCompletion(body: z.output<typeof completionSchema>): ReadPrompt {
+export function readCompletion(body: CompletionBody): ReadPrompt {
   const parts: Uint8Array[] = [];
   const recorder = { update: (bytes: Uint8Array) => void parts.push(bytes.slice()) };
   writeCompletionPrompt(body.prompt, (piece) => feed(recorder, piece));

@@ -6,12 +6,19 @@ import { encodeLearned } from "../../learning/learned-message.ts";
 import { keyHex } from "../../protocol/content-header.ts";
 import { CollectorFeeds } from "./collector-feeds.ts";
 import { EngineAsker } from "./engine-asker.ts";
-import { learnPrompt, type LearnJob, type LearnSetup } from "./learn-prompt.ts";
+import { KNOWN_MS, KnownKeys } from "./known-keys.ts";
+import {
+  lastOf,
+  learnConversation,
+  type Learned,
+  learnPrompt,
+  type LearnSetup,
+} from "./learn-prompt.ts";
 import { LearnQueue } from "./learn-queue.ts";
 import { LearnedStore } from "./learned-store.ts";
-import type { LearnOutcome } from "./outcomes.ts";
+import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
 import { PromptTokenizer } from "./prompt-tokenizer.ts";
-import type { ThreadOptions, ThreadReport } from "./prompt-learner.ts";
+import type { LearnJob, ThreadOptions, ThreadReport } from "./prompt-learner.ts";
 
 const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } =
   workerData as ThreadOptions;
@@ -30,23 +37,63 @@ const feeds = new CollectorFeeds({
 });
 
 const queue = new LearnQueue({ promptsPerSecondMax, clock, learn });
+/** Conversations that were learned not long ago, or are being learned. */
+const known = new KnownKeys();
 
 async function learn(job: LearnJob): Promise<void> {
-  let outcome: LearnOutcome = "failed";
+  const { endpoint, body, answer, lastKey, isPromptNew } = job;
+  let answered: AnswerOutcome | undefined;
+  let prompt: LearnOutcome | undefined;
+  let learnedKey: string | undefined;
   let mediaBlocks = 0;
+  const keep = (learned: Learned<AnswerOutcome> | Learned) => {
+    if (learned.outcome !== "learned") return;
+    mediaBlocks += learned.mediaBlocks;
+    learnedKey = keyHex(lastOf(learned.content.contentKeys));
+    store.add(learned.content.contentKeys, encodeLearned(learned.content));
+    feeds.wake();
+  };
   try {
-    const learned = await learnPrompt(job, setup);
-    outcome = learned.outcome;
-    if (learned.outcome === "learned") {
-      mediaBlocks = learned.mediaBlocks;
-      store.add(learned.content.contentKeys, encodeLearned(learned.content));
-      feeds.wake();
+    if (answer !== undefined) {
+      const learned = await learnAnswered({ ...job, answer });
+      keep(learned);
+      answered = learned.outcome;
+    }
+    if (isPromptNew) {
+      // The conversation begins with it.
+      if (answered === "learned" || answered === "known") prompt = "learned";
+      else {
+        const learned = await learnPrompt(job, setup);
+        keep(learned);
+        prompt = learned.outcome;
+      }
     }
   } finally {
-    const { endpoint, body, lastKey } = job;
-    const facts = { endpoint, bytes: body.byteLength, lastKey: keyHex(lastKey) };
-    report({ kind: "done", ...facts, outcome, mediaBlocks, storedBytes: store.byteLength });
+    report({
+      kind: "done",
+      endpoint,
+      bytes: body.byteLength + (answer?.byteLength ?? 0),
+      ...(isPromptNew ? { prompt: { lastKey: keyHex(lastKey), outcome: prompt ?? "failed" } } : {}),
+      ...(answer === undefined ? {} : { answer: answered ?? "failed" }),
+      ...(answered === "learned" && learnedKey !== undefined ? { learnedKey } : {}),
+      mediaBlocks,
+      storedBytes: store.byteLength,
+    });
   }
+}
+
+async function learnAnswered(job: LearnJob & { readonly answer: Uint8Array }) {
+  let taken: string | undefined;
+  const learned = await learnConversation(job, setup, (lastKey) => {
+    if (known.has(lastKey, clock())) return false;
+    known.remember(lastKey, Infinity);
+    taken = lastKey;
+    return true;
+  });
+  if (taken === undefined) return learned;
+  if (learned.outcome === "learned") known.remember(taken, clock() + KNOWN_MS);
+  else known.forget(taken);
+  return learned;
 }
 
 parentPort!.on("message", (job: LearnJob) => queue.add(job));

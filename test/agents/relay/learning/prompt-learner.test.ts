@@ -5,13 +5,14 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import {
   LEARNER_LIMITS,
-  KNOWN_MS,
   PromptLearner,
+  type Offer,
   type PromptLearnerOptions,
 } from "../../../../src/agents/relay/learning/prompt-learner.ts";
+import { KNOWN_MS } from "../../../../src/agents/relay/learning/known-keys.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { eventually } from "../../simulator/harness.ts";
 import { contentOf } from "../../support/content.ts";
@@ -82,19 +83,24 @@ async function start(options: Partial<PromptLearnerOptions> = {}) {
     ...options,
   });
   onTestFinished(() => learner.close());
-  const count = (outcome: string) => {
-    const series = `fairlead_relay_learning_prompts_total{outcome="${outcome}"} `;
+  const count = (outcome: string, of = "prompts") => {
+    const series = `fairlead_relay_learning_${of}_total{outcome="${outcome}"} `;
     const line = registry
       .render()
       .split("\n")
       .find((each) => each.startsWith(series));
     return line === undefined ? 0 : Number(line.slice(series.length));
   };
-  const counted = (outcome: string, value: number) =>
-    eventually(async () => expect(count(outcome)).toBe(value));
+  const counted = (outcome: string, value: number, of = "prompts") =>
+    eventually(async () => expect(count(outcome, of)).toBe(value));
   const pass = (ms: number) => (nowMs += ms);
-  return { learner, told, registry, logs, count, counted, pass };
+  /** A request that is never answered whole. */
+  const offer = (request: Offer) => learner.begin(request)?.end(UNENDED);
+  return { learner, offer, told, registry, logs, count, counted, pass };
 }
+
+/** Not answered, but begun to be. */
+const UNENDED = { isWhole: false, completionTokens: null };
 
 async function offerOf(endpoint: string, name: string, padding = 0) {
   const content = Array.from({ length: 90 }, (_, i) => `${SECRET_WORD}-${name}-${i}`).join(" ");
@@ -105,16 +111,16 @@ async function offerOf(endpoint: string, name: string, padding = 0) {
 
 it("learns each prompt once, for a while, and keeps nothing of its text", async () => {
   const { engine } = await startEngine();
-  const { learner, told, registry, logs, counted, pass } = await start();
-  const offer = await offerOf(engine.address, "a");
-  learner.offer(offer);
-  learner.offer(offer);
+  const { offer, told, registry, logs, counted, pass } = await start();
+  const request = await offerOf(engine.address, "a");
+  offer(request);
+  offer(request);
   await counted("known", 1);
   await counted("learned", 1);
-  learner.offer(offer);
+  offer(request);
   await counted("known", 2);
   pass(KNOWN_MS + 1);
-  learner.offer(offer);
+  offer(request);
   await counted("learned", 2);
   await eventually(async () => expect(told).toHaveLength(2));
   expect(engine.asked).toBe(2);
@@ -128,35 +134,35 @@ it("learns each prompt once, for a while, and keeps nothing of its text", async 
   expect(told.join("")).not.toContain(SECRET_WORD);
   expect(registry.render() + JSON.stringify(logs.lines)).not.toContain(SECRET_WORD);
   // The body was copied: a request's own memory is not taken away from it.
-  expect(offer.body.byteLength).toBeGreaterThan(1_000);
+  expect(request.body.byteLength).toBeGreaterThan(1_000);
 });
 
 it("takes no more than its bounds, and more when there is room again", async () => {
   const { engine, release } = await startEngine();
-  const { learner, count, counted } = await start();
+  const { offer, count, counted } = await start();
   engine.isHeld = true;
   for (let i = 0; i < LEARNER_LIMITS.waitingMax; i++) {
-    learner.offer(await offerOf(engine.address, `n${i}`));
+    offer(await offerOf(engine.address, `n${i}`));
   }
   expect(count("full")).toBe(0);
-  learner.offer(await offerOf(engine.address, "over"));
+  offer(await offerOf(engine.address, "over"));
   expect(count("full")).toBe(1);
   release();
   await counted("learned", LEARNER_LIMITS.waitingMax);
-  learner.offer(await offerOf(engine.address, "over"));
+  offer(await offerOf(engine.address, "over"));
   await counted("learned", LEARNER_LIMITS.waitingMax + 1);
 });
 
 it("holds no more bytes than its bound, and no long body", async () => {
   const { engine, release } = await startEngine();
-  const { learner, count } = await start();
+  const { offer, count } = await start();
   engine.isHeld = true;
   const { bodyBytesMax, waitingBytesMax } = LEARNER_LIMITS;
-  learner.offer(await offerOf(engine.address, "long", bodyBytesMax));
+  offer(await offerOf(engine.address, "long", bodyBytesMax));
   expect(count("too-large")).toBe(1);
   const room = Math.floor(waitingBytesMax / (bodyBytesMax - 10_000));
   for (let i = 0; i <= room; i++) {
-    learner.offer(await offerOf(engine.address, `n${i}`, bodyBytesMax - 10_000));
+    offer(await offerOf(engine.address, `n${i}`, bodyBytesMax - 10_000));
   }
   expect(count("full")).toBe(1);
   release();
@@ -164,31 +170,112 @@ it("holds no more bytes than its bound, and no long body", async () => {
 
 it("leaves an engine alone that does not tell texts, for a while", async () => {
   const { engine } = await startEngine();
-  const { learner, counted, pass } = await start();
+  const { offer, counted, pass } = await start();
   engine.hasTexts = false;
-  learner.offer(await offerOf(engine.address, "a"));
+  offer(await offerOf(engine.address, "a"));
   await counted("unsupported", 1);
-  learner.offer(await offerOf(engine.address, "b"));
+  offer(await offerOf(engine.address, "b"));
   await counted("unsupported", 2);
   expect(engine.asked).toBe(1);
   engine.hasTexts = true;
   pass(300_001);
-  learner.offer(await offerOf(engine.address, "b"));
+  offer(await offerOf(engine.address, "b"));
   await counted("learned", 1);
 });
 
 it("takes nothing of which the Worker says nothing", async () => {
-  const { learner, count } = await start();
-  learner.offer({ ...(await offerOf("10.0.0.1:1", "a")), facts: undefined });
+  const { offer, count } = await start();
+  offer({ ...(await offerOf("10.0.0.1:1", "a")), facts: undefined });
   expect(count("unnamed")).toBe(1);
 });
 
 it("takes nothing while its thread is broken, and starts it again", async () => {
-  const { learner, logs, count } = await start({ collectors: ["no URL"], restartMs: 50 });
-  const offer = await offerOf("10.0.0.1:1", "a");
+  const { offer, logs, count } = await start({ collectors: ["no URL"], restartMs: 50 });
+  const request = await offerOf("10.0.0.1:1", "a");
   await eventually(async () => {
-    learner.offer(offer);
+    offer(request);
     expect(count("full")).toBeGreaterThan(0);
   });
   await eventually(async () => expect(logs.lines.length).toBeGreaterThan(2));
+});
+
+describe("with its answer", () => {
+  const ANSWERED = { isWhole: true, completionTokens: 200 };
+
+  /** The last content block ends in it. */
+  function answerOf(name: string): Buffer {
+    const content = Array.from({ length: 60 }, (_, i) => `${SECRET_WORD}-${name}-${i}`).join(" ");
+    const choice = { index: 0, message: { role: "assistant", content }, finish_reason: "stop" };
+    return Buffer.from(JSON.stringify({ choices: [choice] }));
+  }
+
+  it("a prompt is learned by one question, where the answer ends soon", async () => {
+    const { engine } = await startEngine();
+    const { learner, told, counted, count, registry, logs } = await start();
+    const lesson = learner.begin(await offerOf(engine.address, "a"))!;
+    lesson.keep(answerOf("said"));
+    lesson.end(ANSWERED);
+    await counted("learned", 1, "answers");
+    expect(count("learned")).toBe(1);
+    expect(engine.asked).toBe(1);
+    await eventually(async () => expect(told).toHaveLength(1));
+    expect(told.join("")).not.toContain(SECRET_WORD);
+    expect(registry.render() + JSON.stringify(logs.lines)).not.toContain(SECRET_WORD);
+  });
+
+  it("a prompt does not wait for one that takes its time", async () => {
+    const { engine } = await startEngine();
+    const { learner, counted, count } = await start({ promptWaitMs: 10 });
+    const lesson = learner.begin(await offerOf(engine.address, "a"))!;
+    await counted("learned", 1);
+    expect(count("learned", "answers")).toBe(0);
+    lesson.keep(answerOf("said"));
+    lesson.end(ANSWERED);
+    await counted("learned", 1, "answers");
+    expect(count("learned")).toBe(1);
+    expect(engine.asked).toBe(2);
+  });
+
+  it("a known prompt is learned, and the same conversation once", async () => {
+    const { engine } = await startEngine();
+    const { learner, offer, counted, count, pass } = await start();
+    const request = await offerOf(engine.address, "a");
+    offer(request);
+    await counted("learned", 1);
+    for (let i = 0; i < 2; i++) {
+      const lesson = learner.begin(request)!;
+      lesson.keep(answerOf("said"));
+      lesson.end(ANSWERED);
+    }
+    await counted("known", 1, "answers");
+    await counted("learned", 1, "answers");
+    expect(count("known")).toBe(2);
+    expect(engine.asked).toBe(2);
+    pass(KNOWN_MS + 1);
+  });
+
+  it("a prompt is learned alone where the answer cannot be", async () => {
+    const { engine } = await startEngine();
+    const { learner, counted } = await start();
+    const lesson = learner.begin(await offerOf(engine.address, "a"))!;
+    lesson.keep(Buffer.from(`data: ${"?".repeat(300)}\n\n`));
+    lesson.end(ANSWERED);
+    await counted("unreadable", 1, "answers");
+    await counted("learned", 1);
+  });
+
+  it("answers leave room for prompts", async () => {
+    const { engine, release } = await startEngine();
+    const { learner, offer, count, counted } = await start();
+    engine.isHeld = true;
+    const half = LEARNER_LIMITS.answersShare * LEARNER_LIMITS.waitingMax;
+    for (let i = 0; i < half; i++) offer(await offerOf(engine.address, `n${i}`));
+    const lesson = learner.begin(await offerOf(engine.address, "answered"))!;
+    lesson.keep(answerOf("said"));
+    lesson.end(ANSWERED);
+    expect(count("full", "answers")).toBe(1);
+    expect(count("full")).toBe(0);
+    release();
+    await counted("learned", half + 1);
+  });
 });
