@@ -150,9 +150,8 @@ export class KubernetesSource implements EndpointSource {
     const told = mistakes.join("; ");
     if (told !== this.#mistakes && told !== "") logger.warn({ mistakes }, "endpoints are left out");
     this.#mistakes = told;
-    const isFirst = !this.#isSynced;
     this.#isSynced = true;
-    if (isFirst || JSON.stringify(endpoints) !== JSON.stringify(this.#endpoints)) {
+    if (JSON.stringify(endpoints) !== JSON.stringify(this.#endpoints)) {
       this.#endpoints = endpoints;
       logger.info({ endpoints: endpoints.length }, "endpoints changed");
       for (const listener of this.#listeners) listener(endpoints);
