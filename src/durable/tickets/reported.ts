@@ -27,6 +27,8 @@ export function endOf(report: TicketClosed, slot: number) {
     promptTokens: report.promptTokens,
     cachedTokens: report.cachedTokens,
     completionTokens: report.completionTokens,
+    failedCount: report.failed.length,
+    isDecodeOnly: report.stages?.isDecodeOnly ?? false,
   } satisfies TicketEnd;
 }
 

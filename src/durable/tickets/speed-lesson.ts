@@ -36,5 +36,7 @@ export function transferLesson(ticket: TicketState, end: TicketEnd): HandOver | 
   const { slot, dispatched, prefill } = ticket;
   if (!end.isPromptCached || slot !== end.slot || end.ttftMs === null) return undefined;
   if (prefill?.tookMs === undefined || dispatched?.isHeld !== false) return undefined;
+  // A recomputation is in it, or what others took to fail.
+  if (end.isDecodeOnly === true || (end.failedCount ?? 0) > 0) return undefined;
   return { transferMs: end.ttftMs - prefill.tookMs, tokens: uncachedTokens(ticket) };
 }

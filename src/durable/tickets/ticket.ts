@@ -100,6 +100,10 @@ export interface TicketEnd {
   readonly promptTokens: number | null;
   readonly cachedTokens: number | null;
   readonly completionTokens: number | null;
+  /** Endpoints that failed before `slot`'s: their time is in `ttftMs`. 0 where nobody told. */
+  readonly failedCount?: number;
+  /** Prefill was to run apart, and the endpoint computed the prompt all the same. */
+  readonly isDecodeOnly?: boolean;
 }
 
 /** Usage of one ticket, once. */

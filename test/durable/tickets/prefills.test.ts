@@ -10,6 +10,7 @@ import {
   TicketLedger,
 } from "../../../src/durable/tickets/ledger.ts";
 import type { PrefillEnd } from "../../../src/durable/tickets/prefills.ts";
+import type { TicketEnd } from "../../../src/durable/tickets/ticket.ts";
 import { OVERHEAD_MS, TRANSFER_OVERHEAD_MS } from "../../../src/scheduler/model/engine-speeds.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 
@@ -335,13 +336,17 @@ describe("what is learned", () => {
   });
 
   /** A prefill and an answer at twice the time that is believed. */
-  function served(w: World, end: Partial<PrefillEnd> = {}, ttftMs = 0): void {
+  function served(
+    w: World,
+    end: Partial<PrefillEnd> = {},
+    { ttftMs = 0, ...closed }: Partial<TicketEnd> = {},
+  ): void {
     const id = w.open();
     w.ledger.opened(id, 0, DECODE);
     const durationMs = OVERHEAD_MS + 2 * AT_PREFILL * MS_PER_TOKEN;
     w.ledger.prefilled(id, 0, { ...OK, durationMs, ...end });
     const slowly = durationMs + TRANSFER_OVERHEAD_MS + 2 * 0.02 * AT_DECODE;
-    w.ledger.closed(id, 0, { ...CLOSED, ttftMs: ttftMs || slowly, durationMs: 30_000 });
+    w.ledger.closed(id, 0, { ...CLOSED, ...closed, ttftMs: ttftMs || slowly, durationMs: 30_000 });
   }
 
   it("of a prefill is the prefill endpoint's speed, and of its way the decode endpoint's", () => {
@@ -354,7 +359,7 @@ describe("what is learned", () => {
 
   it("is never a prefill speed of who only decoded", () => {
     const w = new World();
-    for (let i = 0; i < 20; i++) served(w, {}, 700 + OVERHEAD_MS);
+    for (let i = 0; i < 20; i++) served(w, {}, { ttftMs: 700 + OVERHEAD_MS });
     // Somebody of its own must have learned: else it has the pool's.
     const id = w.open();
     w.ledger.opened(id, 0, DECODE);
@@ -370,6 +375,16 @@ describe("what is learned", () => {
     served(w, end as Partial<PrefillEnd>);
     expect(speeds(w, DECODE).transfer).toBe(0.02);
     expect(speeds(w, PREFILL).prefill).toBe(MS_PER_TOKEN);
+  });
+
+  it.for([
+    ["the decode endpoint computed the prompt after all", { isDecodeOnly: true }],
+    ["another decode endpoint failed before", { failedCount: 1 }],
+  ])("is no way where %s", ([, closed]) => {
+    const w = new World();
+    served(w, {}, closed as Partial<TicketEnd>);
+    expect(speeds(w, DECODE).transfer).toBe(0.02);
+    expect(speeds(w, PREFILL).prefill).toBeGreaterThan(MS_PER_TOKEN);
   });
 });
 
