@@ -11,6 +11,7 @@ import {
   ENCODE_PATH,
   encodeBodies,
   mergeEncoded,
+  type EncodeBodies,
   type EncodeConnectorName,
 } from "./connectors/encode.ts";
 import { readWhole } from "./read-answer.ts";
@@ -37,7 +38,15 @@ export interface EncodeRequest extends StagedRequest {
 }
 
 /** Also a metric label. */
-type EncodeOutcome = "ok" | "partial" | "conflict" | "failed" | "busy" | "cancelled" | "no-items";
+type EncodeOutcome =
+  | "ok"
+  | "partial"
+  | "conflict"
+  | "failed"
+  | "busy"
+  | "cancelled"
+  | "no-items"
+  | "too-large";
 
 /** The body for those who read the prompt: the request's own wherever encoding came to nothing. */
 export async function encodeItems(
@@ -58,9 +67,8 @@ async function encode(
 ): Promise<{ body: Uint8Array; outcome: EncodeOutcome }> {
   const { body, signal } = request;
   const bodies = encodeBodies(request);
-  if (bodies.length === 0) return { body, outcome: "no-items" };
-  const size = bodies.reduce((sum, one) => sum + one.byteLength, 0);
-  if (!loan.tryTake(size)) return { body, outcome: "busy" };
+  if (typeof bodies === "string") return { body, outcome: bodies };
+  if (!loan.tryTake(bodies.bytesHeld(ENCODES_AT_ONCE_MAX))) return { body, outcome: "busy" };
   const answers = await new FanOut(context, request, loan).run(bodies);
   if (answers === undefined) return { body, outcome: signal.aborted ? "cancelled" : "failed" };
   const merged = mergeEncoded(body, answers, context.encodeConnector);
@@ -82,21 +90,21 @@ class FanOut {
   }
 
   /** The answers' bodies in the order of `bodies`; undefined if one failed. */
-  async run(bodies: readonly Uint8Array[]): Promise<Buffer[] | undefined> {
+  async run(bodies: EncodeBodies): Promise<Buffer[] | undefined> {
     const answers: (Buffer | undefined)[] = [];
     const timer = setTimeout(() => this.#failure.abort(), this.#request.timeoutMs);
     let next = 0;
     const work = async () => {
-      while (next < bodies.length && !this.#failure.signal.aborted) {
+      while (next < bodies.count && !this.#failure.signal.aborted) {
         const index = next++;
-        answers[index] = await this.#encode(bodies[index]!, index);
+        answers[index] = await this.#encode(bodies.make(index), index);
         if (answers[index] === undefined) this.#failure.abort();
       }
     };
     await Promise.all(Array.from({ length: ENCODES_AT_ONCE_MAX }, work));
     clearTimeout(timer);
     const whole = answers.filter((answer) => answer !== undefined);
-    return whole.length === bodies.length ? whole : undefined;
+    return whole.length === bodies.count ? whole : undefined;
   }
 
   /** Items go round the encoders, each to the next ones where its own cannot be had. */

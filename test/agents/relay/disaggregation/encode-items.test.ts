@@ -168,6 +168,20 @@ describe("items that are encoded apart", () => {
     expect(made.encodes("busy")).toBe(1);
   });
 
+  it("take room for those that are under way at once, not for all", async () => {
+    const urls = Array.from({ length: 4 * ENCODES_AT_ONCE_MAX }, (_, i) => `u${i}`);
+    const tools = "x".repeat(512 * 1024);
+    const body = `{"tools":"${tools}",${chat(...urls).slice(1)}`;
+    const made = await pods([encodes], "ec-example", {
+      limits: { heldBodyBytesMax: (ENCODES_AT_ONCE_MAX + 3) * tools.length },
+    });
+    await (await made.ask(body)).text();
+    expect(made.encodes("ok")).toBe(1);
+    const { legs } = made.encoders[0]!;
+    expect(legs).toHaveLength(urls.length);
+    expect(legs.every(({ text }) => text.includes(tools))).toBe(true);
+  });
+
   it("are told when one fails, and when the client leaves", async () => {
     let fail: (() => void) | undefined;
     const made = await pods([

@@ -22,24 +22,55 @@ export type EncodeConnectorName = (typeof ENCODE_CONNECTOR_NAMES)[number];
 /** Where encode requests go, whatever the API. */
 export const ENCODE_PATH = "/v1/chat/completions";
 
-/** With more, the request is left to the engines that prefill: they have encoders, too. */
+/** With more of these or of their bytes, the request is left to the engines that prefill: they have encoders, too. */
 export const ENCODE_ITEMS_MAX = 256;
 
 const SCAN_LIMITS = { depthMax: 256, elementsMax: 65_536 };
 const ITEM_TYPES = new Set(["image_url", "audio_url", "video_url", "input_audio"]);
 
-/** Bodies for encoders, one an item; empty where there is nothing to encode, or too much. */
-export function encodeBodies(request: StagedRequest): Uint8Array[] {
-  const items = itemsOf(request.body);
-  if (items.length > ENCODE_ITEMS_MAX) return [];
-  const limits = shortPrefillEdits({ ...request, api: "chat" });
-  return items.flatMap((item) => {
-    const messages = Buffer.concat([Buffer.from('[{"role":"user","content":['), item, CLOSING]);
-    return editMembers(request.body, { ...limits, messages }) ?? [];
-  });
+/** Of all bodies of a request together: each repeats what stands beside the messages, tools for one. */
+export const ENCODE_BYTES_MAX = 128 * 1024 * 1024;
+
+/** What encoders are to be sent. A body is made when its turn comes: together they may be many times the request. */
+export interface EncodeBodies {
+  /** Not 0. */
+  readonly count: number;
+  /** Of the largest bodies, `atOnce` of them, and of what they are made from. */
+  bytesHeld(atOnce: number): number;
+  make(index: number): Uint8Array;
 }
 
-const CLOSING = Buffer.from("]}]");
+/** "no-items" where there is nothing to encode, "too-large" where there is too much. */
+export function encodeBodies(request: StagedRequest): EncodeBodies | "no-items" | "too-large" {
+  const items = itemsOf(request.body);
+  if (items.length === 0) return "no-items";
+  if (items.length > ENCODE_ITEMS_MAX) return "too-large";
+  const frame = frameOf(request);
+  if (frame === undefined) return "no-items";
+  const { before, after } = frame;
+  const frameBytes = before.byteLength + after.byteLength;
+  const sizes = items.map((item) => frameBytes + item.byteLength).sort((a, b) => b - a);
+  const sum = (bytes: readonly number[]) => bytes.reduce((total, each) => total + each, 0);
+  if (sum(sizes) > ENCODE_BYTES_MAX) return "too-large";
+  return {
+    count: items.length,
+    bytesHeld: (atOnce) => frameBytes + sum(sizes.slice(0, atOnce)),
+    make: (index) => Buffer.concat([before, items[index]!, after]),
+  };
+}
+
+/** What stands before and after an item in the body that has only this one. */
+function frameOf(request: StagedRequest): { before: Uint8Array; after: Uint8Array } | undefined {
+  const limits = shortPrefillEdits({ ...request, api: "chat" });
+  const frame = editMembers(request.body, { ...limits, messages: `${OPENING}${CLOSING}` });
+  const messages = frame === undefined ? undefined : readMember(frame, "messages");
+  if (frame === undefined || messages === undefined) return undefined;
+  const at = messages.byteOffset - frame.byteOffset + OPENING.length;
+  return { before: frame.subarray(0, at), after: frame.subarray(at) };
+}
+
+const OPENING = '[{"role":"user","content":[';
+const CLOSING = "]}]";
 
 export type Encoded =
   | {

@@ -1,13 +1,18 @@
 import { describe, expect, it } from "vitest";
 import {
+  ENCODE_BYTES_MAX,
   ENCODE_ITEMS_MAX,
   encodeBodies,
   mergeEncoded,
 } from "../../../../../src/agents/relay/disaggregation/connectors/encode.ts";
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
-const bodies = (body: string) =>
-  encodeBodies({ api: "chat", body: Buffer.from(body) }).map((bytes) => text(bytes));
+const plan = (body: string) => encodeBodies({ api: "chat", body: Buffer.from(body) });
+const bodies = (body: string) => {
+  const planned = plan(body);
+  if (typeof planned === "string") throw new Error(planned);
+  return Array.from({ length: planned.count }, (_, index) => text(planned.make(index)));
+};
 const image = (url: string) => `{"type":"image_url","image_url":{"url":"${url}","x":1.0}}`;
 const chat = (...parts: string[]) =>
   `{"messages":[{"role":"system","content":"see"},{"role":"user","content":[${parts.join(",")}]}]}`;
@@ -42,7 +47,7 @@ describe("encodeBodies", () => {
   it.for(["{}", '{"messages":7}', '{"messages":[1,{"content":"x"},{"content":[1,{}]}]}', "x"])(
     "finds nothing in %s",
     (body) => {
-      expect(bodies(body)).toEqual([]);
+      expect(plan(body)).toBe("no-items");
     },
   );
 
@@ -50,7 +55,25 @@ describe("encodeBodies", () => {
     const images = (count: number) =>
       chat(...Array.from({ length: count }, (_, index) => image(`u${index}`)));
     expect(bodies(images(ENCODE_ITEMS_MAX))).toHaveLength(ENCODE_ITEMS_MAX);
-    expect(bodies(images(ENCODE_ITEMS_MAX + 1))).toEqual([]);
+    expect(plan(images(ENCODE_ITEMS_MAX + 1))).toBe("too-large");
+  });
+
+  it("makes none where all together would be longer than is allowed", () => {
+    const items = Array.from({ length: 128 }, (_, index) => image(`u${index}`));
+    const withTools = (bytes: number) =>
+      `{"tools":"${"x".repeat(bytes)}",${chat(...items).slice(1)}`;
+    const tools = ENCODE_BYTES_MAX / 128;
+    expect(plan(withTools(tools - 1024))).toMatchObject({ count: 128 });
+    expect(plan(withTools(tools))).toBe("too-large");
+  });
+
+  it("says what the largest take that are held at once", () => {
+    const planned = plan(chat(image("u"), image("a longer one"), image("v")));
+    if (typeof planned === "string") throw new Error(planned);
+    const sizes = [0, 1, 2].map((index) => planned.make(index).byteLength);
+    const frame = sizes[0]! - Buffer.byteLength(image("u"));
+    expect(planned.bytesHeld(2)).toBe(frame + sizes[1]! + sizes[0]!);
+    expect(planned.bytesHeld(8)).toBe(frame + sizes.reduce((a, b) => a + b));
   });
 });
 
