@@ -192,9 +192,9 @@ class PoolCollector implements Collector {
           registry,
           tls,
           onResult: (result) => {
-            if (result.isNewProcess) {
-              this.#models.engineRestarted(index);
-              this.#residency?.engineRestarted(endpoint.id);
+            if (result.isNewProcess) this.#models.engineRestarted(index);
+            if (configure.specification !== undefined) {
+              this.#residency?.engineRead(endpoint.id, result);
             }
             this.#ledger.observe(index, result, performance.now());
           },

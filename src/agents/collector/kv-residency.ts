@@ -14,6 +14,8 @@ import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { Configure, EndpointRecord, KvMessage } from "../protocol/messages.ts";
+import { ROW_FIELDS } from "../protocol/metrics-specification.ts";
+import type { ScrapeResult } from "./endpoint-readings.ts";
 import type { KvEvents, KvEventsMode } from "./kv-events/kv-events.ts";
 import { type LearningServer, startLearningServer } from "./learning/learning-server.ts";
 import { PoolAccount } from "./learning/pool-account.ts";
@@ -28,8 +30,16 @@ import { TokenAccount } from "./token-keys/token-account.ts";
  */
 const KNOWN_SHARE_MIN = 0.25;
 const KNOWN_SHARE_KEEPS = 0.2;
-/** How often that is looked at. */
+/**
+ * Of an engine's cache, the share that must be known before a doubt about it may end: less is known where
+ * blocks hang behind one that was missed. Hybrid models have a block of the cache for each of their groups,
+ * and are known by one.
+ */
+const FOLLOWED_SHARE_MIN = 0.25;
+/** How often these are looked at. */
 const JUDGE_MS = 200;
+const PROCESS_START = ROW_FIELDS.indexOf("process-start");
+const KV_BLOCKS = ROW_FIELDS.indexOf("kv-blocks");
 
 export interface KvResidencyOptions {
   readonly mode: KvEventsMode;
@@ -51,6 +61,8 @@ export class KvResidency {
   /** Endpoints of whose blocks enough is known, as of #judgedAtMs. */
   #learned: ReadonlySet<string> = new Set();
   #judgedAtMs = -Infinity;
+  /** Blocks that the caches of an endpoint's engine have room for, where it says so. */
+  readonly #cacheBlocks = new Map<string, number>();
 
   private constructor({ send, registry, keys }: KvResidencyOptions) {
     this.#stream = new KvStream({
@@ -97,13 +109,17 @@ export class KvResidency {
 
   /** These endpoints and no others. The object does not have the list yet. */
   follow(endpoints: readonly EndpointRecord[]): void {
+    const ids = new Set(endpoints.map(({ id }) => id));
+    for (const id of this.#cacheBlocks.keys()) if (!ids.has(id)) this.#cacheBlocks.delete(id);
     this.#events?.follow(endpoints);
     this.#stream.follow(endpoints);
   }
 
-  /** The endpoint's engine seems to be a new process. */
-  engineRestarted(endpoint: string): void {
-    this.#events?.engineRestarted(endpoint);
+  /** The endpoint's engine was asked for its metrics; the values are those of ROW_FIELDS. */
+  engineRead(endpoint: string, { isNewProcess, values }: ScrapeResult): void {
+    if (isNewProcess) this.#events?.engineRestarted(endpoint, values[PROCESS_START]!);
+    const blocks = values[KV_BLOCKS];
+    if (blocks !== undefined && blocks > 0) this.#cacheBlocks.set(endpoint, blocks);
   }
 
   /** A new connection of the session. */
@@ -136,18 +152,26 @@ export class KvResidency {
 
   /** Until it is known what content became, what is told is true, and less than all. */
   #whole(): ReadonlyMap<string, boolean> {
+    const isDue = performance.now() >= this.#judgedAtMs + JUDGE_MS;
+    if (isDue) this.#events?.endDoubts((id) => this.#blocksToStore(id));
     const whole = this.#events?.whole() ?? new Map<string, boolean>();
-    const account = this.#account;
-    if (!(account instanceof PoolAccount)) return whole;
-    this.#judgeLearning(account, whole.keys());
+    if (isDue) this.#judge(whole.keys());
+    if (!(this.#account instanceof PoolAccount)) return whole;
     for (const id of whole.keys()) if (!this.#learned.has(id)) whole.set(id, false);
     return whole;
   }
 
-  #judgeLearning(account: PoolAccount, ids: Iterable<string>): void {
-    const nowMs = performance.now();
-    if (nowMs < this.#judgedAtMs + JUDGE_MS) return;
-    this.#judgedAtMs = nowMs;
+  /** What an endpoint must have stored before a doubt about it ends; undefined while it may not. */
+  #blocksToStore(id: string): number | undefined {
+    const blocks = this.#cacheBlocks.get(id);
+    if (blocks === undefined) return undefined;
+    return this.#account.heldBlocks(id) >= blocks * FOLLOWED_SHARE_MIN ? blocks : undefined;
+  }
+
+  #judge(ids: Iterable<string>): void {
+    this.#judgedAtMs = performance.now();
+    const account = this.#account;
+    if (!(account instanceof PoolAccount)) return;
     const before = this.#learned;
     const learned = new Set<string>();
     for (const id of account.contentBlocks === 0 ? [] : ids) {

@@ -48,6 +48,8 @@ export type DecodedBatch =
   | {
       readonly ok: true;
       readonly events: readonly KvEvent[];
+      /** When it was made, in seconds since 1970 by the publisher's clock; null where it does not say. */
+      readonly madeAtS: number | null;
       /** The publisher's data-parallel rank; null where it does not say. */
       readonly rank: number | null;
       readonly skipped: Readonly<SkippedEvents>;
@@ -79,6 +81,7 @@ class BatchDecoder {
   readonly #events: KvEvent[] = [];
   readonly #skipped: SkippedEvents = { unknown: 0, unkeyable: 0, malformed: 0 };
   #rank: number | null = null;
+  #madeAtS: number | null = null;
 
   constructor(cursor: MsgpackCursor) {
     this.#cursor = cursor;
@@ -87,14 +90,20 @@ class BatchDecoder {
   decode(): DecodedBatch {
     if (this.#cursor.peek() === "map") this.#readNamed();
     else this.#readPositional();
-    return { ok: true, events: this.#events, rank: this.#rank, skipped: this.#skipped };
+    return {
+      ok: true,
+      events: this.#events,
+      madeAtS: this.#madeAtS,
+      rank: this.#rank,
+      skipped: this.#skipped,
+    };
   }
 
   #readPositional(): void {
     const cursor = this.#cursor;
     const count = cursor.readArrayLength(BATCH_FIELDS_MAX);
     if (count < 2) throw new MalformedError("a batch has no events");
-    cursor.skip(); // ts
+    this.#madeAtS = cursor.readDoubleOrSkip() ?? null;
     this.#readEvents();
     if (count > 2) this.#readRank();
   }
@@ -108,7 +117,8 @@ class BatchDecoder {
         if (isComplete) throw new MalformedError("a batch has events twice");
         this.#readEvents();
         isComplete = true;
-      } else if (name === "data_parallel_rank" || name === "attn_dp_rank") this.#readRank();
+      } else if (name === "ts") this.#madeAtS = cursor.readDoubleOrSkip() ?? null;
+      else if (name === "data_parallel_rank" || name === "attn_dp_rank") this.#readRank();
       else cursor.skip();
     }
     if (!isComplete) throw new MalformedError("a batch has no events");

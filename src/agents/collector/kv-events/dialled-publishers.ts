@@ -4,6 +4,8 @@
 //   kv@10.0.0.7:8000@model        endpoint by its address, id or name; rank by the batch
 //   kv@SHARED_STORAGE@model       pool-wide storage
 //
+// A name that endpoints of two namespaces have is nobody's: they are heard by their ids and addresses only.
+//
 // Every message of a publisher is decoded before it is known whose it is, duplicates too.
 
 import { Subscriber, type Context } from "zeromq";
@@ -12,6 +14,7 @@ import type { Logger } from "../../process/logger.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
 import type { KvEventCounts } from "./counters.ts";
 import { BATCH_BYTES_MAX, decodeBatch } from "./decode-batch.ts";
+import { URL_MISTAKES_MAX } from "./event-urls.ts";
 import { parseLiveFrames, parseTopic } from "./frames.ts";
 import { MESSAGES_WAITING_MAX } from "./kv-subscriber.ts";
 import { PublisherAccount } from "./publisher-account.ts";
@@ -30,9 +33,11 @@ export interface DialledOptions {
   readonly context: Context;
 }
 
-interface Dialled {
+export interface Dialled {
   /** The endpoint's id; null for storage. */
   readonly endpoint: string | null;
+  /** What its topic called it last. */
+  readonly pod: string;
   readonly account: PublisherAccount;
 }
 
@@ -85,20 +90,31 @@ export class DialledPublishers {
     return whole;
   }
 
-  /** Hears these endpoints and no others. */
-  follow(endpoints: readonly EndpointRecord[]): void {
+  /** Hears these endpoints and no others. Gives sentences for people about those that it may not hear. */
+  follow(endpoints: readonly EndpointRecord[]): readonly string[] {
+    const mistakes: string[] = [];
     this.#names = new Map();
-    const ids = new Set<string>();
-    for (const { id, address } of endpoints) {
-      ids.add(id);
-      // The address is what publishers say by default; a name is unique in its namespace only.
-      for (const name of [id.slice(id.indexOf("/") + 1), id, address]) this.#names.set(name, id);
+    const byName = Map.groupBy(endpoints, ({ id }) => id.slice(id.indexOf("/") + 1));
+    for (const [name, [first, ...others]] of byName) {
+      if (others.length === 0) this.#names.set(name, first!.id);
+      else {
+        const ids = [first!, ...others].map(({ id }) => id).join(" and ");
+        mistakes.push(`${name} may be ${ids}: publishers must say the address, or the whole id`);
+      }
     }
-    for (const [key, { endpoint, account }] of this.#accounts) {
-      if (endpoint === null || ids.has(endpoint)) continue;
+    // The address is what publishers say by default.
+    for (const { id, address } of endpoints) this.#names.set(id, id).set(address, id);
+    for (const [key, { endpoint, pod, account }] of this.#accounts) {
+      if (endpoint === null || this.#names.get(pod) === endpoint) continue;
       this.#accounts.delete(key);
       account.gone();
     }
+    return mistakes.slice(0, URL_MISTAKES_MAX);
+  }
+
+  /** Of each publisher, the endpoint whose it is, and its account. */
+  accounts(): Iterable<Dialled> {
+    return this.#accounts.values();
   }
 
   close(): void {
@@ -127,13 +143,16 @@ export class DialledPublishers {
       return;
     }
     const rank = endpoint === null ? STORAGE_PODS.indexOf(pod) : (decoded.rank ?? 0);
-    this.#accountOf(endpoint, rank)?.takeLive({ ...batch, decoded }, false);
+    this.#accountOf(endpoint, rank, pod)?.takeLive({ ...batch, decoded }, false);
   }
 
-  #accountOf(endpoint: string | null, rank: number): PublisherAccount | undefined {
+  #accountOf(endpoint: string | null, rank: number, pod: string): PublisherAccount | undefined {
     const key = JSON.stringify([endpoint, rank]);
     const known = this.#accounts.get(key);
-    if (known !== undefined) return known.account;
+    if (known !== undefined) {
+      if (known.pod !== pod) this.#accounts.set(key, { ...known, pod });
+      return known.account;
+    }
     if (this.#accounts.size >= DIALLED_MAX) {
       this.#options.counts.foreign++;
       return undefined;
@@ -143,7 +162,7 @@ export class DialledPublishers {
       consumer: this.#options.consumer,
       counts: this.#options.counts.of(endpoint ?? STORAGE),
     });
-    this.#accounts.set(key, { endpoint, account });
+    this.#accounts.set(key, { endpoint, pod, account });
     return account;
   }
 }

@@ -9,7 +9,7 @@ import type { Logger } from "../../process/logger.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
 import { CATCH_UP_LIMITS, Gate, REPLAYS_MAX, type CatchUpLimits } from "./catch-up.ts";
 import { KvEventCounts } from "./counters.ts";
-import { DialledPublishers } from "./dialled-publishers.ts";
+import { DialledPublishers, type Dialled } from "./dialled-publishers.ts";
 import { targetsOf, type KvEventPorts } from "./event-urls.ts";
 import {
   KvSubscriber,
@@ -113,7 +113,8 @@ export class KvEvents {
   follow(endpoints: readonly EndpointRecord[]): void {
     const { mode } = this.#options;
     if (mode.type === "bind") {
-      this.#dialled?.follow(endpoints);
+      this.#tell(this.#dialled!.follow(endpoints));
+      this.#counts.keep(endpoints);
       return;
     }
     const { targets, mistakes } = targetsOf(endpoints, mode.ports);
@@ -137,6 +138,7 @@ export class KvEvents {
       this.#followed.delete(key);
       subscriber.close();
     }
+    this.#counts.keep(endpoints);
     for (const [key, { endpoint, rank, eventsUrl, replayUrl }] of wanted) {
       if (this.#followed.has(key)) continue;
       const source: KvEventSource = { endpoint, rank };
@@ -153,10 +155,26 @@ export class KvEvents {
     }
   }
 
-  /** The endpoint's engine seems to be a new process. */
-  engineRestarted(endpoint: string): void {
+  /** The endpoint's engine seems to be a new process, since that time in seconds since 1970. */
+  engineRestarted(endpoint: string, startedAtS: number): void {
     for (const { source, subscriber } of this.#followed.values()) {
-      if (source.endpoint === endpoint) subscriber.engineRestarted();
+      if (source.endpoint === endpoint) subscriber.engineRestarted(startedAtS);
+    }
+    for (const dialled of this.#dialled?.accounts() ?? []) {
+      if (dialled.endpoint === endpoint) dialled.account.engineRestarted(startedAtS);
+    }
+  }
+
+  /**
+   * Ends doubts that are over. `blocksOf` gives how many blocks the caches of an endpoint's ranks have room
+   * for together, undefined where that is not known.
+   */
+  endDoubts(blocksOf: (endpoint: string) => number | undefined): void {
+    const byEndpoint = Map.groupBy(this.#accounts(), ({ endpoint }) => endpoint);
+    for (const [endpoint, publishers] of byEndpoint) {
+      const blocks = endpoint === null ? undefined : blocksOf(endpoint);
+      if (blocks === undefined) continue;
+      for (const { account } of publishers) account.endDoubt(blocks / publishers.length);
     }
   }
 
@@ -164,6 +182,13 @@ export class KvEvents {
     for (const { subscriber } of this.#followed.values()) subscriber.close();
     this.#followed.clear();
     this.#dialled?.close();
+  }
+
+  *#accounts(): Iterable<Pick<Dialled, "endpoint" | "account">> {
+    yield* this.#dialled?.accounts() ?? [];
+    for (const { source, account } of this.#followed.values()) {
+      yield { endpoint: source.endpoint, account };
+    }
   }
 
   #tell(mistakes: readonly string[]): void {

@@ -113,12 +113,13 @@ export class KvSubscriber {
   }
 
   /**
-   * The engine is a new process, by another sign than its numbering. Without a link it is one that has not
-   * been heard yet, and what was known is void; else it is asked, and may be the one that is known.
+   * The engine is a new process, by another sign than its numbering. It is asked, and may be the one that is
+   * known; where it cannot be asked now, its account goes by when what is known was said.
    */
-  engineRestarted(): void {
-    if (this.#isConnected || this.#catchingUp !== undefined) this.#checkAgain();
-    else this.#options.account.beginAnew();
+  engineRestarted(startedAtS: number): void {
+    if (this.#catchingUp !== undefined) return;
+    if (this.#isConnected && this.#canReplay) this.#checkAgain();
+    else this.#options.account.engineRestarted(startedAtS);
   }
 
   /** Stops at once. The account is told that its publisher is gone. */

@@ -119,6 +119,13 @@ export class MsgpackCursor {
     out[at + 1] = value < 0 ? 0xffffffff : 0;
   }
 
+  /** A number with a fraction, as 64 bits; undefined where anything else stands, which is passed over. */
+  readDoubleOrSkip(): number | undefined {
+    const at = this.#at;
+    this.skip();
+    return this.#bytes[at] === 0xcb ? this.#view.getFloat64(at + 1) : undefined;
+  }
+
   /** A text of valid UTF-8. `charsMax` bounds its bytes at the widest. */
   readText(charsMax: number): string {
     const bytes = this.#slice(this.#textLength(), charsMax * 3);

@@ -5,6 +5,9 @@
 //                    ├──► gap: "behind" where a replay can be had, else uncertain() and apply
 //                    └──► restart: cleared(), then as a first batch
 //   replay ──► judge ──► apply, or cleared() and "again" from 0, or uncertain() where history is lost
+//
+// A doubt ends when the cache is known to be empty, when everything was heard from the beginning, or when
+// so much was stored since that nothing of before can be left: see endDoubt.
 
 import type {
   KvEventConsumer,
@@ -36,6 +39,11 @@ export class PublisherAccount {
   /** A replay from 0 is on its way; what is known stays until its first answer. */
   #isRebuilding = false;
   #appliedCount = 0;
+  /** Blocks stored in the GPUs' memory since there was doubt. */
+  #storedSinceDoubt = 0;
+  /** When the first and the last batch were made of those that are known of; publisher's seconds. */
+  #knownFromS: number | undefined;
+  #knownToS = -Infinity;
   /** The topic whose model is known: topics do not change while a publisher lives. */
   #topic: Uint8Array = new Uint8Array(0);
   #model = "";
@@ -62,10 +70,10 @@ export class PublisherAccount {
   takeLive(batch: PublishedBatch, canReplay: boolean): "taken" | "behind" {
     if (this.#isGone) return "taken";
     const { counts } = this.#options;
-    let verdict = this.#tracker.judgeLive(batch.seq);
+    let verdict = this.#tracker.judgeLive(batch.seq, batch.payload);
     if (verdict === "restart") {
       this.beginAnew();
-      verdict = this.#tracker.judgeLive(batch.seq);
+      verdict = this.#tracker.judgeLive(batch.seq, batch.payload);
     }
     if (verdict === "duplicate") {
       counts.skipped.duplicate++;
@@ -149,6 +157,34 @@ export class PublisherAccount {
     this.#clear();
   }
 
+  /**
+   * The engine's process began at that time, in seconds since 1970, and nobody can be asked what it said
+   * since. Batches are made by the same machine's clock, so it shows whose they are. What comes next is
+   * whole if it comes from the beginning.
+   */
+  engineRestarted(startedAtS: number): void {
+    if (this.#isGone) return;
+    const isKnown = this.#knownFromS !== undefined && this.#knownFromS >= startedAtS;
+    if (isKnown) return;
+    if (this.#knownToS >= startedAtS) {
+      // The new one's numbers went on where the old one's had ended.
+      this.#options.counts.breaks.restart++;
+      this.#distrust("gap");
+      return;
+    }
+    this.beginAnew();
+    this.#isWhole = false;
+  }
+
+  /**
+   * The engine's cache has room for so many blocks. Where that many were stored since the doubt began, what
+   * was stored before it is gone: the cache lets go of what was not used for the longest time. A block in
+   * use all the while may be there unknown; that requests find more than predicted shows with the object.
+   */
+  endDoubt(blocksMax: number): void {
+    if (!this.#isGone && this.#storedSinceDoubt >= blocksMax) this.#isWhole = true;
+  }
+
   /** The publisher is no longer followed. Batches that still come are dropped. */
   gone(): void {
     if (this.#isGone) return;
@@ -165,11 +201,15 @@ export class PublisherAccount {
 
   #clear(): void {
     this.#isWhole = true;
+    this.#storedSinceDoubt = 0;
+    this.#knownFromS = undefined;
     this.#options.consumer.cleared(this.#options.source);
   }
 
   #distrust(reason: KvUncertainReason): void {
     this.#isWhole = false;
+    this.#storedSinceDoubt = 0;
+    this.#knownFromS = undefined;
     this.#options.counts.uncertain[reason]++;
     this.#options.consumer.uncertain(this.#options.source, reason);
   }
@@ -185,6 +225,8 @@ export class PublisherAccount {
       return;
     }
     this.#consume(decoded, this.#modelOf(batch.topic));
+    this.#knownToS = decoded.madeAtS ?? -Infinity;
+    this.#knownFromS ??= this.#knownToS;
     counts.skipped.unknown += decoded.skipped.unknown;
     counts.skipped.unkeyable += decoded.skipped.unkeyable;
     counts.skipped.malformed += decoded.skipped.malformed;
@@ -199,6 +241,7 @@ export class PublisherAccount {
       switch (event.type) {
         case "stored":
           counts.blocks.stored += event.hashes.length / 2;
+          if (event.tier === "gpu") this.#storedSinceDoubt += event.hashes.length / 2;
           consumer.stored(source, event, model);
           break;
         case "removed":

@@ -7,8 +7,8 @@
 // Numbers count batches from 0 (vLLM, SGLang) or 1 (llm-d's publishers) and begin again with each
 // process. A lower number than the last live one means a new process; but one that has already
 // published more than its predecessor looks like a continuation. So the last applied batch leaves a
-// print behind, and a replay begins with that very batch: if it comes back changed, or not at all,
-// the publisher is another one. llm-d's router has no such check.
+// print behind: if the same number comes with another one, the publisher is another. A replay begins with
+// that very batch, and if it is not there at all, that says so as well. llm-d's router has no such check.
 
 /**
  * The highest number with which kept history is taken for whole. A publisher that begins at 0 and has
@@ -72,8 +72,9 @@ export class SequenceTracker {
     this.#isAdrift = true;
   }
 
-  judgeLive(seq: number): LiveVerdict {
+  judgeLive(seq: number, payload: Uint8Array): LiveVerdict {
     if (this.#live !== undefined && seq < this.#live) return "restart";
+    if (seq === this.#applied && printOf(payload) !== this.#print) return "restart";
     this.#live = seq;
     if (this.#isAdrift) return "next";
     if (this.#applied === undefined) return seq === 0 ? "next" : "gap";

@@ -81,6 +81,11 @@ export class PoolAccount implements KvEventConsumer {
     return heldBlocks === 0 ? 1 : learnedBlocks / heldBlocks;
   }
 
+  /** Token blocks that an endpoint's ranks hold on any tier. */
+  heldBlocks(endpoint: string): number {
+    return this.#figures(endpoint).heldBlocks;
+  }
+
   /**
    * Tokens that a prompt becomes up to and with a content block, in whole blocks of the engines; where they
    * have blocks of several sizes, of the size that came first.

@@ -29,6 +29,8 @@ export class TokenAccount implements KvEventConsumer {
   readonly #sink: HoldingSink;
   readonly #sourcesMax: number;
   readonly #followed = new Map<KvEventSource, Followed>();
+  /** Of an endpoint. */
+  readonly #ranks = new Map<string, Set<Followed>>();
   readonly #freeSlots: number[] = [];
   /** By slot; also a source that is gone, until another takes its slot. */
   readonly #sources: KvEventSource[] = [];
@@ -47,6 +49,13 @@ export class TokenAccount implements KvEventConsumer {
   /** Whose blocks the sink is told of by this slot. */
   sourceAt(slot: number): KvEventSource | undefined {
     return this.#sources[slot];
+  }
+
+  /** Blocks that an endpoint's ranks hold on any tier. */
+  heldBlocks(endpoint: string): number {
+    let sum = 0;
+    for (const { rekeyer } of this.#ranks.get(endpoint) ?? []) sum += rekeyer.heldBlocks;
+    return sum;
   }
 
   /** The topic's model is not looked at: a pool serves one, under whatever names. */
@@ -74,6 +83,9 @@ export class TokenAccount implements KvEventConsumer {
     if (followed === undefined) return;
     followed.rekeyer.cleared();
     this.#followed.delete(source);
+    const ranks = this.#ranks.get(source.endpoint!);
+    ranks?.delete(followed);
+    if (ranks?.size === 0) this.#ranks.delete(source.endpoint!);
     this.#freeSlots.push(followed.slot);
   }
 
@@ -108,7 +120,10 @@ export class TokenAccount implements KvEventConsumer {
     if (source.endpoint === null || this.#followed.size >= this.#sourcesMax) return undefined;
     const slot = this.#freeSlots.pop() ?? this.#followed.size;
     const rekeyer = new Rekeyer(slot, this.#sink);
-    this.#followed.set(source, { slot, rekeyer });
+    const followed = { slot, rekeyer };
+    this.#followed.set(source, followed);
+    const ranks = this.#ranks.get(source.endpoint) ?? new Set();
+    this.#ranks.set(source.endpoint, ranks.add(followed));
     this.#sources[slot] = source;
     return rekeyer;
   }

@@ -418,6 +418,14 @@ describe("what is not known", () => {
     expect(skipped).toEqual(NONE);
   });
 
+  it("says when it was made, if it does", () => {
+    expect(good(packBatch([], 0, 1_761_234_567.25)).madeAtS).toBe(1_761_234_567.25);
+    expect(good(pack({ events: [], ts: 1.5 })).madeAtS).toBe(1.5);
+    expect(good(pack({ events: [] })).madeAtS).toBeNull();
+    for (const ts of [7, 2n ** 63n, "x", null, [1.5]])
+      expect(good(pack([ts, []])).madeAtS).toBeNull();
+  });
+
   it("ignores a rank that cannot be one", () => {
     for (const rank of [-1, KV_EVENT_LIMITS.ranksMax, 1.5, "x", null]) {
       expect(good(packBatch([], rank as number)).rank).toBeNull();

@@ -83,8 +83,9 @@ function endpointOf(id: string, publishers: TestPublisher[], hasReplay = true): 
 }
 
 const hex = (hash: number) => hash.toString(16).padStart(16, "0");
-const store = (...hashes: number[]) =>
-  packBatch([["BlockStored", hashes, null, hashes, 1, null, "GPU", null]], 0, Math.random());
+const store = (...hashes: number[]) => storeAt(Math.random(), ...hashes);
+const storeAt = (madeAtS: number, ...hashes: number[]) =>
+  packBatch([["BlockStored", hashes, null, hashes, 1, null, "GPU", null]], 0, madeAtS);
 const remove = (...hashes: number[]) =>
   packBatch([["BlockRemoved", hashes, "GPU"]], 0, Math.random());
 const line = (registry: MetricRegistry, start: string) =>
@@ -212,8 +213,8 @@ describe("a publisher that keeps what it said", () => {
     const { events, consumer } = await followOne(engine);
     await engine.publish(store(1));
     await waitFor(() => expect(consumer.held("e")).toHaveLength(1));
-    events.engineRestarted("another");
-    events.engineRestarted("e");
+    events.engineRestarted("another", 100);
+    events.engineRestarted("e", 100);
     await waitFor(() => expect(engine.asked).toEqual([0, 0]));
     expect(consumer.calls).toHaveLength(1);
   });
@@ -228,7 +229,7 @@ describe("a publisher that keeps what it said", () => {
     await waitFor(() => expect(events.whole().get("e")).toBe(false));
     // Until then it may be the link alone that is lost.
     expect(consumer.held("e")).toHaveLength(1);
-    events.engineRestarted("e");
+    events.engineRestarted("e", 100);
     expect(consumer.held("e")).toEqual([]);
     await publisher({ ...ports, history: [store(7), store(8)] });
     await waitFor(() => expect(events.whole().get("e")).toBe(true));
@@ -335,12 +336,13 @@ describe("a publisher that keeps nothing", () => {
   it("is heard live, in order, each batch once", async () => {
     const engine = await publisher();
     const { consumer, registry } = await followLive(engine);
-    for (const hash of [1, 2, 3]) await engine.publish(store(hash));
-    await waitFor(() => expect(consumer.held("e")).toHaveLength(3));
-    await engine.sendRaw([Buffer.from(""), sequence(2), store(9)]);
+    for (const hash of [1, 2]) await engine.publish(store(hash));
+    const last = store(3);
+    await engine.publish(last);
+    await engine.sendRaw([Buffer.from(""), sequence(2), last]);
     await engine.publish(store(4));
     await waitFor(() => expect(consumer.held("e")).toHaveLength(4));
-    expect(consumer.held("e")).not.toContain(hex(9));
+    expect(consumer.calls.filter((call) => call.endsWith(hex(3)))).toHaveLength(1);
     expect(line(registry, "fairlead_kv_events_whole")).toMatch(/ 1$/);
     expect(engine.asked).toEqual([]);
   });
@@ -358,6 +360,71 @@ describe("a publisher that keeps nothing", () => {
       `e/0 stored ${hex(3)}`,
     ]);
     expect(line(registry, "fairlead_kv_events_uncertain_total")).toMatch(/reason="gap"} 1$/);
+  });
+
+  it("that said one thing, began anew and said another has emptied its cache", async () => {
+    const engine = await publisher();
+    const { consumer } = await followLive(engine);
+    await engine.publish(store(1));
+    await engine.sendRaw([Buffer.from(""), sequence(0), store(7)]);
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(7)]));
+    expect(consumer.calls).toEqual([`e/0 stored ${hex(1)}`, "e/0 cleared", `e/0 stored ${hex(7)}`]);
+  });
+
+  it("is void where its engine is a new process that has said nothing yet", async () => {
+    const engine = await publisher();
+    const { events, consumer } = await followLive(engine);
+    await engine.publish(storeAt(99.5, 1));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(1)]));
+    events.engineRestarted("e", 100);
+    expect(consumer.held("e")).toEqual([]);
+    expect(events.whole().get("e")).toBe(false);
+    await engine.sendRaw([Buffer.from(""), sequence(0), storeAt(101.5, 2)]);
+    await waitFor(() => expect(events.whole().get("e")).toBe(true));
+    // What it has said already is its own.
+    events.engineRestarted("e", 100);
+    expect(consumer.held("e")).toEqual([hex(2)]);
+    expect(consumer.calls).not.toContain("e/0 uncertain gap");
+  });
+
+  it("is distrusted where a new process went on with the numbers of the one before", async () => {
+    const engine = await publisher();
+    const { events, consumer } = await followLive(engine);
+    await engine.publish(storeAt(99.5, 1));
+    await engine.publish(storeAt(101.5, 2));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(2));
+    events.engineRestarted("e", 100);
+    expect(consumer.held("e")).toEqual([]);
+    expect(consumer.calls).toContain("e/0 uncertain gap");
+    await engine.publish(storeAt(102.5, 3));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(3)]));
+    expect(events.whole().get("e")).toBe(false);
+  });
+
+  it("is whole again once it has stored as much as its cache has room for", async () => {
+    const engine = await publisher();
+    const { events, consumer } = await followLive(engine);
+    await engine.publish(store(1), "lost");
+    await engine.publish(store(2, 3));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(2));
+    const isWhole = (blocks: number | undefined) => {
+      events.endDoubts((id) => (id === "e" ? blocks : 1));
+      return events.whole().get("e");
+    };
+    expect([isWhole(undefined), isWhole(3)]).toEqual([false, false]);
+    await engine.publish(
+      packBatch([["BlockStored", [4, 5], null, [4, 5], 1, null, "CPU", null]], 0),
+    );
+    await waitFor(() => expect(consumer.held("e", "cpu")).toHaveLength(2));
+    expect(isWhole(3)).toBe(false);
+    await engine.publish(store(6));
+    await waitFor(() => expect(consumer.held("e")).toHaveLength(3));
+    expect(isWhole(3)).toBe(true);
+    // Doubted anew, it begins to count anew.
+    await engine.publish(store(7), "lost");
+    await engine.publish(store(8));
+    await waitFor(() => expect(consumer.held("e")).toEqual([hex(8)]));
+    expect([isWhole(3), isWhole(1)]).toEqual([false, true]);
   });
 
   it("that begins anew empties what is known", async () => {
@@ -544,6 +611,50 @@ describe("publishers that dial", () => {
     expect(line(registry, 'fairlead_kv_events_whole{endpoint="ns/b"}')).toMatch(/ 1$/);
     events.follow([endpoint("ns/b", 8_001)]);
     expect(consumer.calls.slice(-2)).toEqual(["ns/a/0 gone", "ns/a/1 gone"]);
+  });
+
+  const stored = (hash: number, madeAtS = 1.5) => storeAt(madeAtS, hash);
+
+  /** Follows endpoints, and waits until what is sent arrives. */
+  async function followDialled(endpoints: EndpointRecord[]) {
+    const followed = await follow({ type: "bind", url: "tcp://127.0.0.1:*" }, endpoints);
+    const send = dial(followed.events.boundUrl!);
+    await waitFor(async () => {
+      await send("kv@other@m", stored(0), 0);
+      expect(line(followed.registry, "fairlead_kv_events_foreign_total")).toBeDefined();
+    });
+    return { ...followed, send };
+  }
+
+  it("with a name that two endpoints have are heard by address and id, and this is said", async () => {
+    const both = [endpoint("one/a", 8_000), endpoint("two/a", 8_001)];
+    const { events, consumer, logs, send } = await followDialled([both[1]!]);
+    await send("kv@a@m", stored(1), 0);
+    await waitFor(() => expect(consumer.held("two/a")).toEqual([hex(1)]));
+    expect(logs.lines).toEqual([]);
+    events.follow(both);
+    // Heard by a name that is nobody's now.
+    expect(consumer.calls.at(-1)).toBe("two/a/0 gone");
+    await send("kv@a@m", stored(2), 1);
+    await send("kv@10.0.0.7:8001@m", stored(3), 0);
+    await send("kv@one/a@m", stored(4), 0);
+    await waitFor(() => expect(consumer.held("one/a")).toEqual([hex(4)]));
+    expect(consumer.held("two/a")).toEqual([hex(3)]);
+    expect(JSON.stringify(logs.lines)).toContain("a may be one/a and two/a");
+  });
+
+  it("know nothing any more once their engine is another process", async () => {
+    const { events, consumer, send } = await followDialled([endpoint("ns/a", 8_000)]);
+    await send("kv@ns/a@m", stored(1, 99.5), 0);
+    await waitFor(() => expect(events.whole().get("ns/a")).toBe(true));
+    events.engineRestarted("another", 100);
+    expect(consumer.held("ns/a")).toEqual([hex(1)]);
+    events.engineRestarted("ns/a", 100);
+    expect(consumer.held("ns/a")).toEqual([]);
+    expect(events.whole().get("ns/a")).toBe(false);
+    await send("kv@ns/a@m", stored(2, 101.5), 0);
+    await waitFor(() => expect(consumer.held("ns/a")).toEqual([hex(2)]));
+    expect(events.whole().get("ns/a")).toBe(true);
   });
 
   it("cannot be awaited on an address that is taken", async () => {

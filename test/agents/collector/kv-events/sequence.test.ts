@@ -9,7 +9,7 @@ const payload = (seq: number, life = 0) => Buffer.from(`${life}/${seq}`);
 function appliedTo(seq: number): SequenceTracker {
   const tracker = new SequenceTracker();
   for (let i = 0; i <= seq; i++) {
-    expect(tracker.judgeLive(i)).toBe("next");
+    expect(tracker.judgeLive(i, payload(i))).toBe("next");
     tracker.applied(i, payload(i));
   }
   return tracker;
@@ -17,11 +17,11 @@ function appliedTo(seq: number): SequenceTracker {
 
 describe("live", () => {
   it("may begin at 0", () => {
-    expect(new SequenceTracker().judgeLive(0)).toBe("next");
+    expect(new SequenceTracker().judgeLive(0, payload(0))).toBe("next");
   });
 
   it.for([1, 2])("may have missed batches where it begins at %d", (first) => {
-    expect(new SequenceTracker().judgeLive(first)).toBe("gap");
+    expect(new SequenceTracker().judgeLive(first, payload(first))).toBe("gap");
   });
 
   it.for([
@@ -31,35 +31,40 @@ describe("live", () => {
     { seq: 4, verdict: "restart" },
     { seq: 0, verdict: "restart" },
   ])("$seq after 5 is a $verdict", ({ seq, verdict }) => {
-    expect(appliedTo(5).judgeLive(seq)).toBe(verdict);
+    expect(appliedTo(5).judgeLive(seq, payload(seq))).toBe(verdict);
   });
 
   it("drops what a replay has brought already", () => {
     const tracker = appliedTo(5);
-    expect(tracker.judgeLive(8)).toBe("gap");
+    expect(tracker.judgeLive(8, payload(8))).toBe("gap");
     tracker.beginReplay();
     for (let seq = 5; seq <= 9; seq++) {
       expect(tracker.judgeReplayed(seq, payload(seq))).toBe(seq === 5 ? "duplicate" : "next");
       tracker.applied(seq, payload(seq));
     }
-    expect(tracker.judgeLive(8)).toBe("duplicate");
-    expect(tracker.judgeLive(9)).toBe("duplicate");
-    expect(tracker.judgeLive(10)).toBe("next");
+    expect(tracker.judgeLive(8, payload(8))).toBe("duplicate");
+    expect(tracker.judgeLive(9, payload(9))).toBe("duplicate");
+    expect(tracker.judgeLive(10, payload(10))).toBe("next");
+  });
+
+  it("is another's where the last number comes with another batch", () => {
+    expect(appliedTo(5).judgeLive(5, payload(5, 1))).toBe("restart");
+    expect(appliedTo(0).judgeLive(0, payload(0, 1))).toBe("restart");
   });
 
   it("goes on anywhere once what was before is given up", () => {
     const tracker = appliedTo(5);
     tracker.drift();
-    expect(tracker.judgeLive(50)).toBe("next");
+    expect(tracker.judgeLive(50, payload(50))).toBe("next");
     tracker.applied(50, payload(50));
-    expect(tracker.judgeLive(52)).toBe("gap");
+    expect(tracker.judgeLive(52, payload(52))).toBe("gap");
   });
 
   it("begins anew after a restart", () => {
     const tracker = appliedTo(5);
-    expect(tracker.judgeLive(3)).toBe("restart");
+    expect(tracker.judgeLive(3, payload(3))).toBe("restart");
     tracker.begin();
-    expect(tracker.judgeLive(3)).toBe("gap");
+    expect(tracker.judgeLive(3, payload(3))).toBe("gap");
     expect(tracker.replayFrom).toBe(0);
   });
 });
@@ -190,10 +195,11 @@ describe("with a replay after each loss of the link", () => {
             const batch = publisher.publish();
             published.at(-1)!.push(batch.payload.toString());
             if (what === "lose") continue;
-            const verdict = tracker.judgeLive(batch.seq);
+            const verdict = tracker.judgeLive(batch.seq, batch.payload);
             if (verdict === "restart") begin();
             else if (verdict === "gap") catchUp();
-            if (tracker.judgeLive(batch.seq) === "next") apply(batch.seq, batch.payload);
+            if (tracker.judgeLive(batch.seq, batch.payload) === "next")
+              apply(batch.seq, batch.payload);
           }
           catchUp();
           const truth = published.at(-1)!;
