@@ -49,7 +49,7 @@ async function answerTo(body: string): Promise<Message> {
   const headers = { "content-type": "application/json" };
   const response = await stack.up.fetch("/v1/chat/completions", { method: "POST", headers, body });
   const text = await response.text();
-  expect(response.status, text).toBe(200);
+  expect(response.status).toBe(200);
   if (!text.startsWith("data:")) {
     return (JSON.parse(text) as { choices: [Required<Choice>] }).choices[0].message;
   }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createLogger } from "../../../../src/agents/process/logger.ts";
 import { EngineAsker } from "../../../../src/agents/relay/learning/engine-asker.ts";
 import {
+  learnConversation,
   learnPrompt,
   type LearnSetup,
 } from "../../../../src/agents/relay/learning/learn-prompt.ts";
@@ -11,6 +12,7 @@ import { PromptTokenizer } from "../../../../src/agents/relay/learning/prompt-to
 import { startSimulator, type Simulator } from "../../../../src/agents/simulator/server.ts";
 import { writeCompletionPrompt } from "../../../../src/scheduler/kv/canonical/canonical-prompt.ts";
 import { createContentKeys, hashContentRoot } from "../../../../src/scheduler/kv/content-keys.ts";
+import type { ContentFacts } from "../../../../src/agents/protocol/content-header.ts";
 import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-keys.ts";
 import { contentOf, type ChatBody } from "../../support/content.ts";
 import { answerStatus, startStubEngine, type StubEngine } from "../../support/running-relay.ts";
@@ -205,5 +207,71 @@ describe("nothing is learned", () => {
       .map((word) => `${word} `);
     const tokens = names.map((_, i) => i);
     expect(await from(tells({ tokens, token_strs: names }))).toBe("unaligned");
+  });
+});
+
+describe("a conversation", () => {
+  const asked = { model: MODEL, messages: user(words(200)) };
+  const answering = (content: string, fields: object = {}) =>
+    Buffer.from(
+      JSON.stringify({
+        choices: [{ index: 0, message: { content, ...fields }, finish_reason: "stop" }],
+      }),
+    );
+
+  async function learn(answer: Uint8Array, facts?: ContentFacts, take = () => true) {
+    const content = await contentOf(asked);
+    const body = Buffer.from(JSON.stringify(asked));
+    const job = { endpoint: address, path: CHAT, body, answer, ...content.facts, ...facts };
+    return learnConversation(job, setup, take);
+  }
+
+  it("is learned up to the last block of its answer, with the tokens of the next turn", async () => {
+    const said = words(150, "answer");
+    const learned = await learn(answering(said));
+    if (learned.outcome !== "learned") throw new Error(learned.outcome);
+    const { contentKeys, tokenKeys, tokenCounts } = learned.content;
+    const messages = [...asked.messages, { role: "assistant", content: said }];
+    expect(contentKeys).toEqual((await contentOf({ ...asked, messages })).keys);
+    const next = [...messages, ...user(words(100, "next"))];
+    const all = { adapter: null, blockSize: STEP, extraKeys: [] };
+    const keys = tokenBlockKeys({ ...all, tokens: await tokenIds({ messages: next }) });
+    expect(tokenKeys.length).toBeGreaterThan(2 * 15);
+    expect(tokenKeys).toEqual(keys.slice(0, tokenKeys.length));
+    // As the next turn's prompt would teach it.
+    const prompt = await learnChat({ model: MODEL, messages: next });
+    if (prompt.learned.outcome !== "learned") throw new Error(prompt.learned.outcome);
+    const later = prompt.learned.content.tokenCounts.slice(0, tokenCounts.length);
+    expect(tokenCounts).toEqual(later);
+  });
+
+  it("is learned where calls of tools are written anew by the template", async () => {
+    const call = {
+      id: "c1",
+      type: "function",
+      function: { name: "find", arguments: JSON.stringify({ query: words(120, "argument") }) },
+    };
+    const learned = await learn(answering("", { tool_calls: [call] }));
+    if (learned.outcome !== "learned") throw new Error(learned.outcome);
+    const message = { role: "assistant", content: null, tool_calls: [call] };
+    const messages = [...asked.messages, message];
+    expect(learned.content.contentKeys).toEqual((await contentOf({ ...asked, messages })).keys);
+    // Nothing of what stands in for the next message is settled.
+    const tokens = await tokenIds({ messages, add_generation_prompt: false });
+    expect(learned.content.tokenCounts.at(-1)!).toBeLessThanOrEqual(tokens.length);
+  });
+
+  it("is not learned again where no block ends in the answer", async () => {
+    expect((await learn(answering("So."))).outcome).toBe("short");
+  });
+
+  it("is not asked for where it is known", async () => {
+    const learned = await learn(answering(words(100)), undefined, () => false);
+    expect(learned.outcome).toBe("known");
+  });
+
+  it("is not learned where the Worker made other keys", async () => {
+    const { facts } = await contentOf({ ...asked, messages: user(words(200, "else")) });
+    expect((await learn(answering(words(100)), facts)).outcome).toBe("other-keys");
   });
 });

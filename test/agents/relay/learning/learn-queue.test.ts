@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { LearnJob } from "../../../../src/agents/relay/learning/learn-prompt.ts";
+import type { LearnJob } from "../../../../src/agents/relay/learning/prompt-learner.ts";
 import {
   LearnQueue,
   PROMPTS_PER_ENGINE_MAX,
@@ -15,6 +15,7 @@ const job = (endpoint: string, path: string): LearnJob => ({
   body: new Uint8Array(),
   root: ZERO,
   lastKey: ZERO,
+  isPromptNew: true,
 });
 
 function start(promptsPerSecondMax: number) {

@@ -256,12 +256,12 @@ describe("with its answer", () => {
 
   it("a prompt is learned alone where the answer cannot be", async () => {
     const { engine } = await startEngine();
-    const { learner, counted } = await start();
+    const { learner, count, counted } = await start();
     const lesson = learner.begin(await offerOf(engine.address, "a"))!;
     lesson.keep(Buffer.from(`data: ${"?".repeat(300)}\n\n`));
     lesson.end(ANSWERED);
-    await counted("unreadable", 1, "answers");
     await counted("learned", 1);
+    expect(count("unreadable", "answers")).toBe(1);
   });
 
   it("answers leave room for prompts", async () => {
