@@ -5,6 +5,7 @@ import { peek } from "./read-answer.ts";
 import type { Paired, SplitState } from "./split-state.ts";
 import type { Probe } from "./connector.ts";
 import { isStream } from "../attempt.ts";
+import type { EngineAnswer } from "../engine-pools.ts";
 
 /** Of an answer that is not streamed and must be whole to be judged; a longer one is the client's. */
 export const PROBED_BYTES_MAX = 1024 * 1024;
@@ -27,26 +28,35 @@ export async function askProbe(
     destinations: [decoder],
     leg: (endpoint) => ({ body, headers: { ...request.headers(endpoint, phase), ...headers } }),
   });
-  const judged = await judgeWalk(walked, probe);
+  const judged = await judgeWalk(walked, probe, request.signal);
   phase.end({ "llm_d.pd_proxy.decode_target": decoder, "fairlead.probe": judged === undefined });
   return judged;
 }
 
-async function judgeWalk(walked: Walk, probe: Probe): Promise<Walk | undefined> {
+async function judgeWalk(
+  walked: Walk,
+  probe: Probe,
+  signal: AbortSignal,
+): Promise<Walk | undefined> {
   const { result } = walked;
   if (result.kind === "cancelled") return walked;
   if (result.kind !== "answered") return undefined;
   const { statusCode: status } = result.answer;
-  if (status >= 500) {
-    result.answer.body.on("error", () => undefined).destroy();
-    return undefined;
-  }
+  // It may be full while others are not: those are asked after the prefill.
+  if (status === 429 || status >= 500) return dropped(result.answer);
   if (status >= 300) return walked;
   const isStreamed = isStream(result.answer);
-  const { verdict, answer } = await peek(result.answer, PROBED_BYTES_MAX, (begun, isWhole) =>
-    probe.judge(begun, { stream: isStreamed, whole: isWhole }),
+  const { verdict, isBroken, answer } = await peek(
+    result.answer,
+    PROBED_BYTES_MAX,
+    (begun, isWhole) => probe.judge(begun, { stream: isStreamed, whole: isWhole }),
   );
-  if (verdict !== "prefill") return { ...walked, result: { kind: "answered", answer } };
+  if (isBroken && signal.aborted) return { ...walked, result: { kind: "cancelled" } };
+  // The client has seen nothing of one that broke off.
+  if (isBroken || verdict === "prefill") return dropped(answer);
+  return { ...walked, result: { kind: "answered", answer } };
+}
+
+function dropped(answer: EngineAnswer): undefined {
   answer.body.on("error", () => undefined).destroy();
-  return undefined;
 }

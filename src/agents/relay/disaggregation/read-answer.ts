@@ -28,6 +28,7 @@ export async function readWhole(
 export interface Peeked<Verdict> {
   /** Undefined if `bytesMax` came without one, or the answer broke off. */
   readonly verdict: Verdict | undefined;
+  readonly isBroken: boolean;
   /** The whole answer, with what was read; belongs to the caller. */
   readonly answer: EngineAnswer;
 }
@@ -55,7 +56,8 @@ export async function peek<Verdict>(
   } catch (error) {
     trouble = error;
   }
-  return { verdict, answer: withBody(answer, again(answer, begun, { chunks, trouble })) };
+  const isBroken = trouble !== undefined;
+  return { verdict, isBroken, answer: withBody(answer, again(answer, begun, { chunks, trouble })) };
 }
 
 /** `answer` with another body. Readers read and destroy one; undici's own methods are nobody's here. */

@@ -110,6 +110,19 @@ describe("items that are encoded apart", () => {
     expect(made.encoders[0]!.legs[0]!.headers["x-request-id"]).toMatch(new RegExp(`^${id}-enc-`));
   });
 
+  it("leave the prefill to the prefiller of a shared storage, too", async () => {
+    const labels = { "fairlead/kv-connector": "shared-storage" };
+    const encoder = stack.use(await startScriptedEngine(encodes));
+    const prefiller = stack.use(await startScriptedEngine(json(ANSWER), labels));
+    const decoder = stack.use(await startScriptedEngine(json(ANSWER), labels));
+    await using relay = await runSplitRelay([encoder, prefiller, decoder], {
+      encodeConnector: "ec-example",
+    });
+    const stages = { encode: encoder.address, prefill: prefiller.address };
+    await (await relay.open([decoder.address], stages, BODY)).text();
+    expect([encoder, prefiller, decoder].map(({ legs }) => legs.length)).toEqual([2, 1, 1]);
+  });
+
   it("only fill a cache where encoders share one", async () => {
     const made = await pods([encodes], "ec-example");
     await (await made.ask()).text();

@@ -120,15 +120,18 @@ describe("a decoder that is asked first", () => {
     expect(made.prefiller.legs).toEqual([]);
   });
 
-  it.for([500, 503])("is asked again after a prefill where it has trouble (%d)", async (status) => {
-    const made = await pods((response, leg) => {
-      const answer = isMet(leg) ? json(finished("stop")) : json("trouble", status);
-      answer(response, leg);
-    });
-    const answer = await made.ask();
-    expect([answer.status, await answer.text()]).toEqual([200, finished("stop")]);
-    expect(made.prefiller.legs).toHaveLength(1);
-  });
+  it.for([429, 500, 503])(
+    "is asked again after a prefill where it has trouble (%d)",
+    async (status) => {
+      const made = await pods((response, leg) => {
+        const answer = isMet(leg) ? json(finished("stop")) : json("trouble", status);
+        answer(response, leg);
+      });
+      const answer = await made.ask();
+      expect([answer.status, await answer.text()]).toEqual([200, finished("stop")]);
+      expect(made.prefiller.legs).toHaveLength(1);
+    },
+  );
 
   it("answers the client, where its answer is too long to be judged", async () => {
     const long = `{"choices":[{"message":{"content":"${"x".repeat(2 * PROBED_BYTES_MAX)}"}}]}`;
@@ -151,14 +154,31 @@ describe("a decoder that is asked first", () => {
     expect(made.prefiller.legs).toEqual([]);
   });
 
-  it("breaks off for the client where it breaks off before it is judged", async () => {
-    const made = await pods((response) => {
-      response.writeHead(200, { "content-type": "application/json" });
-      response.write('{"choices":', () => response.socket!.resetAndDestroy());
-    });
-    const answer = await made.ask();
-    expect(answer.status).toBe(200);
-    await expect(answer.text()).rejects.toThrow("terminated");
+  it.for([BODY, STREAM])(
+    "is asked again after a prefill where it breaks off before it is judged: %s",
+    async (body) => {
+      const type = body === STREAM ? "text/event-stream" : "application/json";
+      const made = await pods((response, leg) => {
+        if (isMet(leg)) return unmet(response, leg);
+        response.writeHead(200, { "content-type": type });
+        response.write('data: {"choices":', () => response.socket!.resetAndDestroy());
+      });
+      const answer = await made.ask(body);
+      expect(answer.status).toBe(200);
+      expect(await answer.text()).toContain('"finish_reason":"stop"');
+      expect(made.prefiller.legs).toHaveLength(1);
+    },
+  );
+
+  it("passes a request on to another decoder where it is full", async () => {
+    const full = await pods(json("full", 429));
+    const free = stack.use(await startScriptedEngine(unmet, LABELS));
+    const { prefiller, decoder } = full;
+    await using relay = await runSplitRelay([prefiller, decoder, free]);
+    const destinations = [decoder.address, free.address];
+    const answer = await relay.open(destinations, { prefill: prefiller.address }, BODY);
+    expect([answer.status, await answer.text()]).toEqual([200, finished("stop")]);
+    expect(prefiller.legs).toHaveLength(1);
   });
 
   it("breaks off for the client where it breaks off after it began", async () => {

@@ -5,7 +5,7 @@
 //   prefill   one token, cache_hit_threshold: 0
 //   decode    the request as it came, cache_hit_threshold: 0
 //
-// Without a threshold, nobody is probed. Edges refuse clients that bring one; options may set it.
+// Without a threshold above 0, nobody is probed. Edges refuse clients that bring one; options may set it.
 //
 // Source: llm-d-router pkg/sidecar/proxy/connector_shared_storage.go. It leaves `stream` of the prefill as
 // the client set it, and looks only at the first choice.
@@ -41,12 +41,18 @@ export function createSharedStorage(options: ConnectorOptions): Connector {
 }
 
 function probeOf(body: Uint8Array, { cacheHitThreshold }: ConnectorOptions): Probe | undefined {
-  if (readMember(body, "cache_hit_threshold") !== undefined) {
+  const own = readMember(body, "cache_hit_threshold");
+  // One of 0 asks nothing: it stands where items were encoded, and lets a decoder begin in any case.
+  if (own !== undefined && isAboveZero(parseJson(own))) {
     return { leg: { body, headers: {} }, judge };
   }
   if (cacheHitThreshold === undefined) return undefined;
   const asked = editMembers(body, { cache_hit_threshold: String(cacheHitThreshold) });
   return asked === undefined ? undefined : { leg: { body: asked, headers: {} }, judge };
+}
+
+function isAboveZero(threshold: unknown): boolean {
+  return typeof threshold === "number" && threshold > 0;
 }
 
 function judge(

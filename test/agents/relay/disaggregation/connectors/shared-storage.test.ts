@@ -21,6 +21,13 @@ describe("shared-storage", () => {
     expect(split('{"x":1}').probe).toBeUndefined();
   });
 
+  it.for(["0", "0.0", "null"])("takes a threshold of %s for none", (none) => {
+    const body = `{"cache_hit_threshold":${none},"x":1}`;
+    expect(split(body).probe).toBeUndefined();
+    const options = { ...CONNECTOR_DEFAULTS, cacheHitThreshold: 0.25 };
+    expect(text(split(body, options).probe!.leg.body)).toBe('{"cache_hit_threshold":0.25,"x":1}');
+  });
+
   it("probes with a threshold that was set for all", () => {
     const options = { ...CONNECTOR_DEFAULTS, cacheHitThreshold: 0.25 };
     expect(text(split('{"x":1}', options).probe!.leg.body)).toBe(
