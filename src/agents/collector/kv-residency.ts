@@ -10,6 +10,7 @@
 // Events are followed and kept account of whether the session is up or not: what an engine has said once
 // it may not be able to say again.
 
+import type { KvEventConsumer } from "../../scheduler/kv/residency/kv-event.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
@@ -85,7 +86,8 @@ export class KvResidency {
     // ZeroMQ is native code: a platform without it can still collect everything else.
     const { KvEvents } = await import("./kv-events/kv-events.ts");
     const account = residency.#account;
-    residency.#events = await KvEvents.start({ mode, consumer: account, logger, registry });
+    const consumer = residency.#consumer();
+    residency.#events = await KvEvents.start({ mode, consumer, logger, registry });
     if (listen === null || account instanceof TokenAccount) return residency;
     try {
       const clock = () => performance.now();
@@ -148,6 +150,20 @@ export class KvResidency {
   async close(): Promise<void> {
     this.#events?.close();
     await this.#learning?.close();
+  }
+
+  #consumer(): KvEventConsumer {
+    const account = this.#account;
+    return {
+      stored: (source, event) => account.stored(source, event),
+      removed: (source, event) => account.removed(source, event),
+      cleared: (source) => account.cleared(source),
+      uncertain: (source) => {
+        this.#stream.doubted();
+        account.uncertain(source);
+      },
+      gone: (source) => account.gone(source),
+    };
   }
 
   /** Until it is known what content became, what is told is true, and less than all. */

@@ -7,7 +7,8 @@
 // Every collector keeps the account of all endpoints; the object says of which it wants to hear from
 // this one, and each time hears everything from the beginning. Changes gather until `flush`, which the
 // collector calls every 20 ms, or until KEYS_AT_ONCE keys have changed. Past the window that the object
-// grants nothing is sent: changes to come then meet those that wait.
+// grants nothing is sent: changes to come then meet those that wait. What is offered is looked at by `flush`,
+// and before it only where less is known than was offered: it costs as much as there are endpoints.
 //
 // Lives as long as the process: mirrors outlive connections, what is said on one does not.
 
@@ -78,6 +79,8 @@ export class KvStream implements HoldingSink {
   #saysEnds = false;
   #underWay: FrameUnderWay[] = [];
   #bytesUnderWay = 0;
+  /** What is offered may have to change. */
+  #isOfferDue = true;
   /** As last offered on this connection. */
   #offer = "";
   readonly #offeredWhole = new Set<string>();
@@ -102,10 +105,12 @@ export class KvStream implements HoldingSink {
       this.#source = source;
       this.#mirror = this.#mirrorOf(source.endpoint);
     }
+    const lackedKeys = this.#mirror.lacksKeys;
     this.#mirror.held(source!.rank, low, high, holding);
+    if (!lackedKeys && this.#mirror.lacksKeys) this.#isOfferDue = true;
     this.#changedKeys++;
     // Not from here: whoever tells is in the middle of it.
-    if (this.#changedKeys === KEYS_AT_ONCE) queueMicrotask(() => this.flush());
+    if (this.#changedKeys === KEYS_AT_ONCE) queueMicrotask(() => this.#send());
   }
 
   /** These endpoints and no others. */
@@ -146,6 +151,12 @@ export class KvStream implements HoldingSink {
   listed(): void {
     this.#isListed = true;
     this.#offer = "";
+    this.#isOfferDue = true;
+  }
+
+  /** An endpoint is not known wholly any more: this is said before what comes of it from now on. */
+  doubted(): void {
+    this.#isOfferDue = true;
   }
 
   received(message: KvMessage): void {
@@ -164,14 +175,20 @@ export class KvStream implements HoldingSink {
         this.#credit(message.seq);
         break;
     }
-    this.flush();
+    this.#send();
   }
 
   /** Sends what is due, as far as the window allows. */
   flush(): void {
+    this.#isOfferDue = true;
+    this.#send();
+  }
+
+  #send(): void {
     this.#changedKeys = 0;
     const window = this.#windowBytes;
-    if (window === undefined || !this.#isListed || !this.#sendOffer()) return;
+    if (window === undefined || !this.#isListed) return;
+    if (this.#isOfferDue && !this.#sendOffer()) return;
     const keyBytes = KEY_BYTES + (this.#saysEnds ? END_BYTES : 0);
     const frameBytesMax = PROTOCOL_LIMITS.kvFrameKeysMax * keyBytes;
     const hasRoom = () =>
@@ -192,6 +209,7 @@ export class KvStream implements HoldingSink {
     if (!this.#ids.includes(endpoint)) {
       // Gone, and perhaps back before the object hears of it: it must not wait for this stream.
       this.#withdrawn.add(endpoint);
+      this.#isOfferDue = true;
       return;
     }
     const mirror = this.#mirrorOf(endpoint);
@@ -225,12 +243,16 @@ export class KvStream implements HoldingSink {
       (isWhole ? whole : partial).push(index);
     });
     const payload = JSON.stringify({ whole, partial } satisfies KvOffer);
-    if (payload === this.#offer) return true;
+    if (payload === this.#offer) {
+      this.#isOfferDue = false;
+      return true;
+    }
     const bytes = new TextEncoder().encode(payload);
     const isSent = this.#options.send((place) =>
       encodeFrame({ type: FRAME.kvOffer, ...place }, bytes),
     );
     if (!isSent) return false;
+    this.#isOfferDue = false;
     this.#offer = payload;
     this.#withdrawn.clear();
     this.#offeredWhole.clear();

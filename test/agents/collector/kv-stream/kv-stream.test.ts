@@ -31,6 +31,8 @@ class Fixture {
   readonly said: ({ offer: KvOffer } | { sections: KvSection[] })[] = [];
   tokensUpTo: (key: number) => number | "even" | undefined = () => undefined;
   bytes = 0;
+  /** How often it was asked what is known wholly. */
+  asked = 0;
   seq = 0;
   isUp = true;
   readonly stream: KvStream;
@@ -40,7 +42,10 @@ class Fixture {
     this.stream = new KvStream({
       send: (encode) => this.#send(encode),
       sourceAt: (slot) => sources[slot],
-      whole: () => this.whole,
+      whole: () => {
+        this.asked++;
+        return this.whole;
+      },
       tokensUpTo: (key) => this.tokensUpTo(key),
       registry: this.registry,
     });
@@ -205,6 +210,37 @@ describe("KvStream", () => {
     fixture.stream.held(0, 1, Math.imul(1, 0x9e37_79b1) >>> 0, NOT_HELD);
     fixture.stream.flush();
     expect(fixture.said.slice(-2).map((each) => "offer" in each)).toEqual([true, false]);
+  });
+
+  it("looks at what it offers when it is flushed, and not with each credit", async () => {
+    const fixture = new Fixture();
+    fixture.stream.listed();
+    fixture.hold(0, 0, 60_000);
+    fixture.ask("a");
+    expect(fixture.asked).toBe(1);
+    while (fixture.sections.at(-1)!.completes === false) {
+      fixture.stream.received({ t: "kv-credit", seq: fixture.seq });
+    }
+    fixture.hold(0, 100_000, PROTOCOL_LIMITS.kvFrameKeysMax);
+    await Promise.resolve();
+    expect(fixture.asked).toBe(1);
+    fixture.stream.flush();
+    expect(fixture.asked).toBe(2);
+  });
+
+  it("says before what comes of an endpoint that it is not known wholly any more", () => {
+    const fixture = new Fixture();
+    fixture.stream.listed();
+    fixture.ask("a");
+    fixture.stream.flush();
+    fixture.whole.set("a", false);
+    fixture.stream.doubted();
+    fixture.stream.held(0, 1, 1, HELD_ON_GPU);
+    fixture.stream.received({ t: "kv-credit", seq: fixture.seq });
+    expect(fixture.said.slice(-2)).toMatchObject([
+      { offer: { whole: [1], partial: [0] } },
+      { sections: [{ onGpuCount: 1 }] },
+    ]);
   });
 
   it("leaves an endpoint that came back out of one offer, so that it is asked for anew", () => {
