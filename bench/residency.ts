@@ -11,6 +11,7 @@ import { tokenBlockKeys } from "../src/scheduler/kv/residency/token-keys.ts";
 import { createRng } from "../src/scheduler/support/rng.ts";
 import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "./measure.ts";
 import { NaiveResidency } from "./naive-residency.ts";
+import { measureSharedPrefix } from "./shared-prefix.ts";
 
 export const RESIDENCY_NAME = "kv-residency";
 const AGAINST = "Maps of Sets";
@@ -26,10 +27,14 @@ interface Prompt {
   readonly contentKeys: Uint32Array;
 }
 
-/** `blocks`: how many engine blocks the prompts have together, of which half are held at a time. */
+/**
+ * `blocks`: how many engine blocks the prompts have together, of which half are held at a time.
+ * `conversations`: how many share a system prompt, besides.
+ */
 export async function* measureResidency(
   blocks = 262_144,
   timing: Timing = TIMING,
+  conversations = 20_000,
 ): AsyncGenerator<Measurement> {
   const prompts = createPrompts(Math.max(4, Math.floor(blocks / PROMPT_BLOCKS)));
   const told: HoldingSink = { held: () => void sink.value++ };
@@ -81,6 +86,17 @@ export async function* measureResidency(
     ratio: null,
     against: null,
   };
+  yield* measureShared(conversations, timing);
+}
+
+async function* measureShared(conversations: number, timing: Timing): AsyncGenerator<Measurement> {
+  const shared = await measureSharedPrefix(conversations, timing);
+  const figure = { bench: RESIDENCY_NAME, ratio: null, against: null };
+  yield { ...figure, metric: "ns_per_shared_event", value: shared.nsPerEvent, unit: "ns" };
+  const held = shared.nsPerHeldEvent;
+  yield { ...figure, metric: "ns_per_shared_event_200_held", value: held, unit: "ns" };
+  const percent = shared.knownShare * 100;
+  yield { ...figure, metric: "percent_known_of_sharing", value: percent, unit: "%" };
 }
 
 function createPrompts(count: number): Prompt[] {

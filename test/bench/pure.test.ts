@@ -75,10 +75,13 @@ describe("measureKvMemory", () => {
 });
 
 describe("measureResidency", () => {
-  it("says what a block stored or removed costs, and weighs", async () => {
-    expect(await metricsOf(measureResidency(1_024, TIMING))).toEqual({
+  it("says what a block stored or removed costs, weighs, and costs where many share it", async () => {
+    expect(await metricsOf(measureResidency(1_024, TIMING, 300))).toEqual({
       "kv-residency ns_per_block": "ns",
       "kv-residency bytes_per_block": "B",
+      "kv-residency ns_per_shared_event": "ns",
+      "kv-residency ns_per_shared_event_200_held": "ns",
+      "kv-residency percent_known_of_sharing": "%",
     });
   });
 });

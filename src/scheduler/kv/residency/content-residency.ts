@@ -12,28 +12,36 @@
 // put another date in, the newest counts, as the next request will be like it. Blocks that settle nothing
 // stand at the start of every prompt that shares them, so they are held with any of these.
 //
+// Prompts that begin alike share token blocks, so content that begins within them is found through the block
+// that it ends with: token-chains.ts.
+//
 // One per pool and engine block size. Bounded: content learned longest ago goes first, then token blocks
 // that no content is known for; what is not known is not claimed.
 
 import { NONE } from "../block-table.ts";
 import { CONTENT_KEYS_MAX } from "../content-keys.ts";
-import { SPAN_BLOCKS_MAX } from "./content-spans.ts";
+import { ALTERNATIVES_COST_BYTES } from "./content-alternatives.ts";
 import { type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
 import { CONTENT_COST_BYTES, LearnedContents, type TokenSpan } from "./learned-contents.ts";
-import { TOKEN_COST_BYTES, TOKEN_SLOTS_MAX, TokenHolders } from "./token-holders.ts";
+import { SpanChanges, type TokenChange } from "./span-changes.ts";
+import { CHAIN_COST_BYTES, SPAN_BLOCKS_MAX } from "./token-chains.ts";
+import { TABLE_COST_BYTES, TOKEN_SLOTS_MAX, TokenHolders } from "./token-holders.ts";
 
 export const CONTENT_RESIDENCY_LIMITS = {
   /** Endpoints, or data-parallel ranks of them. */
   slotsMax: TOKEN_SLOTS_MAX,
-  /** All arrays: 1.6 million token blocks, 270,000 content blocks, 1.1 million links between them. */
+  /** All arrays: 970,000 token blocks, 280,000 content blocks, 188,000 alternatives, 983 forks. */
   bytesMax: 96 * 1024 * 1024,
 } as const;
 
 /** Shares of the bytes. */
-const TOKENS_SHARE = 0.5;
-const SETS_SHARE = 0.2;
-const CONTENTS_SHARE = 0.12;
-const LINKS_SHARE = 0.18;
+const TOKENS_SHARE = 0.6;
+const SETS_SHARE = 0.19;
+const CONTENTS_SHARE = 0.14;
+const ALTERNATIVES_SHARE = 0.03;
+const FORKS_SHARE = 0.04;
+/** Of a token block, without its holders. */
+const TOKEN_COST_BYTES = TABLE_COST_BYTES + CHAIN_COST_BYTES + ALTERNATIVES_COST_BYTES;
 /** Entries looked at for one to forget. */
 const LOOK_MAX = 256;
 
@@ -77,6 +85,7 @@ export class ContentResidency implements HoldingSink {
   readonly #sink: HoldingSink;
   readonly #tokens: TokenHolders;
   readonly #contents: LearnedContents;
+  readonly #spanChanges: SpanChanges;
   #tokenHand = 0;
   #contentHand = 0;
   /** The content entry that is linked just now, which is not to be forgotten meanwhile. */
@@ -90,10 +99,17 @@ export class ContentResidency implements HoldingSink {
   constructor(sink: HoldingSink, options: ContentResidencyOptions = {}) {
     const { slotsMax = TOKEN_SLOTS_MAX, bytesMax = CONTENT_RESIDENCY_LIMITS.bytesMax } = options;
     const tokensMax = Math.floor((bytesMax * TOKENS_SHARE) / TOKEN_COST_BYTES);
-    const contentsMax = Math.floor((bytesMax * CONTENTS_SHARE) / CONTENT_COST_BYTES);
+    const entriesMax = Math.floor((bytesMax * CONTENTS_SHARE) / CONTENT_COST_BYTES);
     this.#sink = sink;
     this.#tokens = new TokenHolders(slotsMax, tokensMax, bytesMax * SETS_SHARE);
-    this.#contents = new LearnedContents(this.#tokens, contentsMax, bytesMax * LINKS_SHARE);
+    this.#contents = new LearnedContents(this.#tokens, {
+      entriesMax,
+      alternativeBytesMax: bytesMax * ALTERNATIVES_SHARE,
+      forkBytesMax: bytesMax * FORKS_SHARE,
+    });
+    this.#spanChanges = new SpanChanges(this.#tokens, this.#contents, (content, slot, holding) =>
+      this.#tell(content, slot, holding),
+    );
     this.#before = new Uint8Array(slotsMax);
     this.#after = new Uint8Array(slotsMax);
   }
@@ -143,26 +159,34 @@ export class ContentResidency implements HoldingSink {
     const was = this.#tokens.holding(token, slot);
     const is = this.#tokens.setHolding(token, slot, holding);
     if (is !== holding) this.counts.leftOut++;
-    const first = this.#contents.firstOf(token);
-    if (first === NONE) {
-      if (is === NOT_HELD) this.#contents.removeIfUnused(token);
-      else if (was === NOT_HELD) this.counts.unknownStores++;
-      return;
-    }
-    if (was === is) return;
-    if (was === NOT_HELD) this.#contents.heldChanged(slot, 1);
-    else if (is === NOT_HELD) this.#contents.heldChanged(slot, -1);
-    for (let link = first; link !== NONE; link = this.#contents.nextOf(link)) {
-      const content = this.#contents.contentOf(link);
-      const others = this.#contents.holding(content, slot, token);
-      const isAny = this.#contents.hasAlternatives(content);
-      const before = was > others === isAny ? was : others;
-      const after = is > others === isAny ? is : others;
+    const isKnown = this.#contents.isKnownToken(token);
+    if (was !== is && isKnown) {
+      if (was === NOT_HELD) this.#contents.heldChanged(token, slot, 1);
+      else if (is === NOT_HELD) this.#contents.heldChanged(token, slot, -1);
+      const change = { token, slot, was, is };
+      this.#spanChanges.tell(change);
+      this.#tellBegun(change);
+    } else if (!isKnown && is === NOT_HELD) this.#contents.removeIfUnused(token);
+    else if (!isKnown && was === NOT_HELD) this.counts.unknownStores++;
+  }
+
+  /** Content that is held with any of its alternatives, of which the token block is one. */
+  #tellBegun({ token, slot, was, is }: TokenChange): void {
+    const contents = this.#contents;
+    let link = contents.firstBegun(token);
+    for (; link !== NONE; link = contents.nextBegun(link)) {
+      const content = contents.contentOf(link);
+      const others = contents.anyHolding(content, slot, token);
+      const before = Math.max(was, others);
+      const after = Math.max(is, others) as Holding;
       if (before !== after) this.#tell(content, slot, after);
     }
   }
 
-  /** Learns what a prompt's content became, and tells who holds it. O(blocks), amortised. */
+  /**
+   * Learns what a prompt's content became, and tells who holds it. What finds no room is left out: the content
+   * behind it may be known, and it may find room the next time. O(blocks), amortised.
+   */
   learn(prompt: LearnedPrompt): void {
     const { contentKeys, tokenKeys } = prompt;
     if (tokenKeys.length === 0) return;
@@ -171,7 +195,7 @@ export class ContentResidency implements HoldingSink {
     for (let i = 0; i < ends.length; i++) {
       const end = ends[i]!;
       const span = { keys: tokenKeys, from: end === from ? Math.max(0, end - 1) : from, end };
-      if (!this.#learnBlock(contentKeys[i * 2]!, contentKeys[i * 2 + 1]!, span)) return;
+      this.#learnBlock(contentKeys[i * 2]!, contentKeys[i * 2 + 1]!, span);
       from = end;
     }
   }
@@ -194,8 +218,7 @@ export class ContentResidency implements HoldingSink {
     return agreed;
   }
 
-  /** False when there is no room for it. */
-  #learnBlock(low: number, high: number, span: TokenSpan): boolean {
+  #learnBlock(low: number, high: number, span: TokenSpan): void {
     const contents = this.#contents;
     let content = contents.find(low, high);
     if (content === NONE) {
@@ -203,12 +226,12 @@ export class ContentResidency implements HoldingSink {
       content = contents.add(low, high);
       if (content === NONE) {
         this.counts.leftOut++;
-        return false;
+        return;
       }
       this.#before.fill(0, 0, this.#tokens.slotsEnd);
     } else {
       contents.markRecent(content);
-      if (contents.isKnownAs(content, span, SPAN_BLOCKS_MAX)) return true;
+      if (contents.isKnownAs(content, span)) return;
       contents.readHoldings(content, this.#before);
       if (span.end === 0 && contents.hasAlternatives(content)) contents.trimAlternatives(content);
       else {
@@ -217,36 +240,56 @@ export class ContentResidency implements HoldingSink {
       }
     }
     this.#linking = content;
-    const isLinked = this.#link(content, span);
+    const isLinked = span.end === 0 ? this.#linkFirst(content, span) : this.#link(content, span);
     this.#linking = NONE;
-    if (isLinked) contents.readHoldings(content, this.#after);
-    else {
+    if (!isLinked) {
       this.counts.leftOut++;
       contents.unlink(content);
-      this.#after.fill(0, 0, this.#tokens.slotsEnd);
     }
+    contents.readHoldings(content, this.#after);
     for (let slot = 0; slot < this.#tokens.slotsEnd; slot++) {
       const after = this.#after[slot] as Holding;
       if (after !== this.#before[slot]) this.#tell(content, slot, after);
     }
     if (!isLinked) contents.remove(content);
-    return isLinked;
   }
 
-  /** Links a span, or an alternative more. Of a long span the last token blocks speak for all. */
+  /** Links a span. Of a long one the last token blocks speak for all. */
   #link(content: number, { keys, from, end }: TokenSpan): boolean {
-    for (let i = Math.max(from, end - SPAN_BLOCKS_MAX); i < Math.max(end, 1); i++) {
-      if (!this.#contents.hasRoom) this.#forgetContent(false);
-      let token = this.#tokens.find(keys[i * 2]!, keys[i * 2 + 1]!);
-      if (token === NONE) token = this.#addToken(keys[i * 2]!, keys[i * 2 + 1]!, false);
+    let token: number = NONE;
+    for (let i = Math.max(from, end - SPAN_BLOCKS_MAX); i < end; i++) {
+      token = this.#findOrAdd(keys[i * 2]!, keys[i * 2 + 1]!);
       if (token === NONE) return false;
-      if (!this.#contents.push(content, token)) {
+      if (!this.#contents.extendSpan(content, token)) {
         this.#contents.removeIfUnused(token);
         return false;
       }
     }
-    this.#contents.setEnd(content, end);
+    this.#makeWay(token);
+    this.#contents.endSpan(content, end);
     return true;
+  }
+
+  /** Links an alternative more. */
+  #linkFirst(content: number, { keys }: TokenSpan): boolean {
+    if (!this.#contents.hasRoom) this.#forgetContent(false);
+    const token = this.#findOrAdd(keys[0]!, keys[1]!);
+    if (token === NONE) return false;
+    this.#makeWay(token);
+    if (this.#contents.addAlternative(content, token)) return true;
+    this.#contents.removeIfUnused(token);
+    return false;
+  }
+
+  /** Makes room for content more at a token block: who shares the block with many is forgotten first. */
+  #makeWay(token: number): void {
+    const content = this.#contents.inTheWay(token);
+    if (content !== NONE && content !== this.#linking) this.#forget(content);
+  }
+
+  #findOrAdd(low: number, high: number): number {
+    const token = this.#tokens.find(low, high);
+    return token === NONE ? this.#addToken(low, high, false) : token;
   }
 
   /** A block that no content is known for yet is not worth content that somebody holds. */
@@ -270,21 +313,25 @@ export class ContentResidency implements HoldingSink {
     for (let looked = 0; looked < LOOK_MAX; looked++) {
       const content = this.#contentHand;
       this.#contentHand = content + 1 < contents.idsEnd ? content + 1 : 0;
-      if (!contents.hasLinks(content) || content === this.#linking) continue;
+      if (!contents.isLinked(content) || content === this.#linking) continue;
       const isRecent = contents.takeRecent(content);
       if (chosen === NONE && !mustBeUnheld) chosen = content;
       if (isRecent || contents.isLastHeld(content)) continue;
       chosen = content;
       break;
     }
-    if (chosen === NONE) return;
+    if (chosen !== NONE) this.#forget(chosen);
+  }
+
+  #forget(content: number): void {
+    const contents = this.#contents;
     this.counts.forgottenContents++;
-    contents.readHoldings(chosen, this.#after);
+    contents.readHoldings(content, this.#after);
     for (let slot = 0; slot < this.#tokens.slotsEnd; slot++) {
-      if (this.#after[slot] !== NOT_HELD) this.#tell(chosen, slot, NOT_HELD);
+      if (this.#after[slot] !== NOT_HELD) this.#tell(content, slot, NOT_HELD);
     }
-    contents.unlink(chosen);
-    contents.remove(chosen);
+    contents.unlink(content);
+    contents.remove(content);
   }
 
   /** Forgets one token block that no content is known for, if one is near. */

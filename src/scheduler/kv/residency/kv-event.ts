@@ -23,6 +23,8 @@ export const KV_EVENT_LIMITS = {
   groupsMax: 64,
   /** Data-parallel ranks of one endpoint: ranks are below this. */
   ranksMax: 256,
+  /** Publishers of one endpoint: their positions are below this. */
+  ranksPerEndpointMax: 14,
 } as const;
 
 /**

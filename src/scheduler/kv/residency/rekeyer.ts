@@ -187,6 +187,14 @@ export class Rekeyer {
     this.#blockSize = 0;
   }
 
+  /** Tells the sink of every block that is held, as if it was stored just now. */
+  tellAgain(): void {
+    for (let id = 0; id < this.#rows.idsEnd; id++) {
+      const holding = this.#announcements.holding(id, this.#groups.length);
+      if (holding !== NOT_HELD) this.#tell(id, holding);
+    }
+  }
+
   /** Engines may count instead of hashing; the table needs keys whose bits are spread. */
   #find(hashes: Uint32Array, at: number): number {
     const low = hashes[at * 2]!;
@@ -308,9 +316,13 @@ export class Rekeyer {
       this.#pushUnheld(id);
       this.#heldCount--;
     }
+    this.#tell(id, is);
+  }
+
+  #tell(id: number, holding: Holding): void {
     const stateLow = this.#rows.get(id, STATE_LOW);
     const stateHigh = this.#rows.get(id, STATE_HIGH);
-    this.#sink.held(this.#slot, keyLow(stateLow), keyHigh(stateLow, stateHigh), is);
+    this.#sink.held(this.#slot, keyLow(stateLow), keyHigh(stateLow, stateHigh), holding);
   }
 
   #adapterIndex(name: string | null): number {

@@ -10,8 +10,6 @@ import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./holding.ts";
 export const TOKEN_SLOTS_MAX = 1023;
 /** Bytes an entry costs: see ENTRY_COST_BYTES in block-table.ts. */
 export const TABLE_COST_BYTES = 22;
-/** The same of a token block, with its row of content-spans.ts. */
-export const TOKEN_COST_BYTES = TABLE_COST_BYTES + 8;
 
 export class TokenHolders {
   readonly slotsMax: number;

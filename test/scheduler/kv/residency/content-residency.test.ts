@@ -4,7 +4,7 @@ import { ContentResidency } from "../../../../src/scheduler/kv/residency/content
 import {
   CONTENTS_PER_TOKEN_BLOCK_MAX,
   SPAN_BLOCKS_MAX,
-} from "../../../../src/scheduler/kv/residency/content-spans.ts";
+} from "../../../../src/scheduler/kv/residency/token-chains.ts";
 import {
   HELD_BELOW,
   HELD_ON_GPU,
@@ -147,17 +147,65 @@ describe("ContentResidency", () => {
     expect(now()).toEqual({});
   });
 
-  it("bounds how much content one token block stands for", () => {
-    for (let i = 0; i <= CONTENTS_PER_TOKEN_BLOCK_MAX; i++) {
+  it("bounds how much content ends with one token block: the oldest goes for the newest", () => {
+    const learnOne = (i: number) =>
       learn(residency, { contents: [`c:${i}`], tokens: ["t:1"], ends: [1] });
+    for (let i = 0; i < CONTENTS_PER_TOKEN_BLOCK_MAX; i++) learnOne(i);
+    hold(residency, 0, "t:1", HELD_ON_GPU);
+    expect(sink.holdings.size).toBe(CONTENTS_PER_TOKEN_BLOCK_MAX);
+    learnOne(0);
+    for (let i = 0; i < 3; i++) learnOne(CONTENTS_PER_TOKEN_BLOCK_MAX + i);
+    expect(residency.contentBlocks).toBe(CONTENTS_PER_TOKEN_BLOCK_MAX);
+    expect(residency.counts.forgottenContents).toBe(3);
+    const known = ["c:0", "c:2", "c:3", `c:${CONTENTS_PER_TOKEN_BLOCK_MAX + 2}`];
+    const isHeld = (name: string) => named(sink, [name]).get(`0/${name}`) === HELD_ON_GPU;
+    expect(known.map(isHeld)).toEqual([false, false, true, true]);
+    hold(residency, 0, "t:1", NOT_HELD);
+    expect(sink.holdings.size).toBe(0);
+  });
+
+  it("bounds how much content one token block begins", () => {
+    for (let i = 0; i <= CONTENTS_PER_TOKEN_BLOCK_MAX; i++) {
+      learn(residency, { contents: [`c:${i}`], tokens: ["t:1"], ends: [0] });
     }
     expect(residency.contentBlocks).toBe(CONTENTS_PER_TOKEN_BLOCK_MAX);
-    expect(residency.counts.leftOut).toBe(1);
+    expect(residency.counts.forgottenContents).toBe(1);
     hold(residency, 0, "t:1", HELD_ON_GPU);
     expect(sink.holdings.size).toBe(CONTENTS_PER_TOKEN_BLOCK_MAX);
   });
 
-  it("forgets older content when links run out", () => {
+  /** Conversations whose first blocks are shared: content b is where that ends. */
+  const conversation = (name: number): NaivePrompt => ({
+    contents: path("c", ["a", `b${name}`, "c"]),
+    tokens: path("t", [1, 2, 3, 4, `u${name}`, "v", "w"]),
+    ends: [2, 5, 7],
+  });
+
+  it("knows the newest of any number of conversations that share a system prompt", () => {
+    const count = CONTENTS_PER_TOKEN_BLOCK_MAX * 5;
+    for (let i = 0; i < count; i++) learn(residency, conversation(i));
+    expect(residency.contentBlocks).toBe(1 + 2 * count);
+    expect(residency.counts.leftOut + residency.counts.forgottenContents).toBe(0);
+    for (const name of [0, count - 1]) {
+      const { contents, tokens } = conversation(name);
+      for (const token of tokens) hold(residency, 1, token, HELD_ON_GPU);
+      expect([...named(sink, contents).keys()]).toEqual(
+        expect.arrayContaining(contents.map((content) => `1/${content}`)),
+      );
+    }
+  });
+
+  it("learns what follows content that it had to leave out", () => {
+    learn(residency, PROMPT);
+    // Another block before t:1.2.3.4.5 than there was: no such prompt can be.
+    const tokens = PROMPT.tokens.with(3, "t:x");
+    learn(residency, { contents: path("d", ["a", "b", "c"]), tokens, ends: [2, 5, 6] });
+    expect(residency.counts.leftOut).toBe(1);
+    expect(residency.endOf(...wordsOf("d:a.b"))).toBeUndefined();
+    expect(residency.endOf(...wordsOf("d:a.b.c"))).toBe(6);
+  });
+
+  it("forgets older content when token blocks run out", () => {
     residency = new ContentResidency(sink, { slotsMax: SLOTS, bytesMax: 1024 * 1024 });
     for (let i = 0; i < 35; i++) {
       const tokens = Array.from({ length: SPAN_BLOCKS_MAX }, (_, k) => `t:${i}.${k}`);
@@ -226,6 +274,56 @@ describe("ContentResidency", () => {
         }
       }),
       { numRuns: 300 },
+    );
+  });
+
+  it("holds what a naive account holds of many conversations that share blocks", () => {
+    const CONVERSATIONS = 80;
+    const slot = integer({ min: 0, max: SLOTS - 1 });
+    const holding = constantFrom<Holding>(NOT_HELD, HELD_BELOW, HELD_ON_GPU);
+    const own = record({
+      slot,
+      holding,
+      name: integer({ min: 0, max: CONVERSATIONS - 1 }),
+      at: integer({ min: 0, max: 6 }),
+      isAll: constantFrom(true, false),
+    });
+    const relearned = record({
+      name: integer({ min: 0, max: CONVERSATIONS - 1 }),
+      changed: constantFrom("t:other", undefined),
+    });
+    const all = Array.from({ length: CONVERSATIONS }, (_, i) => conversation(i));
+    assert(
+      property(
+        array(oneof(own, own, own, relearned), { minLength: 20, maxLength: 150 }),
+        (events) => {
+          const recording = new RecordingSink();
+          const subject = new ContentResidency(recording, { slotsMax: SLOTS });
+          const naive = new NaiveResidency();
+          const learnBoth = (prompt: NaivePrompt) => {
+            learn(subject, prompt);
+            naive.learn(prompt);
+          };
+          for (const each of all.slice(0, CONVERSATIONS / 2)) learnBoth(each);
+          for (const event of events) {
+            const { contents, tokens, ends } = all[event.name]!;
+            if ("changed" in event) {
+              const { changed } = event;
+              const others =
+                changed === undefined ? tokens : path(`${changed}${event.name}`, tokens);
+              learnBoth({ contents, tokens: others, ends });
+              continue;
+            }
+            for (const token of event.isAll ? tokens.slice(event.at) : [tokens[event.at]!]) {
+              hold(subject, event.slot, token, event.holding);
+              naive.held(event.slot, token, event.holding);
+            }
+          }
+          const names = new Set(all.flatMap(({ contents }) => contents));
+          expect(sorted(named(recording, names))).toEqual(sorted(naive.holdings(SLOTS)));
+        },
+      ),
+      { numRuns: 200 },
     );
   });
 
