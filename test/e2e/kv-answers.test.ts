@@ -39,8 +39,14 @@ const bodyOf = (messages: readonly Message[], fields: object = {}) =>
     ...fields,
   });
 
+const TOOLS = [{ type: "function", function: { name: "find", description: words("tool", 40) } }];
+const CALLING = { tools: TOOLS, tool_choice: "required" };
+
+interface Call {
+  readonly index?: number;
+}
 interface Choice {
-  readonly delta?: Partial<Message>;
+  readonly delta?: Partial<Message> & { readonly tool_calls?: readonly Call[] };
   readonly message?: Message;
 }
 
@@ -51,12 +57,22 @@ async function answerTo(body: string): Promise<Message> {
   const text = await response.text();
   expect(response.status).toBe(200);
   if (!text.startsWith("data:")) {
-    return (JSON.parse(text) as { choices: [Required<Choice>] }).choices[0].message;
+    const {
+      role,
+      content,
+      tool_calls: calls,
+    } = (JSON.parse(text) as { choices: [Required<Choice>] }).choices[0].message;
+    return calls?.length ? { role, content, tool_calls: calls } : { role, content };
   }
   const events = text.split("\n\n").filter((event) => event.startsWith("data: {"));
   const choices = events.flatMap((event) => {
     return (JSON.parse(event.slice("data: ".length)) as { choices: Choice[] }).choices;
   });
+  const calls = choices.flatMap(({ delta }) => delta?.tool_calls ?? []);
+  if (calls.length > 0) {
+    const sent = calls.map(({ index: _, ...call }) => call);
+    return { role: "assistant", content: null, tool_calls: sent };
+  }
   return { role: "assistant", content: choices.map(({ delta }) => delta?.content ?? "").join("") };
 }
 
@@ -104,3 +120,17 @@ it("a conversation that goes on is predicted turn for turn", async () => {
     await stack.settle();
   }
 });
+
+it.for([{ stream: true }, { stream: false }])(
+  "calls of tools are predicted, too: %o",
+  async ({ stream }) => {
+    const first = opening(`calls-${stream}`);
+    const said = await answerTo(bodyOf(first, { ...CALLING, stream }));
+    await stack.settle();
+    const [call] = said.tool_calls as readonly [{ id: string }];
+    const next = [...first, said, { role: "tool", tool_call_id: call.id, content: "Nothing." }];
+    const { wrongBlocks, cachedTokens } = await predicted(next, { tools: TOOLS });
+    expect(Math.abs(wrongBlocks)).toBeLessThanOrEqual(1);
+    expect(cachedTokens).toBeGreaterThan(ANSWER_TOKENS);
+  },
+);

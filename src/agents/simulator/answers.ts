@@ -3,6 +3,7 @@
 
 import type { PromptItem } from "./model/prompt.ts";
 import type { Token } from "./model/tokenizer.ts";
+import type { ToolCall } from "./tool-call.ts";
 
 /** One choice as far as it has been generated. */
 export interface Choice {
@@ -11,7 +12,9 @@ export interface Choice {
   readonly items: readonly PromptItem[];
   readonly output: readonly Token[];
   /** The last where too little of the prompt was cached for an answer. */
-  readonly finishReason: "stop" | "length" | "cache_threshold";
+  readonly finishReason: "stop" | "length" | "tool_calls" | "cache_threshold";
+  /** In place of text: the output is this call. */
+  readonly toolCall?: ToolCall;
 }
 
 /** A part of a choice: its tokens from `start` to `end`. */
@@ -75,6 +78,11 @@ function base(head: AnswerHead, prefix: string, object: string): Json {
 
 const isLast = (choice: Choice, delta: Delta) => delta.end === choice.output.length;
 
+/** Parsers of calls have nothing to tell before they know which one it is; this one tells it when it is whole. */
+function partOfCall(choice: Choice, delta: Delta): Json {
+  return isLast(choice, delta) ? { tool_calls: [{ index: 0, ...choice.toolCall }] } : {};
+}
+
 const CHUNK = "chat.completion.chunk";
 
 export const chatShape: AnswerShape = {
@@ -97,7 +105,8 @@ export const chatShape: AnswerShape = {
       choices: [
         {
           index: choice.index,
-          delta: { content: text(tokens) },
+          delta:
+            choice.toolCall === undefined ? { content: text(tokens) } : partOfCall(choice, delta),
           logprobs: null,
           finish_reason: isLast(choice, delta) ? choice.finishReason : null,
           ...(isLast(choice, delta) ? { stop_reason: null } : {}),
@@ -113,9 +122,9 @@ export const chatShape: AnswerShape = {
       index: choice.index,
       message: {
         role: "assistant",
-        content: text(choice.output),
+        content: choice.toolCall === undefined ? text(choice.output) : null,
         refusal: null,
-        tool_calls: [],
+        tool_calls: choice.toolCall === undefined ? [] : [choice.toolCall],
       },
       logprobs: null,
       finish_reason: choice.finishReason,

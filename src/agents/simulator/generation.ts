@@ -10,9 +10,10 @@ import type { EngineRunner, SequenceConsumer, Submission } from "./engine-runner
 import { badRequest, queueFull, type EngineError } from "./errors.ts";
 import type { JournalEntry } from "./request-journal.ts";
 import type { Sequence } from "./model/sequence.ts";
-import { generateOutput, type OutputMode } from "./model/output.ts";
+import { generateOutput, type OutputMode, type OutputRequest } from "./model/output.ts";
 import { tokenIds } from "./model/tokenizer.ts";
 import type { GenerationRequest } from "./request-schema.ts";
+import { generateCall } from "./tool-call.ts";
 
 /** The engine a generation runs on. */
 export interface GenerationHost {
@@ -90,7 +91,7 @@ class Answer {
 
   #consumer(choice: Choice, index: number, leg: Leg | undefined): SequenceConsumer {
     return {
-      finishReason: choice.finishReason === "stop" ? "stop" : "length",
+      finishReason: choice.finishReason === "length" ? "length" : "stop",
       token: (sequence) => {
         const isLast = sequence.generatedCount === sequence.outputCount;
         if (isLast && leg !== undefined) this.#handOff = leg.computed(sequence);
@@ -156,27 +157,31 @@ function createChoices(host: GenerationHost, request: GenerationRequest): Choice
     for (let n = 0; n < request.choicesPerPrompt; n++) {
       const index = choices.length;
       const seed = request.seed ?? Math.floor(host.rng() * 4_294_967_296);
-      const output = generateOutput(
-        {
-          mode: host.mode,
-          echo,
-          limit: request.limit,
-          roomCount: host.runner.engine.config.modelLengthMax - tokens.length,
-          isEosIgnored: request.isEosIgnored,
-        },
-        createRng(seed + index),
-      );
-      const { finishReason } = output;
-      choices.push({
-        index,
-        promptTokens: tokens,
-        items,
-        output: output.tokens,
-        finishReason,
-      });
+      const wanted: OutputRequest = {
+        mode: host.mode,
+        echo,
+        limit: request.limit,
+        roomCount: host.runner.engine.config.modelLengthMax - tokens.length,
+        isEosIgnored: request.isEosIgnored,
+      };
+      const generated = generateFor(request, wanted, createRng(seed + index));
+      choices.push({ index, promptTokens: tokens, items, ...generated });
     }
   }
   return choices;
+}
+
+function generateFor(
+  { tool }: GenerationRequest,
+  wanted: OutputRequest,
+  rng: Rng,
+): Pick<Choice, "output" | "finishReason" | "toolCall"> {
+  if (tool === undefined) {
+    const { tokens: output, finishReason } = generateOutput(wanted, rng);
+    return { output, finishReason };
+  }
+  const { tokens: output, toolCall } = generateCall(tool, wanted, rng);
+  return { output, finishReason: "tool_calls", toolCall };
 }
 
 function sequenceRequest(

@@ -57,6 +57,7 @@ const chatShape = {
     )
     .min(1),
   tools: z.array(z.unknown()).nullish(),
+  tool_choice: z.unknown().optional(),
   add_generation_prompt: z.boolean().nullish(),
 };
 
@@ -111,6 +112,8 @@ export interface GenerationRequest {
   readonly areKwargsReturned: boolean;
   readonly cacheSalt: string | undefined;
   readonly seed: number | undefined;
+  /** The tool that answers must call; undefined where they are text. */
+  readonly tool: string | undefined;
   /** The share of the prompt that must be cached; undefined: as the engine has it. */
   readonly cacheHitThreshold: number | undefined;
 }
@@ -126,7 +129,9 @@ export function parseChat(body: unknown): Parsed<GenerationRequest> {
   const text = last.parts.filter((one) => typeof one === "string").join("\n");
   const prompt = { ...renderMessages(parsed.data), echo: tokenize(text) };
   const limit = parsed.data.max_completion_tokens ?? parsed.data.max_tokens ?? undefined;
-  return generation("chat", parsed.data, [prompt], limit);
+  const generated = generation("chat", parsed.data, [prompt], limit);
+  if (!generated.ok) return generated;
+  return { ok: true, value: { ...generated.value, tool: toolOf(parsed.data) } };
 }
 
 export function parseText(body: unknown): Parsed<GenerationRequest> {
@@ -192,12 +197,21 @@ function generation(
       areKwargsReturned: data.return_mm_kwargs ?? true,
       cacheSalt: data.cache_salt ?? undefined,
       seed: data.seed ?? undefined,
+      tool: undefined,
       cacheHitThreshold: data.cache_hit_threshold ?? undefined,
     },
   };
 }
 
 type ChatFields = Pick<z.output<typeof chatSchema>, keyof typeof chatShape>;
+
+const named = z.object({ function: z.object({ name: z.string() }) });
+
+/** Where a call is required, of the tool that is named or of the first; else answers are text. */
+function toolOf({ tools, tool_choice: choice }: ChatFields): string | undefined {
+  const asked = choice === "required" ? tools?.[0] : choice;
+  return named.safeParse(asked).data?.function.name;
+}
 
 /** Tools and calls of tools are part of the prompt, as JSON. */
 function renderMessages(chat: ChatFields): RenderedPrompt {

@@ -15,6 +15,11 @@ import {
 const user = (content: string) => [{ role: "user" as const, content }];
 const client = (url: string) => new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
 
+interface AnsweredChoice {
+  readonly finish_reason: string;
+  readonly message: { readonly content: null; readonly tool_calls: readonly object[] };
+}
+
 describe("the openai client", () => {
   it("gets a chat completion", async () => {
     const { url } = await startEngines();
@@ -105,13 +110,50 @@ describe("streams", () => {
   });
 });
 
+describe("tools", () => {
+  const tools = ["find", "end"].map((name) => ({ type: "function", function: { name } }));
+  const ends = { type: "function", function: { name: "end" } };
+
+  it.for([
+    { choice: "required", name: "find" },
+    { choice: ends, name: "end" },
+  ])("are called where $choice asks for it", async ({ choice, name }) => {
+    const { url } = await startEngines({ mode: "random" });
+    const fields = { tools, tool_choice: choice, max_tokens: 60, ignore_eos: true };
+    const { choices, usage } = await readBody(chat(url, "Go on", fields));
+    const [{ message, finish_reason: reason }] = choices as unknown as [AnsweredChoice];
+    expect(reason).toBe("tool_calls");
+    expect(message.content).toBeNull();
+    expect(message.tool_calls).toMatchObject([{ type: "function", function: { name } }]);
+    expect(usage.completion_tokens).toBeGreaterThan(50);
+    expect(usage.completion_tokens).toBeLessThanOrEqual(61);
+    // As the prompt has it when it comes back, so that it is found in the cache.
+    const messages = [...user("Go on"), message, ...user("Then")];
+    const { usage: next } = await readBody(
+      post(`${url}/v1/chat/completions`, { model: MODEL, tools, messages, max_tokens: 1 }),
+    );
+    expect(next.prompt_tokens_details.cached_tokens).toBeGreaterThan(80);
+  });
+
+  it("are not called where the choice is the engine's, and a stream has the call at its end", async () => {
+    const { url } = await startEngines();
+    const { choices } = await readBody(chat(url, "Hello world", { tools }));
+    expect(choices[0]!.finish_reason).toBe("stop");
+    const fields = { tools, tool_choice: "required", stream: true };
+    const events = await readEvents(await chat(url, "Hello world", fields));
+    expect(
+      events.join("").match(/"tool_calls":\[\{"index":0,"id":"call_[0-9a-f]{8}"/gu),
+    ).toHaveLength(1);
+  });
+});
+
 describe("return_token_ids", () => {
   it("names prompt and answer by id in a chat completion", async () => {
     const { url } = await startEngines();
     const body = await readBody(chat(url, "Hello world", { return_token_ids: true }));
     expect(body.prompt_token_ids).toEqual([
-      638357778, 638357778, 399020470, 1618501362, 2382766391, 2871118705, 805775579,
-      638357778, 638357778, 399020470, 3007765287, 2382766391,
+      638357778, 638357778, 399020470, 1618501362, 2382766391, 2871118705, 805775579, 638357778,
+      638357778, 399020470, 3007765287, 2382766391,
     ]);
     expect(body.choices[0]!.token_ids).toEqual([2871118705, 933488787]);
   });

@@ -58,7 +58,7 @@ describe("a chat", () => {
 
   it("that calls tools goes on with a result of each call", async () => {
     const { asked, contentBytes, text } = await read(CHAT, { messages: [user] }, calling());
-    const { messages } = (asked as { body: { messages: object[] } }).body;
+    const { messages } = (asked as unknown as { body: { messages: object[] } }).body;
     expect(messages.slice(1)).toMatchObject([
       { role: "assistant", content: null, tool_calls: [call] },
       { role: "tool", tool_call_id: "c1" },
