@@ -255,7 +255,7 @@ function openSession(options: RelayOptions, context: RelayContext): PoolSession 
       // Another object may be at the other end: it has not said yet that it wants to know.
       onWelcome() {
         started.configure(false, []);
-        outbox.configure(false);
+        outbox.hold();
       },
       onConfigure({ reportsFirstByte = false, reportsStages = false }) {
         started.configure(reportsFirstByte, evictions.begun());

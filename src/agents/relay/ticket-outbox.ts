@@ -8,8 +8,11 @@
 //
 // Reports are numbered from 1 and kept in order without a gap, so that the object applies each once:
 // one that is said again has the number it had. An object of version 1 knows no numbers; it is told
-// by frames, and ignores what it does not expect. One that did not say `reportsStages` is told nothing of
-// stages: a `prefilled` becomes an `opened`, which keeps its number and says nothing new.
+// by frames, and ignores what it does not expect.
+//
+// An object says in its `configure` whether it wants to know of stages, and nothing leaves before it has, or not
+// for long. One that does not is told in place of a `prefilled` the `opened` that it was told last of the ticket:
+// the number is kept, and nothing new is said.
 
 import { encodeFrame, FRAME, type FramePlace } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
@@ -30,9 +33,15 @@ const FRAME_PAYLOAD_BYTES_MAX = 256 * 1024;
 const GATHER_MS = 10;
 /** Pace of new attempts while the session is down or its buffer full. */
 const RETRY_MS = 200;
+/** How long an object's `configure` is waited for, which follows its `welcome`. */
+export const CONFIGURE_MS_MAX = 500;
+
+type PlainReport = Exclude<TicketReport, TicketPrefilled>;
 
 interface Entry {
   readonly report: TicketReport;
+  /** What an object is told instead that does not want to know of stages. */
+  readonly plain: PlainReport;
   /** The frame of version 1 it left in on this connection; 0 if it left in none. */
   seq: number;
 }
@@ -62,6 +71,8 @@ export class TicketOutbox {
   #timer: NodeJS.Timeout | undefined;
   /** The object at the other end wants to know of stages. */
   #tellsStages = false;
+  /** Set while nothing is said because nobody knows what the object wants to know. */
+  #held: NodeJS.Timeout | undefined;
   readonly #onDropped: (count: number) => void;
   #onEmpty: (() => void)[] = [];
 
@@ -76,9 +87,19 @@ export class TicketOutbox {
     this.#schedule(GATHER_MS);
   }
 
-  /** Whether the object that is connected wants to know of stages; no until it has said so. */
+  /** Another object may be connected: nothing is said until it has said what it wants to know, or not for long. */
+  hold(): void {
+    clearTimeout(this.#held);
+    this.#held = setTimeout(() => this.configure(false), CONFIGURE_MS_MAX);
+  }
+
+  /** Whether the object that is connected wants to know of stages. */
   configure(tellsStages: boolean): void {
     this.#tellsStages = tellsStages;
+    if (this.#held === undefined) return;
+    clearTimeout(this.#held);
+    this.#held = undefined;
+    this.#schedule(0);
   }
 
   /** Reports not yet acknowledged. */
@@ -90,17 +111,19 @@ export class TicketOutbox {
   opened(subject: TicketSubject, endpoint: string): void {
     const report: TicketOpened = { kind: "opened", ...subject, endpoint };
     this.#open.set(keyOf(report), report);
-    this.#add(report);
+    this.#add(report, report);
   }
 
-  /** An endpoint has done with an open ticket's prefill. */
+  /** An endpoint has done with a ticket's prefill. Nobody needs to know of one that is not open. */
   prefilled(report: TicketPrefilled): void {
-    this.#add(report);
+    const opened = this.#open.get(keyOf(report));
+    if (opened !== undefined) this.#add(report, opened);
   }
 
   closed(report: TicketClosed): void {
     this.#open.delete(keyOf(report));
-    this.#add(report);
+    const { stages, ...plain } = report;
+    this.#add(report, stages === undefined ? report : plain);
   }
 
   /** What the object holds durably leaves. */
@@ -127,7 +150,7 @@ export class TicketOutbox {
   /** Says again which tickets are open, so that long answers do not outlive the object's lease. */
   renew(): void {
     const waiting = new Set(this.#entries.map((entry) => entry.report));
-    for (const report of this.#open.values()) if (!waiting.has(report)) this.#add(report);
+    for (const report of this.#open.values()) if (!waiting.has(report)) this.#add(report, report);
   }
 
   /** Resolves when everything is acknowledged, or after `msMax`. Sends at once. */
@@ -145,12 +168,13 @@ export class TicketOutbox {
 
   close(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#held);
     this.#timer = undefined;
     this.#sender = undefined;
   }
 
-  #add(report: TicketReport): void {
-    this.#entries.push({ report, seq: 0 });
+  #add(report: TicketReport, plain: PlainReport): void {
+    this.#entries.push({ report, plain, seq: 0 });
     const excess = this.#entries.length - OUTBOX_REPORTS_MAX;
     if (excess > 0) {
       this.#remove(excess);
@@ -176,6 +200,7 @@ export class TicketOutbox {
   }
 
   #flush(): void {
+    if (this.#held !== undefined) return;
     while (this.#sentCount < this.#entries.length) {
       const { entries, texts } = this.#nextBatch();
       const numbers = `"oldest":${this.#oldest},"first":${this.#oldest + this.#sentCount}`;
@@ -185,7 +210,7 @@ export class TicketOutbox {
         if (!isNumbered) seq = place.seq;
         const json = isNumbered
           ? `{${numbers},"reports":[${texts.join(",")}]}`
-          : JSON.stringify({ reports: entries.map(({ report }) => ofVersion1(report)) });
+          : JSON.stringify({ reports: entries.map(({ plain }) => ofVersion1(plain)) });
         return encodeFrame({ type: FRAME.tickets, ...place }, Buffer.from(json));
       });
       if (isSent !== true) return this.#schedule(RETRY_MS);
@@ -200,8 +225,8 @@ export class TicketOutbox {
     const from = this.#sentCount;
     let bytes = 0;
     for (let at = from; at < this.#entries.length; at++) {
-      const { report } = this.#entries[at]!;
-      const text = JSON.stringify(this.#tellsStages ? report : withoutStages(report));
+      const { report, plain } = this.#entries[at]!;
+      const text = JSON.stringify(this.#tellsStages ? report : plain);
       bytes += Buffer.byteLength(text) + 1;
       const isFull = texts.length >= PROTOCOL_LIMITS.ticketReportsMax;
       if (isFull || (bytes > FRAME_PAYLOAD_BYTES_MAX && texts.length > 0)) break;
@@ -215,19 +240,8 @@ function keyOf(report: TicketReport): string {
   return `${report.attempt} ${report.ticket}`;
 }
 
-/** A report as objects know it that have never heard of stages. */
-function withoutStages(report: TicketReport): Exclude<TicketReport, TicketPrefilled> {
-  if (report.kind === "closed") {
-    const { stages: _, ...rest } = report;
-    return rest;
-  }
-  if (report.kind === "opened") return report;
-  const { ticket, attempt, endpoint } = report;
-  return { kind: "opened", ticket, attempt, endpoint };
-}
-
 /** A report as version 1 knows it: its objects refuse fields they do not know. */
-function ofVersion1(report: TicketReport): TicketReport {
-  const { requestId: _requestId, tenant: _tenant, model: _model, ...rest } = withoutStages(report);
+function ofVersion1(report: PlainReport): PlainReport {
+  const { requestId: _requestId, tenant: _tenant, model: _model, ...rest } = report;
   return rest;
 }

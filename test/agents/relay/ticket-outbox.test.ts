@@ -14,6 +14,7 @@ import {
 } from "../../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
 import {
+  CONFIGURE_MS_MAX,
   OUTBOX_REPORTS_MAX,
   TicketOutbox,
   type TicketSubject,
@@ -280,6 +281,7 @@ describe("reports of stages", () => {
     attempt: 0,
     endpoint: "p:1",
     outcome: "ok",
+    isLast: true,
     durationMs: 7,
     promptTokens: 3,
     cachedTokens: null,
@@ -313,7 +315,10 @@ describe("reports of stages", () => {
       sender.version = version;
       outbox.attach(sender);
       tell();
-      expect(sender.frames[0]!.map(({ kind }) => kind)).toEqual(["opened", "opened", "closed"]);
+      const opened = { kind: "opened", endpoint: "h:1" };
+      expect(sender.frames[0]).toMatchObject([opened, opened, { kind: "closed" }]);
+      // Whatever the object is to know again of the ticket, it knows by its last `opened`.
+      expect(sender.frames[0]![1]).toEqual(sender.frames[0]![0]);
       expect(sender.frames[0]![2]).not.toHaveProperty("stages");
       if (version === 1) return;
       outbox.configure(true);
@@ -326,4 +331,46 @@ describe("reports of stages", () => {
       expect(sender.frames[1]).toMatchObject([{}, prefilled, { stages }]);
     },
   );
+
+  it("repeat the endpoint that was tried when the prefill ended", () => {
+    outbox.attach(sender);
+    outbox.opened(subject("a"), "h:1");
+    outbox.opened(subject("a"), "h:2");
+    outbox.prefilled(prefilled);
+    outbox.opened(subject("a"), "h:3");
+    vi.advanceTimersByTime(100);
+    const told = sender.frames[0]!.map(({ endpoint }) => endpoint);
+    expect(told).toEqual(["h:1", "h:2", "h:2", "h:3"]);
+  });
+
+  it("are not made of a ticket that is not open", () => {
+    outbox.configure(true);
+    outbox.attach(sender);
+    outbox.closed(closed("a"));
+    outbox.prefilled(prefilled);
+    expect(outbox.size).toBe(1);
+  });
+
+  it("wait for what the object says that was just connected, and are told as it wants", () => {
+    outbox.attach(sender);
+    outbox.hold();
+    tell();
+    outbox.resync();
+    vi.advanceTimersByTime(100);
+    expect(sender.frames).toHaveLength(0);
+    outbox.configure(true);
+    vi.advanceTimersByTime(0);
+    expect(sender.frames[0]).toMatchObject([{ kind: "opened" }, prefilled, { stages }]);
+    vi.advanceTimersByTime(10_000);
+    expect(sender.frames).toHaveLength(1);
+  });
+
+  it("do not wait long", () => {
+    outbox.configure(true);
+    outbox.attach(sender);
+    outbox.hold();
+    tell();
+    vi.advanceTimersByTime(CONFIGURE_MS_MAX);
+    expect(sender.frames[0]!.map(({ kind }) => kind)).toEqual(["opened", "opened", "closed"]);
+  });
 });

@@ -58,6 +58,8 @@ export class FakePoolObject {
   /** Whether a hello is answered. */
   isWelcoming = true;
   configure: Configure | undefined;
+  /** How long `configure` comes behind the welcome; 0: at once, as from real objects. */
+  configureAfterMs = 0;
   /** Whether every connection is cut right after its welcome. */
   isDropping = false;
   /** Whether ticket frames are acknowledged at once. */
@@ -127,7 +129,9 @@ export class FakePoolObject {
         return socket.close(1008);
       }
       this.send({ t: "welcome", v: hello.v, objectEpoch: "o1", ackedSeq: 0 });
-      if (this.configure !== undefined) this.send(this.configure);
+      const { configure, configureAfterMs } = this;
+      if (configure !== undefined && configureAfterMs === 0) this.send(configure);
+      else if (configure !== undefined) setTimeout(() => this.send(configure), configureAfterMs);
       if (this.isDropping) socket.close();
     });
   }

@@ -57,6 +57,7 @@ export async function runRelay(
   });
   await writeFile(endpointsPath, JSON.stringify({ endpoints }));
   const object = await FakePoolObject.start();
+  object.configure = { t: "configure", scrapeIntervalMs: 200, metrics: [] };
   const registry = new MetricRegistry();
   const relay = await startRelay({
     listen: { host: "127.0.0.1", port: 0 },

@@ -169,6 +169,19 @@ describe("prefill, then decode", () => {
     expect(JSON.parse(made.prefillers[0]!.legs[1]!.text)).not.toHaveProperty("stream_options");
   });
 
+  it("is reported again to an object that says late that it wants to know of it", async () => {
+    const made = await pods([prefillOk], [decodeOk]);
+    const { object } = made.relay;
+    object.isAcking = false;
+    await (await made.ask()).text();
+    await closedOf(made);
+    object.configureAfterMs = 50;
+    object.socket!.terminate();
+    await vi.waitFor(() => expect(made.relay.closed()).toHaveLength(2), WAIT);
+    expect(made.relay.prefilled()).toHaveLength(2);
+    expect(made.relay.closed()[1]).toEqual(made.relay.closed()[0]);
+  });
+
   it("asks an endpoint that was chosen for both only once", async () => {
     const made = await pods([], [decodeOk]);
     const { address } = made.decoders[0]!;
