@@ -42,8 +42,11 @@ const bodyOf = (messages: readonly Message[], fields: object = {}) =>
 const TOOLS = [{ type: "function", function: { name: "find", description: words("tool", 40) } }];
 const CALLING = { tools: TOOLS, tool_choice: "required" };
 
+/** In a stream it has an index, too. */
 interface Call {
-  readonly index?: number;
+  readonly id: string;
+  readonly type: string;
+  readonly function: unknown;
 }
 interface Choice {
   readonly delta?: Partial<Message> & { readonly tool_calls?: readonly Call[] };
@@ -70,7 +73,7 @@ async function answerTo(body: string): Promise<Message> {
   });
   const calls = choices.flatMap(({ delta }) => delta?.tool_calls ?? []);
   if (calls.length > 0) {
-    const sent = calls.map(({ index: _, ...call }) => call);
+    const sent = calls.map(({ id, type, function: called }) => ({ id, type, function: called }));
     return { role: "assistant", content: null, tool_calls: sent };
   }
   return { role: "assistant", content: choices.map(({ delta }) => delta?.content ?? "").join("") };

@@ -20,6 +20,8 @@ export const LESSON_LIMITS = {
 
 /** A chunk's, besides its bytes: the objects that stand for it. */
 const CHUNK_COST_BYTES = 256;
+/** A chunk in a buffer of more than so many times its size is copied. */
+const LONE_BUFFER_MAX = 4;
 /** A shorter body is computed again in some 60 ms: it can wait as long as a request that was just sent counts. */
 const SHORT_BODY_BYTES = 4 * 1024;
 const SHORT_WAIT_MS = 2_000;
@@ -58,9 +60,7 @@ export class Lesson {
   /** Why the answer is not kept any more. */
   #dropped: AnswerOutcome | undefined;
   #answerBytes = 0;
-  /** Memory that the chunks keep alive: several may stand in one buffer. */
   #heldBytes = 0;
-  #lastBuffer: ArrayBufferLike | undefined;
 
   constructor(options: LessonOptions) {
     this.#options = options;
@@ -78,14 +78,14 @@ export class Lesson {
     if (this.#dropped !== undefined) return;
     const { held } = this.#options;
     this.#answerBytes += chunk.byteLength;
-    const isSameBuffer = chunk.buffer === this.#lastBuffer;
-    const more = CHUNK_COST_BYTES + (isSameBuffer ? 0 : chunk.buffer.byteLength);
+    const more = CHUNK_COST_BYTES + chunk.byteLength;
     if (this.#answerBytes > LESSON_LIMITS.answerBytesMax) return this.drop("too-large");
     if (held.bytes + more > LESSON_LIMITS.heldBytesMax) return this.drop("full");
-    this.#lastBuffer = chunk.buffer;
     this.#heldBytes += more;
     held.bytes += more;
-    this.#chunks.push(chunk);
+    // What was read from a socket in one may be a small part of 64 KiB.
+    const isLone = chunk.buffer.byteLength <= LONE_BUFFER_MAX * chunk.byteLength;
+    this.#chunks.push(isLone ? chunk : new Uint8Array(chunk));
   }
 
   /** Does without the answer. */

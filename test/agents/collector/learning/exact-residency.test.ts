@@ -177,6 +177,8 @@ async function converse(
       const content = await relay.ask(addresses[i % 2]!, body);
       messages = [...messages, { role: "assistant", content }];
     }
+    // What was answered last is known before a prompt repeats it.
+    bodies.push({ model: MODEL, messages, ...extra });
   }
   return bodies;
 }
@@ -197,11 +199,14 @@ it("content keys are held as the engines hold their tokens, before and after evi
   await check();
   const before = collector.held("ns/e0");
   // New conversations push the first ones out.
-  bodies.push(...(await converse(relay, addresses)), ...(await converse(relay, addresses)));
+  for (let i = 0; i < 3; i++) bodies.push(...(await converse(relay, addresses)));
   await check();
   const after = new Set(collector.held("ns/e0"));
   expect(before.some((key) => !after.has(key))).toBe(true);
-  expect(relay.metric('fairlead_relay_learning_prompts_total{outcome="learned"}')).toBe(36);
+  expect(relay.metric('fairlead_relay_learning_prompts_total{outcome="learned"}')).toBe(48);
+  expect(relay.metric('fairlead_relay_learning_answers_total{outcome="learned"}')).toBeGreaterThan(
+    16,
+  );
 });
 
 it("collectors that come later or begin anew are told what was learned before", async () => {

@@ -34,7 +34,6 @@ it("gives the answer as it came, and holds nothing of it any more", () => {
   lesson.keep(shared.subarray(0, 100));
   lesson.keep(shared.subarray(100, 600));
   lesson.keep(bytesOf(50, 8));
-  // Two chunks of one buffer count its memory once.
   expect(held.bytes).toBeGreaterThanOrEqual(650);
   expect(held.bytes).toBeLessThan(650 + 3 * 1_024);
   lesson.end(ANSWERED);
@@ -87,6 +86,17 @@ it("lets long prompts wait less", () => {
   expect([long.learned.length, short.learned.length]).toEqual([1, 0]);
   vi.advanceTimersByTime(2_000);
   expect(short.learned).toHaveLength(1);
+});
+
+it("keeps no large buffer for a small chunk of it", () => {
+  const { lesson, learned } = begin();
+  const buffer = Buffer.from(bytesOf(65_536).buffer);
+  const chunk = buffer.subarray(0, 600);
+  lesson.keep(chunk);
+  // Whoever owns it uses it again.
+  buffer.fill(9);
+  lesson.end(ANSWERED);
+  expect(learned[0]!.answer).toEqual(bytesOf(600));
 });
 
 it("keeps an answer up to its bound", () => {
