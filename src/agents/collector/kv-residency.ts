@@ -66,9 +66,14 @@ export class KvResidency {
   readonly #cacheBlocks = new Map<string, number>();
 
   private constructor({ send, registry, keys }: KvResidencyOptions) {
+    const tellAgain = (endpoint: string) => {
+      if (this.#account instanceof TokenAccount) this.#account.tellAgain(endpoint);
+    };
     this.#stream = new KvStream({
       send,
       registry,
+      // Content that is learned is bounded for all endpoints together, below what is too much for one.
+      ...(keys === "tokens" ? { tellAgain } : {}),
       sourceAt: (slot) => this.#account.sourceAt(slot),
       whole: () => this.#whole(),
       tokensUpTo: (low, high) =>

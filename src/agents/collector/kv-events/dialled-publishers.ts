@@ -9,7 +9,7 @@
 // Every message of a publisher is decoded before it is known whose it is, duplicates too.
 
 import { Subscriber, type Context } from "zeromq";
-import type { KvEventConsumer } from "../../../scheduler/kv/residency/kv-event.ts";
+import { KV_EVENT_LIMITS, type KvEventConsumer } from "../../../scheduler/kv/residency/kv-event.ts";
 import type { Logger } from "../../process/logger.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
 import type { KvEventCounts } from "./counters.ts";
@@ -36,6 +36,8 @@ export interface DialledOptions {
 export interface Dialled {
   /** The endpoint's id; null for storage. */
   readonly endpoint: string | null;
+  /** Among the endpoint's publishers. */
+  readonly position: number;
   /** What its topic called it last. */
   readonly pod: string;
   readonly account: PublisherAccount;
@@ -157,12 +159,29 @@ export class DialledPublishers {
       this.#options.counts.foreign++;
       return undefined;
     }
+    // Ranks of a deployment are numbered through, over endpoints.
+    const position = this.#freePosition(endpoint);
+    if (position >= KV_EVENT_LIMITS.ranksPerEndpointMax) {
+      const bound = `an endpoint's are told apart up to ${KV_EVENT_LIMITS.ranksPerEndpointMax}`;
+      this.#options.logger.error({ endpoint, rank }, `kv events of too many ranks: ${bound}`);
+    }
     const account = new PublisherAccount({
-      source: { endpoint, rank },
+      source: { endpoint, rank: position },
       consumer: this.#options.consumer,
       counts: this.#options.counts.of(endpoint ?? STORAGE),
     });
-    this.#accounts.set(key, { endpoint, pod, account });
+    this.#accounts.set(key, { endpoint, position, pod, account });
     return account;
+  }
+
+  /** The first that none of the endpoint's publishers has. */
+  #freePosition(endpoint: string | null): number {
+    const taken = new Set<number>();
+    for (const other of this.#accounts.values()) {
+      if (other.endpoint === endpoint) taken.add(other.position);
+    }
+    let position = 0;
+    while (taken.has(position)) position++;
+    return position;
   }
 }

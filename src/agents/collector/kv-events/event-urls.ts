@@ -85,8 +85,8 @@ function endpointTargets(endpoint: EndpointRecord, ports: KvEventPorts): KvEvent
   const explicit = labels[KV_EVENT_LABELS.eventsUrl]?.split(",");
   const explicitReplay = labels[KV_EVENT_LABELS.replayUrl]?.split(",");
   const ranks = readNumber(labels[KV_EVENT_LABELS.ranks], explicit?.length ?? 1);
-  if (ranks === undefined || ranks < 1) {
-    return `label ${KV_EVENT_LABELS.ranks} must be 1 to ${KV_EVENT_LIMITS.ranksMax}`;
+  if (ranks === undefined || ranks < 1 || ranks > KV_EVENT_LIMITS.ranksPerEndpointMax) {
+    return `label ${KV_EVENT_LABELS.ranks} must be 1 to ${KV_EVENT_LIMITS.ranksPerEndpointMax}`;
   }
   const host = endpoint.address.slice(0, endpoint.address.lastIndexOf(":"));
   const first = readNumber(labels[KV_EVENT_LABELS.rank], rankOfPort(endpoint.address, ports));

@@ -18,16 +18,23 @@ import {
   type Holding,
   NOT_HELD,
 } from "../../../scheduler/kv/residency/holding.ts";
+import { KV_EVENT_LIMITS } from "../../../scheduler/kv/residency/kv-event.ts";
 import type { SectionBuffer } from "./section-buffer.ts";
 
 export const MIRROR_LIMITS = {
-  /** Of one endpoint; 17 million tokens. */
-  keysMax: 262_144,
+  /**
+   * Of one endpoint: more than accounts have of content, or of the tokens of a rank, so that several ranks'
+   * tokens alone can be too many. Memory is taken as keys come.
+   */
+  keysMax: 1_200_000,
   /** Ranks of one endpoint that are told apart: ranks are below it. */
-  ranksMax: 14,
+  ranksMax: KV_EVENT_LIMITS.ranksPerEndpointMax,
   /** Changes that wait to be sent, before the table is walked instead. */
   queueMax: 16_384,
 } as const;
+
+/** Of its bound, what must be free before a mirror that lacks keys is filled again. */
+const REFILL_SHARE = 0.25;
 
 /** Bytes a key costs; see ENTRY_COST_BYTES in block-table.ts. */
 const KEY_COST_BYTES = 22;
@@ -44,11 +51,13 @@ export interface SectionFlags {
 }
 
 export class EndpointMirror {
-  readonly #table = new BlockTable(MIRROR_LIMITS.keysMax * KEY_COST_BYTES);
+  readonly #keysMax: number;
+  readonly #table: BlockTable;
   readonly #key = new Uint32Array(2);
   #idsEnd = 0;
   #leftOut = 0;
   #lacksKeys = false;
+  #lacksRanks = false;
   /** Whether anybody is told. */
   #isSent = false;
   #isBegun = false;
@@ -58,6 +67,11 @@ export class EndpointMirror {
   #queueHead = 0;
   /** Entries from here on are still to be looked at. */
   #walkAt = Infinity;
+
+  constructor(keysMax: number = MIRROR_LIMITS.keysMax) {
+    this.#keysMax = keysMax;
+    this.#table = new BlockTable(keysMax * KEY_COST_BYTES);
+  }
 
   get byteLength(): number {
     return this.#table.byteLength;
@@ -73,9 +87,19 @@ export class EndpointMirror {
     return this.#leftOut;
   }
 
-  /** Whether it may be without keys that the endpoint holds. So it is until it was empty once. */
+  /** Whether it may be without keys that the endpoint holds. So it is until it is filled again. */
   get lacksKeys(): boolean {
-    return this.#lacksKeys;
+    return this.#lacksKeys || this.#lacksRanks;
+  }
+
+  /** Whether there is room again for keys that it lacks. Those of ranks past the bound stay away. */
+  get canRefill(): boolean {
+    return this.#lacksKeys && this.#table.size <= this.#keysMax * (1 - REFILL_SHARE);
+  }
+
+  /** Whoever calls it tells of every key that the endpoint holds. */
+  refill(): void {
+    this.#lacksKeys = false;
   }
 
   /** Whether there is something to say, and at most how many keys. */
@@ -89,7 +113,8 @@ export class EndpointMirror {
   // Hot path: kv-stream in bench/.
   held(rank: number, low: number, high: number, holding: Holding): void {
     if (rank >= MIRROR_LIMITS.ranksMax) {
-      this.#leaveOut();
+      this.#leftOut++;
+      this.#lacksRanks = true;
       return;
     }
     let id = this.#table.find(low, high);
@@ -140,10 +165,12 @@ export class EndpointMirror {
   }
 
   #add(low: number, high: number): number {
-    const isFull = this.#table.size >= MIRROR_LIMITS.keysMax;
+    const isFull = this.#table.size >= this.#keysMax;
     const id = isFull ? NONE : this.#table.add(low, high);
-    if (id === NONE) this.#leaveOut();
-    else if (id >= this.#idsEnd) this.#idsEnd = id + 1;
+    if (id === NONE) {
+      this.#leftOut++;
+      this.#lacksKeys = true;
+    } else if (id >= this.#idsEnd) this.#idsEnd = id + 1;
     return id;
   }
 
@@ -185,18 +212,12 @@ export class EndpointMirror {
     this.#walkAt = Infinity;
   }
 
-  #leaveOut(): void {
-    this.#leftOut++;
-    this.#lacksKeys = true;
-  }
-
   #keep(id: number, payload: number): void {
     if (payload !== 0) {
       this.#table.setPayload(id, payload);
       return;
     }
     this.#table.remove(id);
-    if (this.#table.size === 0) this.#lacksKeys = false;
   }
 }
 

@@ -48,7 +48,14 @@ export interface KvStreamOptions {
    * for keys that are of tokens.
    */
   readonly tokensUpTo?: (low: number, high: number) => number | "even" | undefined;
+  /**
+   * Calls `held` for every key that an endpoint holds: some of them were too many. Where absent, an endpoint
+   * is told of wholly again once it holds none.
+   */
+  readonly tellAgain?: (endpoint: string) => void;
   readonly registry: MetricRegistry;
+  /** Of one endpoint; MIRROR_LIMITS.keysMax if absent. */
+  readonly keysMax?: number;
 }
 
 /** One account of one endpoint that the object asked for. */
@@ -79,6 +86,8 @@ export class KvStream implements HoldingSink {
   #saysEnds = false;
   #underWay: FrameUnderWay[] = [];
   #bytesUnderWay = 0;
+  /** Endpoints whose mirrors lack keys. */
+  readonly #lacking = new Set<string>();
   /** What is offered may have to change. */
   #isOfferDue = true;
   /** As last offered on this connection. */
@@ -107,7 +116,7 @@ export class KvStream implements HoldingSink {
     }
     const lackedKeys = this.#mirror.lacksKeys;
     this.#mirror.held(source!.rank, low, high, holding);
-    if (!lackedKeys && this.#mirror.lacksKeys) this.#isOfferDue = true;
+    if (!lackedKeys && this.#mirror.lacksKeys) this.#lacks(source!.endpoint!);
     this.#changedKeys++;
     // Not from here: whoever tells is in the middle of it.
     if (this.#changedKeys === KEYS_AT_ONCE) queueMicrotask(() => this.#send());
@@ -123,6 +132,7 @@ export class KvStream implements HoldingSink {
       if (ids.has(id)) continue;
       if (this.#mirror === mirror) this.#mirror = undefined;
       this.#mirrors.delete(id);
+      this.#lacking.delete(id);
       if (this.#streams.delete(id)) this.#withdrawn.add(id);
       this.#offeredWhole.delete(id);
     }
@@ -181,6 +191,7 @@ export class KvStream implements HoldingSink {
   /** Sends what is due, as far as the window allows. */
   flush(): void {
     this.#isOfferDue = true;
+    for (const id of this.#lacking) this.#refill(id);
     this.#send();
   }
 
@@ -199,10 +210,25 @@ export class KvStream implements HoldingSink {
   #mirrorOf(endpoint: string): EndpointMirror {
     let mirror = this.#mirrors.get(endpoint);
     if (mirror === undefined) {
-      mirror = new EndpointMirror();
+      mirror = new EndpointMirror(this.#options.keysMax);
       this.#mirrors.set(endpoint, mirror);
     }
     return mirror;
+  }
+
+  #lacks(endpoint: string): void {
+    this.#lacking.add(endpoint);
+    this.#isOfferDue = true;
+  }
+
+  #refill(endpoint: string): void {
+    const mirror = this.#mirrors.get(endpoint);
+    const { tellAgain } = this.#options;
+    if (mirror?.canRefill !== true || (tellAgain === undefined && mirror.keyCount > 0)) return;
+    this.#lacking.delete(endpoint);
+    mirror.refill();
+    tellAgain?.(endpoint);
+    if (mirror.lacksKeys) this.#lacking.add(endpoint);
   }
 
   #begin(endpoint: string, stream: number): void {

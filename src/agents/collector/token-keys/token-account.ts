@@ -58,6 +58,11 @@ export class TokenAccount implements KvEventConsumer {
     return sum;
   }
 
+  /** Tells the sink once more of every block that an endpoint's ranks hold. */
+  tellAgain(endpoint: string): void {
+    for (const { rekeyer } of this.#ranks.get(endpoint) ?? []) rekeyer.tellAgain();
+  }
+
   /** The topic's model is not looked at: a pool serves one, under whatever names. */
   stored(source: KvEventSource, event: KvBlocksStored): void {
     const rekeyer = this.#rekeyerOf(source);

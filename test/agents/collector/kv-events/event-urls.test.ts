@@ -58,7 +58,7 @@ describe("targetsOf", () => {
 
   it.for([
     { says: "no rank at all", labels: { "fairlead/kv-events-ranks": "0" }, mistake: "must be 1" },
-    { says: "too many ranks", labels: { "fairlead/kv-events-ranks": "257" }, mistake: "1 to 256" },
+    { says: "too many ranks", labels: { "fairlead/kv-events-ranks": "15" }, mistake: "1 to 14" },
     {
       says: "a rank that is none",
       labels: { "fairlead/kv-events-rank": "x" },

@@ -643,6 +643,19 @@ describe("publishers that dial", () => {
     expect(JSON.stringify(logs.lines)).toContain("a may be one/a and two/a");
   });
 
+  it("are numbered by endpoint, and told of where they are too many", async () => {
+    const { consumer, logs, send } = await followDialled([endpoint("ns/a", 8_000)]);
+    const say = (rank: number) => send("kv@ns/a@m", packBatch([["AllBlocksCleared"]], rank), 0);
+    // As ranks are numbered that go on behind those of another endpoint.
+    for (let rank = 20; rank < 34; rank++) await say(rank);
+    await waitFor(() => expect(consumer.calls).toHaveLength(14));
+    expect(consumer.calls.at(-1)).toBe("ns/a/13 cleared");
+    expect(logs.lines).toEqual([]);
+    await say(34);
+    await waitFor(() => expect(consumer.calls).toHaveLength(15));
+    expect(JSON.stringify(logs.lines)).toContain("too many ranks");
+  });
+
   it("know nothing any more once their engine is another process", async () => {
     const { events, consumer, send } = await followDialled([endpoint("ns/a", 8_000)]);
     await send("kv@ns/a@m", stored(1, 99.5), 0);

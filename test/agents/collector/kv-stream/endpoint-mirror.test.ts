@@ -158,22 +158,22 @@ describe("EndpointMirror", () => {
     expect(listener.saidKeys).toBe(count - 1);
   });
 
-  it("takes as many keys as it is bounded to, and lacks some until it was empty", () => {
-    const mirror = new EndpointMirror();
-    for (let key = 0; key < MIRROR_LIMITS.keysMax; key++) {
-      mirror.held(0, key, highOf(key), HELD_ON_GPU);
-    }
-    expect([mirror.keyCount, mirror.lacksKeys]).toEqual([MIRROR_LIMITS.keysMax, false]);
-    mirror.held(0, 1, 2, HELD_ON_GPU);
-    expect([mirror.keyCount, mirror.lacksKeys, mirror.leftOut]).toEqual([
-      MIRROR_LIMITS.keysMax,
-      true,
-      1,
-    ]);
-    for (let key = 0; key < MIRROR_LIMITS.keysMax; key++) {
-      mirror.held(0, key, highOf(key), NOT_HELD);
-    }
-    expect([mirror.keyCount, mirror.lacksKeys, mirror.leftOut]).toEqual([0, false, 1]);
+  it("takes as many keys as it is bounded to, and lacks some until it was filled again", () => {
+    const mirror = new EndpointMirror(1_000);
+    const hold = (from: number, to: number, holding: Holding) => {
+      for (let key = from; key < to; key++) mirror.held(0, key, highOf(key), holding);
+    };
+    hold(0, 1_000, HELD_ON_GPU);
+    expect([mirror.keyCount, mirror.lacksKeys]).toEqual([1_000, false]);
+    hold(1_000, 1_001, HELD_ON_GPU);
+    expect([mirror.keyCount, mirror.lacksKeys, mirror.leftOut]).toEqual([1_000, true, 1]);
+    hold(0, 249, NOT_HELD);
+    expect([mirror.lacksKeys, mirror.canRefill]).toEqual([true, false]);
+    hold(249, 250, NOT_HELD);
+    expect([mirror.lacksKeys, mirror.canRefill]).toEqual([true, true]);
+    mirror.refill();
+    hold(250, 1_001, HELD_ON_GPU);
+    expect([mirror.keyCount, mirror.lacksKeys, mirror.canRefill]).toEqual([751, false, false]);
   });
 
   it("tells ranks apart up to its bound, and lacks what further ones hold", () => {
@@ -181,6 +181,6 @@ describe("EndpointMirror", () => {
     mirror.held(MIRROR_LIMITS.ranksMax - 1, 1, 1, HELD_BELOW);
     expect([mirror.keyCount, mirror.lacksKeys]).toEqual([1, false]);
     mirror.held(MIRROR_LIMITS.ranksMax, 2, 1, HELD_BELOW);
-    expect([mirror.keyCount, mirror.lacksKeys]).toEqual([1, true]);
+    expect([mirror.keyCount, mirror.lacksKeys, mirror.canRefill]).toEqual([1, true, false]);
   });
 });

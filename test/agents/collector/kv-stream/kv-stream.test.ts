@@ -18,6 +18,8 @@ import { HELD_ON_GPU, NOT_HELD } from "../../../../src/scheduler/kv/residency/ho
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 
 const WINDOW_BYTES = 50_000;
+/** Of one endpoint. */
+const KEYS_MAX = 110_000;
 const endpointOf = (id: string) =>
   ({ id, address: `${id}:8000`, engine: "vllm", labels: {} }) as const;
 
@@ -37,6 +39,9 @@ class Fixture {
   isUp = true;
   readonly stream: KvStream;
 
+  /** Tells of everything that an endpoint holds. */
+  tellAgain: (endpoint: string) => void = () => undefined;
+
   constructor(windowBytes: number | undefined = WINDOW_BYTES) {
     const sources = ["a", "b"].map((endpoint) => ({ endpoint, rank: 0 }));
     this.stream = new KvStream({
@@ -47,6 +52,8 @@ class Fixture {
         return this.whole;
       },
       tokensUpTo: (key) => this.tokensUpTo(key),
+      tellAgain: (endpoint) => this.tellAgain(endpoint),
+      keysMax: KEYS_MAX,
       registry: this.registry,
     });
     this.stream.follow([endpointOf("a"), endpointOf("b")]);
@@ -241,6 +248,34 @@ describe("KvStream", () => {
       { offer: { whole: [1], partial: [0] } },
       { sections: [{ onGpuCount: 1 }] },
     ]);
+  });
+
+  it("asks for everything again where it lacks keys and has room for them", () => {
+    const fixture = new Fixture();
+    const told: string[] = [];
+    let heldTo = KEYS_MAX + 1;
+    fixture.tellAgain = (endpoint) => {
+      told.push(endpoint);
+      fixture.hold(0, KEYS_MAX / 2, heldTo - KEYS_MAX / 2);
+    };
+    fixture.stream.listed();
+    fixture.hold(0, 0, heldTo);
+    fixture.stream.flush();
+    expect([told, fixture.offers.at(-1)]).toEqual([[], { whole: [1], partial: [0] }]);
+    for (let key = 0; key < KEYS_MAX / 2; key++) {
+      fixture.stream.held(0, key, Math.imul(key, 0x9e37_79b1) >>> 0, NOT_HELD);
+    }
+    // Meanwhile it is too much again.
+    heldTo = KEYS_MAX * 2;
+    fixture.stream.flush();
+    fixture.stream.flush();
+    expect([told, fixture.offers.at(-1)]).toEqual([["a"], { whole: [1], partial: [0] }]);
+    heldTo = KEYS_MAX + 1;
+    for (let key = heldTo; key < KEYS_MAX * 2; key++) {
+      fixture.stream.held(0, key, Math.imul(key, 0x9e37_79b1) >>> 0, NOT_HELD);
+    }
+    fixture.stream.flush();
+    expect([told, fixture.offers.at(-1)]).toEqual([["a", "a"], { whole: [0, 1], partial: [] }]);
   });
 
   it("leaves an endpoint that came back out of one offer, so that it is asked for anew", () => {

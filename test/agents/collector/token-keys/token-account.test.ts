@@ -71,6 +71,27 @@ describe("blocks of a source", () => {
   });
 });
 
+it("tells again what an endpoint's ranks hold, and nothing else", () => {
+  const told: string[] = [];
+  const sink = {
+    held: (slot: number, low: number, high: number) => told.push(`${slot}/${low}:${high}`),
+  };
+  const account = new TokenAccount(sink);
+  const [first, second] = [source("a"), { ...source("a"), rank: 1 }];
+  account.stored(first, stored(16, 3));
+  account.stored(second, stored(32, 2));
+  account.stored(source("b"), stored(16, 4));
+  const hashes = stored(16, 3).hashes.slice(4);
+  account.removed(first, { type: "removed", hashes, tier: "gpu", groupIndex: null });
+  told.length = 0;
+  account.tellAgain("a");
+  const expected = [
+    ...keysOf(16, 2).map((key) => `0/${key}`),
+    ...keysOf(32, 2).map((key) => `1/${key}`),
+  ];
+  expect(told.toSorted()).toEqual(expected.toSorted());
+});
+
 it("gives a slot on when its source is gone", () => {
   const { account, held } = start();
   const gone = source("a");
