@@ -2,7 +2,6 @@
 // where prefill runs apart. They do nothing unless an SDK is registered; the traceparent that engines see
 // is there in either case.
 
-import { randomBytes } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import {
   ROOT_CONTEXT,
@@ -20,7 +19,10 @@ import {
   type TraceContext,
 } from "../../telemetry/traceparent.ts";
 import type { Phase, StageFacts } from "./disaggregation/split-request.ts";
+import { RandomHex } from "./random-hex.ts";
 import type { Usage } from "./usage.ts";
+
+const IDS = new RandomHex();
 
 export interface RelaySpan {
   readonly traceId: string;
@@ -95,7 +97,7 @@ function contextOf(span: Span, parent: TraceContext | undefined): TraceContext {
   if (span.isRecording()) {
     return { traceId, spanId, isSampled: (traceFlags & TraceFlags.SAMPLED) !== 0 };
   }
-  return childSpan(parent, (bytes) => randomBytes(bytes).toString("hex"));
+  return childSpan(parent, (bytes) => IDS.take(bytes));
 }
 
 function describe(span: Span, facts: SpanFacts): void {
