@@ -35,6 +35,9 @@ export interface AttemptRequest extends AttemptLeg {
   readonly headHeldMsMax: number;
 }
 
+/** Of an answer that its client reads slowly, before the engine is made to wait. */
+const ANSWER_BUFFER_BYTES = 16 * 1024;
+
 /** Never rejects. An `answer` belongs to the caller, who reads or destroys its body. */
 export async function attempt(pool: EnginePool, request: AttemptRequest): Promise<Attempt> {
   const { signal, headHeldMsMax } = request;
@@ -60,7 +63,8 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
 
 function send(pool: EnginePool, request: AttemptRequest): Promise<EngineAnswer> {
   const { path, headers, body, signal } = request;
-  return pool.dispatcher.request({ method: "POST", path, headers, body, signal });
+  const highWaterMark = ANSWER_BUFFER_BYTES;
+  return pool.dispatcher.request({ method: "POST", path, headers, body, signal, highWaterMark });
 }
 
 /**

@@ -15,6 +15,7 @@ import { decodeModelName } from "../protocol/model-name.ts";
 import { admit, type Admitted } from "./admission.ts";
 import { send, type Sent } from "./disaggregation/send.ts";
 import type { SplitContext, StageFacts } from "./disaggregation/split-request.ts";
+import type { EndSignals } from "./end-signals.ts";
 import type { Carried, Evictions } from "./evictions.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "./forward.ts";
 import { prepareBody, type PreparedBody } from "./include-usage.ts";
@@ -47,8 +48,8 @@ export interface RelayContext extends SplitContext {
   readonly headHeldMsMax: number;
   readonly logger: Logger;
   readonly registry: MetricRegistry;
-  /** Aborted when the relay has drained long enough: what is still open ends now. */
-  readonly stopping: AbortSignal;
+  /** All are aborted when the relay has drained long enough: what is still open ends now. */
+  readonly signals: EndSignals;
 }
 
 /** A request that was admitted, while it is carried. */
@@ -99,6 +100,7 @@ export async function serveRequest(
   if (size > context.bodyBytesMax) return refuseUnread(context, request, response, "too-large");
   if (!context.budget.tryTake(size)) return refuseUnread(context, request, response, "busy");
   const carried = context.evictions.enter(admitted.signed);
+  let ended: AbortController | undefined;
   let isHeld = true;
   const release = () => {
     if (isHeld) context.budget.give(size);
@@ -112,6 +114,7 @@ export async function serveRequest(
     }
     const verdict = useTicket(context, admitted, body.sha256);
     if (verdict !== undefined) return refuseRead(context, response, verdict);
+    ended = openSignal(context.signals, response, carried);
     const exchange: Exchange = {
       context,
       admitted,
@@ -121,10 +124,11 @@ export async function serveRequest(
       span: startRelaySpan(head.path, head.headers),
       startedAtMs,
       carried,
-      signal: endSignal(response, carried, context.stopping),
+      signal: ended.signal,
     };
     await carry(exchange, { ...prepareBody(body.bytes), release });
   } finally {
+    if (ended !== undefined) context.signals.close(ended);
     context.evictions.leave(carried);
     release();
   }
@@ -149,13 +153,17 @@ function useTicket(
   return use === "full" ? "busy" : "replayed";
 }
 
-function endSignal(response: ServerResponse, carried: Carried, stopping: AbortSignal): AbortSignal {
-  const ended = new AbortController();
+function openSignal(
+  signals: EndSignals,
+  response: ServerResponse,
+  carried: Carried,
+): AbortController {
+  const ended = signals.open();
   response.once("close", () => {
     if (!response.writableFinished) ended.abort();
   });
   carried.onEvicted(() => ended.abort());
-  return AbortSignal.any([ended.signal, stopping]);
+  return ended;
 }
 
 async function carry(exchange: Exchange, body: PreparedBody & { release(): void }): Promise<void> {

@@ -2,7 +2,6 @@
 // honest end. A stream that breaks after its first byte ends with an error event and without
 // [DONE]; an answer that is not a stream is cut off, so that nobody takes it for whole.
 
-import { once } from "node:events";
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
 import { isStream } from "./attempt.ts";
@@ -54,10 +53,15 @@ export async function forwardAnswer(
   response: ServerResponse,
   request: ForwardRequest,
 ): Promise<Forwarded> {
+  if (isStream(answer)) {
+    writeHead(response, answer.statusCode, answer.headers, request.endpoint);
+    return forwardStream(answer, response, request);
+  }
+  if (request.names === undefined && request.cachedTokens === undefined) {
+    announceLength(response, answer);
+  }
   writeHead(response, answer.statusCode, answer.headers, request.endpoint);
-  return isStream(answer)
-    ? forwardStream(answer, response, request)
-    : forwardWhole(answer, response, request);
+  return forwardWhole(answer, response, request);
 }
 
 /** Sends an answer that was kept while other endpoints were tried. */
@@ -94,13 +98,23 @@ function writeHead(
   response.writeHead(status);
 }
 
+/**
+ * Says how long an answer is that goes on as it comes. Otherwise it would go in chunks, whose last one is a
+ * write of its own.
+ */
+function announceLength(response: ServerResponse, answer: EngineAnswer): void {
+  const length = answer.headers["content-length"];
+  if (length !== undefined) response.setHeader("content-length", length);
+}
+
 async function forwardStream(
   answer: EngineAnswer,
   response: ServerResponse,
   request: ForwardRequest,
 ): Promise<Forwarded> {
-  // The first byte may still be long in coming: the client can show that something happens.
-  response.flushHeaders();
+  // The first byte may still be long in coming: the client can show that something happens. Otherwise both
+  // leave in one write.
+  if (answer.body.readableLength === 0) response.flushHeaders();
   const cachedTokens = readable(request.cachedTokens, answer.headers);
   const meter = new SseMeter(request.isUsageAdded, cachedTokens);
   const names = readable(request.names, answer.headers);
@@ -174,41 +188,50 @@ function factsOf(
 }
 
 interface PumpRequest {
-  readonly signal: AbortSignal;
   onFirstByte(): void;
   /** Gives the bytes to send for a chunk. */
   onChunk(chunk: Buffer): Buffer;
 }
 
-/** Copies the body at the client's pace. */
-async function pump(
-  answer: EngineAnswer,
+type Pumped = "ended" | "broken" | "cancelled";
+
+/**
+ * Copies the body at the client's pace. By listeners, since an iterator makes promises for each chunk. A body
+ * that is aborted breaks, also while the client has yet to read: whoever holds the signal of its request
+ * aborts it when the client has gone.
+ */
+function pump(
+  { body }: EngineAnswer,
   response: ServerResponse,
   request: PumpRequest,
-): Promise<"ended" | "broken" | "cancelled"> {
+): Promise<Pumped> {
   let isFirst = true;
-  try {
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      if (isFirst) request.onFirstByte();
-      isFirst = false;
-      const out = request.onChunk(chunk);
-      if (out.byteLength > 0 && !response.write(out)) await drained(response, request.signal);
-    }
-  } catch {
+  let stalled: NodeJS.Timeout | undefined;
+  const goOn = () => {
+    clearTimeout(stalled);
+    body.resume();
+  };
+  const take = (chunk: Buffer) => {
+    if (isFirst) request.onFirstByte();
+    isFirst = false;
+    const out = request.onChunk(chunk);
+    if (out.byteLength === 0 || response.write(out)) return;
+    body.pause();
+    // Destroying a response that nobody reads aborts the signal of its request.
+    stalled = setTimeout(() => response.destroy(), CLIENT_STALL_MS_MAX);
+    response.once("drain", goOn);
+  };
+  return new Promise((resolve) => {
+    const settle = (pumped: Pumped) => {
+      clearTimeout(stalled);
+      response.off("drain", goOn);
+      resolve(response.destroyed ? "cancelled" : pumped);
+    };
+    const end = () => settle("ended");
     // The engine was lost, the client has gone or stalled, or the relay is stopping.
-    if (!answer.body.destroyed) answer.body.destroy();
-    return response.destroyed ? "cancelled" : "broken";
-  }
-  return response.destroyed ? "cancelled" : "ended";
-}
-
-/** Resolves when the client has read; destroys a response that nobody reads any more. */
-async function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
-  // Destroying it aborts the signal. A timeout signal would live on until it fires, once a wait.
-  const timer = setTimeout(() => response.destroy(), CLIENT_STALL_MS_MAX);
-  try {
-    await once(response, "drain", { signal });
-  } finally {
-    clearTimeout(timer);
-  }
+    const lose = () => settle("broken");
+    // An error of a body that was destroyed before now has passed.
+    if (body.destroyed) return lose();
+    body.on("end", end).on("error", lose).on("close", lose).on("data", take);
+  });
 }

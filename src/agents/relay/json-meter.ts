@@ -26,7 +26,8 @@ export class JsonMeter {
   }
 
   push(chunk: Buffer): void {
-    const bytes = Buffer.concat([this.#overlap, chunk]);
+    const isFirst = this.#overlap.byteLength === 0;
+    const bytes = isFirst ? chunk : Buffer.concat([this.#overlap, chunk]);
     this.#finishReason = lastFinishReason(bytes) ?? this.#finishReason;
     let from = 0;
     if (this.#capture !== undefined)

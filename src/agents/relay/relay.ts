@@ -16,6 +16,7 @@ import type { Mark } from "../protocol/messages.ts";
 import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
 import { Bootstraps } from "./disaggregation/bootstraps.ts";
 import { disaggregationDefaults, type DisaggregationOptions } from "./disaggregation/flags.ts";
+import { EndSignals } from "./end-signals.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
 import type { EngineTls } from "./engine-tls.ts";
@@ -49,6 +50,8 @@ export const RETRY_RESERVE = 256;
 const BODY_READ_MS_MAX = 60_000;
 /** Longer than clients keep idle connections, so that they close first. */
 const CLIENT_KEEP_ALIVE_MS = 120_000;
+/** Of an answer that its client reads slowly, besides what the system's socket takes. */
+const CLIENT_BUFFER_BYTES = 16 * 1024;
 /** A fraction of the lease that an object gives an open ticket. */
 const RENEW_MS = 120_000;
 /** Of the drain: the rest is for error events and reports to leave. */
@@ -111,8 +114,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const outbox = new TicketOutbox((count) => {
     registry.inc(METRIC.relayOutboxDroppedTotal, {}, count);
   });
-  const stopping = new AbortController();
-  const own = { pools, marks, outbox, stopping: stopping.signal };
+  const signals = new EndSignals();
+  const own = { pools, marks, outbox, signals };
   const context = { ...createContext(options, clock), ...own };
   const open = new OpenRequests();
   const addresses = () => source.endpoints.map(({ address }) => address);
@@ -149,7 +152,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       clearInterval(renewal);
       const closed = closeServer(server);
       await open.drained(DRAIN_STREAMS_MS);
-      stopping.abort();
+      signals.endAll();
       await open.drained(DRAIN_REPORTS_MS);
       await outbox.drain(DRAIN_REPORTS_MS);
       outbox.close();
@@ -222,7 +225,11 @@ function createRelayServer(
 ): Server {
   const { renders } = context;
   const server = createServer(
-    { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
+    {
+      requestTimeout: BODY_READ_MS_MAX,
+      keepAliveTimeout: CLIENT_KEEP_ALIVE_MS,
+      highWaterMark: CLIENT_BUFFER_BYTES,
+    },
     (request, response) => {
       if (open.count >= requestsMax) return refuseUnread(context, request, response, "busy");
       const served = isRenderPath(request.url)

@@ -1,7 +1,7 @@
 // Reads a request's body whole, with its hash: nothing unsigned may reach an engine, so the last
 // byte must be here before the first one is sent on.
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
 export type ReadBody =
@@ -9,24 +9,32 @@ export type ReadBody =
   | { readonly ok: false; readonly reason: "too-large" | "cancelled" };
 
 /** Reads up to `bytesMax`. Never rejects. */
-export async function readBody(request: IncomingMessage, bytesMax: number): Promise<ReadBody> {
-  const hash = createHash("sha256");
+export function readBody(request: IncomingMessage, bytesMax: number): Promise<ReadBody> {
   const chunks: Buffer[] = [];
   let size = 0;
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+  return new Promise((resolve) => {
+    // Listeners, not an iterator: that makes several promises and two more listeners a request.
+    const settle = (read: ReadBody) => {
+      request.off("data", take).off("end", end).off("close", close);
+      resolve(read);
+    };
+    const take = (chunk: Buffer) => {
       size += chunk.byteLength;
-      if (size > bytesMax) return { ok: false, reason: "too-large" };
-      hash.update(chunk);
-      chunks.push(chunk);
-    }
-  } catch {
+      if (size <= bytesMax) chunks.push(chunk);
+      else settle({ ok: false, reason: "too-large" });
+    };
+    const end = () => {
+      const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
+      settle({ ok: true, bytes, sha256: hash("sha256", bytes, "hex") });
+    };
     // The client hung up.
-    return { ok: false, reason: "cancelled" };
-  }
-  const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
-  return { ok: true, bytes, sha256: hash.digest("hex") };
+    const close = () => settle({ ok: false, reason: "cancelled" });
+    request.on("data", take).on("end", end).on("close", close).on("error", ignore);
+  });
 }
+
+/** An error is followed by `close`. */
+function ignore(): void {}
 
 /** Bytes of bodies in memory, over all requests. */
 export class BodyBudget {
