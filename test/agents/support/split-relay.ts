@@ -49,6 +49,7 @@ export interface ScriptedEngine {
 export async function startScriptedEngine(
   script: Script,
   labels: Record<string, string> = {},
+  host = "127.0.0.1",
 ): Promise<ScriptedEngine> {
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -61,10 +62,10 @@ export async function startScriptedEngine(
       engine.script(response, leg);
     });
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(0, host);
   await once(server, "listening");
   const engine: ScriptedEngine = {
-    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    address: `${host}:${(server.address() as AddressInfo).port}`,
     legs: [],
     script,
     labels,

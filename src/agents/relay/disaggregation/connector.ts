@@ -32,7 +32,7 @@ export interface Pairing {
   readonly decoder: string;
   /** Holds blocks that the prefiller may copy. */
   readonly kvSource?: string;
-  /** What the prefiller's bootstrap port said; only where the connector asks it. */
+  /** What the prefiller's bootstrap port said, usable; only where the connector asks it. */
   readonly bootstrap?: unknown;
   /** The data-parallel rank that is to prefill; only where the connector can ask for one. */
   readonly prefillRank?: { readonly rank: number; readonly count: number };
@@ -79,12 +79,20 @@ export interface HandOff {
   decode(prefilled: Uint8Array | undefined): DecodeLeg;
 }
 
+/** A GET, over plain HTTP, whose answer is kept for a while. */
+export interface BootstrapQuery {
+  readonly port: number;
+  readonly path: string;
+  /** Whether the JSON that came names an engine to hand over to; else that counts as no answer. */
+  isUsable(said: unknown): boolean;
+}
+
 export interface Connector {
   readonly order: "sequential" | "concurrent";
   /** The name that llm-d's sidecar has for it; also a metric label. */
   readonly name: ConnectorName;
-  /** Asked of the prefiller's host before, and kept for a while: a GET to this port and path. */
-  readonly bootstrap?: { readonly port: number; readonly path: string };
+  /** Asked of the prefiller's host before a hand-off. */
+  readonly bootstrap?: BootstrapQuery;
   /**
    * Undefined where the body is no JSON object that can be edited: the decoder gets it as it is, and says so
    * to the client.

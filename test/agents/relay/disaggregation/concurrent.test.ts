@@ -285,7 +285,32 @@ describe("a connector that asks a bootstrap server", () => {
     expect(asked()).toBe(1);
   });
 
-  it.for(["no JSON", undefined])("serves whole where it says %j", async (text) => {
+  it("asks another prefiller where it names no engine", async () => {
+    const saidOf: Record<string, string> = {
+      "127.0.0.1": "{}",
+      "127.0.0.2": '{"0":{"engine_id":"e-2"}}',
+    };
+    const server = createServer(({ socket }, response) => {
+      response.end(saidOf[socket.localAddress!]);
+    });
+    server.listen(0, "0.0.0.0");
+    await once(server, "listening");
+    stack.defer(() => void server.close());
+    const mooncakePort = (server.address() as AddressInfo).port;
+    const answer: Script = (response) => json(response);
+    const [starting, decoder] = [
+      stack.use(await startScriptedEngine(answer, labels)),
+      stack.use(await startScriptedEngine(answer, labels)),
+    ];
+    const running = stack.use(await startScriptedEngine(answer, labels, "127.0.0.2"));
+    await using relay = await runSplitRelay([starting, running, decoder], { mooncakePort });
+    const prefill = `${starting.address},${running.address}`;
+    expect((await relay.open([decoder.address], { prefill })).status).toBe(200);
+    expect([starting.legs.length, running.legs.length]).toEqual([0, 1]);
+    expect(decoder.legs[0]!.text).toContain('"remote_engine_id":"e-2"');
+  });
+
+  it.for(["no JSON", "{}", undefined])("serves whole where it says %j", async (text) => {
     const port = text === undefined ? 1 : (await bootstrap(text)).port;
     const answer: Script = (response) => json(response);
     const made = await pods([answer], [answer], { mooncakePort: port }, labels);

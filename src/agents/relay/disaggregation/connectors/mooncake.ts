@@ -22,7 +22,7 @@ export function createMooncake(options: ConnectorOptions): Connector {
   return {
     name: "mooncake",
     order: "concurrent",
-    bootstrap: { port, path: "/query" },
+    bootstrap: { port, path: "/query", isUsable: (said) => enginesOf(said).length > 0 },
     handOff(request, pairing) {
       const engine = engineOf(pairing);
       if (engine === undefined) return undefined;
@@ -53,17 +53,26 @@ export function createMooncake(options: ConnectorOptions): Connector {
   };
 }
 
+interface Engine {
+  readonly rank: string;
+  readonly id: string;
+}
+
 /** The rank that was asked for, else one of those that the bootstrap server knows, spread evenly. */
-function engineOf(pairing: Pairing): { rank: string; id: string } | undefined {
-  const { bootstrap, prefillRank, transferId } = pairing;
-  if (!isObject(bootstrap)) return undefined;
-  const engines = Object.entries(bootstrap).flatMap(([rank, entry]) => {
-    const id = isObject(entry) ? entry["engine_id"] : undefined;
-    return typeof id === "string" && RANK.test(rank) ? [{ rank, id }] : [];
-  });
+function engineOf({ bootstrap, prefillRank, transferId }: Pairing): Engine | undefined {
+  const engines = enginesOf(bootstrap);
   if (engines.length === 0) return undefined;
   const wanted = engines.find(({ rank }) => rank === String(prefillRank?.rank));
   return wanted ?? engines[chosenNumber(transferId, engines.length)];
+}
+
+/** Those that a bootstrap server names: none while they start. */
+function enginesOf(said: unknown): Engine[] {
+  if (!isObject(said)) return [];
+  return Object.entries(said).flatMap(([rank, entry]) => {
+    const id = isObject(entry) ? entry["engine_id"] : undefined;
+    return typeof id === "string" && RANK.test(rank) ? [{ rank, id }] : [];
+  });
 }
 
 /** It becomes a header: nothing else may stand there. */

@@ -18,11 +18,12 @@ function split(more: Partial<Pairing>) {
 
 describe("mooncake", () => {
   it("asks the bootstrap server of the prefiller's host", () => {
-    expect(connector.bootstrap).toEqual({ port: 8998, path: "/query" });
+    expect(connector.bootstrap).toMatchObject({ port: 8998, path: "/query" });
   });
 
   it("gives the decoder the engine of the rank that prefills", () => {
     const bootstrap = { 0: { engine_id: "e0", worker: 1 }, 1: { engine_id: "e1" } };
+    expect(connector.bootstrap!.isUsable(bootstrap)).toBe(true);
     const seen = new Set<string>();
     for (let index = 0; index < 50; index++) {
       const handOff = split({ bootstrap, transferId: String(index) })!;
@@ -44,6 +45,7 @@ describe("mooncake", () => {
     { 0: { engine_id: 1 } },
     { "0\r\nx": { engine_id: "e" } },
   ])("does not split where the bootstrap server says %j", (bootstrap) => {
+    expect(connector.bootstrap!.isUsable(bootstrap)).toBe(false);
     expect(split({ bootstrap })).toBeUndefined();
   });
 
