@@ -26,11 +26,11 @@ import { TokenAccount } from "./token-keys/token-account.ts";
 
 /**
  * Of the blocks that an endpoint holds, the share whose content must be known before it counts as whole,
- * and that keeps it so. Answers are unknown until a prompt repeats them, so it is not most of them; that
- * requests find more than was predicted, the pool's object sees by itself.
+ * and that keeps it so. Prompts and answers are learned, which is nearly all; what was thought stays in caches
+ * unknown, so it is not most of them. That requests find more than was predicted, the pool's object sees by itself.
  */
-const KNOWN_SHARE_MIN = 0.25;
-const KNOWN_SHARE_KEEPS = 0.2;
+const KNOWN_SHARE_MIN = 0.5;
+const KNOWN_SHARE_KEEPS = 0.4;
 /**
  * Of an engine's cache, the share that must be known before a doubt about it may end: less is known where
  * blocks hang behind one that was missed. Hybrid models have a block of the cache for each of their groups,

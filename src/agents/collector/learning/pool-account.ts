@@ -74,7 +74,7 @@ export class PoolAccount implements KvEventConsumer {
 
   /**
    * Of the token blocks that an endpoint holds, the share that content is known for: 1 if it holds none.
-   * What it generated counts as unknown until a prompt repeats it, and so do the last blocks of a prompt.
+   * What it thought counts as unknown, and so do answers that are not learned, and the last block of each.
    */
   knownShare(endpoint: string): number {
     const { heldBlocks, learnedBlocks } = this.#figures(endpoint);
