@@ -44,8 +44,12 @@ export const PROTOCOL_LIMITS = {
   encodersMax: 64,
   /** How far ahead of the relay's clock a signature may expire. */
   signatureLifetimeMsMax: 120_000,
+  /** The same, of a request to render: it is asked at once or never. */
+  renderSignatureLifetimeMsMax: 10_000,
   /** How far apart the clocks of Worker and relay may be. */
   clockSkewMsMax: 5_000,
   /** (ticket, attempt) pairs a relay remembers so that none is used twice. */
   usedTicketsMax: 200_000,
+  /** The same, of requests to render. */
+  usedRendersMax: 100_000,
 } as const;

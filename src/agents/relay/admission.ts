@@ -56,7 +56,7 @@ export type Admission = Admitted | { readonly ok: false; readonly code: RefusalC
 /** Judges a request by its head. */
 export function admit(head: RequestHead, context: AdmissionContext): Admission {
   if (head.method !== "POST" || !PATHS.has(head.path)) return refused("bad-path");
-  const verified = verify(head, context);
+  const verified = verify(head, context, PROTOCOL_LIMITS.signatureLifetimeMsMax);
   if (!verified.ok) return verified;
   const { signed } = verified;
   const listed = signed.destinations.split(",").map((address) => address.trim().toLowerCase());
@@ -91,13 +91,17 @@ export function admitRender(
   context: Pick<AdmissionContext, "keys" | "nowMs">,
 ): Verified {
   if (head.method !== "POST" || !RENDER_PATHS.includes(head.path)) return refused("bad-path");
-  const verified = verify(head, context);
+  const verified = verify(head, context, PROTOCOL_LIMITS.renderSignatureLifetimeMsMax);
   if (verified.ok && verified.signed.destinations !== ANY_DESTINATION) return refused("off-list");
   return verified;
 }
 
 /** Whether one of the relay's keys signed the head, and did so lately. */
-function verify(head: RequestHead, context: Pick<AdmissionContext, "keys" | "nowMs">): Verified {
+function verify(
+  head: RequestHead,
+  context: Pick<AdmissionContext, "keys" | "nowMs">,
+  lifetimeMsMax: number,
+): Verified {
   const parsed = parseSigned(head);
   if (parsed === undefined) return refused("unsigned");
   const { signed, signature } = parsed;
@@ -105,10 +109,10 @@ function verify(head: RequestHead, context: Pick<AdmissionContext, "keys" | "now
   if (key === undefined) return refused("unknown-key");
   const expected = createHmac("sha256", key).update(signaturePayload(signed)).digest();
   if (!timingSafeEqual(expected, Buffer.from(signature, "hex"))) return refused("bad-signature");
-  const { clockSkewMsMax, signatureLifetimeMsMax } = PROTOCOL_LIMITS;
+  const { clockSkewMsMax } = PROTOCOL_LIMITS;
   const leftMs = signed.expiresAtMs - context.nowMs;
   if (leftMs < -clockSkewMsMax) return refused("expired");
-  if (leftMs > signatureLifetimeMsMax + clockSkewMsMax) return refused("expired");
+  if (leftMs > lifetimeMsMax + clockSkewMsMax) return refused("expired");
   return { ok: true, signed };
 }
 

@@ -39,6 +39,10 @@ const REFUSALS = {
     message:
       "The engine does not render prompts. Start it with --enable-scale-out, or name a renderer with --render-url.",
   },
+  "not-rendered": {
+    status: 422,
+    message: "The engine does not render this prompt: it would not serve the request either.",
+  },
   stopping: { status: 503, message: "This relay is stopping." },
   "engine-down": { status: 503, message: "The engine beside this sidecar cannot be reached." },
   exhausted: { status: 502, message: "No listed endpoint could be reached." },

@@ -3,13 +3,35 @@
 
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 
-/** No signature outlives this: its longest lifetime, plus the skew allowed at either end. */
-export const USED_TICKET_MS =
-  PROTOCOL_LIMITS.signatureLifetimeMsMax + 2 * PROTOCOL_LIMITS.clockSkewMsMax;
+export interface UsedTicketsLimits {
+  /** How far ahead a signature may expire. */
+  readonly lifetimeMsMax: number;
+  /** Pairs remembered at once. */
+  readonly pairsMax: number;
+}
+
+/** Of requests that engines serve. */
+const SERVED: UsedTicketsLimits = {
+  lifetimeMsMax: PROTOCOL_LIMITS.signatureLifetimeMsMax,
+  pairsMax: PROTOCOL_LIMITS.usedTicketsMax,
+};
+/** Of requests to render. */
+export const RENDERED: UsedTicketsLimits = {
+  lifetimeMsMax: PROTOCOL_LIMITS.renderSignatureLifetimeMsMax,
+  pairsMax: PROTOCOL_LIMITS.usedRendersMax,
+};
 
 export class UsedTickets {
+  readonly #pairsMax: number;
+  /** No signature outlives this: its longest lifetime, plus the skew allowed at either end. */
+  readonly #keptMs: number;
   /** Pair to the time it may be forgotten, in insertion order. */
   readonly #forgetAtMs = new Map<string, number>();
+
+  constructor({ lifetimeMsMax, pairsMax } = SERVED) {
+    this.#pairsMax = pairsMax;
+    this.#keptMs = lifetimeMsMax + 2 * PROTOCOL_LIMITS.clockSkewMsMax;
+  }
 
   /** Whether the pair was used before. */
   has(ticket: string, attempt: number, nowMs: number): boolean {
@@ -18,15 +40,15 @@ export class UsedTickets {
   }
 
   /**
-   * Uses the pair. "full" if usedTicketsMax others are remembered: then nothing may be served,
+   * Uses the pair. "full" if as many others as may be are remembered: then nothing may be served,
    * because a pair forgotten too early could be replayed.
    */
   use(ticket: string, attempt: number, nowMs: number): "used" | "replayed" | "full" {
     this.#sweep(nowMs);
     const key = pair(ticket, attempt);
     if (this.#forgetAtMs.has(key)) return "replayed";
-    if (this.#forgetAtMs.size >= PROTOCOL_LIMITS.usedTicketsMax) return "full";
-    this.#forgetAtMs.set(key, nowMs + USED_TICKET_MS);
+    if (this.#forgetAtMs.size >= this.#pairsMax) return "full";
+    this.#forgetAtMs.set(key, nowMs + this.#keptMs);
     return "used";
   }
 

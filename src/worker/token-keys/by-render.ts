@@ -15,6 +15,7 @@ import {
   scanTopLevel,
   spliceBytes,
 } from "../../agents/protocol/json-spans.ts";
+import { PROTOCOL_LIMITS } from "../../agents/protocol/limits.ts";
 import type { RelayConfig } from "../../config/deployment.ts";
 import type { RenderPrefixKeys } from "../../config/prefix-keys.ts";
 import { formatTraceparent, type TraceContext } from "../../telemetry/traceparent.ts";
@@ -36,9 +37,6 @@ export const RENDER_LIMITS = {
   /** Longer prompts, by their estimate, are mostly past what has keys. */
   promptTokensMax: KEYED_TOKENS_MAX,
 } as const;
-/** A signature is for this moment. */
-const SIGNATURE_LIFETIME_MS = 10_000;
-
 const encoder = new TextEncoder();
 const pauses = new RendererPauses();
 
@@ -71,10 +69,11 @@ export async function renderPrompt(
   if (tokenized.ok) pauses.answered(pool);
   else if (signal.aborted) return unkeyed("cancelled");
   else if (tokenized.reason === "unsupported") pauses.unsupported(pool, Date.now());
-  else {
+  else if (tokenized.reason === "failed") {
     pauses.failed(pool, Date.now());
     if (deadline.aborted) return unkeyed("late");
   }
+  // What is the prompt's own says nothing of the renderer.
   return tokenized;
 }
 
@@ -95,6 +94,7 @@ async function ask(
     const code = response.headers.get(RELAY_ERROR_HEADER);
     if (response.status !== 200 || code !== null) {
       await response.body?.cancel();
+      if (code === "not-rendered") return unkeyed("refused");
       // Relays of an earlier release do not know the path.
       const isUnsupported = code === "no-renderer" || code === "bad-path";
       return unkeyed(isUnsupported ? "unsupported" : "failed");
@@ -126,7 +126,7 @@ async function renderHeaders(
       attempt: 0,
       destinations: ANY_DESTINATION,
       stages: STAGE_HEADERS.map(() => ""),
-      expiresAtMs: Date.now() + SIGNATURE_LIFETIME_MS,
+      expiresAtMs: Date.now() + PROTOCOL_LIMITS.renderSignatureLifetimeMsMax,
       bodySha256: await sha256Hex(body),
     },
     undefined,

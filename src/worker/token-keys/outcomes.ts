@@ -10,6 +10,8 @@ export type UnkeyedReason =
   | "late"
   /** Nobody could be reached, or what came was no rendering. */
   | "failed"
+  /** The engine does not render this prompt. It will say why when it is to serve the request. */
+  | "refused"
   /** The engines render no prompts, or this kind of prompt. */
   | "unsupported"
   /** It has failed too often a moment ago. */

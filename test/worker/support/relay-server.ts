@@ -156,6 +156,7 @@ function render(response: ServerResponse, url: string, name: string): void {
   if (name === "render-slow") return;
   if (name === "render-reset") return void response.socket?.resetAndDestroy();
   if (name === "render-never") return decline(response, 501, "no-renderer");
+  if (name === "render-refused") return decline(response, 422, "not-rendered");
   if (name === "render-junk") return void response.end('{"token_ids":["a secret"]}');
   if (name === "render-large") return void response.end(`{"token_ids":[${"7,".repeat(2 ** 21)}7]}`);
   const token_ids = Array.from({ length: RENDERED_TOKENS }, (_, i) => i * 3);
@@ -184,6 +185,7 @@ function play(response: ServerResponse, { script: name, endpoint, attempts }: Sc
   const served = { [DESTINATION_SERVED_HEADER]: endpoint, "x-engine-internal": "must not pass" };
   if (name.startsWith("decline:")) return decline(response, 502, name.slice("decline:".length));
   if (name === "exhausted-once" && attempts === 1) return decline(response, 502, "exhausted");
+  if (name === "no-prefill-once" && attempts === 1) return decline(response, 503, "no-prefill");
   if (name === "reset-once" && attempts === 1) return void response.socket?.resetAndDestroy();
   if (name === "error-page") {
     response.writeHead(502, { "content-type": "text/html" });

@@ -142,6 +142,7 @@ describe("goes on without keys", () => {
     { user: "render-reset", outcome: "failed" },
     { user: "render-junk", outcome: "failed" },
     { user: "render-never", outcome: "unsupported" },
+    { user: "render-refused", outcome: "refused" },
     { user: "render-large", outcome: "too-long" },
   ])("where the relay plays $user", async ({ user, outcome }) => {
     const config = user === "render-slow" ? { timeoutMs: 30 } : {};
@@ -173,6 +174,15 @@ describe("goes on without keys", () => {
     for (let i = 0; i < FAILURES_MAX; i++) await key({ user: "render-junk" }, { pool });
     expect((await key({}, { pool })).outcome).toBe("paused");
   });
+
+  it.for(["render-refused", "render-large"])(
+    "for itself alone, however often %s is asked for",
+    async (user) => {
+      const pool = `pool-of-${user}`;
+      for (let i = 0; i < FAILURES_MAX; i++) await key({ user }, { pool });
+      expect((await key({}, { pool })).outcome).toBe("keyed");
+    },
+  );
 });
 
 it.for([{ prompt: Array.from(TOKENS) }, { prompt: [Array.from(TOKENS), [1, 2, 3]] }])(

@@ -8,7 +8,7 @@ import type { EndpointMarks } from "../endpoint-marks.ts";
 import type { EngineAnswer } from "../engine-pools.ts";
 
 export const RENDER_LIMITS = {
-  /** Renderings at once; more are refused as busy. */
+  /** Renderings at once; more are refused as busy. Their bodies are 64 MiB at most. */
   rendersMax: 64,
   /** Of a request to render. */
   bodyBytesMax: 1024 * 1024,

@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ANY_DESTINATION, RELAY_ERROR_HEADER } from "../../../../src/agents/protocol/headers.ts";
+import { PROTOCOL_LIMITS } from "../../../../src/agents/protocol/limits.ts";
 import { RENDER_LIMITS } from "../../../../src/agents/relay/render/renderer.ts";
 import {
   answerOk,
@@ -18,6 +19,7 @@ import { sign, type SigningOverrides } from "../../support/signing.ts";
 const PATH = "/v1/chat/completions/render";
 const PROMPT = "a prompt that nobody else may read";
 const BODY = JSON.stringify({ model: "m", messages: [{ role: "user", content: PROMPT }] });
+const LIFETIME_MS = PROTOCOL_LIMITS.renderSignatureLifetimeMsMax;
 /** Reserved: nobody listens there. */
 const DEAD = "127.0.0.1:1";
 
@@ -47,11 +49,20 @@ function render(
 ): Promise<Response> {
   return fetch(`http://127.0.0.1:${relay.port}${path}`, {
     method: "POST",
-    headers: sign(to, body, { path, ...overrides }),
+    headers: sign(to, body, { path, expiresAtMs: Date.now() + LIFETIME_MS, ...overrides }),
     body,
   });
 }
 
+/** As vLLM says it. */
+const NO_MODEL = JSON.stringify({
+  error: { message: `The model ${PROMPT} does not exist.`, type: "NotFoundError", code: 404 },
+});
+const WRAPPED = '{"error":{"message":"Not Found","type":"NotFoundError","code":404}}';
+const says =
+  (status: number, text: string): StubEngine["behaviour"] =>
+  (response) =>
+    response.writeHead(status, { "content-type": "application/json" }).end(text);
 const codeOf = (response: Response) => response.headers.get(RELAY_ERROR_HEADER);
 const outcomes = (relay: RunningRelay, outcome: string) =>
   relay.metric(`fairlead_relay_renders_total{outcome="${outcome}"}`);
@@ -76,6 +87,8 @@ describe("refuses", () => {
     { name: "a stranger", of: { secret: "of-somebody-else-0123" }, code: "bad-signature" },
     { name: "another body", of: { bodySha256: "0".repeat(64) }, code: "body-changed" },
     { name: "what has expired", of: { expiresAtMs: Date.now() - 60_000 }, code: "expired" },
+    // Longer than its ticket is remembered.
+    { name: "what is signed for long", of: { expiresAtMs: Date.now() + 60_000 }, code: "expired" },
     {
       name: "more than its bytes",
       of: { body: "x".repeat(RENDER_LIMITS.bodyBytesMax + 1) },
@@ -110,7 +123,16 @@ describe("refuses", () => {
 
 describe("says why there is no rendering", () => {
   it.for([
-    { name: "the engine does not render", behaviour: answerStatus(404), code: "no-renderer" },
+    { name: "no such path", behaviour: says(404, '{"detail":"Not Found"}'), code: "no-renderer" },
+    { name: "no such path, wrapped", behaviour: says(404, WRAPPED), code: "no-renderer" },
+    { name: "no such method", behaviour: answerStatus(405), code: "no-renderer" },
+    { name: "no such model", behaviour: says(404, NO_MODEL), code: "not-rendered" },
+    { name: "a 404 in other words", behaviour: says(404, "<html>"), code: "not-rendered" },
+    { name: "a long 404", behaviour: says(404, `"${"x".repeat(70_000)}"`), code: "not-rendered" },
+    { name: "not what the engine takes", behaviour: answerStatus(400), code: "not-rendered" },
+    { name: "not in order", behaviour: answerStatus(422), code: "not-rendered" },
+    { name: "the engine does not know the relay", behaviour: answerStatus(401), code: "exhausted" },
+    { name: "the engine has no room", behaviour: answerStatus(429), code: "exhausted" },
     { name: "the engine fails", behaviour: answerStatus(500), code: "exhausted" },
     { name: "the engine breaks off", behaviour: resetConnection, code: "exhausted" },
   ])("$name", async ({ behaviour, code }) => {
@@ -128,6 +150,14 @@ describe("says why there is no rendering", () => {
     await expect(text).rejects.toThrow("terminated");
     await vi.waitFor(() => expect(outcomes(relay, "broken-off")).toBe(1));
   });
+});
+
+it("takes no room of requests to be served", async () => {
+  const { engine } = await start();
+  // Less than a body.
+  const relay = await runRelay([engine.address], { heldBodyBytesMax: 1 });
+  open.push(relay);
+  expect((await render(relay)).status).toBe(200);
 });
 
 it("renders so many at once", async () => {
