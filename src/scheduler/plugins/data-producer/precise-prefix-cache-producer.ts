@@ -113,13 +113,29 @@ function withoutEffect({ tokenProcessorConfig, indexerConfig, kvEventsConfig }: 
 }
 const DEFAULT_WITHOUT_EFFECT = withoutEffect(params.parse({}));
 
+/** The tiers that are told apart. */
+const TOLD_TIERS = ["gpu", "cpu"];
+
 /** Sentences on what acts otherwise here. */
 export function preciseNotes(given: PreciseParams): string[] {
-  if (withoutEffect(given) === DEFAULT_WITHOUT_EFFECT) return [];
+  const notes = tierNotes(given);
+  if (withoutEffect(given) === DEFAULT_WITHOUT_EFFECT) return notes;
   return [
+    ...notes,
     "Engines' KV events are read by the pool's collectors, as their flags say, and prompts are looked up " +
       "by content: tokenProcessorConfig, kvBlockIndexConfig and kvEventsConfig are without effect. An " +
       "endpoint that no collector tells of is looked up in the approximate index.",
+  ];
+}
+
+function tierNotes({ indexerConfig }: PreciseParams): string[] {
+  const others = indexerConfig.kvCacheBackendConfigs
+    .map(({ name }) => name)
+    .filter((name) => !TOLD_TIERS.includes(name));
+  if (others.length === 0) return [];
+  return [
+    `kvCacheBackendConfigs: the weight of ${others.join(", ")} is without effect. What an endpoint holds below ` +
+      "its GPUs, in host memory or on its disk, counts as cpu; what endpoints share is not counted.",
   ];
 }
 

@@ -75,6 +75,18 @@ describe("precise-prefix-cache-producer", () => {
     expect(notesOf({ speculativeIndexing: true })).toEqual([]);
   });
 
+  it("says that only GPUs and what is below them are told apart", () => {
+    const plugin = pluginOf("precise-prefix-cache-producer");
+    const notesOf = (...names: string[]) => {
+      const kvCacheBackendConfigs = names.map((name) => ({ name, weight: 0.5 }));
+      return plugin.notes!(plugin.params.parse({ indexerConfig: { kvCacheBackendConfigs } }));
+    };
+    expect(notesOf("GPU", "cpu")).toEqual([]);
+    expect(notesOf("gpu", "disk", "cpu", "nixl")).toEqual([
+      expect.stringContaining("the weight of disk, nixl is without effect"),
+    ]);
+  });
+
   it("takes llm-d's parameters, defaults included", () => {
     const { params } = pluginOf("precise-prefix-cache-producer");
     expect(params.parse({})).toMatchObject({
