@@ -162,7 +162,7 @@ export class KvResidency {
     return {
       stored: (source, event) => account.stored(source, event),
       removed: (source, event) => account.removed(source, event),
-      cleared: (source) => account.cleared(source),
+      cleared: (source, isNewProcess) => account.cleared(source, isNewProcess),
       uncertain: (source) => {
         this.#stream.doubted();
         account.uncertain(source);

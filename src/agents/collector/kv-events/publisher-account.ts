@@ -3,7 +3,7 @@
 //
 //   live batch ──► judge ──► apply                    duplicate: dropped
 //                    ├──► gap: "behind" where a replay can be had, else uncertain() and apply
-//                    └──► restart: cleared(), then as a first batch
+//                    └──► restart: cleared() by a new process, then as a first batch
 //   replay ──► judge ──► apply, or cleared() and "again" from 0, or uncertain() where history is lost
 //
 // A doubt ends when the cache is known to be empty, when everything was heard from the beginning, or when
@@ -154,7 +154,7 @@ export class PublisherAccount {
     this.#options.counts.breaks.restart++;
     this.#isRebuilding = false;
     this.#tracker.begin();
-    this.#clear();
+    this.#clear(true);
   }
 
   /**
@@ -196,14 +196,14 @@ export class PublisherAccount {
     if (!this.#isRebuilding) return;
     this.#isRebuilding = false;
     this.#tracker.begin();
-    this.#clear();
+    this.#clear(false);
   }
 
-  #clear(): void {
+  #clear(isNewProcess: boolean): void {
     this.#isWhole = true;
     this.#storedSinceDoubt = 0;
     this.#knownFromS = undefined;
-    this.#options.consumer.cleared(this.#options.source);
+    this.#options.consumer.cleared(this.#options.source, isNewProcess);
   }
 
   #distrust(reason: KvUncertainReason): void {
@@ -249,7 +249,7 @@ export class PublisherAccount {
           consumer.removed(source, event);
           break;
         case "cleared":
-          this.#clear();
+          this.#clear(false);
           break;
       }
     }

@@ -5,8 +5,8 @@
 //
 // What a storage tier that all endpoints share holds makes none of them a better choice: it is counted only.
 //
-// A source's block size is what it says of blocks in its GPUs' memory; other tiers may join several blocks. An
-// account that is new knows nothing of what was learned before, so the epoch changes with it, and whoever
+// A source's block size is what it says of blocks in its GPUs' memory, of a cache group that a prefix needs whole:
+// other tiers may join several blocks, and windows and states have blocks of their own sizes. An account that is new knows nothing of what was learned before, so the epoch changes with it, and whoever
 // learned tells everything again.
 
 import { randomUUID } from "node:crypto";
@@ -22,6 +22,7 @@ import {
   type SourceFigures,
 } from "../../../scheduler/kv/residency/residency-account.ts";
 import { TOKEN_SLOTS_MAX } from "../../../scheduler/kv/residency/token-holders.ts";
+import { WHOLE_PREFIX_KINDS } from "../../../scheduler/kv/residency/kv-event.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { LearnedContent } from "../../learning/learned-message.ts";
@@ -126,7 +127,9 @@ export class PoolAccount implements KvEventConsumer {
       return;
     }
     const sized = this.#accountFor(source, event);
-    if (sized === undefined) this.#eventsLeftOut++;
+    if (sized === undefined && !isOfWholePrefix(event)) {
+      this.#unfollowed.ofOtherGroups += event.hashes.length / 2;
+    } else if (sized === undefined) this.#eventsLeftOut++;
     else sized.account.stored(source, event);
   }
 
@@ -134,8 +137,10 @@ export class PoolAccount implements KvEventConsumer {
     this.#bySource.get(source)?.account.removed(source, event);
   }
 
-  cleared(source: KvEventSource): void {
-    this.#bySource.get(source)?.account.cleared(source);
+  cleared(source: KvEventSource, isNewProcess: boolean): void {
+    // A new process says its block size anew.
+    if (isNewProcess) this.#forget(source);
+    else this.#bySource.get(source)?.account.cleared(source, false);
   }
 
   uncertain(source: KvEventSource): void {
@@ -191,13 +196,17 @@ export class PoolAccount implements KvEventConsumer {
     return dropped;
   }
 
-  /** A source may come back with another block size, but only while it holds nothing under the old one. */
+  /**
+   * A source's block size stays until it is a new process. One that was not noticed shows where there is one
+   * cache, which holds nothing, and blocks are of another size; with several groups the sizes may be unlike.
+   */
   #accountFor(source: KvEventSource, event: KvBlocksStored): SizedAccount | undefined {
     const current = this.#bySource.get(source);
     const { tier, blockSize, tokens } = event;
     const isTelling = tier === "gpu" && blockSize > 0 && tokens.length > 0;
-    if (!isTelling || current?.blockSize === blockSize) return current;
+    if (!isTelling || !isOfWholePrefix(event) || current?.blockSize === blockSize) return current;
     if (current !== undefined) {
+      if (event.group !== null) return current;
       if ((current.account.figures(source)?.heldBlocks ?? 0) > 0) return current;
       this.#forget(source);
     }
@@ -251,6 +260,11 @@ export class PoolAccount implements KvEventConsumer {
     this.#accounts.push(sized);
     return sized;
   }
+}
+
+/** Whether it is of the only cache, or of a group whose blocks a prefix needs all of. */
+function isOfWholePrefix({ group }: KvBlocksStored): boolean {
+  return group === null || (group.kind !== null && WHOLE_PREFIX_KINDS.has(group.kind));
 }
 
 /** Keys two words each: the nth, the 2nth and so on. */

@@ -1,6 +1,6 @@
 // Blocks that sources announced or removed and that their accounts did not follow, by why.
 
-import type { RekeyerCounts } from "../../../scheduler/kv/residency/rekeyer.ts";
+import type { RekeyerCounts } from "../../../scheduler/kv/residency/rekeyer-counts.ts";
 
 /** Metric labels. */
 const REASONS: Readonly<Record<keyof RekeyerCounts, string>> = {
@@ -21,6 +21,8 @@ export class UnfollowedBlocks {
   readonly #gone = new Map<string, number>();
   /** Of storage that all endpoints share. */
   shared = 0;
+  /** Of cache groups that are not indexed, of sources that have no account yet. */
+  ofOtherGroups = 0;
 
   /** A source goes, and its counts with it. */
   keep(counts: Counts): void {
@@ -30,6 +32,7 @@ export class UnfollowedBlocks {
   /** With those of the sources that there are. */
   sum(sources: Iterable<Counts>): ReadonlyMap<string, number> {
     const sum = new Map(this.#gone).set("shared-storage", this.shared);
+    sum.set(REASONS.otherGroup, (sum.get(REASONS.otherGroup) ?? 0) + this.ofOtherGroups);
     for (const counts of sources) add(sum, counts);
     return sum;
   }

@@ -3,8 +3,7 @@
 //   events of a source ──► its Rekeyer ──► sink: (slot, token key, holding)
 //
 // Nothing has to be learned here, and engines with unlike block sizes share keys: see token-keys.ts of the
-// scheduler. Everything that a source stores is told, answers too, so an endpoint has about four times the
-// keys that it has in content.
+// scheduler. Everything that a source stores is told, answers too, where requests have keys: every 64 tokens.
 
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
 import type {
@@ -74,8 +73,10 @@ export class TokenAccount implements KvEventConsumer {
     this.#followed.get(source)?.rekeyer.removed(event);
   }
 
-  cleared(source: KvEventSource): void {
-    this.#followed.get(source)?.rekeyer.cleared();
+  cleared(source: KvEventSource, isNewProcess: boolean): void {
+    const rekeyer = this.#followed.get(source)?.rekeyer;
+    if (isNewProcess) rekeyer?.begunAnew();
+    else rekeyer?.cleared();
   }
 
   /** What may be wrong is not claimed any more. Parents are still known, so new blocks are. */
@@ -124,7 +125,7 @@ export class TokenAccount implements KvEventConsumer {
     if (known !== undefined) return known.rekeyer;
     if (source.endpoint === null || this.#followed.size >= this.#sourcesMax) return undefined;
     const slot = this.#freeSlots.pop() ?? this.#followed.size;
-    const rekeyer = new Rekeyer(slot, this.#sink);
+    const rekeyer = new Rekeyer(slot, this.#sink, { isSparse: true });
     const followed = { slot, rekeyer };
     this.#followed.set(source, followed);
     const ranks = this.#ranks.get(source.endpoint) ?? new Set();

@@ -64,6 +64,13 @@ export interface KvCacheGroup {
   readonly slidingWindow: number | null;
 }
 
+/** Kinds of groups whose blocks a prefix needs all of. Blocks of others leave the cache while the prefix is whole. */
+export const WHOLE_PREFIX_KINDS: ReadonlySet<string> = new Set([
+  "full_attention",
+  "mla_attention",
+  "sink_full_attention",
+]);
+
 /** Blocks are in the cache from now on. They follow each other, the first follows `parent`. */
 export interface KvBlocksStored {
   readonly type: "stored";
@@ -133,8 +140,11 @@ export interface KvEventConsumer {
   /** `model` is what the source's topic names; "" where it names none. A LoRA name goes before it. */
   stored(source: KvEventSource, event: KvBlocksStored, model: string): void;
   removed(source: KvEventSource, event: KvBlocksRemoved): void;
-  /** The cache is empty: the engine said so, or began anew. */
-  cleared(source: KvEventSource): void;
+  /**
+   * The cache is empty: the engine said so, or is heard from its beginning. With a new process nothing of what
+   * was said before means anything; otherwise hashes and groups are what they were.
+   */
+  cleared(source: KvEventSource, isNewProcess: boolean): void;
   /**
    * Stores and removals before this call may have been missed. What was known may be wrong and is
    * incomplete; what is said from now on is right.

@@ -2,6 +2,7 @@
 //
 //   engine hash ──► entry ┬ state of the chain at the block's end: gives its key, and its children's
 //                         ├ count of announcements, by tier and group: announcements.ts
+//                         ├ where in its tokens' row of KEY_TOKENS the block ends
 //                         └ adapter
 //
 //   held: a count above 0 ── all 0 ──► kept, the longest unheld first to go ── room needed ──► forgotten
@@ -20,86 +21,73 @@
 // for present costs the choice.
 
 import { BlockTable, NONE } from "../block-table.ts";
+import { AdapterIndexes } from "./adapter-indexes.ts";
 import { ADAPTER_SHIFT, ANNOUNCEMENT_LIMITS, Announcements, TIER_SHIFTS } from "./announcements.ts";
 import { type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
-import type { KvBlocksRemoved, KvBlocksStored, KvExtraKey } from "./kv-event.ts";
+import {
+  type KvBlocksRemoved,
+  type KvBlocksStored,
+  type KvExtraKey,
+  WHOLE_PREFIX_KINDS,
+} from "./kv-event.ts";
+import { noCounts, type RekeyerCounts } from "./rekeyer-counts.ts";
 import { CHUNK_ROWS, Rows } from "./rows.ts";
 import { keyHigh, keyLow, TokenKeyChain } from "./token-keys.ts";
+import { LINK_BITS, UnheldList } from "./unheld-list.ts";
 
 export const REKEYER_LIMITS = {
   /** Of one source: 800,000 blocks. Memory is taken as blocks come. */
   bytesMax: 32 * 1024 * 1024,
-  /** Adapters of one source; blocks of further ones are not followed. The base model is one. */
-  adaptersMax: 255,
 } as const;
+
+/** Tokens between the keys that requests carry, where these are of tokens. */
+const KEY_TOKENS = 64;
 
 /** Bytes an entry costs: 22 in the table, 20 its row. */
 const TABLE_COST_BYTES = 22;
 const ROW_WORDS = 5;
 const ENTRY_COST_BYTES = TABLE_COST_BYTES + ROW_WORDS * 4;
 
-/** Words of a row. The list of unheld entries links ids + 1. */
+/** Words of a row. */
 const STATE_LOW = 0;
 const STATE_HIGH = 1;
-const OLDER = 2;
-const NEWER = 3;
+/** Two words of the list of those that nothing holds. The first one's top bits are the block's offset. */
+const UNHELD = 2;
+const OFFSET_SHIFT = LINK_BITS;
 const GROUP_COUNTS = 4;
 
-/** Kinds whose blocks a prefix needs all of. Blocks of others leave the cache while the prefix is whole. */
-const WHOLE_PREFIX_KINDS = new Set(["full_attention", "mla_attention", "sink_full_attention"]);
-
-/** Blocks announced or removed that could not be followed, by cause, since the beginning. */
-export interface RekeyerCounts {
-  /** Stored behind a parent that is not known, or is of another adapter. */
-  orphaned: number;
-  /** Named without tokens, or removed, and not known or not held. */
-  unknown: number;
-  /** Of a tier that is not the endpoint's own, or has no name here. */
-  otherTier: number;
-  /** Of a cache group that is not indexed. */
-  otherGroup: number;
-  /** Their tokens are not as many as their blocks have. */
-  uneven: number;
-  /** The same hash stood for other tokens before. */
-  conflicting: number;
-  /** Not taken up, because the bytes, adapters or announcements were used up. */
-  leftOut: number;
-  /** With media whose place the engine does not tell: followed, and matched by no prompt. */
-  unplaced: number;
+export interface RekeyerOptions {
+  readonly bytesMax?: number;
+  /** The sink is told only of blocks that end where requests have keys of tokens. Otherwise of every block. */
+  readonly isSparse?: boolean;
 }
 
 export class Rekeyer {
-  readonly counts: RekeyerCounts = {
-    orphaned: 0,
-    unknown: 0,
-    otherTier: 0,
-    otherGroup: 0,
-    uneven: 0,
-    conflicting: 0,
-    leftOut: 0,
-    unplaced: 0,
-  };
+  readonly counts: RekeyerCounts = noCounts();
   readonly #slot: number;
   readonly #sink: HoldingSink;
+  readonly #isSparse: boolean;
   readonly #table: BlockTable;
   readonly #entriesMax: number;
   readonly #rows = new Rows(ROW_WORDS);
   readonly #announcements: Announcements;
   readonly #chain = new TokenKeyChain();
-  readonly #adapters = new Map<string | null, number>();
+  /** Tokens before the chain's place, modulo KEY_TOKENS. */
+  #offset = 0;
+  readonly #adapters = new AdapterIndexes();
   /** Indexes of the groups that a prefix needs all blocks of; the first leads. */
   #groups: number[] = [];
   /** Of blocks of the group that leads. */
   #blockSize = 0;
-  /** Ids + 1 of the unheld entries that have been so the longest, and the shortest. */
-  #oldest = 0;
-  #newest = 0;
+  readonly #unheld = new UnheldList(this.#rows, UNHELD);
   #heldCount = 0;
 
   /** `slot` is what the sink is told. */
-  constructor(slot: number, sink: HoldingSink, bytesMax: number = REKEYER_LIMITS.bytesMax) {
+  constructor(slot: number, sink: HoldingSink, options: RekeyerOptions = {}) {
+    const { bytesMax = REKEYER_LIMITS.bytesMax, isSparse = false } = options;
     this.#slot = slot;
     this.#sink = sink;
+    this.#isSparse = isSparse;
     const entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
     // A chunk of rows that is not used up costs as much as one that is.
     this.#entriesMax = entriesMax - (entriesMax > CHUNK_ROWS ? entriesMax % CHUNK_ROWS : 0);
@@ -171,8 +159,8 @@ export class Rekeyer {
   }
 
   /**
-   * Nothing is held any more, or nothing that was is certain. Which tokens hashes stand for stays true,
-   * and is kept.
+   * Nothing is held any more, or nothing that was is certain. Which tokens hashes stand for and what its
+   * cache groups are stays true, and is kept: engines need not say it again.
    */
   cleared(): void {
     for (let id = 0; id < this.#rows.idsEnd; id++) {
@@ -182,7 +170,13 @@ export class Rekeyer {
       this.#announcements.clear(id);
       this.#changed(id, was);
     }
-    // An engine that began anew may number them otherwise.
+  }
+
+  /** The source is a new process: nothing that the one before said means anything. */
+  begunAnew(): void {
+    this.cleared();
+    while (this.#forgetOldest());
+    this.#adapters.clear();
     this.#groups = [];
     this.#blockSize = 0;
   }
@@ -206,7 +200,10 @@ export class Rekeyer {
     if (group === null) return 0;
     const { index, kind } = group;
     const place = this.#groups.indexOf(index);
-    if (place >= 0) return place;
+    const isOther = place >= 0 && kind !== null && !WHOLE_PREFIX_KINDS.has(kind);
+    // A new process that could not be told from the one before.
+    if (isOther) this.begunAnew();
+    else if (place >= 0) return place;
     if (kind === null || !WHOLE_PREFIX_KINDS.has(kind) || tier !== "gpu") return -1;
     if (this.#groups.length === 0) this.#blockSize = blockSize;
     else if (tokens.length === 0 || blockSize !== this.#blockSize) return -1;
@@ -244,9 +241,10 @@ export class Rekeyer {
         this.counts.unplaced++;
       }
       chain.addBlock(tokens, i * blockSize, (i + 1) * blockSize, extras);
+      this.#offset = (this.#offset + blockSize) % KEY_TOKENS;
       let id = this.#find(hashes, i);
       if (id === NONE) id = this.#addEntry(hashes, i, adapter);
-      else if (!this.#isHere(id, adapter)) {
+      else if (!this.#isHere(id, adapter) && !this.#rewrite(id, adapter)) {
         this.counts.conflicting++;
         continue;
       }
@@ -263,11 +261,13 @@ export class Rekeyer {
     const { parent } = event;
     if (parent === null) {
       this.#chain.begin(event.loraName);
+      this.#offset = 0;
       return true;
     }
     const id = this.#find(parent, 0);
     if (id === NONE || this.#table.payload(id) >>> ADAPTER_SHIFT !== adapter) return false;
     this.#chain.resume(this.#rows.get(id, STATE_LOW), this.#rows.get(id, STATE_HIGH));
+    this.#offset = this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT;
     return true;
   }
 
@@ -286,11 +286,25 @@ export class Rekeyer {
     const low = hashes[at * 2]!;
     const id = this.#table.add(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
     if (id === NONE) return NONE;
+    this.#place(id, adapter);
+    return id;
+  }
+
+  /** A hash that nothing holds may come to stand for other tokens: then what it stood for is void. */
+  #rewrite(id: number, adapter: number): boolean {
+    if (this.#announcements.holding(id, this.#groups.length) !== NOT_HELD) return false;
+    this.#unheld.remove(id);
+    this.#place(id, adapter);
+    return true;
+  }
+
+  /** An entry that nobody holds is of the block at whose end the chain stands. */
+  #place(id: number, adapter: number): void {
     this.#announcements.begin(id, adapter);
     this.#rows.set(id, STATE_LOW, this.#chain.stateLow);
     this.#rows.set(id, STATE_HIGH, this.#chain.stateHigh);
-    this.#pushUnheld(id);
-    return id;
+    this.#rows.set(id, UNHELD, this.#offset * 2 ** OFFSET_SHIFT);
+    this.#unheld.push(id);
   }
 
   #announce(id: number, shift: number, place: number): void {
@@ -310,53 +324,48 @@ export class Rekeyer {
     const is = this.#announcements.holding(id, this.#groups.length);
     if (was === is) return;
     if (was === NOT_HELD) {
-      this.#unlinkUnheld(id);
+      this.#unheld.remove(id);
       this.#heldCount++;
+      this.#adapters.heldChanged(this.#table.payload(id) >>> ADAPTER_SHIFT, 1);
     } else if (is === NOT_HELD) {
-      this.#pushUnheld(id);
+      this.#unheld.push(id);
       this.#heldCount--;
+      this.#adapters.heldChanged(this.#table.payload(id) >>> ADAPTER_SHIFT, -1);
     }
     this.#tell(id, is);
   }
 
   #tell(id: number, holding: Holding): void {
+    if (this.#isSparse && this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT !== 0) return;
     const stateLow = this.#rows.get(id, STATE_LOW);
     const stateHigh = this.#rows.get(id, STATE_HIGH);
     this.#sink.held(this.#slot, keyLow(stateLow), keyHigh(stateLow, stateHigh), holding);
   }
 
+  /** -1 where all are taken. */
   #adapterIndex(name: string | null): number {
-    const known = this.#adapters.get(name);
-    if (known !== undefined) return known;
-    const index = this.#adapters.size;
-    if (index === REKEYER_LIMITS.adaptersMax) return -1;
-    this.#adapters.set(name, index);
-    return index;
-  }
-
-  #pushUnheld(id: number): void {
-    this.#rows.set(id, OLDER, this.#newest);
-    this.#rows.set(id, NEWER, 0);
-    if (this.#newest === 0) this.#oldest = id + 1;
-    else this.#rows.set(this.#newest - 1, NEWER, id + 1);
-    this.#newest = id + 1;
-  }
-
-  #unlinkUnheld(id: number): void {
-    const older = this.#rows.get(id, OLDER);
-    const newer = this.#rows.get(id, NEWER);
-    if (older === 0) this.#oldest = newer;
-    else this.#rows.set(older - 1, NEWER, newer);
-    if (newer === 0) this.#newest = older;
-    else this.#rows.set(newer - 1, OLDER, older);
+    const index = this.#adapters.find(name) ?? this.#adapters.add(name);
+    if (index !== undefined) return index;
+    const isFree = this.#adapters.freeUnheld();
+    if (!isFree.includes(1)) return -1;
+    for (let id = this.#unheld.oldest; id !== NONE;) {
+      const newer = this.#unheld.newer(id);
+      if (isFree[this.#table.payload(id) >>> ADAPTER_SHIFT] === 1) this.#forget(id);
+      id = newer;
+    }
+    return this.#adapters.add(name)!;
   }
 
   #forgetOldest(): boolean {
-    if (this.#oldest === 0) return false;
-    const id = this.#oldest - 1;
-    this.#unlinkUnheld(id);
+    const { oldest } = this.#unheld;
+    if (oldest !== NONE) this.#forget(oldest);
+    return oldest !== NONE;
+  }
+
+  /** Nothing holds it. */
+  #forget(id: number): void {
+    this.#unheld.remove(id);
     this.#table.remove(id);
-    return true;
   }
 }
 

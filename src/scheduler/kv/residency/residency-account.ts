@@ -18,7 +18,8 @@ import type {
   KvEventConsumer,
   KvEventSource,
 } from "./kv-event.ts";
-import { Rekeyer, REKEYER_LIMITS, type RekeyerCounts } from "./rekeyer.ts";
+import type { RekeyerCounts } from "./rekeyer-counts.ts";
+import { Rekeyer, REKEYER_LIMITS } from "./rekeyer.ts";
 import { TOKEN_SLOTS_MAX } from "./token-holders.ts";
 
 export interface ResidencyAccountOptions extends ContentResidencyOptions {
@@ -112,8 +113,10 @@ export class ResidencyAccount implements KvEventConsumer {
     this.#rekeyerOf(source)?.removed(event);
   }
 
-  cleared(source: KvEventSource): void {
-    this.#rekeyerOf(source)?.cleared();
+  cleared(source: KvEventSource, isNewProcess: boolean): void {
+    const rekeyer = this.#rekeyerOf(source);
+    if (isNewProcess) rekeyer?.begunAnew();
+    else rekeyer?.cleared();
   }
 
   /** What may be wrong is not claimed any more. Parents are still known, so new blocks are. */
@@ -138,7 +141,7 @@ export class ResidencyAccount implements KvEventConsumer {
       this.#eventsLeftOut++;
       return undefined;
     }
-    const rekeyer = new Rekeyer(slot, this.#contents, this.#rekeyerBytesMax);
+    const rekeyer = new Rekeyer(slot, this.#contents, { bytesMax: this.#rekeyerBytesMax });
     this.#rekeyers.set(source, rekeyer);
     this.#slots.set(source, slot);
     this.#sources[slot] = source;

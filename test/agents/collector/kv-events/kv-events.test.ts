@@ -204,7 +204,9 @@ describe("a publisher that keeps what it said", () => {
     await heard(second);
     await second.publish(store(99));
     await waitFor(() => expect(consumer.held("e")).toEqual([...expected, hex(99)]));
-    expect(consumer.calls.filter((call) => call.includes("cleared"))).toEqual(["e/0 cleared"]);
+    expect(consumer.calls.filter((call) => call.includes("begun anew"))).toEqual([
+      "e/0 begun anew",
+    ]);
     expect(consumer.calls.filter((call) => call.includes("uncertain"))).toEqual([]);
   });
 
@@ -368,7 +370,11 @@ describe("a publisher that keeps nothing", () => {
     await engine.publish(store(1));
     await engine.sendRaw([Buffer.from(""), sequence(0), store(7)]);
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(7)]));
-    expect(consumer.calls).toEqual([`e/0 stored ${hex(1)}`, "e/0 cleared", `e/0 stored ${hex(7)}`]);
+    expect(consumer.calls).toEqual([
+      `e/0 stored ${hex(1)}`,
+      "e/0 begun anew",
+      `e/0 stored ${hex(7)}`,
+    ]);
   });
 
   it("is void where its engine is a new process that has said nothing yet", async () => {
@@ -434,7 +440,7 @@ describe("a publisher that keeps nothing", () => {
     await engine.sendRaw([Buffer.from(""), sequence(0), store(7)]);
     await waitFor(() => expect(consumer.held("e")).toEqual([hex(7)]));
     expect(consumer.calls).not.toContain("e/0 uncertain gap");
-    expect(consumer.calls).toContain("e/0 cleared");
+    expect(consumer.calls).toContain("e/0 begun anew");
   });
 
   it("says what cannot be read, and is heard on", async () => {

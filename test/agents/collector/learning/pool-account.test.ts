@@ -168,12 +168,47 @@ describe("a block size", () => {
     account.learn(CONTENT);
     account.stored(a, stored(32, 3));
     expect(held("a")).toEqual([1, 2]);
-    account.cleared(a);
+    account.cleared(a, true);
     account.stored(a, stored(32, 3));
     account.learn(CONTENT);
     expect(held("a")).toEqual([1, 2, 3]);
     account.gone(a);
     expect(held("a")).toEqual([]);
+  });
+
+  const group = (index: number, kind: string | null) => ({
+    group: { index, kind, slidingWindow: null },
+  });
+
+  it("is that of groups that a prefix needs whole: others change nothing", () => {
+    const { account, held, dropped, unfollowed } = start();
+    const { epoch } = account;
+    const a = source("a");
+    account.stored(a, stored(96, 1, group(1, "mamba")));
+    account.stored(a, stored(48, 1, group(2, null)));
+    expect(account.epoch).toBe(epoch);
+    expect(unfollowed("other-group")).toBe(2);
+    account.stored(a, stored(16, 3, group(0, "full_attention")));
+    account.learn(CONTENT);
+    const known = account.epoch;
+    // Nothing is held, and engines do not say again of what kind a group is.
+    account.cleared(a, false);
+    account.stored(a, stored(96, 1, group(1, "mamba")));
+    account.stored(a, stored(96, 1, group(3, "mla_attention")));
+    account.stored(a, stored(16, 3, group(0, null)));
+    expect(held("a")).toEqual([1, 2]);
+    expect(account.epoch).toBe(known);
+    expect(dropped("event")).toBe(0);
+  });
+
+  it("may be another where the source is a new process, whatever it held", () => {
+    const { account, held } = start();
+    const a = source("a");
+    account.stored(a, stored(16, 3, group(0, "full_attention")));
+    account.cleared(a, true);
+    account.stored(a, stored(32, 3, group(0, "full_attention")));
+    account.learn(CONTENT);
+    expect(held("a")).toEqual([1, 2, 3]);
   });
 
   it("is one of few: sources of further ones are not followed, and counted", () => {

@@ -10,7 +10,7 @@ import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-key
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { RecordingSink } from "../../../scheduler/kv/residency/holding-sink.ts";
 
-const TOKENS = Uint32Array.from({ length: 64 }, (_, i) => i * 7);
+const TOKENS = Uint32Array.from({ length: 512 }, (_, i) => i * 7);
 
 const source = (endpoint: string | null): KvEventSource => ({ endpoint, rank: 0 });
 
@@ -50,22 +50,28 @@ function start(sourcesMax?: number) {
 describe("blocks of a source", () => {
   it("are told in the keys that the prompt's tokens give, whatever their size", () => {
     const { account, held } = start();
-    account.stored(source("a"), stored(16, 3));
-    account.stored(source("b"), stored(32, 2));
-    expect(held("a")).toEqual(keysOf(16, 3));
-    expect(held("b")).toEqual(keysOf(32, 2));
-    expect(held("b").every((key) => keysOf(16, 4).includes(key))).toBe(true);
+    account.stored(source("a"), stored(64, 3));
+    account.stored(source("b"), stored(128, 2));
+    expect(held("a")).toEqual(keysOf(64, 3));
+    expect(held("b")).toEqual(keysOf(128, 2));
+    expect(held("b").every((key) => keysOf(64, 4).includes(key))).toBe(true);
+  });
+
+  it("are told where requests have keys: every 64 tokens", () => {
+    const { account, held } = start();
+    account.stored(source("a"), stored(16, 11));
+    expect(held("a")).toEqual(keysOf(64, 2));
   });
 
   it("are taken back one by one, all at once, and with the source", () => {
     const { account, held } = start();
     const [a, b, c] = [source("a"), source("b"), source("c")];
-    for (const each of [a, b, c]) account.stored(each, stored(16, 2));
-    const hashes = stored(16, 2).hashes.slice(2);
+    for (const each of [a, b, c]) account.stored(each, stored(64, 2));
+    const hashes = stored(64, 2).hashes.slice(2);
     account.removed(a, { type: "removed", hashes, tier: "gpu", groupIndex: null });
     account.uncertain(b);
     account.gone(c);
-    expect(held("a")).toEqual(keysOf(16, 1));
+    expect(held("a")).toEqual(keysOf(64, 1));
     expect(held("b")).toEqual([]);
     expect(held("c")).toEqual([]);
   });
@@ -78,16 +84,16 @@ it("tells again what an endpoint's ranks hold, and nothing else", () => {
   };
   const account = new TokenAccount(sink);
   const [first, second] = [source("a"), { ...source("a"), rank: 1 }];
-  account.stored(first, stored(16, 3));
-  account.stored(second, stored(32, 2));
-  account.stored(source("b"), stored(16, 4));
-  const hashes = stored(16, 3).hashes.slice(4);
+  account.stored(first, stored(64, 3));
+  account.stored(second, stored(128, 2));
+  account.stored(source("b"), stored(64, 4));
+  const hashes = stored(64, 3).hashes.slice(4);
   account.removed(first, { type: "removed", hashes, tier: "gpu", groupIndex: null });
   told.length = 0;
   account.tellAgain("a");
   const expected = [
-    ...keysOf(16, 2).map((key) => `0/${key}`),
-    ...keysOf(32, 2).map((key) => `1/${key}`),
+    ...keysOf(64, 2).map((key) => `0/${key}`),
+    ...keysOf(128, 2).map((key) => `1/${key}`),
   ];
   expect(told.toSorted()).toEqual(expected.toSorted());
 });
@@ -95,19 +101,19 @@ it("tells again what an endpoint's ranks hold, and nothing else", () => {
 it("gives a slot on when its source is gone", () => {
   const { account, held } = start();
   const gone = source("a");
-  account.stored(gone, stored(16, 1));
-  account.stored(source("b"), stored(16, 2));
+  account.stored(gone, stored(64, 1));
+  account.stored(source("b"), stored(64, 2));
   account.gone(gone);
-  account.stored(source("c"), stored(16, 3));
-  account.stored(source("d"), stored(16, 4));
-  expect(held("b")).toEqual(keysOf(16, 2));
-  expect(held("c")).toEqual(keysOf(16, 3));
-  expect(held("d")).toEqual(keysOf(16, 4));
+  account.stored(source("c"), stored(64, 3));
+  account.stored(source("d"), stored(64, 4));
+  expect(held("b")).toEqual(keysOf(64, 2));
+  expect(held("c")).toEqual(keysOf(64, 3));
+  expect(held("d")).toEqual(keysOf(64, 4));
 });
 
 it("follows so many sources, and none that is no endpoint's", () => {
   const { account, held } = start(2);
-  for (const endpoint of ["a", "b", "c", null]) account.stored(source(endpoint), stored(16, 1));
+  for (const endpoint of ["a", "b", "c", null]) account.stored(source(endpoint), stored(64, 1));
   expect(held("b")).toHaveLength(1);
   expect(held("c")).toEqual([]);
   expect(account.eventsLeftOut).toBe(2);
@@ -115,8 +121,8 @@ it("follows so many sources, and none that is no endpoint's", () => {
 
 it("tells an endpoint's blocks and bytes, of all its ranks", () => {
   const { account } = start();
-  account.stored({ endpoint: "a", rank: 0 }, stored(16, 1));
-  account.stored({ endpoint: "a", rank: 1 }, stored(16, 2));
+  account.stored({ endpoint: "a", rank: 0 }, stored(64, 1));
+  account.stored({ endpoint: "a", rank: 1 }, stored(64, 2));
   const registry = new MetricRegistry();
   account.render(registry);
   expect(registry.render()).toContain('fairlead_kv_account_held_blocks{endpoint="a"} 3\n');

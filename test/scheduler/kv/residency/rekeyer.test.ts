@@ -9,6 +9,7 @@ import {
   record,
 } from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { ADAPTERS_MAX } from "../../../../src/scheduler/kv/residency/adapter-indexes.ts";
 import { ANNOUNCEMENT_LIMITS } from "../../../../src/scheduler/kv/residency/announcements.ts";
 import { HELD_BELOW, HELD_ON_GPU } from "../../../../src/scheduler/kv/residency/holding.ts";
 import type {
@@ -16,7 +17,7 @@ import type {
   KvExtraKey,
   KvTier,
 } from "../../../../src/scheduler/kv/residency/kv-event.ts";
-import { Rekeyer, REKEYER_LIMITS } from "../../../../src/scheduler/kv/residency/rekeyer.ts";
+import { Rekeyer } from "../../../../src/scheduler/kv/residency/rekeyer.ts";
 import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-keys.ts";
 import { RecordingSink } from "./holding-sink.ts";
 
@@ -213,7 +214,7 @@ describe("Rekeyer", () => {
     const event = record({
       group: constantFrom(FULL, WINDOW, MLA),
       block: integer({ min: 1, max: 4 }),
-      kind: constantFrom("stored", "stored", "stored", "removed", "cleared"),
+      kind: constantFrom("stored", "stored", "stored", "removed", "cleared", "anew"),
     });
     assert(
       property(array(event, { maxLength: 80, size: "max" }), (events) => {
@@ -224,7 +225,11 @@ describe("Rekeyer", () => {
           const isWhole = group !== WINDOW;
           const cache = caches.get(group.index);
           if (kind === "cleared") {
+            // Which groups there are stays known.
             subject.cleared();
+            for (const each of caches.values()) each.clear();
+          } else if (kind === "anew") {
+            subject.begunAnew();
             caches = new Map();
           } else if (kind === "removed") {
             subject.removed(removed([block], "gpu", group.index));
@@ -256,7 +261,9 @@ describe("Rekeyer", () => {
   it("follows another group once the engine has begun anew", () => {
     const group = { index: 0, kind: "full_attention", slidingWindow: null };
     rekeyer.stored(stored({ group }));
-    rekeyer.cleared();
+    rekeyer.begunAnew();
+    expect(held()).toEqual([]);
+    expect(rekeyer.knownBlocks).toBe(0);
     rekeyer.stored(stored({ group: { ...group, index: 3 } }));
     rekeyer.stored(
       stored({
@@ -269,15 +276,78 @@ describe("Rekeyer", () => {
     expect(held()).toEqual(names(3));
   });
 
-  it("keeps to the first tokens that a hash stood for", () => {
+  it("keeps what it knows of groups when the cache is emptied: engines do not say it again", () => {
+    rekeyer.stored(stored({ group: FULL }));
+    rekeyer.cleared();
+    rekeyer.stored(stored({ group: { ...FULL, kind: null } }));
+    expect(held()).toEqual(names(2));
+    rekeyer.removed(removed([2], "gpu", FULL.index));
+    expect(held()).toEqual(names(1));
+  });
+
+  it("forgets groups when one turns out to be of another kind", () => {
+    rekeyer.stored(stored({ group: FULL }));
+    rekeyer.stored(stored({ group: { ...WINDOW, index: FULL.index } }));
+    expect(held()).toEqual([]);
+    rekeyer.stored(stored({ group: MLA }));
+    expect(held()).toEqual(names(2));
+  });
+
+  it("keeps to the tokens that a hash stands for while it is held", () => {
     rekeyer.stored(stored());
-    rekeyer.stored(stored({ tokens: TOKENS.slice(32) }));
+    const other = stored({ tokens: TOKENS.slice(32) });
+    rekeyer.stored(other);
     expect(held()).toEqual(names(2));
     expect(rekeyer.counts.conflicting).toBe(2);
+    rekeyer.removed(removed([1, 2]));
+    rekeyer.stored(other);
+    const fresh = new RecordingSink();
+    new Rekeyer(SLOT, fresh).stored(other);
+    expect(sink.holdings).toEqual(fresh.holdings);
+    expect(rekeyer.counts.conflicting).toBe(2);
+    expect([rekeyer.heldBlocks, rekeyer.knownBlocks]).toEqual([2, 2]);
+  });
+
+  it("tells only of blocks that end where requests have keys, if that is asked for", () => {
+    rekeyer = new Rekeyer(SLOT, sink, { isSparse: true });
+    const tokens = Uint32Array.from({ length: 160 }, (_, i) => i * 3);
+    const keys = tokenBlockKeys({ adapter: null, tokens, blockSize: 16, extraKeys: [] });
+    const name = (block: number) => `${SLOT}/${keys[block * 2]}:${keys[block * 2 + 1]}`;
+    rekeyer.stored(stored({ hashes: hashes(1, 2, 3), tokens: tokens.slice(0, 48) }));
+    expect(held()).toEqual([]);
+    const ids = [4, 5, 6, 7, 8, 9, 10];
+    rekeyer.stored(stored({ hashes: hashes(...ids), parent: hashes(3), tokens: tokens.slice(48) }));
+    expect(held()).toEqual([name(3), name(7)]);
+    expect(rekeyer.heldBlocks).toBe(10);
+    rekeyer.removed(removed([10, 9, 8]));
+    expect(held()).toEqual([name(3)]);
+    // The offset outlives the removal of the parent, and of those beside it in the list.
+    rekeyer.removed(removed([7, 6, 5]));
+    rekeyer.stored(
+      stored({ hashes: hashes(8), parent: hashes(7), tokens: tokens.slice(112, 128) }),
+    );
+    expect(held()).toEqual([name(3), name(7)]);
+  });
+
+  it("gives the index of an adapter that holds nothing to another", () => {
+    const of = (i: number) =>
+      stored({ hashes: hashes(100 + i * 2, 101 + i * 2), loraName: `lora-${i}` });
+    for (let i = 0; i < ADAPTERS_MAX; i++) rekeyer.stored(of(i));
+    rekeyer.removed(removed([100, 101, 102]));
+    for (let i = 0; i < 3; i++) rekeyer.stored(of(ADAPTERS_MAX + i));
+    // Of lora-0 nothing was held; of lora-1 a block still was.
+    expect(rekeyer.counts.leftOut).toBe(4);
+    const expected = names(2, { adapter: `lora-${ADAPTERS_MAX}` });
+    expect(held()).toEqual(expect.arrayContaining(expected));
+    expect(held()).not.toEqual(expect.arrayContaining([names(1, { adapter: "lora-0" })[0]]));
+    rekeyer.begunAnew();
+    for (let i = 0; i < ADAPTERS_MAX; i++) rekeyer.stored(of(1_000 + i));
+    expect(rekeyer.counts.leftOut).toBe(4);
+    expect(held()).toHaveLength(2 * ADAPTERS_MAX);
   });
 
   it("follows no more adapters and announcements than it can tell apart", () => {
-    for (let i = 0; i < REKEYER_LIMITS.adaptersMax; i++) {
+    for (let i = 0; i < ADAPTERS_MAX; i++) {
       rekeyer.stored(stored({ hashes: hashes(100 + i * 2, 101 + i * 2), loraName: `lora-${i}` }));
     }
     expect(rekeyer.counts.leftOut).toBe(0);
@@ -293,7 +363,7 @@ describe("Rekeyer", () => {
 
   it("stays within its bytes: forgets what is not held, then leaves out", () => {
     const bytesMax = 1024 * 1024;
-    rekeyer = new Rekeyer(SLOT, sink, bytesMax);
+    rekeyer = new Rekeyer(SLOT, sink, { bytesMax });
     const block = (id: number) =>
       stored({ hashes: hashes(id), tokens: Uint32Array.from({ length: 16 }, () => id) });
     let most = 0;

@@ -71,7 +71,7 @@ describe("ResidencyAccount", () => {
     expect(held()).toEqual({});
     account.stored(only, stored);
     expect(Object.keys(held())).toEqual(["0/11:12", "0/21:22"]);
-    account.cleared(only);
+    account.cleared(only, false);
     expect(held()).toEqual({});
   });
 

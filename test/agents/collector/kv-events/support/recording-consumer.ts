@@ -40,8 +40,8 @@ export class RecordingConsumer implements KvEventConsumer {
     this.#count(source, event, -1);
   };
 
-  cleared: KvEventConsumer["cleared"] = (source) => {
-    this.#note(source, "cleared");
+  cleared: KvEventConsumer["cleared"] = (source, isNewProcess) => {
+    this.#note(source, isNewProcess ? "begun anew" : "cleared");
     this.#of(source).clear();
   };
 
