@@ -6,7 +6,7 @@ import type { EngineAnswer } from "../engine-pools.ts";
 import { BodyLoan, type BodyBudget } from "../request-body.ts";
 import { walk, type Walk, type WalkContext, type WalkLeg, type WalkRequest } from "../walk.ts";
 import type { StagedApi } from "./connector.ts";
-import { ChunkedDecode } from "./connectors/chunked-decode.ts";
+import { ChunkedDecode, type TakenChunk } from "./connectors/chunked-decode.ts";
 import { readWhole, withBody } from "./read-answer.ts";
 
 /** Of an answer to one chunk. */
@@ -66,6 +66,10 @@ class Chunks {
     const verdict = await this.#take(first);
     if (verdict === "unreadable")
       return { ...walked, result: { kind: "exhausted", kept: undefined } };
+    if (verdict === "whole") {
+      const { result } = await this.#ask(walked.endpoint, this.#chunked.wholeBody());
+      return { ...walked, result };
+    }
     if (this.#chunked.isStream) {
       const body = Readable.from(this.#events(walked.endpoint, verdict), { objectMode: false });
       const headers = { ...first.headers, "content-type": "text/event-stream" };
@@ -83,7 +87,7 @@ class Chunks {
     return answered(walked, first, body);
   }
 
-  async *#events(endpoint: string, first: "more" | "done"): AsyncGenerator<Uint8Array> {
+  async *#events(endpoint: string, first: TakenChunk): AsyncGenerator<Uint8Array> {
     yield this.#chunked.event();
     for (let more = first === "more"; more;) {
       const { result } = await this.#ask(endpoint);
@@ -98,18 +102,18 @@ class Chunks {
     yield this.#chunked.streamEnd();
   }
 
-  #ask(endpoint: string): Promise<Walk> {
+  #ask(endpoint: string, body = this.#chunked.nextBody()): Promise<Walk> {
     const { headers } = this.#request;
     return walk(this.#context, {
       ...this.#request,
       destinations: [endpoint],
-      leg: () => ({ headers, body: this.#chunked.nextBody() }),
+      leg: () => ({ headers, body }),
       // It has the ticket already.
       onTry: () => undefined,
     });
   }
 
-  async #take(answer: EngineAnswer): Promise<"more" | "done" | "unreadable"> {
+  async #take(answer: EngineAnswer): Promise<TakenChunk> {
     const loan = new BodyLoan(this.#context.budget);
     const bytes = await readWhole(answer, CHUNK_ANSWER_BYTES_MAX, loan);
     const verdict = bytes === undefined ? "unreadable" : this.#chunked.take(bytes);

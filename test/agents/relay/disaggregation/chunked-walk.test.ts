@@ -42,6 +42,21 @@ const counts: Script = (response, { text }) => {
     }),
   );
 };
+/** Nothing but reasoning in four tokens, and an answer in more. */
+const reasons: Script = (response, { text }) => {
+  const isWhole = text.includes('"max_tokens":12');
+  const message = isWhole
+    ? { role: "assistant", content: "an answer" }
+    : { role: "assistant", content: null, reasoning_content: "hmm" };
+  const choice = { index: 0, finish_reason: isWhole ? "stop" : "length" };
+  if (!text.includes('"stream":true')) {
+    response.writeHead(200, { "content-type": "application/json" });
+    return response.end(JSON.stringify({ id: "r", choices: [{ ...choice, message }] }));
+  }
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  const event = JSON.stringify({ id: "r", choices: [{ ...choice, delta: message }] });
+  return response.end(`data: ${event}\n\ndata: [DONE]\n\n`);
+};
 const isContinued = ({ text }: { text: string }) => text.includes('"continue_final_message":true');
 
 interface Pod {
@@ -70,6 +85,11 @@ async function pods(decode: Script, prefill: Script = () => undefined): Promise<
         signal === undefined ? {} : { signal },
       ),
   };
+}
+
+async function closedOf({ relay }: Pod) {
+  await vi.waitFor(() => expect(relay.closed()).toHaveLength(1), WAIT);
+  return relay.closed()[0];
 }
 
 describe("a chat that is decoded in chunks", () => {
@@ -124,6 +144,31 @@ describe("a chat that is decoded in chunks", () => {
     expect(chunks.filter(({ usage }) => usage !== undefined)).toEqual([]);
     await vi.waitFor(() => expect(made.relay.closed()).toHaveLength(1), WAIT);
     expect(made.relay.closed()[0]).toMatchObject({ outcome: "ok", completionTokens: 12 });
+  });
+
+  it.for([BODY, STREAM])("is decoded in one where the model reasons first: %s", async (body) => {
+    const made = await pods(reasons, (response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end('{"kv_transfer_params":{"a":1}}');
+    });
+    const answer = await made.ask(body, "prefill");
+    const text = await answer.text();
+    expect(text).toContain("an answer");
+    expect(text).not.toContain("hmm");
+    const [chunk, whole] = made.decoder.legs;
+    expect(chunk!.text).toContain('"kv_transfer_params":{"a":1}');
+    const added = '"stream_options":{"include_usage":true},';
+    expect([whole!.text.replace(added, ""), made.decoder.legs.length]).toEqual([body, 2]);
+    expect(await closedOf(made)).toMatchObject({ outcome: "ok", finishReason: "stop" });
+  });
+
+  it("gives the client the trouble of the whole request", async () => {
+    const made = await pods((response, leg) => {
+      if (leg.text === BODY) response.writeHead(500).end("trouble");
+      else reasons(response, leg);
+    });
+    const answer = await made.ask();
+    expect([answer.status, await answer.text()]).toEqual([500, "trouble"]);
   });
 
   it("is handed a prefill with its first chunk only", async () => {

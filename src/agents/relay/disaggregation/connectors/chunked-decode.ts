@@ -6,7 +6,9 @@
 //   until       an answer ends for another reason than its length, or the client's own limit is reached
 //
 // What an engine keeps from token to token is lost between chunks (grammars, stop strings, tool calls,
-// penalties, seeds): a request that uses such a thing is decoded in one.
+// penalties, seeds): a request that uses such a thing is decoded in one. So is one whose first chunk ends in
+// or after a model's reasoning, or without text: a template may drop that, and nothing can be continued. It is
+// then asked for again.
 //
 // Source: llm-d-router pkg/sidecar/proxy/decode.go. It adds a message for each chunk, tells a streaming
 // client `length` after each, chunks every request, and asks for ever where an engine answers tokens
@@ -51,6 +53,8 @@ interface ChunkPlan {
   /** Infinity where the client set no limit. */
   readonly tokensMax: number;
 }
+
+export type TakenChunk = "more" | "done" | "whole" | "unreadable";
 
 /** What was read of an engine's answer to a chunk. */
 interface ChunkAnswer {
@@ -112,11 +116,18 @@ export class ChunkedDecode {
     return edited!;
   }
 
-  /** Takes the body of an engine's 2xx answer. */
-  take(bytes: Uint8Array): "more" | "done" | "unreadable" {
+  /** The request without chunks, for the engine that has its blocks from the first one. */
+  wholeBody(): Uint8Array {
+    const { body } = this.#plan;
+    return editMembers(body, { kv_transfer_params: undefined, ec_transfer_params: undefined })!;
+  }
+
+  /** Takes the body of an engine's 2xx answer. `whole`: it is of no use, and `wholeBody` is to be asked. */
+  take(bytes: Uint8Array): TakenChunk {
     const answer = readAnswer(bytes);
     if (answer === undefined) return "unreadable";
     const asked = this.#nextTokens();
+    const isFirst = this.#first === undefined;
     this.#first ??= answer;
     this.#last = answer;
     const content = valueOf(answer.message, "content");
@@ -129,6 +140,8 @@ export class ChunkedDecode {
       this.#text.length > CHUNKED_TEXT_CHARS_MAX ||
       // There is nothing to continue: the engine would begin again.
       text === "";
+    const isCutOff = valueOf(answer.choice, "finish_reason") === "length";
+    if (isFirst && isCutOff && (text === "" || hasReasoning(answer))) return "whole";
     return this.#isDone ? "done" : "more";
   }
 
@@ -209,6 +222,14 @@ function readAnswer(bytes: Uint8Array): ChunkAnswer | undefined {
     return undefined;
   }
   return { bytes, choice, message };
+}
+
+/** As engines call it, of one version or another. */
+function hasReasoning({ message }: ChunkAnswer): boolean {
+  return ["reasoning", "reasoning_content"].some((key) => {
+    const text = valueOf(message, key);
+    return typeof text === "string" && text !== "";
+  });
 }
 
 function completionTokens({ bytes }: ChunkAnswer): number | undefined {

@@ -28,6 +28,10 @@ function answer(content: string | null, tokens: number, finish = "length"): Buff
   );
 }
 
+/** With text after it. */
+const reasoning = (key: string) =>
+  Buffer.from(answer("text", 4).toString().replace('"content"', `"${key}":"hmm","content"`));
+
 describe("what an engine is asked", () => {
   it("is the request with the size of a chunk, and then its continuation", () => {
     const decode = begin(chat(',"max_tokens":10,"kv_transfer_params":{"a":1},"seed":null'))!;
@@ -45,6 +49,17 @@ describe("what an engine is asked", () => {
     expect(text(decode.nextBody())).toContain('"max_tokens":2');
     expect(text(decode.nextBody())).toContain('"content":"one two three"');
     expect(decode.take(answer(" four", 2))).toBe("done");
+  });
+
+  it("is the request without what was handed over, where chunks are of no use", () => {
+    const decode = begin(chat(',"max_tokens":10,"kv_transfer_params":{"a":1}'))!;
+    expect(text(decode.wholeBody())).toBe(chat(',"max_tokens":10'));
+  });
+
+  it("is not asked again after a later chunk without text", () => {
+    const decode = begin(chat(',"max_tokens":10'))!;
+    expect(decode.take(answer("one", 4))).toBe("more");
+    expect(decode.take(answer(null, 4))).toBe("done");
   });
 
   it.for([
@@ -76,7 +91,10 @@ describe("when a chunked answer ends", () => {
   it.for([
     { given: answer("x", 3, "stop"), verdict: "done", why: "the engine has done" },
     { given: answer("", 4), verdict: "done", why: "there is no text to continue" },
-    { given: answer(null, 4), verdict: "done", why: "there is no text to continue" },
+    { given: answer(null, 4), verdict: "whole", why: "there is no text to continue" },
+    { given: answer(null, 4, "stop"), verdict: "done", why: "the engine says no more" },
+    { given: reasoning("reasoning"), verdict: "whole", why: "it reasons" },
+    { given: reasoning("reasoning_content"), verdict: "whole", why: "it reasons" },
     { given: answer("x", 4), verdict: "more", why: "only the chunk is full" },
     { given: Buffer.from("<html>"), verdict: "unreadable", why: "it is none" },
     { given: Buffer.from('{"choices":[]}'), verdict: "unreadable", why: "it is none" },
