@@ -250,6 +250,21 @@ function literalEnd(bytes: Uint8Array, start: number): number {
 
 /** The text of the JSON string in `[start, end)`, quotes included; undefined if it is none. */
 function decodeString(bytes: Uint8Array, start: number, end: number): string | undefined {
+  return plainText(bytes, start + 1, end - 1) ?? decodeAny(bytes, start, end);
+}
+
+/** Text that stands for itself, as every key of an API does; undefined for any other. */
+function plainText(bytes: Uint8Array, start: number, end: number): string | undefined {
+  let text = "";
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte < 0x20 || byte >= 0x7f || byte === BACKSLASH) return undefined;
+    text += String.fromCharCode(byte);
+  }
+  return text;
+}
+
+function decodeAny(bytes: Uint8Array, start: number, end: number): string | undefined {
   // Percent-encoding is the one UTF-8 decoder of the language itself; TextDecoder is a platform's.
   let escaped = "";
   for (let at = start; at < end; at++) {

@@ -72,17 +72,22 @@ function send(pool: EnginePool, request: AttemptRequest): Promise<EngineAnswer> 
  * connection: it then sends nothing, but a client that left would be waited for until the connect
  * timeout. An answer that comes after all is undici's to destroy, as the signal is aborted.
  */
-async function untilAborted<T>(pending: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const giveUp = () => reject(new Error("aborted"));
-  signal.addEventListener("abort", giveUp, { once: true });
-  if (signal.aborted) giveUp();
-  try {
-    return await Promise.race([pending, promise]);
-  } finally {
-    signal.removeEventListener("abort", giveUp);
-    pending.catch(() => undefined);
-  }
+function untilAborted<T>(pending: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(new Error("aborted"));
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp);
+    pending.then(
+      (value) => {
+        signal.removeEventListener("abort", giveUp);
+        resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener("abort", giveUp);
+        reject(error as Error);
+      },
+    );
+  });
 }
 
 /** Whether the answer is an event stream. */

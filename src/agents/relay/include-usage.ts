@@ -73,5 +73,6 @@ function readModel(bytes: Uint8Array, span: JsonSpan | undefined): string | null
 }
 
 function textOf(bytes: Uint8Array): string {
-  return bytes.byteLength > MODEL_BYTES_MAX ? "" : Buffer.from(bytes).toString("utf8");
+  const { buffer, byteOffset, byteLength } = bytes;
+  return byteLength > MODEL_BYTES_MAX ? "" : Buffer.from(buffer, byteOffset, byteLength).toString();
 }

@@ -1,14 +1,5 @@
 // Token counts and finish reasons, read out of engines' answers wherever they stand.
 
-import { z } from "zod";
-
-const count = z.int().nonnegative();
-const usageSchema = z.object({
-  prompt_tokens: count,
-  completion_tokens: count.nullish(),
-  prompt_tokens_details: z.object({ cached_tokens: count.nullish() }).nullish(),
-});
-
 /** As the engine counted; null where it said nothing. */
 export interface Usage {
   readonly promptTokens: number | null;
@@ -31,13 +22,30 @@ export function parseUsage(json: string): Usage | undefined {
     // Cut off, or not JSON: an engine's text is not to be trusted.
     return undefined;
   }
-  const parsed = usageSchema.safeParse(value);
-  if (!parsed.success) return undefined;
-  return {
-    promptTokens: parsed.data.prompt_tokens,
-    cachedTokens: parsed.data.prompt_tokens_details?.cached_tokens ?? null,
-    completionTokens: parsed.data.completion_tokens ?? null,
-  };
+  return readUsage(value);
+}
+
+/** By hand: a schema took several times as long, once a request and, from some engines, once an event. */
+function readUsage(value: unknown): Usage | undefined {
+  if (!isObject(value)) return undefined;
+  const { prompt_tokens: promptTokens, completion_tokens: completionTokens = null } = value;
+  const { prompt_tokens_details: details = null } = value;
+  if (!isCount(promptTokens) || !isCountOrNull(completionTokens)) return undefined;
+  if (details !== null && !isObject(details)) return undefined;
+  const { cached_tokens: cachedTokens = null } = details ?? {};
+  return isCountOrNull(cachedTokens) ? { promptTokens, cachedTokens, completionTokens } : undefined;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function isCountOrNull(value: unknown): value is number | null {
+  return value === null || isCount(value);
 }
 
 /** Longest finish reason kept; OpenAI's own are at most 14 characters. */

@@ -31,6 +31,7 @@ export function parseStages(
   const [prefill = "", encode = "", dataParallel = "", kvSource = ""] = values;
   const unknown: StageName[] = [];
   const known = (stage: StageName, text: string) => {
+    if (text === "") return NOBODY;
     const listed = [...new Set(split(text))];
     const found = listed.filter((address) => isKnown(address));
     for (let i = found.length; i < listed.length; i++) unknown.push(stage);
@@ -50,8 +51,12 @@ export function parseStages(
   };
 }
 
+const NOBODY: readonly string[] = [];
+
 /** The addresses of a list. A scheme is dropped: which endpoints speak TLS is not the header's to say. */
-function split(list: string): string[] {
+function split(list: string): readonly string[] {
+  // Nearly always.
+  if (list === "") return NOBODY;
   return list
     .split(",")
     .map((entry) =>
