@@ -10,6 +10,8 @@
 //   unreachable, broken  a failure at once
 //   502, 503             a failure when UNAVAILABLE_STREAK of them came with no success between: one
 //                        alone may be about one request, and passing it over costs little
+//   no prefill in time   a failure when TIMEOUT_STREAK of them came with no success between: one alone may
+//                        be about a long prompt
 //   429                  nothing: the engine is full, and says so
 //   other 5xx            nothing: the engine is there, but not well
 //   any other answer     success
@@ -31,6 +33,8 @@ export const MARK_LIMITS = {
   forgetMs: 60_000,
   /** Answers 502 or 503 in a row that count as a failure; Envoy's consecutive_gateway_failure. */
   unavailableStreak: 5,
+  /** Prefills in a row that did not end in time and count as a failure: each costs its client that time. */
+  timeoutStreak: 2,
 } as const;
 /** The part of a lease that is random, so that relays do not all try again at the same moment. */
 const JITTER = 0.25;
@@ -47,6 +51,7 @@ interface Trouble {
   /** Leases in a row. */
   leases: number;
   unavailable: number;
+  timeouts: number;
   markedAtMs: number;
   leaseEndsMs: number;
   lastFailureMs: number;
@@ -80,6 +85,16 @@ export class EndpointMarks {
     if (trouble.unavailable < MARK_LIMITS.unavailableStreak) return;
     trouble.unavailable = 0;
     this.#mark(endpoint, trouble, "unavailable");
+  }
+
+  /** It did not end a prefill in the time that prefills have. */
+  timedOut(endpoint: string): void {
+    const trouble = this.#troubleOf(endpoint);
+    if (trouble === undefined) return;
+    trouble.timeouts += 1;
+    if (trouble.timeouts < MARK_LIMITS.timeoutStreak) return;
+    trouble.timeouts = 0;
+    this.#mark(endpoint, trouble, "timeout");
   }
 
   /**
@@ -143,6 +158,7 @@ export class EndpointMarks {
         why: "refused",
         leases: 0,
         unavailable: 0,
+        timeouts: 0,
         markedAtMs: -Infinity,
         leaseEndsMs: -Infinity,
         lastFailureMs: nowMs,

@@ -191,7 +191,7 @@ async function carry(exchange: Exchange, body: PreparedBody & { release(): void 
       tried = endpoint;
     },
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
-    onPrefilled({ endpoint, outcome, durationMs, usage }) {
+    onPrefilled({ endpoint, outcome, durationMs, usage, isLast }) {
       const { promptTokens, cachedTokens } = usage;
       const counts = { durationMs: toTenth(durationMs), promptTokens, cachedTokens };
       context.outbox.prefilled({
@@ -200,6 +200,7 @@ async function carry(exchange: Exchange, body: PreparedBody & { release(): void 
         attempt,
         endpoint,
         outcome,
+        isLast,
         ...counts,
       });
     },
@@ -266,6 +267,9 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
       }
       refuse(response, "exhausted");
       return { ...nothing, outcome: "unreachable" };
+    case "unpaired":
+      refuse(response, "no-prefill");
+      return { ...nothing, outcome: "unreachable", refusal: "no-prefill" };
     case "timeout":
       refuse(response, "engine-timeout");
       return { ...nothing, outcome: "engine-error" };

@@ -45,6 +45,10 @@ const REFUSALS = {
   },
   stopping: { status: 503, message: "This relay is stopping." },
   "engine-down": { status: 503, message: "The engine beside this sidecar cannot be reached." },
+  "no-prefill": {
+    status: 503,
+    message: "The engine computes no prompts, and no endpoint could be had that prefills for it.",
+  },
   exhausted: { status: 502, message: "No listed endpoint could be reached." },
   "engine-timeout": { status: 504, message: "The engine did not begin to answer in time." },
 } as const;

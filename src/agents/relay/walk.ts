@@ -51,9 +51,12 @@ export interface WalkLeg extends AttemptLeg {
   readonly signal?: AbortSignal;
 }
 
-/** In place of a leg: nobody is to be tried any more, and this is the answer. */
-interface Stop {
-  readonly stop: KeptAnswer;
+/**
+ * In place of a leg: nobody is to be tried any more. This is the answer; or the endpoint cannot be asked,
+ * because it computes no prompt and nobody prefills for it.
+ */
+export interface Stop {
+  readonly stop: KeptAnswer | "unpaired";
 }
 
 /** Also a metric label. */
@@ -62,7 +65,7 @@ type TriedOutcome = AttemptOutcome | "withdrawn";
 export interface WalkRequest extends Pick<AttemptRequest, "path" | "signal" | "headHeldMsMax"> {
   readonly destinations: readonly string[];
   /** Gives what an endpoint is sent. Whoever withdraws legs must come to one that he does not withdraw. */
-  leg(endpoint: string): WalkLeg | Promise<WalkLeg | Stop>;
+  leg(endpoint: string): WalkLeg | Stop | Promise<WalkLeg | Stop>;
   /** Told before each endpoint that is tried. */
   onTry(endpoint: string): void;
   onAttempt(outcome: TriedOutcome, endpoint: string): void;
@@ -79,6 +82,8 @@ export interface Walk {
     | { readonly kind: "answered"; readonly answer: EngineAnswer }
     /** Nobody answered; `kept` is the last engine's own refusal, if there was one. */
     | { readonly kind: "exhausted"; readonly kept: KeptAnswer | undefined }
+    /** `endpoint` could be asked, but not without a prefill, which nobody did. */
+    | { readonly kind: "unpaired" }
     | { readonly kind: "timeout" }
     | { readonly kind: "cancelled" };
 }
@@ -103,7 +108,7 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
     request.onTry(endpoint);
     const leg = await request.leg(endpoint);
     if ("stop" in leg) {
-      return { endpoint, failed, triedCount, result: { kind: "exhausted", kept: leg.stop } };
+      return { endpoint, failed, triedCount, result: stopped(leg) };
     }
     triedCount += 1;
     const sentAtMs = context.clock();
@@ -132,6 +137,10 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
   endpoint = kept?.endpoint ?? endpoint;
   const others = failed.filter((address) => address !== endpoint);
   return { endpoint, failed: others, triedCount, result: { kind: "exhausted", kept } };
+}
+
+function stopped({ stop }: Stop): Walk["result"] {
+  return stop === "unpaired" ? { kind: "unpaired" } : { kind: "exhausted", kept: stop };
 }
 
 /** Takes the next endpoint out of `left`; undefined when none is left. */
@@ -181,7 +190,7 @@ export async function attemptWithRetry(
  * Holds an attempt for or against its endpoint. A request that breaks a second endpoint may itself
  * be what breaks them: no single one may cause more than one mark that way.
  */
-export function mark(
+function mark(
   marks: EndpointMarks,
   tried: Attempt,
   at: { endpoint: string; sentAtMs: number; hasBroken: boolean },

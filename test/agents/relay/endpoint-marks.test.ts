@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { Mark } from "../../../src/agents/protocol/messages.ts";
 import { EndpointMarks, MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
 
-const { leaseMsMin, leaseMsMax, forgetMs, unavailableStreak, endpointsMax } = MARK_LIMITS;
+const { leaseMsMin, leaseMsMax, forgetMs, unavailableStreak, timeoutStreak, endpointsMax } =
+  MARK_LIMITS;
 const E = "e:1";
 
 function createMarks(rng = () => 0) {
@@ -136,6 +137,24 @@ describe("answers 502 and 503", () => {
     for (let i = 1; i < unavailableStreak; i++) marks.unavailable(E);
     advance(forgetMs + 1);
     marks.unavailable(E);
+    expect(marks.isMarked(E)).toBe(false);
+  });
+});
+
+describe("prefills that do not end in time", () => {
+  it("mark an endpoint only when several come in a row", () => {
+    const { marks } = createMarks();
+    for (let i = 1; i < timeoutStreak; i++) marks.timedOut(E);
+    expect(marks.isMarked(E)).toBe(false);
+    marks.timedOut(E);
+    expect(marks.standing()).toEqual([{ endpoint: E, leaseMs: leaseMsMin, why: "timeout" }]);
+  });
+
+  it("count from the start after a success", () => {
+    const { marks, now } = createMarks();
+    for (let i = 1; i < timeoutStreak; i++) marks.timedOut(E);
+    marks.reached(E, now());
+    marks.timedOut(E);
     expect(marks.isMarked(E)).toBe(false);
   });
 });

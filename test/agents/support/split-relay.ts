@@ -107,7 +107,7 @@ export const CHAT = JSON.stringify({ model: "m", max_tokens: 7, messages: [] });
 
 export interface SplitRelayOptions {
   readonly policy?: Partial<PrefillPolicy>;
-  readonly limits?: Partial<typeof RELAY_LIMITS>;
+  readonly limits?: { readonly [Name in keyof typeof RELAY_LIMITS]?: number };
   readonly bodyBytesMax?: number;
   readonly mooncakePort?: number;
   /** Over the defaults. */

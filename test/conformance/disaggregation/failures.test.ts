@@ -6,17 +6,21 @@ import {
   CONNECTOR_NAMES,
   type ConnectorName,
 } from "../../../src/agents/relay/disaggregation/connector.ts";
+import { RELAY_ERROR_HEADER } from "../../../src/agents/protocol/headers.ts";
 import type { LegSeen, Script } from "../../agents/support/split-relay.ts";
 import { namesIn } from "./leg-table.ts";
 import { ALONE, CONCURRENT, DONE, SplitPods, type Trouble } from "./split-pods.ts";
 
 const WAIT = { timeout: 5_000 };
 /** For a prefiller that hangs; one that works is faster on any machine. */
-const HANG = { policy: { timeoutMs: 800 } };
+const HANG = { policy: { timeoutMs: 800, pairTimeoutMs: 800 } };
 const optionsFor = (trouble: string) => (trouble === "hangs" ? HANG : {});
 const texts = (legs: readonly LegSeen[]) => legs.map(({ text }) => text);
 
-/** Failures of a prefiller after which another is asked. */
+/** Decoders of these compute no prompt. */
+const NEEDS_PREFILL: ReadonlySet<ConnectorName> = new Set(["sglang"]);
+
+/** Failures of a prefiller after which another is asked, as long as there is time. */
 const RETRIED: { trouble: Trouble | "refuses"; outcome: string }[] = [
   { trouble: "refuses", outcome: "unreachable" },
   { trouble: "429", outcome: "overloaded" },
@@ -27,30 +31,37 @@ const RETRIED: { trouble: Trouble | "refuses"; outcome: string }[] = [
 ];
 
 describe.for(CONNECTOR_NAMES)("%s, where a prefiller fails", (connector) => {
-  it.for(RETRIED)("by $outcome ($trouble): another serves", async ({ trouble, outcome }) => {
-    await using pods = await SplitPods.start(
-      connector,
-      { prefill: [trouble, undefined], decode: [undefined] },
-      optionsFor(trouble),
-    );
-    const answer = await pods.ask();
-    expect([answer.status, await answer.text()]).toEqual([200, DONE]);
-    await vi.waitFor(() => expect(pods.results("split")).toBe(1), WAIT);
-    expect([pods.prefills(outcome), pods.prefills("ok")]).toEqual([1, 1]);
-    const [decoder] = pods.decoders;
-    const served = decoder!.legs.at(-1)!.text;
-    expect(pods.isPaired(served)).toBe(true);
-    // One that waits for the prefill is asked once.
-    const legsMax = CONCURRENT.has(connector) ? 2 : 1;
-    expect(decoder!.legs.length).toBeLessThanOrEqual(legsMax);
-    // Each pair has a name of its own, and a leg that was withdrawn is over.
-    const names = texts(decoder!.legs).map((leg) => namesIn(leg).join());
-    expect(new Set(names).size).toBe(names.length);
-    for (const leg of decoder!.legs.slice(0, -1)) expect(leg.isAborted).toBe(true);
-    expect(pods.stranded).toBe(0);
-  });
+  const isInTime = ({ trouble }: { trouble: string }) =>
+    trouble !== "hangs" || CONCURRENT.has(connector);
 
-  it.for(RETRIED)("by $outcome ($trouble), and no other: decoded alone", async (row) => {
+  it.for(RETRIED.filter(isInTime))(
+    "by $outcome ($trouble): another serves",
+    async ({ trouble, outcome }) => {
+      await using pods = await SplitPods.start(
+        connector,
+        { prefill: [trouble, undefined], decode: [undefined] },
+        optionsFor(trouble),
+      );
+      const answer = await pods.ask();
+      expect([answer.status, await answer.text()]).toEqual([200, DONE]);
+      await vi.waitFor(() => expect(pods.results("split")).toBe(1), WAIT);
+      expect([pods.prefills(outcome), pods.prefills("ok")]).toEqual([1, 1]);
+      const [decoder] = pods.decoders;
+      const served = decoder!.legs.at(-1)!.text;
+      expect(pods.isPaired(served)).toBe(true);
+      // One that waits for the prefill is asked once.
+      const legsMax = CONCURRENT.has(connector) ? 2 : 1;
+      expect(decoder!.legs.length).toBeLessThanOrEqual(legsMax);
+      // Each pair has a name of its own, and a leg that was withdrawn is over.
+      const names = texts(decoder!.legs).map((leg) => namesIn(leg).join());
+      expect(new Set(names).size).toBe(names.length);
+      for (const leg of decoder!.legs.slice(0, -1)) expect(leg.isAborted).toBe(true);
+      expect(pods.stranded).toBe(0);
+    },
+  );
+
+  const alone = NEEDS_PREFILL.has(connector) ? [] : RETRIED;
+  it.for(alone)("by $outcome ($trouble), and no other: decoded alone", async (row) => {
     await using pods = await SplitPods.start(
       connector,
       { prefill: [row.trouble], decode: [undefined] },
@@ -63,14 +74,37 @@ describe.for(CONNECTOR_NAMES)("%s, where a prefiller fails", (connector) => {
     expect(pods.prefills(row.outcome)).toBe(1);
   });
 
-  it("by another 5xx: decoded alone, and nobody else is asked", async () => {
+  const never = NEEDS_PREFILL.has(connector) ? RETRIED : [];
+  it.for(never)("by $outcome ($trouble), and no other: not decoded", async ({ trouble }) => {
+    await using pods = await SplitPods.start(
+      connector,
+      { prefill: [trouble], decode: [undefined] },
+      optionsFor(trouble),
+    );
+    const answer = await pods.ask();
+    expect([answer.status, answer.headers.get(RELAY_ERROR_HEADER)]).toEqual([503, "no-prefill"]);
+    expect(texts(pods.decoders[0]!.legs)).not.toContain(ALONE);
+    await vi.waitFor(() => expect(pods.results("failed")).toBe(1), WAIT);
+  });
+
+  it.runIf(!CONCURRENT.has(connector))("by hanging, while it has time for one", async () => {
+    const made = { prefill: ["hangs", undefined], decode: [undefined] } as const;
+    await using pods = await SplitPods.start(connector, made, HANG);
+    expect(await (await pods.ask()).text()).toBe(DONE);
+    expect(texts(pods.decoders[0]!.legs)).toEqual([ALONE]);
+    expect(pods.prefillers[1]!.legs).toEqual([]);
+  });
+
+  it("by another 5xx: decoded alone, or returned, and nobody else is asked", async () => {
     await using pods = await SplitPods.start(connector, {
       prefill: ["500", undefined],
       decode: [undefined],
     });
     const answer = await pods.ask();
-    expect([answer.status, await answer.text()]).toEqual([200, DONE]);
-    expect(texts(pods.decoders[0]!.legs).at(-1)).toBe(ALONE);
+    const isReturned = NEEDS_PREFILL.has(connector);
+    expect(answer.status).toBe(isReturned ? 500 : 200);
+    expect(await answer.text()).toBe(isReturned ? '{"error":{"message":"500"}}' : DONE);
+    expect(texts(pods.decoders[0]!.legs).includes(ALONE)).toBe(!isReturned);
     expect(pods.prefillers[1]!.legs).toEqual([]);
     expect(pods.prefills("engine-error")).toBe(1);
   });
@@ -177,10 +211,34 @@ describe.for(AT_ONCE)("%s, where the decoder fails beside the prefill", (connect
     await vi.waitFor(() => expect(ends()).toEqual([true, false]), WAIT);
   });
 
-  it("by another 5xx: the client gets it", async () => {
+  it.runIf(!NEEDS_PREFILL.has(connector))("by another 5xx: it computes alone", async () => {
     await using pods = await withDecoder(connector, failsPaired);
     const answer = await pods.ask();
-    expect([answer.status, await answer.text()]).toEqual([500, "pulled nothing"]);
+    expect([answer.status, await answer.text()]).toEqual([200, DONE]);
+    expect(texts(pods.decoders[0]!.legs)).toEqual([expect.not.stringMatching(ALONE), ALONE]);
+    await vi.waitFor(() => expect(pods.results("decode-only")).toBe(1), WAIT);
+  });
+
+  it.runIf(NEEDS_PREFILL.has(connector))("by another 5xx: it is paired anew, once", async () => {
+    let fails = 1;
+    const failsAtFirst = (works: Script): Script => {
+      return (...leg) => (fails-- > 0 ? failsPaired : works)(...leg);
+    };
+    await using pods = await SplitPods.start(connector, {
+      prefill: [undefined, undefined],
+      decode: [undefined],
+    });
+    const [decoder] = pods.decoders;
+    decoder!.script = failsAtFirst(decoder!.script);
+    const answer = await pods.ask();
+    expect([answer.status, await answer.text()]).toEqual([200, DONE]);
+    const names = texts(decoder!.legs).map((leg) => namesIn(leg)[0]);
+    expect(new Set(names).size).toBe(2);
+    // The prefiller may be what failed: the other one has the second.
+    expect(texts(pods.prefillers[1]!.legs).map((leg) => namesIn(leg)[0])).toEqual([names[1]]);
+    await vi.waitFor(() => expect(pods.results("split")).toBe(1), WAIT);
+    fails = 2;
+    expect((await pods.ask()).status).toBe(500);
   });
 });
 

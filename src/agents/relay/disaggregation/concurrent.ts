@@ -1,15 +1,17 @@
 // Prefill and decode at once: both engines meet under a name that is new for each pair.
 //
-//   prefill fails before the answer's first byte   the decoder would wait for ever: its leg is withdrawn, and
+//   prefill fails before a decoder has answered    the decoder would wait for ever: its leg is withdrawn, and
 //                                                  it is paired with another prefiller, or computes
 //   decode fails                                   the prefiller would wait for ever: it is told to stop, and
 //                                                  paired with the next decoder
-//   decode answers                                 the prefiller is let end; it has at the latest when the
-//                                                  answer ends
+//   decode answers                                 the prefiller is let end, however long the pair waits in the
+//                                                  decoder's queue; it has at the latest when the answer ends
 
 import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
-import type { Walk, WalkLeg } from "../walk.ts";
+import type { Stop, Walk, WalkLeg } from "../walk.ts";
+import { askDecoders, type Decoders } from "./ask-decoders.ts";
 import { walkInChunks } from "./chunked-walk.ts";
+import { Overdue } from "./overdue.ts";
 import type { Phase, Split, StageFacts } from "./split-request.ts";
 import type { Paired, SplitState } from "./split-state.ts";
 
@@ -19,9 +21,11 @@ interface Pair {
   readonly prefill: AbortController;
   /** Withdraws the decoder's leg. */
   readonly decode: AbortController;
+  readonly overdue: Overdue;
   /** Resolves when the prefill has ended and has been reported. */
   ended: Promise<void>;
-  isOver: boolean;
+  /** Nothing that becomes of the prefill withdraws the decoder's leg: it has answered, or failed. */
+  isDecided: boolean;
 }
 
 /** Never rejects. */
@@ -37,44 +41,59 @@ export async function splitAtOnce(state: SplitState): Promise<Split> {
   };
 }
 
-class Pairs {
+class Pairs implements Decoders {
   readonly #state: SplitState;
   /** Of the endpoint that is tried; undefined where it computes the prompt itself. */
   #pair: Pair | undefined;
+  /** A hand-over failed, and decoders can do without. */
+  #isAlone = false;
   #phase: Phase | undefined;
   #startedAtMs = 0;
-  #hasBegun = false;
 
   constructor(state: SplitState) {
     this.#state = state;
+  }
+
+  get isHandedOver(): boolean {
+    return this.#pair !== undefined;
   }
 
   async walk(): Promise<Walk> {
     const { context, request } = this.#state;
     this.#phase = request.startPhase("decode");
     this.#startedAtMs = context.clock();
-    const walked = await walkInChunks(context, {
+    const walked = await askDecoders(this.#state, this);
+    const { result } = walked;
+    if (result.kind !== "answered" || result.answer.statusCode >= 300) this.#endPair();
+    return walked;
+  }
+
+  ask(destinations: readonly string[]): Promise<Walk> {
+    const { context, request } = this.#state;
+    return walkInChunks(context, {
       ...request,
-      leg: async (endpoint) => {
-        const leg = await this.#leg(endpoint);
-        const { stop } = this.#state;
-        return stop === undefined ? leg : { stop };
-      },
+      destinations,
+      leg: (endpoint) => this.#leg(endpoint),
       onAttempt: (outcome, endpoint) => {
-        if (outcome !== "answered" && outcome !== "withdrawn") this.#endPair();
+        if (outcome === "answered") this.#decide();
+        else if (outcome !== "withdrawn") this.#endPair();
         request.onAttempt(outcome, endpoint);
       },
     });
-    const { result } = walked;
-    const isServed = result.kind === "answered" && result.answer.statusCode < 300;
-    if (isServed) this.#state.served(this.#pair === undefined ? "alone" : "handed-over");
-    else this.#endPair();
-    return walked;
+  }
+
+  async lost(): Promise<void> {
+    const pair = this.#pair;
+    this.#endPair();
+    if (pair === undefined) return;
+    await pair.ended;
+    this.#state.lost(pair.paired);
+    this.#isAlone = pair.paired.connector.needsPrefill !== true;
   }
 
   firstByte(): void {
     const { context } = this.#state;
-    this.#hasBegun = true;
+    this.#state.firstByte();
     if (this.#pair === undefined) return;
     const { name: connector } = this.#pair.paired.connector;
     const { relayHandOffSeconds } = DISAGGREGATION_METRIC;
@@ -94,14 +113,14 @@ class Pairs {
     return this.#state.end();
   }
 
-  async #leg(endpoint: string): Promise<WalkLeg> {
+  async #leg(endpoint: string): Promise<WalkLeg | Stop> {
     const { request } = this.#state;
     const headers = request.headers(endpoint, this.#phase);
     // The prefill of the pair before is reported before another one begins.
     await this.#pair?.ended;
-    const paired = await this.#state.next(endpoint);
+    const paired = this.#isAlone ? undefined : await this.#state.next(endpoint);
     this.#pair = undefined;
-    if (paired === undefined) return { body: request.body, headers };
+    if (paired === undefined) return this.#state.alone(endpoint, headers);
     const decode = new AbortController();
     this.#start(paired, decode);
     const leg = paired.handOff.decode(undefined);
@@ -113,19 +132,26 @@ class Pairs {
   }
 
   #start(paired: Paired, decode: AbortController): void {
+    const { context, request } = this.#state;
     const prefill = new AbortController();
-    const pair: Pair = { paired, prefill, decode, ended: Promise.resolve(), isOver: false };
-    const signal = AbortSignal.any([this.#state.request.signal, prefill.signal]);
-    pair.ended = this.#state.prefill(paired, signal).then(({ outcome }) => {
-      // What the client has seen a byte of, the prefiller has done its part for.
-      if (outcome !== "ok" && !pair.isOver && !this.#hasBegun) decode.abort();
+    const overdue = new Overdue(context.prefillPolicy.pairTimeoutMs);
+    const ended = Promise.resolve();
+    const pair: Pair = { paired, prefill, decode, overdue, ended, isDecided: false };
+    const signal = AbortSignal.any([request.signal, prefill.signal]);
+    pair.ended = this.#state.prefill(paired, { signal, overdue }).then(({ outcome }) => {
+      if (outcome !== "ok" && !pair.isDecided) decode.abort();
     });
     this.#pair = pair;
   }
 
-  #endPair(): void {
+  #decide(): void {
     if (this.#pair === undefined) return;
-    this.#pair.isOver = true;
-    this.#pair.prefill.abort();
+    this.#pair.isDecided = true;
+    this.#pair.overdue.stop();
+  }
+
+  #endPair(): void {
+    this.#decide();
+    this.#pair?.prefill.abort();
   }
 }

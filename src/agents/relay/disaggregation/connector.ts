@@ -91,6 +91,8 @@ export interface Connector {
   readonly order: "sequential" | "concurrent";
   /** The name that llm-d's sidecar has for it; also a metric label. */
   readonly name: ConnectorName;
+  /** Its decoders refuse a prompt that nobody prefills. Absent: they compute it themselves. */
+  readonly needsPrefill?: true;
   /** Asked of the prefiller's host before a hand-off. */
   readonly bootstrap?: BootstrapQuery;
   /**

@@ -6,7 +6,6 @@
 // pulled, and lets the leg at the other engine wait when one fails. See docs/decisions/037.
 
 import { splitAtOnce } from "./concurrent.ts";
-import type { Connector } from "./connector.ts";
 import { splitInOrder } from "./sequential.ts";
 import type { Split, SplitContext, SplitRequest } from "./split-request.ts";
 import { SplitState } from "./split-state.ts";
@@ -14,9 +13,7 @@ import { SplitState } from "./split-state.ts";
 /** Splits a request, as far as that is possible. Never rejects. */
 export function coordinate(context: SplitContext, request: SplitRequest): Promise<Split> {
   const state = new SplitState(context, request);
-  // So that the ticket is known to be taken over while the prefill runs.
-  request.onTry(request.destinations[0]!);
-  const order = connectorOf(context, request.destinations[0]!)?.order;
+  const order = state.connectorOf(request.destinations[0]!)?.order;
   return order === "concurrent" ? splitAtOnce(state) : splitInOrder(state);
 }
 
@@ -26,9 +23,4 @@ export function isSplit({ destinations, stages }: Pick<SplitRequest, "destinatio
   // An endpoint that was chosen for both is asked once.
   if (prefillers[0] !== undefined) return prefillers[0] !== destinations[0];
   return unknown.includes("prefill");
-}
-
-function connectorOf({ connectors, pools }: SplitContext, address: string): Connector | undefined {
-  const endpoint = pools.get(address)?.endpoint;
-  return endpoint === undefined ? undefined : connectors.of(endpoint);
 }

@@ -33,9 +33,14 @@ export const DISAGGREGATION_FLAGS = {
     PREFILL_POLICY.retriesMax,
   ),
   "prefill-timeout-ms": numberFlag(
-    "how long a prefill may take",
+    "how long encoding and prefill may take together before a decoder is asked",
     { min: 100, max: 600_000, isInteger: true },
     PREFILL_POLICY.timeoutMs,
+  ),
+  "pair-timeout-ms": numberFlag(
+    "how long a prefill may take that runs beside its decode, queues included",
+    { min: 100, max: 3_600_000, isInteger: true },
+    PREFILL_POLICY.pairTimeoutMs,
   ),
   "on-prefill-error": choiceFlag(
     ["decode", "return"],
@@ -104,6 +109,7 @@ export function disaggregationOptions(
     prefillPolicy: {
       retriesMax: flags["prefill-max-retries"],
       timeoutMs: flags["prefill-timeout-ms"],
+      pairTimeoutMs: flags["pair-timeout-ms"],
       onEngineError: flags["on-prefill-error"],
     },
   };

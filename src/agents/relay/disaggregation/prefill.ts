@@ -1,23 +1,29 @@
-// One prefill at one endpoint: asked, read to its end, and judged.
+// One prefill at one endpoint: asked, read to its end, and judged. The judgement is held for or against the
+// endpoint, not the head of its answer: one that hangs or dies inside it is as bad as one that cannot be reached.
 //
 //   2xx                                  ok, or no-parameters where the connector finds none
+//   2xx with an error in its stream      engine-error
 //   429                                  overloaded
 //   502, 503, 504                        unavailable
 //   other 5xx, an answer too long        engine-error
 //   any other status                     refused: the client's own answer, as it is
-//   no connection; one that broke        unreachable; broken
+//   no connection; one that broke, or a  unreachable; broken
+//   stream that ends before its end
 //   no whole answer in time              timeout
 
 import type { Clock } from "../../../scheduler/support/clock.ts";
 import type { TicketPrefilled } from "../../protocol/messages.ts";
-import type { Attempt } from "../attempt.ts";
+import { isStream, type Attempt } from "../attempt.ts";
+import type { EndpointMarks } from "../endpoint-marks.ts";
 import type { EngineAnswer, EnginePool } from "../engine-pools.ts";
 import { JsonMeter } from "../json-meter.ts";
 import { keepAnswer, type KeptAnswer } from "../kept-answer.ts";
 import type { BodyLoan } from "../request-body.ts";
+import { SseMeter } from "../sse-meter.ts";
 import { UNKNOWN_USAGE, type Usage } from "../usage.ts";
-import { attemptWithRetry, mark, type WalkContext } from "../walk.ts";
+import { attemptWithRetry, type WalkContext } from "../walk.ts";
 import type { Leg } from "./connector.ts";
+import type { Overdue } from "./overdue.ts";
 
 /** Of a prefiller's answer: block ids of a million tokens are below it, whatever their groups. */
 export const PREFILL_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
@@ -32,7 +38,12 @@ export interface PrefillRequest {
   readonly leg: Leg;
   /** Aborted when nobody wants the prefill any more. */
   readonly signal: AbortSignal;
-  readonly timeoutMs: number;
+  /** Stopped when the prefill has ended. */
+  readonly overdue: Overdue;
+  /** Whether it is the endpoint that is slow where the prefill is not done in time. */
+  readonly blamesTimeout: boolean;
+  /** The request has broken another endpoint: it may be what breaks this one. */
+  readonly hasBroken: boolean;
   /** Counts what is read of the answer; absent where that is only drained. */
   readonly loan?: BodyLoan;
 }
@@ -56,10 +67,8 @@ export async function prefill(
   pool: EnginePool,
   request: PrefillRequest,
 ): Promise<Prefilled> {
-  const { path, leg, timeoutMs } = request;
+  const { path, leg, overdue } = request;
   const startedAtMs = context.clock();
-  const overdue = new AbortController();
-  const timer = setTimeout(() => overdue.abort(), timeoutMs);
   const signal = AbortSignal.any([request.signal, overdue.signal]);
   const tried = await attemptWithRetry(context, pool, {
     path,
@@ -68,9 +77,10 @@ export async function prefill(
     headHeldMsMax: NOT_HELD,
   });
   const judged = await judge(pool.address, tried, request);
-  clearTimeout(timer);
+  overdue.stop();
   const outcome = endedBy(judged.outcome, request.signal, overdue.signal);
-  mark(context.marks, tried, { endpoint: pool.address, sentAtMs: startedAtMs, hasBroken: false });
+  const at = { ...request, endpoint: pool.address, sentAtMs: startedAtMs };
+  mark(context.marks, outcome, { ...at, tried });
   return {
     usage: UNKNOWN_USAGE,
     ...judged,
@@ -89,6 +99,26 @@ function endedBy(
   if (outcome === "ok" || outcome === "refused") return outcome;
   if (unwanted.aborted) return "cancelled";
   return overdue.aborted ? "timeout" : outcome;
+}
+
+/** Holds a prefill for or against its endpoint. */
+function mark(
+  marks: EndpointMarks,
+  outcome: PrefillOutcome,
+  at: Pick<PrefillRequest, "blamesTimeout" | "hasBroken"> & {
+    readonly endpoint: string;
+    readonly sentAtMs: number;
+    readonly tried: Attempt;
+  },
+): void {
+  const { endpoint, tried } = at;
+  if (outcome === "ok" || outcome === "refused") return marks.reached(endpoint, at.sentAtMs);
+  if (outcome === "timeout" && at.blamesTimeout) return marks.timedOut(endpoint);
+  if (outcome === "broken" && !at.hasBroken) return marks.failed(endpoint, "reset");
+  if (outcome === "unreachable" && tried.outcome === "unreachable") {
+    return marks.failed(endpoint, tried.why);
+  }
+  if (outcome === "unavailable" && tried.outcome === "unavailable") marks.unavailable(endpoint);
 }
 
 async function judge(endpoint: string, tried: Attempt, request: PrefillRequest): Promise<Judged> {
@@ -127,11 +157,15 @@ async function read(answer: EngineAnswer, loan: BodyLoan): Promise<Judged> {
 }
 
 async function drain(answer: EngineAnswer): Promise<Judged> {
-  const meter = new JsonMeter();
+  const stream = isStream(answer) ? new SseMeter(false) : undefined;
+  const meter = stream ?? new JsonMeter();
   try {
     for await (const chunk of answer.body as AsyncIterable<Buffer>) meter.push(chunk);
   } catch {
     return { outcome: "broken" };
   }
+  stream?.end();
+  if (stream?.hasError === true) return { outcome: "engine-error" };
+  if (stream?.isComplete === false) return { outcome: "broken" };
   return { outcome: "ok", usage: meter.usage };
 }

@@ -15,7 +15,7 @@ import type { Phase, Split, SplitContext, SplitRequest, StageFacts } from "./spl
 const OTHER_API = "completions";
 
 /** An admitted request as its engines are to get it. */
-export interface SendRequest extends Omit<SplitRequest, "api" | "headers"> {
+export interface SendRequest extends Omit<SplitRequest, "api" | "headers" | "decodeByMs"> {
   /** Of every leg. */
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -29,6 +29,10 @@ export interface Sent extends Omit<Split, "end"> {
 export async function send(context: SplitContext, admitted: SendRequest): Promise<Sent> {
   // Legs that belong together are found by their id, also where the client sent none.
   const id = admitted.headers[REQUEST_ID_HEADER] ?? randomUUID();
+  const { timeoutMs } = context.prefillPolicy;
+  const decodeByMs = context.clock() + timeoutMs;
+  // So that the ticket is known to be taken over while others work on the prompt.
+  if (isEncoded(context, admitted) || isSplit(admitted)) admitted.onTry(admitted.destinations[0]!);
   const request = { ...admitted, body: await encoded(context, admitted, id) };
   const headersOf = (endpoint: string, phase?: Phase) => ({
     ...request.headers,
@@ -41,7 +45,7 @@ export async function send(context: SplitContext, admitted: SendRequest): Promis
       ...headersOf(endpoint, phase),
       [REQUEST_ID_HEADER]: id,
     });
-    return coordinate(context, { ...request, api, headers });
+    return coordinate(context, { ...request, api, headers, decodeByMs });
   }
   const walked = await walkInChunks(context, {
     ...request,
@@ -57,6 +61,11 @@ export async function send(context: SplitContext, admitted: SendRequest): Promis
     onFirstByte: () => undefined,
     end: () => Promise.resolve(undefined),
   };
+}
+
+/** Whether encoders are asked before anybody else. */
+function isEncoded({ encodeConnector }: SplitContext, { stages }: SendRequest): boolean {
+  return encodeConnector !== undefined && stages.encoders.length > 0;
 }
 
 /** The request's body, with what encoders have made of its items where it was to be encoded apart. */

@@ -7,13 +7,11 @@
 // the prompt themselves.
 
 import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
-import { isStream } from "../attempt.ts";
-import type { EngineAnswer } from "../engine-pools.ts";
-import { keepAnswer } from "../kept-answer.ts";
-import { SseMeter } from "../sse-meter.ts";
-import type { Walk, WalkLeg } from "../walk.ts";
+import type { Stop, Walk, WalkLeg } from "../walk.ts";
+import { askDecoders, type Decoders } from "./ask-decoders.ts";
 import { walkInChunks } from "./chunked-walk.ts";
 import type { DecodeLeg } from "./connector.ts";
+import { Overdue } from "./overdue.ts";
 import { askProbe } from "./probe.ts";
 import type { Phase, Split } from "./split-request.ts";
 import type { Paired, SplitState } from "./split-state.ts";
@@ -55,9 +53,9 @@ async function prefillFirst(state: SplitState): Promise<HandedOver | Walk | unde
       state.spared(paired);
       return walked;
     }
-    const { outcome, body, usage } = await state.prefill(paired, request.signal);
-    if (outcome !== "ok") continue;
-    const leg = paired.handOff.decode(body);
+    const overdue = new Overdue(state.leftMs);
+    const { leg, usage } = await state.prefill(paired, { signal: request.signal, overdue });
+    if (leg === undefined) continue;
     return { paired, leg, cachedTokens: usage.cachedTokens ?? 0 };
   }
 }
@@ -79,7 +77,7 @@ function served(state: SplitState, walked: Walk): Split {
   };
 }
 
-class Decoder {
+class Decoder implements Decoders {
   readonly #state: SplitState;
   readonly #handed: HandedOver | undefined;
   /** What was handed over was not pulled by anybody. */
@@ -99,44 +97,22 @@ class Decoder {
     return this.#isHandedOver;
   }
 
-  async walk(): Promise<Walk> {
+  walk(): Promise<Walk> {
     const { context, request } = this.#state;
     this.#phase = request.startPhase("decode");
     this.#startedAtMs = context.clock();
-    const walked = await this.#ask(request.destinations);
-    const { result } = walked;
-    if (result.kind !== "answered") return walked;
-    const { statusCode: status } = result.answer;
-    const hasFailed = this.#isHandedOver && (status >= 500 || beginsWithError(result.answer));
-    const isServed = status < 300 && !hasFailed;
-    if (isServed) this.#state.served(this.#isHandedOver ? "handed-over" : "alone");
-    return hasFailed && context.retries.tryWithdraw() ? this.#alone(walked, result.answer) : walked;
+    return askDecoders(this.#state, this);
   }
 
-  /** What was handed over could not be used: the decoder is asked again, for all of it. */
-  async #alone(walked: Walk, answer: EngineAnswer): Promise<Walk> {
-    const kept = await keepAnswer(walked.endpoint, answer);
+  /** What was handed over could not be used: decoders compute. */
+  lost(): void {
     this.#isGood = false;
-    const failed = new Set(walked.failed);
-    const { destinations } = this.#state.request;
-    const others = destinations.filter((address) => !failed.has(address));
-    const again = await this.#ask([...new Set([walked.endpoint, ...others])]);
-    const isServed = again.result.kind === "answered" && again.result.answer.statusCode < 300;
-    if (isServed) this.#state.served("alone");
-    return {
-      ...again,
-      failed: [...walked.failed, ...again.failed],
-      triedCount: walked.triedCount + again.triedCount,
-      result:
-        again.result.kind === "exhausted"
-          ? { kind: "exhausted", kept: again.result.kept ?? kept }
-          : again.result,
-    };
   }
 
   firstByte(): void {
     const { context } = this.#state;
     this.#firstByteMs = context.clock() - this.#startedAtMs;
+    this.#state.firstByte();
     if (!this.#isHandedOver || this.#handed === undefined) return;
     const { name: connector } = this.#handed.paired.connector;
     const { relayHandOffSeconds } = DISAGGREGATION_METRIC;
@@ -153,7 +129,7 @@ class Decoder {
     });
   }
 
-  #ask(destinations: readonly string[]): Promise<Walk> {
+  ask(destinations: readonly string[]): Promise<Walk> {
     const { context, request } = this.#state;
     return walkInChunks(context, {
       ...request,
@@ -166,7 +142,7 @@ class Decoder {
     });
   }
 
-  #leg(endpoint: string): WalkLeg {
+  #leg(endpoint: string): WalkLeg | Stop {
     const { request, context } = this.#state;
     const common = request.headers(endpoint, this.#phase);
     const handed = this.#handed;
@@ -178,21 +154,8 @@ class Decoder {
       this.#isGood &&
       endpoint !== handed.paired.pool.address &&
       context.connectors.of(pool.endpoint) === handed.paired.connector;
-    if (!this.#isHandedOver || handed === undefined) return { body: request.body, headers: common };
+    if (!this.#isHandedOver || handed === undefined) return this.#state.alone(endpoint, common);
     const { body, headers } = handed.leg;
     return { body, headers: { ...common, ...headers } };
   }
-}
-
-/** Whether a stream's first event is an error. It is left unread. */
-function beginsWithError(answer: EngineAnswer): boolean {
-  if (!isStream(answer)) return false;
-  // Waited for by the attempt; engines write whole events.
-  const begun = answer.body.read() as Buffer | null;
-  if (begun === null) return false;
-  answer.body.unshift(begun);
-  const end = /\r?\n\r?\n/.exec(begun.toString("latin1"));
-  const meter = new SseMeter(false);
-  meter.push(begun.subarray(0, end === null ? 0 : end.index + end[0].length));
-  return meter.hasError;
 }

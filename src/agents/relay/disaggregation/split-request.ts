@@ -15,17 +15,23 @@ import type { StageAddresses } from "./stage-addresses.ts";
 export interface PrefillPolicy {
   /** Further prefillers that are asked, where the retry budget allows it; then the decoder computes. */
   readonly retriesMax: number;
+  /** Of all that happens before a decoder is asked: encoding, and prefills whose answer it needs. */
   readonly timeoutMs: number;
+  /** Of a prefill that runs beside its decode, and so waits in that one's queue, too. */
+  readonly pairTimeoutMs: number;
   /** After a 5xx that says nothing of load: the decoder computes, or the client gets the answer. */
   readonly onEngineError: "decode" | "return";
 }
 
 /** Fits in what proxies before the relay wait for a head, together with a held head. */
 const TIMEOUT_MS = 60_000;
+/** SGLang's own patience with a room. */
+const PAIR_TIMEOUT_MS = 300_000;
 
 export const PREFILL_POLICY: PrefillPolicy = {
   retriesMax: 1,
   timeoutMs: TIMEOUT_MS,
+  pairTimeoutMs: PAIR_TIMEOUT_MS,
   onEngineError: "decode",
 };
 
@@ -46,14 +52,22 @@ export interface Phase {
   end(attributes: Readonly<Record<string, string | number | boolean>>): void;
 }
 
+/** What became of a prefill, and of those that might have followed. */
+export interface PrefillReport extends Prefilled {
+  /** Nobody else is asked: a decoder that still needs the prompt computes it. */
+  readonly isLast: boolean;
+}
+
 export interface SplitRequest extends Omit<WalkRequest, "leg"> {
   readonly api: StagedApi;
   /** As the decoder gets it if nothing is split. */
   readonly body: Uint8Array;
   readonly stages: StageAddresses;
+  /** On the context's clock: when a decoder is asked whatever has come of encoding and prefill. */
+  readonly decodeByMs: number;
   /** What an endpoint is sent besides what its leg says; a leg's own come over these. */
   headers(endpoint: string, phase?: Phase): Readonly<Record<string, string>>;
-  onPrefilled(prefilled: Prefilled): void;
+  onPrefilled(prefilled: PrefillReport): void;
   startPhase(name: "prefill" | "decode"): Phase;
 }
 

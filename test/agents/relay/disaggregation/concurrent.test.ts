@@ -4,6 +4,7 @@ import { createServer, type ServerResponse } from "node:http";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { RELAY_ERROR_HEADER } from "../../../../src/agents/protocol/headers.ts";
 import {
   runSplitRelay,
   startScriptedEngine,
@@ -153,7 +154,45 @@ it("a prefill that fails after the answer has begun leaves the answer alone", as
     rest += Buffer.from(value).toString();
   }
   expect(rest).toContain("[DONE]");
-  expect(await closedOf(made)).toMatchObject({ outcome: "ok" });
+  expect(await closedOf(made)).toMatchObject({
+    outcome: "ok",
+    stages: { outcome: "broken", isDecodeOnly: false },
+  });
+});
+
+describe("a pair that waits for the decoder", () => {
+  /** A head at once, and the rest after a while. */
+  const queued: Script = (response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+    setTimeout(() => response.end(`data: ${ANSWER}\n\ndata: [DONE]\n\n`), 600);
+  };
+  const late: Script = (response) => setTimeout(() => json(response), 600);
+
+  it("longer than prefills may take that come first", async () => {
+    const made = await pods([late], [queued], { policy: { timeoutMs: 100 } });
+    const answer = await made.ask('{"model":"m","stream":true}');
+    expect(await answer.text()).toContain("[DONE]");
+    expect(made.decoders[0]!.legs).toHaveLength(1);
+    expect(await closedOf(made)).toMatchObject({ outcome: "ok", stages: { outcome: "ok" } });
+  });
+
+  it("when its answer is the client's already, for as long as it takes", async () => {
+    const made = await pods([late], [queued], {
+      policy: { pairTimeoutMs: 300 },
+      limits: { headHeldMsMax: 100 },
+    });
+    const answer = await made.ask('{"model":"m","stream":true}');
+    expect(await answer.text()).toContain("[DONE]");
+    expect(await closedOf(made)).toMatchObject({ outcome: "ok", stages: { outcome: "ok" } });
+  });
+
+  it("when its answer is the client's already, though the prefill fails", async () => {
+    const fails: Script = (response) => setTimeout(() => response.socket!.resetAndDestroy(), 300);
+    const made = await pods([fails], [queued], { limits: { headHeldMsMax: 100 } });
+    const answer = await made.ask('{"model":"m","stream":true}');
+    expect(await answer.text()).toContain("[DONE]");
+    expect(await closedOf(made)).toMatchObject({ outcome: "ok", stages: { outcome: "broken" } });
+  });
 });
 
 describe("a prefill that fails ends the decoder's leg, which would wait for ever", () => {
@@ -168,7 +207,9 @@ describe("a prefill that fails ends the decoder's leg, which would wait for ever
     "with %s: another prefiller, in a new room",
     async ([, script]) => {
       const rooms = new Rooms();
-      const made = await pods([script, rooms.meet], [rooms.meet], { policy: { timeoutMs: 200 } });
+      const made = await pods([script, rooms.meet], [rooms.meet], {
+        policy: { pairTimeoutMs: 200 },
+      });
       const answer = await made.ask();
       expect([answer.status, await answer.text()]).toEqual([200, ANSWER]);
       const [decoder] = made.decoders;
@@ -187,13 +228,58 @@ describe("a prefill that fails ends the decoder's leg, which would wait for ever
     },
   );
 
-  it.for(Object.entries(failures))("with %s: the decoder alone, at last", async ([, script]) => {
+  it.for(Object.entries(failures))(
+    "with %s: nobody, at last, where decoders compute no prompt",
+    async ([, script]) => {
+      const rooms = new Rooms();
+      const made = await pods([script], [rooms.meet], { policy: { pairTimeoutMs: 200 } });
+      const answer = await made.ask();
+      expect([answer.status, answer.headers.get(RELAY_ERROR_HEADER)]).toEqual([503, "no-prefill"]);
+      expect(made.decoders[0]!.legs.map((leg) => roomOf(leg) === undefined)).toEqual([false]);
+      expect(await closedOf(made)).toMatchObject({
+        outcome: "unreachable",
+        status: null,
+        stages: { isDecodeOnly: false },
+      });
+    },
+  );
+
+  it("with nobody to ask: none, where decoders compute no prompt", async () => {
+    const made = await pods([], [(response) => json(response)]);
+    const answer = await made.relay.open([made.decoders[0]!.address], { prefill: "127.0.0.1:2" });
+    expect([answer.status, answer.headers.get(RELAY_ERROR_HEADER)]).toEqual([503, "no-prefill"]);
+    expect(made.decoders[0]!.legs).toEqual([]);
+  });
+
+  it("with a body that cannot be paired: the decoder says so", async () => {
+    const made = await pods([hang], [fail(400)]);
+    const answer = await made.ask('{"a":1,"a":2}');
+    expect([answer.status, await answer.text()]).toEqual([400, '{"e":400}']);
+    await closedOf(made);
+    expect(made.relay.prefilled()).toMatchObject([{ outcome: "unsupported", isLast: true }]);
+  });
+
+  it("with an error inside a stream of 200", async () => {
+    const says: Script = (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end('data: {"error":{"message":"aborted","code":500}}\n\ndata: [DONE]\n\n');
+    };
+    const made = await pods([says], [hang]);
+    expect((await made.ask()).status).toBe(503);
+    expect(await closedOf(made)).toMatchObject({ stages: { outcome: "engine-error" } });
+  });
+
+  it("with a stream that ends before its end: another prefiller", async () => {
     const rooms = new Rooms();
-    const made = await pods([script], [rooms.meet], { policy: { timeoutMs: 200 } });
+    const stops: Script = (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end('data: {"choices":[]}\n\n');
+    };
+    const made = await pods([stops, rooms.meet], [rooms.meet]);
     expect((await made.ask()).status).toBe(200);
-    const { legs } = made.decoders[0]!;
-    expect(legs.map((leg) => roomOf(leg) === undefined)).toEqual([false, true]);
-    expect(await closedOf(made)).toMatchObject({ stages: { isDecodeOnly: true } });
+    await closedOf(made);
+    expect(made.relay.prefilled()[0]).toMatchObject({ outcome: "broken", isLast: false });
+    expect(made.prefillers[1]!.legs).toHaveLength(1);
   });
 
   it("with a 400: the client gets it", async () => {
@@ -205,10 +291,11 @@ describe("a prefill that fails ends the decoder's leg, which would wait for ever
     expect(await closedOf(made)).toMatchObject({ status: 400, stages: { outcome: "refused" } });
   });
 
-  it("with a 500: the decoder alone", async () => {
+  it("with a 500: the client gets it, where decoders compute no prompt", async () => {
     const rooms = new Rooms();
     const made = await pods([fail(500), rooms.meet], [rooms.meet]);
-    expect((await made.ask()).status).toBe(200);
+    const answer = await made.ask();
+    expect([answer.status, await answer.text()]).toEqual([500, '{"e":500}']);
     expect(made.prefillers[1]!.legs).toHaveLength(0);
   });
 });
@@ -236,6 +323,8 @@ describe("a decoder that fails ends the prefiller's leg, which would wait for ev
   it.for([400, 500])("with %i: the client gets it, and the prefill ends", async (status) => {
     const made = await pods([hang], [fail(status)]);
     expect((await made.ask()).status).toBe(status);
+    // What may be the hand-over's doing is tried with another one first.
+    expect(made.decoders[0]!.legs).toHaveLength(status === 500 ? 2 : 1);
     await vi.waitFor(() => expect(made.prefillers[0]!.legs[0]!.isAborted).toBe(true), WAIT);
     expect(await closedOf(made)).toMatchObject({ stages: { outcome: "cancelled" } });
   });

@@ -84,6 +84,8 @@ async function closedOf({ relay }: Pod) {
   await vi.waitFor(() => expect(relay.closed().length).toBeGreaterThan(0), WAIT);
   return relay.closed().at(-1)!;
 }
+/** Marks that were told, in order. */
+const marked = ({ relay }: Pod) => relay.lines.filter(({ msg }) => msg === "endpoint marked");
 const paramsOf = (text: string) =>
   (JSON.parse(text) as Record<string, unknown>)["kv_transfer_params"];
 const isAlone = (text: string) => text === CHAT;
@@ -206,8 +208,9 @@ describe("a prefill that fails", () => {
         options: { policy: { timeoutMs: 150 } },
       },
     };
+  const inTime = Object.entries(failures).filter(([, { outcome }]) => outcome !== "timeout");
 
-  it.for(Object.entries(failures))(
+  it.for(inTime)(
     "with %s is asked of another prefiller",
     async ([, { script, outcome, options }]) => {
       const made = await pods([script, prefillOk], [decodeOk], options);
@@ -279,6 +282,60 @@ describe("a prefill that fails", () => {
     await (await ask()).text();
     await vi.waitFor(() => expect(made.relay.prefilled()).toHaveLength(3), WAIT);
     expect(made.relay.prefilled()[2]).toMatchObject({ endpoint: prefiller!.address });
+  });
+
+  it("in time leaves none for another", async () => {
+    const made = await pods([hang, prefillOk], [decodeOk], { policy: { timeoutMs: 150 } });
+    expect((await made.ask()).status).toBe(200);
+    expect(made.prefillers[1]!.legs).toEqual([]);
+    expect(await closedOf(made)).toMatchObject({ stages: { outcome: "timeout" } });
+    expect(made.relay.prefilled()).toMatchObject([{ outcome: "timeout", isLast: true }]);
+  });
+
+  it("in time twice: the endpoint is asked after others", async () => {
+    const made = await pods([hang, prefillOk], [decodeOk], { policy: { timeoutMs: 150 } });
+    for (let i = 0; i < 3; i++) expect((await made.ask()).status).toBe(200);
+    expect(made.prefillers.map(({ legs }) => legs.length)).toEqual([2, 1]);
+    expect(marked(made)).toMatchObject([{ endpoint: made.prefillers[0]!.address, why: "timeout" }]);
+  });
+
+  it("inside its answer: the endpoint is asked after others at once", async () => {
+    const made = await pods([resetInBody, prefillOk], [decodeOk]);
+    for (let i = 0; i < 2; i++) expect((await made.ask()).status).toBe(200);
+    expect(made.prefillers.map(({ legs }) => legs.length)).toEqual([1, 2]);
+    expect(marked(made)).toMatchObject([{ endpoint: made.prefillers[0]!.address, why: "reset" }]);
+  });
+
+  it("and breaks a second endpoint marks only the first", async () => {
+    const made = await pods([resetInBody, resetInBody], [decodeOk]);
+    expect((await made.ask()).status).toBe(200);
+    expect(marked(made)).toMatchObject([{ endpoint: made.prefillers[0]!.address }]);
+  });
+
+  it.for([
+    { outcome: "unavailable", script: json("{}", 503), isLast: false },
+    { outcome: "engine-error", script: json("{}", 500), isLast: true },
+    { outcome: "no-parameters", script: json("{}"), isLast: true },
+    { outcome: "ok", script: prefillOk, isLast: true },
+  ])("says whether it was the last: $outcome", async ({ outcome, script, isLast }) => {
+    const made = await pods([script, prefillOk], [decodeOk]);
+    expect((await made.ask()).status).toBe(200);
+    await closedOf(made);
+    expect(made.relay.prefilled()[0]).toMatchObject({ outcome, isLast });
+  });
+
+  it.for([
+    { name: "no retries", policy: { retriesMax: 0 }, prefill: [503, 503] },
+    { name: "nobody else", policy: {}, prefill: [503] },
+  ])("was the last with $name", async ({ policy, prefill }) => {
+    const made = await pods(
+      prefill.map((status) => json("{}", status)),
+      [decodeOk],
+      { policy },
+    );
+    expect((await made.ask()).status).toBe(200);
+    await closedOf(made);
+    expect(made.relay.prefilled()).toMatchObject([{ outcome: "unavailable", isLast: true }]);
   });
 
   it.for([400, 401, 404, 413, 422])("with %i is the client's own answer", async (status) => {

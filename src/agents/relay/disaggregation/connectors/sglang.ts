@@ -22,6 +22,7 @@ export function createSglang(options: ConnectorOptions): Connector {
   return {
     name: "sglang",
     order: "concurrent",
+    needsPrefill: true,
     handOff(request, pairing) {
       const body = editMembers(request.body, {
         bootstrap_host: JSON.stringify(hostOf(pairing.prefiller)),
