@@ -193,7 +193,7 @@ async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
     if (next === "stop") return stop(job, answer);
     facts.detail = answer.kind === "declined" ? answer.code : answer.kind;
     if (next === "other-relay") passOver(at.relays);
-    else at.exclude.push(...grant.endpoints);
+    else if (next === "other-endpoints") at.exclude.push(...grant.endpoints);
     return "retry";
   } finally {
     if (!isKept) grant[Symbol.dispose]();
@@ -253,7 +253,7 @@ function relayRequest(job: Job, at: Attempt, grant: Grant, attempt: number): Rel
 function judge(
   answer: Exclude<RelayAnswer, { kind: "answered" }>,
   { prepared, relays }: Pick<Attempt, "prepared" | "relays">,
-): "other-relay" | "other-endpoints" | "stop" {
+): "other-relay" | "other-endpoints" | "pick-again" | "stop" {
   if (answer.kind === "cancelled") return "stop";
   if (answer.kind === "unreachable") return "other-relay";
   switch (answer.code) {
@@ -263,6 +263,9 @@ function judge(
     case "exhausted":
     case "off-list":
       return "other-endpoints";
+    case "no-prefill":
+      // Not the fault of those that were to decode: they may be all there are.
+      return "pick-again";
     case "bad-signature":
       // A relay from before rewrites does not sign the client's model; a newer one beside it does.
       return prepared.clientModel !== undefined && relays.length > 1 ? "other-relay" : "stop";

@@ -135,6 +135,15 @@ describe("a relay that fails", () => {
     expect(seen.headers["x-fairlead-attempt"]).toBe("2");
   });
 
+  it("is picked for again, with nobody left out, when nobody could prefill", async () => {
+    const response = await chat(chatBody({ user: "no-prefill-once" }));
+    expect(response.status).toBe(200);
+    expect(lines[0]?.attempts).toBe(2);
+    const { destinations } = await seenBy(response);
+    const [first, second] = destinations.map((list) => list.split(",").toSorted());
+    expect(second).toEqual(first);
+  });
+
   it("is a 502 when every endpoint was tried", async () => {
     const response = await chat(chatBody({ user: "decline:exhausted" }));
     expect(await errorOf(response)).toEqual({ status: 502, code: "upstream_unavailable" });
