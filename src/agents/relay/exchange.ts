@@ -25,7 +25,7 @@ import type { PromptLearner } from "./learning/prompt-learner.ts";
 import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
-import { readBody } from "./request-body.ts";
+import { BodyLoan, readOnLoan } from "./request-body.ts";
 import type { StartedReports } from "./started-reports.ts";
 import type { TicketOutbox, TicketSubject } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
@@ -96,20 +96,14 @@ export async function serveRequest(
   if (context.used.has(ticket, attempt, Date.now())) {
     return refuseUnread(context, request, response, "replayed");
   }
-  const size = announcedSize(request, context.bodyBytesMax);
-  if (size > context.bodyBytesMax) return refuseUnread(context, request, response, "too-large");
-  if (!context.budget.tryTake(size)) return refuseUnread(context, request, response, "busy");
   const carried = context.evictions.enter(admitted.signed);
   let ended: AbortController | undefined;
-  let isHeld = true;
-  const release = () => {
-    if (isHeld) context.budget.give(size);
-    isHeld = false;
-  };
+  const loan = new BodyLoan(context.budget);
+  const release = () => loan.release();
   try {
-    const body = await readBody(request, size);
+    const body = await readOnLoan(request, context.bodyBytesMax, loan);
     if (!body.ok) {
-      if (body.reason === "too-large") refuseUnread(context, request, response, "too-large");
+      if (body.reason !== "cancelled") refuseUnread(context, request, response, body.reason);
       return;
     }
     const verdict = useTicket(context, admitted, body.sha256);
@@ -132,12 +126,6 @@ export async function serveRequest(
     context.evictions.leave(carried);
     release();
   }
-}
-
-/** The size of the body as its sender announced it; the most allowed if it did not. */
-function announcedSize(request: IncomingMessage, bodyBytesMax: number): number {
-  const length = request.headers["content-length"];
-  return length === undefined ? bodyBytesMax : Number(length);
 }
 
 /** Checks the body and uses the ticket up, in one step so that two copies cannot both pass. */
@@ -373,7 +361,8 @@ export function refuseUnread(
   response: ServerResponse,
   code: RefusalCode,
 ): void {
-  if (announcedSize(request, Infinity) <= DISCARD_BYTES_MAX) request.resume();
+  // NaN where the sender did not say.
+  if (Number(request.headers["content-length"]) <= DISCARD_BYTES_MAX) request.resume();
   else response.shouldKeepAlive = false;
   refuseRead(context, response, code);
 }

@@ -6,10 +6,30 @@ import type { IncomingMessage } from "node:http";
 
 export type ReadBody =
   | { readonly ok: true; readonly bytes: Buffer; readonly sha256: string }
-  | { readonly ok: false; readonly reason: "too-large" | "cancelled" };
+  | { readonly ok: false; readonly reason: "too-large" | "busy" | "cancelled" };
 
-/** Reads up to `bytesMax`. Never rejects. */
-export function readBody(request: IncomingMessage, bytesMax: number): Promise<ReadBody> {
+/**
+ * Reads up to `bytesMax`, for which room is taken from `loan`: at once where the sender said how much it is, else
+ * as it comes. Nothing is read of what is known to be too large, or to have no room. Never rejects.
+ */
+export async function readOnLoan(
+  request: IncomingMessage,
+  bytesMax: number,
+  loan: BodyLoan,
+): Promise<ReadBody> {
+  const length = request.headers["content-length"];
+  if (length === undefined) return readBody(request, bytesMax, (bytes) => loan.tryTake(bytes));
+  const size = Number(length);
+  if (size > bytesMax) return { ok: false, reason: "too-large" };
+  return loan.tryTake(size) ? readBody(request, size) : { ok: false, reason: "busy" };
+}
+
+/** Reads up to `bytesMax`, as far as there is room for each chunk. Never rejects. */
+export function readBody(
+  request: IncomingMessage,
+  bytesMax: number,
+  tryTake: (bytes: number) => boolean = () => true,
+): Promise<ReadBody> {
   const chunks: Buffer[] = [];
   let size = 0;
   return new Promise((resolve) => {
@@ -20,8 +40,9 @@ export function readBody(request: IncomingMessage, bytesMax: number): Promise<Re
     };
     const take = (chunk: Buffer) => {
       size += chunk.byteLength;
-      if (size <= bytesMax) chunks.push(chunk);
-      else settle({ ok: false, reason: "too-large" });
+      if (size > bytesMax) settle({ ok: false, reason: "too-large" });
+      else if (tryTake(chunk.byteLength)) chunks.push(chunk);
+      else settle({ ok: false, reason: "busy" });
     };
     const end = () => {
       const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
@@ -57,7 +78,7 @@ export class BodyBudget {
   }
 }
 
-/** What one request has taken of the budget besides its own body: the bodies of further legs. */
+/** What one request has taken of the budget, for its own body or for those of further legs. */
 export class BodyLoan {
   readonly #budget: BodyBudget;
   #bytes = 0;

@@ -38,6 +38,11 @@ that llm-d's endpoint picker sets, and connects to nobody but the endpoints that
       { min: 1, max: 65_535, isInteger: true },
       8_200,
     ),
+    "own-host": textFlag(
+      "HOST",
+      "how others call this host, besides the addresses of its interfaces (default: $POD_IP)",
+      null,
+    ),
     ...DISCOVERY_FLAGS,
     "enable-prefiller-sampling": switchFlag("ask any of the prefillers named, not the first"),
     "cert-path": textFlag(
@@ -63,6 +68,7 @@ export async function run(args: string[]): Promise<void> {
   const found = endpointsFrom(flags);
   const tls = listenerTls(flags["cert-path"]);
   const engines = engineTls(flags);
+  const ownHost = flags["own-host"] ?? process.env["POD_IP"];
   const disaggregation = disaggregationOptions({
     ...flags,
     "data-parallel-base-port": Math.max(1, flags.port),
@@ -73,6 +79,7 @@ export async function run(args: string[]): Promise<void> {
       host: flags.host,
       port: flags.port,
       modelServerPort: flags["model-server-port"],
+      ...(ownHost === undefined ? {} : { ownHost }),
       dataParallelSize: flags["data-parallel-size"],
       ...found,
       bodyBytesMax: flags["body-bytes-max"],

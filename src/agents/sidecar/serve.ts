@@ -7,6 +7,7 @@ import { METRIC } from "../../telemetry/names.ts";
 import type { Logger } from "../process/logger.ts";
 import { REQUEST_ID_HEADER, STAGE_HEADERS } from "../protocol/headers.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
+import { hostOf } from "../relay/disaggregation/connectors/peers.ts";
 import { send, type Sent } from "../relay/disaggregation/send.ts";
 import type { SplitContext } from "../relay/disaggregation/split-request.ts";
 import { parseStages, type StageAddresses } from "../relay/disaggregation/stage-addresses.ts";
@@ -14,7 +15,7 @@ import { apiOf } from "../relay/disaggregation/staged-paths.ts";
 import type { EnginePool } from "../relay/engine-pools.ts";
 import { forwardAnswer, sendKept, type Forwarded } from "../relay/forward.ts";
 import { refuse, type RefusalCode } from "../relay/refusals.ts";
-import { readBody } from "../relay/request-body.ts";
+import { BodyLoan, readOnLoan } from "../relay/request-body.ts";
 import { startRelaySpan } from "../relay/tracing.ts";
 import { UNKNOWN_USAGE } from "../relay/usage.ts";
 import { passedHeaders, passThrough } from "./pass-through.ts";
@@ -24,6 +25,10 @@ export interface SidecarContext extends SplitContext {
   readonly engines: readonly string[];
   /** Of rank 0, where others reach it: what `x-data-parallel-host-port` counts from. */
   readonly basePort: number;
+  /** Of the engine's rank 0 on this host. */
+  readonly modelServerPort: number;
+  /** Names under which others may reach this host. */
+  readonly ownHosts: ReadonlySet<string>;
   readonly samplesPrefillers: boolean;
   readonly bodyBytesMax: number;
   readonly headHeldMsMax: number;
@@ -47,22 +52,20 @@ export async function serveSidecar(
     response.writeHead(200, { "content-type": "application/json" }).end('{"status":"ok"}');
     return;
   }
-  const read = readStages(context, request);
+  const read = readStages(context, rank, request);
   if (read === undefined) return refuseIt(context, response, "bad-stages");
   const pool = context.pools.get(context.engines[read.rank ?? rank]!);
   if (pool === undefined) return refuseIt(context, response, "engine-down");
   if (request.method !== "POST" || apiOf(path) === undefined) {
     return passThrough(pool, request, response);
   }
-  const length = Number(request.headers["content-length"] ?? context.bodyBytesMax);
-  if (length > context.bodyBytesMax) return refuseIt(context, response, "too-large");
-  if (!context.budget.tryTake(length)) return refuseIt(context, response, "busy");
+  const loan = new BodyLoan(context.budget);
   try {
-    const body = await readBody(request, length);
+    const body = await readOnLoan(request, context.bodyBytesMax, loan);
     if (body.ok) await carry(context, pool, { request, response, body: body.bytes, ...read });
-    else if (body.reason === "too-large") refuseIt(context, response, "too-large");
+    else if (body.reason !== "cancelled") refuseIt(context, response, body.reason);
   } finally {
-    context.budget.give(length);
+    loan.release();
   }
 }
 
@@ -153,19 +156,38 @@ async function answer(
 /** Undefined where the headers make no sense here. */
 function readStages(
   context: SidecarContext,
+  portRank: number,
   { headers }: IncomingMessage,
 ): { readonly stages: StageAddresses; readonly rank: number | undefined } | undefined {
   const [prefill, encode, named, source] = STAGE_HEADERS.map((name) => String(headers[name] ?? ""));
-  const stages = parseStages([prefill!, encode!, "", source!], (address) =>
+  const listed = parseStages([prefill!, encode!, "", source!], (address) =>
     context.isListed(address),
   );
   const rank = named === "" ? undefined : rankOf(context, named!);
-  if (stages === undefined || (named !== "" && rank === undefined)) return undefined;
+  if (listed === undefined || (named !== "" && rank === undefined)) return undefined;
+  const stages = withoutOneself(context, rank ?? portRank, listed);
   if (!context.samplesPrefillers) return { stages, rank };
   const { prefillers } = stages;
   const from = Math.floor(Math.random() * prefillers.length);
   const rotated = [...prefillers.slice(from), ...prefillers.slice(0, from)];
   return { stages: { ...stages, prefillers: rotated }, rank };
+}
+
+/** The engine that decodes needs nothing from itself. Others know it by the pod's address, this one as local. */
+function withoutOneself(
+  { ownHosts, basePort, modelServerPort }: SidecarContext,
+  rank: number,
+  stages: StageAddresses,
+): StageAddresses {
+  const ports = new Set([basePort + rank, modelServerPort + rank].map(String));
+  const isOwn = (address: string) =>
+    ownHosts.has(hostOf(address)) && ports.has(address.slice(address.lastIndexOf(":") + 1));
+  const { prefillers, kvSource } = stages;
+  return {
+    ...stages,
+    prefillers: prefillers.filter((address) => !isOwn(address)),
+    kvSource: kvSource === undefined || isOwn(kvSource) ? undefined : kvSource,
+  };
 }
 
 /** The rank that an address of this host names by its port. */

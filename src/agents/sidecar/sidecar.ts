@@ -4,6 +4,7 @@
 
 import { createServer, type Server } from "node:http";
 import { createServer as createTlsServer } from "node:https";
+import { networkInterfaces } from "node:os";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
@@ -36,6 +37,8 @@ export type SidecarOptions = EndpointsFrom & {
   /** Of rank 0; the others follow. 0: any. */
   readonly port: number;
   readonly modelServerPort: number;
+  /** How others call this host, besides the addresses of its interfaces. Absent: by none else. */
+  readonly ownHost?: string;
   readonly dataParallelSize: number;
   readonly bodyBytesMax: number;
   readonly samplesPrefillers: boolean;
@@ -63,29 +66,34 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
     local(rank, modelServerPort),
   );
   const pools = new EnginePools(options.engineTls);
-  const update = (endpoints: readonly EndpointRecord[]) => {
+  const clock = () => performance.now();
+  const marks = new EndpointMarks({
+    clock,
+    rng: Math.random,
+    onChange: (mark) => logger.info(mark, "endpoint marked, or reached again"),
+  });
+  const update = (found: readonly EndpointRecord[]) => {
     const taken = new Set(locals.map(({ address }) => address));
-    pools.update([...endpoints.filter(({ address }) => !taken.has(address)), ...locals]);
+    const endpoints = [...found.filter(({ address }) => !taken.has(address)), ...locals];
+    pools.update(endpoints);
+    marks.retain(new Set(endpoints.map(({ address }) => address)));
   };
   update(source.endpoints);
   source.onChange(update);
-  const clock = () => performance.now();
   const stopping = new AbortController();
   const context: Omit<SidecarContext, "basePort"> = {
     ...options.disaggregation,
     pools,
     clock,
-    marks: new EndpointMarks({
-      clock,
-      rng: Math.random,
-      onChange: (mark) => logger.info(mark, "endpoint marked, or reached again"),
-    }),
+    marks,
     retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
     bootstraps: new Bootstraps(clock),
     budget: new BodyBudget(RELAY_LIMITS.heldBodyBytesMax),
     registry,
     logger,
     engines: locals.map(({ address }) => address),
+    modelServerPort,
+    ownHosts: ownHosts(options.ownHost),
     samplesPrefillers: options.samplesPrefillers,
     bodyBytesMax: options.bodyBytesMax,
     headHeldMsMax: RELAY_LIMITS.headHeldMsMax,
@@ -114,6 +122,13 @@ export async function startSidecar(options: SidecarOptions): Promise<Sidecar> {
       await pools.destroy();
     },
   };
+}
+
+/** Where the pod has its own network, its interfaces have the address that others know. */
+function ownHosts(ownHost: string | undefined): ReadonlySet<string> {
+  const interfaces = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const hosts = interfaces.map(({ address }) => address);
+  return new Set(ownHost === undefined ? hosts : [...hosts, ownHost.toLowerCase()]);
 }
 
 function local(rank: number, modelServerPort: number): EndpointRecord {

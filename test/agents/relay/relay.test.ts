@@ -738,29 +738,35 @@ describe("refusals", () => {
     expect(seen).toHaveLength(1);
   });
 
-  it("refuses what exceeds the requests or the bytes it may hold, and recovers", async () => {
-    const waiting: (() => void)[] = [];
-    const { address } = await engine((response, entry) => {
-      waiting.push(() => answerJson(response, entry));
-    });
-    const heldBodyBytesMax = CHAT.length + 10;
-    await start([address], { ...RELAY_LIMITS, requestsMax: 2, heldBodyBytesMax });
-    const first = ask([address]);
-    await waitFor(() => expect(waiting).toHaveLength(1));
-    // Its body is still held: there is no room for another one of its size.
-    const second = await ask([address]);
-    expect([second.status, second.headers[RELAY_ERROR_HEADER]]).toEqual([503, "busy"]);
-    const small = ask([address], "{}");
-    await waitFor(() => expect(waiting).toHaveLength(2));
-    // Two are open: a third is one too many, however small.
-    expect((await ask([address], "{}")).status).toBe(503);
-    for (const finish of waiting.splice(0)) finish();
-    expect([(await first).status, (await small).status]).toEqual([200, 200]);
-    const last = ask([address]);
-    await waitFor(() => expect(waiting).toHaveLength(1));
-    waiting[0]!();
-    expect((await last).status).toBe(200);
-  });
+  it.for([
+    { name: "announced", headers: {} },
+    { name: "not announced", headers: { "transfer-encoding": "chunked" } },
+  ])(
+    "refuses what exceeds its requests or their bytes, $name, and recovers",
+    async ({ headers }) => {
+      const waiting: (() => void)[] = [];
+      const { address } = await engine((response, entry) => {
+        waiting.push(() => answerJson(response, entry));
+      });
+      const heldBodyBytesMax = CHAT.length + 10;
+      await start([address], { ...RELAY_LIMITS, requestsMax: 2, heldBodyBytesMax });
+      const first = ask([address], CHAT, headers);
+      await waitFor(() => expect(waiting).toHaveLength(1));
+      // Its body is still held: there is no room for another one of its size.
+      const second = await ask([address], CHAT, headers);
+      expect([second.status, second.headers[RELAY_ERROR_HEADER]]).toEqual([503, "busy"]);
+      const small = ask([address], "{}", headers);
+      await waitFor(() => expect(waiting).toHaveLength(2));
+      // Two are open: a third is one too many, however small.
+      expect((await ask([address], "{}", headers)).status).toBe(503);
+      for (const finish of waiting.splice(0)) finish();
+      expect([(await first).status, (await small).status]).toEqual([200, 200]);
+      const last = ask([address], CHAT, headers);
+      await waitFor(() => expect(waiting).toHaveLength(1));
+      waiting[0]!();
+      expect((await last).status).toBe(200);
+    },
+  );
 
   it("refuses a stranger before it has sent its body", async () => {
     const { address } = await engine(answerJson);

@@ -1,7 +1,7 @@
 // The sidecar in the place of llm-d's: unsigned requests with the headers of an endpoint picker, real sockets.
 
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { ConnectorTable } from "../../../src/agents/relay/disaggregation/connector-table.ts";
 import { CONNECTOR_DEFAULTS } from "../../../src/agents/relay/disaggregation/connectors/peers.ts";
 import { PREFILL_POLICY } from "../../../src/agents/relay/disaggregation/split-request.ts";
+import { RELAY_LIMITS } from "../../../src/agents/relay/relay.ts";
 import { ENGINE_TLS_DEFAULTS } from "../../../src/agents/relay/engine-tls.ts";
 import { startSidecar, type SidecarOptions } from "../../../src/agents/sidecar/sidecar.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
@@ -35,18 +36,28 @@ afterEach(async () => {
   stack = new AsyncDisposableStack();
 });
 const engine = async (script: Script) => stack.use(await startScriptedEngine(script));
-const portOf = ({ address }: ScriptedEngine) => Number(address.split(":")[1]);
+const portOf = ({ address }: Pick<ScriptedEngine, "address">) => Number(address.split(":")[1]);
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
 
 async function sidecar(
   decoder: ScriptedEngine,
-  listed: readonly ScriptedEngine[],
+  listed: readonly Pick<ScriptedEngine, "address">[],
   more: Partial<SidecarOptions> = {},
 ) {
   const directory = await mkdtemp(join(tmpdir(), "fairlead-sidecar-"));
   stack.defer(() => rm(directory, { recursive: true }));
   const endpointsPath = join(directory, "endpoints.json");
   const endpoints = listed.map((each, i) => {
-    return { name: `p${i}`, address: "127.0.0.1", port: portOf(each) };
+    const [address] = each.address.split(":");
+    return { name: `p${i}`, address, port: portOf(each) };
   });
   await writeFile(endpointsPath, JSON.stringify({ endpoints }));
   const registry = new MetricRegistry();
@@ -127,6 +138,36 @@ describe("a request with a prefiller", () => {
   });
 });
 
+describe("the engine beside it, as others name it", () => {
+  it.for([
+    { by: "its own port", host: "127.0.0.1", isEngine: true },
+    { by: "the sidecar's", host: "127.0.0.1", isEngine: false },
+    { by: "a name that was given", host: "decoder.pod", isEngine: false },
+  ])("is neither its prefiller nor its source: by $by", async ({ host, isEngine }) => {
+    const connectors = new ConnectorTable("offloading", CONNECTOR_DEFAULTS);
+    const disaggregation = { connectors, prefillPolicy: PREFILL_POLICY };
+    const decoder = await engine(json(ANSWER));
+    // It is listed under a port that is known before there is a sidecar.
+    const port = isEngine ? portOf(decoder) : await freePort();
+    const { post } = await sidecar(decoder, [{ address: `${host}:${port}` }], {
+      disaggregation,
+      ownHost: "Decoder.Pod",
+      port: isEngine ? 0 : port,
+    });
+    for (const name of ["x-prefiller-host-port", "x-kv-cache-source-host-port"]) {
+      expect((await post({ [name]: `${host}:${port}` })).status).toBe(200);
+    }
+    expect(decoder.legs.map(({ text }) => text)).toEqual([CHAT, CHAT]);
+  });
+
+  it("is no other engine of the host", async () => {
+    const [prefiller, decoder] = [await engine(prefilled), await engine(json(ANSWER))];
+    const { post } = await sidecar(decoder, [prefiller], { ownHost: "127.0.0.1" });
+    await (await post({ "x-prefiller-host-port": prefiller.address })).text();
+    expect(prefiller.legs).toHaveLength(1);
+  });
+});
+
 describe("everything else goes to the engine beside it, as it is", () => {
   it("with its method, path, headers and body, and the answer's", async () => {
     const decoder = await engine((response) => {
@@ -186,6 +227,25 @@ describe("everything else goes to the engine beside it, as it is", () => {
 });
 
 describe("bounds", () => {
+  it("are of what bodies are long, also where their senders do not say", async () => {
+    const streams: Script = (response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" }).write("data: {}\n\n");
+    };
+    const decoder = await engine(streams);
+    const bodyBytesMax = RELAY_LIMITS.heldBodyBytesMax / 2;
+    const { url } = await sidecar(decoder, [], { bodyBytesMax });
+    const statuses: number[] = [];
+    const leaving = new AbortController();
+    for (let i = 0; i < 4; i++) {
+      const body = ReadableStream.from([Buffer.from(CHAT)]);
+      const how = { method: "POST", body, duplex: "half", signal: leaving.signal } as const;
+      statuses.push((await fetch(`${url}/v1/chat/completions`, how)).status);
+    }
+    leaving.abort();
+    expect(statuses).toEqual([200, 200, 200, 200]);
+    expect(decoder.legs[0]!.headers["content-length"]).toBe(String(CHAT.length));
+  });
+
   it("too large a body, too many prefillers, a rank that is not there", async () => {
     const decoder = await engine(json("{}"));
     const { post } = await sidecar(decoder, []);

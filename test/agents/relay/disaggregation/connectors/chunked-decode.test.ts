@@ -90,7 +90,7 @@ describe("what an engine is asked", () => {
 describe("when a chunked answer ends", () => {
   it.for([
     { given: answer("x", 3, "stop"), verdict: "done", why: "the engine has done" },
-    { given: answer("", 4), verdict: "done", why: "there is no text to continue" },
+    { given: answer("", 4), verdict: "whole", why: "there is no text to continue" },
     { given: answer(null, 4), verdict: "whole", why: "there is no text to continue" },
     { given: answer(null, 4, "stop"), verdict: "done", why: "the engine says no more" },
     { given: reasoning("reasoning"), verdict: "whole", why: "it reasons" },
