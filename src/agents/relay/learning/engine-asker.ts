@@ -7,6 +7,8 @@ import { PROMPTS_PER_ENGINE_MAX } from "./learn-queue.ts";
 import { featuresSchema, type MediaItem, readItems } from "./media-items.ts";
 
 const ASK_MS_MAX = 10_000;
+/** Questions in a row without an answer in time, after which an engine is called slow. */
+const TIMEOUTS_MAX = 2;
 /** Tokens with their names; half a million of both take less. */
 const ANSWER_BYTES_MAX = 32 * 1024 * 1024;
 /** How long an engine's list of models is believed: adapters are loaded while it runs. */
@@ -48,6 +50,12 @@ export type Asked<Value> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly why: "failed" | "unsupported" };
 
+export interface SlowOptions {
+  /** An engine did not answer in time, several times in a row. */
+  readonly onSlow?: (address: string) => void;
+  readonly askMsMax?: number | undefined;
+}
+
 export class EngineAsker {
   readonly #agent = new Agent({
     connections: PROMPTS_PER_ENGINE_MAX,
@@ -58,10 +66,21 @@ export class EngineAsker {
   readonly #noRenderUntilMs = new Map<string, number>();
   readonly #adapters = new Map<string, { readonly names: Set<string>; readonly untilMs: number }>();
 
+  readonly #onSlow: (address: string) => void;
+  readonly #askMsMax: number;
+  /** Questions that had no answer in time, since the last that had. */
+  readonly #timeouts = new Map<string, number>();
+
   /** Milliseconds of any origin. `onAsk` is called with each question. */
-  constructor(clock: () => number, onAsk: (what: AskedFor) => void = () => {}) {
+  constructor(
+    clock: () => number,
+    onAsk: (what: AskedFor) => void = () => {},
+    { onSlow = () => {}, askMsMax = ASK_MS_MAX }: SlowOptions = {},
+  ) {
     this.#clock = clock;
     this.#onAsk = onAsk;
+    this.#onSlow = onSlow;
+    this.#askMsMax = askMsMax;
   }
 
   async tokens(
@@ -134,6 +153,7 @@ export class EngineAsker {
 
   /** A POST where there is a body. Gives the answer's JSON. */
   async #ask(address: string, path: string, body?: string): Promise<Asked<unknown>> {
+    const overdue = AbortSignal.timeout(this.#askMsMax);
     try {
       const response = await this.#agent.request({
         origin: `http://${address}`,
@@ -141,17 +161,26 @@ export class EngineAsker {
         ...(body === undefined
           ? { method: "GET" }
           : { method: "POST", body, headers: { "content-type": "application/json" } }),
-        signal: AbortSignal.timeout(ASK_MS_MAX),
+        signal: overdue,
       });
       const { statusCode } = response;
+      this.#timeouts.delete(address);
       if (statusCode === 200) return { ok: true, value: await response.body.json() };
       await response.body.dump();
       const isAbsent = statusCode === 404 || statusCode === 405 || statusCode === 501;
       return { ok: false, why: isAbsent ? "unsupported" : "failed" };
     } catch {
       // Away, slow, too long an answer, or no JSON. It names nothing of the prompt, and is counted.
+      if (overdue.aborted) this.#timedOut(address);
       return { ok: false, why: "failed" };
     }
+  }
+
+  #timedOut(address: string): void {
+    const timeouts = (this.#timeouts.get(address) ?? 0) + 1;
+    if (this.#timeouts.size >= ENGINES_MAX) this.#timeouts.clear();
+    this.#timeouts.set(address, timeouts);
+    if (timeouts >= TIMEOUTS_MAX) this.#onSlow(address);
   }
 }
 

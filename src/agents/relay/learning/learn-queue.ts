@@ -32,6 +32,14 @@ export class LearnQueue {
     this.#advance();
   }
 
+  /** Takes out what waits for an engine. */
+  take(endpoint: string): LearnJob[] {
+    const taken = this.#waiting.filter((job) => job.endpoint === endpoint);
+    const others = this.#waiting.filter((job) => job.endpoint !== endpoint);
+    this.#waiting.splice(0, Infinity, ...others);
+    return taken;
+  }
+
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);

@@ -14,7 +14,7 @@ export const LEARN_OUTCOMES = [
   "other-keys",
   /** It begins with media, whose tokens nothing tells. */
   "media",
-  /** The engine was away, slow, or refused. */
+  /** The engine was away or refused; or is left alone, as it was slow; or the thread broke over the prompt. */
   "failed",
   /** The engine does not tell the texts of tokens. */
   "unsupported",

@@ -5,6 +5,8 @@
 //                             └──► counted                        │
 //                      known, for a while ◄──── done ─────────────┘
 //
+// A prompt that was with the thread when that broke is left alone: it may have been the one that broke it.
+//
 // Nothing here waits, and nothing fails a request. What is not taken is counted and forgotten: the next request
 // of its kind is another chance.
 
@@ -19,6 +21,7 @@ import { KNOWN_MS, KnownKeys } from "./known-keys.ts";
 import type { LearnRequest } from "./learn-prompt.ts";
 import { type HeldAnswers, Lesson } from "./lesson.ts";
 import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
+import { WaitingJobs } from "./waiting-jobs.ts";
 
 export const LEARNER_LIMITS = {
   /** Requests handed to the thread and not done. */
@@ -29,15 +32,17 @@ export const LEARNER_LIMITS = {
   answersShare: 0.5,
   /** A longer body is not learned from: its content keys end at 512 KiB. */
   bodyBytesMax: 4 * 1024 * 1024,
-  /** Engines that do not tell tokens' texts. */
+  /** Engines that are left alone. */
   enginesMax: 4_096,
 } as const;
 
-/** After that a prompt that could not be learned is tried again. */
+/** After that a prompt that could not be learned is tried again, and an engine asked that was slow. */
 const FAILED_MS = 60_000;
 /** After that an engine that does not tell is asked again. */
 const UNSUPPORTED_MS = 300_000;
+/** Before a thread that broke is started again: twice as long each time, up to the other, which it must last to begin anew. */
 const RESTART_MS = 10_000;
+const RESTART_MS_MAX = 320_000;
 /** A mistake of the configuration is said again after this. */
 const COMPLAIN_MS = 60_000;
 const THREAD_HEAP_MIB_MAX = 512;
@@ -56,6 +61,8 @@ export interface ThreadOptions {
   readonly tokensPerKey: number;
   readonly promptsPerSecondMax: number;
   readonly areMediaRendered: boolean;
+  /** How long an engine may take to answer. */
+  readonly askMsMax?: number | undefined;
 }
 
 export type ThreadReport =
@@ -64,8 +71,10 @@ export type ThreadReport =
       readonly endpoint: string;
       /** Of body and answer. */
       readonly bytes: number;
-      /** Of the prompt, where it was to be learned. */
-      readonly prompt?: { readonly lastKey: string; readonly outcome: LearnOutcome };
+      /** Of the prompt. */
+      readonly lastKey: string;
+      /** Where it was to be learned. */
+      readonly prompt?: LearnOutcome;
       readonly answer?: AnswerOutcome;
       /** Last key of the conversation, where it was learned: the next prompt may end in the same block. */
       readonly learnedKey?: string;
@@ -74,6 +83,8 @@ export type ThreadReport =
       /** Of all messages that are kept. */
       readonly storedBytes: number;
     }
+  /** An engine does not answer in time; what waited for it is given up. */
+  | { readonly kind: "slow"; readonly endpoint: string }
   | { readonly kind: "told"; readonly outcome: ToldOutcome }
   | { readonly kind: "asked"; readonly what: AskedFor };
 
@@ -93,25 +104,36 @@ export interface Offer extends Omit<LearnRequest, keyof ContentFacts> {
   readonly facts: ContentFacts | undefined;
 }
 
+/** Of an engine that was slow, or does not tell tokens' texts. */
+type EngineRefusal = "failed" | "unsupported";
+
 export class PromptLearner {
   readonly #options: PromptLearnerOptions;
   /** Infinite: a lesson or the thread has it. */
   readonly #known = new KnownKeys();
   readonly #held: HeldAnswers = { bytes: 0 };
-  readonly #unsupported = new Map<string, number>();
+  /** Until when engines are left alone, and why. */
+  readonly #leftAlone = new Map<
+    string,
+    { readonly untilMs: number; readonly why: EngineRefusal }
+  >();
+  /** Prompts that may have broken the thread. */
+  readonly #suspects = new KnownKeys();
+  readonly #waiting = new WaitingJobs(LEARNER_LIMITS);
   #thread: Worker | undefined;
-  #waiting = 0;
-  #waitingBytes = 0;
   #storedBytes = 0;
   #restart: NodeJS.Timeout | undefined;
+  #restartMs: number;
+  #startedAtMs = -Infinity;
   #complainAtMs = -Infinity;
   #isClosed = false;
 
   constructor(options: PromptLearnerOptions) {
     this.#options = options;
+    this.#restartMs = this.#restartMsMin;
     this.#start();
     options.registry.onRender(() => {
-      options.registry.set(METRIC.relayLearningWaiting, {}, this.#waiting);
+      options.registry.set(METRIC.relayLearningWaiting, {}, this.#waiting.count);
       options.registry.set(METRIC.relayLearningStoredBytes, {}, this.#storedBytes);
       options.registry.set(METRIC.relayLearningHeldBytes, {}, this.#held.bytes);
     });
@@ -144,45 +166,62 @@ export class PromptLearner {
 
   /** Hands the job over, if there is room. */
   #learn(job: LearnJob): void {
-    const { answer, isPromptNew, lastKey } = job;
+    const { answer, isPromptNew, lastKey, endpoint } = job;
     const bytes = job.body.byteLength + (answer?.byteLength ?? 0);
-    if (answer !== undefined && !this.#hasRoom(bytes, LEARNER_LIMITS.answersShare)) {
+    const refusal = this.#engineRefusal(endpoint);
+    if (refusal !== undefined) {
+      if (answer !== undefined) this.#countAnswer(refusal);
+      if (!isPromptNew) return;
+      this.#known.forget(keyHex(lastKey));
+      return this.#count(refusal);
+    }
+    if (answer !== undefined && !this.#hasRoom(endpoint, bytes, LEARNER_LIMITS.answersShare)) {
       this.#countAnswer("full");
       const { answer: _, ...prompt } = job;
       if (isPromptNew) this.#learn(prompt);
       return;
     }
-    if (!this.#hasRoom(bytes, 1)) {
+    if (!this.#hasRoom(endpoint, bytes, 1)) {
       this.#known.forget(keyHex(lastKey));
       return this.#count("full");
     }
     // A copy with memory of its own, which goes to the thread as it is.
     const body = new Uint8Array(job.body);
-    this.#waiting += 1;
-    this.#waitingBytes += bytes;
+    this.#waiting.add(job, bytes);
     const moved =
       answer === undefined ? [body.buffer] : [body.buffer, answer.buffer as ArrayBuffer];
     this.#thread!.postMessage({ ...job, body }, moved);
   }
 
   /** Within a share of what may wait. */
-  #hasRoom(bytes: number, share: number): boolean {
-    const { waitingMax, waitingBytesMax } = LEARNER_LIMITS;
-    if (this.#thread === undefined || this.#waiting >= share * waitingMax) return false;
-    return this.#waitingBytes + bytes <= share * waitingBytesMax;
+  #hasRoom(endpoint: string, bytes: number, share: number): boolean {
+    return this.#thread !== undefined && this.#waiting.hasRoom(endpoint, bytes, share);
+  }
+
+  #engineRefusal(endpoint: string): EngineRefusal | undefined {
+    const left = this.#leftAlone.get(endpoint);
+    return left !== undefined && left.untilMs > this.#options.clock() ? left.why : undefined;
+  }
+
+  #leaveAlone(endpoint: string, why: EngineRefusal, ms: number): void {
+    if (this.#leftAlone.size >= LEARNER_LIMITS.enginesMax) this.#leftAlone.clear();
+    this.#leftAlone.set(endpoint, { untilMs: this.#options.clock() + ms, why });
   }
 
   #judge({ endpoint, body, facts }: Offer): LearnOutcome | undefined {
     if (facts === undefined) return "unnamed";
     const nowMs = this.#options.clock();
     if (body.byteLength > LEARNER_LIMITS.bodyBytesMax) return "too-large";
-    if ((this.#unsupported.get(endpoint) ?? -Infinity) > nowMs) return "unsupported";
-    if (this.#known.has(keyHex(facts.lastKey), nowMs)) return "known";
-    return this.#hasRoom(body.byteLength, 1) ? undefined : "full";
+    const key = keyHex(facts.lastKey);
+    if (this.#suspects.has(key, nowMs)) return "failed";
+    const refusal = this.#engineRefusal(endpoint);
+    if (refusal !== undefined) return refusal;
+    if (this.#known.has(key, nowMs)) return "known";
+    return this.#hasRoom(endpoint, body.byteLength, 1) ? undefined : "full";
   }
 
   #start(): void {
-    const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } =
+    const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered, askMsMax } =
       this.#options;
     const options: ThreadOptions = {
       collectors,
@@ -190,7 +229,9 @@ export class PromptLearner {
       tokensPerKey,
       promptsPerSecondMax,
       areMediaRendered,
+      askMsMax,
     };
+    this.#startedAtMs = this.#options.clock();
     const thread = new Worker(new URL("thread.ts", import.meta.url), {
       workerData: options,
       resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MIB_MAX },
@@ -203,15 +244,24 @@ export class PromptLearner {
     this.#thread = thread;
   }
 
+  get #restartMsMin(): number {
+    return this.#options.restartMs ?? RESTART_MS;
+  }
+
   /** What the thread had learned or was learning is lost with it. */
   #ended(): void {
+    const nowMs = this.#options.clock();
     this.#thread = undefined;
-    this.#waiting = 0;
-    this.#waitingBytes = 0;
     this.#storedBytes = 0;
     this.#known.clear();
+    for (const key of this.#waiting.keys) this.#suspects.remember(key, nowMs + KNOWN_MS);
+    this.#waiting.clear();
     if (this.#isClosed) return;
-    this.#restart = setTimeout(() => this.#start(), this.#options.restartMs ?? RESTART_MS);
+    if (nowMs - this.#startedAtMs >= RESTART_MS_MAX) this.#restartMs = this.#restartMsMin;
+    const restartMs = this.#restartMs;
+    this.#options.logger.warn({ restartMs }, "learning from prompts begins anew after a pause");
+    this.#restart = setTimeout(() => this.#start(), restartMs);
+    this.#restartMs = Math.min(2 * restartMs, RESTART_MS_MAX);
   }
 
   #take(message: ThreadReport): void {
@@ -224,21 +274,28 @@ export class PromptLearner {
       this.#options.registry.inc(METRIC.relayLearningAskedTotal, { what: message.what });
       return;
     }
-    const { endpoint, bytes, prompt, answer, learnedKey, mediaBlocks, storedBytes } = message;
-    this.#waiting -= 1;
-    this.#waitingBytes -= bytes;
-    this.#storedBytes = storedBytes;
+    if (message.kind === "slow") return this.#leaveAlone(message.endpoint, "failed", FAILED_MS);
+    this.#done(message);
+  }
+
+  #done(message: ThreadReport & { readonly kind: "done" }): void {
+    const { endpoint, bytes, lastKey, prompt, answer, learnedKey, mediaBlocks } = message;
+    this.#waiting.done(endpoint, lastKey, bytes);
+    this.#storedBytes = message.storedBytes;
     const nowMs = this.#options.clock();
     if (prompt !== undefined) {
-      const { lastKey, outcome } = prompt;
-      this.#known.remember(lastKey, nowMs + (outcome === "learned" ? KNOWN_MS : FAILED_MS));
-      this.#count(outcome);
+      // Another engine may tell what a slow one does not.
+      if (prompt === "failed" && this.#engineRefusal(endpoint) === "failed") {
+        this.#known.forget(lastKey);
+      } else {
+        this.#known.remember(lastKey, nowMs + (prompt === "learned" ? KNOWN_MS : FAILED_MS));
+      }
+      this.#count(prompt);
     }
     if (answer !== undefined) this.#countAnswer(answer);
     if (learnedKey !== undefined) this.#known.remember(learnedKey, nowMs + KNOWN_MS);
-    if (prompt?.outcome === "unsupported" || answer === "unsupported") {
-      if (this.#unsupported.size >= LEARNER_LIMITS.enginesMax) this.#unsupported.clear();
-      this.#unsupported.set(endpoint, nowMs + UNSUPPORTED_MS);
+    if (prompt === "unsupported" || answer === "unsupported") {
+      this.#leaveAlone(endpoint, "unsupported", UNSUPPORTED_MS);
     }
     this.#options.registry.inc(METRIC.relayLearningMediaBlocks, {}, mediaBlocks);
   }

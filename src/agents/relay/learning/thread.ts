@@ -5,7 +5,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { encodeLearned } from "../../learning/learned-message.ts";
 import { keyHex } from "../../protocol/content-header.ts";
 import { CollectorFeeds } from "./collector-feeds.ts";
-import { EngineAsker } from "./engine-asker.ts";
+import { type AskedFor, EngineAsker } from "./engine-asker.ts";
 import { KNOWN_MS, KnownKeys } from "./known-keys.ts";
 import {
   lastOf,
@@ -20,12 +20,17 @@ import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
 import { PromptTokenizer } from "./prompt-tokenizer.ts";
 import type { LearnJob, ThreadOptions, ThreadReport } from "./prompt-learner.ts";
 
-const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } =
+const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered, askMsMax } =
   workerData as ThreadOptions;
 
 const report = (message: ThreadReport) => parentPort!.postMessage(message);
 const clock = () => performance.now();
-const engines = new EngineAsker(clock, (what) => report({ kind: "asked", what }));
+const onSlow = (endpoint: string) => {
+  report({ kind: "slow", endpoint });
+  for (const job of queue.take(endpoint)) report({ ...doneWith(job, {}), mediaBlocks: 0 });
+};
+const onAsk = (what: AskedFor) => report({ kind: "asked", what });
+const engines = new EngineAsker(clock, onAsk, { onSlow, askMsMax });
 const tokenizer = new PromptTokenizer(engines);
 const setup: LearnSetup = { engines, tokenizer, tokensPerKey, areMediaRendered };
 const store = new LearnedStore();
@@ -41,7 +46,7 @@ const queue = new LearnQueue({ promptsPerSecondMax, clock, learn });
 const known = new KnownKeys();
 
 async function learn(job: LearnJob): Promise<void> {
-  const { endpoint, body, answer, lastKey, isPromptNew } = job;
+  const { answer, isPromptNew } = job;
   let answered: AnswerOutcome | undefined;
   let prompt: LearnOutcome | undefined;
   let learnedKey: string | undefined;
@@ -70,16 +75,26 @@ async function learn(job: LearnJob): Promise<void> {
     }
   } finally {
     report({
-      kind: "done",
-      endpoint,
-      bytes: body.byteLength + (answer?.byteLength ?? 0),
-      ...(isPromptNew ? { prompt: { lastKey: keyHex(lastKey), outcome: prompt ?? "failed" } } : {}),
-      ...(answer === undefined ? {} : { answer: answered ?? "failed" }),
+      ...doneWith(job, { prompt, answered }),
       ...(answered === "learned" && learnedKey !== undefined ? { learnedKey } : {}),
       mediaBlocks,
-      storedBytes: store.byteLength,
     });
   }
+}
+
+function doneWith(
+  { endpoint, body, answer, lastKey, isPromptNew }: LearnJob,
+  { prompt, answered }: { prompt?: LearnOutcome | undefined; answered?: AnswerOutcome | undefined },
+) {
+  return {
+    kind: "done",
+    endpoint,
+    bytes: body.byteLength + (answer?.byteLength ?? 0),
+    lastKey: keyHex(lastKey),
+    ...(isPromptNew ? { prompt: prompt ?? "failed" } : {}),
+    ...(answer === undefined ? {} : { answer: answered ?? "failed" }),
+    storedBytes: store.byteLength,
+  } as const;
 }
 
 async function learnAnswered(job: LearnJob & { readonly answer: Uint8Array }) {

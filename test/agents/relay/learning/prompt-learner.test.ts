@@ -12,6 +12,7 @@ import {
   type Offer,
   type PromptLearnerOptions,
 } from "../../../../src/agents/relay/learning/prompt-learner.ts";
+import { PROMPTS_PER_ENGINE_MAX } from "../../../../src/agents/relay/learning/learn-queue.ts";
 import { KNOWN_MS } from "../../../../src/agents/relay/learning/known-keys.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { eventually } from "../../simulator/harness.ts";
@@ -141,16 +142,42 @@ it("takes no more than its bounds, and more when there is room again", async () 
   const { engine, release } = await startEngine();
   const { offer, count, counted } = await start();
   engine.isHeld = true;
-  for (let i = 0; i < LEARNER_LIMITS.waitingMax; i++) {
-    offer(await offerOf(engine.address, `n${i}`));
-  }
+  // An engine has what it leaves to others.
+  const share = LEARNER_LIMITS.waitingMax / 2;
+  for (let i = 0; i < share; i++) offer(await offerOf(engine.address, `n${i}`));
   expect(count("full")).toBe(0);
   offer(await offerOf(engine.address, "over"));
   expect(count("full")).toBe(1);
+  const { engine: other } = await startEngine();
+  offer(await offerOf(other.address, "elsewhere"));
+  await counted("learned", 1);
   release();
-  await counted("learned", LEARNER_LIMITS.waitingMax);
+  await counted("learned", share + 1);
   offer(await offerOf(engine.address, "over"));
-  await counted("learned", LEARNER_LIMITS.waitingMax + 1);
+  await counted("learned", share + 2);
+});
+
+it("leaves an engine alone that is slow, for a while, and learns of others", async () => {
+  const { engine, release } = await startEngine();
+  const { engine: other } = await startEngine();
+  const { offer, count, counted, pass } = await start({ askMsMax: 200 });
+  engine.isHeld = true;
+  const offered = 3 * PROMPTS_PER_ENGINE_MAX;
+  for (let i = 0; i < offered; i++) offer(await offerOf(engine.address, `n${i}`));
+  await counted("failed", offered);
+  // Who was waiting was not asked about.
+  expect(engine.asked).toBeLessThan(offered);
+  const { asked } = engine;
+  offer(await offerOf(engine.address, "more"));
+  expect(count("failed")).toBe(offered + 1);
+  expect(engine.asked).toBe(asked);
+  // What was given up there, another engine may tell.
+  offer(await offerOf(other.address, `n${offered - 1}`));
+  await counted("learned", 1);
+  release();
+  pass(60_001);
+  offer(await offerOf(engine.address, "more"));
+  await counted("learned", 2);
 });
 
 it("holds no more bytes than its bound, and no long body", async () => {
@@ -160,7 +187,7 @@ it("holds no more bytes than its bound, and no long body", async () => {
   const { bodyBytesMax, waitingBytesMax } = LEARNER_LIMITS;
   offer(await offerOf(engine.address, "long", bodyBytesMax));
   expect(count("too-large")).toBe(1);
-  const room = Math.floor(waitingBytesMax / (bodyBytesMax - 10_000));
+  const room = Math.floor(waitingBytesMax / 2 / (bodyBytesMax - 10_000));
   for (let i = 0; i <= room; i++) {
     offer(await offerOf(engine.address, `n${i}`, bodyBytesMax - 10_000));
   }
@@ -191,12 +218,26 @@ it("takes nothing of which the Worker says nothing", async () => {
 
 it("takes nothing while its thread is broken, and starts it again", async () => {
   const { offer, logs, count } = await start({ collectors: ["no URL"], restartMs: 50 });
-  const request = await offerOf("10.0.0.1:1", "a");
+  let i = 0;
   await eventually(async () => {
-    offer(request);
+    offer(await offerOf("10.0.0.1:1", `n${i++}`));
     expect(count("full")).toBeGreaterThan(0);
   });
-  await eventually(async () => expect(logs.lines.length).toBeGreaterThan(2));
+  const pauses = () => logs.lines.flatMap(({ restartMs }) => restartMs ?? []);
+  await eventually(async () => expect(pauses().slice(0, 3)).toEqual([50, 100, 200]));
+});
+
+it("leaves a prompt alone that was with the thread when that broke", async () => {
+  const { offer, counted, count, pass } = await start({ collectors: ["no URL"] });
+  const request = await offerOf("10.0.0.1:1", "a");
+  offer(request);
+  await eventually(async () => {
+    offer(request);
+    expect(count("failed")).toBeGreaterThan(0);
+  });
+  pass(KNOWN_MS + 1);
+  offer(request);
+  await counted("full", 1);
 });
 
 describe("with its answer", () => {
@@ -268,7 +309,7 @@ describe("with its answer", () => {
     const { engine, release } = await startEngine();
     const { learner, offer, count, counted } = await start();
     engine.isHeld = true;
-    const half = LEARNER_LIMITS.answersShare * LEARNER_LIMITS.waitingMax;
+    const half = (LEARNER_LIMITS.answersShare * LEARNER_LIMITS.waitingMax) / 2;
     for (let i = 0; i < half; i++) offer(await offerOf(engine.address, `n${i}`));
     const lesson = learner.begin(await offerOf(engine.address, "answered"))!;
     lesson.keep(answerOf("said"));
