@@ -147,6 +147,7 @@ async function answer(
     return forwardAnswer(result.answer, response, request);
   }
   if (result.kind === "timeout") return refused("engine-timeout");
+  if (result.kind === "unpaired") return refused("no-prefill");
   if (result.kind === "cancelled") return { ...refused("stopping"), outcome: "cancelled" };
   if (result.kept === undefined) return refused("engine-down");
   sendKept(result.kept, response, undefined);
