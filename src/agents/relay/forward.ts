@@ -5,7 +5,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
 import { isStream } from "./attempt.ts";
-import { CachedTokensWriter } from "./disaggregation/cached-tokens.ts";
+import { type CachedTokens, CachedTokensWriter } from "./disaggregation/cached-tokens.ts";
 import type { EngineAnswer } from "./engine-pools.ts";
 import { JsonMeter } from "./json-meter.ts";
 import type { ModelNames } from "./model-names.ts";
@@ -32,7 +32,7 @@ export interface ForwardRequest {
   /** Where the answer names the model otherwise than the client does. */
   readonly names: ModelNames | undefined;
   /** Of the prefiller, where it handed over to `endpoint`: they take the place of the decoder's. */
-  readonly cachedTokens: number | undefined;
+  readonly cachedTokens: CachedTokens | undefined;
   readonly requestId: string;
   /** Aborted when the client has gone, or the relay stops. */
   readonly signal: AbortSignal;
@@ -181,10 +181,10 @@ async function forwardWhole(
 /** What was read of an answer; of a split prompt, the prefiller knows what was cached. */
 function factsOf(
   { usage, finishReason }: SseMeter | JsonMeter,
-  cachedTokens: number | undefined,
+  cached: CachedTokens | undefined,
 ): Omit<Forwarded, "outcome"> {
-  const isSplit = cachedTokens !== undefined && usage.promptTokens !== null;
-  return { usage: isSplit ? { ...usage, cachedTokens } : usage, finishReason };
+  const isSplit = cached !== undefined && usage.promptTokens !== null;
+  return { usage: isSplit ? { ...usage, cachedTokens: cached.count } : usage, finishReason };
 }
 
 interface PumpRequest {

@@ -6,8 +6,13 @@
 // events, so nothing waits in practice. An event longer than EVENT_BYTES_MAX is passed on unread.
 // Lines end in LF or CRLF; no engine uses a lone CR.
 
-import { scanTopLevel, spliceBytes, type JsonSpans } from "../protocol/json-spans.ts";
-import { withCachedTokens } from "./disaggregation/cached-tokens.ts";
+import {
+  scanTopLevel,
+  spliceBytes,
+  type JsonSpan,
+  type JsonSpans,
+} from "../protocol/json-spans.ts";
+import { type CachedTokens, withCachedTokens } from "./disaggregation/cached-tokens.ts";
 import { lastFinishReason, parseUsage, UNKNOWN_USAGE, type Usage } from "./usage.ts";
 
 export const EVENT_BYTES_MAX = 1024 * 1024;
@@ -32,7 +37,7 @@ const SAID_USAGE = /"usage"(?!\s*:\s*null\b)/;
 
 export class SseMeter {
   readonly #isUsageAdded: boolean;
-  readonly #cachedTokens: number | undefined;
+  readonly #cached: CachedTokens | undefined;
   /** The beginning of an event whose end has not come. */
   #rest: Buffer = NOTHING;
   /** Place in `#rest` up to which no event can end. */
@@ -45,12 +50,12 @@ export class SseMeter {
   #hasError = false;
 
   /**
-   * `isUsageAdded`: the client did not ask for usage, so it must not see any. `cachedTokens`: the prefiller's,
+   * `isUsageAdded`: the client did not ask for usage, so it must not see any. `cached`: the prefiller's,
    * to stand in place of the decoder's.
    */
-  constructor(isUsageAdded: boolean, cachedTokens?: number) {
+  constructor(isUsageAdded: boolean, cached?: CachedTokens) {
     this.#isUsageAdded = isUsageAdded;
-    this.#cachedTokens = cachedTokens;
+    this.#cached = cached;
   }
 
   get usage(): Usage {
@@ -141,23 +146,42 @@ export class SseMeter {
     const scan = scanTopLevel(data, SCAN_LIMITS);
     if (!scan.ok) return event;
     if (scan.spans.has("error") && valueOf(data, scan, "error") !== "null") this.#hasError = true;
-    const usage = valueOf(data, scan, "usage");
-    if (usage === undefined) return event;
-    this.#usage = parseUsage(usage) ?? this.#usage;
-    if (!this.#isUsageAdded) return this.#withCachedTokens(event, data, scan);
+    const span = usageSpan(data, scan);
+    if (span === undefined) return event;
+    const usage = data.toString("utf8", span.valueStart, span.valueEnd);
+    this.#usage = together(this.#usage, parseUsage(usage));
+    if (!this.#isUsageAdded) return this.#withCachedTokens(event, data, span);
     const choices = valueOf(data, scan, "choices")?.replaceAll(/\s/g, "");
-    return usage !== "null" && choices === "[]" ? NOTHING : withoutUsage(event, data, scan);
+    if (usage !== "null" && choices === "[]") return NOTHING;
+    return scan.spans.has("usage") ? withoutUsage(event, data, scan) : event;
   }
 
-  #withCachedTokens(event: Buffer, data: Buffer, scan: JsonSpans): Uint8Array {
-    const { valueStart, valueEnd } = scan.spans.get("usage")!;
-    const cachedTokens = this.#cachedTokens;
-    if (cachedTokens === undefined) return event;
-    const bytes = withCachedTokens(data.subarray(valueStart, valueEnd), cachedTokens);
+  #withCachedTokens(event: Buffer, data: Buffer, { valueStart, valueEnd }: JsonSpan): Uint8Array {
+    if (this.#cached === undefined) return event;
+    const bytes = withCachedTokens(data.subarray(valueStart, valueEnd), this.#cached);
     if (bytes === undefined) return event;
     const at = data.byteOffset - event.byteOffset;
     return spliceBytes(event, [{ start: at + valueStart, end: at + valueEnd, bytes }]);
   }
+}
+
+/** Usage is the event's own, or that of the whole answer which some events of Responses and Messages repeat. */
+function usageSpan(data: Buffer, scan: JsonSpans): JsonSpan | undefined {
+  const own = scan.spans.get("usage");
+  const answer = scan.spans.get("response") ?? scan.spans.get("message");
+  if (own !== undefined || answer === undefined) return own;
+  const at = answer.valueStart;
+  const inside = scanTopLevel(data.subarray(at, answer.valueEnd), SCAN_LIMITS);
+  const span = inside.ok ? inside.spans.get("usage") : undefined;
+  if (span === undefined) return undefined;
+  const { keyStart, valueStart, valueEnd } = span;
+  return { keyStart: at + keyStart, valueStart: at + valueStart, valueEnd: at + valueEnd };
+}
+
+/** Messages' streams count the prompt first and the answer last; else the last word counts. */
+function together(before: Usage, now: Usage | undefined): Usage {
+  if (now === undefined || now.promptTokens !== null) return now ?? before;
+  return { ...before, completionTokens: now.completionTokens };
 }
 
 /** Takes the member out of an event that has more to say: some engines put it into every chunk. */

@@ -205,3 +205,36 @@ describe("SseMeter", () => {
     );
   });
 });
+
+describe("what a prefiller had cached", () => {
+  const tools = '"tools":[{"parameters":{"usage":{"prompt_tokens_details":{}}}}]';
+  it.for([
+    {
+      api: "responses" as const,
+      text: `event: response.completed\ndata: {"type":"response.completed","response":{${tools},"usage":{"input_tokens":40,"input_tokens_details":{"cached_tokens":39},"output_tokens":2}}}\n\n`,
+      edits: [['"cached_tokens":39', '"cached_tokens":8']] as const,
+    },
+    {
+      api: "messages" as const,
+      text:
+        'event: message_start\ndata: {"type":"message_start","message":{"usage":{"input_tokens":1,"cache_read_input_tokens":39,"output_tokens":0}}}\n\n' +
+        'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":2}}\n\n' +
+        'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+      edits: [
+        ['"input_tokens":1,', '"input_tokens":32,'],
+        ['"cache_read_input_tokens":39', '"cache_read_input_tokens":8'],
+      ] as const,
+    },
+    {
+      api: "chat" as const,
+      text: `data: {"choices":[],${tools},"usage":{"prompt_tokens":40,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":39}}}\n\ndata: [DONE]\n\n`,
+      edits: [['"cached_tokens":39', '"cached_tokens":8']] as const,
+    },
+  ])("stands in the usage of $api, and nowhere else", ({ api, text, edits }) => {
+    const meter = new SseMeter(false, { api, count: 8 });
+    const out = Buffer.concat([meter.push(Buffer.from(text)), meter.end()]).toString();
+    expect(out).toBe(edits.reduce((all, [from, to]) => all.replace(from, to), text));
+    expect(meter.usage).toEqual({ promptTokens: 40, cachedTokens: 39, completionTokens: 2 });
+    expect(meter.isComplete).toBe(true);
+  });
+});

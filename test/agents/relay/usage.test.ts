@@ -13,6 +13,15 @@ it.each([
     '{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":2}}',
     { ...counted, cachedTokens: 2 },
   ],
+  [
+    '{"input_tokens":3,"output_tokens":4,"input_tokens_details":{"cached_tokens":2}}',
+    { promptTokens: 3, cachedTokens: 2, completionTokens: 4 },
+  ],
+  [
+    '{"input_tokens":3,"cache_read_input_tokens":2,"cache_creation_input_tokens":1}',
+    { ...counted, promptTokens: 6, cachedTokens: 2 },
+  ],
+  ['{"output_tokens":4}', { ...counted, promptTokens: null, completionTokens: 4 }],
 ])("reads %s", (json, usage) => {
   expect(parseUsage(json)).toEqual(usage);
 });
@@ -23,6 +32,9 @@ it.each([
   "3",
   "{",
   "{}",
+  '{"input_tokens":{"type":"integer"}}',
+  '{"input_tokens":3,"input_tokens_details":7}',
+  '{"input_tokens":3,"cache_read_input_tokens":"2"}',
   '{"prompt_tokens":"3"}',
   '{"prompt_tokens":-1}',
   '{"prompt_tokens":1.5}',

@@ -86,18 +86,25 @@ async function sidecar(
 }
 
 describe("a request with a prefiller", () => {
+  const openai = (key: string, cached: number) =>
+    `"${key}":40,"${key}_details":{"cached_tokens":${cached}}`;
+  const anthropic = (cached: number) =>
+    `"input_tokens":${40 - cached},"cache_read_input_tokens":${cached}`;
   it.for([
-    ["/v1/chat/completions", "max_tokens"],
-    ["/v1/completions?x=1", "max_tokens"],
-    ["/v1/messages", "max_tokens"],
-    ["/v1/responses", "max_output_tokens"],
-    ["/inference/v1/generate", "sampling_params"],
-  ] as const)("on %s is split", async ([path, limit]) => {
-    const [prefiller, decoder] = [await engine(prefilled), await engine(json(ANSWER))];
+    ["/v1/chat/completions", "max_tokens", (n: number) => openai("prompt_tokens", n)],
+    ["/v1/completions?x=1", "max_tokens", (n: number) => openai("prompt_tokens", n)],
+    ["/v1/messages", "max_tokens", anthropic],
+    ["/v1/responses", "max_output_tokens", (n: number) => openai("input_tokens", n)],
+    ["/inference/v1/generate", "sampling_params", (n: number) => openai("prompt_tokens", n)],
+  ] as const)("on %s is split", async ([path, limit, usage]) => {
+    const said = (n: number) =>
+      `{"tools":[{"properties":{"usage":{}}}],"choices":[],"usage":{${usage(n)}}}`;
+    const prefill = `{"usage":{${usage(2)}},"kv_transfer_params":${PARAMS}}`;
+    const [prefiller, decoder] = [await engine(json(prefill)), await engine(json(said(39)))];
     const { post } = await sidecar(decoder, [prefiller]);
     const headers = { "x-prefiller-host-port": prefiller.address, authorization: "Bearer k" };
     const answer = await post({ ...headers, "x-request-id": "r-1" }, path);
-    expect(await answer.text()).toBe(ANSWER.replace('"cached_tokens":8', '"cached_tokens":2'));
+    expect(await answer.text()).toBe(said(2));
     const legs = [prefiller.legs[0]!, decoder.legs[0]!];
     expect(legs.map(({ url }) => url)).toEqual([path, path]);
     expect(JSON.parse(legs[0]!.text)).toHaveProperty(limit);

@@ -1,41 +1,79 @@
 // Puts the prefiller's count of cached tokens into the decoder's usage. A decoder counts what it pulled as
 // cached, so that nearly every prompt token of a split request would be.
 
-import { beginningOfKey, skipSpace } from "../key-search.ts";
-import { editMembers, readMember } from "./connectors/json-edits.ts";
+import { skipSpace } from "../key-search.ts";
+import type { StagedApi } from "./connector.ts";
+import { editMembers, parseJson, readMember, type MemberEdits } from "./connectors/json-edits.ts";
 
 const KEY = Buffer.from('"usage"');
-const BACKSLASH = 0x5c;
+const QUOTE = 0x22;
+const COMMA = 0x2c;
 const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 /** More than any usage object; a longer one is passed on as it is. */
 export const HELD_BYTES_MAX = 4 * 1024;
 const NOTHING: Buffer = Buffer.alloc(0);
-/** As Chat Completions and Responses call it. */
-const DETAILS = ["prompt_tokens_details", "input_tokens_details"] as const;
+
+/** What a prefiller found cached, and the API whose name for that the answer has. */
+export interface CachedTokens {
+  readonly api: StagedApi;
+  readonly count: number;
+}
 
 /**
  * A `usage` object with the count in it; undefined if that is nothing new. Where the engine does not say
  * what was cached, only something that was is added.
  */
-export function withCachedTokens(usage: Uint8Array, cachedTokens: number): Uint8Array | undefined {
-  const told = DETAILS.find((key) => readMember(usage, key) !== undefined);
-  if (told === undefined && cachedTokens === 0) return undefined;
-  const details = { cached_tokens: String(cachedTokens) };
-  return editMembers(usage, { [told ?? DETAILS[0]]: details });
+export function withCachedTokens(usage: Uint8Array, cached: CachedTokens): Uint8Array | undefined {
+  const edits = editsOf(usage, cached);
+  return edits === undefined ? undefined : editMembers(usage, edits);
 }
 
-/** Does so in a JSON answer that passes by in chunks; holds back at most a usage object. */
+function editsOf(usage: Uint8Array, { api, count }: CachedTokens): MemberEdits | undefined {
+  if (api === "messages") return messagesEdits(usage, count);
+  const key = api === "responses" ? "input_tokens_details" : "prompt_tokens_details";
+  if (count === 0 && readMember(usage, key) === undefined) return undefined;
+  return { [key]: { cached_tokens: String(count) } };
+}
+
+/** Its input is what was not cached: both together stay what they were. */
+function messagesEdits(usage: Uint8Array, count: number): MemberEdits | undefined {
+  const tokens = (key: string) => {
+    const value = readMember(usage, key);
+    return value === undefined ? undefined : parseJson(value);
+  };
+  const input = tokens("input_tokens");
+  const read = tokens("cache_read_input_tokens");
+  // The last event of a stream may have only the output.
+  if (typeof input !== "number" || (read === undefined && count === 0)) return undefined;
+  const prompt = input + (typeof read === "number" ? read : 0);
+  return {
+    input_tokens: String(Math.max(0, prompt - count)),
+    cache_read_input_tokens: String(count),
+  };
+}
+
+/**
+ * Does so in a JSON answer that passes by in chunks, in its own `usage` only: deeper ones may be of a client's
+ * making, such as a tool's parameters that the answer repeats. Holds back at most a usage object.
+ */
 export class CachedTokensWriter {
-  readonly #cachedTokens: number;
+  readonly #cached: CachedTokens;
   /** Bytes not sent yet: a key with its value, or what may become one. */
   #held: Buffer = NOTHING;
-  /** The last byte before them: whether a quote is escaped depends on it. */
-  #before = 0;
+  /** Of brackets before `#held`, in which only the place of a key can be. */
+  #depth = 0;
+  #isInString = false;
+  #isEscaped = false;
+  /** At a place where a key of the answer itself may begin. */
+  #isAtKey = false;
 
-  constructor(cachedTokens: number) {
-    this.#cachedTokens = cachedTokens;
+  constructor(cached: CachedTokens) {
+    this.#cached = cached;
   }
 
   /** Takes the next bytes from the engine; gives the bytes for the client, often the same. */
@@ -43,33 +81,26 @@ export class CachedTokensWriter {
     const bytes = this.#held.byteLength === 0 ? chunk : Buffer.concat([this.#held, chunk]);
     const out: Uint8Array[] = [];
     let sent = 0;
-    let from = 0;
-    let held = bytes.byteLength;
-    for (;;) {
-      const key = bytes.indexOf(KEY, from);
-      if (key === -1) {
-        held = beginningOfKey(KEY, bytes, from);
-        break;
+    let at = 0;
+    while (at < bytes.byteLength) {
+      const value = this.#isKeyAt(bytes, at) ? usageAt(bytes, at) : "none";
+      if (value === "cut-off" && bytes.byteLength - at <= HELD_BYTES_MAX) break;
+      if (typeof value === "string") {
+        this.#step(bytes[at]!);
+        at += 1;
+        continue;
       }
-      from = key + KEY.byteLength;
-      if ((key === 0 ? this.#before : bytes[key - 1]) === BACKSLASH) continue;
-      const value = objectAfter(bytes, from);
-      if (value === "cut-off") {
-        if (bytes.byteLength - key > HELD_BYTES_MAX) continue;
-        held = key;
-        break;
+      const usage = withCachedTokens(bytes.subarray(value.start, value.end), this.#cached);
+      if (usage !== undefined) {
+        out.push(bytes.subarray(sent, value.start), usage);
+        sent = value.end;
       }
-      if (value === "none") continue;
-      from = value.end;
-      const usage = withCachedTokens(bytes.subarray(value.start, value.end), this.#cachedTokens);
-      if (usage === undefined) continue;
-      out.push(bytes.subarray(sent, value.start), usage);
-      sent = value.end;
+      this.#isAtKey = false;
+      at = value.end;
     }
-    out.push(bytes.subarray(sent, held));
-    if (held > 0) this.#before = bytes[held - 1]!;
+    out.push(bytes.subarray(sent, at));
     // A copy: the chunk belongs to the socket's pool and may be large.
-    this.#held = held === bytes.byteLength ? NOTHING : Buffer.from(bytes.subarray(held));
+    this.#held = at === bytes.byteLength ? NOTHING : Buffer.from(bytes.subarray(at));
     return Buffer.concat(out);
   }
 
@@ -79,13 +110,39 @@ export class CachedTokensWriter {
     this.#held = NOTHING;
     return held;
   }
+
+  #isKeyAt(bytes: Buffer, at: number): boolean {
+    return this.#isAtKey && !this.#isInString && bytes[at] === QUOTE;
+  }
+
+  #step(byte: number): void {
+    if (this.#isInString) {
+      this.#isInString = byte !== QUOTE || this.#isEscaped;
+      this.#isEscaped = byte === BACKSLASH && !this.#isEscaped;
+      return;
+    }
+    if (byte === QUOTE) {
+      this.#isInString = true;
+      this.#isAtKey = false;
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      this.#depth += 1;
+      this.#isAtKey = this.#depth === 1;
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      this.#depth -= 1;
+    } else if (byte === COMMA) {
+      this.#isAtKey = this.#depth === 1;
+    }
+  }
 }
 
 type Value = { readonly start: number; readonly end: number } | "none" | "cut-off";
 
-/** Finds the object that stands after the key which ends at `at`. */
-function objectAfter(bytes: Buffer, at: number): Value {
-  const colon = skipSpace(bytes, at);
+/** Finds the object that stands after the key `usage`, if that begins at `at`. */
+function usageAt(bytes: Buffer, at: number): Value {
+  const begun = bytes.subarray(at, at + KEY.byteLength);
+  if (!KEY.subarray(0, begun.byteLength).equals(begun)) return "none";
+  if (begun.byteLength < KEY.byteLength) return "cut-off";
+  const colon = skipSpace(bytes, at + KEY.byteLength);
   if (colon === bytes.byteLength) return "cut-off";
   if (bytes[colon] !== COLON) return "none";
   const start = skipSpace(bytes, colon + 1);

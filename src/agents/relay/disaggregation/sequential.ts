@@ -9,6 +9,7 @@
 import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.ts";
 import type { Stop, Walk, WalkLeg } from "../walk.ts";
 import { askDecoders, type Decoders } from "./ask-decoders.ts";
+import type { CachedTokens } from "./cached-tokens.ts";
 import { walkInChunks } from "./chunked-walk.ts";
 import type { DecodeLeg } from "./connector.ts";
 import { Overdue } from "./overdue.ts";
@@ -20,7 +21,7 @@ import type { Paired, SplitState } from "./split-state.ts";
 interface HandedOver {
   readonly paired: Paired;
   readonly leg: DecodeLeg;
-  readonly cachedTokens: number | undefined;
+  readonly cachedTokens: CachedTokens;
 }
 
 /** Never rejects. */
@@ -56,7 +57,8 @@ async function prefillFirst(state: SplitState): Promise<HandedOver | Walk | unde
     const overdue = new Overdue(state.leftMs);
     const { leg, usage } = await state.prefill(paired, { signal: request.signal, overdue });
     if (leg === undefined) continue;
-    return { paired, leg, cachedTokens: usage.cachedTokens ?? 0 };
+    const cachedTokens = { api: request.api, count: usage.cachedTokens ?? 0 };
+    return { paired, leg, cachedTokens };
   }
 }
 

@@ -4,6 +4,7 @@ import type { TicketClosed } from "../../protocol/messages.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import type { Walk, WalkRequest } from "../walk.ts";
 import type { Bootstraps } from "./bootstraps.ts";
+import type { CachedTokens } from "./cached-tokens.ts";
 import type { ChunkedContext } from "./chunked-walk.ts";
 import type { ConnectorTable } from "./connector-table.ts";
 import type { StagedApi } from "./connector.ts";
@@ -77,7 +78,7 @@ export type StageFacts = NonNullable<TicketClosed["stages"]>;
 export interface Split {
   readonly walked: Walk;
   /** The prefiller's, for the decoder's usage: that counts what was transferred as cached. */
-  readonly cachedTokens: number | undefined;
+  readonly cachedTokens: CachedTokens | undefined;
   /** To be told when the client is sent the answer's first byte. */
   onFirstByte(): void;
   /** To be called when the answer has ended, once. */

@@ -1,12 +1,13 @@
 import { describe, expect, it } from "vitest";
+import type { StagedApi } from "../../../../src/agents/relay/disaggregation/connector.ts";
 import {
   CachedTokensWriter,
   HELD_BYTES_MAX,
   withCachedTokens,
 } from "../../../../src/agents/relay/disaggregation/cached-tokens.ts";
 
-const edit = (usage: string, cachedTokens: number) => {
-  const edited = withCachedTokens(Buffer.from(usage), cachedTokens);
+const edit = (usage: string, count: number, api: StagedApi = "chat") => {
+  const edited = withCachedTokens(Buffer.from(usage), { api, count });
   return edited === undefined ? undefined : Buffer.from(edited).toString();
 };
 
@@ -33,14 +34,47 @@ describe("a usage object", () => {
       to: '{"prompt_tokens_details":{"cached_tokens":8},"prompt_tokens":9}',
     },
     { usage: '{"prompt_tokens":9}', n: 0, to: undefined },
-    {
-      usage: '{"input_tokens_details":{"cached_tokens":3}}',
-      n: 1,
-      to: '{"input_tokens_details":{"cached_tokens":1}}',
-    },
     { usage: "null", n: 8, to: undefined },
   ])("$usage of which $n were cached", ({ usage, n, to }) => {
     expect(edit(usage, n)).toBe(to);
+  });
+
+  it.for([
+    { usage: '{"input_tokens":40}', n: 0, to: undefined },
+    {
+      usage: '{"input_tokens":40}',
+      n: 8,
+      to: '{"input_tokens_details":{"cached_tokens":8},"input_tokens":40}',
+    },
+    {
+      usage: '{"input_tokens_details":{"cached_tokens":39}}',
+      n: 8,
+      to: '{"input_tokens_details":{"cached_tokens":8}}',
+    },
+  ])("of Responses, $usage of which $n were cached", ({ usage, n, to }) => {
+    expect(edit(usage, n, "responses")).toBe(to);
+  });
+
+  it.for([
+    { usage: '{"input_tokens":40,"output_tokens":2}', n: 0, to: undefined },
+    { usage: '{"output_tokens":2}', n: 8, to: undefined },
+    {
+      usage: '{"input_tokens":40}',
+      n: 8,
+      to: '{"cache_read_input_tokens":8,"input_tokens":32}',
+    },
+    {
+      usage: '{"input_tokens":1,"cache_read_input_tokens":39,"output_tokens":2}',
+      n: 8,
+      to: '{"input_tokens":32,"cache_read_input_tokens":8,"output_tokens":2}',
+    },
+    {
+      usage: '{"input_tokens":1,"cache_read_input_tokens":39}',
+      n: 0,
+      to: '{"input_tokens":40,"cache_read_input_tokens":0}',
+    },
+  ])("of Messages, $usage of which $n were cached", ({ usage, n, to }) => {
+    expect(edit(usage, n, "messages")).toBe(to);
   });
 });
 
@@ -49,7 +83,11 @@ describe("a JSON answer that passes by", () => {
     choices: [
       { message: { content: 'says "usage":{"prompt_tokens_details":{"cached_tokens":1}}' } },
     ],
+    tools: [{ parameters: { usage: { type: "object" } } }, { usage: { prompt_tokens: 1 } }],
+    value: "usage",
+    odd: "ends in \\\\",
     usage: { prompt_tokens: 40, prompt_tokens_details: { cached_tokens: 39 } },
+    usages: { prompt_tokens: 40 },
     later: "é",
   });
   const expected = answer.replace('"cached_tokens":39', '"cached_tokens":8');
@@ -57,7 +95,7 @@ describe("a JSON answer that passes by", () => {
   it("has the count in it, whatever its chunks", () => {
     const bytes = Buffer.from(answer);
     for (let size = 1; size <= bytes.byteLength; size++) {
-      const writer = new CachedTokensWriter(8);
+      const writer = new CachedTokensWriter({ api: "chat", count: 8 });
       const out: Buffer[] = [];
       for (let at = 0; at < bytes.byteLength; at += size) {
         out.push(writer.push(bytes.subarray(at, at + size)));
@@ -68,7 +106,7 @@ describe("a JSON answer that passes by", () => {
   });
 
   it("holds no more back than a usage object may be long", () => {
-    const writer = new CachedTokensWriter(8);
+    const writer = new CachedTokensWriter({ api: "chat", count: 8 });
     const endless = Buffer.from(`{"usage":{${'"a":"b",'.repeat(2 * HELD_BYTES_MAX)}`);
     let sent = 0;
     for (let at = 0; at < endless.byteLength; at += 100) {
@@ -80,7 +118,7 @@ describe("a JSON answer that passes by", () => {
   });
 
   it("is passed on as it is where it breaks off", () => {
-    const writer = new CachedTokensWriter(8);
+    const writer = new CachedTokensWriter({ api: "chat", count: 8 });
     const cut = '{"usage":{"prompt_tokens_details":{"cached';
     expect(`${writer.push(Buffer.from(cut)).toString()}${writer.end().toString()}`).toBe(cut);
   });
