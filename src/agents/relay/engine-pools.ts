@@ -2,7 +2,7 @@
 
 import { Pool, type Dispatcher } from "undici";
 import type { EndpointRecord } from "../protocol/messages.ts";
-import { ENGINE_TLS_DEFAULTS, type EngineTls, speaksTls } from "./engine-tls.ts";
+import { connectOptions, ENGINE_TLS_DEFAULTS, engineOrigin, type EngineTls } from "./engine-tls.ts";
 
 /** Below the 5 s after which uvicorn (vLLM, SGLang) closes an idle connection. */
 const KEEP_ALIVE_MS = 4_000;
@@ -18,7 +18,8 @@ export interface EnginePool {
   readonly address: string;
   /** As it was discovered last. */
   endpoint: EndpointRecord;
-  readonly isTls: boolean;
+  /** Scheme, host and port. */
+  readonly origin: string;
   readonly dispatcher: Pool;
   /** It answered before, so an idle connection may have been closed by the engine meanwhile. */
   hasAnswered: boolean;
@@ -40,7 +41,7 @@ export class EnginePools {
     const known = new Map(endpoints.map((endpoint) => [endpoint.address, endpoint]));
     for (const [address, pool] of this.#pools) {
       const endpoint = known.get(address);
-      if (endpoint !== undefined && speaksTls(this.#tls, endpoint) === pool.isTls) continue;
+      if (endpoint !== undefined && engineOrigin(this.#tls, endpoint) === pool.origin) continue;
       this.#pools.delete(address);
       // Rejects only if the pool was destroyed meanwhile.
       pool.dispatcher.close().catch(() => undefined);
@@ -67,9 +68,10 @@ export class EnginePools {
 
 function openPool(endpoint: EndpointRecord, tls: EngineTls): EnginePool {
   const { address } = endpoint;
-  const isTls = speaksTls(tls, endpoint);
-  const dispatcher = new Pool(`${isTls ? "https" : "http"}://${address}`, {
-    ...(isTls ? { connect: connectOptions(tls), allowH2: false } : {}),
+  const origin = engineOrigin(tls, endpoint);
+  const dispatcher = new Pool(origin, {
+    connect: connectOptions(tls),
+    allowH2: false,
     connections: CONNECTIONS_PER_ENDPOINT_MAX,
     connectTimeout: CONNECT_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -79,13 +81,5 @@ function openPool(endpoint: EndpointRecord, tls: EngineTls): EnginePool {
     bodyTimeout: BODY_TIMEOUT_MS,
     pipelining: 1,
   });
-  return { address, endpoint, isTls, dispatcher, hasAnswered: false };
-}
-
-function connectOptions({ ca, cert, key, serverName }: EngineTls) {
-  return {
-    ...(ca === undefined ? {} : { ca }),
-    ...(cert === undefined || key === undefined ? {} : { cert, key }),
-    ...(serverName === undefined ? {} : { servername: serverName }),
-  };
+  return { address, endpoint, origin, dispatcher, hasAnswered: false };
 }

@@ -69,6 +69,20 @@ export function speaksTls({ scope }: EngineTls, { labels }: EndpointRecord): boo
   return scope === "all" || (scope === "labelled" && labels[TLS_LABEL] === "true");
 }
 
+/** Scheme, host and port, as all that is said to an engine must go: prompts are in it. */
+export function engineOrigin(tls: EngineTls, endpoint: EndpointRecord): string {
+  return `${speaksTls(tls, endpoint) ? "https" : "http"}://${endpoint.address}`;
+}
+
+/** Undici's `connect`, which heeds this where it connects by TLS. */
+export function connectOptions({ ca, cert, key, serverName }: EngineTls) {
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
+}
+
 function readFlag(name: string, path: string | null): string | undefined {
   if (path === null) return undefined;
   try {

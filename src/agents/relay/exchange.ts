@@ -274,11 +274,12 @@ function beginLesson(
   endpoint: string,
   body: Uint8Array,
 ): Lesson | undefined {
-  const { learner, keys } = context;
+  const { learner, keys, pools } = context;
   const key = keys.get(admitted.signed.keyId);
-  if (learner === undefined || key === undefined) return undefined;
+  const origin = pools.get(endpoint)?.origin;
+  if (learner === undefined || key === undefined || origin === undefined) return undefined;
   const facts = readContentFacts(request.headers, key);
-  const lesson = learner.begin({ endpoint, path: admitted.signed.path, body, facts });
+  const lesson = learner.begin({ endpoint: origin, path: admitted.signed.path, body, facts });
   // What was decoded in chunks, each of them its own prompt, is the chunks' answer, not the engine's.
   if (context.decodeChunkTokens !== undefined) lesson?.drop("unfit");
   return lesson;

@@ -19,7 +19,7 @@ import { disaggregationDefaults, type DisaggregationOptions } from "./disaggrega
 import { EndSignals } from "./end-signals.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
 import { EnginePools } from "./engine-pools.ts";
-import type { EngineTls } from "./engine-tls.ts";
+import { ENGINE_TLS_DEFAULTS, type EngineTls } from "./engine-tls.ts";
 import { Evictions } from "./evictions.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import { PromptLearner, type PromptLearnerOptions } from "./learning/prompt-learner.ts";
@@ -118,8 +118,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const own = { pools, marks, outbox, signals };
   const context = { ...createContext(options, clock), ...own };
   const open = new OpenRequests();
-  const addresses = () => source.endpoints.map(({ address }) => address);
-  const renderer = new Renderer({ addresses, marks, rng: Math.random, url: options.renderUrl });
+  const renderer = openRenderer(options, source, marks);
   const renders = new RenderServer({ ...context, renderer });
   const server = createRelayServer({ ...context, renders }, open, options.limits.requestsMax);
   let port: number;
@@ -162,6 +161,14 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       await Promise.all([closed, session.close(), pools.destroy(), learner, renderer.close()]);
     },
   };
+}
+
+function openRenderer(
+  { engineTls: tls = ENGINE_TLS_DEFAULTS, renderUrl: url }: RelayOptions,
+  source: EndpointSource,
+  marks: EndpointMarks,
+): Renderer {
+  return new Renderer({ endpoints: () => source.endpoints, tls, marks, rng: Math.random, url });
 }
 
 /** What requests share that belongs to nobody else. */

@@ -13,6 +13,8 @@ import type { EndpointRecord } from "../../../src/agents/protocol/messages.ts";
 import { attempt, type Attempt } from "../../../src/agents/relay/attempt.ts";
 import { EnginePools } from "../../../src/agents/relay/engine-pools.ts";
 import { ENGINE_TLS_FLAGS, engineTls } from "../../../src/agents/relay/engine-tls.ts";
+import { EngineAsker } from "../../../src/agents/relay/learning/engine-asker.ts";
+import { Renderer } from "../../../src/agents/relay/render/renderer.ts";
 import { parseFlags, UsageError } from "../../../src/agents/process/flags.ts";
 
 let directory: string;
@@ -73,13 +75,13 @@ afterEach(async () => {
   }
 });
 
-/** An engine that answers with the name of whoever asks. */
-async function engine(name: string, asksForCertificate = false): Promise<string> {
+/** An engine that answers with the name of whoever asks, if it is not told what to say. */
+async function engine(name: string, asksForCertificate = false, says?: string): Promise<string> {
   const options = { key: pem(`${name}.key`), cert: pem(`${name}.crt`), ca: pem("ca.crt") };
   const mutual = { requestCert: asksForCertificate, rejectUnauthorized: asksForCertificate };
   const server = createServer({ ...options, ...mutual }, (request, response) => {
     const { subject } = (request.socket as TLSSocket).getPeerCertificate();
-    response.end(asksForCertificate ? subject.CN : "hello");
+    response.end(says ?? (asksForCertificate ? subject.CN : "hello"));
   });
   server.on("tlsClientError", () => undefined);
   servers.push(server);
@@ -174,5 +176,52 @@ describe("flags that make no sense are refused, and no file is shown", () => {
     expect(make).toThrow(UsageError);
     expect(make).toThrow(why);
     expect(make).not.toThrow("PRIVATE");
+  });
+});
+
+describe("prompts that engines are asked about", () => {
+  const tlsOf = (args: string[]) =>
+    engineTls(parseFlags({ role: "relay", summary: "", flags: ENGINE_TLS_FLAGS }, args));
+  const flags = () => {
+    const own = ["--engine-tls-cert", file("relay.crt"), "--engine-tls-key", file("relay.key")];
+    return ["--engine-tls-ca", file("ca.crt"), ...own, "--engine-tls-server-name", "engine.test"];
+  };
+  const cases = [
+    { scope: "labelled", labels: { "fairlead/tls": "true" } },
+    { scope: "all", labels: {} },
+  ];
+
+  it.for(cases)("go by TLS to whoever renders them ($scope)", async ({ scope, labels }) => {
+    const tls = tlsOf(["--engine-tls", scope, ...flags()]);
+    const endpoint = record(await engine("engine", true), labels);
+    const marks = { isMarked: () => false };
+    const renderer = new Renderer({
+      endpoints: () => [endpoint],
+      tls,
+      marks,
+      rng: Math.random,
+      url: undefined,
+    });
+    const signal = AbortSignal.timeout(5_000);
+    const answer = await renderer.ask({ path: "/", body: Buffer.from("{}"), headers: {}, signal });
+    expect(await answer!.body.text()).toBe("relay");
+    await renderer.close();
+  });
+
+  it.for(cases)(
+    "go by TLS to whoever says what they became ($scope)",
+    async ({ scope, labels }) => {
+      const args = ["--engine-tls", scope, ...flags()];
+      const address = await engine("engine", true, '{"data":[]}');
+      const { origin } = poolsOf(args, [record(address, labels)]).get(address)!;
+      const asker = new EngineAsker(() => performance.now(), undefined, { engineTls: tlsOf(args) });
+      expect(await asker.isAdapter(origin, "m")).toEqual({ ok: true, value: false });
+      await asker.close();
+    },
+  );
+
+  it("stay clear text where engines speak no TLS", () => {
+    const endpoint = record("10.0.0.1:8000");
+    expect(poolsOf([], [endpoint]).get(endpoint.address)!.origin).toBe("http://10.0.0.1:8000");
   });
 });

@@ -1,8 +1,9 @@
 // Asks engines what a prompt's tokens are. Beside the requests they serve, never instead: a few at a time for
-// an engine, with connections of its own.
+// an engine, with connections of its own. An engine is named by its origin, which says whether it speaks TLS.
 
 import { Agent } from "undici";
 import { z } from "zod";
+import { connectOptions, ENGINE_TLS_DEFAULTS, type EngineTls } from "../engine-tls.ts";
 import { PROMPTS_PER_ENGINE_MAX } from "./learn-queue.ts";
 import { featuresSchema, type MediaItem, readItems } from "./media-items.ts";
 
@@ -50,23 +51,22 @@ export type Asked<Value> =
   | { readonly ok: true; readonly value: Value }
   | { readonly ok: false; readonly why: "failed" | "unsupported" };
 
-export interface SlowOptions {
+export interface AskerOptions {
+  /** Absent: as without flags. */
+  readonly engineTls?: EngineTls | undefined;
   /** An engine did not answer in time, several times in a row. */
-  readonly onSlow?: (address: string) => void;
+  readonly onSlow?: (origin: string) => void;
   readonly askMsMax?: number | undefined;
 }
 
 export class EngineAsker {
-  readonly #agent = new Agent({
-    connections: PROMPTS_PER_ENGINE_MAX,
-    maxResponseSize: ANSWER_BYTES_MAX,
-  });
+  readonly #agent: Agent;
   readonly #clock: () => number;
   readonly #onAsk: (what: AskedFor) => void;
   readonly #noRenderUntilMs = new Map<string, number>();
   readonly #adapters = new Map<string, { readonly names: Set<string>; readonly untilMs: number }>();
 
-  readonly #onSlow: (address: string) => void;
+  readonly #onSlow: (origin: string) => void;
   readonly #askMsMax: number;
   /** Questions that had no answer in time, since the last that had. */
   readonly #timeouts = new Map<string, number>();
@@ -75,8 +75,18 @@ export class EngineAsker {
   constructor(
     clock: () => number,
     onAsk: (what: AskedFor) => void = () => {},
-    { onSlow = () => {}, askMsMax = ASK_MS_MAX }: SlowOptions = {},
+    {
+      engineTls = ENGINE_TLS_DEFAULTS,
+      onSlow = () => {},
+      askMsMax = ASK_MS_MAX,
+    }: AskerOptions = {},
   ) {
+    this.#agent = new Agent({
+      connect: connectOptions(engineTls),
+      allowH2: false,
+      connections: PROMPTS_PER_ENGINE_MAX,
+      maxResponseSize: ANSWER_BYTES_MAX,
+    });
     this.#clock = clock;
     this.#onAsk = onAsk;
     this.#onSlow = onSlow;
@@ -84,13 +94,13 @@ export class EngineAsker {
   }
 
   async tokens(
-    address: string,
+    origin: string,
     body: Readonly<Record<string, unknown>>,
     areNamesWanted: boolean,
   ): Promise<Asked<NamedTokens>> {
     const asked = { ...body, return_token_strs: areNamesWanted };
     this.#onAsk(areNamesWanted ? "names" : "ids");
-    const answer = await this.#ask(address, "/tokenize", JSON.stringify(asked));
+    const answer = await this.#ask(origin, "/tokenize", JSON.stringify(asked));
     if (!answer.ok) return answer;
     const parsed = tokensSchema.safeParse(answer.value);
     const ids = parsed.success ? parseIds(parsed.data.tokens) : undefined;
@@ -104,20 +114,20 @@ export class EngineAsker {
 
   /** Of a chat's body. Not every engine renders: those that do not are not asked again for a while. */
   async render(
-    address: string,
+    origin: string,
     body: Readonly<Record<string, unknown>>,
   ): Promise<Asked<RenderedTokens>> {
-    if ((this.#noRenderUntilMs.get(address) ?? -Infinity) > this.#clock()) {
+    if ((this.#noRenderUntilMs.get(origin) ?? -Infinity) > this.#clock()) {
       return { ok: false, why: "unsupported" };
     }
     // The tensors of the media would be many times the rest.
     const asked = JSON.stringify({ ...body, return_mm_kwargs: false });
     this.#onAsk("rendering");
-    const answer = await this.#ask(address, "/v1/chat/completions/render", asked);
+    const answer = await this.#ask(origin, "/v1/chat/completions/render", asked);
     if (!answer.ok) {
       if (answer.why === "unsupported") {
         if (this.#noRenderUntilMs.size >= ENGINES_MAX) this.#noRenderUntilMs.clear();
-        this.#noRenderUntilMs.set(address, this.#clock() + NO_RENDER_MS);
+        this.#noRenderUntilMs.set(origin, this.#clock() + NO_RENDER_MS);
       }
       return answer;
     }
@@ -129,11 +139,11 @@ export class EngineAsker {
   }
 
   /** Whether the model is a LoRA adapter of another, whose name enters the engine's block hashes. */
-  async isAdapter(address: string, model: string): Promise<Asked<boolean>> {
-    let known = this.#adapters.get(address);
+  async isAdapter(origin: string, model: string): Promise<Asked<boolean>> {
+    let known = this.#adapters.get(origin);
     if (known === undefined || known.untilMs <= this.#clock()) {
       this.#onAsk("models");
-      const answer = await this.#ask(address, "/v1/models");
+      const answer = await this.#ask(origin, "/v1/models");
       if (!answer.ok) return answer;
       const parsed = modelsSchema.safeParse(answer.value);
       if (!parsed.success) return { ok: false, why: "unsupported" };
@@ -142,7 +152,7 @@ export class EngineAsker {
       );
       if (this.#adapters.size >= ENGINES_MAX) this.#adapters.clear();
       known = { names, untilMs: this.#clock() + MODELS_MS };
-      this.#adapters.set(address, known);
+      this.#adapters.set(origin, known);
     }
     return { ok: true, value: known.names.has(model) };
   }
@@ -152,11 +162,11 @@ export class EngineAsker {
   }
 
   /** A POST where there is a body. Gives the answer's JSON. */
-  async #ask(address: string, path: string, body?: string): Promise<Asked<unknown>> {
+  async #ask(origin: string, path: string, body?: string): Promise<Asked<unknown>> {
     const overdue = AbortSignal.timeout(this.#askMsMax);
     try {
       const response = await this.#agent.request({
-        origin: `http://${address}`,
+        origin,
         path,
         ...(body === undefined
           ? { method: "GET" }
@@ -164,23 +174,23 @@ export class EngineAsker {
         signal: overdue,
       });
       const { statusCode } = response;
-      this.#timeouts.delete(address);
+      this.#timeouts.delete(origin);
       if (statusCode === 200) return { ok: true, value: await response.body.json() };
       await response.body.dump();
       const isAbsent = statusCode === 404 || statusCode === 405 || statusCode === 501;
       return { ok: false, why: isAbsent ? "unsupported" : "failed" };
     } catch {
       // Away, slow, too long an answer, or no JSON. It names nothing of the prompt, and is counted.
-      if (overdue.aborted) this.#timedOut(address);
+      if (overdue.aborted) this.#timedOut(origin);
       return { ok: false, why: "failed" };
     }
   }
 
-  #timedOut(address: string): void {
-    const timeouts = (this.#timeouts.get(address) ?? 0) + 1;
+  #timedOut(origin: string): void {
+    const timeouts = (this.#timeouts.get(origin) ?? 0) + 1;
     if (this.#timeouts.size >= ENGINES_MAX) this.#timeouts.clear();
-    this.#timeouts.set(address, timeouts);
-    if (timeouts >= TIMEOUTS_MAX) this.#onSlow(address);
+    this.#timeouts.set(origin, timeouts);
+    if (timeouts >= TIMEOUTS_MAX) this.#onSlow(origin);
   }
 }
 

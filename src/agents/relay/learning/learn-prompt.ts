@@ -27,7 +27,7 @@ const FIRST_BLOCK_TOKENS = 256;
 
 /** A request that an engine answers. */
 export interface LearnRequest extends ContentFacts {
-  /** The engine's `host:port`. */
+  /** The engine's origin: scheme, host and port. */
   readonly endpoint: string;
   readonly path: string;
   readonly body: Uint8Array;

@@ -14,6 +14,7 @@ import { Worker } from "node:worker_threads";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import type { Logger } from "../../process/logger.ts";
+import type { EngineTls } from "../engine-tls.ts";
 import { keyHex, type ContentFacts } from "../../protocol/content-header.ts";
 import type { ToldOutcome } from "./collector-feed.ts";
 import type { AskedFor } from "./engine-asker.ts";
@@ -61,6 +62,8 @@ export interface ThreadOptions {
   readonly tokensPerKey: number;
   readonly promptsPerSecondMax: number;
   readonly areMediaRendered: boolean;
+  /** How engines that speak TLS are connected to; absent: as without flags. */
+  readonly engineTls?: EngineTls | undefined;
   /** How long an engine may take to answer. */
   readonly askMsMax?: number | undefined;
 }
@@ -221,8 +224,8 @@ export class PromptLearner {
   }
 
   #start(): void {
-    const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered, askMsMax } =
-      this.#options;
+    const { collectors, token, tokensPerKey, promptsPerSecondMax } = this.#options;
+    const { areMediaRendered, askMsMax, engineTls } = this.#options;
     const options: ThreadOptions = {
       collectors,
       token,
@@ -230,6 +233,7 @@ export class PromptLearner {
       promptsPerSecondMax,
       areMediaRendered,
       askMsMax,
+      engineTls,
     };
     this.#startedAtMs = this.#options.clock();
     const thread = new Worker(new URL("thread.ts", import.meta.url), {

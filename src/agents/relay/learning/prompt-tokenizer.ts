@@ -31,19 +31,19 @@ export class PromptTokenizer {
 
   /** Of a prompt without media. */
   async tokens(
-    address: string,
+    origin: string,
     { model, canonical }: Asking,
     body: Body,
   ): Promise<Asked<PromptTokens>> {
     const texts = this.#textsOf(model);
     if (!texts.areNamesWanted) {
-      const asked = await this.#engines.tokens(address, body, false);
+      const asked = await this.#engines.tokens(origin, body, false);
       if (!asked.ok) return asked;
       const { ids } = asked.value;
       const rendered = texts.read(ids, canonical);
       if (rendered !== undefined) return { ok: true, value: { ids, items: [], rendered } };
     }
-    const asked = await this.#engines.tokens(address, body, true);
+    const asked = await this.#engines.tokens(origin, body, true);
     if (!asked.ok) return asked;
     const { ids, names } = asked.value;
     return { ok: true, value: { ids, items: [], rendered: texts.learn(ids, names, canonical) } };
@@ -51,11 +51,11 @@ export class PromptTokenizer {
 
   /** Of a chat with media. Render endpoints tell no names: these are asked for where one is not known. */
   async rendering(
-    address: string,
+    origin: string,
     { model, canonical }: Asking,
     media: MediaPrompt,
   ): Promise<Asked<PromptTokens>> {
-    const asked = await this.#engines.render(address, media.whole);
+    const asked = await this.#engines.render(origin, media.whole);
     if (!asked.ok) return asked;
     const { ids, items } = asked.value;
     const isText = new Uint8Array(ids.length).fill(1);
@@ -65,7 +65,7 @@ export class PromptTokenizer {
     const texts = this.#textsOf(model);
     let rendered = texts.read(ids, canonical, isText);
     if (rendered === undefined) {
-      const text = await this.#engines.tokens(address, media.text, true);
+      const text = await this.#engines.tokens(origin, media.text, true);
       if (!text.ok) return text;
       texts.learn(text.value.ids, text.value.names, canonical);
       rendered = texts.read(ids, canonical, isText);

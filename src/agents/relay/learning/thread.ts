@@ -20,8 +20,8 @@ import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
 import { PromptTokenizer } from "./prompt-tokenizer.ts";
 import type { LearnJob, ThreadOptions, ThreadReport } from "./prompt-learner.ts";
 
-const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered, askMsMax } =
-  workerData as ThreadOptions;
+const options = workerData as ThreadOptions;
+const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } = options;
 
 const report = (message: ThreadReport) => parentPort!.postMessage(message);
 const clock = () => performance.now();
@@ -30,7 +30,7 @@ const onSlow = (endpoint: string) => {
   for (const job of queue.take(endpoint)) report({ ...doneWith(job, {}), mediaBlocks: 0 });
 };
 const onAsk = (what: AskedFor) => report({ kind: "asked", what });
-const engines = new EngineAsker(clock, onAsk, { onSlow, askMsMax });
+const engines = new EngineAsker(clock, onAsk, { ...options, onSlow });
 const tokenizer = new PromptTokenizer(engines);
 const setup: LearnSetup = { engines, tokenizer, tokensPerKey, areMediaRendered };
 const store = new LearnedStore();

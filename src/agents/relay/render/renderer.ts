@@ -4,8 +4,10 @@
 // is asked again but after a connection that did not come about, as whoever asks has little time.
 
 import { Agent } from "undici";
+import type { EndpointRecord } from "../../protocol/messages.ts";
 import type { EndpointMarks } from "../endpoint-marks.ts";
 import type { EngineAnswer } from "../engine-pools.ts";
+import { connectOptions, engineOrigin, type EngineTls } from "../engine-tls.ts";
 
 export const RENDER_LIMITS = {
   /** Renderings at once; more are refused as busy. Their bodies are 64 MiB at most. */
@@ -25,8 +27,10 @@ const CONNECTIONS_PER_ENDPOINT_MAX = 16;
 const KEEP_ALIVE_MS = 4_000;
 
 export interface RendererOptions {
-  /** Of endpoints that were discovered here, `host:port`. */
-  readonly addresses: () => readonly string[];
+  /** Those that were discovered here. */
+  readonly endpoints: () => readonly EndpointRecord[];
+  /** Of endpoints; the URL says for itself whether it is TLS, and is believed as Node believes. */
+  readonly tls: EngineTls;
   readonly marks: Pick<EndpointMarks, "isMarked">;
   /** In [0, 1). */
   readonly rng: () => number;
@@ -43,17 +47,20 @@ export interface RenderRequest {
 
 export class Renderer {
   readonly #options: RendererOptions;
-  readonly #agent = new Agent({
-    connections: CONNECTIONS_PER_ENDPOINT_MAX,
-    connectTimeout: CONNECT_MS_MAX,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    maxResponseSize: RENDER_LIMITS.answerBytesMax,
-    pipelining: 1,
-  });
+  readonly #agent: Agent;
 
   constructor(options: RendererOptions) {
     this.#options = options;
+    this.#agent = new Agent({
+      ...(options.url === undefined ? { connect: connectOptions(options.tls) } : {}),
+      allowH2: false,
+      connections: CONNECTIONS_PER_ENDPOINT_MAX,
+      connectTimeout: CONNECT_MS_MAX,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      maxResponseSize: RENDER_LIMITS.answerBytesMax,
+      pipelining: 1,
+    });
   }
 
   /** Undefined where nobody could be reached, or the signal was aborted. */
@@ -75,13 +82,13 @@ export class Renderer {
 
   /** Any endpoints, so that they share the work; marked ones last. */
   #origins(): string[] {
-    const { addresses, marks, rng, url } = this.#options;
+    const { endpoints, marks, rng, tls, url } = this.#options;
     if (url !== undefined) return [url.origin];
-    const all = addresses();
+    const all = endpoints();
     const from = Math.floor(rng() * all.length);
     const rotated = [...all.slice(from), ...all.slice(0, from)];
-    const good = rotated.filter((address) => !marks.isMarked(address));
-    const marked = rotated.filter((address) => marks.isMarked(address));
-    return [...good, ...marked].slice(0, TRIES_MAX).map((address) => `http://${address}`);
+    const good = rotated.filter(({ address }) => !marks.isMarked(address));
+    const marked = rotated.filter(({ address }) => marks.isMarked(address));
+    return [...good, ...marked].slice(0, TRIES_MAX).map((endpoint) => engineOrigin(tls, endpoint));
   }
 }

@@ -25,13 +25,13 @@ const CHAT = "/v1/chat/completions";
 let simulator: Simulator;
 let engines: EngineAsker;
 let setup: LearnSetup;
-let address: string;
+let origin: string;
 beforeAll(async () => {
   simulator = await startSimulator({
     parameters: { model: MODEL, "lora-modules": [ADAPTER] },
     logger: createLogger({ role: "simulator", level: "silent" }),
   });
-  address = `127.0.0.1:${simulator.ports[0]}`;
+  origin = `http://127.0.0.1:${simulator.ports[0]}`;
   engines = new EngineAsker(() => performance.now());
   const tokenizer = new PromptTokenizer(engines);
   setup = { engines, tokenizer, tokensPerKey: STEP, areMediaRendered: false };
@@ -45,7 +45,7 @@ const words = (count: number, stem = "word") =>
   Array.from({ length: count }, (_, i) => `${stem}${i}`).join(" ");
 const user = (content: string) => [{ role: "user", content }];
 
-async function learnChat(body: ChatBody, endpoint = address, sent: object = body) {
+async function learnChat(body: ChatBody, endpoint = origin, sent: object = body) {
   const { facts, keys } = await contentOf(body);
   const job = { endpoint, path: CHAT, body: Buffer.from(JSON.stringify(sent)), ...facts };
   return { learned: await learnPrompt(job, setup), keys };
@@ -58,13 +58,13 @@ async function learnCompletion(prompt: string | number[]) {
   const keys = hasher.keys();
   const lastKey = { low: keys.at(-2)!, high: keys.at(-1)! };
   const body = Buffer.from(JSON.stringify({ model: MODEL, prompt }));
-  const job = { endpoint: address, path: "/v1/completions", body, root, lastKey };
+  const job = { endpoint: origin, path: "/v1/completions", body, root, lastKey };
   return learnPrompt(job, setup);
 }
 
 async function tokenIds(body: object): Promise<Uint32Array> {
   const init = { method: "POST", body: JSON.stringify(body) };
-  const answer = await fetch(`http://${address}/tokenize`, init);
+  const answer = await fetch(`${origin}/tokenize`, init);
   return Uint32Array.from(((await answer.json()) as { tokens: number[] }).tokens);
 }
 
@@ -169,18 +169,18 @@ describe("nothing is learned", () => {
 
   it.for(["{", "[]", '{"model":"base"}'])("from a body like %s", async (text) => {
     const { facts } = await contentOf(body);
-    const job = { endpoint: address, path: CHAT, body: Buffer.from(text), ...facts };
+    const job = { endpoint: origin, path: CHAT, body: Buffer.from(text), ...facts };
     expect(await learnPrompt(job, setup)).toEqual({ outcome: "unreadable" });
   });
 
   it("where the Worker made other keys", async () => {
     const other = { ...body, messages: user(words(200, "else")) };
-    expect((await learnChat(body, address, other)).learned.outcome).toBe("other-keys");
+    expect((await learnChat(body, origin, other)).learned.outcome).toBe("other-keys");
   });
 
   async function from(behaviour: StubEngine["behaviour"]): Promise<string> {
     await using engine = await startStubEngine(behaviour);
-    return (await learnChat(body, engine.address)).learned.outcome;
+    return (await learnChat(body, `http://${engine.address}`)).learned.outcome;
   }
   /** Both of the engine's answers at once. */
   const tells =
@@ -222,7 +222,7 @@ describe("a conversation", () => {
   async function learn(answer: Uint8Array, facts?: ContentFacts, take = () => true) {
     const content = await contentOf(asked);
     const body = Buffer.from(JSON.stringify(asked));
-    const job = { endpoint: address, path: CHAT, body, answer, ...content.facts, ...facts };
+    const job = { endpoint: origin, path: CHAT, body, answer, ...content.facts, ...facts };
     return learnConversation(job, setup, take);
   }
 

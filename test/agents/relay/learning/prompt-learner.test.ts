@@ -31,14 +31,14 @@ async function listening(handler: Parameters<typeof createServer>[1]): Promise<s
     server.close();
     await once(server, "close");
   });
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 /** Tokenizes at blanks; while it is held, it answers nobody. */
 async function startEngine() {
-  const engine = { address: "", asked: 0, isHeld: false, hasTexts: true };
+  const engine = { origin: "", asked: 0, isHeld: false, hasTexts: true };
   const held: (() => void)[] = [];
-  engine.address = await listening((request, response) => {
+  engine.origin = await listening((request, response) => {
     if (request.url === "/v1/models") return void response.end('{"data":[]}');
     void text(request).then((body) => {
       engine.asked += 1;
@@ -73,7 +73,7 @@ async function start(options: Partial<PromptLearnerOptions> = {}) {
   const registry = new MetricRegistry();
   const logs = captureLogs("relay");
   const learner = new PromptLearner({
-    collectors: [`http://${collector}`],
+    collectors: [collector],
     token: "token",
     tokensPerKey: 16,
     promptsPerSecondMax: 1_000,
@@ -113,7 +113,7 @@ async function offerOf(endpoint: string, name: string, padding = 0) {
 it("learns each prompt once, for a while, and keeps nothing of its text", async () => {
   const { engine } = await startEngine();
   const { offer, told, registry, logs, counted, pass } = await start();
-  const request = await offerOf(engine.address, "a");
+  const request = await offerOf(engine.origin, "a");
   offer(request);
   offer(request);
   await counted("known", 1);
@@ -144,16 +144,16 @@ it("takes no more than its bounds, and more when there is room again", async () 
   engine.isHeld = true;
   // An engine has what it leaves to others.
   const share = LEARNER_LIMITS.waitingMax / 2;
-  for (let i = 0; i < share; i++) offer(await offerOf(engine.address, `n${i}`));
+  for (let i = 0; i < share; i++) offer(await offerOf(engine.origin, `n${i}`));
   expect(count("full")).toBe(0);
-  offer(await offerOf(engine.address, "over"));
+  offer(await offerOf(engine.origin, "over"));
   expect(count("full")).toBe(1);
   const { engine: other } = await startEngine();
-  offer(await offerOf(other.address, "elsewhere"));
+  offer(await offerOf(other.origin, "elsewhere"));
   await counted("learned", 1);
   release();
   await counted("learned", share + 1);
-  offer(await offerOf(engine.address, "over"));
+  offer(await offerOf(engine.origin, "over"));
   await counted("learned", share + 2);
 });
 
@@ -163,20 +163,20 @@ it("leaves an engine alone that is slow, for a while, and learns of others", asy
   const { offer, count, counted, pass } = await start({ askMsMax: 200 });
   engine.isHeld = true;
   const offered = 3 * PROMPTS_PER_ENGINE_MAX;
-  for (let i = 0; i < offered; i++) offer(await offerOf(engine.address, `n${i}`));
+  for (let i = 0; i < offered; i++) offer(await offerOf(engine.origin, `n${i}`));
   await counted("failed", offered);
   // Who was waiting was not asked about.
   expect(engine.asked).toBeLessThan(offered);
   const { asked } = engine;
-  offer(await offerOf(engine.address, "more"));
+  offer(await offerOf(engine.origin, "more"));
   expect(count("failed")).toBe(offered + 1);
   expect(engine.asked).toBe(asked);
   // What was given up there, another engine may tell.
-  offer(await offerOf(other.address, `n${offered - 1}`));
+  offer(await offerOf(other.origin, `n${offered - 1}`));
   await counted("learned", 1);
   release();
   pass(60_001);
-  offer(await offerOf(engine.address, "more"));
+  offer(await offerOf(engine.origin, "more"));
   await counted("learned", 2);
 });
 
@@ -185,11 +185,11 @@ it("holds no more bytes than its bound, and no long body", async () => {
   const { offer, count } = await start();
   engine.isHeld = true;
   const { bodyBytesMax, waitingBytesMax } = LEARNER_LIMITS;
-  offer(await offerOf(engine.address, "long", bodyBytesMax));
+  offer(await offerOf(engine.origin, "long", bodyBytesMax));
   expect(count("too-large")).toBe(1);
   const room = Math.floor(waitingBytesMax / 2 / (bodyBytesMax - 10_000));
   for (let i = 0; i <= room; i++) {
-    offer(await offerOf(engine.address, `n${i}`, bodyBytesMax - 10_000));
+    offer(await offerOf(engine.origin, `n${i}`, bodyBytesMax - 10_000));
   }
   expect(count("full")).toBe(1);
   release();
@@ -199,14 +199,14 @@ it("leaves an engine alone that does not tell texts, for a while", async () => {
   const { engine } = await startEngine();
   const { offer, counted, pass } = await start();
   engine.hasTexts = false;
-  offer(await offerOf(engine.address, "a"));
+  offer(await offerOf(engine.origin, "a"));
   await counted("unsupported", 1);
-  offer(await offerOf(engine.address, "b"));
+  offer(await offerOf(engine.origin, "b"));
   await counted("unsupported", 2);
   expect(engine.asked).toBe(1);
   engine.hasTexts = true;
   pass(300_001);
-  offer(await offerOf(engine.address, "b"));
+  offer(await offerOf(engine.origin, "b"));
   await counted("learned", 1);
 });
 
@@ -253,7 +253,7 @@ describe("with its answer", () => {
   it("a prompt is learned by one question, where the answer ends soon", async () => {
     const { engine } = await startEngine();
     const { learner, told, counted, count, registry, logs } = await start();
-    const lesson = learner.begin(await offerOf(engine.address, "a"))!;
+    const lesson = learner.begin(await offerOf(engine.origin, "a"))!;
     lesson.keep(answerOf("said"));
     lesson.end(ANSWERED);
     await counted("learned", 1, "answers");
@@ -267,7 +267,7 @@ describe("with its answer", () => {
   it("a prompt does not wait for one that takes its time", async () => {
     const { engine } = await startEngine();
     const { learner, counted, count } = await start({ promptWaitMs: 10 });
-    const lesson = learner.begin(await offerOf(engine.address, "a"))!;
+    const lesson = learner.begin(await offerOf(engine.origin, "a"))!;
     await counted("learned", 1);
     expect(count("learned", "answers")).toBe(0);
     lesson.keep(answerOf("said"));
@@ -280,7 +280,7 @@ describe("with its answer", () => {
   it("a known prompt is learned, and the same conversation once", async () => {
     const { engine } = await startEngine();
     const { learner, offer, counted, count, pass } = await start();
-    const request = await offerOf(engine.address, "a");
+    const request = await offerOf(engine.origin, "a");
     offer(request);
     await counted("learned", 1);
     for (let i = 0; i < 2; i++) {
@@ -298,7 +298,7 @@ describe("with its answer", () => {
   it("a prompt is learned alone where the answer cannot be", async () => {
     const { engine } = await startEngine();
     const { learner, count, counted } = await start();
-    const lesson = learner.begin(await offerOf(engine.address, "a"))!;
+    const lesson = learner.begin(await offerOf(engine.origin, "a"))!;
     lesson.keep(Buffer.from(`data: ${"?".repeat(300)}\n\n`));
     lesson.end(ANSWERED);
     await counted("learned", 1);
@@ -310,8 +310,8 @@ describe("with its answer", () => {
     const { learner, offer, count, counted } = await start();
     engine.isHeld = true;
     const half = (LEARNER_LIMITS.answersShare * LEARNER_LIMITS.waitingMax) / 2;
-    for (let i = 0; i < half; i++) offer(await offerOf(engine.address, `n${i}`));
-    const lesson = learner.begin(await offerOf(engine.address, "answered"))!;
+    for (let i = 0; i < half; i++) offer(await offerOf(engine.origin, `n${i}`));
+    const lesson = learner.begin(await offerOf(engine.origin, "answered"))!;
     lesson.keep(answerOf("said"));
     lesson.end(ANSWERED);
     expect(count("full", "answers")).toBe(1);

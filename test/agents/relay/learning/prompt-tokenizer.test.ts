@@ -14,13 +14,13 @@ const asked: AskedFor[] = [];
 let simulator: Simulator;
 let engines: EngineAsker;
 let tokenizer: PromptTokenizer;
-let address: string;
+let origin: string;
 beforeAll(async () => {
   simulator = await startSimulator({
     parameters: { model: "base" },
     logger: createLogger({ role: "simulator", level: "silent" }),
   });
-  address = `127.0.0.1:${simulator.ports[0]}`;
+  origin = `http://127.0.0.1:${simulator.ports[0]}`;
   engines = new EngineAsker(
     () => performance.now(),
     (what) => asked.push(what),
@@ -41,7 +41,7 @@ const prompt = (seed: number) =>
 /** Nothing is found in an empty prompt. */
 const asking = (model: string) => ({ model, canonical: new Uint8Array() });
 const textOf = async (text: string, model = "base") => {
-  const answer = await tokenizer.tokens(address, asking(model), { prompt: text });
+  const answer = await tokenizer.tokens(origin, asking(model), { prompt: text });
   if (!answer.ok) throw new Error(answer.why);
   return Buffer.from(answer.value.rendered.text).toString();
 };
@@ -87,7 +87,7 @@ describe("a prompt with media", () => {
   };
 
   it("is rendered; of its text the names are asked for where they are not known", async () => {
-    const answer = await tokenizer.rendering(address, asking("base"), chat(prompt(1), prompt(2)));
+    const answer = await tokenizer.rendering(origin, asking("base"), chat(prompt(1), prompt(2)));
     if (!answer.ok) throw new Error(answer.why);
     const { ids, items, rendered } = answer.value;
     expect(asked).toEqual(["rendering", "names"]);
@@ -98,13 +98,14 @@ describe("a prompt with media", () => {
     expect(text).toContain(prompt(1).slice(0, -10));
     expect(text).toContain(prompt(2).slice(20));
     expect(rendered.tokenEnds).toHaveLength(ids.length);
-    await tokenizer.rendering(address, asking("base"), chat(prompt(2), prompt(1)));
+    await tokenizer.rendering(origin, asking("base"), chat(prompt(2), prompt(1)));
     expect(asked).toEqual(["rendering", "names", "rendering"]);
   });
 
   it("is not asked for twice of an engine that renders none", async () => {
     await using engine = await startStubEngine(answerStatus(404));
-    const ask = () => tokenizer.rendering(engine.address, asking("base"), chat("a", "b"));
+    const ask = () =>
+      tokenizer.rendering(`http://${engine.address}`, asking("base"), chat("a", "b"));
     expect(await ask()).toEqual({ ok: false, why: "unsupported" });
     expect(await ask()).toEqual({ ok: false, why: "unsupported" });
     expect(asked).toEqual(["rendering"]);
@@ -116,7 +117,11 @@ describe("a prompt with media", () => {
       await using engine = await startStubEngine((response) => {
         response.end(JSON.stringify(answer));
       });
-      const read = await tokenizer.rendering(engine.address, asking("base"), chat("a", "b"));
+      const read = await tokenizer.rendering(
+        `http://${engine.address}`,
+        asking("base"),
+        chat("a", "b"),
+      );
       expect(read).toEqual({ ok: false, why: "failed" });
     },
   );
