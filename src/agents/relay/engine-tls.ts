@@ -65,7 +65,7 @@ export function engineTls(flags: FlagValues<typeof ENGINE_TLS_FLAGS>): EngineTls
   };
 }
 
-export function speaksTls({ scope }: EngineTls, { labels }: EndpointRecord): boolean {
+function speaksTls({ scope }: EngineTls, { labels }: EndpointRecord): boolean {
   return scope === "all" || (scope === "labelled" && labels[TLS_LABEL] === "true");
 }
 
