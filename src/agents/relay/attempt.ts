@@ -4,7 +4,7 @@
 // as no byte has followed it, nothing of this answer is lost with the engine, and the relay holds it
 // back: another endpoint may still give the whole one.
 
-import type { EngineAnswer, EnginePool } from "./engine-pools.ts";
+import { READ_BUFFER_BYTES, type EngineAnswer, type EnginePool } from "./engine-pools.ts";
 
 /** How an attempt went; also a metric label. */
 export type AttemptOutcome = Attempt["outcome"];
@@ -35,9 +35,6 @@ export interface AttemptRequest extends AttemptLeg {
   readonly headHeldMsMax: number;
 }
 
-/** Of an answer that its client reads slowly, before the engine is made to wait. */
-const ANSWER_BUFFER_BYTES = 16 * 1024;
-
 /** Never rejects. An `answer` belongs to the caller, who reads or destroys its body. */
 export async function attempt(pool: EnginePool, request: AttemptRequest): Promise<Attempt> {
   const { signal, headHeldMsMax } = request;
@@ -63,7 +60,7 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
 
 function send(pool: EnginePool, request: AttemptRequest): Promise<EngineAnswer> {
   const { path, headers, body, signal } = request;
-  const highWaterMark = ANSWER_BUFFER_BYTES;
+  const highWaterMark = READ_BUFFER_BYTES;
   return pool.dispatcher.request({ method: "POST", path, headers, body, signal, highWaterMark });
 }
 

@@ -11,8 +11,15 @@ export const CONNECT_TIMEOUT_MS = 2_000;
 const HEADERS_TIMEOUT_MS = 600_000;
 /** Silence inside an answer; an engine under load still sends a token now and then. */
 const BODY_TIMEOUT_MS = 300_000;
-/** More requests than this to one engine wait for a connection; engines run hundreds at a time. */
-const CONNECTIONS_PER_ENDPOINT_MAX = 1_024;
+/**
+ * More requests than this to one engine wait for a connection. Engines run hundreds at a time; what waits beyond
+ * that should wait in the engine, which counts it, and not unseen in here.
+ */
+const CONNECTIONS_PER_ENDPOINT_MAX = 4_096;
+/** Of an answer whose client reads slowly, in the engine's socket and again behind its parser. */
+export const READ_BUFFER_BYTES = 16 * 1024;
+/** undici hands them on to the socket, though its types do not say so. */
+const SOCKET_OPTIONS = { highWaterMark: READ_BUFFER_BYTES };
 
 export interface EnginePool {
   readonly address: string;
@@ -70,7 +77,7 @@ function openPool(endpoint: EndpointRecord, tls: EngineTls): EnginePool {
   const { address } = endpoint;
   const origin = engineOrigin(tls, endpoint);
   const dispatcher = new Pool(origin, {
-    connect: connectOptions(tls),
+    connect: { ...SOCKET_OPTIONS, ...connectOptions(tls) },
     allowH2: false,
     connections: CONNECTIONS_PER_ENDPOINT_MAX,
     connectTimeout: CONNECT_TIMEOUT_MS,

@@ -50,8 +50,6 @@ export const RETRY_RESERVE = 256;
 const BODY_READ_MS_MAX = 60_000;
 /** Longer than clients keep idle connections, so that they close first. */
 const CLIENT_KEEP_ALIVE_MS = 120_000;
-/** Of an answer that its client reads slowly, besides what the system's socket takes. */
-const CLIENT_BUFFER_BYTES = 16 * 1024;
 /** A fraction of the lease that an object gives an open ticket. */
 const RENEW_MS = 120_000;
 /** Of the drain: the rest is for error events and reports to leave. */
@@ -232,11 +230,7 @@ function createRelayServer(
 ): Server {
   const { renders } = context;
   const server = createServer(
-    {
-      requestTimeout: BODY_READ_MS_MAX,
-      keepAliveTimeout: CLIENT_KEEP_ALIVE_MS,
-      highWaterMark: CLIENT_BUFFER_BYTES,
-    },
+    { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
     (request, response) => {
       if (open.count >= requestsMax) return refuseUnread(context, request, response, "busy");
       const served = isRenderPath(request.url)
