@@ -7,11 +7,8 @@
 //
 // KV events, where they are asked for, go their own way: kv-residency.ts.
 
-import {
-  type EndpointSource,
-  type EndpointsFrom,
-  startEndpointSource,
-} from "../discovery/endpoint-source.ts";
+import type { EndpointSource } from "../discovery/endpoint-source.ts";
+import { type EndpointsFrom, startEndpointSource } from "../discovery/start-endpoint-source.ts";
 import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import { encodeFrame, encodeMetrics, FRAME, type FramePlace } from "../protocol/codec.ts";

@@ -1,10 +1,6 @@
 // The endpoints that an agent knows, wherever they are found: in a file, or in a Kubernetes cluster.
 
-import type { MetricRegistry } from "../../telemetry/metrics.ts";
-import type { Logger } from "../process/logger.ts";
 import type { EndpointRecord } from "../protocol/messages.ts";
-import { FileSource } from "./file-source.ts";
-import type { KubernetesFrom } from "./kubernetes/kubernetes-source.ts";
 
 export type EndpointListener = (endpoints: readonly EndpointRecord[]) => void;
 
@@ -21,22 +17,4 @@ export interface EndpointSource {
   /** Calls `listener` after every change of the set, not for the set known now. */
   onChange(listener: EndpointListener): void;
   close(): void;
-}
-
-/** Where endpoints are found. */
-export type EndpointsFrom =
-  | { readonly endpointsPath: string }
-  | { readonly kubernetes: KubernetesFrom };
-
-/** Rejects, saying why, if there is no first set. */
-export async function startEndpointSource(
-  options: EndpointsFrom & { readonly logger: Logger; readonly registry: MetricRegistry },
-): Promise<EndpointSource> {
-  const { logger, registry } = options;
-  if ("endpointsPath" in options) {
-    return FileSource.start({ path: options.endpointsPath, logger, registry });
-  }
-  // Its client library takes 90 MB of memory and a second of a processor: only for who asks for it.
-  const { KubernetesSource } = await import("./kubernetes/kubernetes-source.ts");
-  return KubernetesSource.start({ ...options.kubernetes, logger, registry });
 }

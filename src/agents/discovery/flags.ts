@@ -1,7 +1,7 @@
 // Flags that say where an agent finds its pool's endpoints: in a file, or in a Kubernetes cluster.
 
 import { choiceFlag, type Flag, textFlag, UsageError } from "../process/flags.ts";
-import type { EndpointsFrom } from "./endpoint-source.ts";
+import type { EndpointsFrom } from "./start-endpoint-source.ts";
 import { POOL_GROUPS, type PoolGroup } from "./kubernetes/inference-pool.ts";
 
 export const DISCOVERY_FLAGS = {

@@ -2,7 +2,7 @@
 // list endpoints the relay discovered itself. Everything here looks at headers only, so a stranger
 // is refused before a byte of the body is read. The body's hash and single use are checked after.
 
-import { timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import {
   ANY_DESTINATION,
@@ -15,7 +15,6 @@ import {
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import { decodeModelName } from "../protocol/model-name.ts";
 import { signaturePayload, type SignedRequest } from "../protocol/signature.ts";
-import { hmacSha256 } from "./hmac.ts";
 import type { RefusalCode } from "./refusals.ts";
 import { parseStages, type StageAddresses } from "./disaggregation/stage-addresses.ts";
 import type { RelayKeys } from "./relay-keys.ts";
@@ -108,7 +107,7 @@ function verify(
   const { signed, signature } = parsed;
   const key = context.keys.get(signed.keyId);
   if (key === undefined) return refused("unknown-key");
-  const expected = hmacSha256(key, signaturePayload(signed));
+  const expected = createHmac("sha256", key).update(signaturePayload(signed)).digest();
   if (!timingSafeEqual(expected, Buffer.from(signature, "hex"))) return refused("bad-signature");
   const { clockSkewMsMax } = PROTOCOL_LIMITS;
   const leftMs = signed.expiresAtMs - context.nowMs;

@@ -5,11 +5,8 @@ import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import {
-  type EndpointSource,
-  type EndpointsFrom,
-  startEndpointSource,
-} from "../discovery/endpoint-source.ts";
+import type { EndpointSource } from "../discovery/endpoint-source.ts";
+import { type EndpointsFrom, startEndpointSource } from "../discovery/start-endpoint-source.ts";
 import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { Mark } from "../protocol/messages.ts";

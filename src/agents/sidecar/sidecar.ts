@@ -8,11 +8,8 @@ import { networkInterfaces } from "node:os";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
-import {
-  type EndpointSource,
-  type EndpointsFrom,
-  startEndpointSource,
-} from "../discovery/endpoint-source.ts";
+import type { EndpointSource } from "../discovery/endpoint-source.ts";
+import { type EndpointsFrom, startEndpointSource } from "../discovery/start-endpoint-source.ts";
 import { closeServer, listen } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { EndpointRecord } from "../protocol/messages.ts";

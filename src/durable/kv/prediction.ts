@@ -16,26 +16,13 @@
 
 import { CONTENT_BLOCK_BYTES, CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
 import type { TicketEnd } from "../tickets/ticket.ts";
+import type { CachePrediction } from "./cache-prediction.ts";
 
 /**
  * A request whose first byte took longer is not compared: what was cached when it was decided may be gone
  * when it is computed, and what was sent before it is there by then.
  */
 export const COMPARED_TTFT_MS_MAX = 5_000;
-
-/** Kept with a ticket. Of the endpoint that was to serve it, which was known exactly. */
-export interface CachePrediction {
-  readonly slot: number;
-  /** Content blocks that it was believed to hold. */
-  readonly blocks: number;
-  readonly totalBlocks: number;
-  /** The same in tokens; null for what was just sent there, whose tokens are known when it has been computed. */
-  readonly tokens: number | null;
-  /** What the approximate index believed. */
-  readonly approximateBlocks: number;
-  /** Of the endpoint's cache: another one later has forgotten what was held. */
-  readonly life: number;
-}
 
 /** Why a request is not compared. Closed set; a metric label. */
 export type SkipReason =

@@ -24,14 +24,9 @@ import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { EndpointState, ResidencyState } from "../contract.ts";
 import { CacheTrust, type DemotionCounts } from "./cache-trust.ts";
+import type { CachePrediction } from "./cache-prediction.ts";
 import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_NONE, RATED_PARTIAL } from "./kv-feeds.ts";
-import {
-  type CachePrediction,
-  compare,
-  type ServedEnd,
-  type SkipReason,
-  type Verdict,
-} from "./prediction.ts";
+import { compare, type ServedEnd, type SkipReason, type Verdict } from "./prediction.ts";
 import { Speculation } from "./speculation.ts";
 
 /** Tiers as events and configuration call them. */

@@ -3,7 +3,7 @@
 import type { TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PickGrant } from "../contract.ts";
-import type { CachePrediction } from "../kv/prediction.ts";
+import type { CachePrediction } from "../kv/cache-prediction.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
 import type { PrefillSpec, PrefillState } from "./prefills.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { CachePrediction } from "../../../src/durable/kv/cache-prediction.ts";
 import {
-  type CachePrediction,
   compare,
   COMPARED_TTFT_MS_MAX,
   type ServedEnd,

@@ -4,8 +4,10 @@
 import { Agent } from "undici";
 import { z } from "zod";
 import { connectOptions, ENGINE_TLS_DEFAULTS, type EngineTls } from "../engine-tls.ts";
-import { PROMPTS_PER_ENGINE_MAX } from "./learn-queue.ts";
 import { featuresSchema, type MediaItem, readItems } from "./media-items.ts";
+
+/** Prompts of one engine that are learned at once: one is read here while others are asked for. */
+export const PROMPTS_PER_ENGINE_MAX = 4;
 
 const ASK_MS_MAX = 10_000;
 /** Questions in a row without an answer in time, after which an engine is called slow. */

@@ -1,10 +1,8 @@
 // Which prompt is learned next: a few at a time of an engine, and not more often than the rate allows. Its
 // length is bounded by whoever fills it.
 
-import type { LearnJob } from "./prompt-learner.ts";
-
-/** Of one engine at once: one is read here while others are asked for. */
-export const PROMPTS_PER_ENGINE_MAX = 4;
+import { PROMPTS_PER_ENGINE_MAX } from "./engine-asker.ts";
+import type { LearnJob } from "./thread-messages.ts";
 
 export interface LearnQueueOptions {
   readonly promptsPerSecondMax: number;

@@ -14,14 +14,12 @@ import { Worker } from "node:worker_threads";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import type { Logger } from "../../process/logger.ts";
-import type { EngineTls } from "../engine-tls.ts";
 import { keyHex, type ContentFacts } from "../../protocol/content-header.ts";
-import type { ToldOutcome } from "./collector-feed.ts";
-import type { AskedFor } from "./engine-asker.ts";
 import { KNOWN_MS, KnownKeys } from "./known-keys.ts";
 import type { LearnRequest } from "./learn-prompt.ts";
 import { type HeldAnswers, Lesson } from "./lesson.ts";
 import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
+import type { LearnJob, ThreadOptions, ThreadReport } from "./thread-messages.ts";
 import { WaitingJobs } from "./waiting-jobs.ts";
 
 export const LEARNER_LIMITS = {
@@ -47,49 +45,6 @@ const RESTART_MS_MAX = 320_000;
 /** A mistake of the configuration is said again after this. */
 const COMPLAIN_MS = 60_000;
 const THREAD_HEAP_MIB_MAX = 512;
-
-/** What the thread is handed: the prompt, the conversation with its answer, or both. */
-export interface LearnJob extends LearnRequest {
-  readonly isPromptNew: boolean;
-  /** As the engine sent it. */
-  readonly answer?: Uint8Array;
-}
-
-export interface ThreadOptions {
-  /** Base URLs of the collectors' learning ports. */
-  readonly collectors: readonly string[];
-  readonly token: string;
-  readonly tokensPerKey: number;
-  readonly promptsPerSecondMax: number;
-  readonly areMediaRendered: boolean;
-  /** How engines that speak TLS are connected to; absent: as without flags. */
-  readonly engineTls?: EngineTls | undefined;
-  /** How long an engine may take to answer. */
-  readonly askMsMax?: number | undefined;
-}
-
-export type ThreadReport =
-  | {
-      readonly kind: "done";
-      readonly endpoint: string;
-      /** Of body and answer. */
-      readonly bytes: number;
-      /** Of the prompt. */
-      readonly lastKey: string;
-      /** Where it was to be learned. */
-      readonly prompt?: LearnOutcome;
-      readonly answer?: AnswerOutcome;
-      /** Last key of the conversation, where it was learned: the next prompt may end in the same block. */
-      readonly learnedKey?: string;
-      /** Content blocks from a media item on that stay unknown. */
-      readonly mediaBlocks: number;
-      /** Of all messages that are kept. */
-      readonly storedBytes: number;
-    }
-  /** An engine does not answer in time; what waited for it is given up. */
-  | { readonly kind: "slow"; readonly endpoint: string }
-  | { readonly kind: "told"; readonly outcome: ToldOutcome }
-  | { readonly kind: "asked"; readonly what: AskedFor };
 
 export interface PromptLearnerOptions extends ThreadOptions {
   readonly logger: Logger;

@@ -18,7 +18,7 @@ import { LearnQueue } from "./learn-queue.ts";
 import { LearnedStore } from "./learned-store.ts";
 import type { AnswerOutcome, LearnOutcome } from "./outcomes.ts";
 import { PromptTokenizer } from "./prompt-tokenizer.ts";
-import type { LearnJob, ThreadOptions, ThreadReport } from "./prompt-learner.ts";
+import type { LearnJob, ThreadOptions, ThreadReport } from "./thread-messages.ts";
 
 const options = workerData as ThreadOptions;
 const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } = options;

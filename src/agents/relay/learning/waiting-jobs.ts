@@ -2,7 +2,7 @@
 // whose answers do not come has half of it at most, and others go on in the rest.
 
 import { keyHex } from "../../protocol/content-header.ts";
-import type { LearnJob } from "./prompt-learner.ts";
+import type { LearnJob } from "./thread-messages.ts";
 
 export interface WaitingLimits {
   readonly waitingMax: number;

@@ -1,9 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { LearnJob } from "../../../../src/agents/relay/learning/prompt-learner.ts";
-import {
-  LearnQueue,
-  PROMPTS_PER_ENGINE_MAX,
-} from "../../../../src/agents/relay/learning/learn-queue.ts";
+import { PROMPTS_PER_ENGINE_MAX } from "../../../../src/agents/relay/learning/engine-asker.ts";
+import type { LearnJob } from "../../../../src/agents/relay/learning/thread-messages.ts";
+import { LearnQueue } from "../../../../src/agents/relay/learning/learn-queue.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());

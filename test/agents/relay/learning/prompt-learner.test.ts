@@ -12,7 +12,7 @@ import {
   type Offer,
   type PromptLearnerOptions,
 } from "../../../../src/agents/relay/learning/prompt-learner.ts";
-import { PROMPTS_PER_ENGINE_MAX } from "../../../../src/agents/relay/learning/learn-queue.ts";
+import { PROMPTS_PER_ENGINE_MAX } from "../../../../src/agents/relay/learning/engine-asker.ts";
 import { KNOWN_MS } from "../../../../src/agents/relay/learning/known-keys.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { eventually } from "../../simulator/harness.ts";
