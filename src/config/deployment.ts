@@ -6,7 +6,9 @@ import { wholeNumber } from "../scheduler/config/whole-number.ts";
 import { modelRewritesSchema } from "../scheduler/rewrite/config.ts";
 import { findContradictions } from "./cross-checks.ts";
 import { prefixKeysSchema } from "./prefix-keys.ts";
+import { routingSchema } from "./routing.ts";
 import { schedulerDocumentSchema, schedulingIssues, type WrittenScheduling } from "./scheduling.ts";
+import { UPSTREAM_LIMITS, upstreamSchema } from "./upstreams.ts";
 
 export const DEPLOYMENT_LIMITS = {
   poolsMax: 256,
@@ -102,7 +104,38 @@ const poolFields = z.strictObject({
     .optional()
     .describe("Where Cloudflare creates the pool's object; only its first creation heeds it"),
   agentToken: hashableKey.describe("Token collector and relay authenticate with"),
-  relays: z.array(relaySchema).min(1).max(DEPLOYMENT_LIMITS.relaysPerPoolMax),
+  relays: z
+    .array(relaySchema)
+    .max(DEPLOYMENT_LIMITS.relaysPerPoolMax)
+    .default([])
+    .describe("Where the cluster's relays are; a pool has relays or `upstreams`"),
+  upstreams: z
+    .array(upstreamSchema(secret, webUrl))
+    .max(UPSTREAM_LIMITS.upstreamsPerPoolMax)
+    .default([])
+    .describe("What answers where no relay does: gateways, APIs, another Fairlead"),
+  jurisdiction: z
+    .enum(["eu", "us", "fedramp", "fedramp-high"])
+    .optional()
+    .describe("Where the pool's object must stay; named by tenants' `jurisdictions`"),
+  failoverTier: wholeNumber(0, 9)
+    .default(0)
+    .describe("Pools of a higher one are used where no lower one can be"),
+  variants: z
+    .record(label, label)
+    .optional()
+    .describe("What a model really is here, such as fp8: one request stays within one variant"),
+  price: z
+    .strictObject({
+      inputUsdPerMTokens: z.number().min(0).max(1e6).default(0),
+      outputUsdPerMTokens: z.number().min(0).max(1e6).default(0),
+    })
+    .optional()
+    .describe("What it costs, weighed by `routing.msPerUsd`"),
+  extraMs: wholeNumber(0, 600_000)
+    .default(0)
+    .describe("Added to its cost in the choice among pools, such as for egress"),
+  rttMs: wholeNumber(0, 10_000).default(50).describe("From the edge, until it is measured"),
   modelRewrites: modelRewritesSchema
     .optional()
     .describe("Names clients may use besides `models`, and the models they stand for"),
@@ -132,6 +165,8 @@ const poolSchema = poolFields.superRefine(
     if (typeof pool !== "object" || pool === null) return;
     for (const { path, message } of schedulingIssues(pool as WrittenScheduling))
       context.addIssue({ code: "custom", path: ["scheduler", ...path], message });
+    for (const message of answererIssues(pool))
+      context.addIssue({ code: "custom", path: ["relays"], message });
     const { shadow, allowExperimentalPlugins } = pool;
     if (shadow === undefined) return;
     for (const { path, message } of schedulingIssues({
@@ -143,6 +178,19 @@ const poolSchema = poolFields.superRefine(
   // Also where the pool's form is wrong.
   { when: () => true },
 );
+
+/** Whatever is malformed here has been said elsewhere. */
+function answererIssues({
+  relays,
+  upstreams,
+}: {
+  relays?: unknown;
+  upstreams?: unknown;
+}): string[] {
+  const has = (list: unknown) => (Array.isArray(list) ? list.length > 0 : list !== undefined);
+  if (has(relays) && has(upstreams)) return ["a pool has relays or upstreams, not both"];
+  return has(relays) || has(upstreams) ? [] : ["expected at least one relay, or upstreams instead"];
+}
 
 const tenantSchema = z.strictObject({
   id: identifier,
@@ -164,6 +212,15 @@ const tenantSchema = z.strictObject({
     .default(false)
     .describe("Never share cached prefixes with other tenants; needs a salt"),
   regions: z.array(label).min(1).default(["*"]),
+  jurisdictions: z
+    .array(z.enum(["*", "eu", "us", "fedramp", "fedramp-high"]))
+    .min(1)
+    .default(["*"])
+    .describe("Of pools' objects; * are all, and those without one"),
+  variantFallback: z
+    .boolean()
+    .default(false)
+    .describe("Whether another variant of a model may answer where the first cannot"),
   models: z.array(label).min(1).default(["*"]),
 });
 
@@ -172,6 +229,7 @@ export const deploymentSchema = z
     version: z.literal(1),
     pools: z.array(poolSchema).max(DEPLOYMENT_LIMITS.poolsMax),
     tenants: z.array(tenantSchema).max(DEPLOYMENT_LIMITS.tenantsMax),
+    routing: routingSchema(schedulerDocumentSchema).prefault({}),
     limits: z
       .strictObject({
         bodyBytesMax: wholeNumber(1024, 64 * 1024 * 1024).default(16 * 1024 * 1024),

@@ -7,6 +7,8 @@ import type { Explanation, WrittenAttempt } from "../scheduler/decisions/documen
 import type { FlowControlSnapshot } from "../scheduler/flow-control/snapshot.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
+import type { PoolCandidate } from "../scheduler/pools/contracts.ts";
+import type { PoolSummary } from "../scheduler/pools/summary.ts";
 
 /** A request for endpoints. Idempotent by (request.requestId, attempt). */
 export interface PickRequest {
@@ -21,7 +23,11 @@ export interface PickRequest {
    * cannot wait: it is refused instead.
    */
   readonly flow?: PickFlow;
+  /** Among which pools this one was chosen, best first, at most CHOICE_CANDIDATES_MAX: for `explain`. */
+  readonly choice?: readonly PoolCandidate[];
 }
+
+export const CHOICE_CANDIDATES_MAX = 8;
 
 /** A request's place among those that wait; see flow-control/contracts.ts. */
 export interface PickFlow {
@@ -42,6 +48,8 @@ export interface PoolSnapshot {
   readonly addresses: readonly string[];
   /** Requests running, waiting and under way, per address. */
   readonly loads: readonly number[];
+  /** What the pool says of itself, for the choice among pools. */
+  readonly summary?: PoolSummary;
 }
 
 export interface PickGrant {
@@ -163,8 +171,52 @@ export type DirectoryRead =
       readonly deployment: Deployment;
       /** Pools whose stored scheduling cannot be read, or a part of it; `deployment` has the default for it. */
       readonly repaired?: readonly string[];
+      /** Where the caller said what it knows of pools. */
+      readonly pools?: PoolsRead;
     }
-  | { readonly version: number; readonly unchanged: true };
+  | { readonly version: number; readonly unchanged: true; readonly pools?: PoolsRead };
+
+/** What an isolate knows of pools: it is told what is newer. */
+export interface PoolsKnown {
+  /** `epoch` and `revision` of the last PoolsRead; "" and 0 before the first. */
+  readonly epoch: string;
+  readonly revision: number;
+  /** Pools whose digests it wants, and the versions it has; at most DIGESTS_WANTED_MAX. */
+  readonly digests: readonly { readonly pool: string; readonly known: string }[];
+}
+export const DIGESTS_WANTED_MAX = 64;
+
+/** What pools have said of themselves since `PoolsKnown.revision`. */
+export interface PoolsRead {
+  /** Of the directory's object: what it knew before is gone. */
+  readonly epoch: string;
+  /** Rises with every summary. */
+  readonly revision: number;
+  /** `ageMs`: since it left the pool's object, as far as the directory knows. */
+  readonly summaries: readonly { readonly summary: PoolSummary; readonly ageMs: number }[];
+  /** Of those wanted, the ones that are newer, as many as fit in DIGEST_READ_BYTES_MAX. */
+  readonly digests: readonly PoolDigest[];
+  /** Pools that an operator has drained, all of them. */
+  readonly drained: readonly string[];
+}
+export const DIGEST_READ_BYTES_MAX = 1024 * 1024;
+
+/** What a pool's caches hold; see kv/digest. */
+export interface PoolDigest {
+  readonly pool: string;
+  /** Incarnation and number: equal where the content is. */
+  readonly version: string;
+  readonly ageMs: number;
+  readonly bytes: Uint8Array;
+}
+
+/** The directory's answer to a pool that has told it something. */
+export interface PoolReported {
+  /** It has no digest of the pool, or an older one. */
+  readonly wantsDigest: boolean;
+  /** The directory does not know the pool, or of another configuration version: it will tell it. */
+  readonly isKnown: boolean;
+}
 
 export type DirectoryPut =
   | {

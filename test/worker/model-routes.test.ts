@@ -51,6 +51,8 @@ const REQUEST: Omit<RoutedRequest, "model"> = {
     trustedHop: false,
     regions: ["*"],
     models: ["*"],
+    jurisdictions: ["*"],
+    variantFallback: false,
   },
   seed: 1,
 };

@@ -25,6 +25,8 @@ const TENANT: Tenant = {
   trustedHop: false,
   regions: ["*"],
   models: ["*"],
+  jurisdictions: ["*"],
+  variantFallback: false,
 };
 /** When the body was complete. */
 const RECEIVED_AT_MS = 1_700_000_000_000;

@@ -1,0 +1,73 @@
+// Contracts of the choice among pools: the same Filter → Score → Pick framework as inside a pool, over a
+// table whose slots are pools.
+
+import type { SessionAffinity } from "./affinity.ts";
+import type { PoolSummary } from "./summary.ts";
+
+/** A pool as it is configured. */
+export interface PoolDescription {
+  readonly name: string;
+  readonly region: string;
+  /** Lower ones are tried first; a higher one only where no usable pool of a lower one is left. */
+  readonly failoverTier: number;
+  /** The operator's word: no new requests. */
+  readonly isDrained: boolean;
+  /** Until it is measured. */
+  readonly rttMs: number;
+  /** Added to every request's cost, such as egress; by policy. */
+  readonly extraMs: number;
+  /** Prices as milliseconds, by policy: of a thousand prompt tokens and of a thousand output tokens. */
+  readonly inputMsPer1kTokens: number;
+  readonly outputMsPer1kTokens: number;
+  /** For filters and scorers that go by labels. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** What a request brings to the choice. */
+export interface PoolChoiceRequest {
+  readonly requestId: string;
+  readonly tenant: string;
+  readonly model: string;
+  /** Content keys, as in InferenceRequest. */
+  readonly keys: Uint32Array;
+  readonly promptTokens: number;
+  readonly outputTokensMax: number | null;
+  /** What the client says belongs together; see affinity.ts. */
+  readonly session: SessionAffinity | undefined;
+}
+
+/** How a pool stands with this isolate; see breaker.ts. */
+export type BreakerState = "closed" | "open" | "half-open";
+
+/** What this isolate knows besides summaries. */
+export interface LocalKnowledge {
+  /** Of this isolate's requests to the pool. */
+  breaker(pool: string, nowMs: number): BreakerState;
+  /** Measured from here; undefined before the first measurement. */
+  rttMs(pool: string, nowMs: number): number | undefined;
+}
+
+/** What the choice was made of: one of the pools that came into question. */
+export interface PoolCandidate {
+  readonly pool: string;
+  /** 0 is the best; pools of a worse tier are tried after all of a better one. */
+  readonly tier: number;
+  /** Why it is in that tier, or out: `fresh`, `stale`, `silent`, `open`, `drained`, `full`, … */
+  readonly state: string;
+  /** Its parts in milliseconds, by name: `rttMs`, `waitMs`, `prefillMs`, `priceMs`, … */
+  readonly terms: Readonly<Record<string, number>>;
+  readonly costMs: number;
+}
+
+/** Pools in the order to try them, and what they were chosen by. */
+export interface PoolChoice {
+  readonly order: readonly string[];
+  readonly candidates: readonly PoolCandidate[];
+}
+
+/** A summary as an isolate holds it. */
+export interface HeardSummary {
+  readonly summary: PoolSummary;
+  /** By the isolate's clock: when it would have left the pool's object. */
+  readonly sentAtMs: number;
+}
