@@ -6,7 +6,6 @@
 //
 // Agents authenticate to the Worker, before the upgrade comes here.
 
-import type { KvSection } from "../agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../agents/protocol/limits.ts";
 import type {
   EndpointRecord,
@@ -14,32 +13,26 @@ import type {
   FromObject,
   Hello,
   KvMessage,
-  Mark,
-  StartedTicket,
-  TicketReport,
 } from "../agents/protocol/messages.ts";
 import {
   PROTOCOL_VERSION,
   PROTOCOL_VERSION_MIN,
   SINCE_VERSION,
 } from "../agents/protocol/version.ts";
-import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
+import type { AgentEvents } from "./agent-events.ts";
 import {
+  type AgentFrame,
   AgentFrames,
   type CompleteRow,
-  type KvFrame,
-  type OfferedEndpoints,
   parseHello,
-  type ServedModels,
   type TicketsFrame,
 } from "./agent-frames.ts";
-import { AppliedReports, type Reporter } from "./tickets/applied-reports.ts";
-import type { AgentState, PoolObjectConfig } from "./contract.ts";
+import { AppliedReports } from "./tickets/applied-reports.ts";
+import type { AgentState } from "./contract.ts";
 import { configureMetrics } from "./engine-metrics.ts";
-import type { Scrape } from "./endpoints.ts";
 import { KV_FEED_LIMITS } from "./kv/kv-feeds.ts";
 import { toScrape } from "./metrics-rows.ts";
 import type { AckedAgent } from "./pool-storage.ts";
@@ -61,49 +54,19 @@ const CLOSE = {
   replaced: 4001,
 } as const;
 
-/** The domain's side of the sockets. */
-export interface AgentEvents {
-  /** Undefined while the pool is not configured: nobody is welcome then. */
-  config(): PoolObjectConfig | undefined;
-  /** What collectors are to read. */
-  specification(): MetricsSpecification;
-  /** Whether relays are to say which answers have begun. `configure` tells them a change. */
-  wantsFirstBytes(): boolean;
-  /** What is durable of the reports of an agent's epoch. */
-  acked(reporter: Reporter): { readonly seq: number; readonly report: number };
-  collectorConnected(agent: string): void;
-  collectorDisconnected(agent: string): void;
-  /** False if the pool has too many collectors. */
-  claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean;
-  scraped(address: string, scrape: Scrape): void;
-  /** What an endpoint serves, as a collector found it. */
-  served(served: ServedModels): void;
-  /** A relay has said hello: for the first time in this life, or again. */
-  relayConnected(relay: Reporter): void;
-  reported(report: TicketReport, relay: Reporter): void;
-  /** A relay could not reach an endpoint, or could again. */
-  marked(mark: Mark): void;
-  /**
-   * Answers that have begun towards the Worker: these requests are ended for nobody. Perhaps said
-   * twice, perhaps of tickets that nobody knows any more; also what a relay says to an `evict` that
-   * came too late.
-   */
-  started(tickets: readonly StartedTicket[]): void;
-  /** A frame of a collector has come, whatever is in it. */
-  collectorHeard(agent: string): void;
-  /** The endpoints whose KV caches a collector follows, in place of what it said before. */
-  kvOffered(agent: string, offer: OfferedEndpoints): void;
-  /** What endpoints hold from now on; see KvFeeds. */
-  kvReceived(
-    agent: string,
-    sections: readonly KvSection[],
-    frame: { readonly seq: number; readonly bytes: number },
-  ): void;
-  /** Frames of a collector are missing before `seq`. */
-  kvLost(agent: string, seq: number): void;
-  /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
-  tickNeeded(): void;
-}
+type ToldFrame = Exclude<AgentFrame, { kind: "ignored" }>;
+
+/** Who may tell what. */
+const TOLD_BY = {
+  membership: { role: "collector", what: "lists endpoints" },
+  metrics: { role: "collector", what: "tells metrics" },
+  models: { role: "collector", what: "tells models" },
+  kv: { role: "collector", what: "tells of KV caches" },
+  "kv-offer": { role: "collector", what: "tells of KV caches" },
+  tickets: { role: "relay", what: "reports tickets" },
+  marks: { role: "relay", what: "marks endpoints" },
+  started: { role: "relay", what: "tells what has begun" },
+} as const satisfies Record<ToldFrame["kind"], { role: Hello["role"]; what: string }>;
 
 export interface AgentConnectionsOptions {
   readonly ctx: DurableObjectState;
@@ -367,25 +330,38 @@ export class AgentConnections {
     const { hello } = connection;
     if (hello.role === "collector") this.#options.events.collectorHeard(hello.agent);
     if (decoded.isAfterGap) this.#missed(connection, hello);
-    switch (decoded.frame.kind) {
+    if (decoded.frame.kind === "ignored") return;
+    const { role, what } = TOLD_BY[decoded.frame.kind];
+    if (hello.role !== role) {
+      return this.#refuse(connection, "protocol-error", `only a ${role} ${what}`);
+    }
+    this.#takeFrame(connection, hello, { frame: decoded.frame, bytes: bytes.byteLength });
+  }
+
+  #takeFrame(
+    connection: Connection,
+    hello: Hello,
+    { frame, bytes }: { readonly frame: ToldFrame; readonly bytes: number },
+  ): void {
+    const { events } = this.#options;
+    const { agent } = hello;
+    switch (frame.kind) {
       case "membership":
-        return this.#claim(connection, connection.hello, decoded.frame.endpoints);
+        return this.#claim(connection, hello, frame.endpoints);
       case "metrics":
-        return this.#apply(decoded.frame.rows);
+        return this.#apply(frame.rows);
       case "tickets":
-        return this.#report(connection, connection.hello, decoded.frame);
+        return this.#report(connection, hello, frame);
       case "marks":
-        return this.#mark(connection, connection.hello, decoded.frame.marks);
+        return frame.marks.forEach((mark) => events.marked(mark));
       case "models":
-        for (const served of decoded.frame.served) this.#options.events.served(served);
-        return;
+        return frame.served.forEach((served) => events.served(served));
       case "started":
-        return this.#start(connection, connection.hello, decoded.frame.tickets);
+        return events.started(frame.tickets);
       case "kv":
+        return events.kvReceived(agent, frame.sections, { seq: connection.frames.lastSeq, bytes });
       case "kv-offer":
-        return this.#takeKv(connection, connection.hello, { frame: decoded.frame, bytes });
-      case "ignored":
-        return;
+        return events.kvOffered(agent, frame.offer);
     }
   }
 
@@ -394,33 +370,13 @@ export class AgentConnections {
     if (role === "collector") this.#options.events.kvLost(agent, connection.frames.lastSeq);
   }
 
-  #takeKv(
-    connection: Connection,
-    { role, agent }: Hello,
-    { frame, bytes }: { frame: KvFrame; bytes: Uint8Array },
-  ): void {
-    if (role !== "collector") {
-      return this.#refuse(connection, "protocol-error", "only a collector tells of KV caches");
-    }
-    const { events } = this.#options;
-    if (frame.kind === "kv-offer") return events.kvOffered(agent, frame.offer);
-    const place = { seq: connection.frames.lastSeq, bytes: bytes.byteLength };
-    events.kvReceived(agent, frame.sections, place);
-  }
-
   #claim(connection: Connection, hello: Hello, endpoints: readonly EndpointRecord[]): void {
-    if (hello.role !== "collector") {
-      return this.#refuse(connection, "protocol-error", "only a collector lists endpoints");
-    }
     if (!this.#options.events.claimed(hello.agent, endpoints)) {
       this.#end(connection, CLOSE.tryAgainLater, "the pool has too many collectors");
     }
   }
 
   #report(connection: Connection, hello: Hello, frame: TicketsFrame): void {
-    if (hello.role !== "relay") {
-      return this.#refuse(connection, "protocol-error", "only a relay reports tickets");
-    }
     const { reports, numbers, seq } = frame;
     const judged =
       numbers === null
@@ -440,20 +396,6 @@ export class AgentConnections {
     connection.appliedSeq = seq;
     connection.isAckDue = true;
     this.#options.events.tickNeeded();
-  }
-
-  #mark(connection: Connection, hello: Hello, marks: readonly Mark[]): void {
-    if (hello.role !== "relay") {
-      return this.#refuse(connection, "protocol-error", "only a relay marks endpoints");
-    }
-    for (const mark of marks) this.#options.events.marked(mark);
-  }
-
-  #start(connection: Connection, hello: Hello, tickets: readonly StartedTicket[]): void {
-    if (hello.role !== "relay") {
-      return this.#refuse(connection, "protocol-error", "only a relay tells what has begun");
-    }
-    this.#options.events.started(tickets);
   }
 
   #askResync(connection: Connection): void {

@@ -71,7 +71,7 @@ export interface OfferedEndpoints {
   readonly partial: readonly EndpointRecord[];
 }
 
-type AgentFrame =
+export type AgentFrame =
   | { readonly kind: "membership"; readonly endpoints: readonly EndpointRecord[] }
   | { readonly kind: "metrics"; readonly rows: readonly CompleteRow[] }
   | TicketsFrame
@@ -82,8 +82,6 @@ type AgentFrame =
   | { readonly kind: "kv-offer"; readonly offer: OfferedEndpoints }
   /** Nothing to apply: already seen, or metrics of endpoints that are not known (any more). */
   | { readonly kind: "ignored"; readonly why: "replayed" | "early" };
-
-export type KvFrame = Extract<AgentFrame, { kind: "kv" | "kv-offer" }>;
 
 export type FrameOutcome =
   | { readonly ok: true; readonly frame: AgentFrame; readonly isAfterGap: boolean }

@@ -14,7 +14,8 @@ import { explainAll } from "../scheduler/decisions/explain.ts";
 import { QueueRefusals } from "../scheduler/decisions/queue-refusals.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
-import { AgentConnections, type AgentEvents, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
+import { AgentConnections, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
+import type { AgentEvents } from "./agent-events.ts";
 import { buildConfig, readConfig, rebuildConfig } from "./built-config.ts";
 import type {
   DecisionPage,
