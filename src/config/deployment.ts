@@ -249,6 +249,7 @@ export type Deployment = z.output<typeof deploymentSchema>;
 export type PoolConfig = Deployment["pools"][number];
 export type TenantConfig = Deployment["tenants"][number];
 export type RelayConfig = PoolConfig["relays"][number];
+export type UpstreamConfig = PoolConfig["upstreams"][number];
 
 /** One mistake in a configuration. */
 export interface ConfigIssue {

@@ -8,6 +8,7 @@ import {
   type PoolConfig,
   type RelayConfig,
   type TenantConfig,
+  type UpstreamConfig,
 } from "./deployment.ts";
 
 /** SHA-256 of a text's UTF-8 bytes, lower-case hex. The caller's platform provides it. */
@@ -19,8 +20,9 @@ export type ResolvedSecrets =
 
 /**
  * Fills each KEPT_SECRET of `next` in from `stored`: a relay key's from the key of the same id at
- * the same relay URL of the same pool, a webhook's token from the same URL of the same pool, a tenant's
- * salt from the tenant of the same id. A kept secret that is not stored is a mistake; all of them are
+ * the same relay URL of the same pool, a webhook's token from the same URL of the same pool, those of an
+ * upstream from the upstream of the same name and URL of the same pool, a tenant's salt from the tenant of
+ * the same id. A kept secret that is not stored is a mistake; all of them are
  * reported.
  */
 export function resolveKeptSecrets(next: Deployment, stored: Deployment | null): ResolvedSecrets {
@@ -28,7 +30,10 @@ export function resolveKeptSecrets(next: Deployment, stored: Deployment | null):
   const pools = next.pools.map((pool, p) => {
     const before = stored?.pools.find((other) => other.name === pool.name);
     const relays = pool.relays.map((relay, r) => keepRelayKeys(relay, before, { p, r, issues }));
-    return { ...pool, relays, ...keepWebhookToken(pool, before, { p, issues }) };
+    const upstreams = pool.upstreams.map((upstream, u) =>
+      keepUpstreamSecrets(upstream, before, { p, u, issues }),
+    );
+    return { ...pool, relays, upstreams, ...keepWebhookToken(pool, before, { p, issues }) };
   });
   const tenants = next.tenants.map((tenant, t) => {
     if (tenant.salt !== KEPT_SECRET) return tenant;
@@ -61,6 +66,35 @@ function keepRelayKeys(
     return key;
   });
   return { ...relay, keys };
+}
+
+/** A secret is kept for the URL it goes to and the binding that fetches it, not for the name alone. */
+function keepUpstreamSecrets(
+  upstream: UpstreamConfig,
+  pool: PoolConfig | undefined,
+  at: { readonly p: number; readonly u: number; readonly issues: ConfigIssue[] },
+): UpstreamConfig {
+  const stored = pool?.upstreams.find((other) => other.name === upstream.name);
+  const { url, binding, metrics } = upstream;
+  let kept = upstream;
+  const missing = (secret: string) =>
+    at.issues.push({
+      path: `pools[${at.p}].upstreams[${at.u}].${secret}`,
+      message: `nothing is stored to keep: ${upstream.name} has no such secret for this URL yet`,
+    });
+  if (upstream.apiKey === KEPT_SECRET) {
+    const isSame = stored?.url === url && stored.binding === binding;
+    const apiKey = isSame ? stored.apiKey : undefined;
+    if (apiKey === undefined) missing("apiKey");
+    else kept = { ...kept, apiKey };
+  }
+  if (metrics?.token === KEPT_SECRET) {
+    const before = stored?.metrics;
+    const token = before?.url === metrics.url ? before.token : undefined;
+    if (token === undefined) missing("metrics.token");
+    else kept = { ...kept, metrics: { ...metrics, token } };
+  }
+  return kept;
 }
 
 /** The pool's webhook, where it has one: its token would go to whatever the URL names. */
@@ -110,6 +144,7 @@ export function redactDeployment(deployment: Deployment): Deployment {
         ...relay,
         keys: relay.keys.map((key) => ({ ...key, secret: KEPT_SECRET })),
       })),
+      upstreams: pool.upstreams.map(redactUpstream),
       ...(pool.capacityWebhook?.token === undefined
         ? {}
         : { capacityWebhook: { ...pool.capacityWebhook, token: KEPT_SECRET } }),
@@ -117,5 +152,14 @@ export function redactDeployment(deployment: Deployment): Deployment {
     tenants: deployment.tenants.map((tenant) =>
       tenant.salt === undefined ? tenant : { ...tenant, salt: KEPT_SECRET },
     ),
+  };
+}
+
+function redactUpstream(upstream: UpstreamConfig): UpstreamConfig {
+  const { apiKey, metrics } = upstream;
+  return {
+    ...upstream,
+    ...(apiKey === undefined ? {} : { apiKey: KEPT_SECRET }),
+    ...(metrics?.token === undefined ? {} : { metrics: { ...metrics, token: KEPT_SECRET } }),
   };
 }

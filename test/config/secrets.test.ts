@@ -71,6 +71,69 @@ describe("kept secrets", () => {
   });
 });
 
+const API_KEY = "upstream-key-0123456789";
+const METRICS_TOKEN = "metrics-token-0123456789";
+const UPSTREAM = {
+  name: "gke",
+  kind: "gateway",
+  url: "https://gke.example.com",
+  apiKey: API_KEY,
+  metrics: { url: "https://gke.example.com/metrics", token: METRICS_TOKEN },
+};
+
+function withUpstream(fields: object = {}): Deployment {
+  return deploymentSchema.parse({
+    ...stored,
+    pools: [{ ...stored.pools[0], relays: [], upstreams: [{ ...UPSTREAM, ...fields }] }],
+  });
+}
+
+describe("secrets of upstreams", () => {
+  const kept = {
+    apiKey: KEPT_SECRET,
+    metrics: { ...UPSTREAM.metrics, token: KEPT_SECRET },
+  };
+  const before = withUpstream();
+
+  it("are not shown, and are kept where what was shown is put back", () => {
+    const shown = redactDeployment(before);
+    expect(JSON.stringify(shown)).not.toContain(API_KEY);
+    expect(JSON.stringify(shown)).not.toContain(METRICS_TOKEN);
+    expect(shown.pools[0]!.upstreams[0]).toMatchObject(kept);
+    expect(resolveKeptSecrets(shown, before)).toEqual({ ok: true, value: before });
+  });
+
+  it("do not appear where there are none", () => {
+    const { apiKey: _, ...rest } = UPSTREAM;
+    const open = deploymentSchema.parse({
+      ...stored,
+      pools: [{ ...stored.pools[0], relays: [], upstreams: [{ ...rest, metrics: undefined }] }],
+    });
+    expect(redactDeployment(open).pools[0]!.upstreams).toEqual(open.pools[0]!.upstreams);
+  });
+
+  it.each([
+    ["another URL", { url: "https://other.example.com" }],
+    ["another binding", { binding: "OTHER" }],
+    ["another name", { name: "other" }],
+  ])("do not go to %s", (_, fields) => {
+    expect(resolveKeptSecrets(withUpstream({ ...kept, ...fields }), before)).toMatchObject({
+      ok: false,
+      issues: expect.arrayContaining([
+        { path: "pools[0].upstreams[0].apiKey", message: expect.any(String) },
+      ]),
+    });
+  });
+
+  it("do not go to another metrics URL", () => {
+    const metrics = { url: "https://other.example.com/metrics", token: KEPT_SECRET };
+    expect(resolveKeptSecrets(withUpstream({ metrics }), before)).toEqual({
+      ok: false,
+      issues: [{ path: "pools[0].upstreams[0].metrics.token", message: expect.any(String) }],
+    });
+  });
+});
+
 describe("redaction", () => {
   it("shows no secret", () => {
     const shown = JSON.stringify(redactDeployment(stored));
