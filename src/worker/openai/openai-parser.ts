@@ -13,6 +13,7 @@ import {
 } from "../../scheduler/kv/canonical/canonical-prompt.ts";
 import {
   BYTES_PER_TOKEN,
+  CONTENT_BLOCK_BYTES,
   type ContentKeys,
   createContentKeys,
   hashContentRoot,
@@ -59,6 +60,8 @@ interface Fields {
 interface Written {
   readonly prompts: number;
   readonly tokens: number;
+  /** Whole blocks up to the first mark of a cached prefix; absent without one. */
+  readonly markedBlocks?: number | undefined;
 }
 
 interface Read {
@@ -76,11 +79,13 @@ function parse(input: ParserInput): Checked<ParsedRequest> {
     : readCompletion(json.value);
   if (!read.ok) return read;
   const { fields } = read.value;
+  const cacheKey = json.value.value["prompt_cache_key"];
   return {
     ok: true,
     value: {
       model: fields.model ?? null,
       isStream: fields.stream === true,
+      ...(typeof cacheKey === "string" ? { promptCacheKey: cacheKey } : {}),
       prepare: (model, tenant) =>
         prepare(input, { ...read.value, scan: json.value.scan }, { model, tenant }),
     },
@@ -95,7 +100,7 @@ async function prepare(
   const { salt, edits } = await saltBody(scan, fields.cache_salt, tenant);
   const contentRoot = hashContentRoot(salt === undefined ? { model } : { model, salt });
   const hasher = createContentKeys(contentRoot);
-  const { prompts, tokens } = await write(hasher);
+  const { prompts, tokens, markedBlocks } = await write(hasher);
   const tokensMax = fields.max_completion_tokens ?? fields.max_tokens ?? null;
   const isRenamed = fields.model !== model;
   const media = await describeMedia(fields.messages ?? [], {
@@ -110,6 +115,7 @@ async function prepare(
     body: edited(bytes, isRenamed ? [...edits, renameModel(scan, model)] : edits),
     keys: hasher.keys(),
     contentRoot,
+    ...(markedBlocks === undefined ? {} : { markedBlocks }),
     promptTokens: tokens,
     outputTokensMax: tokensMax === null ? null : tokensMax * (fields.n ?? 1) * prompts,
     ...(media === undefined ? {} : { media }),
@@ -138,8 +144,13 @@ function readChat(json: JsonBody): Checked<Read> {
   if (!parsed.ok) return parsed;
   const fields = parsed.value;
   const write = async (hasher: ContentKeys) => {
-    await writeChatPrompt(fields, (piece) => feedPrompt(hasher, piece), sha256Hex);
-    return { prompts: 1, tokens: Math.ceil(hasher.byteCount / BYTES_PER_TOKEN) };
+    let markedBlocks: number | undefined;
+    const marked = () => {
+      markedBlocks ??= Math.floor(hasher.byteCount / CONTENT_BLOCK_BYTES);
+    };
+    await writeChatPrompt(fields, (piece) => feedPrompt(hasher, piece), sha256Hex, marked);
+    const tokens = Math.ceil(hasher.byteCount / BYTES_PER_TOKEN);
+    return { prompts: 1, tokens, markedBlocks };
   };
   return { ok: true, value: { fields, write } };
 }

@@ -22,6 +22,8 @@ export interface ParsedRequest {
   /** As the client names it; null if it names none. */
   readonly model: string | null;
   readonly isStream: boolean;
+  /** The client's word for which requests share a prefix. */
+  readonly promptCacheKey?: string;
   /** For engines that are to be asked for `model`. May be called again for another. */
   prepare(model: string, tenant: BodyTenant): Promise<Prepared>;
 }
@@ -41,6 +43,8 @@ export interface Prepared {
   readonly promptTokens: number;
   readonly outputTokensMax: number | null;
   readonly media?: RequestMedia;
+  /** Of the keys' blocks, those up to where the client first marks the end of a cached prefix. */
+  readonly markedBlocks?: number;
   /** As the engine gets it. */
   readonly cacheSalt?: string;
   /** What the keys begin with. The relay may learn what the prompt's content became. */

@@ -63,11 +63,12 @@ export type PromptSink = (text: string) => void;
 /** SHA-256 of a text's UTF-8, as lower-case hex: platforms differ in how they compute it. */
 export type TextDigest = (text: string) => Promise<string> | string;
 
-/** Writes a conversation. */
+/** Writes a conversation. `marked` is called after each piece that its sender wants cached up to there. */
 export async function writeChatPrompt(
   prompt: ChatPrompt,
   sink: PromptSink,
   digest: TextDigest,
+  marked?: () => void,
 ): Promise<void> {
   const write = (kind: string, text: string | null | undefined) => {
     if (typeof text !== "string") return;
@@ -88,6 +89,7 @@ export async function writeChatPrompt(
         // The same text as a string and as a part is one: engines render them alike.
         if (part.type === "text") write("text", part.text);
         else write("part", await mediaName(part, digest));
+        if (isMarked(part)) marked?.();
       }
     }
     writeJson("tool_calls", message.tool_calls);
@@ -98,7 +100,14 @@ export async function writeChatPrompt(
   for (const field of TEMPLATE_FIELDS) writeJson(field, prompt[field]);
   for (const message of messages.slice(0, leading)) await writeMessage(message);
   writeJson("tools", prompt.tools);
+  if (marked !== undefined && prompt.tools?.some(isMarked) === true) marked();
   for (const message of messages.slice(leading)) await writeMessage(message);
+}
+
+/** Anthropic's `cache_control`, which others took over. */
+function isMarked(piece: unknown): boolean {
+  const { cache_control: mark } = piece as { readonly cache_control?: unknown };
+  return mark !== undefined && mark !== null;
 }
 
 /** The members named first, whatever parsed the body. */
