@@ -11,7 +11,14 @@
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { BlockNames } from "../block-stream.ts";
-import { BLOCK_TOKENS, fullBlocks, type Phase, type Session, type Workload } from "../workload.ts";
+import {
+  BLOCK_TOKENS,
+  fullBlocks,
+  type Phase,
+  type Session,
+  type Workload,
+  type WorkloadRequest,
+} from "../workload.ts";
 
 const HASHED_TOKENS = 512;
 const BLOCKS_PER_HASH = HASHED_TOKENS / BLOCK_TOKENS;
@@ -27,7 +34,7 @@ const lineSchema = z.object({
   output_length: z.int().min(1),
   hash_ids: z.array(z.int().min(0)),
 });
-type TraceLine = z.output<typeof lineSchema>;
+export type TraceLine = z.output<typeof lineSchema>;
 
 export function traceWorkload(path: string): Workload {
   const lines = parseTrace(readFileSync(path, "utf8"), path);
@@ -66,27 +73,37 @@ function createPhase(lines: readonly TraceLine[], rate: number): Phase {
   const lastMs = lines.at(-1)!.timestamp;
   const traceRate = lines.length / Math.max(1, (lastMs - firstMs) / 1_000);
   const stretch = traceRate / rate;
-  const names = new BlockNames();
-  const known = new Map<number, number>();
-  const nameOf = (key: number): number => {
-    let name = known.get(key);
-    if (name === undefined) known.set(key, (name = names.take()));
-    return name;
-  };
+  const requests = new TraceRequests();
   const sessions = lines.map((line): Session => {
-    const { input_length: promptTokens, output_length: outputTokens } = line;
-    const promptBlocks = fullBlocks(promptTokens);
-    const blocks = Int32Array.from({ length: fullBlocks(promptTokens + outputTokens) }, (_, i) =>
-      i < promptBlocks
-        ? nameOf(
-            line.hash_ids[Math.floor(i / BLOCKS_PER_HASH)]! * BLOCKS_PER_HASH +
-              (i % BLOCKS_PER_HASH),
-          )
-        : names.take(),
-    );
-    const request = { promptTokens, outputTokens, outputTokensMax: null, blocks };
-    return { startMs: (line.timestamp - firstMs) * stretch, turns: [{ request, delayMs: 0 }] };
+    const turns = [{ request: requests.of(line), delayMs: 0 }];
+    return { startMs: (line.timestamp - firstMs) * stretch, turns };
   });
   const measuredFromMs = (lastMs - firstMs) * stretch * WARM_UP_SHARE;
   return { sessions, measuredFromMs, measuredUntilMs: Infinity };
+}
+
+/** Makes requests of a trace's lines: equal ids are equal blocks. */
+export class TraceRequests {
+  readonly #names = new BlockNames();
+  readonly #nameByKey = new Map<number, number>();
+
+  of({
+    input_length: promptTokens,
+    output_length: outputTokens,
+    hash_ids,
+  }: TraceLine): WorkloadRequest {
+    const promptBlocks = fullBlocks(promptTokens);
+    const blocks = Int32Array.from({ length: fullBlocks(promptTokens + outputTokens) }, (_, i) => {
+      if (i >= promptBlocks) return this.#names.take();
+      const hash = hash_ids[Math.floor(i / BLOCKS_PER_HASH)]!;
+      return this.#nameOf(hash * BLOCKS_PER_HASH + (i % BLOCKS_PER_HASH));
+    });
+    return { promptTokens, outputTokens, outputTokensMax: null, blocks };
+  }
+
+  #nameOf(key: number): number {
+    let name = this.#nameByKey.get(key);
+    if (name === undefined) this.#nameByKey.set(key, (name = this.#names.take()));
+    return name;
+  }
 }
