@@ -6,6 +6,8 @@
 //                         ╚═══ control ══╝► Control entrypoint
 //                         ════ pools-1 ══► Pools entrypoint, objects        coordinator 1
 //
+// Coordinators call each other, too: the directory every `pools-…`, and pools' objects `control`.
+//
 // ══ is Cap'n Proto RPC over a unix socket (`capnpConnectHost`): calls, RPC targets and their disposal
 // pass as between Workers. WebSocket upgrades pass over the same socket as HTTP.
 
@@ -101,8 +103,11 @@ export function coordinatorConfig(options: CoordinatorOptions): string {
   const { ordinal, coordinators } = options;
   const hasControl = ordinal === CONTROL_ORDINAL;
   const objects = hasControl ? OBJECTS : OBJECTS.filter(({ binding }) => binding === "POOL");
-  // Only the directory calls pools from here: those beside it, and the other coordinators'.
-  const remote = hasControl ? remotePools(coordinators, ordinal) : { services: [], bindings: [] };
+  // The directory tells all pools what to do, and they tell it how they are, wherever they are.
+  const remote = hasControl
+    ? remotePools(coordinators, ordinal)
+    : { services: [external("control", coordinators.control)], bindings: [] };
+  const control = serviceBinding("CONTROL", hasControl ? self("Control") : text("control"));
   const sockets = [rpcSocket("pools", coordinators.pools[ordinal]!, "Pools")];
   if (hasControl) sockets.push(rpcSocket("control", coordinators.control, "Control"));
   return render({
@@ -110,7 +115,7 @@ export function coordinatorConfig(options: CoordinatorOptions): string {
     // Objects fetch nothing, so there is no way out.
     services: [NO_INTERNET, storage(options.storageDir), ...remote.services],
     sockets,
-    bindings: [...objects.map(namespaceBinding), ...remote.bindings],
+    bindings: [...objects.map(namespaceBinding), ...remote.bindings, control],
     objects,
   });
 }

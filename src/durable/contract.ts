@@ -181,7 +181,10 @@ export interface PoolsKnown {
   /** `epoch` and `revision` of the last PoolsRead; "" and 0 before the first. */
   readonly epoch: string;
   readonly revision: number;
-  /** Pools whose digests it wants, and the versions it has; at most DIGESTS_WANTED_MAX. */
+  /**
+   * Pools whose digests it wants, and the versions it has ("": none), at most DIGESTS_WANTED_MAX. They are
+   * served in this order: those that it has waited for longest come first.
+   */
   readonly digests: readonly { readonly pool: string; readonly known: string }[];
 }
 export const DIGESTS_WANTED_MAX = 64;
@@ -192,8 +195,11 @@ export interface PoolsRead {
   readonly epoch: string;
   /** Rises with every summary. */
   readonly revision: number;
-  /** `ageMs`: since it left the pool's object, as far as the directory knows. */
-  readonly summaries: readonly { readonly summary: PoolSummary; readonly ageMs: number }[];
+  /**
+   * `json`: a PoolSummary, written once for all isolates that read it. `ageMs`: since it left the pool's
+   * object, as far as the directory knows.
+   */
+  readonly summaries: readonly { readonly json: string; readonly ageMs: number }[];
   /** Of those wanted, the ones that are newer, as many as fit in DIGEST_READ_BYTES_MAX. */
   readonly digests: readonly PoolDigest[];
   /** Pools that an operator has drained, all of them. */
@@ -214,8 +220,10 @@ export interface PoolDigest {
 export interface PoolReported {
   /** It has no digest of the pool, or an older one. */
   readonly wantsDigest: boolean;
-  /** The directory does not know the pool, or of another configuration version: it will tell it. */
+  /** False: no such pool is configured, and what it says is not kept. */
   readonly isKnown: boolean;
+  /** With many pools: how long to wait before the next summary at least. */
+  readonly pauseMs?: number;
 }
 
 export type DirectoryPut =

@@ -4,7 +4,15 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { Deployment } from "../config/deployment.ts";
 import { SETTINGS_OBJECT_NAME, type Settings, type SettingsPatch } from "../config/settings.ts";
-import type { DirectoryPut, DirectoryRead, DirectoryVersion } from "./contract.ts";
+import type { PoolSummary } from "../scheduler/pools/summary.ts";
+import type {
+  DirectoryPut,
+  DirectoryRead,
+  DirectoryVersion,
+  PoolDigest,
+  PoolReported,
+  PoolsKnown,
+} from "./contract.ts";
 import type { DirectoryObject } from "./directory.ts";
 import type { SettingsObject, SettingsUpdate } from "./settings.ts";
 
@@ -23,9 +31,17 @@ export class Control extends WorkerEntrypoint<ControlEnv> {
     return new Response("no such thing\n", { status: 404 });
   }
 
-  /** The configuration in force, secrets included, unless the caller knows it. */
-  async readConfig(knownVersion: number): Promise<DirectoryRead> {
-    return this.#directory().read(knownVersion);
+  /**
+   * The configuration in force, secrets included, unless the caller knows it. With `known`, also what
+   * pools have said of themselves that the caller does not know.
+   */
+  async readConfig(knownVersion: number, known?: PoolsKnown): Promise<DirectoryRead> {
+    return this.#directory().read(knownVersion, known);
+  }
+
+  /** A pool's object says how the pool is, and with a digest, what its caches hold. */
+  async reportPool(summary: PoolSummary, digest?: PoolDigest): Promise<PoolReported> {
+    return this.#directory().report(summary, digest);
   }
 
   async putConfig(deployment: Deployment, expectedVersion?: number): Promise<DirectoryPut> {

@@ -13,16 +13,21 @@ import {
   type PoolConfig,
 } from "../config/deployment.ts";
 import { effectiveScheduler } from "../config/scheduling.ts";
+import type { PoolSummary } from "../scheduler/pools/summary.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
 import type {
   DirectoryPut,
   DirectoryRead,
   DirectoryVersion,
+  PoolDigest,
   PoolObjectConfig,
+  PoolReported,
+  PoolsKnown,
 } from "./contract.ts";
+import { ReportedPools } from "./directory/reported-pools.ts";
 import { DirectoryStorage, type StoredDeployment } from "./directory-storage.ts";
 import type { Pools } from "./pools.ts";
-import { sha256Hex, systemClock } from "./system.ts";
+import { randomHex, sha256Hex, systemClock } from "./system.ts";
 
 /** How long a pool's object may take to accept its configuration. */
 const PUSH_DEADLINE_MS = 5_000;
@@ -34,12 +39,14 @@ export type DirectoryEnv = PoolsBindings<Service<typeof Pools>>;
 
 export class DirectoryObject extends DurableObject<DirectoryEnv> {
   readonly #stored: DirectoryStorage;
+  readonly #reported = new ReportedPools(randomHex(8), systemClock);
   #current: StoredDeployment;
 
   constructor(ctx: DurableObjectState, env: DirectoryEnv) {
     super(ctx, env);
     this.#stored = new DirectoryStorage(ctx.storage);
     this.#current = this.#stored.current();
+    this.#reported.configure(this.#current.deployment.pools.map(({ name }) => name));
     // Objects whose own copy was of the same form have put the default in its place, too.
     if (this.#current.repaired !== undefined) {
       this.#stored.mustTell(this.#current.deployment.pools.map((pool) => pool.name));
@@ -48,9 +55,17 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
   }
 
   /** The configuration in force, unless the caller's is. Version 0 is the empty one. */
-  read(knownVersion: number): DirectoryRead {
+  read(knownVersion: number, known?: PoolsKnown): DirectoryRead {
     const { version } = this.#current;
-    return knownVersion === version ? { version, unchanged: true } : this.#current;
+    const read = knownVersion === version ? ({ version, unchanged: true } as const) : this.#current;
+    if (known === undefined) return read;
+    return { ...read, pools: { ...this.#reported.read(known), drained: [] } };
+  }
+
+  /** What a pool's object says of the pool. */
+  report(summary: PoolSummary, digest?: PoolDigest): PoolReported {
+    const { outcome: _, ...reported } = this.#reported.report(summary, digest);
+    return reported;
   }
 
   /**
@@ -81,6 +96,7 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
     const pools = [...old.pools, ...parsed.value.pools].map((pool) => pool.name);
     this.#stored.add(entry, json, pools);
     this.#current = { version: entry.version, deployment: parsed.value };
+    this.#reported.configure(parsed.value.pools.map(({ name }) => name));
     return { ok: true, version: entry.version, pending: await this.#tellPools() };
   }
 

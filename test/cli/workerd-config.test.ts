@@ -107,15 +107,24 @@ describe("edgeConfig and coordinatorConfig", () => {
     expect(edge(2)).not.toContain("durableObject");
     for (const { className } of OBJECTS) expect(coordinator(0, 2)).toContain(className);
     expect(coordinator(1, 2)).toContain("PoolObject");
-    expect(coordinator(1, 2)).not.toMatch(/DirectoryObject|SettingsObject|control\.sock/);
+    expect(coordinator(1, 2)).not.toMatch(
+      /DirectoryObject|SettingsObject|name = "control", address = /,
+    );
   });
 
-  it("lets the directory reach every pool, and coordinators nothing else", () => {
+  it("lets the directory reach every pool and pools the directory, and neither anything else", () => {
     const first = coordinator(0, 2);
     expect(first).toContain(
       '(name = "POOLS", service = (name = "fairlead", entrypoint = "Pools"))',
     );
     expect(first).toContain('(name = "POOLS_1", service = "pools-1")');
+    expect(first).toContain(
+      '(name = "CONTROL", service = (name = "fairlead", entrypoint = "Control"))',
+    );
+    const second = coordinator(1, 2);
+    expect(second).toContain('(name = "CONTROL", service = "control")');
+    expect(second).toContain('(name = "control", external = (address = "unix:/tmp/f/control.sock"');
+    expect(second).not.toContain("pools-0");
     for (const config of [first, coordinator(1, 2)]) {
       expect(config).toContain("allow = []");
       expect(config).not.toContain(ADMIN_KEY_VARIABLE);

@@ -1,0 +1,114 @@
+// What pools have said of themselves, in memory: a directory that is reset has it again within a second.
+//
+// Thousands of isolates read it each second, so a summary is written as JSON once, when it comes. A
+// read is told what is newer than its revision, with ages as of that moment: whoever passes a summary on
+// adds the time that it spent there, and no two clocks are compared.
+
+import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
+import type { PoolSummary } from "../../scheduler/pools/summary.ts";
+import { SummaryOrder } from "../../scheduler/pools/summary-order.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import { DIGESTS_WANTED_MAX, type PoolDigest } from "../contract.ts";
+import type { PoolReported, PoolsKnown, PoolsRead } from "../contract.ts";
+import { KeptDigests } from "./kept-digests.ts";
+
+/** One summary as JSON. One that is longer is kept without its names of models and adapters. */
+export const SUMMARY_CHARS_MAX = 32 * 1024;
+/** Summaries that a directory takes in a second, of all pools: with more pools each waits longer. */
+export const REPORTS_PER_SECOND_MAX = 500;
+
+interface Reported {
+  readonly order: SummaryOrder;
+  readonly json: string;
+  /** By the directory's clock. */
+  readonly arrivedAtMs: number;
+  readonly revision: number;
+  readonly summary: PoolSummary;
+}
+
+/** How a report ended; also a metric's label. */
+export type ReportOutcome = "accepted" | "older" | "unknown";
+
+export class ReportedPools {
+  readonly #epoch: string;
+  readonly #clock: Clock;
+  readonly #digests: KeptDigests;
+  #names: ReadonlySet<string> = new Set();
+  /** Configured pools only: at most poolsMax. */
+  readonly #pools = new Map<string, Reported>();
+  #revision = 0;
+
+  /** `epoch` is random at each construction of the directory's object. */
+  constructor(epoch: string, clock: Clock) {
+    this.#epoch = epoch;
+    this.#clock = clock;
+    this.#digests = new KeptDigests(clock);
+  }
+
+  get digestBytes(): number {
+    return this.#digests.bytes;
+  }
+
+  /** What is known of other pools is forgotten. Agents and objects add none. */
+  configure(pools: readonly string[]): void {
+    const before = this.#names;
+    this.#names = new Set(pools.slice(0, DEPLOYMENT_LIMITS.poolsMax));
+    for (const pool of before) {
+      if (this.#names.has(pool)) continue;
+      this.#pools.delete(pool);
+      this.#digests.forget(pool);
+    }
+  }
+
+  /** A pool's word. What is older than what is known changes nothing. */
+  report(summary: PoolSummary, digest?: PoolDigest): PoolReported & { outcome: ReportOutcome } {
+    const { pool } = summary;
+    if (!this.#names.has(pool)) return { outcome: "unknown", wantsDigest: false, isKnown: false };
+    const known = this.#pools.get(pool);
+    const order = known?.order ?? new SummaryOrder();
+    const isNewer = order.take(summary);
+    if (isNewer) {
+      const arrivedAtMs = this.#clock();
+      const json = written(summary);
+      this.#pools.set(pool, { order, json, arrivedAtMs, revision: ++this.#revision, summary });
+    }
+    if (digest?.pool === pool) this.#digests.put(digest);
+    return {
+      outcome: isNewer ? "accepted" : "older",
+      wantsDigest: this.#digests.wants(pool, summary.digestVersion),
+      isKnown: true,
+      pauseMs: Math.ceil((this.#names.size * 1_000) / REPORTS_PER_SECOND_MAX),
+    };
+  }
+
+  /** What is newer than what the caller knows; all of it where that is of another epoch. */
+  read(known: PoolsKnown): Omit<PoolsRead, "drained"> {
+    const nowMs = this.#clock();
+    const since = known.epoch === this.#epoch ? known.revision : 0;
+    const summaries: { json: string; ageMs: number }[] = [];
+    for (const { json, arrivedAtMs, revision } of this.#pools.values())
+      if (revision > since) summaries.push({ json, ageMs: Math.max(0, nowMs - arrivedAtMs) });
+    const wanted = known.digests.slice(0, DIGESTS_WANTED_MAX);
+    const digests = this.#digests.read(wanted.filter(({ pool }) => this.#names.has(pool)));
+    return { epoch: this.#epoch, revision: this.#revision, summaries, digests };
+  }
+
+  /** The pools that were heard of, and how long ago that was. */
+  heard(): { readonly summary: PoolSummary; readonly ageMs: number }[] {
+    const nowMs = this.#clock();
+    return [...this.#pools.values()].map(({ summary, arrivedAtMs }) => ({
+      summary,
+      ageMs: Math.max(0, nowMs - arrivedAtMs),
+    }));
+  }
+}
+
+/** Load is worth more than names: without them, its models are those of the configuration. */
+function written(summary: PoolSummary): string {
+  const json = JSON.stringify(summary);
+  if (json.length <= SUMMARY_CHARS_MAX || summary.membership === undefined) return json;
+  return JSON.stringify({
+    ...summary,
+    membership: { ...summary.membership, models: [], adapters: [] },
+  });
+}
