@@ -9,7 +9,11 @@ import {
   type WireEngine,
   type WireExporter,
 } from "../protocol/metrics-specification.ts";
-import { scanLatestLabels, scanPrometheus, type SeriesQuery } from "./prometheus-scanner.ts";
+import {
+  scanLatestLabels,
+  scanPrometheus,
+  type SeriesQuery,
+} from "../../telemetry/prometheus-scanner.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 
 /** Adapters as an engine names them. */

@@ -29,7 +29,7 @@ import { BodyLoan, readOnLoan } from "./request-body.ts";
 import type { StartedReports } from "./started-reports.ts";
 import type { TicketOutbox, TicketSubject } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
-import { UNKNOWN_USAGE } from "./usage.ts";
+import { UNKNOWN_USAGE } from "../protocol/answer-usage.ts";
 import type { UsedTickets } from "./used-tickets.ts";
 
 /** A refused request's body is read to its end if it is at most this long; else the socket closes. */

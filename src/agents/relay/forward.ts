@@ -10,7 +10,7 @@ import type { EngineAnswer } from "./engine-pools.ts";
 import { JsonMeter } from "./json-meter.ts";
 import type { ModelNames } from "./model-names.ts";
 import { SseMeter } from "./sse-meter.ts";
-import { type Usage } from "./usage.ts";
+import type { Usage } from "../protocol/answer-usage.ts";
 import type { KeptAnswer } from "./kept-answer.ts";
 
 /** How long a client may leave its socket full before the request counts as abandoned. */

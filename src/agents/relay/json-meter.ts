@@ -2,7 +2,8 @@
 // it. A quoted key cannot occur inside a JSON string (its quotes would be escaped), so searching the
 // bytes for `"usage"` finds only real keys; the last one that parses counts.
 
-import { lastFinishReason, parseUsage, UNKNOWN_USAGE, type Usage } from "./usage.ts";
+import { parseUsage, UNKNOWN_USAGE, type Usage } from "../protocol/answer-usage.ts";
+import { lastFinishReason } from "./finish-reason.ts";
 
 /** Bytes kept from a key on: more than any usage object. */
 const CAPTURE_BYTES_MAX = 4 * 1024;

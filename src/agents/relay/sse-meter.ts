@@ -13,7 +13,8 @@ import {
   type JsonSpans,
 } from "../protocol/json-spans.ts";
 import { type CachedTokens, withCachedTokens } from "./disaggregation/cached-tokens.ts";
-import { lastFinishReason, parseUsage, UNKNOWN_USAGE, type Usage } from "./usage.ts";
+import { parseUsage, UNKNOWN_USAGE, type Usage } from "../protocol/answer-usage.ts";
+import { lastFinishReason } from "./finish-reason.ts";
 
 export const EVENT_BYTES_MAX = 1024 * 1024;
 

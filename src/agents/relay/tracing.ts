@@ -20,7 +20,7 @@ import {
 } from "../../telemetry/traceparent.ts";
 import type { Phase, StageFacts } from "./disaggregation/split-request.ts";
 import { RandomHex } from "./random-hex.ts";
-import type { Usage } from "./usage.ts";
+import type { Usage } from "../protocol/answer-usage.ts";
 
 const IDS = new RandomHex();
 

@@ -17,7 +17,7 @@ import { forwardAnswer, sendKept, type Forwarded } from "../relay/forward.ts";
 import { refuse, type RefusalCode } from "../relay/refusals.ts";
 import { BodyLoan, readOnLoan } from "../relay/request-body.ts";
 import { startRelaySpan } from "../relay/tracing.ts";
-import { UNKNOWN_USAGE } from "../relay/usage.ts";
+import { UNKNOWN_USAGE } from "../protocol/answer-usage.ts";
 import { passedHeaders, passThrough } from "./pass-through.ts";
 
 export interface SidecarContext extends SplitContext {

@@ -20,7 +20,7 @@ import { JsonMeter } from "../json-meter.ts";
 import { keepAnswer, type KeptAnswer } from "../kept-answer.ts";
 import type { BodyLoan } from "../request-body.ts";
 import { SseMeter } from "../sse-meter.ts";
-import { UNKNOWN_USAGE, type Usage } from "../usage.ts";
+import { UNKNOWN_USAGE, type Usage } from "../../protocol/answer-usage.ts";
 import { attemptWithRetry, type WalkContext } from "../walk.ts";
 import type { Leg } from "./connector.ts";
 import type { Overdue } from "./overdue.ts";

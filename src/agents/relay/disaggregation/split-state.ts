@@ -19,7 +19,7 @@ import { DISAGGREGATION_METRIC } from "../../../telemetry/disaggregation-names.t
 import type { EnginePool } from "../engine-pools.ts";
 import type { KeptAnswer } from "../kept-answer.ts";
 import { BodyLoan } from "../request-body.ts";
-import { UNKNOWN_USAGE } from "../usage.ts";
+import { UNKNOWN_USAGE } from "../../protocol/answer-usage.ts";
 import type { Stop, WalkLeg } from "../walk.ts";
 import type { Connector, DecodeLeg, HandOff, Pairing } from "./connector.ts";
 import { rankOf } from "./data-parallel.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseUsage } from "../../../src/agents/relay/usage.ts";
+import { parseUsage } from "../../../src/agents/protocol/answer-usage.ts";
 
 const counted = { promptTokens: 3, cachedTokens: null, completionTokens: null };
 

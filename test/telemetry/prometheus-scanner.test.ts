@@ -6,7 +6,7 @@ import {
   scanLatestLabels,
   scanPrometheus,
   type SeriesQuery,
-} from "../../../src/agents/collector/prometheus-scanner.ts";
+} from "../../src/telemetry/prometheus-scanner.ts";
 
 /** vLLM 0.11, shortened. */
 const VLLM = `# HELP vllm:num_requests_running Number of requests in model execution batches.
