@@ -1,6 +1,6 @@
 // The configuration as requests look things up in it. Built once per version and isolate.
 
-import type { Deployment, PoolConfig } from "../config/deployment.ts";
+import { type Deployment, deploymentSchema, type PoolConfig } from "../config/deployment.ts";
 import type { Tenant } from "./tenant.ts";
 import { poolNeeds, type PoolNeeds } from "./pool-needs.ts";
 import { poolTag } from "./request-id.ts";
@@ -12,10 +12,17 @@ export interface Pool extends PoolNeeds {
 }
 
 const EVERY = "*";
+/** For what a directory of the version before does not tell. */
+const UNTOLD = {
+  routing: deploymentSchema.parse({ version: 1, pools: [], tenants: [] }).routing,
+  tenant: { jurisdictions: [EVERY] as ["*"], variantFallback: false },
+  pool: () => ({ upstreams: [], failoverTier: 0, extraMs: 0, rttMs: 50 }),
+};
 
 export class DirectoryIndex {
   readonly version: number;
   readonly bodyBytesMax: number;
+  readonly routing: Deployment["routing"];
   readonly #tenantsByKeyHash = new Map<string, Tenant>();
   /** By tenants' ids. */
   readonly #weights = new Map<string, number>();
@@ -27,11 +34,14 @@ export class DirectoryIndex {
   constructor(version: number, deployment: Deployment) {
     this.version = version;
     this.bodyBytesMax = deployment.limits.bodyBytesMax;
-    for (const { keys, ...tenant } of deployment.tenants) {
+    this.routing = (deployment as Partial<Deployment>).routing ?? UNTOLD.routing;
+    for (const { keys, ...told } of deployment.tenants) {
+      const tenant = { ...UNTOLD.tenant, ...told };
       for (const key of keys) this.#tenantsByKeyHash.set(key, tenant);
       this.#weights.set(tenant.id, tenant.weight);
     }
-    for (const config of deployment.pools) {
+    for (const told of deployment.pools) {
+      const config = { ...UNTOLD.pool(), ...told };
       const pool = { config, tag: poolTag(config.name), ...poolNeeds(config) };
       this.#pools.set(config.name, pool);
       for (const model of new Set([...config.models, ...pool.rewrites.models])) {
@@ -72,7 +82,7 @@ export class DirectoryIndex {
       model === null
         ? [...this.#pools.values()].filter((pool) => servesUnnamed(pool, tenant))
         : (this.#poolsByModel.get(model) ?? []);
-    return serving.filter((pool) => allows(tenant.regions, pool.config.region));
+    return serving.filter(({ config }) => isAllowedAt(tenant, config));
   }
 
   /** Models the tenant may use, in the order of the configuration. */
@@ -81,6 +91,14 @@ export class DirectoryIndex {
       (model) => this.poolsServing(model, tenant).length > 0,
     );
   }
+}
+
+/** A pool whose object may be anywhere is only for those whose requests may be known anywhere. */
+function isAllowedAt({ regions, jurisdictions }: Tenant, pool: PoolConfig): boolean {
+  if (!allows(regions, pool.region)) return false;
+  const { jurisdiction } = pool;
+  if (jurisdiction !== undefined) return allows(jurisdictions, jurisdiction);
+  return jurisdictions.includes(EVERY);
 }
 
 function servesUnnamed({ rewrites }: Pool, tenant: Tenant): boolean {

@@ -119,6 +119,40 @@ describe("DirectoryIndex", () => {
     expect(found.map((pool) => pool.config.name)).toEqual(pools);
   });
 
+  it("gives nothing of a tenant of one jurisdiction to a pool of another, or of none", () => {
+    const { pools, tenants, ...rest } = deployment();
+    const [eu2, eu1, us1] = pools;
+    const index = new DirectoryIndex(8, {
+      ...rest,
+      pools: [{ ...eu2!, jurisdiction: "eu" }, eu1!, { ...us1!, jurisdiction: "us" }],
+      tenants,
+    });
+    const names = (...jurisdictions: ("*" | "eu" | "us" | "fedramp")[]) =>
+      index.poolsServing("a", { ...tenant("1"), jurisdictions }).map(({ config }) => config.name);
+    expect(names("*")).toEqual(["eu-2", "eu-1", "us-1"]);
+    expect(names("eu")).toEqual(["eu-2"]);
+    expect(names("eu", "us")).toEqual(["eu-2", "us-1"]);
+    expect(names("fedramp")).toEqual([]);
+    const bound = { ...tenant("1"), jurisdictions: ["us" as const] };
+    expect(index.modelsOf(bound)).toEqual(["a", "c", "alias"]);
+  });
+
+  it("does without what a directory of the version before does not tell", () => {
+    const told = JSON.parse(JSON.stringify(deployment())) as Record<string, unknown> & {
+      pools: Record<string, unknown>[];
+      tenants: Record<string, unknown>[];
+    };
+    delete told["routing"];
+    for (const pool of told.pools)
+      for (const name of ["failoverTier", "extraMs", "rttMs", "upstreams"]) delete pool[name];
+    for (const each of told.tenants)
+      for (const name of ["jurisdictions", "variantFallback"]) delete each[name];
+    const index = new DirectoryIndex(8, told as unknown as Deployment);
+    expect(index.routing).toEqual(deployment().routing);
+    expect(index.pool("us-1")?.config).toEqual(deployment().pools[2]);
+    expect(index.poolsServing("a", index.tenantOf(HASH("1"))!)).toHaveLength(3);
+  });
+
   it("lists the models a tenant may use", () => {
     expect(directory.modelsOf(tenant("1"))).toEqual(["a", "b", "c", "alias"]);
     expect(directory.modelsOf(tenant("3"))).toEqual(["a", "b"]);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseDeployment } from "../../src/config/deployment.ts";
+import { ModelRewrites } from "../../src/scheduler/rewrite/model-rewrites.ts";
 import { DirectoryIndex, type Pool } from "../../src/worker/directory-index.ts";
 import { findRoutes, type RoutedRequest } from "../../src/worker/model-routes.ts";
 import { parsersNamed } from "../../src/worker/parsers/built-parsers.ts";
@@ -52,7 +53,7 @@ const REQUEST: Omit<RoutedRequest, "model"> = {
     regions: ["*"],
     models: ["*"],
     jurisdictions: ["*"],
-    variantFallback: false,
+    variantFallback: true,
   },
   seed: 1,
 };
@@ -92,8 +93,13 @@ describe("findRoutes", () => {
     const drawn = (seed: number) => JSON.stringify(routesOf("half", { seed }));
     const seeds = Array.from({ length: 200 }, (_, i) => i * 0x1234567);
     expect(drawn(77)).toBe(drawn(77));
-    // Each pool draws for itself.
-    expect(new Set(seeds.map(drawn)).size).toBe(4);
+    // Pools with the same weights draw the same: a failover keeps the target.
+    expect(new Set(seeds.map(drawn))).toEqual(
+      new Set([
+        '[["two","x","rewrite-half"],["three","x","rewrite-half"]]',
+        '[["two","y","rewrite-half"],["three","y","rewrite-half"]]',
+      ]),
+    );
   });
 
   it("passes over pools that read the path otherwise, or not at all", () => {
@@ -111,5 +117,96 @@ describe("findRoutes", () => {
       code: "not_found",
       message: expect.stringContaining("/v1/chat/completions") as string,
     });
+  });
+});
+
+describe("variants", () => {
+  const TENANT = { ...REQUEST.tenant, variantFallback: false };
+
+  interface Written {
+    readonly tier?: number;
+    readonly variants?: Record<string, string>;
+    readonly target?: string;
+  }
+
+  /** Pools "0", "1", … that serve "m". */
+  function routed(pools: readonly Written[], variantFallback = false) {
+    const [base] = directory.poolsServing("m", TENANT) as [Pool];
+    const serving = pools.map(({ tier = 0, variants, target }, i): Pool => {
+      const pool = base;
+      const config = { ...pool.config, name: String(i), failoverTier: tier };
+      const rewrites = target === undefined ? pool.rewrites : rewriting(target);
+      return {
+        ...pool,
+        config: variants === undefined ? config : { ...config, variants },
+        rewrites,
+      };
+    });
+    const found = findRoutes(
+      { poolsServing: () => serving },
+      { ...REQUEST, model: "m", tenant: { ...TENANT, variantFallback } },
+    );
+    if (!found.ok) throw new Error(found.error.message);
+    return found.value.map(
+      ({ pool, variant, isFallback }) =>
+        `${pool.config.name}${isFallback ? "!" : ""}${variant === null ? "" : ` ${variant}`}`,
+    );
+  }
+
+  function rewriting(target: string): Pool["rewrites"] {
+    return new ModelRewrites([
+      { name: "r", rules: [{ matches: [], targets: [{ modelRewrite: target }] }] },
+    ]);
+  }
+
+  const fp8 = { m: "fp8" };
+  const int4 = { m: "int4" };
+
+  it.for<{ name: string; pools: Written[]; strict: string[]; lenient: string[] }>([
+    {
+      name: "pools that say nothing are equal",
+      pools: [{}, {}],
+      strict: ["0", "1"],
+      lenient: ["0", "1"],
+    },
+    {
+      name: "another variant is for those who allow it, and comes last",
+      pools: [{ variants: fp8 }, { variants: int4 }, { variants: fp8 }],
+      strict: ["0 fp8", "2 fp8"],
+      lenient: ["0 fp8", "2 fp8", "1! int4"],
+    },
+    {
+      name: "a pool that does not say is no pool that does",
+      pools: [{ variants: fp8 }, {}, { variants: { other: "fp8" } }],
+      strict: ["0 fp8"],
+      lenient: ["0 fp8", "1!", "2!"],
+    },
+    {
+      name: "the lowest tier says which variant is the request's, not the first pool",
+      pools: [{ variants: int4, tier: 1 }, { variants: fp8 }, { variants: int4 }],
+      strict: ["1 fp8"],
+      lenient: ["1 fp8", "0! int4", "2! int4"],
+    },
+    {
+      name: "a model of another name is another model",
+      pools: [{}, { target: "m-int4" }],
+      strict: ["0"],
+      lenient: ["0", "1!"],
+    },
+    {
+      name: "one variant may go by several names",
+      pools: [{ variants: fp8 }, { target: "M-FP8", variants: { "M-FP8": "fp8" } }],
+      strict: ["0 fp8", "1 fp8"],
+      lenient: ["0 fp8", "1 fp8"],
+    },
+    {
+      name: "what engines are asked for counts before the client's name",
+      pools: [{ variants: fp8 }, { target: "x", variants: { x: "int4", m: "fp8" } }],
+      strict: ["0 fp8"],
+      lenient: ["0 fp8", "1! int4"],
+    },
+  ])("$name", ({ pools, strict, lenient }) => {
+    expect(routed(pools)).toEqual(strict);
+    expect(routed(pools, true)).toEqual(lenient);
   });
 });

@@ -24,7 +24,7 @@ function read(hints: Partial<AffinityHints> & { readonly sent?: Record<string, s
 
 /** A body as the parser reads it. */
 async function parsed(body: unknown, headers: Record<string, string> = {}) {
-  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  const bytes = Uint8Array.from(new TextEncoder().encode(JSON.stringify(body)));
   const input = { path: "/v1/chat/completions", bytes, headers: new Headers(headers) };
   const result = openaiParser.parse(input);
   if (!result.ok) throw new Error(result.error.message);
