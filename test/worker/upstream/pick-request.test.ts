@@ -110,6 +110,8 @@ async function sent(headers: Record<string, string>, way: Way = {}) {
       pool: { ...index.pool(`p${i}`)!, requestHeaders: wanted },
       model: "m",
       rewrite: null,
+      variant: null,
+      isFallback: false,
     })),
     headers: request.headers,
     port: (pool) => ports[Number(pool.slice(1))]!,
