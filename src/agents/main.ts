@@ -3,7 +3,7 @@
 
 import { UsageError } from "./process/flags.ts";
 
-const ROLES = ["simulator", "collector", "relay", "sidecar", "front"] as const;
+const ROLES = ["simulator", "collector", "relay", "sidecar", "front", "link"] as const;
 type Role = (typeof ROLES)[number];
 
 const USAGE = `Usage: node src/agents/main.ts ROLE [flags]
@@ -14,6 +14,7 @@ Roles
   relay       carries requests from the Worker to the engines
   sidecar     splits requests beside a decoder, in the place of llm-d's routing sidecar
   front       TCP front before workerd that passes a client's disconnect on
+  link        TCP links with a round-trip time that can be cut, for runs on one machine
 
 \`ROLE --help\` lists the flags of a role.
 `;

@@ -6,6 +6,7 @@ import { DISAGGREGATION_METRIC } from "./disaggregation-names.ts";
 import { DISCOVERY_METRIC } from "./discovery-names.ts";
 import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
 import { KV_EVENT_METRIC } from "./kv-event-names.ts";
+import { LINK_METRIC } from "./link-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
 import { SCRAPE_METRIC } from "./scrape-names.ts";
 
@@ -319,6 +320,7 @@ export const METRIC = {
   ...FLOW_CONTROL_METRIC,
 
   ...KV_EVENT_METRIC,
+  ...LINK_METRIC,
 
   // Agents
   ...SCRAPE_METRIC,
