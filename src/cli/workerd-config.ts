@@ -43,6 +43,8 @@ export interface CoordinatorSockets {
   readonly pools: readonly string[];
   /** Of the coordinator that holds directory and settings. */
   readonly control: string;
+  /** Ordinals of pools that do not go where their hash says. It decides where their data lies. */
+  readonly places?: Readonly<Record<string, number>>;
 }
 
 export interface UnsplitOptions {
@@ -125,18 +127,30 @@ function remotePools(
   coordinators: CoordinatorSockets,
   ownOrdinal?: number,
 ): { readonly services: readonly string[]; readonly bindings: readonly string[] } {
-  const { pools } = coordinators;
+  const { pools, places } = coordinators;
   if (pools.length < 1 || pools.length > COORDINATORS_MAX)
     throw new RangeError(`${pools.length} coordinators; 1 to ${COORDINATORS_MAX} are allowed`);
   return {
     services: pools.flatMap((path, i) => (i === ownOrdinal ? [] : [external(`pools-${i}`, path)])),
-    bindings: pools.map((_, i) =>
-      serviceBinding(
-        POOLS_BINDING_NAMES[i]!,
-        i === ownOrdinal ? self("Pools") : text(`pools-${i}`),
+    bindings: [
+      ...pools.map((_, i) =>
+        serviceBinding(
+          POOLS_BINDING_NAMES[i]!,
+          i === ownOrdinal ? self("Pools") : text(`pools-${i}`),
+        ),
       ),
-    ),
+      ...(places === undefined ? [] : [placesBinding(places, pools.length)]),
+    ],
   };
+}
+
+function placesBinding(places: Readonly<Record<string, number>>, count: number): string {
+  const wrong = Object.entries(places).find(
+    ([, at]) => !(Number.isInteger(at) && at >= 0 && at < count),
+  );
+  if (wrong !== undefined)
+    throw new RangeError(`pool ${wrong[0]} at coordinator ${wrong[1]} of ${count}`);
+  return `(name = "POOL_PLACES", json = ${text(JSON.stringify(places))})`;
 }
 
 // Relays have private addresses or run on this machine. The Worker fetches nothing but them.

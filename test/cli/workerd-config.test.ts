@@ -132,6 +132,19 @@ describe("edgeConfig and coordinatorConfig", () => {
     }
   });
 
+  it("tells whoever reaches pools where some of them were put", () => {
+    const placed = { ...sockets(2), places: { "cluster-1": 1 } };
+    const binding = String.raw`(name = "POOL_PLACES", json = "{\"cluster-1\":1}")`;
+    const { socketPath, bundleFile, storageDir } = options;
+    expect(edgeConfig({ socketPath, bundleFile, coordinators: placed })).toContain(binding);
+    const rest = { bundleFile, storageDir, coordinators: placed };
+    expect(coordinatorConfig({ ...rest, ordinal: 0 })).toContain(binding);
+    const nowhere = { ...sockets(2), places: { "cluster-1": 2 } };
+    expect(() => edgeConfig({ socketPath, bundleFile, coordinators: nowhere })).toThrow(
+      "pool cluster-1 at coordinator 2 of 2",
+    );
+  });
+
   it("refuses more coordinators than there are bindings for, and none", () => {
     expect(() => edge(0)).toThrow(RangeError);
     expect(() => edge(COORDINATORS_MAX + 1)).toThrow(RangeError);
