@@ -29,6 +29,15 @@ export const TRACEPARENT_HEADER = "traceparent";
 
 /** Headers of the answer to a client. */
 export const FAIRLEAD_ENDPOINT_HEADER = "x-fairlead-endpoint";
+/** The pool that answered; only where endpoints are told, too. */
+export const FAIRLEAD_POOL_HEADER = "x-fairlead-pool";
+/**
+ * Another variant of the model has answered than the request was for, as the tenant allows: its name,
+ * percent-encoded, or VARIANT_UNNAMED.
+ */
+export const FAIRLEAD_VARIANT_HEADER = "x-fairlead-variant";
+/** The pool's configuration does not name what it has. */
+export const VARIANT_UNNAMED = "*";
 /** How many endpoints were tried; from a relay its own count, from the Worker that of all relays. */
 export const FAIRLEAD_ATTEMPTS_HEADER = "x-fairlead-attempts";
 /** Milliseconds in pools' queues; only where the request has waited. */

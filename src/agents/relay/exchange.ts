@@ -89,6 +89,8 @@ export async function serveRequest(
 ): Promise<void> {
   const startedAtMs = performance.now();
   const head = { method: request.method ?? "", path: request.url ?? "", headers: request.headers };
+  // From an edge that measures how far it is. It is no mistake, so it is neither logged nor counted.
+  if (head.method === "HEAD") return void response.writeHead(204).end();
   const isKnown = (address: string) => context.pools.get(address) !== undefined;
   const admitted = admit(head, { keys: context.keys, isKnown, nowMs: Date.now() });
   if (!admitted.ok) return refuseUnread(context, request, response, admitted.code);

@@ -24,6 +24,7 @@ import {
   SIGNED,
 } from "../../../src/agents/protocol/headers.ts";
 import type { TicketClosed } from "../../../src/agents/protocol/messages.ts";
+import { READ_BUFFER_BYTES } from "../../../src/agents/relay/engine-pools.ts";
 import { parseRelayKeys } from "../../../src/agents/relay/relay-keys.ts";
 import {
   RELAY_LIMITS,
@@ -145,9 +146,9 @@ interface Answer {
   isBroken: boolean;
 }
 
-function open(path: string, headers: Record<string, string>): ClientRequest {
+function open(path: string, headers: Record<string, string>, method = "POST"): ClientRequest {
   const url = `http://127.0.0.1:${relay.port}${path}`;
-  const request = httpRequest(url, { method: "POST", headers, agent: false });
+  const request = httpRequest(url, { method, headers, agent: false });
   request.on("error", () => undefined);
   return request;
 }
@@ -470,12 +471,66 @@ describe("a stream", () => {
 });
 
 describe("an answer that is not a stream", () => {
-  it("is cut off, not completed, when the engine dies inside it", async () => {
-    const { address } = await engine((response) => {
-      response.writeHead(200, { "content-type": "application/json", "content-length": "1000" });
-      response.write('{"choices":');
+  const JSON_HEAD = { "content-type": "application/json" };
+  const dyingInside = (bytes: number) =>
+    engine((response) => {
+      response.writeHead(200, { ...JSON_HEAD, "content-length": 4 * READ_BUFFER_BYTES });
+      response.write("x".repeat(bytes));
       setTimeout(() => response.socket!.resetAndDestroy(), 50);
     });
+
+  it("moves to another endpoint when the engine dies inside it", async () => {
+    const [dying, good] = [await dyingInside(READ_BUFFER_BYTES / 2), await engine(answerJson)];
+    await start([dying.address, good.address]);
+    const answer = await ask([dying.address, good.address]);
+    expect(answer).toMatchObject({ status: 200, text: ANSWER });
+    expect(await reported()).toMatchObject({ endpoint: good.address, failed: [dying.address] });
+  });
+
+  it("is whole however slowly it comes", async () => {
+    const { address } = await engine((response) => {
+      response.writeHead(200, { ...JSON_HEAD, "content-length": Buffer.byteLength(ANSWER) });
+      response.write(ANSWER.slice(0, 20));
+      setTimeout(() => response.write(ANSWER.slice(20, 21)), 30);
+      setTimeout(() => response.end(ANSWER.slice(21)), 60);
+    });
+    await start([address]);
+    expect(await ask([address])).toMatchObject({ status: 200, text: ANSWER });
+  });
+
+  it("goes on as it comes when that takes long", async () => {
+    const { address } = await engine((response) => {
+      response.writeHead(200, { ...JSON_HEAD, "content-length": Buffer.byteLength(ANSWER) });
+      response.write(ANSWER.slice(0, 20));
+      engineResponse = response;
+    });
+    let engineResponse: ServerResponse | undefined;
+    await start([address], { ...RELAY_LIMITS, headHeldMsMax: 50 });
+    const request = open(PATH, sign(address, CHAT));
+    request.end(CHAT);
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    engineResponse!.end(ANSWER.slice(20));
+    await once(response.resume(), "end");
+    expect(await reported()).toMatchObject({ outcome: "ok", finishReason: "stop" });
+  });
+
+  it("takes the engine's request with it when the client leaves inside it", async () => {
+    let isGone = false;
+    const { address, seen } = await engine((response) => {
+      response.writeHead(200, { ...JSON_HEAD, "content-length": "1000" }).write("{");
+      response.once("close", () => (isGone = true));
+    });
+    await start([address]);
+    const request = open(PATH, sign(address, CHAT)).on("error", () => undefined);
+    request.end(CHAT);
+    await vi.waitFor(() => expect(seen).toHaveLength(1));
+    request.destroy();
+    await vi.waitFor(() => expect(isGone).toBe(true));
+    expect(await reported()).toMatchObject({ outcome: "cancelled" });
+  });
+
+  it("is cut off, not completed, when the engine dies inside a long one", async () => {
+    const { address } = await dyingInside(2 * READ_BUFFER_BYTES);
     await start([address]);
     expect(await ask([address])).toMatchObject({ isBroken: true });
     expect(await reported()).toMatchObject({ outcome: "broken-stream" });
@@ -679,6 +734,17 @@ describe("refusals", () => {
     expect(answer.text + JSON.stringify(lines)).not.toContain(CANARY);
     expect(seen).toHaveLength(0);
     expect(registry.render()).toContain(`fairlead_relay_requests_total{outcome="${code}"} 1`);
+  });
+
+  it("answers who measures the way to it, and neither counts nor logs that", async () => {
+    const { address, seen } = await engine(answerJson);
+    await start([address]);
+    const request = open("/", {}, "HEAD");
+    request.end();
+    expect((await read(request)).status).toBe(204);
+    expect(seen).toHaveLength(0);
+    expect(registry.render()).not.toContain("fairlead_relay_requests_total{");
+    expect(JSON.stringify(lines)).not.toContain("refused");
   });
 
   it("refuses a known host's other port, where a server would answer", async () => {
