@@ -2,7 +2,9 @@
 //
 // Engines send the head of a stream before they have read the prompt, so a head says little. As long
 // as no byte has followed it, nothing of this answer is lost with the engine, and the relay holds it
-// back: another endpoint may still give the whole one.
+// back: another endpoint may still give the whole one. An answer that is not a stream is held until all
+// of it is here, or as much as the connection's own buffer takes: nothing is copied for it. A longer one
+// goes on as it comes.
 
 import { READ_BUFFER_BYTES, type EngineAnswer, type EnginePool } from "./engine-pools.ts";
 
@@ -31,7 +33,7 @@ export interface AttemptRequest extends AttemptLeg {
   readonly path: string;
   /** Aborted when nobody wants the answer any more: the client has gone, or the leg was withdrawn. */
   readonly signal: AbortSignal;
-  /** How long a stream's head waits for its first byte. */
+  /** How long the head of a success waits for what is held with it. */
   readonly headHeldMsMax: number;
 }
 
@@ -41,8 +43,7 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
   try {
     const answer = await untilAborted(send(pool, request), signal);
     pool.hasAnswered = true;
-    const isHeld = isStream(answer) && answer.statusCode < 300;
-    if (isHeld && !(await hasBegun(answer, headHeldMsMax))) {
+    if (answer.statusCode < 300 && !(await hasCome(answer, headHeldMsMax))) {
       return signal.aborted ? { outcome: "cancelled" } : { outcome: "broken", hadHead: true };
     }
     return { outcome: outcomeOf(answer.statusCode), answer };
@@ -92,8 +93,30 @@ export function isStream(answer: EngineAnswer): boolean {
   return (answer.headers["content-type"] ?? "").includes("text/event-stream");
 }
 
+/** Waits for what is held with the head, for a while, and leaves it unread. False: it will not come. */
+function hasCome(answer: EngineAnswer, msMax: number): Promise<boolean> | true {
+  if (isStream(answer)) return hasBegun(answer, msMax);
+  // Where its length is not told, it goes on as it comes.
+  const bytes = Math.min(Number(answer.headers["content-length"]) || 0, READ_BUFFER_BYTES);
+  return answer.body.readableLength >= bytes || isHere(answer, bytes, msMax);
+}
+
+/** False if the body broke before `bytes` of it were here. */
+async function isHere({ body }: EngineAnswer, bytes: number, msMax: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const look = () => {
+    if (body.readableLength >= bytes) resolve();
+  };
+  const timer = setTimeout(resolve, msMax);
+  body.on("readable", look).on("close", resolve).on("error", resolve);
+  if (!hasEnded(body)) await promise;
+  clearTimeout(timer);
+  body.off("readable", look).off("close", resolve).off("error", resolve);
+  return !body.destroyed;
+}
+
 /**
- * Waits for the first byte, for a while, and leaves it unread. False if the body ended before it, be
+ * Waits for a stream's first byte. False if the body ended before it, be
  * it broken or in good order: a stream without an event is no answer.
  */
 async function hasBegun({ body }: EngineAnswer, headHeldMsMax: number): Promise<boolean> {

@@ -2,7 +2,7 @@
 // it is never left out, because a mark may be wrong.
 //
 //             failed                                     lease over
-//   standing ─────────► marked for 1 s, 2 s, 4 s … 30 s ───────────► standing, failures remembered
+//   standing ─────────► marked for 1 s, 2 s, 4 s … 30 s ───────────► on probation: one request tries it
 //       ▲                    │                                            │
 //       └──────── reached ───┴──────── reached, or nothing for a while ───┘
 //
@@ -10,13 +10,15 @@
 //   unreachable, broken  a failure at once
 //   502, 503             a failure when UNAVAILABLE_STREAK of them came with no success between: one
 //                        alone may be about one request, and passing it over costs little
+//   other 5xx            a failure when ERROR_STREAK of them came with no success between: one alone says that
+//                        the engine is there, but one that fails all it gets would soon get everything
 //   no prefill in time   a failure when TIMEOUT_STREAK of them came with no success between: one alone may
 //                        be about a long prompt
-//   429                  nothing: the engine is full, and says so
-//   other 5xx            nothing: the engine is there, but not well
+//   429, the client left nothing: the engine is full, and says so
 //   any other answer     success
 //
-// Failures under a lease do not prolong it: a hundred requests that break at once are one failure.
+// Failures under a lease do not prolong it: a hundred requests that break at once are one failure. On probation
+// each of them is a failure at once; what says nothing gives the trial to the next request.
 
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
@@ -33,6 +35,10 @@ export const MARK_LIMITS = {
   forgetMs: 60_000,
   /** Answers 502 or 503 in a row that count as a failure; Envoy's consecutive_gateway_failure. */
   unavailableStreak: 5,
+  /** Answers 5xx in a row, 502 and 503 aside. */
+  errorStreak: 10,
+  /** How long a request that tries an endpoint on probation keeps others from it. */
+  trialMsMax: 1_000,
   /** Prefills in a row that did not end in time and count as a failure: each costs its client that time. */
   timeoutStreak: 2,
 } as const;
@@ -51,7 +57,10 @@ interface Trouble {
   /** Leases in a row. */
   leases: number;
   unavailable: number;
+  errors: number;
   timeouts: number;
+  /** Until then a request is trying it, or none is. */
+  trialEndsMs: number;
   markedAtMs: number;
   leaseEndsMs: number;
   lastFailureMs: number;
@@ -71,6 +80,25 @@ export class EndpointMarks {
     return trouble !== undefined && trouble.leaseEndsMs > this.#options.clock();
   }
 
+  /**
+   * Whether a request may try it now, in the order it was given. A request that is told so tries it: on
+   * probation it is the only one, until it has an answer or its time for that is over.
+   */
+  mayTry(endpoint: string): boolean {
+    const trouble = this.#troubles.get(endpoint);
+    if (trouble === undefined) return true;
+    const nowMs = this.#options.clock();
+    if (nowMs < trouble.leaseEndsMs || nowMs < trouble.trialEndsMs) return false;
+    if (trouble.leases > 0) trouble.trialEndsMs = nowMs + MARK_LIMITS.trialMsMax;
+    return true;
+  }
+
+  /** A trial has shown nothing: 429, or nobody wanted the answer any more. */
+  undecided(endpoint: string): void {
+    const trouble = this.#troubles.get(endpoint);
+    if (trouble !== undefined) trouble.trialEndsMs = -Infinity;
+  }
+
   /** No connection came about, or it broke before an answer. */
   failed(endpoint: string, why: "refused" | "timeout" | "reset"): void {
     const trouble = this.#troubleOf(endpoint);
@@ -82,9 +110,17 @@ export class EndpointMarks {
     const trouble = this.#troubleOf(endpoint);
     if (trouble === undefined) return;
     trouble.unavailable += 1;
-    if (trouble.unavailable < MARK_LIMITS.unavailableStreak) return;
-    trouble.unavailable = 0;
-    this.#mark(endpoint, trouble, "unavailable");
+    const isEnough = trouble.unavailable >= MARK_LIMITS.unavailableStreak;
+    if (isEnough || trouble.leases > 0) this.#mark(endpoint, trouble, "unavailable");
+  }
+
+  /** It answered another 5xx. */
+  erred(endpoint: string): void {
+    const trouble = this.#troubleOf(endpoint);
+    if (trouble === undefined) return;
+    trouble.errors += 1;
+    const isEnough = trouble.errors >= MARK_LIMITS.errorStreak;
+    if (isEnough || trouble.leases > 0) this.#mark(endpoint, trouble, "unavailable");
   }
 
   /** It did not end a prefill in the time that prefills have. */
@@ -92,9 +128,8 @@ export class EndpointMarks {
     const trouble = this.#troubleOf(endpoint);
     if (trouble === undefined) return;
     trouble.timeouts += 1;
-    if (trouble.timeouts < MARK_LIMITS.timeoutStreak) return;
-    trouble.timeouts = 0;
-    this.#mark(endpoint, trouble, "timeout");
+    const isEnough = trouble.timeouts >= MARK_LIMITS.timeoutStreak;
+    if (isEnough || trouble.leases > 0) this.#mark(endpoint, trouble, "timeout");
   }
 
   /**
@@ -137,6 +172,8 @@ export class EndpointMarks {
     const ceilingMs = Math.min(leaseMsMax, leaseMsMin * 2 ** Math.min(trouble.leases, 30));
     const leaseMs = Math.ceil(ceilingMs * (1 - JITTER * rng()));
     trouble.why = why;
+    trouble.unavailable = trouble.errors = trouble.timeouts = 0;
+    trouble.trialEndsMs = -Infinity;
     trouble.leases += 1;
     trouble.markedAtMs = nowMs;
     trouble.leaseEndsMs = nowMs + leaseMs;
@@ -158,7 +195,9 @@ export class EndpointMarks {
         why: "refused",
         leases: 0,
         unavailable: 0,
+        errors: 0,
         timeouts: 0,
+        trialEndsMs: -Infinity,
         markedAtMs: -Infinity,
         leaseEndsMs: -Infinity,
         lastFailureMs: nowMs,

@@ -229,6 +229,11 @@ function createRelayServer(
   const server = createServer(
     { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
     (request, response) => {
+      if (!server.listening) {
+        // On a connection that was in use when the relay began to stop.
+        response.shouldKeepAlive = false;
+        return refuseUnread(context, request, response, "stopping");
+      }
       if (open.count >= requestsMax) return refuseUnread(context, request, response, "busy");
       const served = isRenderPath(request.url)
         ? renders.serve(request, response)

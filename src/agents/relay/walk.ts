@@ -115,6 +115,7 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
     const tried = await attemptWithRetry(context, pool, { ...request, ...leg });
     if (tried.outcome === "cancelled" && !request.signal.aborted) {
       request.onAttempt("withdrawn", endpoint);
+      context.marks.undecided(endpoint);
       left.unshift(endpoint);
       continue;
     }
@@ -150,7 +151,7 @@ function takeNext(
   request: WalkRequest,
 ): EnginePool | undefined {
   while (left.length > 0) {
-    const unmarked = left.findIndex((address) => !marks.isMarked(address));
+    const unmarked = left.findIndex((address) => marks.mayTry(address));
     const [address] = left.splice(Math.max(0, unmarked), 1);
     const pool = pools.get(address!);
     if (pool !== undefined) return pool;
@@ -205,12 +206,13 @@ function mark(
     case "unavailable":
       return marks.unavailable(endpoint);
     case "answered":
-      if (tried.answer.statusCode < 500) marks.reached(endpoint, at.sentAtMs);
-      return;
+      if (tried.answer.statusCode < 500) return marks.reached(endpoint, at.sentAtMs);
+      return marks.erred(endpoint);
     case "overloaded":
+    case "cancelled":
+      return marks.undecided(endpoint);
     case "timeout":
     case "off-list":
-    case "cancelled":
       return;
   }
 }

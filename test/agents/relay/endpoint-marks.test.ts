@@ -2,8 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { Mark } from "../../../src/agents/protocol/messages.ts";
 import { EndpointMarks, MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
 
-const { leaseMsMin, leaseMsMax, forgetMs, unavailableStreak, timeoutStreak, endpointsMax } =
-  MARK_LIMITS;
+const { leaseMsMin, leaseMsMax, forgetMs, endpointsMax, trialMsMax } = MARK_LIMITS;
+const { unavailableStreak, errorStreak, timeoutStreak } = MARK_LIMITS;
 const E = "e:1";
 
 function createMarks(rng = () => 0) {
@@ -112,6 +112,59 @@ describe("a mark", () => {
     expect(marks.isMarked(`e:${endpointsMax - 1}`)).toBe(true);
     marks.failed("late:1", "refused");
     expect(marks.isMarked("late:1")).toBe(false);
+  });
+});
+
+describe("an endpoint whose lease is over", () => {
+  function onProbation() {
+    const made = createMarks();
+    made.marks.failed(E, "refused");
+    expect(made.marks.mayTry(E)).toBe(false);
+    made.advance(leaseMsMin);
+    return made;
+  }
+
+  it("is tried by one request at a time", () => {
+    const { marks, advance } = onProbation();
+    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, false]);
+    advance(trialMsMax - 1);
+    expect(marks.mayTry(E)).toBe(false);
+    advance(1);
+    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, false]);
+  });
+
+  it("is open to all once it has answered", () => {
+    const { marks, now } = onProbation();
+    marks.mayTry(E);
+    marks.reached(E, now());
+    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, true]);
+  });
+
+  it("is tried by the next one if a trial shows nothing", () => {
+    const { marks } = onProbation();
+    marks.mayTry(E);
+    marks.undecided(E);
+    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, false]);
+  });
+
+  it.for(["unavailable", "erred", "timedOut"] as const)("is marked again if it has %s", (how) => {
+    const { marks } = onProbation();
+    marks.mayTry(E);
+    marks[how](E);
+    expect(marks.standing()).toMatchObject([{ leaseMs: 2 * leaseMsMin }]);
+  });
+});
+
+describe("other answers 5xx", () => {
+  it("mark an endpoint only when many come in a row", () => {
+    const { marks, now } = createMarks();
+    for (let i = 1; i < errorStreak; i++) marks.erred(E);
+    expect([marks.isMarked(E), marks.mayTry(E), marks.mayTry(E)]).toEqual([false, true, true]);
+    marks.reached(E, now());
+    for (let i = 1; i < errorStreak; i++) marks.erred(E);
+    expect(marks.isMarked(E)).toBe(false);
+    marks.erred(E);
+    expect(marks.standing()).toEqual([{ endpoint: E, leaseMs: leaseMsMin, why: "unavailable" }]);
   });
 });
 

@@ -4,6 +4,7 @@
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import {
+  Agent,
   createServer,
   request as httpRequest,
   type ClientRequest,
@@ -146,9 +147,13 @@ interface Answer {
   isBroken: boolean;
 }
 
-function open(path: string, headers: Record<string, string>, method = "POST"): ClientRequest {
+function open(
+  path: string,
+  headers: Record<string, string>,
+  { method = "POST", agent = false }: { method?: string; agent?: Agent | false } = {},
+): ClientRequest {
   const url = `http://127.0.0.1:${relay.port}${path}`;
-  const request = httpRequest(url, { method, headers, agent: false });
+  const request = httpRequest(url, { method, headers, agent });
   request.on("error", () => undefined);
   return request;
 }
@@ -739,7 +744,7 @@ describe("refusals", () => {
   it("answers who measures the way to it, and neither counts nor logs that", async () => {
     const { address, seen } = await engine(answerJson);
     await start([address]);
-    const request = open("/", {}, "HEAD");
+    const request = open("/", {}, { method: "HEAD" });
     request.end();
     expect((await read(request)).status).toBe(204);
     expect(seen).toHaveLength(0);
@@ -891,6 +896,31 @@ describe("stopping", () => {
     expect((await answer).status).toBe(200);
     await closing;
     expect(reports()).toHaveLength(1);
+  });
+
+  it("says so on a connection that is still there", async () => {
+    let finish: (() => void) | undefined;
+    const { address } = await engine((response, entry) => {
+      finish = () => answerJson(response, entry);
+    });
+    await start([address]);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const send = async (request: ClientRequest) => {
+      request.end(CHAT);
+      const [response] = (await once(request, "response")) as [IncomingMessage];
+      await once(response.resume(), "end");
+      return response;
+    };
+    const first = send(open(PATH, sign(address, CHAT), { agent }));
+    await waitFor(() => expect(finish).toBeDefined());
+    const closing = relay.close();
+    const second = send(open(PATH, sign(address, CHAT), { agent }));
+    finish!();
+    expect((await first).statusCode).toBe(200);
+    const { statusCode, headers } = await second;
+    expect([statusCode, headers[RELAY_ERROR_HEADER]]).toEqual([503, "stopping"]);
+    await closing;
+    agent.destroy();
   });
 
   it("ends a stream that takes too long with an error event", async () => {
