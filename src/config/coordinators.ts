@@ -5,6 +5,8 @@
 // from the pool's name and its own ordinal, and the greatest weight wins. So every process comes to
 // the same answer by itself, and another coordinator takes over only the pools that it wins.
 
+import { type PoolAddress, poolNameOf } from "./pool-address.ts";
+
 export const COORDINATORS_MAX = 8;
 
 /** Holds the directory and the settings, beside its share of the pools. */
@@ -23,6 +25,8 @@ export interface PoolsBindings<Pools> {
   readonly POOLS_5?: Pools;
   readonly POOLS_6?: Pools;
   readonly POOLS_7?: Pools;
+  /** Ordinals of pools that a coordinator was given by hand, in the place of their hash's. */
+  readonly POOL_PLACES?: Readonly<Record<string, number>>;
 }
 
 /** At `i`: the binding of coordinator `i`. */
@@ -35,15 +39,21 @@ export const POOLS_BINDING_NAMES = [
   "POOLS_5",
   "POOLS_6",
   "POOLS_7",
-] as const satisfies readonly (keyof PoolsBindings<unknown>)[];
+] as const satisfies readonly Exclude<keyof PoolsBindings<unknown>, "POOL_PLACES">[];
 
-/** The binding that reaches the object of the pool of this name. */
-export function poolsFor<Pools>(env: PoolsBindings<Pools>, pool: string): Pools {
+/** The binding that reaches a pool's object. Its calls take the same address. */
+export function poolsFor<Pools>(env: PoolsBindings<Pools>, address: PoolAddress): Pools {
   // Nearly every deployment: no hash on the way of a request.
   if (env.POOLS_1 === undefined) return env.POOLS;
   let count = 2;
   while (count < COORDINATORS_MAX && env[POOLS_BINDING_NAMES[count]!] !== undefined) count++;
-  return env[POOLS_BINDING_NAMES[coordinatorOf(pool, count)]!]!;
+  const name = poolNameOf(address);
+  const places = env.POOL_PLACES;
+  const ordinal =
+    places !== undefined && Object.hasOwn(places, name)
+      ? places[name]!
+      : coordinatorOf(name, count);
+  return env[POOLS_BINDING_NAMES[ordinal]!]!;
 }
 
 /** The ordinal of the pool's coordinator, of `count` in all. */

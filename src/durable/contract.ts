@@ -232,12 +232,31 @@ export type DirectoryPut =
       readonly version: number;
       /** Pools whose object could not be told yet; the directory keeps trying. */
       readonly pending: readonly string[];
+      /** What whoever put it should know, though it is in force. */
+      readonly notes?: readonly string[];
     }
   | {
       readonly ok: false;
       /** `conflict`: the stored version is not the expected one. */
       readonly reason: "conflict" | "invalid" | "too-large";
       readonly issues: readonly ConfigIssue[];
+    };
+
+/** The answer to an operator who drains a pool, or has it take requests again. */
+export type PoolDrained =
+  | {
+      readonly ok: true;
+      readonly pool: string;
+      readonly drained: boolean;
+      /** False: it was so before. */
+      readonly changed: boolean;
+      /** What the operator should know, though it is done. */
+      readonly notes: readonly string[];
+    }
+  | {
+      /** There is no such pool. */
+      readonly ok: false;
+      readonly pools: readonly string[];
     };
 
 /** A stored version of the configuration. */

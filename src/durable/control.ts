@@ -10,6 +10,7 @@ import type {
   DirectoryRead,
   DirectoryVersion,
   PoolDigest,
+  PoolDrained,
   PoolReported,
   PoolsKnown,
 } from "./contract.ts";
@@ -46,6 +47,11 @@ export class Control extends WorkerEntrypoint<ControlEnv> {
 
   async putConfig(deployment: Deployment, expectedVersion?: number): Promise<DirectoryPut> {
     return this.#directory().put(deployment, expectedVersion);
+  }
+
+  /** An operator's word: the pool gets no new requests, or gets them again. */
+  async drainPool(pool: string, isDrained: boolean): Promise<PoolDrained> {
+    return this.#directory().setDrained(pool, isDrained);
   }
 
   async configVersions(): Promise<DirectoryVersion[]> {

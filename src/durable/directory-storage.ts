@@ -1,6 +1,7 @@
 // Every SQL statement of the DirectoryObject.
 
 import { type Deployment, deploymentSchema } from "../config/deployment.ts";
+import type { PoolAddress } from "../config/pool-address.ts";
 import { withReadableScheduling, type WrittenPool } from "../config/scheduling.ts";
 import type { DirectoryVersion } from "./contract.ts";
 import { migrate } from "./migrations.ts";
@@ -15,8 +16,10 @@ const SQL_SCHEMA = [
      bytes INTEGER NOT NULL,
      json TEXT NOT NULL
    );
-   -- Pools whose object has not been told of the newest version.
+   -- Addresses of pools whose object has not been told of the newest version.
    CREATE TABLE pending_pools (pool TEXT PRIMARY KEY);`,
+  // Pools that get no new requests, by an operator's word.
+  "CREATE TABLE drained_pools (pool TEXT PRIMARY KEY)",
 ];
 
 export interface StoredDeployment {
@@ -25,6 +28,13 @@ export interface StoredDeployment {
   readonly deployment: Deployment;
   /** Pools whose stored scheduling cannot be read, or a part of it: see decode. Absent: none. */
   readonly repaired?: readonly string[];
+}
+
+interface StoredChange {
+  /** Whose objects have to be told. */
+  readonly told: readonly PoolAddress[];
+  /** All that are configured now: of others the drain is forgotten. */
+  readonly pools: readonly string[];
 }
 
 /** Nothing configured: what a new deployment starts with, as version 0. */
@@ -65,8 +75,8 @@ export class DirectoryStorage {
       .toArray();
   }
 
-  /** Stores a version, drops the oldest ones, and marks `pools` as not told, in one transaction. */
-  add(entry: DirectoryVersion, json: string, pools: readonly string[]): void {
+  /** Stores a version, drops the oldest ones, and marks whom it has to tell, in one transaction. */
+  add(entry: DirectoryVersion, json: string, change: StoredChange): void {
     const { sql } = this.#storage;
     this.#storage.transactionSync(() => {
       sql.exec(
@@ -77,25 +87,41 @@ export class DirectoryStorage {
         json,
       );
       sql.exec("DELETE FROM versions WHERE version <= ?", entry.version - VERSIONS_KEPT_MAX);
-      this.mustTell(pools);
+      this.mustTell(change.told);
+      for (const pool of this.drained())
+        if (!change.pools.includes(pool)) this.setDrained(pool, false);
     });
   }
 
-  pendingPools(): string[] {
-    return this.#storage.sql
-      .exec<{ pool: string }>("SELECT pool FROM pending_pools ORDER BY pool")
-      .toArray()
-      .map((row) => row.pool);
+  drained(): string[] {
+    return this.#names("SELECT pool FROM drained_pools ORDER BY pool");
+  }
+
+  setDrained(pool: string, isDrained: boolean): void {
+    if (isDrained)
+      this.#storage.sql.exec("INSERT OR IGNORE INTO drained_pools (pool) VALUES (?)", pool);
+    else this.#storage.sql.exec("DELETE FROM drained_pools WHERE pool = ?", pool);
+  }
+
+  pendingPools(): PoolAddress[] {
+    return this.#names("SELECT pool FROM pending_pools ORDER BY pool") as PoolAddress[];
   }
 
   /** Marks pools as not told. */
-  mustTell(pools: readonly string[]): void {
+  mustTell(pools: readonly PoolAddress[]): void {
     for (const pool of pools)
       this.#storage.sql.exec("INSERT OR IGNORE INTO pending_pools (pool) VALUES (?)", pool);
   }
 
-  poolWasTold(pool: string): void {
+  poolWasTold(pool: PoolAddress): void {
     this.#storage.sql.exec("DELETE FROM pending_pools WHERE pool = ?", pool);
+  }
+
+  #names(query: string): string[] {
+    return this.#storage.sql
+      .exec<{ pool: string }>(query)
+      .toArray()
+      .map((row) => row.pool);
   }
 }
 

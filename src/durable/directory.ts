@@ -1,55 +1,56 @@
-// DirectoryObject: the deployment's configuration and its versions. One per deployment.
+// DirectoryObject: the deployment's configuration and its versions, and how its pools are. One per
+// deployment.
 //
-// Every isolate reads it about once a second, so `read` answers "unchanged" from memory. What it
-// stores is complete: kept secrets are filled in and keys are hashed before anything is written.
+// Every isolate reads it about once a second, so `read` answers from memory, and "unchanged" where it can.
+// What it stores is complete: kept secrets are filled in and keys are hashed before anything is written.
 
 import { DurableObject } from "cloudflare:workers";
-import { type PoolsBindings, poolsFor } from "../config/coordinators.ts";
 import {
   type ConfigIssue,
   type Deployment,
   DEPLOYMENT_LIMITS,
   parseDeployment,
-  type PoolConfig,
 } from "../config/deployment.ts";
-import { effectiveScheduler } from "../config/scheduling.ts";
-import type { PoolSummary } from "../scheduler/pools/summary.ts";
+import { poolNameOf } from "../config/pool-address.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
+import type { PoolSummary } from "../scheduler/pools/summary.ts";
 import type {
   DirectoryPut,
   DirectoryRead,
   DirectoryVersion,
   PoolDigest,
-  PoolObjectConfig,
+  PoolDrained,
   PoolReported,
   PoolsKnown,
 } from "./contract.ts";
+import { drainNotes, jurisdictionNotes } from "./directory/pool-notes.ts";
+import { PoolTeller, type PoolTellerEnv, PUSH_RETRY_MS } from "./directory/pool-teller.ts";
 import { ReportedPools } from "./directory/reported-pools.ts";
 import { DirectoryStorage, type StoredDeployment } from "./directory-storage.ts";
-import type { Pools } from "./pools.ts";
 import { randomHex, sha256Hex, systemClock } from "./system.ts";
 
-/** How long a pool's object may take to accept its configuration. */
-const PUSH_DEADLINE_MS = 5_000;
-/** Pause before telling those again that could not be told. */
-const PUSH_RETRY_MS = 5_000;
-
-/** Pools' objects can be in other processes than the directory. */
-export type DirectoryEnv = PoolsBindings<Service<typeof Pools>>;
-
-export class DirectoryObject extends DurableObject<DirectoryEnv> {
+export class DirectoryObject extends DurableObject<PoolTellerEnv> {
   readonly #stored: DirectoryStorage;
   readonly #reported = new ReportedPools(randomHex(8), systemClock);
+  readonly #teller: PoolTeller;
   #current: StoredDeployment;
+  #drained: readonly string[];
 
-  constructor(ctx: DurableObjectState, env: DirectoryEnv) {
+  constructor(ctx: DurableObjectState, env: PoolTellerEnv) {
     super(ctx, env);
     this.#stored = new DirectoryStorage(ctx.storage);
     this.#current = this.#stored.current();
+    this.#drained = this.#stored.drained();
+    this.#teller = new PoolTeller({
+      env,
+      storage: ctx.storage,
+      stored: this.#stored,
+      current: () => this.#current,
+    });
     this.#reported.configure(this.#current.deployment.pools.map(({ name }) => name));
     // Objects whose own copy was of the same form have put the default in its place, too.
     if (this.#current.repaired !== undefined) {
-      this.#stored.mustTell(this.#current.deployment.pools.map((pool) => pool.name));
+      this.#stored.mustTell(this.#teller.addresses(this.#current.deployment));
       void ctx.blockConcurrencyWhile(() => ctx.storage.setAlarm(systemClock() + PUSH_RETRY_MS));
     }
   }
@@ -59,7 +60,7 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
     const { version } = this.#current;
     const read = knownVersion === version ? ({ version, unchanged: true } as const) : this.#current;
     if (known === undefined) return read;
-    return { ...read, pools: { ...this.#reported.read(known), drained: [] } };
+    return { ...read, pools: { ...this.#reported.read(known), drained: this.#drained } };
   }
 
   /** What a pool's object says of the pool. */
@@ -93,11 +94,15 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
       return refuse("too-large", [{ path: "", message }]);
     }
     const entry = { version: before + 1, appliedAtMs: systemClock(), bytes };
-    const pools = [...old.pools, ...parsed.value.pools].map((pool) => pool.name);
-    this.#stored.add(entry, json, pools);
+    const told = new Set([old, parsed.value].flatMap((of) => this.#teller.addresses(of)));
+    const pools = parsed.value.pools.map(({ name }) => name);
+    this.#stored.add(entry, json, { told: [...told], pools });
     this.#current = { version: entry.version, deployment: parsed.value };
-    this.#reported.configure(parsed.value.pools.map(({ name }) => name));
-    return { ok: true, version: entry.version, pending: await this.#tellPools() };
+    this.#drained = this.#stored.drained();
+    this.#reported.configure(pools);
+    const pending = (await this.#teller.tellAll()).map(poolNameOf);
+    const notes = this.#jurisdictionNotes(old, parsed.value);
+    return { ok: true, version: entry.version, pending, ...(notes.length > 0 ? { notes } : {}) };
   }
 
   /** The stored versions, newest first. */
@@ -112,57 +117,30 @@ export class DirectoryObject extends DurableObject<DirectoryEnv> {
     return deployment === undefined ? null : redactDeployment(deployment);
   }
 
+  /** An operator's word: the pool gets no new requests, or gets them again. */
+  setDrained(pool: string, isDrained: boolean): PoolDrained {
+    const { deployment } = this.#current;
+    const names = deployment.pools.map(({ name }) => name);
+    if (!names.includes(pool)) return { ok: false, pools: names };
+    const changed = this.#drained.includes(pool) !== isDrained;
+    if (changed) {
+      this.#stored.setDrained(pool, isDrained);
+      this.#drained = this.#stored.drained();
+    }
+    const notes = isDrained ? drainNotes(deployment, new Set(this.#drained), pool) : [];
+    return { ok: true, pool, drained: isDrained, changed, notes };
+  }
+
   override async alarm(): Promise<void> {
-    await this.#tellPools();
+    await this.#teller.tellAll();
   }
 
-  /** Tells every pool that was not told yet; returns those that could not be. */
-  async #tellPools(): Promise<string[]> {
-    // Set first: if the object is reset in between, the alarm goes on with what is left.
-    await this.ctx.storage.setAlarm(systemClock() + PUSH_RETRY_MS);
-    const { version, deployment } = this.#current;
-    const pools = this.#stored.pendingPools();
-    const results = await Promise.allSettled(
-      pools.map((name) => this.#tellPool(name, deployment, version)),
-    );
-    const left = pools.filter((_, i) => results[i]!.status === "rejected");
-    // A put in between has marked its pools itself; it also tells them.
-    if (version !== this.#current.version) return left;
-    for (const pool of pools) if (!left.includes(pool)) this.#stored.poolWasTold(pool);
-    if (left.length === 0) await this.ctx.storage.deleteAlarm();
-    return left;
+  #jurisdictionNotes(before: Deployment, after: Deployment): string[] {
+    const names = (of: Deployment) =>
+      of.pools.some(({ jurisdiction }) => jurisdiction !== undefined);
+    if (!names(before) && !names(after)) return [];
+    return jurisdictionNotes(before, after, this.#teller.keepsJurisdictions);
   }
-
-  async #tellPool(name: string, deployment: Deployment, version: number): Promise<void> {
-    const pool = deployment.pools.find((other) => other.name === name);
-    const pools = poolsFor(this.env, name);
-    const told =
-      pool === undefined
-        ? pools.retire(name, version)
-        : pools.configure(
-            {
-              name,
-              scrapeIntervalMs: pool.scrapeIntervalMs,
-              scheduler: effectiveScheduler(pool.scheduler),
-              ...objectivePriorities(pool),
-              ...(pool.shadow === undefined
-                ? {}
-                : { shadowScheduler: effectiveScheduler(pool.shadow) }),
-            },
-            version,
-            pool.locationHint,
-          );
-    const { promise: deadline, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(new Error("deadline")), PUSH_DEADLINE_MS);
-    await Promise.race([told, deadline]).finally(() => clearTimeout(timer));
-  }
-}
-
-function objectivePriorities({
-  objectives = [],
-}: PoolConfig): Pick<PoolObjectConfig, "objectivePriorities"> {
-  if (objectives.length === 0) return {};
-  return { objectivePriorities: [...new Set(objectives.map(({ priority }) => priority))] };
 }
 
 function refuse(

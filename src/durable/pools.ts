@@ -3,6 +3,7 @@
 // objects in its own script picks from them directly (docs/decisions/014-pick-path.md).
 
 import { WorkerEntrypoint } from "cloudflare:workers";
+import { poolObject } from "../config/pool-address.ts";
 import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type {
   PickRequest,
@@ -16,22 +17,24 @@ import type {
 } from "./contract.ts";
 import type { PoolObject } from "./pool.ts";
 
-const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})$/;
+/** Of an address; see config/pool-address.ts. */
+const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})(@[a-z-]{1,16})?$/;
 
+/** `address` is always a PoolAddress: a Worker of the release before has pools' names only, which are some. */
 interface PoolsEnv {
   readonly POOL: DurableObjectNamespace<PoolObject>;
 }
 
 export class Pools extends WorkerEntrypoint<PoolsEnv> {
   /** Endpoints for a request; see PoolObject.pick. */
-  pick(pool: string, request: PickRequest): ReturnType<PoolPort["pick"]> {
+  pick(address: string, request: PickRequest): ReturnType<PoolPort["pick"]> {
     // The object's own answer, passed on: what is disposed at the Worker is disposed there.
-    return this.#object(pool).pick(request) as unknown as ReturnType<PoolPort["pick"]>;
+    return this.#object(address).pick(request) as unknown as ReturnType<PoolPort["pick"]>;
   }
 
   /** See PoolPort. */
-  leave(pool: string, requestId: string, attempt: number): Promise<void> {
-    return this.#object(pool).leave(requestId, attempt);
+  leave(address: string, requestId: string, attempt: number): Promise<void> {
+    return this.#object(address).leave(requestId, attempt);
   }
 
   /**
@@ -42,36 +45,38 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
     config: PoolObjectConfig,
     version: number,
     locationHint: DurableObjectLocationHint | undefined,
+    address: string = config.name,
   ): Promise<void> {
-    return this.#object(config.name, locationHint).configure(config, version);
+    const options = locationHint === undefined ? {} : { locationHint };
+    return poolObject(this.env.POOL, address, options).configure(config, version);
   }
 
   /** The directory's word: the pool is no longer configured. */
-  retire(pool: string, version: number): Promise<void> {
-    return this.#object(pool).retire(version);
+  retire(address: string, version: number): Promise<void> {
+    return this.#object(address).retire(version);
   }
 
-  explain(pool: string, requestId: string): Promise<PoolExplanation> {
-    return this.#object(pool).explain(requestId);
+  explain(address: string, requestId: string): Promise<PoolExplanation> {
+    return this.#object(address).explain(requestId);
   }
 
   /** A page of recorded decisions. */
-  decisions(pool: string, query: DecisionQuery): Promise<DecisionPage> {
-    return this.#object(pool).decisions(query);
+  decisions(address: string, query: DecisionQuery): Promise<DecisionPage> {
+    return this.#object(address).decisions(query);
   }
 
   /** Prometheus text of the pool's object. */
-  metrics(pool: string): Promise<string> {
-    return this.#object(pool).metrics();
+  metrics(address: string): Promise<string> {
+    return this.#object(address).metrics();
   }
 
-  state(pool: string): Promise<PoolState> {
-    return this.#object(pool).state();
+  state(address: string): Promise<PoolState> {
+    return this.#object(address).state();
   }
 
   /** What waits; null while the configuration has no flow control. */
-  queueState(pool: string): Promise<QueueState | null> {
-    return this.#object(pool).queueState();
+  queueState(address: string): Promise<QueueState | null> {
+    return this.#object(address).queueState();
   }
 
   /**
@@ -79,7 +84,7 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
    * of the client's request but the upgrade reaches the object.
    */
   override async fetch(request: Request): Promise<Response> {
-    const pool = AGENT_PATH.exec(new URL(request.url).pathname)?.[1];
+    const [, pool, jurisdiction = ""] = AGENT_PATH.exec(new URL(request.url).pathname) ?? [];
     if (pool === undefined) return new Response("not a pool's path\n", { status: 404 });
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
       return new Response("expected a WebSocket upgrade\n", {
@@ -87,12 +92,12 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
         headers: { upgrade: "websocket" },
       });
     }
-    return this.#object(pool).fetch(`https://pool.invalid/agents/v1/${pool}`, {
+    return this.#object(pool + jurisdiction).fetch(`https://pool.invalid/agents/v1/${pool}`, {
       headers: { upgrade: "websocket", [POOL_UPGRADE_HEADER]: pool },
     });
   }
 
-  #object(pool: string, locationHint?: DurableObjectLocationHint): DurableObjectStub<PoolObject> {
-    return this.env.POOL.getByName(pool, locationHint === undefined ? {} : { locationHint });
+  #object(address: string): DurableObjectStub<PoolObject> {
+    return poolObject(this.env.POOL, address);
   }
 }

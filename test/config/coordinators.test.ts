@@ -7,6 +7,7 @@ import {
   type PoolsBindings,
   poolsFor,
 } from "../../src/config/coordinators.ts";
+import { poolAddress } from "../../src/config/pool-address.ts";
 
 const names = Array.from({ length: 2_000 }, (_, i) => `pool-${i}`);
 
@@ -50,7 +51,26 @@ describe("poolsFor", () => {
   it.for([1, 2, 3, COORDINATORS_MAX])("agrees with the ordinal where %i are bound", (count) => {
     const env = bindings(count);
     for (const name of names.slice(0, 200))
-      expect(poolsFor(env, name)).toBe(POOLS_BINDING_NAMES[coordinatorOf(name, count)]);
+      expect(poolsFor(env, poolAddress({ name }))).toBe(
+        POOLS_BINDING_NAMES[coordinatorOf(name, count)],
+      );
+  });
+
+  it("goes by the name alone: a jurisdiction moves no pool to another coordinator", () => {
+    const env = bindings(COORDINATORS_MAX);
+    for (const name of names.slice(0, 50))
+      expect(poolsFor(env, poolAddress({ name, jurisdiction: "eu" }))).toBe(
+        poolsFor(env, poolAddress({ name })),
+      );
+  });
+
+  it("goes where a pool was put by hand, and by the hash for all others", () => {
+    const env = { ...bindings(3), POOL_PLACES: { local: 2 } };
+    expect(coordinatorOf("local", 3)).not.toBe(2);
+    expect(poolsFor(env, "local")).toBe("POOLS_2");
+    // Also one that is named like something every object has.
+    for (const name of ["pool-1", "constructor"])
+      expect(poolsFor(env, name)).toBe(POOLS_BINDING_NAMES[coordinatorOf(name, 3)]);
   });
 
   it("has a name for every coordinator there can be", () => {

@@ -10,6 +10,8 @@ interface Shape {
   readonly pools?: readonly string[];
   readonly relaySecret?: string;
   readonly scrapeIntervalMs?: number;
+  /** Of every pool. */
+  readonly jurisdiction?: string;
   readonly tenantKeys?: readonly string[];
 }
 
@@ -22,6 +24,7 @@ export function createDeployment(shape: Shape = {}): Deployment {
       region: "eu",
       models: ["m"],
       agentToken: AGENT_TOKEN,
+      ...(shape.jurisdiction === undefined ? {} : { jurisdiction: shape.jurisdiction }),
       scrapeIntervalMs: shape.scrapeIntervalMs ?? 200,
       relays: [
         {

@@ -3,11 +3,12 @@
 // Where memory does not suffice for all, those make room that nobody has wanted for a while, for those
 // that somebody has. Among those that are wanted none pushes another out: they would take turns.
 
+import { CACHE_DIGEST_LIMITS, HEADER_BYTES } from "../../scheduler/kv/digest/layout.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import { DIGEST_READ_BYTES_MAX, type PoolDigest, type PoolsKnown } from "../contract.ts";
 
 /** One digest: several fit in one read. */
-export const DIGEST_BYTES_MAX = 256 * 1024;
+export const DIGEST_BYTES_MAX = CACHE_DIGEST_LIMITS.bytesMax + HEADER_BYTES;
 /** All of them, of the 128 MB that an object has. */
 export const DIGESTS_BYTES_MAX = 32 * 1024 * 1024;
 /** One that no isolate has asked for during this time may make room. */

@@ -2,6 +2,7 @@
 
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
+import { poolAddress } from "../../config/pool-address.ts";
 import { agentRefusal } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
@@ -15,14 +16,16 @@ export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
     );
   }
   const name = c.req.param("pool") ?? "";
-  const refusal = await agentRefusal(c.req.raw, directory.pool(name));
+  const pool = directory.pool(name);
+  const refusal = await agentRefusal(c.req.raw, pool);
   if (refusal !== undefined) return errorResponse(refusal);
   if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
     const { error } = refuse("upgrade_required", "Agents speak WebSocket here.");
     return errorResponse({ ...error, headers: { upgrade: "websocket" } });
   }
   // A new request: the object sees no header of the agent's.
-  return poolsFor(c.env, name).fetch(`https://pools.invalid/agents/v1/${name}`, {
+  const address = poolAddress(pool!.config);
+  return poolsFor(c.env, address).fetch(`https://pools.invalid/agents/v1/${address}`, {
     headers: { upgrade: "websocket" },
   });
 }

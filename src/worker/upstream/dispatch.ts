@@ -15,6 +15,7 @@ import type { PoolPort } from "../../durable/contract.ts";
 import type { ResolvedObjective } from "../../scheduler/flow-control/objectives.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { RelayConfig } from "../../config/deployment.ts";
+import { type PoolAddress, poolAddress } from "../../config/pool-address.ts";
 import type { Pool } from "../directory-index.ts";
 import type { Tenant } from "../tenant.ts";
 import type { Call } from "../call.ts";
@@ -60,8 +61,8 @@ export interface Job {
   readonly headers: Pick<Headers, "get">;
   /** Where models' files may be, for pools that have prompts tokenized here. */
   readonly bindings: FileBindings;
-  /** A fresh way to the object of the pool of this name. */
-  readonly port: (pool: string) => PoolPort;
+  /** A fresh way to a pool's object. */
+  readonly port: (pool: PoolAddress) => PoolPort;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
   /** Keeps the request's context alive for work that its answer does not wait for. Never rejects. */
@@ -202,9 +203,10 @@ async function tryRelay(job: Job, at: Attempt): Promise<PoolOutcome | "retry"> {
 
 function pickContext(job: Job, { pool, prepared, view }: Attempt): PickContext {
   const { name, capacityWebhook } = pool.config;
+  const address = poolAddress(pool.config);
   const { facts } = job.telemetry;
   return {
-    port: () => job.port(name),
+    port: () => job.port(address),
     view,
     hasQueue: pool.hasQueue,
     signal: job.signal,

@@ -1,19 +1,20 @@
 // How this Worker reaches the objects of pools.
 
 import { poolsFor } from "../../config/coordinators.ts";
+import { type PoolAddress, poolObject } from "../../config/pool-address.ts";
 import type { PoolPort } from "../../durable/contract.ts";
 import type { PoolObject } from "../../durable/pool.ts";
 
 /**
- * A way to the object of the pool of this name. Make one for each call: a stub that has failed once
+ * A way to the pool's object. Make one for each call: a stub that has failed once
  * stays broken. Where the script holds the objects itself, the object is asked directly: the
  * entrypoint between would cost as much as the object's answer (docs/decisions/014-pick-path.md).
  */
-export function poolPort(env: Env, pool: string): PoolPort {
+export function poolPort(env: Env, pool: PoolAddress): PoolPort {
   // The binding's generated type cannot say that an edge of its own has none.
   const namespace = env.POOL as DurableObjectNamespace<PoolObject> | undefined;
   // What comes through RPC has the types of stubs; PoolPort says what is used of them.
-  if (namespace !== undefined) return namespace.getByName(pool) as unknown as PoolPort;
+  if (namespace !== undefined) return poolObject(namespace, pool) as unknown as PoolPort;
   const pools = poolsFor(env, pool) as unknown as PoolsPort;
   return {
     pick: (request) => pools.pick(pool, request),

@@ -1,0 +1,80 @@
+// What a pool's object is reached by: the pool's name, and the jurisdiction that it must stay in.
+//
+// An object's id depends on both, so in another jurisdiction there is another object, and everybody who
+// asks for one must say the same. Where nothing is said of a jurisdiction, the address is the name.
+
+import type { PoolConfig } from "./deployment.ts";
+
+declare const brand: unique symbol;
+/** `name`, or `name@jurisdiction`. Only `poolAddress` makes one. */
+export type PoolAddress = string & { readonly [brand]: never };
+
+export type Jurisdiction = NonNullable<PoolConfig["jurisdiction"]>;
+
+/** What is used of a namespace of objects. */
+interface Namespace<Stub, Options> {
+  getByName(name: string, options?: Options): Stub;
+  jurisdiction(jurisdiction: Jurisdiction): Namespace<Stub, Options>;
+}
+
+const SEPARATOR = "@";
+/** workerd by itself runs where it is: it knows no jurisdictions, and says so at the first call. */
+const WITHOUT_JURISDICTIONS = /not implemented/;
+
+/** The one way to a pool's address. */
+export function poolAddress({ name, jurisdiction }: AddressedPool): PoolAddress {
+  return (jurisdiction === undefined ? name : name + SEPARATOR + jurisdiction) as PoolAddress;
+}
+
+type AddressedPool = Pick<PoolConfig, "name"> & {
+  readonly jurisdiction?: Jurisdiction | undefined;
+};
+
+/** The pool's name in its address. */
+export function poolNameOf(address: PoolAddress): string {
+  return splitAddress(address).name;
+}
+
+/**
+ * The object at an address, which may come from outside. Self-hosted, jurisdictions are not kept: the
+ * object is where its process is.
+ */
+export function poolObject<Stub, Options>(
+  namespace: Namespace<Stub, Options>,
+  address: string,
+  options?: Options,
+): Stub {
+  const { name, jurisdiction } = splitAddress(address);
+  const isKept = jurisdiction !== undefined && keepsJurisdictions(namespace);
+  return (isKept ? namespace.jurisdiction(jurisdiction) : namespace).getByName(name, options);
+}
+
+const known = new WeakMap<object, boolean>();
+
+/** Whether objects stay in a jurisdiction that is asked for. Looked up once. */
+export function keepsJurisdictions(namespace: Pick<Namespace<unknown, never>, "jurisdiction">) {
+  let isKept = known.get(namespace);
+  if (isKept === undefined) {
+    isKept = tryJurisdiction(namespace);
+    known.set(namespace, isKept);
+  }
+  return isKept;
+}
+
+function tryJurisdiction(namespace: Pick<Namespace<unknown, never>, "jurisdiction">): boolean {
+  try {
+    namespace.jurisdiction("eu");
+    return true;
+  } catch (error) {
+    // Nothing else may lead to an object outside of the jurisdiction that was asked for.
+    if (error instanceof Error && WITHOUT_JURISDICTIONS.test(error.message)) return false;
+    throw error;
+  }
+}
+
+function splitAddress(address: string): { name: string; jurisdiction: Jurisdiction | undefined } {
+  const at = address.indexOf(SEPARATOR);
+  if (at === -1) return { name: address, jurisdiction: undefined };
+  // What is no jurisdiction, Cloudflare refuses.
+  return { name: address.slice(0, at), jurisdiction: address.slice(at + 1) as Jurisdiction };
+}
