@@ -2,7 +2,7 @@
 
 import { join, resolve } from "node:path";
 import { CliError, describeError, UsageError } from "./cli-error.ts";
-import { readKeys, readRunning } from "./up/state-dir.ts";
+import { readKeys, readRunning, RUNNING_FILE } from "./up/state-dir.ts";
 
 const ADMIN_MS_MAX = 15_000;
 
@@ -13,7 +13,7 @@ export interface AdminAnswer {
 }
 
 export interface AdminCall {
-  readonly method: "GET" | "PUT";
+  readonly method: "GET" | "PUT" | "POST";
   /** Under /admin/v1, beginning with a slash. */
   readonly path: string;
   readonly body?: unknown;
@@ -102,7 +102,7 @@ export function adminClient(flags: {
   readonly "state-dir": string;
 }): AdminClient {
   const stateDir = resolve(flags["state-dir"]);
-  const running = readRunning(join(stateDir, "running.json"));
+  const running = readRunning(join(stateDir, RUNNING_FILE));
   const url = flags.url ?? running?.url ?? "";
   if (url === "")
     throw new CliError(

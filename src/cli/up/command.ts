@@ -1,13 +1,17 @@
 // `fairlead up`: runs until it is told to stop, or until a part of it cannot be kept running.
 
-import { relative } from "node:path";
+import { join, relative } from "node:path";
 import { CliError, describeError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { describeEnd, describeExit } from "./child-process.ts";
 import { watchLogSizes } from "./log-size.ts";
 import { parseUpOptions, UP_USAGE, type UpOptions } from "./options.ts";
-import { startRun, type Ready } from "./start.ts";
-import { openStateDir, STATE_DIR_DEFAULT, type StateDir } from "./state-dir.ts";
+import { type ControlSocket, openControlSocket } from "./control-socket.ts";
+import { Disturbances } from "./disturbances.ts";
+import type { Ready } from "./run-parts.ts";
+import { startClusters } from "./start-clusters.ts";
+import { startRun } from "./start.ts";
+import { openStateDir, RUNNING_FILE, STATE_DIR_DEFAULT, type StateDir } from "./state-dir.ts";
 import { RESTART_WINDOW_MS, RESTARTS_MAX } from "./restarts.ts";
 import { type Death, Supervisor } from "./supervisor.ts";
 
@@ -29,15 +33,24 @@ export const upCommand: Command = {
         }
       },
     });
-    const onReady = ({ url }: Ready) => {
+    const onReady = ({ url, clusters }: Ready) => {
       announce = () =>
-        state.announce({ url, pids: supervisor.pids(), adminPorts: supervisor.adminPorts() });
+        state.announce({
+          url,
+          pids: supervisor.pids(),
+          adminPorts: supervisor.adminPorts(),
+          clusters: [...clusters],
+        });
       announce();
     };
+    const disturbances = new Disturbances(() => supervisor.processes);
+    let control: ControlSocket | undefined;
     const signalled = untilStopped(options, () => supervisor.kill());
     try {
+      control = await openControlSocket(state.controlPath, disturbances);
       await runUntilEnd({ options, state, supervisor, signalled, progress, onReady });
     } finally {
+      control?.close();
       await supervisor.stop();
       state.release();
       // Else an open pipe would keep this process alive.
@@ -60,7 +73,10 @@ interface UpRun {
 async function runUntilEnd(run: UpRun): Promise<void> {
   const { options, state, supervisor, signalled, progress, onReady } = run;
   const adminKey = process.env["FAIRLEAD_ADMIN_KEY"] ?? state.keys.adminKey;
-  const starting = startRun({ options, state, adminKey, supervisor, progress });
+  const parts = { options, state, adminKey, supervisor, progress };
+  const { clusterRttsMs } = options;
+  const starting =
+    clusterRttsMs === undefined ? startRun(parts) : startClusters(parts, clusterRttsMs);
   // A signal may end the wait for it; what it says afterwards is of no interest.
   starting.catch(() => {});
   const death = supervisor.death.then((dead) => {
@@ -116,7 +132,7 @@ Fairlead is ready.
   admin key  ${ready.adminKey}
   model      ${ready.model}
   logs       ${relative(process.cwd(), logsDir) || "."}/
-
+${describeClusters(ready, stateDir)}
 Try it:
 
   curl ${ready.url}/v1/chat/completions -i \\
@@ -126,8 +142,28 @@ Try it:
 Then ask why it went where it went, with the id in x-fairlead-request-id:
 
   npx fairlead explain REQUEST_ID${stateFlag}
-
+${describeChaos(ready, stateFlag)}
 Ctrl-C stops everything.
+`;
+}
+
+/** A line for each, and the file that says what they are made of; nothing where there are none. */
+function describeClusters({ clusters }: Ready, stateDir: string): string {
+  if (clusters.length === 0) return "";
+  const lines = clusters.map(
+    ({ name, region, rttMs, endpoints }, i) =>
+      `  ${i === 0 ? "clusters " : "         "}  ${name}  ${region.padEnd(12)}  ${endpoints.length} engines, ${rttMs} ms away\n`,
+  );
+  return `${lines.join("")}  state      ${join(stateDir, RUNNING_FILE)}\n`;
+}
+
+function describeChaos({ clusters }: Ready, stateFlag: string): string {
+  const last = clusters.at(-1);
+  if (last === undefined) return "";
+  return `
+Lose a cluster under 100 requests a second, and see what clients see of it:
+
+  npx fairlead chaos kill ${last.name}${stateFlag}
 `;
 }
 

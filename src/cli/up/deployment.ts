@@ -6,8 +6,8 @@ import { CliError } from "../cli-error.ts";
 import type { Keys } from "./state-dir.ts";
 
 /** Name of the pool, and of the tenant, when no configuration file is given. */
-export const LOCAL_POOL = "local";
-export const LOCAL_TENANT = "default";
+const LOCAL_POOL = "local";
+const LOCAL_TENANT = "default";
 
 /** A relay that runs on this machine. */
 export interface LocalRelay {
@@ -27,37 +27,48 @@ export interface LocalPool {
 
 export type KvKeys = "content" | "tokens";
 
+/** What pools of the same deployment have in common. */
 export interface DefaultOptions {
-  readonly relayPort: number;
   readonly kvKeys: KvKeys;
   /** As a configuration has it; undefined: as a pool does that says nothing of it. */
   readonly scheduler?: unknown;
 }
 
-/** The configuration without a file: one pool, one tenant, the keys of the state directory. */
+/** What each has to itself. */
+export interface PoolOptions {
+  readonly name: string;
+  readonly region: string;
+  /** Where the Worker reaches its relay on this machine. */
+  readonly relayPort: number;
+  readonly rttMs?: number;
+}
+
+/** The one pool of a run that is not of clusters. */
+export function localPoolOptions(relayPort: number): PoolOptions {
+  return { name: LOCAL_POOL, region: "local", relayPort };
+}
+
+/** The configuration without a file: pools that all serve the same, one tenant, the keys of the state directory. */
 export function defaultDeployment(
   keys: Keys,
   models: readonly string[],
-  { relayPort, kvKeys, scheduler }: DefaultOptions,
+  pools: readonly PoolOptions[],
+  { kvKeys, scheduler }: DefaultOptions,
 ): unknown {
   return {
     version: 1,
-    pools: [
-      {
-        name: LOCAL_POOL,
-        region: "local",
-        models: [...models],
-        agentToken: keys.agentToken,
-        relays: [
-          {
-            url: `http://127.0.0.1:${relayPort}`,
-            keys: [{ id: "k1", secret: keys.relaySecret }],
-          },
-        ],
-        ...(scheduler === undefined ? {} : { scheduler }),
-        ...(kvKeys === "tokens" ? { prefixKeys: { kind: "tokens", by: "render" } } : {}),
-      },
-    ],
+    pools: pools.map(({ name, region, relayPort, rttMs }) => ({
+      name,
+      region,
+      models: [...models],
+      agentToken: keys.agentToken,
+      relays: [
+        { url: `http://127.0.0.1:${relayPort}`, keys: [{ id: "k1", secret: keys.relaySecret }] },
+      ],
+      ...(rttMs === undefined ? {} : { rttMs }),
+      ...(scheduler === undefined ? {} : { scheduler }),
+      ...(kvKeys === "tokens" ? { prefixKeys: { kind: "tokens", by: "render" } } : {}),
+    })),
     tenants: [{ id: LOCAL_TENANT, keys: [keys.key] }],
   };
 }

@@ -3,7 +3,10 @@
 //   start ──► ready ──► ended ──pause──► start …
 //     │                   └─ too often ──► given up
 //     └─ ended before it was ever ready ─► given up: it would not be otherwise the next time
+//
+// It can also be held down on purpose: ended and, however long that takes, not started before it is let go.
 
+import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -21,6 +24,8 @@ export interface KeptOptions {
   readonly onRestarted: (process: KeptProcess, exit: Exit) => void;
 }
 
+export type Condition = "starting" | "ready" | "frozen" | "held";
+
 export class KeptProcess {
   readonly name: string;
   readonly logFile: string;
@@ -35,6 +40,10 @@ export class KeptProcess {
   #current: RunningProcess;
   #firstReady: ReadyLine | undefined;
   #programPid: number | undefined;
+  /** Aborted when it is let go. */
+  #hold: AbortController | undefined;
+  #isFrozen = false;
+  #isReady = false;
 
   constructor(spec: ProcessSpec, options: KeptOptions) {
     this.name = spec.name;
@@ -65,17 +74,58 @@ export class KeptProcess {
     return this.#firstReady !== undefined;
   }
 
+  /** What it does now. */
+  get condition(): Condition {
+    if (this.#hold !== undefined) return "held";
+    if (this.#isFrozen) return "frozen";
+    return this.#isReady ? "ready" : "starting";
+  }
+
+  /** Ends it; it is started again when `release` is called. That is no failure of its own. */
+  hold(signal: "SIGTERM" | "SIGKILL"): void {
+    this.#thaw();
+    this.#hold ??= new AbortController();
+    this.#isReady = false;
+    this.#current.signal(signal);
+  }
+
+  /** A program with a guard can be frozen: the guard ends it with us, which a frozen one would not notice. */
+  get canFreeze(): boolean {
+    return this.#programPid !== undefined;
+  }
+
+  /** Stops its clock: its sockets stay open and nobody answers. Nothing where it cannot be frozen. */
+  freeze(): void {
+    if (this.#programPid !== undefined) this.#isFrozen = signalProcess(this.#programPid, "SIGSTOP");
+  }
+
+  /** Ends a hold and a freeze. */
+  release(): void {
+    this.#thaw();
+    this.#hold?.abort();
+    this.#hold = undefined;
+  }
+
   /** Sends a signal; from now on its end is not followed by a start. */
   stop(signal: "SIGTERM" | "SIGKILL"): void {
     this.#stopping.abort();
+    this.release();
     this.#current.signal(signal);
+  }
+
+  #thaw(): void {
+    if (!this.#isFrozen) return;
+    this.#isFrozen = false;
+    if (this.#programPid !== undefined) signalProcess(this.#programPid, "SIGCONT");
   }
 
   async #keep(): Promise<Exit> {
     for (;;) {
       const exit = await this.#current.exited;
+      this.#isReady = false;
+      this.#isFrozen = false;
       const line = this.#firstReady;
-      if (line === undefined || !(await this.#pause())) return exit;
+      if (line === undefined || !(await this.#mayStart())) return exit;
       this.#current = this.#start(this.#spec.argsAgain?.(line) ?? this.#spec.args, "append");
       const started = this.#current;
       started.ready.then(
@@ -84,6 +134,15 @@ export class KeptProcess {
         () => started.signal("SIGKILL"),
       );
     }
+  }
+
+  /** Waits until it is to be started again; false: never. */
+  async #mayStart(): Promise<boolean> {
+    const isDue = this.#hold !== undefined || (await this.#pause());
+    // It may have been taken hold of meanwhile.
+    const hold = this.#hold;
+    if (hold !== undefined) await once(hold.signal, "abort");
+    return isDue && !this.#stopping.signal.aborted;
   }
 
   /** False: it is not to be started again. */
@@ -102,9 +161,23 @@ export class KeptProcess {
     const started = startProcess({ ...this.#spec, args }, log);
     this.#programPid = undefined;
     started.ready.then(
-      ({ pid }) => (this.#programPid = typeof pid === "number" ? pid : undefined),
+      ({ pid }) => {
+        this.#programPid = typeof pid === "number" ? pid : undefined;
+        this.#isReady = this.#hold === undefined;
+      },
       () => {},
     );
     return started;
+  }
+}
+
+/** False: it has ended. */
+function signalProcess(pid: number, signal: "SIGSTOP" | "SIGCONT"): boolean {
+  try {
+    process.kill(pid, signal);
+    return true;
+  } catch {
+    // ESRCH.
+    return false;
   }
 }

@@ -3,6 +3,7 @@
 import { COORDINATORS_MAX } from "../../config/coordinators.ts";
 import { integerFlag, numberFlag, parseFlags, positionals } from "../flags.ts";
 import { UsageError } from "../cli-error.ts";
+import { CLUSTERS_MAX, RTT_DEFAULT_MS, RTT_MS_MAX, spreadRtts } from "./clusters.ts";
 import type { KvKeys } from "./deployment.ts";
 import { parseEndpointUrl } from "./engines.ts";
 import { STAGE_CONNECTORS, type Stages } from "./stages.ts";
@@ -41,6 +42,8 @@ export interface UpOptions {
   readonly configFile: string | undefined;
   /** Processes for the objects, apart from the Worker's; undefined: one process for all. */
   readonly coordinatorCount: number | undefined;
+  /** A round-trip time for each cluster; undefined: one pool, without a network before it. */
+  readonly clusterRttsMs: readonly number[] | undefined;
   readonly isJson: boolean;
   readonly exitsWithParent: boolean;
   /** Whether engines publish what is in their caches, and the collector listens. */
@@ -70,6 +73,12 @@ Engines
                        labels in --endpoints say
   --kv-keys KIND       what prefixes are known by: content (default), or tokens, for which the engines
                        render each prompt before it is decided where it goes
+
+Clusters
+  --clusters N         run N clusters (1 to ${CLUSTERS_MAX}) behind one Worker, each a pool with engines, relay and
+                       collector of its own; --engines and the like are then of each
+  --rtt MS[,MS ...]    their round-trip times to the Worker, one for each or one for all
+                       (default spread from ${RTT_DEFAULT_MS.min} to ${RTT_DEFAULT_MS.max}); \`fairlead chaos\` cuts and slows them
 
 Deployment
   --config FILE        a fairlead.yaml instead of the one pool and one tenant made up otherwise.
@@ -102,6 +111,8 @@ const FLAGS = {
   "engine-arg": { type: "string", multiple: true },
   config: { type: "string" },
   coordinators: { type: "string" },
+  clusters: { type: "string" },
+  rtt: { type: "string" },
   host: { type: "string", default: HOST_DEFAULT },
   port: { type: "string" },
   "state-dir": { type: "string", default: STATE_DIR_DEFAULT },
@@ -148,11 +159,35 @@ export function parseUpOptions(args: string[]): UpOptions {
       values.coordinators === undefined
         ? undefined
         : integerFlag("coordinators", values.coordinators, { min: 1, max: COORDINATORS_MAX }, 1),
+    clusterRttsMs: clusterRtts(values),
     isJson: values.json,
     exitsWithParent: values["exit-with-parent"],
     hasKvEvents: values["kv-events"],
     kvKeys: parseKvKeys(kvKeys ?? "content"),
   };
+}
+
+/** Those that say themselves what runs where. */
+const NOT_OF_CLUSTERS = ["config", "coordinators", "endpoint", "endpoints"] as const;
+
+function clusterRtts(values: Values): number[] | undefined {
+  if (values.clusters === undefined) {
+    if (values.rtt !== undefined)
+      throw new UsageError("--rtt is of clusters; it needs --clusters.");
+    return undefined;
+  }
+  const count = integerFlag("clusters", values.clusters, { min: 1, max: CLUSTERS_MAX }, 1);
+  const other = NOT_OF_CLUSTERS.find((name) => values[name] !== undefined);
+  if (other !== undefined)
+    throw new UsageError(
+      `--clusters runs simulated engines, pools and coordinators of its own; leave out --${other}.`,
+    );
+  if (values.rtt === undefined) return spreadRtts(count);
+  const range = { min: 0, max: RTT_MS_MAX };
+  const rtts = values.rtt.split(",").map((text) => numberFlag("rtt", text, range, 0));
+  if (rtts.length !== count && rtts.length !== 1)
+    throw new UsageError(`--rtt takes one time, or one for each of the ${count} clusters.`);
+  return Array.from({ length: count }, (_, i) => rtts[i] ?? rtts[0]!);
 }
 
 function parseKvKeys(text: string): KvKeys {

@@ -12,7 +12,7 @@ const AGENTS = fileURLToPath(new URL("../../agents/main.ts", import.meta.url));
 
 interface AgentSpec {
   readonly name: string;
-  readonly role: "simulator" | "collector" | "relay" | "front";
+  readonly role: "simulator" | "collector" | "relay" | "front" | "link";
   readonly flags: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   /** What the flags become at a restart, so that it has the ports of the first start. */
@@ -52,11 +52,37 @@ export function frontProcess(state: StateDir, host: string, port: number): Proce
   });
 }
 
+export interface LinkOptions {
+  readonly name: string;
+  /** `host:port` */
+  readonly target: string;
+  readonly rttMs: number;
+}
+
+export const LINKS_PROCESS = "links";
+
+/** All links of a run. Its ready line has their ports, in their order. */
+export function linksProcess(state: StateDir, links: readonly LinkOptions[]): ProcessSpec {
+  const at = (ports: readonly unknown[]) =>
+    JSON.stringify(links.map((link, i) => ({ ...link, port: ports[i] ?? 0 })));
+  return agent(state, {
+    name: LINKS_PROCESS,
+    role: "link",
+    flags: { links: at([]), "admin-listen": `${LOOPBACK}:0` },
+    portFlags: (ready) => ({ links: at(ready["ports"] as number[]), ...adminPort(ready) }),
+  });
+}
+
 /** Any free ports, on this machine only. */
 const KV_EVENTS_CONFIG = JSON.stringify({
   endpoint: `tcp://${LOOPBACK}:*`,
   replay_endpoint: `tcp://${LOOPBACK}:*`,
 });
+
+/** Of a process of engines. */
+export function enginesName(pool: Pick<LocalPool, "name">, { name }: Pick<EngineGroup, "name">) {
+  return `engines-${pool.name}${name === "sim" ? "" : `-${name}`}`;
+}
 
 export function enginesProcess(
   state: StateDir,
@@ -66,7 +92,7 @@ export function enginesProcess(
 ): ProcessSpec {
   const { source } = group;
   return agent(state, {
-    name: `engines-${pool.name}${group.name === "sim" ? "" : `-${group.name}`}`,
+    name: enginesName(pool, group),
     role: "simulator",
     flags: {
       engines: String(group.count),
@@ -111,13 +137,17 @@ export interface PoolAgentOptions {
   readonly relayFlags: Readonly<Record<string, string>>;
 }
 
+export function collectorName({ name }: Pick<LocalPool, "name">): string {
+  return `collector-${name}`;
+}
+
 export function collectorProcess(
   state: StateDir,
   options: PoolAgentOptions,
   hasKvEvents: boolean,
 ): ProcessSpec {
   const { kvKeys } = options.pool;
-  const name = `collector-${options.pool.name}`;
+  const name = collectorName(options.pool);
   const isLearning = hasKvEvents && kvKeys === "content";
   return agent(state, {
     name,
@@ -135,6 +165,11 @@ export function collectorProcess(
   });
 }
 
+/** Of the pool's relay number `index`. */
+export function relayName({ name }: Pick<LocalPool, "name">, index: number): string {
+  return `relay-${name}${index === 0 ? "" : `-${index}`}`;
+}
+
 /** `learnPort` is the collector's; undefined where nothing is learned. */
 export function relayProcess(
   state: StateDir,
@@ -143,7 +178,7 @@ export function relayProcess(
   learnPort: number | undefined,
 ): ProcessSpec {
   const index = options.pool.relays.indexOf(relay);
-  const name = `relay-${options.pool.name}${index === 0 ? "" : `-${index}`}`;
+  const name = relayName(options.pool, index);
   return agent(state, {
     name,
     role: "relay",

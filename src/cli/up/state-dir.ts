@@ -7,7 +7,8 @@
 //   logs/NAME.log   one per process, begun anew at each start
 //   generated/      Worker bundle, workerd configurations, endpoint files
 //   running.json    who holds the directory: process id, URL, socket folder, and its parts' process
-//                   ids and admin ports by name, written anew whenever a part was started again
+//                   ids and admin ports by name, written anew whenever a part was started again; and
+//                   what each cluster consists of. No secrets
 
 import { randomBytes } from "node:crypto";
 import {
@@ -23,8 +24,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { CliError, describeError } from "../cli-error.ts";
+import { clusterSchema } from "./clusters.ts";
 
 export const STATE_DIR_DEFAULT = ".fairlead";
+/** In the state directory. */
+export const RUNNING_FILE = "running.json";
 const SOCKET_DIR_PREFIX = "fairlead-";
 
 const keysSchema = z.object({
@@ -45,6 +49,8 @@ const runningSchema = z.object({
   pids: z.record(z.string(), z.int().positive()).default({}),
   /** Of the parts that serve /health and /metrics on a loopback port of their own, by name. */
   adminPorts: z.record(z.string(), z.int().positive()).default({}),
+  /** Empty where the run has no clusters. */
+  clusters: z.array(clusterSchema).default([]),
 });
 export type Running = z.output<typeof runningSchema>;
 
@@ -57,10 +63,12 @@ export interface StateDir {
   readonly socketDir: string;
   /** Where the front finds workerd. */
   readonly socketPath: string;
+  /** Where this run takes orders about its own processes. */
+  readonly controlPath: string;
   /** Makes the folder of a coordinator's SQLite files; 0 is also that of an unsplit workerd. */
   storageDir(ordinal: number): string;
   /** Lets `fairlead explain` and `config` find this run, and operators its parts. Again: replaces. */
-  announce(parts: Pick<Running, "url" | "pids" | "adminPorts">): void;
+  announce(parts: Omit<Running, "pid" | "socketDir">): void;
   /** Gives the directory back. Keys, storage and logs stay. */
   release(): void;
 }
@@ -76,14 +84,21 @@ export function openStateDir(dir: string): StateDir {
   }
   const [logsDir, generatedDir, storageDir] = subfolders as [string, string, string];
   const socketDir = mkdtempSync(join(tmpdir(), SOCKET_DIR_PREFIX));
-  const runningFile = join(path, "running.json");
+  const runningFile = join(path, RUNNING_FILE);
   const removeSocketDir = () => rmSync(socketDir, { recursive: true, force: true });
   const release = () => {
     removeSocketDir();
     rmSync(runningFile, { force: true });
   };
   try {
-    takeOver(runningFile, { pid: process.pid, url: "", socketDir, pids: {}, adminPorts: {} });
+    takeOver(runningFile, {
+      pid: process.pid,
+      url: "",
+      socketDir,
+      pids: {},
+      adminPorts: {},
+      clusters: [],
+    });
   } catch (error) {
     removeSocketDir();
     throw error;
@@ -96,6 +111,7 @@ export function openStateDir(dir: string): StateDir {
       generatedDir,
       socketDir,
       socketPath: join(socketDir, "workerd.sock"),
+      controlPath: controlPathIn(socketDir),
       storageDir(ordinal) {
         const folder = ordinal === 0 ? storageDir : `${storageDir}-${ordinal}`;
         makePrivate(folder);
@@ -108,6 +124,11 @@ export function openStateDir(dir: string): StateDir {
     release();
     throw error;
   }
+}
+
+/** Of the run whose sockets are in this folder. */
+export function controlPathIn(socketDir: string): string {
+  return join(socketDir, "up.sock");
 }
 
 function makePrivate(folder: string): void {

@@ -24,6 +24,13 @@ export interface WorkerdRun {
   readonly adminKey: string;
   /** undefined: Worker and objects in one process. */
   readonly coordinatorCount: number | undefined;
+  /** Coordinators of pools, by hand; absent: by hash. */
+  readonly places?: Readonly<Record<string, number>>;
+}
+
+/** The process that holds the objects of this ordinal. */
+export function coordinatorName(ordinal: number): string {
+  return `coordinator-${ordinal}`;
 }
 
 /** Builds the Worker, writes the configurations and says how to start their processes. */
@@ -36,7 +43,8 @@ export async function prepareWorkerd(run: WorkerdRun): Promise<ProcessSpec[]> {
     const config = workerdConfig({ socketPath, storageDir, bundleFile: BUNDLE_FILE });
     return [await worker(run, "workerd", config)];
   }
-  const coordinators = coordinatorSockets(state, coordinatorCount);
+  const sockets = coordinatorSockets(state, coordinatorCount);
+  const coordinators = run.places === undefined ? sockets : { ...sockets, places: run.places };
   const specs = coordinators.pools.map((_, ordinal) => coordinator(run, ordinal, coordinators));
   const config = edgeConfig({ socketPath, bundleFile: BUNDLE_FILE, coordinators });
   return Promise.all([...specs, worker(run, "edge", config)]);
@@ -67,7 +75,7 @@ async function coordinator(
   const options = { ordinal, bundleFile: BUNDLE_FILE, storageDir, coordinators };
   const own = coordinators.pools[ordinal]!;
   return {
-    ...(await workerdProcess(run.state, `coordinator-${ordinal}`, coordinatorConfig(options))),
+    ...(await workerdProcess(run.state, coordinatorName(ordinal), coordinatorConfig(options))),
     sockets: ordinal === 0 ? [own, coordinators.control] : [own],
   };
 }

@@ -8,7 +8,7 @@ const KEYS = {
   agentToken: "agent-0123456789abcdef",
   relaySecret: "relay-0123456789abcdef",
 };
-const LOCAL = { relayPort: 9100, kvKeys: "content" } as const;
+const LOCAL = [{ name: "local", region: "local", relayPort: 9100 }];
 const HASH = `sha256:${"0".repeat(64)}`;
 
 function parse(document: unknown): Deployment {
@@ -30,7 +30,7 @@ function pool(name: string, url: string, change: object = {}) {
 
 describe("defaultDeployment", () => {
   it("is a good configuration with one local pool and a usable key", () => {
-    const deployment = parse(defaultDeployment(KEYS, ["m"], LOCAL));
+    const deployment = parse(defaultDeployment(KEYS, ["m"], LOCAL, { kvKeys: "content" }));
     expect(usableKey(deployment)).toBe(KEYS.key);
     expect(localPools(deployment)).toEqual([
       {
@@ -45,7 +45,7 @@ describe("defaultDeployment", () => {
   });
 
   it("has prompts rendered where prefixes are to be known by tokens", () => {
-    const deployment = parse(defaultDeployment(KEYS, ["m"], { ...LOCAL, kvKeys: "tokens" }));
+    const deployment = parse(defaultDeployment(KEYS, ["m"], LOCAL, { kvKeys: "tokens" }));
     expect(deployment.pools[0]!.prefixKeys).toMatchObject({ kind: "tokens", by: "render" });
     expect(localPools(deployment)[0]!.kvKeys).toBe("tokens");
   });

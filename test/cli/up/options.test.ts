@@ -11,6 +11,7 @@ describe("parseUpOptions", () => {
       engines: { kind: "simulated", count: 3, timeScale: 1, flags: {} },
       model: "fairlead-sim",
       configFile: undefined,
+      clusterRttsMs: undefined,
       isJson: false,
       hasKvEvents: false,
       kvKeys: "content",
@@ -21,6 +22,14 @@ describe("parseUpOptions", () => {
   it("splits objects from the Worker when told how many processes they get", () => {
     expect(parseUpOptions([]).coordinatorCount).toBeUndefined();
     expect(parseUpOptions(["--coordinators", "8"]).coordinatorCount).toBe(8);
+  });
+
+  it("gives clusters times from 30 to 150 ms, or those that are named", () => {
+    const rtts = (...args: string[]) => parseUpOptions(["--clusters", ...args]).clusterRttsMs;
+    expect(rtts("3")).toEqual([30, 90, 150]);
+    expect(rtts("1")).toEqual([30]);
+    expect(rtts("3", "--rtt", "30,80,150")).toEqual([30, 80, 150]);
+    expect(rtts("2", "--rtt", "0")).toEqual([0, 0]);
   });
 
   it("passes parameters on to the simulated engines", () => {
@@ -60,6 +69,13 @@ describe("parseUpOptions", () => {
 
   it.for([
     { args: ["--prot", "1"], says: "--prot" },
+    { args: ["--clusters", "9"], says: "--clusters takes a number from 1 to 8" },
+    { args: ["--rtt", "30"], says: "--rtt is of clusters" },
+    { args: ["--clusters", "3", "--rtt", "30,80"], says: "one for each of the 3 clusters" },
+    { args: ["--clusters", "2", "--rtt", "30,"], says: "--rtt takes a number from 0 to 2000" },
+    { args: ["--clusters", "2", "--coordinators", "2"], says: "leave out --coordinators" },
+    { args: ["--clusters", "2", "--endpoint", "http://a:1"], says: "leave out --endpoint" },
+    { args: ["--clusters", "2", "--config", "f"], says: "leave out --config" },
     { args: ["extra"], says: '"extra" was not expected' },
     { args: ["--port"], says: "--port" },
     { args: ["--port", "70000"], says: "--port takes a number from 0 to 65535" },
