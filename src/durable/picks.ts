@@ -10,6 +10,7 @@ import type {
 } from "../agents/protocol/messages.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.ts";
+import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../scheduler/decisions/ring.ts";
 import { StagedProfiles } from "../scheduler/disaggregation/stages.ts";
@@ -94,6 +95,7 @@ export class Picks {
   readonly #warmUp: WarmUp;
   readonly #decisions = new DecisionRing();
   readonly #recorder = new DecisionRecorder(this.#decisions);
+  readonly #poolChoices = new PoolChoices();
   #picker: EndpointPicker | undefined;
   /** Configuration of #picker: one object while it does not change. */
   #scheduler: SchedulerConfig | undefined;
@@ -172,6 +174,7 @@ export class Picks {
     const open = this.#ledger.reopen(pick.request.requestId, pick.attempt, holder);
     if (open !== undefined) return this.#grant(open);
     const bounded = { ...pick, request: boundRequest(pick.request) };
+    if (pick.choice !== undefined) this.#poolChoices.add(pick.request.requestId, pick.choice);
     return this.#admission.answer(bounded, holder) ?? this.#pickNow(bounded, { holder });
   }
 
@@ -286,6 +289,11 @@ export class Picks {
   /** The decisions on record for a request, by attempt. */
   records(requestId: string): DecisionRecord[] {
     return this.#decisions.find(requestId);
+  }
+
+  /** Among which pools the request was chosen; undefined where that is not known. */
+  poolChoice(requestId: string): ReturnType<PoolChoices["find"]> {
+    return this.#poolChoices.find(requestId);
   }
 
   /** Recorded decisions, newest first. */

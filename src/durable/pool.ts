@@ -175,11 +175,12 @@ export class PoolObject extends DurableObject {
   explain(requestId: string): PoolExplanation {
     const records = this.#picks.records(requestId);
     const refused = this.#refusals.find(requestId);
+    const pools = this.#picks.poolChoice(requestId);
     const pool = this.#config.config?.name ?? "";
     return {
       isConfigured: this.#config.config !== null,
       objectEpoch: this.#objectEpoch,
-      explanation: explainAll({ requestId, pool }, records, refused) ?? null,
+      explanation: explainAll({ requestId, pool, refused, pools }, records) ?? null,
     };
   }
 

@@ -12,18 +12,12 @@ import {
 } from "../../scheduler/decisions/document.ts";
 import { CliError } from "../cli-error.ts";
 import { printable } from "../printable.ts";
+import { type Column, renderTable, termHeading } from "../text-table.ts";
+import { renderPools } from "./pools.ts";
 
-/** Headings are broken at hyphens into lines of about this length; the weight has its own. */
-const HEADING_CHARS_MAX = 9;
 /** Longer ids are cut in the middle, so that the table stays a table. */
 const ID_CHARS_MAX = 32;
 
-/** Of a table with a line for each `Row`. */
-export interface Column<Row> {
-  readonly heading: string;
-  readonly align: "left" | "right";
-  cell(row: Row): string;
-}
 type CandidateColumn = Column<ExplainedCandidate>;
 
 /** The answer of /admin/v1/explain as text. */
@@ -31,10 +25,9 @@ export function renderExplanation(answer: unknown): string {
   const parsed = explanationSchema.safeParse(answer);
   if (!parsed.success)
     throw new CliError("The answer could not be read: is this fairlead as new as the deployment?");
-  const { requestId, pool, attempts } = parsed.data;
-  return printable(
-    `Request ${requestId} in pool ${pool}\n\n${attempts.map(renderAttempt).join("\n")}`,
-  );
+  const { requestId, pool, attempts, pools } = parsed.data;
+  const head = [`Request ${requestId} in pool ${pool}`, "", ...renderPools(pools)].join("\n");
+  return printable(`${head}\n${attempts.map(renderAttempt).join("\n")}`);
 }
 
 function renderAttempt(attempt: ExplainedAttempt): string {
@@ -214,8 +207,7 @@ function describeTerm(value: number | null | undefined): string {
 
 function termColumns(scorer: string, first: ExplainedRow): Column<ExplainedRow>[] {
   const terms = Object.keys(first.terms![scorer]!).map((term): Column<ExplainedRow> => ({
-    // Broken at its capitals: prefillMs becomes prefill ms.
-    heading: term.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`),
+    heading: termHeading(term),
     align: "right",
     cell: ({ terms: given }) => describeTerm(given?.[scorer]?.[term]),
   }));
@@ -231,39 +223,6 @@ function describeAge(ageMs: number | null, staleAfterMs: number): string {
   if (ageMs === null) return "never";
   const age = ageMs < 10_000 ? `${Math.round(ageMs)} ms` : `${Math.round(ageMs / 1000)} s`;
   return ageMs > staleAfterMs ? `${age} stale` : age;
-}
-
-/** Lines indented by two; headings stand above, broken where they are long. */
-export function renderTable<Row>(columns: readonly Column<Row>[], items: readonly Row[]): string[] {
-  const headings = columns.map((column) => breakHeading(column.heading));
-  const height = Math.max(...headings.map((lines) => lines.length));
-  // Headings stand on the first row of candidates.
-  const rows = Array.from({ length: height }, (_, line) =>
-    headings.map((lines) => lines[line - height + lines.length] ?? ""),
-  );
-  rows.push(...items.map((item) => columns.map((column) => column.cell(item))));
-  const widths = columns.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, c) => {
-        const { align } = columns[c]!;
-        return `  ${align === "left" ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!)}`;
-      })
-      .join("")
-      .trimEnd(),
-  );
-}
-
-function breakHeading(heading: string): string[] {
-  const lines: string[] = [];
-  for (const part of heading.match(/×.*|[^- ]+[- ]?/g) ?? []) {
-    const joined = (lines.at(-1) ?? "") + part;
-    const isNewLine =
-      lines.length === 0 || part.startsWith("×") || joined.trimEnd().length > HEADING_CHARS_MAX;
-    if (isNewLine) lines.push(part);
-    else lines[lines.length - 1] = joined;
-  }
-  return lines.map((line) => line.trimEnd());
 }
 
 /** "" where prefill did not run apart. */

@@ -1,7 +1,8 @@
 // What waits in a pool as text for a terminal: the pool, its bands, and the flows of each band.
 
 import { describeSeconds } from "../duration.ts";
-import { type Column, renderTable, shortId } from "../explain/table.ts";
+import { shortId } from "../explain/table.ts";
+import { type Column, renderTable } from "../text-table.ts";
 import { printable } from "../printable.ts";
 import type { ShownBand, ShownFlow, ShownQueue } from "./answer.ts";
 

@@ -2,7 +2,8 @@
 
 import type { ExplainedAttempt, WrittenAttempt } from "../../scheduler/decisions/document.ts";
 import type { Replay } from "../../scheduler/decisions/replay.ts";
-import { type Column, renderTable, shortId, shortType } from "../explain/table.ts";
+import { shortId, shortType } from "../explain/table.ts";
+import { type Column, renderTable } from "../text-table.ts";
 
 type Choice = Pick<ExplainedAttempt, "chosen" | "dropped" | "stages">;
 type Rank = Pick<ExplainedAttempt["candidates"][number], "id" | "rank" | "total">;

@@ -2,7 +2,7 @@
 
 import type { BeforeAndAfter, Disagreement } from "../../scheduler/what-if/report.ts";
 import { describeSeconds } from "../duration.ts";
-import { type Column, renderTable } from "../explain/table.ts";
+import { type Column, renderTable } from "../text-table.ts";
 import type { PoolComparison } from "./compare.ts";
 
 const HEADINGS = {

@@ -165,10 +165,23 @@ const attemptSchema = z.object({
   scheduler: z.unknown().optional(),
 });
 
+/** One of the pools that came into question, as the Worker that chose saw it. */
+const poolSchema = z.object({
+  pool: z.string(),
+  /** 0 is the best. */
+  tier: z.number(),
+  state: z.string(),
+  /** Parts of its cost in milliseconds; null for what was not known. */
+  terms: z.record(z.string(), z.number().nullable()),
+  costMs: z.number().nullable(),
+});
+
 export const explanationSchema = z.object({
   requestId: z.string(),
   pool: z.string(),
   attempts: z.array(attemptSchema),
+  /** Best first; absent where no other pool came into question. */
+  pools: z.array(poolSchema).optional(),
 });
 /** An explanation as it was read: what its writer did not know is absent. */
 export type ExplanationDocument = z.output<typeof explanationSchema>;
@@ -176,6 +189,7 @@ export type ExplainedAttempt = ExplanationDocument["attempts"][number];
 export type ExplainedCandidate = ExplainedAttempt["candidates"][number];
 export type ExplainedStage = z.output<typeof stageSchema>;
 export type ExplainedQueue = z.output<typeof queueSchema>;
+export type ExplainedPool = z.output<typeof poolSchema>;
 export type ExplainedRow = z.output<typeof rowSchema>;
 
 /** An attempt as this code writes it. */
@@ -188,6 +202,7 @@ export interface Explanation<Attempt = WrittenAttempt | RefusedAttempt> {
   readonly requestId: string;
   readonly pool: string;
   readonly attempts: readonly Attempt[];
+  readonly pools?: readonly ExplainedPool[];
 }
 
 /** Whether it was refused in the queue: every decision has candidates. */

@@ -7,6 +7,7 @@
 
 import type {
   ExplainedCandidate,
+  ExplainedPool,
   ExplainedQueue,
   ExplainedRow,
   ExplainedStage,
@@ -22,6 +23,7 @@ import {
   type RecordedCandidate,
   type RecordedRun,
 } from "./record.ts";
+import type { PoolCandidate } from "../pools/contracts.ts";
 
 /** All attempts at one request. Undefined if no record of it is kept. */
 export function explain(
@@ -33,15 +35,38 @@ export function explain(
   return { requestId: first.requestId, pool, attempts: records.map(explainAttempt) };
 }
 
-/** The same, with the attempt that was refused in the queue: it has no record. */
+/** What is known of a request besides its records. */
+export interface ExplainedRequest {
+  readonly requestId: string;
+  readonly pool: string;
+  /** The attempt that was refused in the queue: it has no record. */
+  readonly refused: RefusedAttempt | undefined;
+  readonly pools: readonly PoolCandidate[] | undefined;
+}
+
+/** The same with all that is known of the request. */
 export function explainAll(
-  { requestId, pool }: { readonly requestId: string; readonly pool: string },
+  { requestId, pool, refused, pools }: ExplainedRequest,
   records: readonly DecisionRecord[],
-  refused: RefusedAttempt | undefined,
 ): Explanation | undefined {
-  if (refused === undefined) return explain(pool, records);
-  const attempts = [...records.map(explainAttempt), refused];
-  return { requestId, pool, attempts: attempts.sort((a, b) => a.attempt - b.attempt) };
+  if (records.length === 0 && refused === undefined) return undefined;
+  const attempts = records.map(explainAttempt);
+  const all = refused === undefined ? attempts : [...attempts, refused];
+  return {
+    requestId,
+    pool,
+    attempts: all.sort((a, b) => a.attempt - b.attempt),
+    ...(pools === undefined ? {} : { pools: pools.map(poolOf) }),
+  };
+}
+
+function poolOf({ terms, costMs, ...facts }: PoolCandidate): ExplainedPool {
+  const told = Object.entries(terms).map(([name, value]) => [name, finiteOrNull(value)] as const);
+  return { ...facts, terms: Object.fromEntries(told), costMs: finiteOrNull(costMs) };
+}
+
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
 }
 
 /** One attempt. */

@@ -32,7 +32,10 @@ function refusal(requestId: string, change: Partial<QueueRefusal> = {}): QueueRe
 /** The explanation of a request, as one reads it. */
 function explained(refusals: QueueRefusals, records: Parameters<typeof explainAll>[1] = []) {
   const at = { requestId: "request-1", pool: "eu-1" };
-  const explanation = explainAll(at, records, refusals.find("request-1"));
+  const explanation = explainAll(
+    { ...at, refused: refusals.find("request-1"), pools: undefined },
+    records,
+  );
   return explanationSchema.parse(JSON.parse(JSON.stringify(explanation)));
 }
 
@@ -97,7 +100,15 @@ describe("refusals in the queue", () => {
 
   it("has nothing to say of a request it does not know", () => {
     expect(
-      explainAll({ requestId: "x", pool: "eu-1" }, [], new QueueRefusals().find("x")),
+      explainAll(
+        {
+          requestId: "x",
+          pool: "eu-1",
+          refused: new QueueRefusals().find("x"),
+          pools: [],
+        },
+        [],
+      ),
     ).toBeUndefined();
   });
 });
