@@ -21,6 +21,7 @@ import type {
 import type { OnPluginFailed } from "./plugin-calls.ts";
 import { Plugins, type PluginSubstitution } from "./plugins.ts";
 import { type ProfileRecorder, SchedulingProfile } from "./profile.ts";
+import type { PoolColumns } from "./pools/pool-columns.ts";
 import { createSubset } from "./subset.ts";
 import { createRng } from "./support/rng.ts";
 
@@ -34,6 +35,8 @@ export interface PickInput {
   readonly staleAfterMs: number;
   /** Seeds every draw: the same input and seed give the same choice. */
   readonly seed: number;
+  /** Where slots are pools; see PickContext. */
+  readonly pools?: PoolColumns | undefined;
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
   /**
@@ -216,6 +219,7 @@ export class EndpointPicker {
       nowMs: input.nowMs,
       staleAfterMs: input.staleAfterMs,
       rng: this.#plugins.calls.rng,
+      pools: input.pools,
     };
   }
 

@@ -21,6 +21,7 @@ import type { CapacityRule } from "./kv/approximate-prefix.ts";
 import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import type { Endpoint } from "./model/endpoint-table.ts";
 import type { InferenceRequest } from "./model/inference-request.ts";
+import type { PoolColumns } from "./pools/pool-columns.ts";
 import type { Rng } from "./support/rng.ts";
 
 /** Who a slot is. An EndpointTable. */
@@ -76,6 +77,8 @@ export interface PickContext {
   readonly staleAfterMs: number;
   /** Seeded for this decision and plugin: what others draw changes nothing. */
   readonly rng: Rng;
+  /** Where slots are pools: what is known of them besides. Plugins for pools do nothing without it. */
+  readonly pools?: PoolColumns | undefined;
 }
 
 /** A context whose candidates its owner may narrow. */

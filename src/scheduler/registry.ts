@@ -40,6 +40,14 @@ import { headerBasedTestingFilter } from "./plugins/filter/header-based-testing-
 import { labelSelectorFilter } from "./plugins/filter/label-selector-filter.ts";
 import { metricsFreshnessFilter } from "./plugins/filter/metrics-freshness-filter.ts";
 import { multiclusterSessionAffinityFilter } from "./plugins/filter/multicluster-session-affinity-filter.ts";
+import { poolFailoverTierFilter } from "./plugins/filter/pool-failover-tier-filter.ts";
+import { poolFreshnessFilter } from "./plugins/filter/pool-freshness-filter.ts";
+import { poolModelFilter } from "./plugins/filter/pool-model-filter.ts";
+import { poolProbeFilter } from "./plugins/filter/pool-probe-filter.ts";
+import { poolSampleFilter } from "./plugins/filter/pool-sample-filter.ts";
+import { poolSaturationFilter } from "./plugins/filter/pool-saturation-filter.ts";
+import { poolSlowStartFilter } from "./plugins/filter/pool-slow-start-filter.ts";
+import { poolStateFilter } from "./plugins/filter/pool-state-filter.ts";
 import { prefillFilter } from "./plugins/filter/prefill-filter.ts";
 import { prefixCacheAffinityFilter } from "./plugins/filter/prefix-cache-affinity-filter.ts";
 import { sessionAffinityFilter } from "./plugins/filter/session-affinity-filter.ts";
@@ -69,6 +77,7 @@ import { vertexaiParser } from "./plugins/parser/vertexai-parser.ts";
 import { vllmgrpcParser } from "./plugins/parser/vllmgrpc-parser.ts";
 import { vllmhttpParser } from "./plugins/parser/vllmhttp-parser.ts";
 import { maxScorePicker } from "./plugins/picker/max-score-picker.ts";
+import { poolSpreadPicker } from "./plugins/picker/pool-spread-picker.ts";
 import { randomPicker } from "./plugins/picker/random-picker.ts";
 import { weightedRandomPicker } from "./plugins/picker/weighted-random-picker.ts";
 import { dataParallelProfileHandler } from "./plugins/profile-handler/data-parallel-profile-handler.ts";
@@ -95,6 +104,7 @@ import { multiclusterPrefixCacheScorer } from "./plugins/scorer/multicluster-pre
 import { multiclusterQueueScorer } from "./plugins/scorer/multicluster-queue-scorer.ts";
 import { latencyCostScorer } from "./plugins/scorer/latency-cost-scorer.ts";
 import { noHitLruScorer } from "./plugins/scorer/no-hit-lru-scorer.ts";
+import { poolCostScorer } from "./plugins/scorer/pool-cost-scorer.ts";
 import { precisePrefixCacheScorer } from "./plugins/scorer/precise-prefix-cache-scorer.ts";
 import { prefixCacheScorer } from "./plugins/scorer/prefix-cache-scorer.ts";
 import { queueScorer } from "./plugins/scorer/queue-scorer.ts";
@@ -124,6 +134,14 @@ export const PLUGINS = [
   utilizationDetector,
   concurrencyDetector,
   headerBasedTestingFilter,
+  poolStateFilter,
+  poolModelFilter,
+  poolFailoverTierFilter,
+  poolFreshnessFilter,
+  poolSlowStartFilter,
+  poolSaturationFilter,
+  poolProbeFilter,
+  poolSampleFilter,
   // Scorers
   queueScorer,
   kvCacheUtilizationScorer,
@@ -146,10 +164,12 @@ export const PLUGINS = [
   multiclusterQueueScorer,
   multiclusterKvCacheUtilizationScorer,
   multiclusterPrefixCacheScorer,
+  poolCostScorer,
   // Pickers
   maxScorePicker,
   randomPicker,
   weightedRandomPicker,
+  poolSpreadPicker,
   // Profile handlers
   singleProfileHandler,
   disaggProfileHandler,

@@ -1,6 +1,7 @@
 // Contracts of the choice among pools: the same Filter → Score → Pick framework as inside a pool, over a
 // table whose slots are pools.
 
+import type { PickedHeader } from "../endpoint-picker.ts";
 import type { SessionAffinity } from "./affinity.ts";
 import type { PoolSummary } from "./summary.ts";
 
@@ -34,6 +35,8 @@ export interface PoolChoiceRequest {
   readonly outputTokensMax: number | null;
   /** What the client says belongs together; see affinity.ts. */
   readonly session: SessionAffinity | undefined;
+  /** Those that the scheduler's plugins name (PoolChooser.requestHeaders), by lower-case name. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** How a pool stands with this isolate; see breaker.ts. */
@@ -45,7 +48,12 @@ export interface LocalKnowledge {
   breaker(pool: string, nowMs: number): BreakerState;
   /** Measured from here; undefined before the first measurement. */
   rttMs(pool: string, nowMs: number): number | undefined;
+  /** Whether it has just answered that it is overloaded; see breakers.ts. */
+  isOverloaded?(pool: string, nowMs: number): boolean;
 }
+
+/** Pools that a choice tells of. */
+export const CHOICE_CANDIDATES_MAX = 8;
 
 /** What the choice was made of: one of the pools that came into question. */
 export interface PoolCandidate {
@@ -54,15 +62,22 @@ export interface PoolCandidate {
   readonly tier: number;
   /** Why it is in that tier, or out: `fresh`, `stale`, `silent`, `open`, `drained`, `full`, … */
   readonly state: string;
-  /** Its parts in milliseconds, by name: `rttMs`, `waitMs`, `prefillMs`, `priceMs`, … */
+  /**
+   * Its parts in milliseconds, by name: `rttMs`, `waitMs`, `prefillMs`, `priceMs`, … Of scorers that tell no
+   * parts, `score` alone, and `costMs` is 0; of a pool that was left out, nothing.
+   */
   readonly terms: Readonly<Record<string, number>>;
   readonly costMs: number;
+  /** Prompt tokens that it would have to compute: what PoolTable.dispatched is told. */
+  readonly uncachedTokens?: number;
 }
 
 /** Pools in the order to try them, and what they were chosen by. */
 export interface PoolChoice {
   readonly order: readonly string[];
   readonly candidates: readonly PoolCandidate[];
+  /** Headers for the client's answer; values are parallel to `order`. Absent where no plugin sets one. */
+  readonly responseHeaders?: readonly PickedHeader[];
 }
 
 /** A summary as an isolate holds it. */

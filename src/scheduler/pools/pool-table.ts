@@ -1,0 +1,269 @@
+// The pools as one isolate knows them: what is configured, what they say of themselves, and what was sent
+// to them since. The EndpointTable of the choice among pools, so that every scorer works over it.
+//
+//   set()           configuration: gives and frees slots
+//   heard()         a summary: loads, members, speeds, each with its own age
+//   heardDigest()   what a pool's caches hold
+//   dispatched()    a request that no summary has shown yet
+//   observe()       before each decision: what depends on the time and on this isolate's own experience
+//
+// What an earlier incarnation of a pool's object said of loads and members is void. Speeds and digests are not:
+// they are the engines', which stay when their object starts anew.
+
+import type { EndpointColumns } from "../model/endpoint-columns.ts";
+import { type Endpoint, EndpointTable } from "../model/endpoint-table.ts";
+import { UNLEARNED } from "../model/engine-speeds.ts";
+import type { HeardSummary, LocalKnowledge, PoolDescription } from "./contracts.ts";
+import { Credits } from "./credits.ts";
+import { BREAKER, FRESHNESS, type PoolColumns, type RoutingPolicy } from "./pool-columns.ts";
+import {
+  fillConfigured,
+  forgetTold,
+  levelSpeeds,
+  POOLS_MAX,
+  PoolFacts,
+  takeTold,
+} from "./pool-facts.ts";
+import { ServiceRecord } from "./service-record.ts";
+import type { PoolSummary } from "./summary.ts";
+
+/** What a pool's caches hold; see kv/digest. */
+export interface CacheKnowledge {
+  /** Content blocks of the prompt that the pool holds without a gap from the first. */
+  matchedBlocks(keys: Uint32Array): number;
+}
+
+/** A pool whose load is older than so many times `staleAfterMs` is as one that never told any. */
+const SILENT_FACTOR = 10;
+/** From a decision until the pool's object counts the request. */
+const TRAVEL_MS = 100;
+
+/** Means over a pool's endpoints, as llm-d's hub mode calls them. */
+export const QUEUE_SIZE_KEY = "llm-d.ai/multicluster-queue-size";
+export const KV_UTILIZATION_KEY = "llm-d.ai/multicluster-kv-cache-utilization";
+
+interface Heard {
+  summary: PoolSummary;
+  sentAtMs: number;
+}
+
+/** One an isolate. About 400 kB, whatever the number of pools. */
+export class PoolTable {
+  readonly #endpoints = new EndpointTable();
+  readonly #facts: PoolFacts;
+  readonly #credits = new Credits(POOLS_MAX);
+  readonly #service = new ServiceRecord(POOLS_MAX);
+  readonly #heard: (Heard | undefined)[] = [];
+  readonly #digests: (CacheKnowledge | undefined)[] = [];
+  readonly #loadAtMs = new Float64Array(POOLS_MAX).fill(-Infinity);
+  readonly #membersAtMs = new Float64Array(POOLS_MAX).fill(-Infinity);
+  readonly #rttMs = new Float64Array(POOLS_MAX);
+  readonly #queueSize: Float64Array;
+  /** Of the pool that told its load last: while nobody is fresh, it is this isolate that hears nothing. */
+  #newestAtMs = -Infinity;
+  #isBegun = false;
+
+  constructor(policy: RoutingPolicy) {
+    this.#facts = new PoolFacts(policy);
+    this.#endpoints.defineScalars([QUEUE_SIZE_KEY, KV_UTILIZATION_KEY]);
+    this.#queueSize = this.#endpoints.columns.scalar(QUEUE_SIZE_KEY)!;
+  }
+
+  /** For scorers of any kind. `isPresent` is the chooser's to set, for each decision. */
+  get columns(): EndpointColumns {
+    return this.#endpoints.columns;
+  }
+
+  get pools(): PoolColumns {
+    return this.#facts;
+  }
+
+  get facts(): PoolFacts {
+    return this.#facts;
+  }
+
+  slotOf(pool: string): number | undefined {
+    return this.#endpoints.slotOf(pool);
+  }
+
+  endpoint(slot: number): Endpoint | undefined {
+    return this.#endpoints.endpoint(slot);
+  }
+
+  /** The last one that was not ignored. */
+  summaryOf(pool: string): PoolSummary | undefined {
+    const slot = this.slotOf(pool);
+    return slot === undefined ? undefined : this.#heard[slot]?.summary;
+  }
+
+  /**
+   * Takes over a configuration. What is known of pools that stay is kept. Those past POOLS_MAX are left out. Slots
+   * of pools that left are returned: whoever knows pools by slot forgets them.
+   */
+  set(pools: readonly PoolDescription[], policy?: RoutingPolicy): readonly number[] {
+    if (policy !== undefined) this.#facts.policy = policy;
+    const kept = pools.slice(0, POOLS_MAX);
+    const names = new Set(kept.map(({ name }) => name));
+    const removed: number[] = [];
+    for (let slot = 0; slot < this.columns.slotCount; slot++) {
+      const endpoint = this.#endpoints.endpoint(slot);
+      if (endpoint === undefined || names.has(endpoint.id)) continue;
+      this.#endpoints.remove(slot);
+      removed.push(slot);
+    }
+    for (const pool of kept) this.#add(pool);
+    levelSpeeds(this.#facts, this.columns.slotCount);
+    this.#isBegun ||= kept.length > 0;
+    return removed;
+  }
+
+  /** The operator's word on all pools, between configurations. */
+  setDrained(pools: readonly string[]): void {
+    const drained = new Set(pools);
+    for (let slot = 0; slot < this.columns.slotCount; slot++) {
+      const endpoint = this.#endpoints.endpoint(slot);
+      if (endpoint !== undefined) this.#facts.isDrained[slot] = drained.has(endpoint.id) ? 1 : 0;
+    }
+  }
+
+  /** Ignores what is older than what is known, and pools that are not configured. */
+  heard({ summary, sentAtMs }: HeardSummary): void {
+    const slot = this.slotOf(summary.pool);
+    if (slot === undefined) return;
+    const before = this.#heard[slot];
+    if (before !== undefined) {
+      const isSame = before.summary.incarnation === summary.incarnation;
+      // Incarnations have no order but the time.
+      if (isSame ? summary.seq <= before.summary.seq : sentAtMs < before.sentAtMs) return;
+      if (!isSame) this.#forgetTold(slot);
+    }
+    this.#heard[slot] = { summary, sentAtMs };
+    this.#take(slot, summary, sentAtMs);
+  }
+
+  /** Undefined: nothing is known of what the pool holds. */
+  heardDigest(pool: string, digest: CacheKnowledge | undefined): void {
+    const slot = this.slotOf(pool);
+    if (slot !== undefined) this.#digests[slot] = digest;
+  }
+
+  /** A request was sent to `pool`: `tokens` of its prompt are not cached there. */
+  dispatched(pool: string, tokens: number, nowMs: number): void {
+    const slot = this.slotOf(pool);
+    if (slot === undefined) return;
+    const { prefillMsPerToken, usable } = this.#facts;
+    this.#credits.add(slot, (tokens * prefillMsPerToken[slot]!) / usable[slot]!, nowMs);
+    this.#queueSize[slot]! += 1 / usable[slot]!;
+  }
+
+  /** Fills `matchedBlocks` of the pools that may be picked; see PrefixSources. */
+  readonly match = (keys: Uint32Array, matchedBlocks: Int32Array): void => {
+    const { isPresent, slotCount } = this.columns;
+    for (let slot = 0; slot < slotCount; slot++) {
+      const digest = isPresent[slot] === 1 ? this.#digests[slot] : undefined;
+      matchedBlocks[slot] = digest === undefined ? 0 : digest.matchedBlocks(keys);
+    }
+  };
+
+  /** Brings what depends on the time up to date, of one pool that may be picked. */
+  // Hot path: choose-3 in bench/.
+  observe(slot: number, local: LocalKnowledge, nowMs: number): void {
+    const facts = this.#facts;
+    const name = this.#endpoints.endpoint(slot)!.id;
+    const breaker = local.breaker(name, nowMs);
+    facts.breaker[slot] =
+      breaker === "closed" ? BREAKER.closed : breaker === "open" ? BREAKER.open : BREAKER.halfOpen;
+    facts.isOverloaded[slot] = local.isOverloaded?.(name, nowMs) === true ? 1 : 0;
+    facts.rttMs[slot] = local.rttMs(name, nowMs) ?? this.#rttMs[slot]!;
+    facts.loadAgeMs[slot] = nowMs - this.#loadAtMs[slot]!;
+    facts.freshness[slot] = this.#freshness(slot, nowMs);
+    facts.creditMs[slot] = this.#credits.waitMs(slot, facts.endedPerSecond[slot]!, nowMs);
+    const { staleAfterMs, slowStartMs } = facts.policy;
+    const isAnyFresh = nowMs - this.#newestAtMs <= staleAfterMs;
+    const isIn =
+      breaker === "closed" &&
+      facts.isDrained[slot] === 0 &&
+      facts.isEmpty[slot] === 0 &&
+      (facts.freshness[slot] === FRESHNESS.fresh || !isAnyFresh);
+    facts.admission[slot] = this.#service.observe(slot, isIn, { nowMs, slowStartMs });
+  }
+
+  #freshness(slot: number, nowMs: number): number {
+    const { staleAfterMs } = this.#facts.policy;
+    const ageMs = nowMs - Math.min(this.#loadAtMs[slot]!, this.#membersAtMs[slot]!);
+    if (ageMs <= staleAfterMs) return FRESHNESS.fresh;
+    return ageMs <= SILENT_FACTOR * staleAfterMs ? FRESHNESS.stale : FRESHNESS.silent;
+  }
+
+  #add(pool: PoolDescription): void {
+    const { name, labels } = pool;
+    const known = this.slotOf(name);
+    const slot = this.#endpoints.add({ id: name, address: name, engine: "pool", labels });
+    if (slot === undefined) return;
+    if (known === undefined) {
+      this.#heard[slot] = undefined;
+      this.#digests[slot] = undefined;
+      this.#credits.clear(slot);
+      this.#service.begin(slot, !this.#isBegun);
+      this.#forgetTold(slot);
+      this.#facts.prefillMsPerToken[slot] = UNLEARNED.prefillMsPerToken;
+      this.#facts.serviceMs[slot] = UNLEARNED.serviceMs;
+    }
+    this.#rttMs[slot] = pool.rttMs;
+    fillConfigured(this.#facts, slot, pool);
+  }
+
+  #forgetTold(slot: number): void {
+    this.#loadAtMs[slot] = -Infinity;
+    this.#membersAtMs[slot] = -Infinity;
+    this.#endpoints.forgetLoads(slot);
+    forgetTold(this.#facts, slot);
+  }
+
+  #take(slot: number, summary: PoolSummary, sentAtMs: number): void {
+    const { load, membership } = summary;
+    takeTold(this.#facts, slot, summary);
+    if (summary.speed !== undefined) levelSpeeds(this.#facts, this.columns.slotCount);
+    if (membership !== undefined) {
+      this.#membersAtMs[slot] = sentAtMs - membership.ageMs;
+      // Engines that are gone took their caches with them.
+      if (membership.endpoints === 0) this.#digests[slot] = undefined;
+    }
+    if (load === undefined) return;
+    const loadAtMs = sentAtMs - load.ageMs;
+    this.#loadAtMs[slot] = loadAtMs;
+    this.#newestAtMs = Math.max(this.#newestAtMs, loadAtMs);
+    this.#credits.sampled(slot, sentAtMs - TRAVEL_MS);
+    const usable = this.#facts.usable[slot]!;
+    this.#endpoints.applySample(
+      slot,
+      {
+        waiting: load.queueDepth,
+        running: load.inFlightRequests / usable,
+        kvUsage: load.kvUsage,
+        kvBlockSize: 1,
+        kvBlocks: load.kvCapacityTokens,
+        scalars: new Map([
+          [QUEUE_SIZE_KEY, load.queueDepth + this.#credits.requests(slot) / usable],
+          [KV_UTILIZATION_KEY, load.kvUsage],
+        ]),
+      },
+      loadAtMs,
+    );
+    this.#setWork(slot, summary, sentAtMs);
+  }
+
+  /** Columns that an EndpointTable counts up itself: here the pool does. */
+  #setWork(slot: number, { load, speed }: PoolSummary, sentAtMs: number): void {
+    const columns = this.columns;
+    if (load !== undefined) {
+      columns.inFlightRequests[slot] = load.inFlightRequests;
+      columns.inFlightTokens[slot] = load.inFlightTokens;
+      columns.prefillBusyUntilMs[slot] = sentAtMs + load.waitMs;
+    }
+    if (speed !== undefined) {
+      columns.prefillMsPerToken[slot] = speed.prefillMsPerToken;
+      columns.serviceMs[slot] = speed.serviceMs;
+    }
+  }
+}
