@@ -6,6 +6,7 @@ import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
 import type { RequestMedia } from "../../src/scheduler/model/inference-request.ts";
 import type { Filter, PluginEvents, Scorer } from "../../src/scheduler/plugin.ts";
 import type { NarrowingContext } from "../../src/scheduler/plugin.ts";
+import type { PoolRow } from "../scheduler/support/pool-columns.ts";
 import {
   type EndpointRow,
   NOW_MS,
@@ -108,6 +109,25 @@ const labels: fc.Arbitrary<Readonly<Record<string, string>>> = fc
 
 const headroom = fc.oneof(fc.constantFrom(NaN, 0), fc.double({ min: -1e5, max: 1e5, noNaN: true }));
 
+/** What is known of the pools that slots may be. */
+const pool: fc.Arbitrary<PoolRow> = fc.record({
+  failoverTier: fc.constantFrom(0, 0, 0, 1),
+  isDrained: fc.constantFrom(false, false, true),
+  extraMs: fc.constantFrom(0, 100),
+  inputMsPer1kTokens: fc.constantFrom(0, 5),
+  outputMsPer1kTokens: fc.constantFrom(0, 50),
+  breaker: fc.constantFrom("closed", "closed", "closed", "halfOpen", "open"),
+  isOverloaded: fc.boolean(),
+  rttMs: fc.nat(300),
+  admission: fc.constantFrom(1, 1, 0.5, 0),
+  usable: fc.integer({ min: 1, max: 100 }),
+  isEmpty: fc.constantFrom(false, false, true),
+  isFull: fc.boolean(),
+  waitMs: fc.nat(10_000),
+  creditMs: fc.nat(1_000),
+  lists: fc.constantFrom(["model-a"], ["model-b"], []),
+});
+
 /** Columns hold what EndpointTable writes: bounded counts, shares in 0..1, no NaN. */
 export const contextFacts: fc.Arbitrary<ContextFacts> = fc
   .record({
@@ -149,6 +169,7 @@ export const contextFacts: fc.Arbitrary<ContextFacts> = fc
           ttftHeadroomMs: headroom,
           tpotHeadroomMs: headroom,
           matchedMedia: fc.nat(MEDIA_SIZE),
+          pool,
         }),
         isCandidate: fc.boolean(),
       }),

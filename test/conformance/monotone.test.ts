@@ -49,6 +49,15 @@ const MORE_TO_COMPUTE: Change = (row, by) => ({
 });
 const MORE_COLD: Change = (row, by) => ({ ...row, coldTokens: (row.coldTokens ?? 0) + 1_000 * by });
 
+const MORE_IN_POOL: Change = (row, by) => ({
+  ...row,
+  pool: { ...row.pool, waitMs: (row.pool?.waitMs ?? 0) + 10 * by },
+});
+const MORE_CREDIT: Change = (row, by) => ({
+  ...row,
+  pool: { ...row.pool, creditMs: (row.pool?.creditMs ?? 0) + by },
+});
+
 /** The loads that a scorer is about. */
 const LOADS: Readonly<Record<string, readonly Change[]>> = {
   "queue-scorer": [MORE_QUEUED],
@@ -62,6 +71,7 @@ const LOADS: Readonly<Record<string, readonly Change[]>> = {
   // Without predictions; with them load is the predictor's to see.
   "latency-scorer": [MORE_QUEUED, MORE_MEMORY],
   "latency-cost-scorer": [MORE_QUEUED, MORE_RUNNING, MORE_MEMORY, MORE_TO_COMPUTE, MORE_COLD],
+  "pool-cost-scorer": [MORE_IN_POOL, MORE_CREDIT, MORE_MEMORY],
 };
 
 /** Scorers that nothing of load enters, and what they are about instead. */
@@ -109,6 +119,7 @@ const PREFIX_SCORERS = [
   "multicluster-prefix-cache-scorer",
   "precise-prefix-cache-scorer",
   "latency-cost-scorer",
+  "pool-cost-scorer",
 ];
 
 describe.for(examplesOf("scorer").filter(({ type }) => PREFIX_SCORERS.includes(type)))(

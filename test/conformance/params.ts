@@ -21,6 +21,7 @@ const EXAMPLES: Readonly<Record<string, readonly object[]>> = {
   "label-selector-filter": [
     { matchExpressions: [{ key: EXAMPLE.label, operator: "NotIn", values: ["a"] }] },
   ],
+  "pool-sample-filter": [{ size: 2 }],
   "prefix-cache-affinity-filter": [
     { maxTTFTPenaltyMs: 100 },
     { ttftSource: "latencyPredictor", maxTTFTPenaltyMs: 100 },

@@ -25,6 +25,7 @@ import {
   takeTold,
 } from "./pool-facts.ts";
 import { ServiceRecord } from "./service-record.ts";
+import { SummaryOrder } from "./summary-order.ts";
 import type { PoolSummary } from "./summary.ts";
 
 /** What a pool's caches hold; see kv/digest. */
@@ -42,18 +43,14 @@ const TRAVEL_MS = 100;
 export const QUEUE_SIZE_KEY = "llm-d.ai/multicluster-queue-size";
 export const KV_UTILIZATION_KEY = "llm-d.ai/multicluster-kv-cache-utilization";
 
-interface Heard {
-  summary: PoolSummary;
-  sentAtMs: number;
-}
-
 /** One an isolate. About 400 kB, whatever the number of pools. */
 export class PoolTable {
   readonly #endpoints = new EndpointTable();
   readonly #facts: PoolFacts;
   readonly #credits = new Credits(POOLS_MAX);
   readonly #service = new ServiceRecord(POOLS_MAX);
-  readonly #heard: (Heard | undefined)[] = [];
+  readonly #heard: (PoolSummary | undefined)[] = [];
+  readonly #orders: SummaryOrder[] = [];
   readonly #digests: (CacheKnowledge | undefined)[] = [];
   readonly #loadAtMs = new Float64Array(POOLS_MAX).fill(-Infinity);
   readonly #membersAtMs = new Float64Array(POOLS_MAX).fill(-Infinity);
@@ -93,7 +90,7 @@ export class PoolTable {
   /** The last one that was not ignored. */
   summaryOf(pool: string): PoolSummary | undefined {
     const slot = this.slotOf(pool);
-    return slot === undefined ? undefined : this.#heard[slot]?.summary;
+    return slot === undefined ? undefined : this.#heard[slot];
   }
 
   /**
@@ -130,14 +127,10 @@ export class PoolTable {
   heard({ summary, sentAtMs }: HeardSummary): void {
     const slot = this.slotOf(summary.pool);
     if (slot === undefined) return;
+    if (!this.#orders[slot]!.take(summary)) return;
     const before = this.#heard[slot];
-    if (before !== undefined) {
-      const isSame = before.summary.incarnation === summary.incarnation;
-      // Incarnations have no order but the time.
-      if (isSame ? summary.seq <= before.summary.seq : sentAtMs < before.sentAtMs) return;
-      if (!isSame) this.#forgetTold(slot);
-    }
-    this.#heard[slot] = { summary, sentAtMs };
+    if (before !== undefined && before.incarnation !== summary.incarnation) this.#forgetTold(slot);
+    this.#heard[slot] = summary;
     this.#take(slot, summary, sentAtMs);
   }
 
@@ -202,6 +195,7 @@ export class PoolTable {
     if (slot === undefined) return;
     if (known === undefined) {
       this.#heard[slot] = undefined;
+      this.#orders[slot] = new SummaryOrder();
       this.#digests[slot] = undefined;
       this.#credits.clear(slot);
       this.#service.begin(slot, !this.#isBegun);

@@ -8,7 +8,10 @@ import type { EndpointColumns } from "../../../src/scheduler/model/endpoint-colu
 import type { Endpoint } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
 import type { NarrowingContext } from "../../../src/scheduler/plugin.ts";
+import type { SessionAffinity } from "../../../src/scheduler/pools/affinity.ts";
+import type { RoutingPolicy } from "../../../src/scheduler/pools/pool-columns.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
+import { type PoolRow, poolColumns } from "./pool-columns.ts";
 
 /** An endpoint; what is left out is idle, empty and sampled just now. */
 export interface EndpointRow {
@@ -35,6 +38,8 @@ export interface EndpointRow {
   readonly lora?: Partial<AdapterSample>;
   /** By attribute key. */
   readonly scalars?: Readonly<Record<string, number>>;
+  /** What is known of the pool that the slot is; where no row has it, slots are endpoints. */
+  readonly pool?: PoolRow;
 }
 
 export const NOW_MS = 1_000_000;
@@ -106,6 +111,9 @@ export interface PickContextOptions {
   readonly results?: Readonly<Record<string, number>>;
   readonly firstSlot?: number;
   readonly seed?: number;
+  /** Of a choice among pools. */
+  readonly policy?: Partial<RoutingPolicy>;
+  readonly session?: SessionAffinity;
 }
 
 /** Undefined for a row that is not there. */
@@ -135,7 +143,14 @@ export function pickContext(
     "in-flight-load": { requests: endpoints.inFlightRequests, tokens: endpoints.inFlightTokens },
     ...options.data,
   };
+  const { policy = {}, session } = options;
+  const pools = poolColumns(rows, {
+    policy,
+    staleAfterMs: STALE_AFTER_MS,
+    ...(session === undefined ? {} : { session }),
+  });
   return {
+    ...(rows.some((row) => row.pool !== undefined) ? { pools } : {}),
     request: inferenceRequest({ keys: new Uint32Array(totalBlocks * 2), ...options.request }),
     endpoints,
     pool: { endpoint: (slot) => endpointOf(rows[slot], slot) },

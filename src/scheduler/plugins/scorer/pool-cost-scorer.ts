@@ -11,8 +11,9 @@
 //               service · k² / (1 − k)
 //   priceMs     by policy: prompt and expected answer, in ms for a thousand tokens
 //   extraMs     by policy: egress
-//   affinityMs  for each pool but the one that the session is drawn to, or the first block of a prompt
-//               that nobody holds (pools/rendezvous.ts)
+//   affinityMs  for each pool but the one that the request is drawn to: who holds the most of the prompt,
+//               and of those that hold as much the one that its session, or else its first block, is
+//               hashed to (pools/rendezvous.ts)
 //
 // Affinity is so worth affinityMs and no more: a pool that costs that much less takes its sessions over.
 //
@@ -134,27 +135,29 @@ class PoolCostScorer implements Scorer {
   }
 }
 
-/** Index of the candidate that the request is drawn to; -1 where nothing draws it. */
+/**
+ * Index of the candidate that the request is drawn to; -1 where nothing draws it. Whoever holds the most of the
+ * prompt; of those that hold as much, a session's requests and those with one beginning go to the same.
+ */
 function drawnIndex(
   { candidates, candidateCount, prefix, request }: PickContext,
   pools: PoolColumns,
 ): number {
   const { keys } = request;
   const { session } = pools;
-  if (session === undefined) {
-    if (keys.length < 2) return -1;
-    // Who holds some of it is known to be cheaper already.
-    for (let i = 0; i < candidateCount; i++)
-      if (prefix.matchedBlocks[candidates[i]!]! > 0) return -1;
-  }
+  if (session === undefined && keys.length < 2) return -1;
   const low = session?.low ?? keys[0]!;
   const high = session?.high ?? keys[1]!;
   let drawn = -1;
+  let held = -1;
   let most = -Infinity;
   for (let i = 0; i < candidateCount; i++) {
     const slot = candidates[i]!;
+    const blocks = prefix.matchedBlocks[slot]!;
+    if (blocks < held) continue;
     const draw = drawOf(low, high, pools.nameHash[slot]!, pools.usable[slot]!);
-    if (draw > most) {
+    if (blocks > held || draw > most) {
+      held = blocks;
       most = draw;
       drawn = i;
     }
