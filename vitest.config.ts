@@ -46,7 +46,10 @@ export default defineConfig({
         ],
         test: {
           name: "workerd",
-          globalSetup: ["test/worker/support/relay-server.ts"],
+          globalSetup: [
+            "test/worker/support/relay-server.ts",
+            "test/durable/upstreams/upstream-server.ts",
+          ],
           include: ["test/{worker,durable}/**/*.test.ts"],
           maxWorkers,
           // Starting workerd costs more than most files do. They share one, emptied between them.

@@ -11,6 +11,7 @@ import { EndpointPicker } from "../scheduler/endpoint-picker.ts";
 import type { OnPluginFailed } from "../scheduler/plugin-calls.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { fallbackConfig, type StoredConfig } from "./pool-storage.ts";
+import { readUpstreams } from "./upstreams/pool-upstream.ts";
 
 export interface BuiltConfig {
   readonly stored: StoredConfig;
@@ -30,9 +31,16 @@ export function buildConfig(stored: StoredConfig, onFailed: OnPluginFailed): Bui
     return { stored, compiled, picker: undefined, scrapeIntervalMs: 0 };
   }
   const compiled = specificationOf(config.scheduler);
-  const scrapeIntervalMs = compiled.specification.metrics?.intervalMs ?? config.scrapeIntervalMs;
+  const engineIntervalMs = compiled.specification.metrics?.intervalMs ?? config.scrapeIntervalMs;
+  const scrapeIntervalMs = upstreamIntervalMs(config) ?? engineIntervalMs;
   const picker = new EndpointPicker(config.scheduler, undefined, onFailed);
   return { stored, compiled, picker, scrapeIntervalMs };
+}
+
+/** Undefined where no upstream's load is read. */
+function upstreamIntervalMs({ upstreams = [] }: PoolObjectConfig): number | undefined {
+  const intervals = upstreams.flatMap(({ metrics }) => metrics?.intervalMs ?? []);
+  return intervals.length === 0 ? undefined : Math.max(...intervals);
 }
 
 /** What was stored, perhaps by another release: the default where this one cannot make it. */
@@ -61,6 +69,7 @@ export function readConfig(config: PoolObjectConfig): PoolObjectConfig {
     scrapeIntervalMs,
     scheduler,
     ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
+    ...readUpstreams(config.upstreams),
   };
   return shadow === undefined ? known : { ...known, shadowScheduler: shadow };
 }

@@ -9,6 +9,7 @@ import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { PoolCandidate } from "../scheduler/pools/contracts.ts";
 import type { PoolSummary } from "../scheduler/pools/summary.ts";
+import type { PoolUpstream } from "./upstreams/pool-upstream.ts";
 
 /** A request for endpoints. Idempotent by (request.requestId, attempt). */
 export interface PickRequest {
@@ -138,6 +139,25 @@ export interface GrantHandle {
   release(how: WorkerRelease): Promise<void>;
   /** All content keys of the prompt, where the grant wants them. */
   learn(keys: Uint32Array): Promise<void>;
+  /** How the answer ended that the Worker itself has carried: of upstreams, which no relay reports. */
+  settle(end: WorkerEnd): Promise<void>;
+}
+
+/** A request's end in the Worker's words. */
+export interface WorkerEnd {
+  /** What the upstream answered. */
+  readonly status: number;
+  /** Whether the client got all of it. */
+  readonly outcome: "completed" | "cancelled" | "failed";
+  /** From sending the request to the answer's first byte; null if there was none. */
+  readonly ttftMs: number | null;
+  readonly durationMs: number;
+  /** As the upstream counted; absent where it did not say, and the usage will be estimated. */
+  readonly usage?: {
+    readonly promptTokens: number;
+    readonly cachedTokens: number | null;
+    readonly completionTokens: number;
+  };
 }
 
 /** What a Worker asks of a pool's object on a request's way. */
@@ -150,10 +170,16 @@ export interface PoolPort {
   leave(requestId: string, attempt: number): Promise<void>;
 }
 
-/** How a ticket's load left the ledger, when the Worker says so itself. */
-export type WorkerRelease = "cancelled" | "relay-unreachable" | "unmetered";
+/**
+ * How a ticket's load left the ledger, when the Worker says so itself. `refused`: by an upstream that
+ * answered, and would not serve it.
+ */
+export type WorkerRelease = "cancelled" | "relay-unreachable" | "unmetered" | "refused";
 
-/** What a pool's object needs of the configuration. It holds no relay and no secret. */
+/**
+ * What a pool's object needs of the configuration. It holds no relay, and of secrets only the tokens with
+ * which it reads upstreams' metrics.
+ */
 export interface PoolObjectConfig {
   readonly name: string;
   readonly scrapeIntervalMs: number;
@@ -162,6 +188,8 @@ export interface PoolObjectConfig {
   readonly shadowScheduler?: SchedulerConfig;
   /** Priorities of the pool's objectives: each has a band, also while nothing waits in it. */
   readonly objectivePriorities?: readonly number[];
+  /** Its endpoints, in a pool without relays. */
+  readonly upstreams?: readonly PoolUpstream[];
 }
 
 /** Current configuration, secrets included: for the Worker only, never for an answer. */

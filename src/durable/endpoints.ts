@@ -1,6 +1,5 @@
 // The pool's endpoints: keeps the scheduler's table in step with membership and metrics.
 
-import type { EndpointRecord } from "../agents/protocol/messages.ts";
 import { engineOf } from "../agents/protocol/metrics-specification.ts";
 import { ENGINE_LABELS } from "../scheduler/data-layer/engines.ts";
 import {
@@ -9,15 +8,20 @@ import {
   type TopologyLabelNames,
 } from "../scheduler/data-layer/compile.ts";
 import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
-import { isFresh } from "../scheduler/freshness.ts";
+import { isFresh, isUnsampled } from "../scheduler/freshness.ts";
 import { labelOf } from "../scheduler/labels.ts";
 import { type EndpointSample, EndpointTable } from "../scheduler/model/endpoint-table.ts";
+import {
+  MULTICLUSTER_KV_USAGE,
+  MULTICLUSTER_QUEUE_SIZE,
+} from "../scheduler/plugins/extractor/multicluster-metrics-extractor.ts";
 import { TOPOLOGY_LABELS } from "../scheduler/topology.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { ServedModels } from "./agent-frames.ts";
 import type { EndpointState, ScrapeOutcome } from "./contract.ts";
-import { Membership } from "./membership.ts";
+import { type ListedEndpoint, Membership } from "./membership.ts";
 import { NO_SLOT } from "./tickets/ledger.ts";
+import { type PoolUpstream, upstreamEndpoint } from "./upstreams/pool-upstream.ts";
 
 /** A relay's word keeps an endpoint away for this long at most; relays say it again if need be. */
 export const EJECTION_MS_MAX = 30_000;
@@ -48,23 +52,39 @@ export class Endpoints {
   /** Nothing, until it is said. */
   #specification: MetricsSpecification = compileMetricsSpecification([]).specification;
   #topology: TopologyLabelNames | null = null;
+  /** By address: which upstreams there are, and whether their load is read. */
+  #upstreams: ReadonlyMap<string, boolean> = new Map();
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
     this.membership = new Membership(options.clock);
   }
 
-  /** What is read of endpoints from now on. What was told of the rest is forgotten: nobody tells it anew. */
-  configure({ specification, topology }: CompiledSpecification): void {
-    this.table.defineScalars(specification.scalars);
+  /**
+   * What is read of endpoints from now on. What was told of the rest is forgotten: nobody tells it anew.
+   * `upstreams` are endpoints themselves.
+   */
+  configure(
+    { specification, topology }: CompiledSpecification,
+    upstreams: readonly PoolUpstream[] = [],
+  ): void {
+    this.table.defineScalars(scalarsOf(specification, upstreams));
     this.#specification = specification;
     this.#topology = topology;
+    this.membership.configure(upstreams.map(upstreamEndpoint));
+    this.#upstreams = new Map(upstreams.map(({ name, metrics }) => [name, metrics !== undefined]));
     this.sync();
     if (!this.#areModelsRead) this.#models.clear();
     for (const slot of this.table.slots()) {
-      if (!this.#areLoadsRead) this.table.forgetLoads(slot);
+      if (this.hasUpstreams) this.#followUpstream(slot);
+      else if (!this.#areLoadsRead) this.table.forgetLoads(slot);
       if (!this.#areAdaptersRead(slot)) this.table.forgetAdapters(slot);
     }
+  }
+
+  /** The endpoints are upstreams, with no relay before them. */
+  get hasUpstreams(): boolean {
+    return this.#upstreams.size > 0;
   }
 
   /** Brings the table in step with the membership. An endpoint whose address changed is another. */
@@ -94,7 +114,7 @@ export class Endpoints {
     if (scrape.outcome !== "ok") return;
     const { scalars } = scrape.sample;
     const scalarsOnly = scalars === undefined ? {} : { scalars };
-    const sample = this.#areLoadsRead ? scrape.sample : scalarsOnly;
+    const sample = this.#areLoadsRead || this.hasUpstreams ? scrape.sample : scalarsOnly;
     const isRestarted = this.table.applySample(slot, sample, scrape.sampledAtMs);
     if (isRestarted) this.#options.onRestarted(slot);
   }
@@ -171,6 +191,14 @@ export class Endpoints {
     return this.#areLoadsRead && engine !== undefined && engine.lora !== null;
   }
 
+  /** One whose load nobody reads has none to be stale. */
+  #followUpstream(slot: number): void {
+    const isRead = this.#upstreams.get(this.table.endpoint(slot)!.address) === true;
+    const isUnread = isUnsampled({ endpoints: this.table.columns }, slot);
+    if (!isRead) this.table.goUnsampled(slot);
+    else if (isUnread) this.table.forgetLoads(slot);
+  }
+
   #remove(slot: number, id: string): void {
     this.#scrapes.delete(id);
     this.#models.delete(id);
@@ -179,17 +207,26 @@ export class Endpoints {
   }
 }
 
+/** What upstreams publish is there for any plugin that names it, as far as there is room. */
+function scalarsOf(
+  { scalars }: MetricsSpecification,
+  upstreams: readonly PoolUpstream[],
+): readonly string[] {
+  if (upstreams.every(({ metrics }) => metrics === undefined)) return scalars;
+  return [...new Set([...scalars, MULTICLUSTER_QUEUE_SIZE, MULTICLUSTER_KV_USAGE])];
+}
+
 /** The label knows engines that the wire's own list does not have. */
-function engineName({ labels, engine }: EndpointRecord): string {
+function engineName({ labels, engine }: ListedEndpoint): string {
   const label = ENGINE_LABELS.find((key) => (labels[key] ?? "") !== "");
   return label === undefined ? engine : labels[label]!;
 }
 
 /** Where an endpoint is stands under other names in this pool: also under the usual ones, then. */
 function withUsualLabels(
-  labels: EndpointRecord["labels"],
+  labels: ListedEndpoint["labels"],
   topology: TopologyLabelNames | null,
-): EndpointRecord["labels"] {
+): ListedEndpoint["labels"] {
   if (topology === null) return labels;
   const names = [topology.hostname, topology.rack, topology.zone, topology.region];
   const usual = { ...labels };

@@ -14,6 +14,9 @@ export const MEMBERSHIP_LEASE_MS = 30_000;
 /** Collectors whose claims are kept, connected or not. */
 export const CLAIMS_MAX = 16;
 
+/** An endpoint as it is listed here: what collectors do not know may be of another engine than they name. */
+export type ListedEndpoint = Omit<EndpointRecord, "engine"> & { readonly engine: string };
+
 interface Claim {
   readonly agent: string;
   endpoints: readonly EndpointRecord[];
@@ -27,9 +30,18 @@ export class Membership {
   readonly #clock: Clock;
   readonly #claims = new Map<string, Claim>();
   #order = 0;
+  #configured: readonly ListedEndpoint[] = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;
+  }
+
+  /**
+   * Endpoints that the configuration names. They are there for as long as it does, and while there are any
+   * no other is: no relay stands before what collectors claim in such a pool.
+   */
+  configure(endpoints: readonly ListedEndpoint[]): void {
+    this.#configured = endpoints;
   }
 
   /** A connected collector lists its endpoints. False if too many collectors have claims. */
@@ -69,13 +81,15 @@ export class Membership {
   }
 
   /** The pool's endpoints by id, no address twice, at most PROTOCOL_LIMITS.endpointsMax. */
-  endpoints(): Map<string, EndpointRecord> {
+  endpoints(): Map<string, ListedEndpoint> {
+    if (this.#configured.length > 0)
+      return new Map(this.#configured.map((endpoint) => [endpoint.id, endpoint]));
     const claims = [...this.#claims.values()].sort(
       (a, b) =>
         Number(b.leaseEndsMs === Infinity) - Number(a.leaseEndsMs === Infinity) ||
         b.order - a.order,
     );
-    const byId = new Map<string, EndpointRecord>();
+    const byId = new Map<string, ListedEndpoint>();
     const addresses = new Set<string>();
     for (const claim of claims) {
       for (const endpoint of claim.endpoints) {

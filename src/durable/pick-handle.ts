@@ -1,13 +1,14 @@
 // What a Worker holds while it serves a request: its grant, and the duty to give it back.
 
 import { RpcTarget } from "cloudflare:workers";
-import type { WorkerRelease } from "./contract.ts";
+import type { WorkerEnd, WorkerRelease } from "./contract.ts";
 
 /** Who answers a handle's calls. */
 export interface PickDesk {
   release(ticket: string, how: WorkerRelease, holder: number): void;
   abandon(ticket: string, holder: number): void;
   learn(ticket: string, keys: Uint32Array, holder: number): void;
+  settle(ticket: string, end: WorkerEnd, holder: number): void;
 }
 
 /**
@@ -36,6 +37,11 @@ export class PickHandle extends RpcTarget {
   /** See GrantHandle. */
   learn(keys: Uint32Array): void {
     this.#desk.learn(this.#ticket, keys, this.#holder);
+  }
+
+  /** See GrantHandle. */
+  settle(end: WorkerEnd): void {
+    this.#desk.settle(this.#ticket, end, this.#holder);
   }
 
   [Symbol.dispose](): void {

@@ -29,6 +29,7 @@ import type {
   PickRequest,
   PickResult,
   ShadowState,
+  WorkerEnd,
   WorkerRelease,
 } from "./contract.ts";
 import { refuse } from "./pick-refusal.ts";
@@ -56,10 +57,12 @@ import {
   NO_USAGE,
 } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
-import { endOf, prefillResultOf, subjectOf } from "./tickets/reported.ts";
+import { endOf, prefillResultOf, subjectOf, workerEnd } from "./tickets/reported.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;
+/** How long an upstream is avoided that a Worker could not reach. */
+const UNREACHED_MS = 1_000;
 /** Tickets remembered as ones that were to be ended. */
 const VICTIMS_MAX = 1_000;
 /** Time from a scrape to the object that still counts as prompt. */
@@ -118,7 +121,9 @@ export class Picks {
       isSettled: options.isSettled,
       onRestored: (outcome) => options.registry.inc(METRIC.ticketsRestoredTotal, { outcome }),
     });
-    this.#warmUp = new WarmUp(options.clock, options.endpoints.table.size > 0);
+    // No relay comes back before upstreams.
+    const { table, hasUpstreams } = options.endpoints;
+    this.#warmUp = new WarmUp(options.clock, table.size > 0 && !hasUpstreams);
     this.#admission = this.#createAdmission();
   }
 
@@ -217,7 +222,29 @@ export class Picks {
   }
 
   release(ticket: string, how: WorkerRelease, holder: number): void {
+    const { endpoints } = this.#options;
+    const [address] = this.#ledger.heldBy(ticket, holder)?.endpoints ?? [];
+    // Nobody else will tell of an upstream. For a moment: this Worker's way there may be at fault.
+    if (how === "relay-unreachable" && endpoints.hasUpstreams && address !== undefined)
+      endpoints.eject(address, UNREACHED_MS);
     this.#ledger.release(ticket, how, holder);
+  }
+
+  /** The end of what its Worker has carried itself. */
+  settle(ticket: string, told: WorkerEnd, holder: number): void {
+    const of = this.#ledger.heldBy(ticket, holder);
+    if (of === undefined) return;
+    const end = workerEnd(told, of.slot);
+    const address = of.endpoints[0] ?? "";
+    if (end.isPromptCached) this.#options.endpoints.eject(address, 0);
+    const { requestId, attempt } = of;
+    const settlement = this.#ledger.settle(ticket, end, holder);
+    const { outcome } = told;
+    const { ttftMs, promptTokens, cachedTokens, completionTokens } = end;
+    const result = { endpoint: address, outcome, ttftMs, promptTokens, cachedTokens };
+    const whole = { ...result, completionTokens, predictedTokens: null };
+    this.#decisions.settle(requestId, attempt, whole);
+    if (settlement !== undefined) this.#settled(settlement, true);
   }
 
   abandon(ticket: string, holder: number): void {
@@ -438,7 +465,9 @@ export class Picks {
       const hitRatio = (picked.prefillMatchedBlocks ?? picked.matchedBlocks) / totalBlocks;
       this.#options.registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
     }
-    const ticket = this.#ledger.open({ ...ticketSpecOf(request, picked, table), ...at });
+    const isWorkers = this.#options.endpoints.hasUpstreams;
+    const spec = ticketSpecOf(request, picked, table);
+    const ticket = this.#ledger.open({ ...spec, ...at, isWorkers });
     // Its lease ends by time, also where no event follows.
     this.#options.tickNeeded();
     return ticket;

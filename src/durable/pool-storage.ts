@@ -7,6 +7,7 @@ import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { CLAIMS_MAX } from "./membership.ts";
 import { migrate } from "./migrations.ts";
+import { readUpstreams } from "./upstreams/pool-upstream.ts";
 
 /** Tenant and model pairs with their own counters; later pairs count together. */
 export const USAGE_ROWS_MAX = 10_000;
@@ -250,6 +251,7 @@ function decodeConfig(version: number, json: string): StoredConfig {
     scheduler: unknown;
     shadowScheduler?: unknown;
     objectivePriorities?: readonly number[];
+    upstreams?: unknown;
   };
   const { name, scrapeIntervalMs, objectivePriorities } = stored;
   const read = (written: unknown) =>
@@ -263,6 +265,7 @@ function decodeConfig(version: number, json: string): StoredConfig {
       scrapeIntervalMs,
       scheduler: known,
       ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
+      ...readUpstreams(stored.upstreams),
     };
     return {
       version,
@@ -276,7 +279,9 @@ function decodeConfig(version: number, json: string): StoredConfig {
 export function fallbackConfig({
   name,
   scrapeIntervalMs,
-}: Pick<PoolObjectConfig, "name" | "scrapeIntervalMs">): StoredConfig {
+  upstreams,
+}: Pick<PoolObjectConfig, "name" | "scrapeIntervalMs"> & { upstreams?: unknown }): StoredConfig {
   const scheduler = schedulerConfigSchema.parse({});
-  return { version: 0, config: { name, scrapeIntervalMs, scheduler }, isFallback: true };
+  const config = { name, scrapeIntervalMs, scheduler, ...readUpstreams(upstreams) };
+  return { version: 0, config, isFallback: true };
 }

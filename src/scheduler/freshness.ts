@@ -1,6 +1,18 @@
+import type { EndpointColumns } from "./model/endpoint-columns.ts";
 import type { PickContext } from "./plugin.ts";
 
 type FreshnessContext = Pick<PickContext, "endpoints" | "nowMs" | "staleAfterMs">;
+
+/**
+ * Whether nobody samples `slot`, by design: an upstream that publishes no load. Then what was sent there
+ * is all that is known, and as fresh as can be. Also of a recorded decision, whose JSON has no infinity.
+ */
+export function isUnsampled(
+  { endpoints }: { readonly endpoints: Pick<EndpointColumns, "sampledAtMs"> },
+  slot: number,
+): boolean {
+  return endpoints.sampledAtMs[slot]! >= Number.MAX_VALUE;
+}
 
 /** Whether `slot`'s load sample is young enough to be believed. The one place for this rule. */
 export function isFresh(context: FreshnessContext, slot: number): boolean {

@@ -146,6 +146,12 @@ export class TicketLedger {
     return ticket && { ticket: ticket.id, relay: ticket.relay };
   }
 
+  /** The ticket that `holder` guards, until it is settled. */
+  heldBy(id: string, holder: number): (Ticket & Pick<TicketState, "slot">) | undefined {
+    const ticket = this.#get(id);
+    return ticket?.holder === holder ? ticket : undefined;
+  }
+
   /** Whose an open ticket is. */
   requestOf(id: string, attempt: number): string | undefined {
     const ticket = this.#find(id, attempt);
@@ -196,9 +202,17 @@ export class TicketLedger {
     };
     this.#keyBytes += ticket.keys?.byteLength ?? 0;
     this.#byRequest.set(key, ticket);
-    this.#beforeRelay.set(ticket.id, ticket);
+    if (spec.isWorkers === true) this.#leaseToWorker(ticket);
+    else this.#beforeRelay.set(ticket.id, ticket);
     if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
     return ticket;
+  }
+
+  /** Nobody will say that its endpoint has the prompt before the answer has ended. */
+  #leaseToWorker(ticket: TicketState): void {
+    ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
+    this.#withRelay.set(ticket.id, ticket);
+    this.#teach(ticket, ticket.slot);
   }
 
   /**
@@ -272,13 +286,30 @@ export class TicketLedger {
     const hasRun = ticket.isWithRelay || by === "unmetered";
     if (by === "unmetered") this.#teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
+    if (!hasRun) this.#unteach(ticket);
     this.#release(ticket, by);
+  }
+
+  /**
+   * The Worker tells the end of what it has carried itself. Undefined where it does not know the usage, or
+   * the ticket was settled before: then it is estimated, as one that nobody meters.
+   */
+  settle(id: string, end: TicketEnd, holder: number): Settlement | undefined {
+    const ticket = this.#get(id);
+    if (ticket?.holder !== holder) return undefined;
+    const isKnown = end.promptTokens !== null && end.completionTokens !== null;
+    if (isKnown) return this.closed(id, ticket.attempt, end);
+    this.#correct(ticket, end);
+    ticket.isVoid = false;
+    this.#release(ticket, "unmetered");
+    return undefined;
   }
 
   /** The Worker's handle is gone. A ticket that a relay has is the relay's to end. */
   abandon(id: string, holder: number): void {
-    const ticket = this.#beforeRelay.get(id);
-    if (ticket?.holder !== holder) return;
+    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    if (ticket?.holder !== holder || ticket.isWithRelay) return;
+    this.#unteach(ticket);
     // A grant that came too late was used by nobody; what a relay has after all, its report counts.
     ticket.isVoid = true;
     this.#release(ticket, "handle");
@@ -454,6 +485,12 @@ export class TicketLedger {
     if (ticket.keys === null || slot === NO_SLOT || ticket.claim?.slot === slot) return;
     if (ticket.claim !== null) this.#claims.takeBack(ticket.claim);
     ticket.claim = this.#claims.claim(ticket.keys, slot);
+  }
+
+  /** Its endpoint was not asked, or would not serve it. */
+  #unteach(ticket: TicketState): void {
+    if (ticket.claim !== null) this.#claims.takeBack(ticket.claim);
+    ticket.claim = null;
   }
 
   /** Replaces what was believed at `opened` by what `closed` says. */

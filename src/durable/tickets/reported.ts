@@ -2,6 +2,7 @@
 
 import type { TicketClosed, TicketOpened } from "../../agents/protocol/messages.ts";
 import type { DecisionResult } from "../../scheduler/decisions/record.ts";
+import type { WorkerEnd } from "../contract.ts";
 import { OTHER } from "../pool-storage.ts";
 import type { TicketEnd, TicketSubject } from "./ticket.ts";
 
@@ -29,6 +30,20 @@ export function endOf(report: TicketClosed, slot: number) {
     completionTokens: report.completionTokens,
     failedCount: report.failed.length,
     isDecodeOnly: report.stages?.isDecodeOnly ?? false,
+  } satisfies TicketEnd;
+}
+
+/** The same in the Worker's words, of what no relay has carried. */
+export function workerEnd(told: WorkerEnd, slot: number) {
+  const { status, ttftMs, durationMs, usage } = told;
+  return {
+    slot,
+    isPromptCached: ttftMs !== null && status < 300,
+    ttftMs,
+    durationMs,
+    promptTokens: usage?.promptTokens ?? null,
+    cachedTokens: usage?.cachedTokens ?? null,
+    completionTokens: usage?.completionTokens ?? null,
   } satisfies TicketEnd;
 }
 

@@ -14,6 +14,7 @@ export type ReleasedBy =
   | "cancelled"
   | "relay-unreachable"
   | "unmetered"
+  | "refused"
   | "relay-restarted"
   | "expired";
 
@@ -40,6 +41,8 @@ export interface TicketSpec {
   readonly responseHeaders?: PickGrant["responseHeaders"] | undefined;
   /** The handle that may release it; above 0. */
   readonly holder: number;
+  /** No relay will take it: its Worker asks the endpoint itself. */
+  readonly isWorkers?: boolean | undefined;
   /** What its first endpoint was believed to have cached, where that was known exactly. */
   readonly prediction?: CachePrediction | undefined;
 }
@@ -143,7 +146,7 @@ export function estimateOf(ticket: TicketState): Settlement {
   return {
     ...subjectOf(ticket),
     // What no relay was given, none can report.
-    mayBeReported: ticket.releasedBy !== "unmetered",
+    mayBeReported: ticket.releasedBy !== "unmetered" && ticket.isWorkers !== true,
     isEstimated: true,
     ttftMs: null,
     promptTokens: ticket.promptTokens,

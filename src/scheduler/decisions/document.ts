@@ -34,7 +34,7 @@ const candidateSchema = rowSchema.extend({
   inFlightRequests: z.number(),
   inFlightTokens: z.number(),
   matchedBlocks: z.number(),
-  /** Age of the load sample at the decision; null if there never was one. */
+  /** Age of the load sample at the decision; null if there never was one, or by design is none. */
   ageMs: z.number().nullable(),
   slot: z
     .int()

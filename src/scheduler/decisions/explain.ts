@@ -230,7 +230,7 @@ function candidateOf(
     inFlightRequests: columns.inFlightRequests,
     inFlightTokens: columns.inFlightTokens,
     matchedBlocks: candidate.matchedBlocks,
-    ageMs: sampledAtMs === -Infinity ? null : record.atMs - sampledAtMs,
+    ageMs: Number.isFinite(sampledAtMs) ? record.atMs - sampledAtMs : null,
     ...(row ?? unseen),
     slot: candidate.slot,
     screenedBy: screener,

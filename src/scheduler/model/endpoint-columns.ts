@@ -23,7 +23,10 @@ export interface EndpointColumns {
   readonly kvUsage: Float64Array;
   /** Tokens of KV cache the engine holds in total; 0 while unknown. */
   readonly kvCapacityTokens: Float64Array;
-  /** Unix ms of the last good sample; -Infinity before one that told the queue's length. */
+  /**
+   * Unix ms of the last good sample; -Infinity before one that told the queue's length. Infinity where none
+   * will come, by design: see isUnsampled.
+   */
   readonly sampledAtMs: Float64Array;
   /** Requests and estimated tokens with an open ticket. */
   readonly inFlightRequests: Int32Array;

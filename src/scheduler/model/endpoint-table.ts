@@ -38,6 +38,8 @@ export interface EndpointSample {
    * sample without `waiting`, said to be partial or not.
    */
   readonly isPartial?: boolean;
+  /** Engines that the loads are means of, where an endpoint is a whole cluster; 1 where absent. */
+  readonly replicas?: number;
 }
 
 /** The prompt of a request, and what of it is not cached where it is sent. */
@@ -122,6 +124,8 @@ export class EndpointTable {
   readonly #dispatches = new RecentDispatches(ENDPOINTS_MAX);
   readonly #kvBlockSize = new Float64Array(ENDPOINTS_MAX);
   readonly #kvBlocks = new Float64Array(ENDPOINTS_MAX);
+  /** What is sent to an endpoint is spread over so many engines. */
+  readonly #replicas = new Float64Array(ENDPOINTS_MAX);
   /** 0 while unknown. */
   readonly #processStartS = new Float64Array(ENDPOINTS_MAX);
 
@@ -209,6 +213,7 @@ export class EndpointTable {
     );
     if (!isKnown(waiting)) return isRestarted;
     this.#reportedWaiting[slot] = count(waiting);
+    this.#replicas[slot] = Math.max(1, sample.replicas ?? 1);
     if (sample.isPartial !== true) {
       this.#dispatches.sampled(slot, sampledAtMs);
       columns.sampledAtMs[slot] = sampledAtMs;
@@ -227,7 +232,17 @@ export class EndpointTable {
     this.#kvBlockSize[slot] = 0;
     this.#kvBlocks[slot] = 0;
     this.#reportedWaiting[slot] = 0;
+    this.#replicas[slot] = 1;
     this.#setQueueDepth(slot);
+  }
+
+  /**
+   * Nobody samples `slot`, by design: its queue is what has been sent there and has not ended. A sample
+   * that comes after all counts.
+   */
+  goUnsampled(slot: number): void {
+    this.forgetLoads(slot);
+    this.#columns.sampledAtMs[slot] = Infinity;
   }
 
   /** Replaces what is known of the adapters of `slot`. */
@@ -327,7 +342,8 @@ export class EndpointTable {
 
   #setQueueDepth(slot: number): void {
     const reported = this.#reportedWaiting[slot]!;
-    this.#columns.queueDepth[slot] = count(reported + this.#dispatches.count(slot));
+    const sent = this.#dispatches.count(slot) / this.#replicas[slot]!;
+    this.#columns.queueDepth[slot] = count(reported + sent);
   }
 
   #takeSlot(): number | undefined {

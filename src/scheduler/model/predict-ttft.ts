@@ -8,6 +8,7 @@
 // nothing of the network, of steps that decode many sequences, and of a cache that differs from what
 // the router believes: what matters is that its error is alike on all endpoints.
 
+import { isUnsampled } from "../freshness.ts";
 import type { EndpointColumns } from "./endpoint-columns.ts";
 import { OVERHEAD_MS } from "./engine-speeds.ts";
 
@@ -24,6 +25,7 @@ export type TtftColumns = Pick<
   | "prefillBusyUntilMs"
   | "prefillMsPerToken"
   | "serviceMs"
+  | "sampledAtMs"
 >;
 
 /** `uncachedTokens` are those of the prompt that `slot` would have to compute. */
@@ -39,7 +41,8 @@ export function predictTtftMs(
 
 /** How long a request waits for others to end because KV memory is as good as full; the part that any has. */
 export function memoryWaitMs(columns: TtftColumns, slot: number): number {
-  const isFull = columns.kvUsage[slot]! >= KV_FULL;
+  // Who publishes no load by design is not full for that.
+  const isFull = columns.kvUsage[slot]! >= KV_FULL && !isUnsampled({ endpoints: columns }, slot);
   // As many end in a service time as fit at once. Where that is not known, one: unknown is worse.
   const share = columns.requestTokens[slot]! / columns.kvCapacityTokens[slot]!;
   return isFull

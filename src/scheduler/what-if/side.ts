@@ -53,5 +53,6 @@ function oneRow(columns: Readonly<Record<keyof TtftColumns, number>>): TtftColum
     prefillBusyUntilMs: Float64Array.of(columns.prefillBusyUntilMs),
     prefillMsPerToken: Float64Array.of(columns.prefillMsPerToken),
     serviceMs: Float64Array.of(columns.serviceMs),
+    sampledAtMs: Float64Array.of(columns.sampledAtMs),
   };
 }

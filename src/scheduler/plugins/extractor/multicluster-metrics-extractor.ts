@@ -11,9 +11,11 @@ import { parseMetricSpec } from "../../data-layer/metric-spec.ts";
 import { type ExporterRead, SPECIFICATION_LIMITS } from "../../data-layer/specification.ts";
 import { defineExtractor } from "../../plugin.ts";
 
+export const MULTICLUSTER_KV_USAGE = "llm-d.ai/multicluster-kv-cache-utilization";
+export const MULTICLUSTER_QUEUE_SIZE = "llm-d.ai/multicluster-queue-size";
 const ATTRIBUTES = {
-  kvCacheUtilizationMetric: "llm-d.ai/multicluster-kv-cache-utilization",
-  queueSizeMetric: "llm-d.ai/multicluster-queue-size",
+  kvCacheUtilizationMetric: MULTICLUSTER_KV_USAGE,
+  queueSizeMetric: MULTICLUSTER_QUEUE_SIZE,
 } as const;
 const DEFAULTS = {
   kvCacheUtilizationMetric: "llm_d_epp_average_kv_cache_utilization",

@@ -1,7 +1,8 @@
 // utilization-detector: how full the engines are, by what they report; as a filter, drop the full ones.
 //
 //   use[i]     = max(queueDepth[i] / queueDepthThreshold, kvUsage[i] / kvCacheUtilThreshold)
-//                1 without a fresh sample; with stalenessPolicy ignore it is left out
+//                1 without a fresh sample; with stalenessPolicy ignore it is left out, as is always
+//                what nobody samples by design: it says nothing of how full it is
 //   saturation = mean of use[i]; 1 for a pool without endpoints, 0 where all are left out; may be over 1
 //   kept       : queueDepth[i] < queueDepthThreshold × (1 + headroom), and
 //                kvUsage[i] < kvCacheUtilThreshold × (1 + headroom), and the sample is fresh
@@ -18,6 +19,7 @@ import { z } from "zod";
 import { keepCandidatesOrAll } from "../../candidates.ts";
 import { parseDurationMs } from "../../config/quantities.ts";
 import type { SaturationView } from "../../flow-control/contracts.ts";
+import { isUnsampled } from "../../freshness.ts";
 import { definePlugin, type PickContext } from "../../plugin.ts";
 
 const params = z.strictObject({
@@ -66,6 +68,7 @@ export function utilizationSaturation(view: SaturationView, limits: UtilizationL
   let counted = 0;
   for (let i = 0; i < candidateCount; i++) {
     const slot = candidates[i]!;
+    if (isUnsampled(view, slot)) continue;
     const isStale = !isYoung(view, slot, limits.staleAfterMs);
     if (isStale && limits.stalenessPolicy === "ignore") continue;
     counted += 1;
@@ -108,6 +111,7 @@ function createFilter(filled: Params) {
   const kvLimit = filled.kvCacheUtilThreshold * (1 + filled.headroom);
   const hasRoom = (context: PickContext, slot: number) => {
     const { endpoints, staleAfterMs } = context;
+    if (isUnsampled(context, slot)) return true;
     return (
       isYoung(context, slot, Math.max(thresholdMs, staleAfterMs)) &&
       endpoints.queueDepth[slot]! < queueLimit &&

@@ -13,7 +13,7 @@
 import { z } from "zod";
 import { keepCandidates, keepCandidatesOrAll } from "../../candidates.ts";
 import { producerOf } from "../../data/data.ts";
-import { isFresh } from "../../freshness.ts";
+import { isFresh, isUnsampled } from "../../freshness.ts";
 import { defineFilter, type Filter, type PickContext } from "../../plugin.ts";
 
 const METRICS = [
@@ -78,7 +78,7 @@ function reportedValue(
   slot: number,
   metric: Exclude<UtilizationMetric, "active-requests">,
 ): number | undefined {
-  if (!isFresh(context, slot)) return undefined;
+  if (!isFresh(context, slot) || isUnsampled(context, slot)) return undefined;
   const { endpoints } = context;
   switch (metric) {
     case "running-requests":
