@@ -62,6 +62,11 @@ export class DirectoryIndex {
     return this.#weights.get(tenantId);
   }
 
+  /** In the order of the configuration. */
+  get pools(): Pool[] {
+    return [...this.#pools.values()];
+  }
+
   pool(name: string): Pool | undefined {
     return this.#pools.get(name);
   }

@@ -35,8 +35,15 @@ export interface PoolChoiceRequest {
   readonly outputTokensMax: number | null;
   /** What the client says belongs together; see affinity.ts. */
   readonly session: SessionAffinity | undefined;
+  /** By pool, where engines know the model by another name: what they call it, and the keys under that name. */
+  readonly renamed?: ReadonlyMap<string, RenamedModel>;
   /** Those that the scheduler's plugins name (PoolChooser.requestHeaders), by lower-case name. */
   readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface RenamedModel {
+  readonly model: string;
+  readonly keys: Uint32Array;
 }
 
 /** How a pool stands with this isolate; see breaker.ts. */

@@ -72,7 +72,7 @@ export class PoolChooser {
     nowMs: number,
     seed: number,
   ): PoolChoice {
-    const allowed = this.#allow(pools, nowMs);
+    const allowed = this.#allow(pools, nowMs, request.renamed);
     const order: string[] = [];
     const headers: { name: string; values: string[] }[] = [];
     this.#table.facts.session = request.session;
@@ -96,7 +96,7 @@ export class PoolChooser {
   }
 
   /** Lets these be picked, as they are now; says how many there are. */
-  #allow(pools: readonly string[], nowMs: number): number {
+  #allow(pools: readonly string[], nowMs: number, renamed: PoolChoiceRequest["renamed"]): number {
     const { columns } = this.#table;
     columns.isPresent.fill(0, 0, columns.slotCount);
     let count = 0;
@@ -105,6 +105,7 @@ export class PoolChooser {
       if (slot === undefined || columns.isPresent[slot] === 1) continue;
       columns.isPresent[slot] = 1;
       this.#table.observe(slot, this.#local, nowMs);
+      this.#table.facts.renamed[slot] = renamed?.get(pool);
       count++;
     }
     return count;

@@ -2,7 +2,7 @@
 
 import { UNLEARNED } from "../model/engine-speeds.ts";
 import type { SessionAffinity } from "./affinity.ts";
-import type { PoolDescription } from "./contracts.ts";
+import type { PoolDescription, RenamedModel } from "./contracts.ts";
 import type { PoolColumns, RoutingPolicy } from "./pool-columns.ts";
 import { hashOfName } from "./rendezvous.ts";
 import { type PoolSummary, SUMMARY_NAMES_MAX } from "./summary.ts";
@@ -42,6 +42,8 @@ export class PoolFacts implements PoolColumns {
   /** 1: the pool has told its speed. */
   readonly hasSpeed = new Uint8Array(POOLS_MAX);
   readonly listed: (ListedNames | undefined)[] = [];
+  /** Of the request at hand, where a pool's engines know its model by another name. */
+  readonly renamed: (RenamedModel | undefined)[] = [];
 
   constructor(policy: RoutingPolicy) {
     this.policy = policy;
@@ -49,7 +51,7 @@ export class PoolFacts implements PoolColumns {
 
   lists(slot: number, model: string): boolean | undefined {
     const names = this.listed[slot];
-    return names === undefined ? undefined : names.all.has(model);
+    return names === undefined ? undefined : names.all.has(this.renamed[slot]?.model ?? model);
   }
 }
 

@@ -154,7 +154,8 @@ export class PoolTable {
     const { isPresent, slotCount } = this.columns;
     for (let slot = 0; slot < slotCount; slot++) {
       const digest = isPresent[slot] === 1 ? this.#digests[slot] : undefined;
-      matchedBlocks[slot] = digest === undefined ? 0 : digest.matchedBlocks(keys);
+      const asked = this.#facts.renamed[slot]?.keys ?? keys;
+      matchedBlocks[slot] = digest === undefined ? 0 : digest.matchedBlocks(asked);
     }
   };
 
