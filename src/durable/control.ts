@@ -49,6 +49,11 @@ export class Control extends WorkerEntrypoint<ControlEnv> {
     return this.#directory().put(deployment, expectedVersion);
   }
 
+  /** Prometheus text of the directory's object. */
+  async directoryMetrics(): Promise<string> {
+    return this.#directory().metrics();
+  }
+
   /** An operator's word: the pool gets no new requests, or gets them again. */
   async drainPool(pool: string, isDrained: boolean): Promise<PoolDrained> {
     return this.#directory().setDrained(pool, isDrained);

@@ -14,6 +14,8 @@ import {
 import { poolNameOf } from "../config/pool-address.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
 import type { PoolSummary } from "../scheduler/pools/summary.ts";
+import { MetricRegistry } from "../telemetry/metrics.ts";
+import { METRIC } from "../telemetry/names.ts";
 import type {
   DirectoryPut,
   DirectoryRead,
@@ -31,7 +33,12 @@ import { randomHex, sha256Hex, systemClock } from "./system.ts";
 
 export class DirectoryObject extends DurableObject<PoolTellerEnv> {
   readonly #stored: DirectoryStorage;
-  readonly #reported = new ReportedPools(randomHex(8), systemClock);
+  readonly #registry = new MetricRegistry();
+  readonly #reported = new ReportedPools({
+    epoch: randomHex(8),
+    clock: systemClock,
+    registry: this.#registry,
+  });
   readonly #teller: PoolTeller;
   #current: StoredDeployment;
   #drained: readonly string[];
@@ -57,16 +64,21 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
 
   /** The configuration in force, unless the caller's is. Version 0 is the empty one. */
   read(knownVersion: number, known?: PoolsKnown): DirectoryRead {
+    this.#registry.inc(METRIC.directoryReadsTotal, {});
     const { version } = this.#current;
     const read = knownVersion === version ? ({ version, unchanged: true } as const) : this.#current;
     if (known === undefined) return read;
     return { ...read, pools: { ...this.#reported.read(known), drained: this.#drained } };
   }
 
+  /** Prometheus text format. */
+  metrics(): string {
+    return this.#registry.render();
+  }
+
   /** What a pool's object says of the pool. */
   report(summary: PoolSummary, digest?: PoolDigest): PoolReported {
-    const { outcome: _, ...reported } = this.#reported.report(summary, digest);
-    return reported;
+    return this.#reported.report(summary, digest);
   }
 
   /**

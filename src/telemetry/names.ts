@@ -5,6 +5,7 @@
 import { DISAGGREGATION_METRIC } from "./disaggregation-names.ts";
 import { DISCOVERY_METRIC } from "./discovery-names.ts";
 import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
+import { GLOBAL_METRIC } from "./global-names.ts";
 import { KV_EVENT_METRIC } from "./kv-event-names.ts";
 import { LINK_METRIC } from "./link-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
@@ -318,6 +319,7 @@ export const METRIC = {
 
   ...DISAGGREGATION_METRIC,
   ...FLOW_CONTROL_METRIC,
+  ...GLOBAL_METRIC,
 
   ...KV_EVENT_METRIC,
   ...LINK_METRIC,

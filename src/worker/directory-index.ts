@@ -63,6 +63,11 @@ export class DirectoryIndex {
   }
 
   /** In the order of the configuration. */
+  get poolNames(): string[] {
+    return [...this.#pools.keys()];
+  }
+
+  /** In the order of the configuration. */
   get pools(): Pool[] {
     return [...this.#pools.values()];
   }

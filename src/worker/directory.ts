@@ -1,9 +1,10 @@
-// The Worker's copy of the configuration.
+// The Worker's copy of the configuration. With it comes what pools say of themselves, in one call.
 
 import type { DirectoryRead } from "../durable/contract.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { DirectoryIndex } from "./directory-index.ts";
 import { metrics } from "./metrics.ts";
+import { knownPools } from "./pools/known-pools.ts";
 import { type Reader, SharedCopy, withDeadline } from "./shared-copy.ts";
 
 const DIRECTORY_AGES = {
@@ -18,8 +19,12 @@ const DIRECTORY_AGES = {
 const copy = new SharedCopy<DirectoryIndex>(DIRECTORY_AGES);
 
 metrics.onRender(() => {
-  const ageMs = copy.ageMs(Date.now());
+  const nowMs = Date.now();
+  const ageMs = copy.ageMs(nowMs);
   if (Number.isFinite(ageMs)) metrics.set(METRIC.directoryAgeSeconds, {}, ageMs / 1000);
+  metrics.reset(METRIC.poolSummaryAgeSeconds);
+  for (const known of knownPools.ages(nowMs))
+    metrics.set(METRIC.poolSummaryAgeSeconds, { pool: known.pool }, known.ageMs / 1000);
 });
 
 /** The configuration in force about a second ago; undefined if it cannot be had. */
@@ -52,7 +57,16 @@ export async function readStored(env: Env, knownVersion: number): Promise<Direct
 }
 
 async function readIndex(env: Env, known: DirectoryIndex | undefined): Promise<DirectoryIndex> {
-  const read = await readStored(env, known?.version ?? -1);
+  const askedAtMs = Date.now();
+  const read = await env.CONTROL.readConfig(known?.version ?? -1, knownPools.known(askedAtMs));
+  const index = newIndex(read, known);
+  if (index !== known) knownPools.configure(index.poolNames);
+  // A directory of the release before tells nothing of pools.
+  if (read.pools !== undefined) knownPools.update(read.pools, askedAtMs);
+  return index;
+}
+
+function newIndex(read: DirectoryRead, known: DirectoryIndex | undefined): DirectoryIndex {
   if (!("unchanged" in read)) return new DirectoryIndex(read.version, read.deployment);
   if (known === undefined) throw new Error("invariant broken: unchanged, but nothing is known");
   return known;

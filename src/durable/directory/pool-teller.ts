@@ -3,7 +3,6 @@
 // Whom it still has to tell is stored, by address, before anybody is told: an object at an address that
 // is no longer in the configuration is retired, also where only its pool's jurisdiction has changed.
 
-import { upstreamsOf } from "../upstreams/pool-upstream.ts";
 import { type PoolsBindings, poolsFor } from "../../config/coordinators.ts";
 import type { Deployment, PoolConfig } from "../../config/deployment.ts";
 import { keepsJurisdictions, type PoolAddress, poolAddress } from "../../config/pool-address.ts";
@@ -12,6 +11,7 @@ import type { PoolObjectConfig } from "../contract.ts";
 import type { DirectoryStorage, StoredDeployment } from "../directory-storage.ts";
 import type { Pools } from "../pools.ts";
 import { systemClock } from "../system.ts";
+import { upstreamsOf } from "../upstreams/pool-upstream.ts";
 
 /** How long a pool's object may take to accept its configuration. */
 const PUSH_DEADLINE_MS = 5_000;

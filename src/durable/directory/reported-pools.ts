@@ -8,6 +8,8 @@ import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 import type { PoolSummary } from "../../scheduler/pools/summary.ts";
 import { SummaryOrder } from "../../scheduler/pools/summary-order.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { METRIC } from "../../telemetry/names.ts";
 import { DIGESTS_WANTED_MAX, type PoolDigest } from "../contract.ts";
 import type { PoolReported, PoolsKnown, PoolsRead } from "../contract.ts";
 import { KeptDigests } from "./kept-digests.ts";
@@ -23,30 +25,27 @@ interface Reported {
   /** By the directory's clock. */
   readonly arrivedAtMs: number;
   readonly revision: number;
-  readonly summary: PoolSummary;
 }
 
-/** How a report ended; also a metric's label. */
-export type ReportOutcome = "accepted" | "older" | "unknown";
+export interface ReportedPoolsOptions {
+  /** Random at each construction of the directory's object. */
+  readonly epoch: string;
+  readonly clock: Clock;
+  readonly registry: MetricRegistry;
+}
 
 export class ReportedPools {
-  readonly #epoch: string;
-  readonly #clock: Clock;
+  readonly #options: ReportedPoolsOptions;
   readonly #digests: KeptDigests;
   #names: ReadonlySet<string> = new Set();
   /** Configured pools only: at most poolsMax. */
   readonly #pools = new Map<string, Reported>();
   #revision = 0;
 
-  /** `epoch` is random at each construction of the directory's object. */
-  constructor(epoch: string, clock: Clock) {
-    this.#epoch = epoch;
-    this.#clock = clock;
-    this.#digests = new KeptDigests(clock);
-  }
-
-  get digestBytes(): number {
-    return this.#digests.bytes;
+  constructor(options: ReportedPoolsOptions) {
+    this.#options = options;
+    this.#digests = new KeptDigests(options.clock);
+    options.registry.onRender(() => this.#show());
   }
 
   /** What is known of other pools is forgotten. Agents and objects add none. */
@@ -61,20 +60,23 @@ export class ReportedPools {
   }
 
   /** A pool's word. What is older than what is known changes nothing. */
-  report(summary: PoolSummary, digest?: PoolDigest): PoolReported & { outcome: ReportOutcome } {
+  report(summary: PoolSummary, digest?: PoolDigest): PoolReported {
     const { pool } = summary;
-    if (!this.#names.has(pool)) return { outcome: "unknown", wantsDigest: false, isKnown: false };
+    if (!this.#names.has(pool)) {
+      this.#count("unknown");
+      return { wantsDigest: false, isKnown: false };
+    }
     const known = this.#pools.get(pool);
     const order = known?.order ?? new SummaryOrder();
     const isNewer = order.take(summary);
     if (isNewer) {
-      const arrivedAtMs = this.#clock();
+      const arrivedAtMs = this.#options.clock();
       const json = written(summary);
-      this.#pools.set(pool, { order, json, arrivedAtMs, revision: ++this.#revision, summary });
+      this.#pools.set(pool, { order, json, arrivedAtMs, revision: ++this.#revision });
     }
+    this.#count(isNewer ? "accepted" : "older");
     if (digest?.pool === pool) this.#digests.put(digest);
     return {
-      outcome: isNewer ? "accepted" : "older",
       wantsDigest: this.#digests.wants(pool, summary.digestVersion),
       isKnown: true,
       pauseMs: Math.ceil((this.#names.size * 1_000) / REPORTS_PER_SECOND_MAX),
@@ -83,23 +85,30 @@ export class ReportedPools {
 
   /** What is newer than what the caller knows; all of it where that is of another epoch. */
   read(known: PoolsKnown): Omit<PoolsRead, "drained"> {
-    const nowMs = this.#clock();
-    const since = known.epoch === this.#epoch ? known.revision : 0;
+    const { epoch, clock, registry } = this.#options;
+    const nowMs = clock();
+    const since = known.epoch === epoch ? known.revision : 0;
     const summaries: { json: string; ageMs: number }[] = [];
     for (const { json, arrivedAtMs, revision } of this.#pools.values())
       if (revision > since) summaries.push({ json, ageMs: Math.max(0, nowMs - arrivedAtMs) });
+    registry.inc(METRIC.directorySummariesReadTotal, {}, summaries.length);
     const wanted = known.digests.slice(0, DIGESTS_WANTED_MAX);
     const digests = this.#digests.read(wanted.filter(({ pool }) => this.#names.has(pool)));
-    return { epoch: this.#epoch, revision: this.#revision, summaries, digests };
+    for (const { bytes } of digests)
+      registry.inc(METRIC.directoryDigestReadBytesTotal, {}, bytes.byteLength);
+    return { epoch, revision: this.#revision, summaries, digests };
   }
 
-  /** The pools that were heard of, and how long ago that was. */
-  heard(): { readonly summary: PoolSummary; readonly ageMs: number }[] {
-    const nowMs = this.#clock();
-    return [...this.#pools.values()].map(({ summary, arrivedAtMs }) => ({
-      summary,
-      ageMs: Math.max(0, nowMs - arrivedAtMs),
-    }));
+  #count(outcome: "accepted" | "older" | "unknown"): void {
+    this.#options.registry.inc(METRIC.directoryReportsTotal, { outcome });
+  }
+
+  #show(): void {
+    const { clock, registry } = this.#options;
+    registry.set(METRIC.directoryDigestBytes, {}, this.#digests.bytes);
+    registry.reset(METRIC.poolSummaryAgeSeconds);
+    for (const [pool, { arrivedAtMs }] of this.#pools)
+      registry.set(METRIC.poolSummaryAgeSeconds, { pool }, (clock() - arrivedAtMs) / 1_000);
   }
 }
 

@@ -15,6 +15,8 @@ import { createSubset } from "../../scheduler/subset.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { randomHex } from "../crypto.ts";
 import { metrics } from "../metrics.ts";
+import { knownPools } from "../pools/known-pools.ts";
+import { withDeadline } from "../shared-copy.ts";
 import {
   askObject,
   CLIENT_LEFT,
@@ -39,12 +41,16 @@ export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
   readonly isFromSnapshot: boolean;
   /** Gives the grant back, because it will not be used. */
   release(how: WorkerRelease): void;
+  /** Gives it back because another attempt has answered, and waits until the object knows, for a while. */
+  lose(msMax: number): Promise<void>;
 }
 
 export interface PickContext extends ObjectWay {
   readonly view: PoolView;
   /** Requests that find the pool full wait. */
   readonly hasQueue: boolean;
+  /** Another pool may take the request: it does not wait long for an object that is away. */
+  readonly hasOther: boolean;
   /** Of the isolate. */
   readonly bodies: WaitingBodies;
   /** The pool has no endpoints, and nobody has asked for some yet. */
@@ -58,12 +64,15 @@ export async function pickEndpoints(
   request: PickRequest,
   context: PickContext,
 ): Promise<Grant | PickRefusal | PoolUnavailable> {
-  const { view, hasQueue } = context;
+  const { view, hasQueue, hasOther } = context;
   const canServe = view.canServe(Date.now());
-  const deadlineMs = canServe && !hasQueue ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS;
-  if (canServe) {
-    const grant = view.isAway(Date.now()) ? pickFromSnapshot(request, context) : undefined;
+  const isShort = hasOther || (canServe && !hasQueue);
+  const deadlineMs = isShort ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS;
+  if (canServe || hasOther) {
+    const isAway = view.isAway(Date.now());
+    const grant = isAway ? pickFromSnapshot(request, context) : undefined;
     if (grant !== undefined) return grant;
+    if (isAway && hasOther) return STILL_AWAY;
     view.beginProbe(Date.now(), deadlineMs);
   }
   const answer = await askWithRoom(request, context, deadlineMs);
@@ -72,9 +81,19 @@ export async function pickEndpoints(
     return pickFromSnapshot(request, context) ?? answer;
   }
   if (!answer.ok) return answer;
-  if (answer.snapshot !== undefined) view.update(answer.snapshot, Date.now());
+  if (answer.snapshot !== undefined) {
+    const { snapshot } = answer;
+    view.update(snapshot, Date.now());
+    if (snapshot.summary !== undefined) knownPools.heard(snapshot.summary, Date.now());
+  }
   return adopt(answer, request);
 }
+
+const STILL_AWAY: PoolUnavailable = {
+  ok: false,
+  reason: "unavailable",
+  detail: "the pool's object did not answer a moment ago",
+};
 
 /**
  * Room for the body is held before the object is asked, so that it hears of no request that could not
@@ -166,6 +185,10 @@ function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
       // A lost call is as good: the disposal releases the ticket too, or its lease expires.
       void answer.handle.release(how).catch(() => undefined);
     },
+    async lose(msMax) {
+      const told = answer.handle.release("hedge-lost").catch(() => undefined);
+      await withDeadline(told, msMax).catch(() => undefined);
+    },
     [Symbol.dispose]: () => answer[Symbol.dispose](),
   };
 }
@@ -191,6 +214,7 @@ function pickFromSnapshot(
     endpoints,
     isFromSnapshot: true,
     release: () => undefined,
+    lose: () => Promise.resolve(),
     [Symbol.dispose]: () => undefined,
   };
 }

@@ -6,6 +6,7 @@ import {
   ReportedPools,
   SUMMARY_CHARS_MAX,
 } from "../../../src/durable/directory/reported-pools.ts";
+import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
 
 const NOTHING: PoolsKnown = { epoch: "", revision: 0, digests: [] };
@@ -16,7 +17,8 @@ function summary(pool: string, seq = 1, incarnation = "i1"): PoolSummary {
 
 function directory(pools: readonly string[] = ["a", "b"]) {
   const clock = { nowMs: 10_000 };
-  const reported = new ReportedPools("epoch-1", () => clock.nowMs);
+  const registry = new MetricRegistry();
+  const reported = new ReportedPools({ epoch: "epoch-1", clock: () => clock.nowMs, registry });
   reported.configure(pools);
   const read = (known: Partial<PoolsKnown> = {}) => reported.read({ ...NOTHING, ...known });
   const told = (known: Partial<PoolsKnown> = {}) =>
@@ -24,27 +26,32 @@ function directory(pools: readonly string[] = ["a", "b"]) {
       const { pool, seq } = JSON.parse(json) as PoolSummary;
       return { pool, seq, ageMs };
     });
-  return { clock, reported, read, told };
+  const metric = (name: string) =>
+    registry
+      .render()
+      .split("\n")
+      .filter((line) => line.startsWith(`fairlead_${name}`))
+      .map((line) => line.slice("fairlead_".length));
+  return { clock, reported, read, told, metric };
 }
 
 describe("reporting", () => {
   it("is for configured pools", () => {
     const { reported, told } = directory();
     expect(reported.report(summary("stranger"))).toMatchObject({
-      outcome: "unknown",
       isKnown: false,
       wantsDigest: false,
     });
-    expect(reported.report(summary("a"))).toMatchObject({ outcome: "accepted", isKnown: true });
+    expect(reported.report(summary("a"))).toMatchObject({ isKnown: true });
     expect(told()).toEqual([{ pool: "a", seq: 1, ageMs: 0 }]);
   });
 
   it("changes nothing with what is older", () => {
     const { reported, told } = directory();
     reported.report(summary("a", 5));
-    expect(reported.report(summary("a", 4))).toMatchObject({ outcome: "older", isKnown: true });
+    expect(reported.report(summary("a", 4))).toMatchObject({ isKnown: true });
     reported.report(summary("a", 1, "i2"));
-    expect(reported.report(summary("a", 6, "i1"))).toMatchObject({ outcome: "older" });
+    reported.report(summary("a", 6, "i1"));
     expect(told()).toMatchObject([{ pool: "a", seq: 1 }]);
   });
 
@@ -98,13 +105,36 @@ describe("reading", () => {
   });
 
   it("tells nothing of pools that are configured no more", () => {
-    const { reported, read, told } = directory();
+    const { reported, read, told, metric } = directory();
     const digest = { pool: "a", version: "v1", ageMs: 0, bytes: new Uint8Array(8) };
     reported.report({ ...summary("a"), digestVersion: "v1" }, digest);
     reported.report(summary("b"));
     reported.configure(["b"]);
     expect(told()).toMatchObject([{ pool: "b" }]);
     expect(read({ digests: [{ pool: "a", known: "" }] }).digests).toEqual([]);
-    expect(reported.digestBytes).toBe(0);
+    expect(metric("directory_digest_bytes")).toEqual(["directory_digest_bytes 0"]);
+  });
+});
+
+describe("metrics", () => {
+  it("count reports and reads, and tell how old summaries are", () => {
+    const { clock, reported, read, metric } = directory();
+    const digest = { pool: "a", version: "v1", ageMs: 0, bytes: new Uint8Array(9) };
+    reported.report({ ...summary("a", 2), digestVersion: "v1" }, digest);
+    reported.report(summary("a", 1));
+    reported.report(summary("stranger"));
+    clock.nowMs += 1_500;
+    read({ digests: [{ pool: "a", known: "" }] });
+    expect(metric("directory_reports_total").toSorted()).toEqual([
+      'directory_reports_total{outcome="accepted"} 1',
+      'directory_reports_total{outcome="older"} 1',
+      'directory_reports_total{outcome="unknown"} 1',
+    ]);
+    expect(metric("pool_summary_age")).toEqual(['pool_summary_age_seconds{pool="a"} 1.5']);
+    expect(metric("directory_summaries_read")).toEqual(["directory_summaries_read_total 1"]);
+    expect(metric("directory_digest")).toEqual([
+      "directory_digest_read_bytes_total 9",
+      "directory_digest_bytes 9",
+    ]);
   });
 });
