@@ -2,11 +2,12 @@
 
 import { z } from "zod";
 import { wholeNumber } from "../scheduler/config/whole-number.ts";
+import { schedulingIssues } from "./scheduling.ts";
 
 /** `scheduler` is an EndpointPickerConfig over pools. */
 export function routingSchema<Document extends z.ZodType>(scheduler: Document) {
   return z.strictObject({
-    scheduler: scheduler
+    scheduler: checked(scheduler)
       .optional()
       .describe(
         "An EndpointPickerConfig whose endpoints are pools; llm-d's hub mode loads. Absent: by cost",
@@ -40,5 +41,19 @@ export function routingSchema<Document extends z.ZodType>(scheduler: Document) {
       })
       .optional()
       .describe("Absent: nothing is asked for twice"),
+  });
+}
+
+/** llm-d's plugins for this are all of stability Alpha: naming one is asking for it. */
+function checked<Document extends z.ZodType>(scheduler: Document): Document {
+  return scheduler.superRefine((document, context) => {
+    if (typeof document !== "object" || document === null) return;
+    if (Object.keys(document).length === 0) {
+      const message = "expected a scheduling profile; leave `scheduler` out to choose by cost";
+      context.addIssue({ code: "custom", message });
+    }
+    const written = { scheduler: document, allowExperimentalPlugins: true };
+    for (const { path, message } of schedulingIssues(written))
+      context.addIssue({ code: "custom", path: [...path], message });
   });
 }
