@@ -11,6 +11,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   queue: async () => (await import("./queue/command.ts")).queueCommand,
   "what-if": async () => (await import("./what-if/command.ts")).whatIfCommand,
   replay: async () => (await import("./replay/command.ts")).replayCommand,
+  chaos: async () => (await import("./chaos/command.ts")).chaosCommand,
   config: async () => (await import("./config/command.ts")).configCommand,
 };
 
@@ -22,6 +23,7 @@ Commands
   replay FILE         take an explained decision again, here and now
   queue POOL          what waits in a pool, live
   what-if             what another configuration would have done with recent requests
+  chaos ACTION TARGET cut, kill or slow a part of a local run, and see what clients see
   config check FILE   list every mistake in a configuration
   config apply FILE   give a running deployment a new configuration, without a restart
   config get          print the configuration of a running deployment

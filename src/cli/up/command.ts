@@ -158,12 +158,12 @@ function describeClusters({ clusters }: Ready, stateDir: string): string {
 }
 
 function describeChaos({ clusters }: Ready, stateFlag: string): string {
-  const last = clusters.at(-1);
-  if (last === undefined) return "";
+  const [first] = clusters;
+  if (first === undefined) return "";
   return `
 Lose a cluster under 100 requests a second, and see what clients see of it:
 
-  npx fairlead chaos kill ${last.name}${stateFlag}
+  npx fairlead chaos kill ${first.name}${stateFlag}
 `;
 }
 
