@@ -52,6 +52,24 @@ export const GLOBAL_METRIC = {
     help: "Bytes of digests that the directory has given to isolates.",
     labels: [],
   },
+  poolChoicesTotal: {
+    name: "fairlead_pool_choices_total",
+    kind: "counter",
+    help: "Requests that went to the pool, where others came into question, by reason: cost, draw, tier, failover.",
+    labels: ["pool", "reason"],
+  },
+  poolState: {
+    name: "fairlead_pool_state",
+    kind: "gauge",
+    help: "1 for how the pool stood when it last came into question here: fresh, full, stale, open, drained, …",
+    labels: ["pool", "state"],
+  },
+  poolRttSeconds: {
+    name: "fairlead_pool_rtt_seconds",
+    kind: "gauge",
+    help: "Round trip from here to the pool's relay or upstream, as last measured.",
+    labels: ["pool"],
+  },
   poolFailoversTotal: {
     name: "fairlead_pool_failovers_total",
     kind: "counter",

@@ -30,6 +30,12 @@ export interface RequestFacts {
   /** What the engines are asked for; absent before a pool was. */
   targetModel?: string;
   pool?: string;
+  /** Of the pool, among those that came into question; absent where it was the only one. */
+  poolTier?: number;
+  /** The best of the others. */
+  runnerUp?: string;
+  /** Of another variant than the request's; VARIANT_UNNAMED where it has no name. */
+  variant?: string;
   endpoint?: string;
   /** Picks made: one, and one for every retry. */
   attempts: number;
@@ -99,6 +105,9 @@ export class RequestTelemetry {
         model: facts.model,
         targetModel: facts.targetModel === facts.model ? undefined : facts.targetModel,
         pool: facts.pool,
+        poolTier: facts.poolTier,
+        runnerUp: facts.runnerUp,
+        variant: facts.variant,
         endpoint: facts.endpoint,
         status,
         code: facts.code,
@@ -135,12 +144,14 @@ export class RequestTelemetry {
   #endSpan(status: number, isError: boolean): void {
     // Without an SDK nobody reads what would be put together here.
     if (!this.#span.isRecording()) return this.#span.end();
-    const { model, tenant, pool, endpoint, queueMs } = this.facts;
+    const { model, tenant, pool, poolTier, runnerUp, endpoint, queueMs } = this.facts;
     this.#span.setAttributes({
       "http.response.status_code": status,
       ...(model === undefined ? {} : { "gen_ai.request.model": model }),
       ...(tenant === undefined ? {} : { "fairlead.tenant": tenant }),
       ...(pool === undefined ? {} : { "fairlead.pool": pool }),
+      ...(poolTier === undefined ? {} : { "fairlead.pool_tier": poolTier }),
+      ...(runnerUp === undefined ? {} : { "fairlead.pool_runner_up": runnerUp }),
       ...(endpoint === undefined ? {} : { "fairlead.endpoint": endpoint }),
       ...(queueMs === undefined ? {} : { "fairlead.queue_ms": queueMs }),
     });

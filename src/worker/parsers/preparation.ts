@@ -21,9 +21,23 @@ export interface ParsedFrom {
 
 /** Prepares the request for the first of the models. The result does not hold `parsed`. */
 export async function prepareFor(parsed: ParsedRequest, from: ParsedFrom): Promise<Preparation> {
-  const { models, tenant } = from;
-  const first = await parsed.prepare(models[0]!, tenant);
-  return models.every((model) => model === first.model)
+  return preparationOf(await parsed.prepare(from.models[0]!, from.tenant), from);
+}
+
+/** Prepares it for each of the models, to choose among pools by what their caches hold. */
+export async function prepareEach(
+  parsed: ParsedRequest,
+  models: readonly string[],
+  tenant: BodyTenant,
+): Promise<ReadonlyMap<string, Prepared>> {
+  const prepared = new Map<string, Prepared>();
+  for (const model of models) prepared.set(model, await parsed.prepare(model, tenant));
+  return prepared;
+}
+
+/** Of a request that has been prepared for the first of the models. */
+export function preparationOf(first: Prepared, from: ParsedFrom): Preparation {
+  return from.models.every((model) => model === first.model)
     ? preparedOnly(first)
     : preparedFirst(first, from);
 }

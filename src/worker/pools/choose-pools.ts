@@ -3,7 +3,9 @@
 // Where only one may, nothing is looked at. Otherwise the request is prepared for every name that engines
 // have for its model, for caches are known by keys that begin with that name.
 
+import { METRIC } from "../../telemetry/names.ts";
 import type { DirectoryIndex } from "../directory-index.ts";
+import { metrics } from "../metrics.ts";
 import type { ModelRoute } from "../model-routes.ts";
 import { type Checked, refuse } from "../openai/errors.ts";
 import type { Prepared } from "../parsers/parser.ts";
@@ -22,6 +24,17 @@ export const MODELS_PREPARED_MAX = 4;
 /** This isolate's. */
 export const rtts = new RttMeter();
 export const isolatePools = new IsolatePools({ known: knownPools, breakers, rtts });
+
+metrics.onRender(() => {
+  metrics.reset(METRIC.poolState);
+  metrics.reset(METRIC.poolRttSeconds);
+  const nowMs = Date.now();
+  for (const { pool, state } of isolatePools.states()) {
+    metrics.set(METRIC.poolState, { pool, state }, 1);
+    const rttMs = rtts.rttMs(pool, nowMs);
+    if (rttMs !== undefined) metrics.set(METRIC.poolRttSeconds, { pool }, rttMs / 1_000);
+  }
+});
 
 /** Those of the routes that an operator has not drained. */
 export function openRoutes(routes: readonly ModelRoute[]): Checked<readonly ModelRoute[]> {

@@ -1,4 +1,4 @@
-// The pools for one request, in the order to try them, and the way to another order once some have failed.
+// The pools for one request, in the order to try them.
 //
 //   the request's variant, usable    by the chooser: its tiers, and cost within a tier
 //   other variants                   the same among them; only where the tenant allows them
@@ -15,29 +15,24 @@ import type { ModelRoute } from "../model-routes.ts";
 import type { IsolatePools, PoolDirectory } from "./isolate-pools.ts";
 
 export interface ChosenPools {
-  /** The best first, at most `retryPoolsMax`; at least one unless all were tried. */
+  /** The best first, at most `retryPoolsMax`, at least one. */
   readonly routes: readonly ModelRoute[];
   /** What was chosen among, at most CHOICE_CANDIDATES_MAX; empty where there was nothing to choose. */
   readonly candidates: readonly PoolCandidate[];
   /** For the client's answer: values are parallel to `routes`. */
   readonly responseHeaders: readonly PickedHeader[];
-  /** The order as things stand now, of the pools that were not tried yet. */
-  again(tried: readonly string[]): ChosenPools;
-  /** A pool was given the request: until its summary shows that, it counts here. Once for each pool. */
+  /** A pool is given the request: until its summary shows that, it counts here. Again for the same: nothing. */
   dispatched(pool: string): void;
 }
 
 /** Where there is nothing to choose, which costs nothing. */
 export function onlyPool(route: ModelRoute): ChosenPools {
-  const { name } = route.pool.config;
-  const chosen: ChosenPools = {
+  return {
     routes: [route],
     candidates: [],
     responseHeaders: [],
-    again: (tried) => (tried.includes(name) ? { ...chosen, routes: [] } : chosen),
     dispatched: () => undefined,
   };
-  return chosen;
 }
 
 export interface Choice {
@@ -50,20 +45,20 @@ export interface Choice {
   readonly seed: number;
 }
 
-/** Chooses, without the pools that were `tried`. */
-export function orderPools(choice: Choice, tried: readonly string[] = []): ChosenPools {
-  const { directory, pools, request } = choice;
-  const left = choice.routes.filter(({ pool }) => !tried.includes(pool.config.name));
-  const made = choose(choice, left);
-  const poolsMax = Math.max(1, directory.routing.retryPoolsMax - tried.length);
-  const order = made.order.slice(0, poolsMax);
+/** Chooses. */
+export function orderPools(choice: Choice): ChosenPools {
+  const { directory, pools, request, routes } = choice;
+  const made = choose(choice, routes);
+  const order = made.order.slice(0, directory.routing.retryPoolsMax);
   const { candidates } = made;
+  const given = new Set<string>();
   return {
-    routes: order.map((name) => left.find(({ pool }) => pool.config.name === name)!),
+    routes: order.map((name) => routes.find(({ pool }) => pool.config.name === name)!),
     candidates,
     responseHeaders: made.responseHeaders ?? [],
-    again: (triedNow) => orderPools(choice, triedNow),
     dispatched(name) {
+      if (given.has(name)) return;
+      given.add(name);
       const candidate = candidates.find(({ pool }) => pool === name);
       pools.dispatched(name, candidate?.uncachedTokens ?? request.promptTokens, Date.now());
     },
