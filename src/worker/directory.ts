@@ -1,6 +1,7 @@
 // The Worker's copy of the configuration. With it comes what pools say of themselves, in one call.
 
-import type { DirectoryRead } from "../durable/contract.ts";
+import type { Deployment } from "../config/deployment.ts";
+import type { DirectoryRead, PoolsRead } from "../durable/contract.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { DirectoryIndex } from "./directory-index.ts";
 import { metrics } from "./metrics.ts";
@@ -54,6 +55,29 @@ export async function directoryAnswers(env: Env): Promise<boolean> {
 /** What is stored now. `knownVersion` -1 is none: the empty configuration has version 0. */
 export async function readStored(env: Env, knownVersion: number): Promise<DirectoryRead> {
   return env.CONTROL.readConfig(knownVersion);
+}
+
+/** The same, and all that is known of pools. */
+export async function readStoredPools(env: Env): Promise<StoredPools> {
+  const read = await env.CONTROL.readConfig(-1, { epoch: "", revision: 0, digests: [] });
+  if ("unchanged" in read) throw new Error("invariant broken: version -1 is in force");
+  const { version, deployment } = read;
+  // A directory of the release before tells nothing of pools.
+  return { version, deployment, pools: read.pools ?? NOTHING_OF_POOLS };
+}
+
+const NOTHING_OF_POOLS: PoolsRead = {
+  epoch: "",
+  revision: 0,
+  summaries: [],
+  digests: [],
+  drained: [],
+};
+
+interface StoredPools {
+  readonly version: number;
+  readonly deployment: Deployment;
+  readonly pools: PoolsRead;
 }
 
 async function readIndex(env: Env, known: DirectoryIndex | undefined): Promise<DirectoryIndex> {

@@ -10,7 +10,8 @@ import { connectAgent } from "./routes/agents.ts";
 import { listDecisions } from "./routes/decisions.ts";
 import { inferenceRoute } from "./routes/inference.ts";
 import { listModels, showModel } from "./routes/models.ts";
-import { health, isolateMetrics, poolMetrics } from "./routes/operations.ts";
+import { directoryMetrics, health, isolateMetrics, poolMetrics } from "./routes/operations.ts";
+import * as pools from "./routes/pools.ts";
 import { logException } from "./telemetry.ts";
 
 type Route = (c: Context<AppEnv>) => Response | Promise<Response>;
@@ -38,6 +39,7 @@ serve("/health", { GET: health });
 serve("/agents/v1/:pool", { GET: connectAgent });
 
 serve("/metrics", { GET: forAdmin(isolateMetrics) });
+serve("/metrics/directory", { GET: forAdmin(directoryMetrics) });
 serve("/metrics/pools/:pool", { GET: forAdmin(poolMetrics) });
 serve("/admin/v1/config", { GET: forAdmin(admin.getConfig), PUT: forAdmin(admin.putConfig) });
 serve("/admin/v1/config/versions", { GET: forAdmin(admin.listVersions) });
@@ -47,8 +49,11 @@ serve("/admin/v1/settings", {
   PATCH: forAdmin(admin.patchSettings),
 });
 serve("/admin/v1/explain/:requestId", { GET: forAdmin(admin.explainRequest) });
-serve("/admin/v1/pools/:pool", { GET: forAdmin(admin.getPool) });
-serve("/admin/v1/pools/:pool/queue", { GET: forAdmin(admin.getQueue) });
+serve("/admin/v1/pools", { GET: forAdmin(pools.getPools) });
+serve("/admin/v1/pools/:pool", { GET: forAdmin(pools.getPool) });
+serve("/admin/v1/pools/:pool/drain", { POST: forAdmin(pools.drainPool) });
+serve("/admin/v1/pools/:pool/undrain", { POST: forAdmin(pools.undrainPool) });
+serve("/admin/v1/pools/:pool/queue", { GET: forAdmin(pools.getQueue) });
 serve("/admin/v1/pools/:pool/decisions", { GET: forAdmin(listDecisions) });
 
 router.notFound(() => {

@@ -59,13 +59,17 @@ describe("the admin key", () => {
     "/admin/v1/config/versions/1",
     "/admin/v1/settings",
     "/admin/v1/explain/x",
+    "/metrics/directory",
+    "/admin/v1/pools",
     "/admin/v1/pools/eu-1",
+    "/admin/v1/pools/eu-1/drain",
+    "/admin/v1/pools/eu-1/undrain",
     "/admin/v1/pools/eu-1/queue",
-  ].map((path) => ({ path }));
+  ].map((path) => ({ path, method: path.endsWith("drain") ? "POST" : "GET" }));
 
-  it.for(PATHS)("is wanted for $path", async ({ path }) => {
+  it.for(PATHS)("is wanted for $method $path", async ({ path, method }) => {
     for (const authorization of ["", `Bearer ${TENANT_KEY}`, `Bearer ${AGENT_TOKEN}`]) {
-      const error = await errorOf(await send(path, { headers: { authorization } }));
+      const error = await errorOf(await send(path, { method, headers: { authorization } }));
       expect(error).toMatchObject({ status: 401, code: "invalid_admin_key" });
     }
   });

@@ -17,9 +17,6 @@ import { forgetSettings } from "../settings.ts";
 import { askPool } from "./ask-pool.ts";
 
 const SETTINGS_BYTES_MAX = 4_096;
-const QUEUE_OFF =
-  "Flow control is off, so requests do not wait in this pool. It is on with featureGates: [flowControl] " +
-  "in the pool's scheduler.";
 
 /** GET /admin/v1/config */
 export async function getConfig(c: Context<AppEnv>): Promise<Response> {
@@ -44,8 +41,9 @@ export async function putConfig(c: Context<AppEnv>): Promise<Response> {
   const put = await c.env.CONTROL.putConfig(parsed.value, expected.value);
   if (!put.ok) return putRefusal(put);
   forgetDirectory();
-  const { version, pending } = put;
-  return Response.json({ version, pending }, { headers: { etag: `"${version}"` } });
+  const { version, pending, notes } = put;
+  const answer = { version, pending, ...(notes === undefined ? {} : { notes }) };
+  return Response.json(answer, { headers: { etag: `"${version}"` } });
 }
 
 /** GET /admin/v1/config/versions */
@@ -104,24 +102,6 @@ export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
     "No decision is on record for this request. Records are in memory, and newer ones push out the " +
     "oldest; a request that was refused before a pool was asked has none.";
   return errorResponse(refuse("not_found", message).error);
-}
-
-/** GET /admin/v1/pools/<pool> */
-export async function getPool(c: Context<AppEnv>): Promise<Response> {
-  const asked = await askPool(c, c.req.param("pool") ?? "", (pool) =>
-    poolsFor(c.env, pool).state(pool),
-  );
-  return asked.ok ? Response.json(asked.value) : errorResponse(asked.error);
-}
-
-/** GET /admin/v1/pools/<pool>/queue: what waits. `queue` is null where nothing ever does, and `note` says why. */
-export async function getQueue(c: Context<AppEnv>): Promise<Response> {
-  const name = c.req.param("pool") ?? "";
-  const asked = await askPool(c, name, (pool) => poolsFor(c.env, pool).queueState(pool));
-  if (!asked.ok) return errorResponse(asked.error);
-  const queue = asked.value;
-  const answer = queue === null ? { pool: name, queue, note: QUEUE_OFF } : { pool: name, queue };
-  return Response.json(answer, { headers: { "cache-control": "no-store" } });
 }
 
 async function readJson(c: Context<AppEnv>, bytesMax: number): Promise<Checked<unknown>> {

@@ -1,4 +1,4 @@
-// GET /health, /metrics and /metrics/pools/<pool>.
+// GET /health, /metrics, /metrics/directory and /metrics/pools/<pool>.
 
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
@@ -25,6 +25,11 @@ export async function health(c: Context<AppEnv>): Promise<Response> {
 /** This isolate's metrics. */
 export function isolateMetrics(): Response {
   return metricsResponse(metrics.render());
+}
+
+/** The metrics of the directory's object. */
+export async function directoryMetrics(c: Context<AppEnv>): Promise<Response> {
+  return metricsResponse(await c.env.CONTROL.directoryMetrics());
 }
 
 /** The metrics of a pool's object. */
