@@ -3,6 +3,7 @@
 import type { Bench } from "./command.ts";
 import { measureDecision } from "./decision.ts";
 import { DISAGGREGATION_NAME, measureDisaggregation } from "./disaggregation.ts";
+import { FAILOVER_NAME, measureFailover } from "./failover.ts";
 import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
 import { HELD_NAME, measureHeldRequest } from "./held-request.ts";
 import { KV_ACCURACY_NAME, measureKvAccuracy } from "./kv-accuracy.ts";
@@ -43,6 +44,7 @@ export const BENCHES: readonly Bench[] = [
   { name: KV_ACCURACY_NAME, needsProc: false, measure: () => measureKvAccuracy() },
   { name: TOKEN_KEYS_NAME, needsProc: false, measure: () => measureTokenKeys() },
   { name: RESTART_NAME, needsProc: false, measure: () => measureObjectRestart() },
+  { name: FAILOVER_NAME, needsProc: false, measure: () => measureFailover() },
   { name: HELD_NAME, needsProc: true, measure: () => measureHeldRequest() },
   { name: QUEUE_NAME, needsProc: true, measure: () => measureQueue() },
 ];

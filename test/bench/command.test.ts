@@ -106,6 +106,7 @@ it("has the benchmarks that the documentation names", () => {
     "kv-accuracy",
     "token-keys",
     "object-restart",
+    "failover",
     "held-request",
     "queue",
   ]);
