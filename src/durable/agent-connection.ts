@@ -215,6 +215,13 @@ export class AgentConnections {
     }
   }
 
+  /** Agents that have said hello. */
+  get count(): number {
+    let count = 0;
+    for (const { hello } of this.#connections.values()) if (hello !== null) count++;
+    return count;
+  }
+
   agents(): AgentState[] {
     return [...this.#connections.values()].flatMap(({ hello, acceptedAtMs }) =>
       hello === null ? [] : [{ agent: hello.agent, role: hello.role, connectedAtMs: acceptedAtMs }],

@@ -41,6 +41,13 @@ export interface Scrape {
   readonly sample: EndpointSample;
 }
 
+/** What the pool's endpoints serve, as far as they are asked. */
+export interface ServedNames {
+  readonly models: readonly string[];
+  /** LoRA adapters that are active somewhere. */
+  readonly adapters: readonly string[];
+}
+
 export class Endpoints {
   readonly table = new EndpointTable();
   readonly membership: Membership;
@@ -142,6 +149,14 @@ export class Endpoints {
 
   slotOfAddress(address: string): number {
     return this.table.slotOfAddress(address) ?? NO_SLOT;
+  }
+
+  /** At most so many of each. */
+  servedNames(namesMax: number): ServedNames {
+    const models = new Set<string>();
+    for (const listed of this.#models.values())
+      for (const model of listed) if (models.size < namesMax) models.add(model);
+    return { models: [...models], adapters: this.table.activeAdapters(namesMax) };
   }
 
   /** Every endpoint as it stands; bounded by the table. */

@@ -27,7 +27,7 @@ import type {
   PoolState,
   QueueState,
 } from "./contract.ts";
-import { Endpoints } from "./endpoints.ts";
+import { Endpoints, type Scrape } from "./endpoints.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
 import { showResidency } from "./kv/residency-metrics.ts";
 import { ResidentKnowledge } from "./kv/resident-knowledge.ts";
@@ -39,10 +39,13 @@ import { takeSnapshot } from "./pool-snapshot.ts";
 import { QueueMetrics } from "./queue-metrics.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { KeptDebts } from "./queue/kept-debts.ts";
+import { PoolReports, type ReportsEnv } from "./summary/pool-reports.ts";
 import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
 import type { Settlement } from "./tickets/ticket.ts";
 import type { RelayLife } from "./tickets/ticket.ts";
+import { fetcherOf } from "../config/bindings.ts";
+import { UpstreamLoads } from "./upstreams/upstream-loads.ts";
 import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
@@ -65,11 +68,13 @@ export class PoolObject extends DurableObject {
   readonly #answers: PickAnswers;
   readonly #debts: KeptDebts;
   readonly #agents: AgentConnections;
+  readonly #reports: PoolReports;
   #config: StoredConfig;
   #compiled: CompiledSpecification;
+  readonly #upstreamLoads: UpstreamLoads;
   #tickTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(ctx: DurableObjectState, env: object) {
+  constructor(ctx: DurableObjectState, env: ReportsEnv) {
     super(ctx, env);
     this.#stored = new PoolStorage(ctx.storage);
     this.#registry = createPoolMetrics(
@@ -97,7 +102,7 @@ export class PoolObject extends DurableObject {
     for (const { agent, endpoints } of this.#stored.claims()) {
       this.#endpoints.membership.restore(agent, endpoints);
     }
-    this.#endpoints.configure(this.#compiled);
+    this.#endpoints.configure(this.#compiled, this.#config.config?.upstreams);
     // After the endpoints: the journal tells by them which of its rows are still about somebody.
     this.#prefixes = new PrefixMemory({
       store: new JournalStorage(ctx.storage),
@@ -126,6 +131,7 @@ export class PoolObject extends DurableObject {
     this.#picks.configure(built);
     this.#debts = new KeptDebts(ctx.storage);
     this.#picks.admission.queue?.restoreDebts(this.#debts.read(systemClock()));
+    this.#reports = this.#createReports(env);
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
@@ -134,6 +140,8 @@ export class PoolObject extends DurableObject {
       registry: this.#registry,
       events: this.#agentEvents(),
     });
+    this.#upstreamLoads = this.#createUpstreamLoads(env);
+    this.#upstreamLoads.configure(this.#config.config?.upstreams ?? []);
     this.#scheduleTick();
   }
 
@@ -232,16 +240,19 @@ export class PoolObject extends DurableObject {
 
   override webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): void {
     this.#agents.received(socket, message);
+    this.#reports.noticed();
   }
 
   override webSocketClose(socket: WebSocket): void {
     this.#agents.closed(socket);
+    this.#reports.noticed();
     // The runtime leaves the answering close of a hibernating socket to us; agents wait for it.
     socket.close(1000);
   }
 
   override webSocketError(socket: WebSocket): void {
     this.#agents.closed(socket);
+    this.#reports.noticed();
   }
 
   #createResident(): ResidentKnowledge {
@@ -256,12 +267,31 @@ export class PoolObject extends DurableObject {
     });
   }
 
-  #snapshot(): PoolSnapshot {
-    return takeSnapshot(this.#endpoints.table, {
-      nowMs: systemClock(),
-      staleAfterMs: this.#picks.staleAfterMs,
-      start: Math.random(),
+  #createReports(env: ReportsEnv): PoolReports {
+    return new PoolReports({
+      env,
+      incarnation: this.#objectEpoch,
+      clock: systemClock,
+      registry: this.#registry,
+      endpoints: this.#endpoints,
+      prefixes: this.#prefixes,
+      resident: this.#resident,
+      configured: () => {
+        const { version, config } = this.#config;
+        return config === null ? undefined : { pool: config.name, configVersion: version };
+      },
+      staleAfterMs: () => this.#picks.staleAfterMs,
+      outlook: () => this.#picks.admission.outlook(),
+      agentCount: () => this.#agents.count,
+      isBusy: () => this.#needsTick(),
     });
+  }
+
+  #snapshot(): PoolSnapshot {
+    const at = { nowMs: systemClock(), staleAfterMs: this.#picks.staleAfterMs };
+    const snapshot = takeSnapshot(this.#endpoints.table, { ...at, start: Math.random() });
+    const summary = this.#reports.summary();
+    return summary === undefined ? snapshot : { ...snapshot, summary };
   }
 
   /** Types are bounded by the registry. */
@@ -274,8 +304,23 @@ export class PoolObject extends DurableObject {
     this.#stored.setConfig(next.version, next.config);
     this.#config = next;
     this.#compiled = built.compiled;
-    this.#endpoints.configure(this.#compiled);
+    this.#endpoints.configure(this.#compiled, next.config?.upstreams);
     this.#picks.configure(built);
+    this.#reports.noticed();
+    this.#upstreamLoads.configure(next.config?.upstreams ?? []);
+  }
+
+  #createUpstreamLoads(env: object): UpstreamLoads {
+    return new UpstreamLoads({
+      clock: systemClock,
+      binding: (name) => fetcherOf(env, name),
+      scraped: (address, scrape) => this.#scraped(address, scrape),
+    });
+  }
+
+  #scraped(address: string, scrape: Scrape): void {
+    this.#endpoints.scraped(address, scrape);
+    this.#picks.admission.queue?.drainSoon();
   }
 
   #agentEvents(): AgentEvents {
@@ -291,10 +336,7 @@ export class PoolObject extends DurableObject {
         this.#scheduleTick();
       },
       claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
-      scraped: (address, scrape) => {
-        this.#endpoints.scraped(address, scrape);
-        this.#picks.admission.queue?.drainSoon();
-      },
+      scraped: (address, scrape) => this.#scraped(address, scrape),
       served: (served) => this.#endpoints.served(served),
       relayConnected: (relay) => this.#picks.relayConnected(relay),
       reported: (report, relay) => this.#reported(report, relay),
@@ -306,7 +348,10 @@ export class PoolObject extends DurableObject {
         this.#endpoints.eject(endpoint, leaseMs);
         this.#picks.admission.queue?.drainSoon();
       },
-      collectorHeard: (agent) => this.#resident.heard(agent),
+      collectorHeard: (agent) => {
+        this.#reports.collectorHeard();
+        this.#resident.heard(agent);
+      },
       kvOffered: (agent, offer) => this.#resident.offered(agent, offer),
       kvReceived: (agent, sections, frame) => this.#resident.received(agent, sections, frame),
       kvLost: (agent, seq) => this.#resident.lost(agent, seq),
@@ -332,6 +377,7 @@ export class PoolObject extends DurableObject {
 
   #settle(settlement: Settlement): void {
     this.#usage.add(settlement);
+    this.#reports.requestEnded();
     if (settlement.mayBeReported) this.#settled.add(settlement.ticket);
   }
 
@@ -344,6 +390,7 @@ export class PoolObject extends DurableObject {
 
   /** Plans a tick unless one is planned or nothing waits for time to pass. */
   #scheduleTick(): void {
+    this.#reports.noticed();
     if (this.#tickTimer !== undefined || !this.#needsTick()) return;
     this.#tickTimer = setTimeout(() => {
       this.#tickTimer = undefined;

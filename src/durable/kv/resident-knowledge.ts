@@ -12,6 +12,7 @@
 
 import type { KvMessage } from "../../agents/protocol/messages.ts";
 import { KV_END_EVEN, KV_TOKEN_UNIT, type KvSection } from "../../agents/protocol/kv-frames.ts";
+import type { KeyTable } from "../../scheduler/kv/block-table.ts";
 import { END_UNKNOWN } from "../../scheduler/kv/block-ends.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
 import { ResidentIndex } from "../../scheduler/kv/resident-index.ts";
@@ -112,6 +113,24 @@ export class ResidentKnowledge {
    */
   get wantsContent(): boolean {
     return !this.#feeds.isEmpty || !this.#isAnyHeard;
+  }
+
+  /** What is in caches by exact knowledge; empty while no collector tells. */
+  get keyTables(): readonly KeyTable[] {
+    return this.#feeds.isEmpty ? [] : [this.#index.keys, this.#speculation.keys];
+  }
+
+  /** Whether decisions also go by what is only assumed to be cached. */
+  get isAnyApproximate(): boolean {
+    if (this.#feeds.isEmpty) return true;
+    const nowMs = this.#options.clock();
+    if (this.#trust.demotedModels(nowMs) > 0) return true;
+    const ratings = this.#feeds.ratings();
+    const isDemoted = this.#trust.demoted(nowMs);
+    for (const slot of this.#options.table.slots()) {
+      if (ratings[slot] !== RATED_EXACT || isDemoted[slot] === 1) return true;
+    }
+    return false;
   }
 
   /** Undefined while no collector tells of any endpoint. */

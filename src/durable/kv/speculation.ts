@@ -9,6 +9,7 @@
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/preciseprefixcache. There an
 // entry of one request that expires takes blocks with it which another has just claimed; here it does not.
 
+import type { KeyTable } from "../../scheduler/kv/block-table.ts";
 import { PrefixTree } from "../../scheduler/kv/prefix-tree.ts";
 import { type PrefixClaim, PrefixClaims } from "../prefix/claims.ts";
 
@@ -40,6 +41,11 @@ export class Speculation {
   /** Claims that stand. */
   get size(): number {
     return this.#expiring.length - this.#head;
+  }
+
+  /** Of all prompts that are claimed. */
+  get keys(): KeyTable {
+    return this.#tree.keys;
   }
 
   /** The prompt is on its way. `keys` are kept until then and must not change. */

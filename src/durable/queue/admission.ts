@@ -9,9 +9,11 @@ import {
   saturationDetectorOf,
 } from "../../scheduler/flow-control/of-config.ts";
 import { RETRY_AFTER_MS } from "../../scheduler/flow-control/drain-rate.ts";
+import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
 import { SheddableGate } from "../../scheduler/flow-control/sheddable-gate.ts";
 import type { PickRequest, QueueState } from "../contract.ts";
 import { PickQueue } from "./pick-queue.ts";
+import { passingOutlook, type QueueOutlook } from "./outlook.ts";
 import type { PickQueueOptions } from "./queue-options.ts";
 import type { WaitAnswer, WaitingPick } from "./waiting-pick.ts";
 
@@ -27,6 +29,8 @@ export class Admission {
   readonly #options: PickQueueOptions;
   #rules: AdmissionRules | undefined;
   #gate: SheddableGate | undefined;
+  /** Of the pool without a queue. */
+  #meter: SaturationMeter | undefined;
   #queue: PickQueue | undefined;
 
   constructor(options: PickQueueOptions) {
@@ -45,6 +49,12 @@ export class Admission {
     if (state === undefined || this.#rules === undefined) return null;
     const { pluginRef } = this.#rules.scheduler.flowControl.saturationDetector;
     return { ...state, detector: pluginRef };
+  }
+
+  /** What a request may expect that comes now; undefined for a pool that is not configured. */
+  outlook(): QueueOutlook | undefined {
+    if (this.queue !== undefined) return this.queue.outlook();
+    return this.#meter && passingOutlook(this.#meter, this.#options.pool());
   }
 
   /** Whether a request that was let through may be ended for another. */
@@ -79,10 +89,12 @@ export class Admission {
     const detector = saturationDetectorOf(scheduler, plugins);
     if (!isFlowControlOn(scheduler)) {
       this.#gate = new SheddableGate(detector);
+      this.#meter = new SaturationMeter(detector);
       this.#queue?.letAllThrough();
       return;
     }
     this.#gate = undefined;
+    this.#meter = undefined;
     const flowControl = flowControlSettingsOf(scheduler, plugins);
     const settings = { flowControl, detector, priorities };
     if (this.#queue === undefined) this.#queue = new PickQueue(settings, this.#options);
@@ -93,5 +105,6 @@ export class Admission {
     this.#queue?.shutDown();
     this.#queue = undefined;
     this.#gate = undefined;
+    this.#meter = undefined;
   }
 }

@@ -40,6 +40,7 @@ import { AskAgain } from "./ask-again.ts";
 import { EndedPlaces } from "./ended-places.ts";
 import { findDisplaceable, HeldBytes } from "./held-bytes.ts";
 import { OpenWaits } from "./open-waits.ts";
+import { type QueueOutlook, queueOutlook } from "./outlook.ts";
 import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
 import { WaitingPick } from "./waiting-pick.ts";
@@ -189,6 +190,10 @@ export class PickQueue {
 
   restoreDebts(debts: readonly FlowDebt[]): void {
     this.#controller.restoreDebts(debts, this.#options.clock());
+  }
+
+  outlook(): QueueOutlook {
+    return queueOutlook(this.#controller, this.#meter, this.#options.pool());
   }
 
   state(): QueueState {

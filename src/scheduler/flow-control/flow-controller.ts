@@ -22,7 +22,7 @@ import type { PoolRegime } from "./deadlines.ts";
 import { debtsOf, type FlowDebt, restoreDebts } from "./debts.ts";
 import { RETRY_AFTER_MS } from "./drain-rate.ts";
 import { fullRefusal, retryAfterMsOf } from "./full-refusal.ts";
-import { type Forecast, forecastOf } from "./forecast.ts";
+import { type Forecast, forecastOf, forecastOfArrival } from "./forecast.ts";
 import { type EvictionPolicies, InFlight, type InFlightRequest } from "./in-flight.ts";
 import { type Ejected, type FlowRefusal, refusal } from "./outcomes.ts";
 import type { PriorityBand } from "./priority-band.ts";
@@ -231,6 +231,11 @@ export class FlowController {
   forecast(requestId: string, attempt: number, nowMs: number): Forecast | undefined {
     const entry = this.#waiting.get(entryKey(requestId, attempt));
     return entry && forecastOf(entry, this.#bands.descending, nowMs);
+  }
+
+  /** What a request of that priority may expect that has to wait. */
+  arrivalForecast(priority: number, nowMs: number): Forecast {
+    return forecastOfArrival(priority, this.#bands.descending, nowMs);
   }
 
   /** Ejects those whose time has ended, and forgets what has been idle for long. */

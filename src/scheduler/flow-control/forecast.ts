@@ -30,6 +30,26 @@ export function forecastOf(
   }
   const flows = Math.max(1, band.waitingFlowCount);
   ahead += Math.min(band.load.requests - 1, flow.aheadOf(entry) * flows);
+  return forecastBehind(ahead, band, nowMs);
+}
+
+/** Of a request of that priority that comes now: behind all that waits in its band, whose flow it may be. */
+export function forecastOfArrival(
+  priority: number,
+  descending: readonly PriorityBand[],
+  nowMs: number,
+): Forecast {
+  let ahead = 0;
+  let own: PriorityBand | undefined;
+  for (const band of descending) {
+    if (band.priority < priority) break;
+    ahead += band.load.requests;
+    own = band;
+  }
+  return own === undefined ? { ahead, waitMs: undefined } : forecastBehind(ahead, own, nowMs);
+}
+
+function forecastBehind(ahead: number, band: PriorityBand, nowMs: number): Forecast {
   const rate = band.drain.perSecond(nowMs);
   return { ahead, waitMs: rate === undefined ? undefined : (1_000 * (ahead + 1)) / rate };
 }

@@ -37,8 +37,31 @@ const CHUNK_BYTES = CHUNK_ENTRIES * ENTRY_WORDS * 4;
 /** No entry. */
 export const NONE = -1;
 
+/** Keys of a table, as whoever makes a digest of them reads them. */
+export interface KeyTable {
+  /** Keys in it. */
+  readonly size: number;
+  /** Since the beginning; with `addedCount` it tells whether anything has changed. */
+  readonly removedCount: number;
+  readonly addedCount: number;
+  /** Is called with every key that is added. One listener; it must not touch the table. */
+  onAdded: ((low: number, high: number) => void) | undefined;
+  /**
+   * Reads keys in pieces, as many of the next entries as fit into `buffer`. Begin at position 0 and go on
+   * at `next`, until there is none. Every key that is there from the first call to the last is read
+   * once; one that is added in between perhaps not.
+   */
+  readKeys(position: number, buffer: Uint32Array): KeyPiece;
+}
+
+export interface KeyPiece {
+  /** Two words each, of the buffer. */
+  readonly keys: Uint32Array;
+  readonly next: number | undefined;
+}
+
 /** Maps 64-bit keys (two words) to entries with one 32-bit word of payload, the holder set. */
-export class BlockTable {
+export class BlockTable implements KeyTable {
   /** How many entries the byte bound allows. The caller keeps `size` within it. */
   readonly entriesMax: number;
   readonly #segmentsMax: number;
@@ -55,6 +78,9 @@ export class BlockTable {
   /** Id + 1 of the first free entry, 0 for none; the low word links the list. */
   #free = 0;
   #freeCount = 0;
+  addedCount = 0;
+  removedCount = 0;
+  onAdded: KeyTable["onAdded"];
   /** Places of a segment that splits. */
   readonly #splitting = new Uint32Array(SEGMENT_PLACES);
 
@@ -116,7 +142,21 @@ export class BlockTable {
     chunk[word + 1] = high;
     chunk[word + 2] = 0;
     this.#place(segment, low, id);
+    this.addedCount++;
+    this.onAdded?.(low, high);
     return id;
+  }
+
+  /** An entry without a payload is not in use. */
+  readKeys(position: number, buffer: Uint32Array): KeyPiece {
+    const end = Math.min(this.#used, position + (buffer.length >>> 1));
+    let words = 0;
+    for (let id = position; id < end; id++) {
+      if (this.payload(id) === 0) continue;
+      this.readKey(id, buffer, words);
+      words += 2;
+    }
+    return { keys: buffer.subarray(0, words), next: end < this.#used ? end : undefined };
   }
 
   /** Writes the entry's key into two words of `out`, from `at` on. */
@@ -145,6 +185,7 @@ export class BlockTable {
     chunk[word + 2] = 0;
     this.#free = id + 1;
     this.#freeCount++;
+    this.removedCount++;
   }
 
   #takeEntry(): number {

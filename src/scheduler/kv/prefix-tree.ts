@@ -17,7 +17,7 @@
 // Memory of a block with two holders on average: 12 bytes the entry, 5 to 10 its place in the table,
 // 8 in two rings, 0 to 8 the holder set. bench/prefix-tree.ts measures it.
 
-import { BlockTable, NONE } from "./block-table.ts";
+import { BlockTable, type KeyTable, NONE } from "./block-table.ts";
 import { ClockRing } from "./clock-ring.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { HolderSets, inlineHolders, isInline } from "./holder-sets.ts";
@@ -88,6 +88,11 @@ export class PrefixTree {
   /** Distinct blocks that somebody holds. */
   get blockCount(): number {
     return this.#table.size;
+  }
+
+  /** Of the blocks that somebody holds. */
+  get keys(): KeyTable {
+    return this.#table;
   }
 
   /** (block, endpoint) pairs: the sum of heldBlocks over all endpoints. */

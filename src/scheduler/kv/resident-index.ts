@@ -19,7 +19,7 @@
 // kv-stream in bench/ measures it.
 
 import { BlockEnds, END_UNKNOWN } from "./block-ends.ts";
-import { BlockTable, NONE } from "./block-table.ts";
+import { BlockTable, type KeyTable, NONE } from "./block-table.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { HolderSets, isInline } from "./holder-sets.ts";
 import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./residency/holding.ts";
@@ -113,6 +113,11 @@ export class ResidentIndex {
   /** Distinct blocks, those that only dead lanes hold included. */
   get blockCount(): number {
     return this.#table.size;
+  }
+
+  /** Of blocks that somebody holds, those that only dead lanes hold included. */
+  get keys(): KeyTable {
+    return this.#table;
   }
 
   /** (block, endpoint) pairs, of dead lanes too. */

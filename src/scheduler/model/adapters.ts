@@ -87,6 +87,18 @@ export class Adapters implements AdapterTable {
     return this.#idByName.size;
   }
 
+  /** Names of adapters that are active somewhere, at most `namesMax`. O(endpoints). */
+  activeNames(namesMax: number): string[] {
+    const active = new Set<number>();
+    for (const ids of this.#ids) {
+      if (ids === undefined) continue;
+      for (let at = 0; at < ADAPTERS_PER_ENDPOINT_MAX && ids[at] !== NO_ID; at++) {
+        if (active.size < namesMax) active.add(ids[at]!);
+      }
+    }
+    return Array.from(active, (id) => this.#names[id]!);
+  }
+
   /** Replaces what is known of `slot`. */
   set(slot: number, { active, waiting, maxActive }: AdapterSample): void {
     const before = this.#ids[slot];

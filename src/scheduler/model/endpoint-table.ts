@@ -250,6 +250,11 @@ export class EndpointTable {
     this.#columns.adapters.set(slot, adapters);
   }
 
+  /** See Adapters. */
+  activeAdapters(namesMax: number): string[] {
+    return this.#columns.adapters.activeNames(namesMax);
+  }
+
   /** Nothing is known of the adapters of `slot` any more. */
   forgetAdapters(slot: number): void {
     this.#columns.adapters.clear(slot);

@@ -38,6 +38,52 @@ describe("BlockTable", () => {
     );
   });
 
+  it("reads in pieces every key that stays, and tells each that is added meanwhile", () => {
+    const step = fc.record({ key: fc.integer({ min: 1, max: 40 }), isAdd: fc.boolean() });
+    const part = fc.array(step, { maxLength: 60 });
+    fc.assert(
+      fc.property(
+        part,
+        fc.array(part, { maxLength: 10 }),
+        fc.integer({ min: 1, max: 9 }),
+        (before, turns, piece) => {
+          const table = new BlockTable(BYTES_MAX);
+          const oracle = new Set<number>();
+          const change = (steps: typeof before) => {
+            for (const { key, isAdd } of steps) {
+              const id = table.find(key, 7);
+              if (isAdd && id === NONE) {
+                table.setPayload(table.add(key, 7), 1);
+                oracle.add(key);
+              } else if (!isAdd && id !== NONE) {
+                table.remove(id);
+                oracle.delete(key);
+              }
+            }
+          };
+          change(before);
+          const seen: number[] = [];
+          const told = new Set<number>();
+          table.onAdded = (low) => told.add(low);
+          const buffer = new Uint32Array(piece * 2);
+          let position: number | undefined = 0;
+          for (let turn = 0; position !== undefined; turn++) {
+            const read = table.readKeys(position, buffer);
+            for (let at = 0; at < read.keys.length; at += 2) seen.push(read.keys[at]!);
+            position = read.next;
+            change(turns[turn] ?? []);
+          }
+          const known = new Set([...seen, ...told]);
+          for (const key of oracle) expect(known.has(key)).toBe(true);
+          // Twice only what was removed and added again.
+          const twice = seen.filter((key, i) => seen.indexOf(key) !== i);
+          expect(twice.filter((key) => !told.has(key))).toEqual([]);
+          expect(table.addedCount - table.removedCount).toBe(table.size);
+        },
+      ),
+    );
+  });
+
   it("keeps an entry's id for life, through every split", () => {
     const table = new BlockTable(BYTES_MAX);
     const rng = createRng(1);

@@ -1,0 +1,152 @@
+// What a pool's object tells others of the pool: how it is, and what its caches hold.
+
+import type { PoolSummary } from "../../scheduler/pools/summary.ts";
+import { SUMMARY_NAMES_MAX } from "../../scheduler/pools/summary.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import type { PoolDigest, PoolReported } from "../contract.ts";
+import type { Endpoints } from "../endpoints.ts";
+import type { ResidentKnowledge } from "../kv/resident-knowledge.ts";
+import type { PrefixMemory } from "../prefix/memory.ts";
+import type { QueueOutlook } from "../queue/outlook.ts";
+import { DigestMaker } from "./digest-maker.ts";
+import { EndRate } from "./end-rate.ts";
+import { summarize } from "./pool-summary.ts";
+import { SummaryReporter } from "./summary-reporter.ts";
+
+/** The directory, wherever it is. */
+interface ControlPort {
+  reportPool(
+    summary: PoolSummary,
+    digest?: PoolDigest,
+  ): Promise<PoolReported & Partial<Disposable>>;
+}
+
+export interface ReportsEnv {
+  /** Absent: nobody is told, and summaries go out with picks alone. */
+  readonly CONTROL?: ControlPort;
+}
+
+export interface PoolReportsOptions {
+  readonly env: ReportsEnv;
+  /** Random at each construction of the object. */
+  readonly incarnation: string;
+  readonly clock: Clock;
+  readonly registry: MetricRegistry;
+  readonly endpoints: Endpoints;
+  readonly prefixes: PrefixMemory;
+  readonly resident: ResidentKnowledge;
+  /** The pool's name and the version of its configuration; undefined once it has none. */
+  readonly configured: () => { readonly pool: string; readonly configVersion: number } | undefined;
+  readonly staleAfterMs: () => number;
+  readonly outlook: () => QueueOutlook | undefined;
+  readonly agentCount: () => number;
+  /** Whether the object has work that keeps it in memory anyway. */
+  readonly isBusy: () => boolean;
+}
+
+export class PoolReports {
+  readonly #options: PoolReportsOptions;
+  readonly #digest: DigestMaker;
+  /** Undefined where there is nobody to tell. */
+  readonly #reporter: SummaryReporter | undefined;
+  readonly #ends = new EndRate();
+  #seq = 0;
+  #toldAtMs = -Infinity;
+
+  constructor(options: PoolReportsOptions) {
+    this.#options = options;
+    this.#digest = this.#createDigest();
+    this.#reporter = this.#createReporter();
+    const { registry } = options;
+    registry.onRender(() => {
+      const bytes = this.#digest.published?.bytes.length ?? 0;
+      registry.set(METRIC.poolDigestBytes, {}, bytes);
+    });
+  }
+
+  /** Something has happened; perhaps it matters to others. O(1). */
+  noticed(): void {
+    this.#reporter?.noticed();
+  }
+
+  /** A collector has said something. */
+  collectorHeard(): void {
+    this.#toldAtMs = this.#options.clock();
+  }
+
+  /** A request has ended. */
+  requestEnded(): void {
+    this.#ends.ended(this.#options.clock());
+  }
+
+  /** As of now; undefined for a pool that is not configured. O(endpoints). */
+  summary(): PoolSummary | undefined {
+    const { incarnation, clock, endpoints, configured, staleAfterMs, agentCount } = this.#options;
+    const outlook = this.#options.outlook();
+    const config = configured();
+    if (config === undefined || outlook === undefined) return undefined;
+    const nowMs = clock();
+    return summarize({
+      ...config,
+      incarnation,
+      seq: ++this.#seq,
+      nowMs,
+      staleAfterMs: staleAfterMs(),
+      table: endpoints.table,
+      agents: agentCount(),
+      // What the configuration names is there for as long as it does.
+      toldAtMs: endpoints.hasUpstreams ? nowMs : this.#toldAtMs,
+      names: endpoints.servedNames(SUMMARY_NAMES_MAX),
+      outlook,
+      endedPerSecond: this.#ends.perSecond(nowMs),
+      digestVersion: this.#digest.published?.version,
+    });
+  }
+
+  #createDigest(): DigestMaker {
+    const { prefixes, resident, clock, incarnation } = this.#options;
+    return new DigestMaker({
+      tables: () =>
+        // What is only assumed would add blocks that are known to be gone.
+        resident.isAnyApproximate
+          ? [prefixes.tree.keys, ...resident.keyTables]
+          : resident.keyTables,
+      isComplete: () => prefixes.journal.isRestored,
+      clock,
+      defer: (callback) => void setTimeout(callback, 0),
+      incarnation,
+      onPublished: () => this.noticed(),
+    });
+  }
+
+  #createReporter(): SummaryReporter | undefined {
+    const { env, clock, isBusy, registry, endpoints } = this.#options;
+    const control = env.CONTROL;
+    if (control === undefined) {
+      registry.inc(METRIC.poolReportsTotal, { outcome: "unbound" });
+      return undefined;
+    }
+    return new SummaryReporter({
+      sink: { report: (summary, digest) => tell(control, summary, digest) },
+      clock,
+      summarize: () => this.summary(),
+      digest: this.#digest,
+      // Nobody else could tell of a pool of upstreams.
+      isAwake: () => isBusy() || endpoints.hasUpstreams,
+      pushed: (outcome) => registry.inc(METRIC.poolReportsTotal, { outcome }),
+    });
+  }
+}
+
+async function tell(
+  control: ControlPort,
+  summary: PoolSummary,
+  digest: PoolDigest | undefined,
+): Promise<PoolReported> {
+  const reported = await control.reportPool(summary, digest);
+  // An answer that is not disposed keeps the object in memory.
+  reported[Symbol.dispose]?.();
+  return reported;
+}
