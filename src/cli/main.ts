@@ -9,6 +9,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import("./up/command.ts")).upCommand,
   explain: async () => (await import("./explain/command.ts")).explainCommand,
   queue: async () => (await import("./queue/command.ts")).queueCommand,
+  pools: async () => (await import("./pools/command.ts")).poolsCommand,
   "what-if": async () => (await import("./what-if/command.ts")).whatIfCommand,
   replay: async () => (await import("./replay/command.ts")).replayCommand,
   chaos: async () => (await import("./chaos/command.ts")).chaosCommand,
@@ -22,6 +23,7 @@ Commands
   explain REQUEST_ID  why a request went where it went
   replay FILE         take an explained decision again, here and now
   queue POOL          what waits in a pool, live
+  pools               every pool and how it is; 'pools drain NAME' sends it no new requests
   what-if             what another configuration would have done with recent requests
   chaos ACTION TARGET cut, kill or slow a part of a local run, and see what clients see
   config check FILE   list every mistake in a configuration

@@ -29,7 +29,7 @@ describe("fairlead", { timeout: 30_000 }, () => {
   it("prints its commands, and the flags of each", () => {
     const help = fairlead(["help"]);
     expect(help).toMatchObject({ status: 0, stderr: "" });
-    for (const command of ["up", "explain", "queue", "replay", "config"]) {
+    for (const command of ["up", "explain", "queue", "pools", "replay", "config"]) {
       expect(help.stdout).toContain(`  ${command} `);
       const usage = fairlead(["help", command]);
       expect(usage.stdout).toMatch(new RegExp(`^Usage: fairlead ${command}`));

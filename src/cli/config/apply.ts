@@ -12,7 +12,11 @@ import { readStored, type Stored } from "./get.ts";
 import { checkScheduler, isSchedulerDocument, printNotes } from "./scheduler-file.ts";
 
 /** Answer of PUT /admin/v1/config. */
-const appliedSchema = z.object({ version: z.int(), pending: z.array(z.string()).default([]) });
+const appliedSchema = z.object({
+  version: z.int(),
+  pending: z.array(z.string()).default([]),
+  notes: z.array(z.string()).default([]),
+});
 
 const APPLY_FLAGS = {
   ...ADMIN_FLAGS,
@@ -145,10 +149,11 @@ async function put(client: AdminClient, change: Change, file: string): Promise<v
     ...(ifVersion === undefined ? {} : { headers: { "if-match": `"${ifVersion}"` } }),
   });
   if (answer.status >= 300) throw new CliError(`${file} was not applied: ${errorMessage(answer)}`);
-  const { version, pending } = appliedSchema.parse(answer.body);
+  const { version, pending, notes } = appliedSchema.parse(answer.body);
   process.stdout.write(
     `Version ${version} of the configuration is in use within about a second.\n`,
   );
+  for (const note of notes) process.stderr.write(`note: ${note}\n`);
   if (pending.length > 0)
     process.stdout.write(`Not told yet, and tried again: pools ${pending.join(", ")}.\n`);
 }

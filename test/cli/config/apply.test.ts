@@ -34,6 +34,17 @@ const WHOLE = write("whole.yaml", deployment(QUEUE_ONLY));
 const COMPARED = ["--require-what-if", "--allow-few-decisions"];
 
 // Every test starts processes, on a machine that may be busy.
+describe("fairlead config apply", { timeout: 30_000 }, () => {
+  it("passes on what the deployment says of it", async () => {
+    await using admin = await AdminServer.start();
+    admin.putNotes = ["pool eu-1: it has moved."];
+    expect(await admin.run("config", "apply", WHOLE)).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining("note: pool eu-1: it has moved.\n"),
+    });
+  });
+});
+
 describe("fairlead config apply --require-what-if", { timeout: 30_000 }, () => {
   it("replaces the version that it compared with, and no other", async () => {
     await using admin = await AdminServer.start();

@@ -31,6 +31,12 @@ export class AdminServer implements AsyncDisposable {
   };
   /** What GETs of a queue answer, one after another; the last one stays. */
   queues: Answer[] = [];
+  /** What GET /pools and POSTs below it answer. */
+  pools: Answer = { status: 200, body: { version: 1, pools: [] } };
+  /** Paths of POSTs. */
+  readonly posts: string[] = [];
+  /** What a PUT answers besides its version. */
+  putNotes: readonly string[] = [];
   readonly puts: Put[] = [];
   readonly #server: Server;
 
@@ -79,6 +85,8 @@ export class AdminServer implements AsyncDisposable {
   async #answer(request: IncomingMessage): Promise<Answer> {
     if (request.url!.endsWith("/queue"))
       return this.queues.length > 1 ? this.queues.shift()! : this.queues[0]!;
+    if (request.method === "POST") this.posts.push(request.url!);
+    if (/\/pools(\/[^/]+\/(un)?drain)?$/.test(request.url!)) return this.pools;
     return { status: 200, body: await this.#found(request) };
   }
 
@@ -87,7 +95,8 @@ export class AdminServer implements AsyncDisposable {
     if (request.method === "PUT") {
       const body: unknown = JSON.parse(await text(request));
       this.puts.push({ ifMatch: request.headers["if-match"], body });
-      return { version: 100, pending: [] };
+      const { putNotes: notes } = this;
+      return { version: 100, pending: [], ...(notes.length > 0 ? { notes } : {}) };
     }
     return this.configs.length > 1 ? this.configs.shift() : this.configs[0];
   }
