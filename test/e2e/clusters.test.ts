@@ -2,22 +2,23 @@
 // chaos` reports of it. The rate is small, so that it also holds on a machine that does much else at the same
 // time; `npm run bench -- failover` takes the figures.
 
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, fairlead, startFairlead, type Fairlead } from "./harness.ts";
 import type { Account } from "../../src/cli/chaos/account.ts";
+import { readRunning } from "../../src/cli/up/state-dir.ts";
 
 const RATE = 20;
 /** Of parts that come back at once. */
-const SHORT = ["--for", "2s", "--duration", "6s"];
+const SHORT = ["--for", "2s", "--duration", "5s"];
 /** Of a cluster whose processes have to start. */
-const LONG = ["--for", "1s", "--duration", "12s"];
-/** Generous: the must-hold figures are the benchmark's. */
-const AVOIDED_MS_MAX = 3_000;
-const USED_AGAIN_MS_MAX = 5_000;
+const LONG = ["--for", "1s", "--duration", "8s"];
+/** So far apart that the first is the nearest, however late a busy machine is. */
+const RTTS = "5,250,500";
 
 let up: Fairlead;
 beforeAll(async () => {
-  up = await startFairlead("--clusters", "3", "--rtt", "10,30,50", "--time-scale", "0.5");
+  up = await startFairlead("--clusters", "3", "--rtt", RTTS, "--time-scale", "0.5");
 });
 afterAll(() => up[Symbol.asyncDispose]());
 
@@ -35,19 +36,26 @@ async function chaos(...args: string[]): Promise<Told> {
 
 const phase = ({ phases }: Account, name: string) => phases.find((each) => each.name === name)!;
 
-/** The pools' objects know all of their agents and engines again. */
-const untilWhole = () =>
-  eventually("every pool is whole", async () => {
-    const pools = await Promise.all(
-      ["cluster-1", "cluster-2", "cluster-3"].map((name) => up.admin(`/pools/${name}`)),
-    );
-    const isWhole = (pools as PoolState[]).every(
-      ({ agents, endpoints }) =>
-        agents?.length === 2 && endpoints?.length === 3 && endpoints.every((each) => each.isFresh),
-    );
-    return isWhole || undefined;
+/** Everything of the nearest cluster is known again, and new requests are sent there. */
+async function untilUsed(): Promise<void> {
+  const { clusters } = readRunning(join(up.stateDir, "running.json"))!;
+  const nearest = clusters.find(({ name }) => name === "cluster-1")!;
+  await eventually("cluster-1 is whole and in use", async () => {
+    const { agents, endpoints } = (await up.admin("/pools/cluster-1")) as PoolState;
+    if (agents?.length !== 2 || endpoints?.every((each) => each.isFresh) !== true) return undefined;
+    const messages = [{ role: "user", content: "Who is there?" }];
+    const response = await up.fetch("/v1/chat/completions", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: up.model, messages, max_tokens: 1 }),
+    });
+    await response.text();
+    const endpoint = response.headers.get("x-fairlead-endpoint") ?? "";
+    return nearest.endpoints.includes(endpoint) || undefined;
   });
+}
 
+/** Of one whose object cannot be reached, neither is known. */
 interface PoolState {
   readonly agents?: readonly unknown[];
   readonly endpoints?: readonly { readonly isFresh: boolean }[];
@@ -61,31 +69,28 @@ describe("three clusters", () => {
       Object.keys(told.total.ended).filter((code) => /^(upstream|engine)_lost$/.test(code)),
     );
     expect(phase(told, "before").shares["cluster-1"]).toBeGreaterThan(0.5);
-    expect(told.avoidedMs).toBeLessThan(AVOIDED_MS_MAX);
-    expect(told.usedAgainMs).toBeLessThan(USED_AGAIN_MS_MAX);
-    await untilWhole();
+    expect(told.avoidedMs).not.toBeNull();
+    await untilUsed();
   });
 
   it("do without what a cluster's agents say: no request notices", async () => {
     const told = await chaos("cut", "agents:cluster-1", ...SHORT);
     expect(told).toMatchObject({ code: 0, total: { failed: {}, ended: {} } });
-    await untilWhole();
+    await untilUsed();
   });
 
   it("send requests elsewhere when the engines of one are gone, and back when they are there", async () => {
     const told = await chaos("cut", "engines:cluster-1", ...SHORT);
     expect(told).toMatchObject({ code: 0, total: { failed: {} } });
     expect(phase(told, "during").shares["cluster-1"] ?? 0).toBeLessThan(0.3);
-    expect(told.usedAgainMs).toBeLessThan(USED_AGAIN_MS_MAX);
-    await untilWhole();
+    await untilUsed();
   });
 
   it("send requests elsewhere when the way to one is cut", async () => {
     const told = await chaos("cut", "requests:cluster-1", ...SHORT);
     expect(told).toMatchObject({ code: 0, total: { failed: {} } });
     expect(phase(told, "during").shares["cluster-1"] ?? 0).toBeLessThan(0.3);
-    expect(told.usedAgainMs).toBeLessThan(USED_AGAIN_MS_MAX);
-    await untilWhole();
+    await untilUsed();
   });
 
   it.for(["refuse", "blackhole"])(
@@ -93,7 +98,7 @@ describe("three clusters", () => {
     async (mode) => {
       const told = await chaos("cut", "object:cluster-1", "--mode", mode, ...SHORT);
       expect(told).toMatchObject({ code: 0, total: { failed: {}, ended: {} } });
-      await untilWhole();
+      await untilUsed();
     },
   );
 
@@ -106,8 +111,8 @@ describe("three clusters", () => {
   it("leave one alone that an operator drains, and end what it has begun", async () => {
     const told = await chaos("drain", "cluster-1", ...SHORT);
     expect(told).toMatchObject({ code: 0, total: { failed: {}, ended: {} } });
-    expect(told.avoidedMs).toBeLessThan(AVOIDED_MS_MAX);
-    expect(told.usedAgainMs).toBeLessThan(USED_AGAIN_MS_MAX);
+    expect(told.avoidedMs).not.toBeNull();
+    await untilUsed();
   });
 });
 
