@@ -1,6 +1,7 @@
 // Every benchmark by the name it is run and printed under.
 
 import type { Bench } from "./command.ts";
+import { CHOOSING_NAME, measureChoosing } from "./choosing.ts";
 import { measureDecision } from "./decision.ts";
 import { DISAGGREGATION_NAME, measureDisaggregation } from "./disaggregation.ts";
 import { FAILOVER_NAME, measureFailover } from "./failover.ts";
@@ -22,6 +23,7 @@ import { measureTokenKeys, TOKEN_KEYS_NAME } from "./token-keys.ts";
 
 export const BENCHES: readonly Bench[] = [
   ...PROXY_NAMES.map((name) => ({ name, needsProc: true, measure: () => measureProxy(name) })),
+  { name: CHOOSING_NAME, needsProc: true, measure: () => measureChoosing() },
   ...[1, 10, 100].map((thousands) => ({
     name: `decision-${thousands}k-tokens`,
     needsProc: false,

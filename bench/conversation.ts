@@ -15,10 +15,13 @@ export interface ConversationOptions {
   readonly bodyBytes: number;
   readonly seed: number;
   readonly isStream: boolean;
+  /** MODEL unless said otherwise. */
+  readonly model?: string;
 }
 
 /** A chat request's body: plain ASCII, its own words, and therefore in no cache. */
-export function createChatBody({ bodyBytes, seed, isStream }: ConversationOptions): string {
+export function createChatBody(options: ConversationOptions): string {
+  const { bodyBytes, seed, isStream, model = MODEL } = options;
   const rng = createRng(seed);
   const messages: { role: string; content: string }[] = [];
   const contentChars = bodyBytes / TURNS - TURN_OVERHEAD_BYTES;
@@ -32,7 +35,7 @@ export function createChatBody({ bodyBytes, seed, isStream }: ConversationOption
     messages.push({ role: turn % 2 === 0 ? "user" : "assistant", content: words.join(" ") });
   }
   return JSON.stringify({
-    model: MODEL,
+    model,
     max_tokens: 100,
     ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
     messages,

@@ -53,6 +53,8 @@ export interface Subject extends Target {
 interface StackOptions {
   /** Further members of the pool's configuration, and of the tenant's. */
   readonly pool?: object;
+  /** Of further pools, each with a relay of its own before the same engine. */
+  readonly morePools?: readonly object[];
   readonly tenant?: object;
   /** The bare Worker's script, for the relay's address. */
   readonly bareWorker?: (relay: string) => string;
@@ -82,8 +84,11 @@ export async function startStack(
     engine.close();
   };
   try {
-    const relay = `127.0.0.1:${await findFreePort("127.0.0.1")}`;
-    const config = deployment(relay, options);
+    const relays: string[] = [];
+    for (let i = 0; i <= (options.morePools ?? []).length; i++)
+      relays.push(`127.0.0.1:${await findFreePort("127.0.0.1")}`);
+    const relay = relays[0]!;
+    const config = deployment(relays, options);
     const { fairlead, adminKey, relayPid } = await startFairlead(started, engine.address, config);
     const script = (options.bareWorker ?? bareWorker)(relay);
     const destination = engine.address;
@@ -121,19 +126,20 @@ async function startFairlead(
   return { fairlead, adminKey: ready.adminKey, relayPid: ready.pids["relay-bench"]! };
 }
 
-function deployment(relay: string, { pool, tenant }: StackOptions): unknown {
+function deployment(
+  relays: readonly string[],
+  { pool, morePools = [], tenant }: StackOptions,
+): unknown {
   return {
     version: 1,
-    pools: [
-      {
-        name: "bench",
-        region: "local",
-        models: [MODEL],
-        agentToken: "bench-token-of-the-agents",
-        relays: [{ url: `http://${relay}`, keys: [RELAY_KEY] }],
-        ...pool,
-      },
-    ],
+    pools: [pool, ...morePools].map((members, i) => ({
+      name: i === 0 ? "bench" : `bench-${i + 1}`,
+      region: "local",
+      models: [MODEL],
+      agentToken: "bench-token-of-the-agents",
+      relays: [{ url: `http://${relays[i]!}`, keys: [RELAY_KEY] }],
+      ...members,
+    })),
     tenants: [{ id: TENANT.id, keys: [TENANT.key], ...tenant }],
   };
 }
