@@ -174,7 +174,13 @@ export interface PoolPort {
  * How a ticket's load left the ledger, when the Worker says so itself. `refused`: by an upstream that
  * answered, and would not serve it.
  */
-export type WorkerRelease = "cancelled" | "relay-unreachable" | "unmetered" | "refused";
+export type WorkerRelease =
+  | "cancelled"
+  | "relay-unreachable"
+  | "unmetered"
+  | "refused"
+  /** Another attempt has answered first: nobody pays for this one. */
+  | "hedge-lost";
 
 /**
  * What a pool's object needs of the configuration. It holds no relay, and of secrets only the tokens with

@@ -390,8 +390,9 @@ export class Picks {
 
   /** Usage is known once: what a report has not told, stands as it was expected. */
   #settled(settlement: Settlement, isTold = false): void {
-    const { requestId, attempt } = settlement;
-    this.#admission.queue?.settled(requestId, attempt, isTold ? usageOf(settlement) : undefined);
+    const { requestId, attempt, isUnpaid } = settlement;
+    const told = isTold ? usageOf(settlement) : undefined;
+    this.#admission.queue?.settled(requestId, attempt, isUnpaid ? NO_USAGE : told);
     this.#options.onSettled(settlement);
   }
 

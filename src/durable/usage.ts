@@ -21,6 +21,7 @@ export class Usage {
   }
 
   add(settlement: Settlement): void {
+    if (settlement.isUnpaid) return;
     const totals = this.#totals(settlement.tenant, settlement.model);
     totals.requests += 1;
     totals.estimatedRequests += settlement.isEstimated ? 1 : 0;

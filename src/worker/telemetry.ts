@@ -50,6 +50,8 @@ export interface RequestFacts {
    * they have read [DONE]. Only the relay knows whether they had.
    */
   streamEnd?: StreamEnd;
+  /** It was asked for a second time, and that answer came first or not. */
+  hedge?: "won" | "lost";
   /** An error code of ours; absent when an engine answered, whatever it answered. */
   code?: string;
   /** Why a pool refused it; several have one code. */
@@ -119,6 +121,7 @@ export class RequestTelemetry {
         endpointsTried: facts.endpointsTried,
         requestBytes: facts.requestBytes,
         priority: facts.priority,
+        hedge: facts.hedge,
         queueMs: facts.queueMs,
         ms: Date.now() - this.#call.receivedAtMs,
       });

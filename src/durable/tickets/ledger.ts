@@ -194,6 +194,7 @@ export class TicketLedger {
       isWithRelay: false,
       relay: undefined,
       isVoid: false,
+      isUnpaid: false,
       releasedBy: null,
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
       dispatched: undefined,
@@ -286,6 +287,7 @@ export class TicketLedger {
     const hasRun = ticket.isWithRelay || by === "unmetered";
     if (by === "unmetered") this.#teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
+    ticket.isUnpaid = by === "hedge-lost";
     if (!hasRun) this.#unteach(ticket);
     this.#release(ticket, by);
   }
@@ -405,6 +407,7 @@ export class TicketLedger {
       isWithRelay: true,
       relay: told.relay,
       isVoid: false,
+      isUnpaid: false,
       releasedBy: null,
       dueAtMs: 0,
       dispatched: undefined,

@@ -14,6 +14,7 @@ export type ReleasedBy =
   | "cancelled"
   | "relay-unreachable"
   | "unmetered"
+  | "hedge-lost"
   | "refused"
   | "relay-restarted"
   | "expired";
@@ -62,6 +63,8 @@ export interface TicketState extends Ticket {
   relay: RelayLife | undefined;
   /** Given back before any relay was heard of it: nothing to settle, unless one is. */
   isVoid: boolean;
+  /** Another attempt has answered its request: what it used is nobody's. */
+  isUnpaid: boolean;
   releasedBy: ReleasedBy | null;
   dueAtMs: number;
   /** What it found where it was sent last; undefined before that. */
@@ -120,13 +123,20 @@ export interface Settlement {
   readonly model: string;
   readonly priority: number;
   readonly isEstimated: boolean;
+  /** See TicketState. */
+  readonly isUnpaid: boolean;
   readonly ttftMs: number | null;
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly completionTokens: number;
 }
 
-type Settled = TicketSubject & { readonly id: string; attempt: number; priority: number };
+type Settled = TicketSubject & {
+  readonly id: string;
+  attempt: number;
+  priority: number;
+  isUnpaid?: boolean;
+};
 
 /** What a relay reported of a ticket's end, as usage. */
 export function settlementOf(ticket: Settled, end: TicketEnd, mayBeReported: boolean): Settlement {
@@ -155,8 +165,9 @@ export function estimateOf(ticket: TicketState): Settlement {
   };
 }
 
-function subjectOf({ id: ticket, requestId, attempt, tenant, model, priority }: Settled) {
-  return { ticket, requestId, attempt, tenant, model, priority };
+function subjectOf(settled: Settled) {
+  const { id: ticket, requestId, attempt, tenant, model, priority, isUnpaid = false } = settled;
+  return { ticket, requestId, attempt, tenant, model, priority, isUnpaid };
 }
 
 /** Of what was never sent. */

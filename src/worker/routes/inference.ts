@@ -6,6 +6,7 @@ import type { Settings } from "../../config/settings.ts";
 import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
+import type { DirectoryIndex } from "../directory-index.ts";
 import type { Tenant } from "../tenant.ts";
 import { findRoutes, type ModelRoute } from "../model-routes.ts";
 import { type ApiError, type Checked, errorResponse, refuse, statusOf } from "../openai/errors.ts";
@@ -17,7 +18,7 @@ import { readSettings } from "../settings.ts";
 import { RequestTelemetry } from "../telemetry.ts";
 import type { FileBindings } from "../token-keys/model-files.ts";
 import { answerClient } from "../upstream/client-answer.ts";
-import { dispatch, POOLS_TRIED_MAX } from "../upstream/dispatch.ts";
+import { dispatch } from "../upstream/dispatch.ts";
 import { grantHeaders } from "../upstream/grant-headers.ts";
 import { poolPort } from "../upstream/pool-port.ts";
 
@@ -28,6 +29,7 @@ interface Admitted {
   readonly weightOf: (tenantId: string) => number | undefined;
   readonly prepare: Preparation;
   readonly routes: readonly ModelRoute[];
+  readonly routing: DirectoryIndex["routing"];
 }
 
 /** Serves one path, which a parser claims. */
@@ -140,11 +142,12 @@ async function admit(
   });
   if (!routes.ok) return routes;
   if (model !== null) facts.model = model;
-  const tried = routes.value.slice(0, POOLS_TRIED_MAX);
+  const tried = routes.value.slice(0, directory.routing.retryPoolsMax);
   const models = tried.map((route) => route.model);
   const from = { parser, input, tenant: tenant.value, models };
   const prepare = await prepareFor(parsed.value, from);
   const weightOf = (id: string) => directory.weightOf(id);
-  const value = { tenant: tenant.value, receivedAtMs, weightOf, prepare, routes: tried };
+  const { routing } = directory;
+  const value = { tenant: tenant.value, receivedAtMs, weightOf, prepare, routes: tried, routing };
   return { ok: true, value };
 }

@@ -1,6 +1,6 @@
 // What a pool's object is told of a request.
 
-import type { PickFlow, PickRequest } from "../../durable/contract.ts";
+import type { CHOICE_CANDIDATES_MAX, PickFlow, PickRequest } from "../../durable/contract.ts";
 import {
   type ResolvedObjective,
   resolveObjective,
@@ -8,8 +8,11 @@ import {
 import type { Call } from "../call.ts";
 import type { Pool } from "../directory-index.ts";
 import type { Prepared } from "../parsers/parser.ts";
+import type { Job } from "./job.ts";
 import { readRequestFacts } from "../request-facts.ts";
 import type { Tenant } from "../tenant.ts";
+
+const CANDIDATES_MAX: typeof CHOICE_CANDIDATES_MAX = 8;
 
 /** What a request of the tenant may claim of a pool. */
 export function claimOf(
@@ -34,8 +37,12 @@ export interface PickFacts {
   readonly claim: ResolvedObjective;
   readonly attempt: number;
   readonly exclude: readonly string[];
-  /** No other pool is left to try. */
-  readonly isLastPool: boolean;
+  /** Whether it may wait in the pool's queue. */
+  readonly waits: boolean;
+  /** Another pool may answer as well. */
+  readonly hasOther: boolean;
+  /** See Job. */
+  readonly choice?: Job["choice"];
 }
 
 export function pickRequest(facts: PickFacts): PickRequest {
@@ -58,12 +65,13 @@ export function pickRequest(facts: PickFacts): PickRequest {
     },
     attempt,
     exclude,
-    flow: flowOf(facts),
+    ...(facts.waits ? { flow: flowOf(facts) } : {}),
+    ...(facts.choice === undefined ? {} : { choice: facts.choice.slice(0, CANDIDATES_MAX) }),
   };
 }
 
 function flowOf(facts: PickFacts): PickFlow {
-  const { tenant, claim, receivedAtMs, exclude, isLastPool } = facts;
+  const { tenant, claim, receivedAtMs, exclude, hasOther } = facts;
   return {
     fairnessId: claim.fairnessId,
     // A trusted hop may name a tenant's flow, but has no say in that tenant's share.
@@ -71,6 +79,6 @@ function flowOf(facts: PickFacts): PickFlow {
     receivedAtMs,
     ...(claim.ttlMs === undefined ? {} : { ttlMs: claim.ttlMs }),
     // What is excluded has failed a moment ago: that is a failure, which waiting does not mend.
-    waitsForEndpoints: isLastPool && exclude.length === 0,
+    waitsForEndpoints: !hasOther && exclude.length === 0,
   };
 }

@@ -18,8 +18,11 @@ export const SNAPSHOT_SERVES_MS = 60_000;
 export const AWAY_MS = 1_000;
 /** Endpoints given to a relay from a snapshot: two choices, and one in case both fail. */
 export const SNAPSHOT_CHOICES = 3;
-/** Retries by one isolate that may happen at once, beyond a tenth of the pool's requests. */
-export const WORKER_RETRY_RESERVE = 64;
+/**
+ * Retries by one isolate that may happen at once, beyond a tenth of the pool's requests: as many as may wait
+ * for their first byte in another cluster when that is lost.
+ */
+export const WORKER_RETRY_RESERVE = 512;
 /** Pools remembered; every pool of a full deployment fits. */
 export const VIEWS_MAX = DEPLOYMENT_LIMITS.poolsMax;
 

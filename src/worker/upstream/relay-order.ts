@@ -1,34 +1,123 @@
-// Which of a pool's relays to try first.
+// Which of a pool's relays to try first, and what attempts at them say of them and of the pool.
+//
+//   answered                 success, whatever the engine says; but for the pool 5xx is a failure, 429 neutral
+//   unreachable, stopping    failure at once: of the pool when no other relay of it is left
+//   busy                     neutral; the relay comes after others for a moment
+//   exhausted                the relay is well; none of its engines could be reached, which is the pool's failure
+//   no prefill, no answer in time, signature refused
+//                            neutral for the relay, failure of the pool: it would not serve the next one either
+//   whatever else it says    neutral, as a client that left
+//
+// A pool with one relay has one breaker, the pool's.
 
-import { DEPLOYMENT_LIMITS, type RelayConfig } from "../../config/deployment.ts";
+import type { RelayConfig } from "../../config/deployment.ts";
+import type { BreakerOutcome, BreakerPermit } from "../../scheduler/pools/breaker.ts";
+import type { Breakers } from "../../scheduler/pools/breakers.ts";
+import type { Rng } from "../../scheduler/support/rng.ts";
+import type { RelayAnswer } from "./relay-fetch.ts";
 
-/** How long a relay that could not be reached is tried last. Then it counts as good again. */
-export const UNREACHABLE_MS = 5_000;
-/** Relays remembered as unreachable; every relay of a full deployment fits. */
-export const MARKS_MAX = DEPLOYMENT_LIMITS.poolsMax * DEPLOYMENT_LIMITS.relaysPerPoolMax;
+/** One attempt, as breakers are told of it. */
+export interface JudgedAttempt {
+  readonly pool: string;
+  readonly relays: readonly RelayConfig[];
+  readonly relay: RelayConfig;
+  /** Of the pool and the relay; undefined where it was made against the breaker's word. */
+  readonly permits: Permits;
+}
 
-/** What one isolate has seen of relays. */
-export class RelayMarks {
-  readonly #unreachableUntilMs = new Map<string, number>();
+export interface Permits {
+  readonly pool: BreakerPermit | undefined;
+  readonly relay: BreakerPermit | undefined;
+}
 
-  mark(url: string, nowMs: number): void {
-    if (this.#unreachableUntilMs.size >= MARKS_MAX) this.#unreachableUntilMs.clear();
-    this.#unreachableUntilMs.set(url, nowMs + UNREACHABLE_MS);
+/**
+ * All of `relays`, in the order to try them: beginning anywhere, so that they share the load, and those last
+ * that are not to be tried now.
+ */
+export function orderRelays(
+  relays: readonly RelayConfig[],
+  breakers: Breakers,
+  nowMs: number,
+  rng: Rng,
+): RelayConfig[] {
+  if (relays.length === 1) return [...relays];
+  const start = Math.floor(rng() * relays.length);
+  const rotated = [...relays.slice(start), ...relays.slice(0, start)];
+  const rankOf = ({ url }: RelayConfig) => {
+    if (breakers.state(url, nowMs) === "open") return 2;
+    return breakers.isOverloaded(url, nowMs) ? 1 : 0;
+  };
+  return rotated.sort((a, b) => rankOf(a) - rankOf(b));
+}
+
+/** Asked right before an attempt; one report of its end is to follow. */
+export function acquireRelay(
+  { url }: RelayConfig,
+  relays: readonly RelayConfig[],
+  breakers: Breakers,
+  nowMs: number,
+): BreakerPermit | undefined {
+  return relays.length === 1 ? undefined : breakers.acquire(url, nowMs);
+}
+
+/** Tells the breakers how an attempt has ended. */
+export function recordAttempt(
+  { pool, relays, relay, permits }: JudgedAttempt,
+  answer: RelayAnswer,
+  breakers: Breakers,
+  at: { readonly nowMs: number; readonly rng: Rng },
+): void {
+  const { nowMs, rng } = at;
+  const { ofRelay, ofPool, isFatal } = verdictOn(answer);
+  if (relays.length > 1) {
+    const report = { permit: permits.relay, outcome: ofRelay, isFatal };
+    breakers.record(relay.url, report, nowMs, rng);
   }
-
-  isMarked(url: string, nowMs: number): boolean {
-    return (this.#unreachableUntilMs.get(url) ?? -Infinity) > nowMs;
+  if (answer.kind === "declined" && answer.code === "busy") {
+    breakers.overloaded(relays.length > 1 ? relay.url : pool, nowMs);
   }
+  if (answer.kind === "answered" && answer.response.status === 429)
+    breakers.overloaded(pool, nowMs);
+  const hasOther = relays.some(
+    ({ url }) => url !== relay.url && breakers.state(url, nowMs) !== "open",
+  );
+  // One of several that is lost is not the pool.
+  const outcome = isFatal && hasOther ? "neutral" : ofPool;
+  breakers.record(pool, { permit: permits.pool, outcome, isFatal }, nowMs, rng);
+}
 
-  /**
-   * All of `relays`, in the order to try them: beginning anywhere, so that they share the load, and
-   * the marked ones last. `random` is in [0, 1).
-   */
-  order(relays: readonly RelayConfig[], nowMs: number, random: number): RelayConfig[] {
-    const start = Math.floor(random * relays.length);
-    const rotated = [...relays.slice(start), ...relays.slice(0, start)];
-    const good = rotated.filter((relay) => !this.isMarked(relay.url, nowMs));
-    const marked = rotated.filter((relay) => this.isMarked(relay.url, nowMs));
-    return [...good, ...marked];
+interface Verdict {
+  readonly ofRelay: BreakerOutcome;
+  readonly ofPool: BreakerOutcome;
+  readonly isFatal: boolean;
+}
+
+const NEUTRAL: Verdict = { ofRelay: "neutral", ofPool: "neutral", isFatal: false };
+const LOST: Verdict = { ofRelay: "failure", ofPool: "failure", isFatal: true };
+const WELL: Verdict = { ofRelay: "success", ofPool: "success", isFatal: false };
+
+function verdictOn(answer: RelayAnswer): Verdict {
+  if (answer.kind === "unreachable") return LOST;
+  if (answer.kind === "cancelled") return NEUTRAL;
+  if (answer.kind === "answered") {
+    const { status } = answer.response;
+    if (status === 429) return { ...WELL, ofPool: "neutral" };
+    return status >= 500 ? { ...WELL, ofPool: "failure" } : WELL;
+  }
+  switch (answer.code) {
+    case "stopping":
+      return LOST;
+    case "exhausted":
+      return { ...WELL, ofPool: "failure" };
+    case "no-prefill":
+    case "engine-timeout":
+    case "unsigned":
+    case "unknown-key":
+    case "bad-signature":
+    case "expired":
+      return { ofRelay: "neutral", ofPool: "failure", isFatal: false };
+    default:
+      // About the one request, or of a newer relay.
+      return NEUTRAL;
   }
 }

@@ -114,6 +114,7 @@ async function sent(headers: Record<string, string>, way: Way = {}) {
       isFallback: false,
     })),
     headers: request.headers,
+    routing: index.routing,
     port: (pool) => ports[Number(pool.slice(1))]!,
     signal: request.signal,
     bindings: {},
@@ -223,7 +224,7 @@ describe("a pool without endpoints", () => {
     const { dispatched, facts } = await sent({}, { ports });
     expect(dispatched.ok).toBe(true);
     const asks = [first.calls[0], second.calls[0], last.asked[0]];
-    expect(asks.map((ask) => ask?.flow?.waitsForEndpoints)).toEqual([false, false, true]);
+    expect(asks.map((ask) => ask?.flow?.waitsForEndpoints)).toEqual([undefined, undefined, true]);
     expect(facts).not.toHaveProperty("queueMs");
   });
 

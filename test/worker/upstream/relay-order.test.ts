@@ -1,33 +1,131 @@
-import { describe, expect, it } from "vitest";
-import { MARKS_MAX, RelayMarks, UNREACHABLE_MS } from "../../../src/worker/upstream/relay-order.ts";
+import { beforeEach, describe, expect, it } from "vitest";
+import type { RelayConfig } from "../../../src/config/deployment.ts";
+import { Breakers, OVERLOAD_LEASE_MS } from "../../../src/scheduler/pools/breakers.ts";
+import { BREAKER_DEFAULTS } from "../../../src/scheduler/pools/breaker.ts";
+import {
+  acquireRelay,
+  orderRelays,
+  recordAttempt,
+} from "../../../src/worker/upstream/relay-order.ts";
+import type { RelayAnswer } from "../../../src/worker/upstream/relay-fetch.ts";
 
-const relay = (url: string) => ({ url, keys: [] });
-const RELAYS = ["a", "b", "c"].map(relay);
-const urls = (marks: RelayMarks, nowMs: number, random = 0) =>
-  marks.order(RELAYS, nowMs, random).map(({ url }) => url);
+const POOL = "eu-1";
+const relays = ["a", "b", "c"].map((url) => ({ url })) as unknown as RelayConfig[];
+const [only] = relays as [RelayConfig];
+const rng = () => 0;
 
-describe("RelayMarks", () => {
+let breakers: Breakers;
+let nowMs: number;
+beforeEach(() => {
+  breakers = new Breakers();
+  nowMs = 1_000_000;
+});
+
+const order = (random = 0) =>
+  orderRelays(relays, breakers, nowMs, () => random).map(({ url }) => url);
+
+/** One attempt at the first of `of`, told as it would be. */
+function attempt(answer: Answer, of: readonly RelayConfig[] = [only]): void {
+  const [relay] = of as [RelayConfig];
+  const permits = {
+    pool: breakers.acquire(POOL, nowMs),
+    relay: acquireRelay(relay, of, breakers, nowMs),
+  };
+  const judged = { pool: POOL, relays: of, relay, permits };
+  recordAttempt(judged, { endpointsTried: 1, ...answer }, breakers, { nowMs, rng });
+}
+
+type Answer = Omit<RelayAnswer, "endpointsTried"> & RelayAnswerKind;
+type RelayAnswerKind =
+  | { kind: "unreachable" | "cancelled" }
+  | { kind: "declined"; code: string; retryAfterMs: number }
+  | { kind: "answered"; response: Response; endpoint: string };
+
+const UNREACHABLE: Answer = { kind: "unreachable" };
+const declined = (code: string): Answer => ({ kind: "declined", code, retryAfterMs: 0 });
+const answered = (status: number): Answer => ({
+  kind: "answered",
+  response: new Response(null, { status }),
+  endpoint: "10.0.0.1:8000",
+});
+
+describe("relays", () => {
   it.for([
     { random: 0, expected: ["a", "b", "c"] },
     { random: 0.34, expected: ["b", "c", "a"] },
     { random: 0.999, expected: ["c", "a", "b"] },
-  ])("begins at $expected for $random", ({ random, expected }) => {
-    expect(urls(new RelayMarks(), 0, random)).toEqual(expected);
+  ])("begin at $expected for $random", ({ random, expected }) => {
+    expect(order(random)).toEqual(expected);
   });
 
-  it("puts an unreachable relay last, until the mark expires", () => {
-    const marks = new RelayMarks();
-    marks.mark("a", 1_000);
-    expect(urls(marks, 1_000)).toEqual(["b", "c", "a"]);
-    expect(urls(marks, 1_000 + UNREACHABLE_MS)).toEqual(["a", "b", "c"]);
+  it("come last while they are lost, and are tried by one request after that", () => {
+    attempt(UNREACHABLE, relays);
+    expect(order()).toEqual(["b", "c", "a"]);
+    expect(acquireRelay(only, relays, breakers, nowMs)).toBeUndefined();
+    nowMs += BREAKER_DEFAULTS.leaseMs;
+    expect(order()).toEqual(["a", "b", "c"]);
+    expect(acquireRelay(only, relays, breakers, nowMs)).toBe("probe");
+    expect(order()).toEqual(["b", "c", "a"]);
   });
 
-  it("forgets all when it is full", () => {
-    const marks = new RelayMarks();
-    for (let i = 0; i < MARKS_MAX; i++) marks.mark(`r${i}`, 0);
-    expect(marks.isMarked("r0", 0)).toBe(true);
-    marks.mark("one-more", 0);
-    expect(marks.isMarked("r0", 0)).toBe(false);
-    expect(marks.isMarked("one-more", 0)).toBe(true);
+  it("come behind others for a moment where they are busy", () => {
+    attempt(declined("busy"), relays);
+    expect(order()).toEqual(["b", "c", "a"]);
+    nowMs += OVERLOAD_LEASE_MS;
+    expect(order()).toEqual(["a", "b", "c"]);
+  });
+});
+
+describe("a pool", () => {
+  it.for([UNREACHABLE, declined("stopping")])("with one relay is lost with it, by $kind", (how) => {
+    attempt(how);
+    expect(breakers.state(POOL, nowMs)).toBe("open");
+  });
+
+  it("is lost with the last of its relays", () => {
+    for (let i = 0; i < relays.length; i++) {
+      expect(breakers.state(POOL, nowMs)).toBe("closed");
+      attempt(UNREACHABLE, [...relays.slice(i), ...relays.slice(0, i)]);
+    }
+    expect(breakers.state(POOL, nowMs)).toBe("open");
+  });
+
+  it.for([
+    { name: "a client that left", answer: { kind: "cancelled" } as Answer },
+    { name: "429", answer: answered(429) },
+    { name: "an evicted request", answer: declined("evicted") },
+    { name: "a busy relay", answer: declined("busy") },
+    { name: "a replayed ticket", answer: declined("replayed") },
+  ])("is not lost by $name, however often", ({ answer }) => {
+    for (let i = 0; i < 50; i++) attempt(answer);
+    expect(breakers.state(POOL, nowMs)).toBe("closed");
+  });
+
+  it("is overloaded for a moment after 429", () => {
+    attempt(answered(429));
+    expect(breakers.isOverloaded(POOL, nowMs)).toBe(true);
+    expect(breakers.isOverloaded(POOL, nowMs + OVERLOAD_LEASE_MS)).toBe(false);
+  });
+
+  it.for([
+    { name: "its engines fail", answer: answered(500) },
+    { name: "its engines cannot be reached", answer: declined("exhausted") },
+    { name: "its relay does not take the signature", answer: declined("bad-signature") },
+    { name: "its engines do not begin", answer: declined("engine-timeout") },
+  ])("is lost when $name, some times in a row", ({ answer }) => {
+    for (let i = 1; i < BREAKER_DEFAULTS.consecutiveFailures; i++) attempt(answer);
+    expect(breakers.state(POOL, nowMs)).toBe("closed");
+    attempt(answer);
+    expect(breakers.state(POOL, nowMs)).toBe("open");
+  });
+
+  it("is back with the first answer of a probe, and gives a probe that shows nothing to the next", () => {
+    attempt(UNREACHABLE);
+    nowMs += BREAKER_DEFAULTS.leaseMs;
+    expect(breakers.state(POOL, nowMs)).toBe("half-open");
+    attempt(answered(429));
+    expect(breakers.state(POOL, nowMs)).toBe("half-open");
+    attempt(answered(200));
+    expect(breakers.state(POOL, nowMs)).toBe("closed");
   });
 });

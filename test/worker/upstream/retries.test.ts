@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import type { TestAgent } from "../../durable/pool-client.ts";
-import { ATTEMPTS_PER_POOL_MAX } from "../../../src/worker/upstream/dispatch.ts";
+import { ATTEMPTS_PER_POOL_MAX } from "../../../src/worker/upstream/try-pool.ts";
 import { WORKER_RETRY_RESERVE } from "../../../src/worker/upstream/pool-view.ts";
 import { METRIC } from "../../../src/telemetry/names.ts";
 import {
