@@ -73,6 +73,20 @@ describe("fairlead up --coordinators 2", { timeout: 60_000 }, () => {
     expect(namespaces("storage-1")).toEqual(["fairlead-PoolObject"]);
   });
 
+  it("has pools of both coordinators tell the directory how they are", async () => {
+    const listed = await eventually("both pools were heard of lately", async () => {
+      const { pools } = (await up.admin("/pools")) as {
+        pools: readonly { pool: string; state: string; summary: { membership?: object } | null }[];
+      };
+      return pools.every(({ state }) => state === "fresh") ? pools : undefined;
+    });
+    expect(listed).toMatchObject(
+      POOLS.map((pool) => ({ pool, summary: { membership: { endpoints: 2, usable: 2 } } })),
+    );
+    // One of them is in another process than the directory.
+    expect(new Set(POOLS.map((pool) => coordinatorOf(pool, 2))).size).toBe(2);
+  });
+
   it("joins them by sockets that nobody else can open", () => {
     const { socketDir } = JSON.parse(readFileSync(join(root, "state", "running.json"), "utf8")) as {
       socketDir: string;
@@ -81,6 +95,7 @@ describe("fairlead up --coordinators 2", { timeout: 60_000 }, () => {
       "control.sock",
       "pools-0.sock",
       "pools-1.sock",
+      "up.sock",
       "workerd.sock",
     ]);
     expect(statSync(socketDir).mode & 0o777).toBe(0o700);
