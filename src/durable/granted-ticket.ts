@@ -7,9 +7,10 @@ import {
   reservedOutputTokens,
 } from "../scheduler/model/inference-request.ts";
 import type { EndpointDirectory } from "../scheduler/plugin.ts";
+import type { PickGrant } from "./contract.ts";
 import { prefillOf, stagesOf } from "./pick-stages.ts";
 import { NO_SLOT } from "./tickets/ledger.ts";
-import type { TicketSpec } from "./tickets/ticket.ts";
+import type { Ticket, TicketSpec } from "./tickets/ticket.ts";
 
 /** All of it that follows from the request and the choice. */
 export function ticketSpecOf(
@@ -35,5 +36,19 @@ export function ticketSpecOf(
     stages: stagesOf(picked, pool),
     prefill: prefillOf(picked, promptTokens),
     responseHeaders,
+  };
+}
+
+/** What the Worker is told of a ticket. */
+export function grantOf(ticket: Ticket, objectEpoch: string, wantsContent: boolean): PickGrant {
+  const { id, endpoints, stages, responseHeaders } = ticket;
+  return {
+    ok: true,
+    ticket: id,
+    endpoints,
+    ...(stages === undefined ? {} : { stages }),
+    objectEpoch,
+    ...(wantsContent ? { wantsContent: true } : {}),
+    ...(responseHeaders === undefined ? {} : { responseHeaders }),
   };
 }

@@ -13,7 +13,6 @@ import type { DecisionRecord, QueueFacts } from "../scheduler/decisions/record.t
 import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { DecisionRing } from "../scheduler/decisions/ring.ts";
-import { StagedProfiles } from "../scheduler/disaggregation/stages.ts";
 import type { EndpointPicker, Picked } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
@@ -32,10 +31,10 @@ import type {
   WorkerEnd,
   WorkerRelease,
 } from "./contract.ts";
+import { countDecision, countSplit } from "./decision-counts.ts";
 import { refuse } from "./pick-refusal.ts";
 import { takePage } from "./decision-page.ts";
-import { disaggregationOf } from "./pick-stages.ts";
-import { ticketSpecOf } from "./granted-ticket.ts";
+import { grantOf, ticketSpecOf } from "./granted-ticket.ts";
 import { Admission } from "./queue/admission.ts";
 import { bestMatchTokens } from "./queue/best-match.ts";
 import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
@@ -57,7 +56,7 @@ import {
   NO_USAGE,
 } from "./tickets/ticket.ts";
 import { NO_SLOT, TicketLedger } from "./tickets/ledger.ts";
-import { endOf, prefillResultOf, subjectOf, workerEnd } from "./tickets/reported.ts";
+import { endOf, prefillResultOf, subjectOf, workerEnd, workerResult } from "./tickets/reported.ts";
 
 /** Addresses a retry may exclude; later ones are not looked at. */
 export const EXCLUDE_MAX = 64;
@@ -223,10 +222,10 @@ export class Picks {
 
   release(ticket: string, how: WorkerRelease, holder: number): void {
     const { endpoints } = this.#options;
-    const [address] = this.#ledger.heldBy(ticket, holder)?.endpoints ?? [];
+    const [address = ""] = this.#ledger.heldBy(ticket, holder)?.endpoints ?? [];
     // Nobody else will tell of an upstream. For a moment: this Worker's way there may be at fault.
-    if (how === "relay-unreachable" && endpoints.hasUpstreams && address !== undefined)
-      endpoints.eject(address, UNREACHED_MS);
+    const isAvoided = how === "relay-unreachable" && endpoints.hasUpstreams;
+    if (isAvoided) endpoints.eject(address, UNREACHED_MS);
     this.#ledger.release(ticket, how, holder);
   }
 
@@ -235,15 +234,10 @@ export class Picks {
     const of = this.#ledger.heldBy(ticket, holder);
     if (of === undefined) return;
     const end = workerEnd(told, of.slot);
-    const address = of.endpoints[0] ?? "";
-    if (end.isPromptCached) this.#options.endpoints.eject(address, 0);
-    const { requestId, attempt } = of;
+    const [endpoint = ""] = of.endpoints;
+    if (end.isPromptCached) this.#options.endpoints.eject(endpoint, 0);
     const settlement = this.#ledger.settle(ticket, end, holder);
-    const { outcome } = told;
-    const { ttftMs, promptTokens, cachedTokens, completionTokens } = end;
-    const result = { endpoint: address, outcome, ttftMs, promptTokens, cachedTokens };
-    const whole = { ...result, completionTokens, predictedTokens: null };
-    this.#decisions.settle(requestId, attempt, whole);
+    this.#decisions.settle(of.requestId, of.attempt, workerResult(told, end, endpoint));
     if (settlement !== undefined) this.#settled(settlement, true);
   }
 
@@ -458,7 +452,7 @@ export class Picks {
     const { slots, totalBlocks } = picked;
     const first = slots[0] ?? NO_SLOT;
     this.#count("success", request.model, table.endpoint(first)?.id ?? "");
-    this.#countSplit(request.model, picked);
+    countSplit(this.#options.registry, this.#picker!, request.model, picked);
     this.#options.resident.picked(request.keys, picked);
     if (totalBlocks > 0) {
       const labels = { plugin_name: "prefix-cache-scorer" };
@@ -466,41 +460,20 @@ export class Picks {
       const hitRatio = (picked.prefillMatchedBlocks ?? picked.matchedBlocks) / totalBlocks;
       this.#options.registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
     }
-    const isWorkers = this.#options.endpoints.hasUpstreams;
-    const spec = ticketSpecOf(request, picked, table);
-    const ticket = this.#ledger.open({ ...spec, ...at, isWorkers });
+    const owned = { ...at, isWorkers: this.#options.endpoints.hasUpstreams };
+    const ticket = this.#ledger.open({ ...ticketSpecOf(request, picked, table), ...owned });
     // Its lease ends by time, also where no event follows.
     this.#options.tickNeeded();
     return ticket;
   }
 
   #grant(ticket: Ticket): PickResult {
-    return {
-      ok: true,
-      ticket: ticket.id,
-      endpoints: ticket.endpoints,
-      ...(ticket.stages === undefined ? {} : { stages: ticket.stages }),
-      objectEpoch: this.#options.epoch,
-      ...(this.#options.resident.wantsContent ? { wantsContent: true } : {}),
-      ...(ticket.responseHeaders === undefined ? {} : { responseHeaders: ticket.responseHeaders }),
-    };
-  }
-
-  /** Where the configuration may split requests. */
-  #countSplit(model: string, picked: Picked): void {
-    const { name, type, plugin } = this.#picker!.plugins.handler;
-    if (!(plugin instanceof StagedProfiles)) return;
-    const decision = { model_name: model, decision_type: disaggregationOf(picked) };
-    const labels = { plugin_name: name, plugin_type: type, ...decision };
-    this.#options.registry.inc(METRIC.disaggDecisionsTotal, labels);
+    const { epoch, resident } = this.#options;
+    return grantOf(ticket, epoch, resident.wantsContent);
   }
 
   #count(status: "success" | "failure", model: string, endpoint: string): void {
-    this.#options.registry.inc(METRIC.schedulerAttemptsTotal, {
-      status,
-      target_model_name: model,
-      endpoint_name: endpoint,
-    });
+    countDecision(this.#options.registry, { status, model, endpoint });
   }
 }
 

@@ -298,7 +298,7 @@ export class TicketLedger {
    */
   settle(id: string, end: TicketEnd, holder: number): Settlement | undefined {
     const ticket = this.#get(id);
-    if (ticket?.holder !== holder) return undefined;
+    if (ticket?.holder !== holder || ticket.isVoid) return undefined;
     const isKnown = end.promptTokens !== null && end.completionTokens !== null;
     if (isKnown) return this.closed(id, ticket.attempt, end);
     this.#correct(ticket, end);

@@ -35,7 +35,9 @@ export function endOf(report: TicketClosed, slot: number) {
 
 /** The same in the Worker's words, of what no relay has carried. */
 export function workerEnd(told: WorkerEnd, slot: number) {
-  const { status, ttftMs, durationMs, usage } = told;
+  const { status, ttftMs, durationMs } = told;
+  // Who refuses has computed nothing.
+  const usage = told.usage ?? (status >= 400 ? NOTHING : undefined);
   return {
     slot,
     isPromptCached: ttftMs !== null && status < 300,
@@ -46,6 +48,18 @@ export function workerEnd(told: WorkerEnd, slot: number) {
     completionTokens: usage?.completionTokens ?? null,
   } satisfies TicketEnd;
 }
+
+/** What a decision's record shows of it. */
+export function workerResult(
+  { outcome }: WorkerEnd,
+  { ttftMs, promptTokens, cachedTokens, completionTokens }: TicketEnd,
+  endpoint: string,
+): DecisionResult {
+  const usage = { promptTokens, cachedTokens, completionTokens };
+  return { endpoint, outcome, ttftMs, ...usage, predictedTokens: null };
+}
+
+const NOTHING = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
 
 /** Nothing where prefill did not run apart, or the relay is of before that. */
 export function prefillResultOf({ stages }: TicketClosed): Pick<DecisionResult, "prefill"> {

@@ -149,7 +149,7 @@ describe("an upstream that publishes no load", () => {
       { isFresh: true, sampleAgeMs: null },
     ]);
     const { endpoints } = await poolStub().state();
-    expect(endpoints.map(({ queueDepth }) => queueDepth).toSorted()).toEqual([1, 2]);
+    expect(endpoints.map(({ queueDepth }) => queueDepth).toSorted((x, y) => x - y)).toEqual([1, 2]);
     for (const grant of [first, second, third]) await grant.handle.release("cancelled");
     await until(async () => (await states()).every(({ queueDepth }) => queueDepth === 0));
   });
@@ -219,6 +219,7 @@ describe("tickets of upstreams", () => {
     const grant = await pick("r");
     grant[Symbol.dispose]();
     await until(async () => (await poolStub().state()).tickets.open === 0);
+    expect(await metrics()).not.toContain("llm_d_epp_request_input_tokens_sum");
   });
 
   it("teach what the upstream has cached, unless it was not reached", async () => {
