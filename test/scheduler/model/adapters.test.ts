@@ -26,6 +26,16 @@ describe("Adapters", () => {
     expect([adapters.stateOf(4, "sql"), adapters.maxActive(4)]).toEqual(["absent", 0]);
   });
 
+  it("name those that are active anywhere, once each and at most so many", () => {
+    const adapters = newAdapters();
+    adapters.set(0, { active: ["sql", "chat"], waiting: ["law"], maxActive: 4 });
+    adapters.set(5, { active: ["chat", "tax"], waiting: [], maxActive: 4 });
+    expect(adapters.activeNames(10)).toEqual(["sql", "chat", "tax"]);
+    expect(adapters.activeNames(2)).toEqual(["sql", "chat"]);
+    adapters.clear(5);
+    expect(adapters.activeNames(10)).toEqual(["sql", "chat"]);
+  });
+
   it("forget what a new report no longer names, and everything when cleared", () => {
     const adapters = newAdapters();
     adapters.set(0, { active: ["sql"], waiting: ["law"], maxActive: 2 });
