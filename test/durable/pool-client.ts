@@ -143,7 +143,8 @@ export class TestAgent {
   }
 
   static async connect(hello: Partial<Hello> = {}): Promise<TestAgent> {
-    const response = await env.POOLS.fetch(`https://worker/agents/v1/${POOL}`, {
+    const { pool = POOL } = hello;
+    const response = await env.POOLS.fetch(`https://worker/agents/v1/${pool}`, {
       headers: { upgrade: "websocket" },
     });
     if (response.webSocket === null)
@@ -152,7 +153,7 @@ export class TestAgent {
       t: "hello",
       v: PROTOCOL_VERSION,
       role: "collector",
-      pool: POOL,
+      pool,
       agent: "collector-0",
       epoch: "e1",
       ...hello,

@@ -2,35 +2,17 @@
 
 import type { Context } from "hono";
 import { FAIRLEAD_ATTEMPTS_HEADER, FAIRLEAD_QUEUE_HEADER } from "../../agents/protocol/headers.ts";
-import type { Settings } from "../../config/settings.ts";
-import { resolveTenant } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
-import { readDirectory } from "../directory.ts";
-import type { DirectoryIndex } from "../directory-index.ts";
-import type { Tenant } from "../tenant.ts";
-import { findRoutes, type ModelRoute } from "../model-routes.ts";
-import { type ApiError, type Checked, errorResponse, refuse, statusOf } from "../openai/errors.ts";
-import { readBody } from "../openai/read-body.ts";
-import { BUILT_PARSERS } from "../parsers/built-parsers.ts";
-import { type Preparation, prepareFor } from "../parsers/preparation.ts";
-import { requestSeed } from "../request-id.ts";
+import { type ApiError, errorResponse, statusOf } from "../openai/errors.ts";
+import { noteChoice, poolHeaders } from "../pools/tell-choice.ts";
 import { readSettings } from "../settings.ts";
-import { RequestTelemetry } from "../telemetry.ts";
+import { type RequestFacts, RequestTelemetry } from "../telemetry.ts";
 import type { FileBindings } from "../token-keys/model-files.ts";
 import { answerClient } from "../upstream/client-answer.ts";
 import { dispatch } from "../upstream/dispatch.ts";
 import { grantHeaders } from "../upstream/grant-headers.ts";
 import { poolPort } from "../upstream/pool-port.ts";
-
-/** A request that has passed every check of the Worker's own. */
-interface Admitted {
-  readonly tenant: Tenant;
-  readonly receivedAtMs: number;
-  readonly weightOf: (tenantId: string) => number | undefined;
-  readonly prepare: Preparation;
-  readonly routes: readonly ModelRoute[];
-  readonly routing: DirectoryIndex["routing"];
-}
+import { admit } from "./admission.ts";
 
 /** Serves one path, which a parser claims. */
 export function inferenceRoute(path: string) {
@@ -43,23 +25,20 @@ export function inferenceRoute(path: string) {
     const waitUntil = (work: Promise<void>) => c.executionCtx.waitUntil(work);
     const settings = await readSettings(c.env, waitUntil);
     const fail = (error: ApiError) => {
-      telemetry.facts.code = error.code;
-      if (error.dropReason !== undefined) telemetry.facts.dropReason = error.dropReason;
+      noteError(telemetry.facts, error);
       telemetry.end(statusOf(error.code), settings.requestLog);
-      const { endpointsTried, queueMs } = telemetry.facts;
-      const headers = {
-        ...error.headers,
-        ...(endpointsTried === 0 ? {} : { [FAIRLEAD_ATTEMPTS_HEADER]: String(endpointsTried) }),
-        ...(queueMs === undefined ? {} : { [FAIRLEAD_QUEUE_HEADER]: String(queueMs) }),
-      };
-      return errorResponse({ ...error, headers });
+      return refusal(telemetry.facts, error);
     };
     let isStreaming = false;
     try {
       const admitted = await admit(c, { path, telemetry, settings });
       if (!admitted.ok) return fail(admitted.error);
+      const { chosen } = admitted.value;
       const dispatched = await dispatch({
         ...admitted.value,
+        routes: chosen.routes,
+        choice: chosen.candidates.length > 0 ? chosen.candidates : undefined,
+        dispatched: (pool) => chosen.dispatched(pool),
         call: c.get("call"),
         telemetry,
         headers: c.req.raw.headers,
@@ -68,6 +47,7 @@ export function inferenceRoute(path: string) {
         signal: c.req.raw.signal,
         hold: waitUntil,
       });
+      noteChoice(telemetry.facts, chosen);
       if (!dispatched.ok) return fail(dispatched.error);
       const { response, endpoint, grant } = dispatched;
       telemetry.facts.endpoint = endpoint;
@@ -79,7 +59,10 @@ export function inferenceRoute(path: string) {
         requestId,
         endpointsTried: telemetry.facts.endpointsTried,
         queueMs: telemetry.facts.queueMs,
-        grantHeaders: grantHeaders(grant, endpoint),
+        grantHeaders: {
+          ...poolHeaders(chosen, telemetry.facts.pool, settings.exposeEndpointHeader),
+          ...grantHeaders(grant, endpoint),
+        },
       });
       isStreaming = true;
       void answer.ended.then((end) => {
@@ -101,53 +84,16 @@ export function inferenceRoute(path: string) {
   };
 }
 
-async function admit(
-  c: Context<AppEnv>,
-  of: {
-    readonly path: string;
-    readonly telemetry: RequestTelemetry;
-    readonly settings: Settings;
-  },
-): Promise<Checked<Admitted>> {
-  const { facts } = of.telemetry;
-  if (!of.settings.acceptRequests) {
-    return refuse("maintenance", "This deployment takes no requests at the moment. Retry later.");
-  }
-  const request = c.req.raw;
-  const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
-  if (directory === undefined) {
-    return refuse("configuration_unavailable", "The configuration cannot be read. Retry.");
-  }
-  const tenant = await resolveTenant(request, directory);
-  if (!tenant.ok) return tenant;
-  facts.tenant = tenant.value.id;
-  facts.priority = tenant.value.priority;
-  const body = await readBody(request, directory.bodyBytesMax);
-  if (!body.ok) return body;
-  const receivedAtMs = Date.now();
-  facts.requestBytes = body.value.byteLength;
-  const parser = BUILT_PARSERS.find(of.path)!;
-  const { headers } = request;
-  const input = { path: of.path, bytes: body.value, headers };
-  const parsed = parser.parse(input);
-  if (!parsed.ok) return parsed;
-  const { model } = parsed.value;
-  facts.isStream = parsed.value.isStream;
-  const routes = findRoutes(directory, {
-    model,
-    path: of.path,
-    parser: parser.type,
-    tenant: tenant.value,
-    seed: requestSeed(c.get("call").requestId),
-  });
-  if (!routes.ok) return routes;
-  if (model !== null) facts.model = model;
-  const tried = routes.value.slice(0, directory.routing.retryPoolsMax);
-  const models = tried.map((route) => route.model);
-  const from = { parser, input, tenant: tenant.value, models };
-  const prepare = await prepareFor(parsed.value, from);
-  const weightOf = (id: string) => directory.weightOf(id);
-  const { routing } = directory;
-  const value = { tenant: tenant.value, receivedAtMs, weightOf, prepare, routes: tried, routing };
-  return { ok: true, value };
+function noteError(facts: RequestFacts, error: ApiError): void {
+  facts.code = error.code;
+  if (error.dropReason !== undefined) facts.dropReason = error.dropReason;
+}
+
+function refusal({ endpointsTried, queueMs }: RequestFacts, error: ApiError): Response {
+  const headers = {
+    ...error.headers,
+    ...(endpointsTried === 0 ? {} : { [FAIRLEAD_ATTEMPTS_HEADER]: String(endpointsTried) }),
+    ...(queueMs === undefined ? {} : { [FAIRLEAD_QUEUE_HEADER]: String(queueMs) }),
+  };
+  return errorResponse({ ...error, headers });
 }
