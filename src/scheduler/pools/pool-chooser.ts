@@ -72,7 +72,8 @@ export class PoolChooser {
     nowMs: number,
     seed: number,
   ): PoolChoice {
-    const allowed = this.#allow(pools, nowMs, request.renamed);
+    const { renamed } = request;
+    const allowed = this.#table.allow(pools, { local: this.#local, nowMs, renamed });
     const order: string[] = [];
     const headers: { name: string; values: string[] }[] = [];
     this.#table.facts.session = request.session;
@@ -93,22 +94,6 @@ export class PoolChooser {
     return headers.length === 0
       ? { order, candidates }
       : { order, candidates, responseHeaders: padded(headers, order.length) };
-  }
-
-  /** Lets these be picked, as they are now; says how many there are. */
-  #allow(pools: readonly string[], nowMs: number, renamed: PoolChoiceRequest["renamed"]): number {
-    const { columns } = this.#table;
-    columns.isPresent.fill(0, 0, columns.slotCount);
-    let count = 0;
-    for (const pool of pools) {
-      const slot = this.#table.slotOf(pool);
-      if (slot === undefined || columns.isPresent[slot] === 1) continue;
-      columns.isPresent[slot] = 1;
-      this.#table.observe(slot, this.#local, nowMs);
-      this.#table.facts.renamed[slot] = renamed?.get(pool);
-      count++;
-    }
-    return count;
   }
 
   #round(request: InferenceRequest, nowMs: number, seed: number) {

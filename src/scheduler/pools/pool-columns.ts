@@ -55,7 +55,7 @@ export interface PoolColumns {
   /** 1: full, until it is clearly not any more. */
   readonly isFull: Uint8Array;
   readonly waitMs: Float64Array;
-  /** What this isolate and others like it are believed to have added since. */
+  /** What is believed to have been added to it since by all who send there; less than 0: taken off. */
   readonly creditMs: Float64Array;
   readonly kvUsage: Float64Array;
   /** Tokens of KV cache, over all endpoints; 0 unknown. */

@@ -41,6 +41,8 @@ export class PoolFacts implements PoolColumns {
   readonly endedPerSecond = new Float64Array(POOLS_MAX);
   /** 1: the pool has told its speed. */
   readonly hasSpeed = new Uint8Array(POOLS_MAX);
+  /** 1: nothing speaks against it that would be a tier of its own; see ServiceRecord. */
+  readonly isIn = new Uint8Array(POOLS_MAX);
   readonly listed: (ListedNames | undefined)[] = [];
   /** Of the request at hand, where a pool's engines know its model by another name. */
   readonly renamed: (RenamedModel | undefined)[] = [];

@@ -5,7 +5,7 @@
 //   heard()         a summary: loads, members, speeds, each with its own age
 //   heardDigest()   what a pool's caches hold
 //   dispatched()    a request that no summary has shown yet
-//   observe()       before each decision: what depends on the time and on this isolate's own experience
+//   allow()         before each decision: who comes into question, and what depends on the time and on this isolate's own experience
 //
 // What an earlier incarnation of a pool's object said of loads and members is void. Speeds and digests are not:
 // they are the engines', which stay when their object starts anew.
@@ -13,7 +13,12 @@
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { type Endpoint, EndpointTable } from "../model/endpoint-table.ts";
 import { UNLEARNED } from "../model/engine-speeds.ts";
-import type { HeardSummary, LocalKnowledge, PoolDescription } from "./contracts.ts";
+import type {
+  HeardSummary,
+  LocalKnowledge,
+  PoolChoiceRequest,
+  PoolDescription,
+} from "./contracts.ts";
 import { Credits } from "./credits.ts";
 import { BREAKER, FRESHNESS, type PoolColumns, type RoutingPolicy } from "./pool-columns.ts";
 import {
@@ -36,12 +41,17 @@ export interface CacheKnowledge {
 
 /** A pool whose load is older than so many times `staleAfterMs` is as one that never told any. */
 const SILENT_FACTOR = 10;
-/** From a decision until the pool's object counts the request. */
-const TRAVEL_MS = 100;
 
 /** Means over a pool's endpoints, as llm-d's hub mode calls them. */
 export const QUEUE_SIZE_KEY = "llm-d.ai/multicluster-queue-size";
 export const KV_UTILIZATION_KEY = "llm-d.ai/multicluster-kv-cache-utilization";
+
+/** What a decision depends on besides the table. */
+export interface Moment {
+  readonly local: LocalKnowledge;
+  readonly nowMs: number;
+  readonly renamed: PoolChoiceRequest["renamed"];
+}
 
 /** One an isolate. About 400 kB, whatever the number of pools. */
 export class PoolTable {
@@ -56,6 +66,8 @@ export class PoolTable {
   readonly #membersAtMs = new Float64Array(POOLS_MAX).fill(-Infinity);
   readonly #rttMs = new Float64Array(POOLS_MAX);
   readonly #queueSize: Float64Array;
+  /** Of the decision in progress. */
+  readonly #slots = new Int32Array(POOLS_MAX);
   /** Of the pool that told its load last: while nobody is fresh, it is this isolate that hears nothing. */
   #newestAtMs = -Infinity;
   #isBegun = false;
@@ -145,7 +157,8 @@ export class PoolTable {
     const slot = this.slotOf(pool);
     if (slot === undefined) return;
     const { prefillMsPerToken, usable } = this.#facts;
-    this.#credits.add(slot, (tokens * prefillMsPerToken[slot]!) / usable[slot]!, nowMs);
+    const workMs = (tokens * prefillMsPerToken[slot]!) / usable[slot]!;
+    this.#credits.add(slot, { workMs, tokens }, nowMs);
     this.#queueSize[slot]! += 1 / usable[slot]!;
   }
 
@@ -159,9 +172,28 @@ export class PoolTable {
     }
   };
 
-  /** Brings what depends on the time up to date, of one pool that may be picked. */
+  /**
+   * Lets `pools` be picked, and no others, with all that depends on the time as it is now. Says how many
+   * there are.
+   */
   // Hot path: choose-3 in bench/.
-  observe(slot: number, local: LocalKnowledge, nowMs: number): void {
+  allow(pools: readonly string[], { local, nowMs, renamed }: Moment): number {
+    const { columns } = this;
+    columns.isPresent.fill(0, 0, columns.slotCount);
+    let count = 0;
+    for (const pool of pools) {
+      const slot = this.slotOf(pool);
+      if (slot === undefined || columns.isPresent[slot] === 1) continue;
+      columns.isPresent[slot] = 1;
+      this.#slots[count++] = slot;
+      this.#observe(slot, local, nowMs);
+      this.#facts.renamed[slot] = renamed?.get(pool);
+    }
+    this.#credits.advance(this.#slots, count, this.#facts, nowMs);
+    return count;
+  }
+
+  #observe(slot: number, local: LocalKnowledge, nowMs: number): void {
     const facts = this.#facts;
     const name = this.#endpoints.endpoint(slot)!.id;
     const breaker = local.breaker(name, nowMs);
@@ -171,7 +203,6 @@ export class PoolTable {
     facts.rttMs[slot] = local.rttMs(name, nowMs) ?? this.#rttMs[slot]!;
     facts.loadAgeMs[slot] = nowMs - this.#loadAtMs[slot]!;
     facts.freshness[slot] = this.#freshness(slot, nowMs);
-    facts.creditMs[slot] = this.#credits.waitMs(slot, facts.endedPerSecond[slot]!, nowMs);
     const { staleAfterMs, slowStartMs } = facts.policy;
     const isAnyFresh = nowMs - this.#newestAtMs <= staleAfterMs;
     const isIn =
@@ -179,6 +210,7 @@ export class PoolTable {
       facts.isDrained[slot] === 0 &&
       facts.isEmpty[slot] === 0 &&
       (facts.freshness[slot] === FRESHNESS.fresh || !isAnyFresh);
+    facts.isIn[slot] = isIn ? 1 : 0;
     facts.admission[slot] = this.#service.observe(slot, isIn, { nowMs, slowStartMs });
   }
 
@@ -228,7 +260,7 @@ export class PoolTable {
     const loadAtMs = sentAtMs - load.ageMs;
     this.#loadAtMs[slot] = loadAtMs;
     this.#newestAtMs = Math.max(this.#newestAtMs, loadAtMs);
-    this.#credits.sampled(slot, sentAtMs - TRAVEL_MS);
+    this.#credits.told(slot, sentAtMs);
     const usable = this.#facts.usable[slot]!;
     this.#endpoints.applySample(
       slot,

@@ -4,8 +4,8 @@
 //   cost  = rttMs + waitMs + prefillMs + memoryMs + priceMs + extraMs + affinityMs
 //
 //   rttMs       measured from here; as configured until then
-//   waitMs      as the pool predicts it, plus what was sent there since (pools/credits.ts), plus staleShare
-//               of the time beyond a second since it was told: the older, the longer, never shorter
+//   waitMs      as the pool predicts it, with what was sent there since (pools/credits.ts), plus staleShare
+//               of the time beyond a second since it was told: the older, the longer
 //   prefillMs   tokens of the prompt that are not cached there · ms a token of one endpoint
 //   memoryMs    rent of KV memory, dear where it is scarce: memoryWeight · share of an endpoint's memory ·
 //               service · k² / (1 − k)
@@ -110,7 +110,7 @@ class PoolCostScorer implements Scorer {
     const age = Math.min(STALE_MS_MAX, pools.loadAgeMs[slot]!);
     const stale = this.#params.staleShare * Math.max(0, age - SUMMARY_INTERVAL_MS);
     const rtt = pools.rttMs[slot]!;
-    const wait = pools.waitMs[slot]! + pools.creditMs[slot]! + stale;
+    const wait = Math.max(0, pools.waitMs[slot]! + pools.creditMs[slot]!) + stale;
     const prefill = uncached * pools.prefillMsPerToken[slot]!;
     const memory = this.#memory(pools, slot, uncached + output);
     const price =
