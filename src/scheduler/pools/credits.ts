@@ -105,7 +105,7 @@ export class Credits {
   }
 
   /** Reckons up to now for the first `count` of `slots`, those of one decision, and writes `creditMs`. */
-  // Hot path: choose-3 in bench/. A few steps of a power for each pool, a hundred at most over all.
+  // Hot path: proxy-3-pools in bench/. A few steps of a power for each pool, a hundred at most over all.
   advance(slots: Int32Array, count: number, facts: PoolFacts, nowMs: number): void {
     let behindMs = 0;
     for (let i = 0; i < count; i++) {

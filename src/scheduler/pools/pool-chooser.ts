@@ -65,7 +65,7 @@ export class PoolChooser {
    * table does not know comes last. `seed` decides every draw. The caller tells PoolTable.dispatched where
    * the request went.
    */
-  // Hot path: choose-3 in bench/. Allocates the answer, and a context for each round.
+  // Hot path: proxy-3-pools in bench/. Allocates the answer, and a context for each round.
   choose(
     request: PoolChoiceRequest,
     pools: readonly string[],

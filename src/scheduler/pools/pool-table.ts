@@ -176,7 +176,7 @@ export class PoolTable {
    * Lets `pools` be picked, and no others, with all that depends on the time as it is now. Says how many
    * there are.
    */
-  // Hot path: choose-3 in bench/.
+  // Hot path: proxy-3-pools in bench/.
   allow(pools: readonly string[], { local, nowMs, renamed }: Moment): number {
     const { columns } = this;
     columns.isPresent.fill(0, 0, columns.slotCount);

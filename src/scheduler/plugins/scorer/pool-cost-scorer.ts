@@ -82,7 +82,7 @@ class PoolCostScorer implements Scorer {
     this.#params = values;
   }
 
-  // Hot path: choose-3 in bench/.
+  // Hot path: proxy-3-pools in bench/.
   score(context: PickContext, out: Float64Array): void {
     const { candidateCount, pools } = context;
     if (pools === undefined) {

@@ -1,0 +1,79 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ServiceRecord } from "../../../src/scheduler/pools/service-record.ts";
+
+const NOW_MS = 1_000_000;
+const SLOW_START_MS = 5_000;
+
+function begun(isKnown = true): ServiceRecord {
+  const record = new ServiceRecord(1);
+  record.begin(0, isKnown);
+  return record;
+}
+
+function observe(record: ServiceRecord, isIn: boolean, nowMs: number): number {
+  return record.observe(0, isIn, { nowMs, slowStartMs: SLOW_START_MS });
+}
+
+describe("slow start", () => {
+  it("gives a pool its whole share that was there from the beginning", () => {
+    expect(observe(begun(), true, NOW_MS)).toBe(1);
+  });
+
+  it("gives a pool that is new or back a tenth of its share, and all of it by and by", () => {
+    const record = begun(false);
+    expect(observe(record, true, NOW_MS)).toBe(0.1);
+    expect(observe(record, true, NOW_MS + 2_500)).toBeCloseTo(0.55);
+    expect(observe(record, true, NOW_MS + 5_000)).toBe(1);
+    observe(record, false, NOW_MS + 100_000);
+    expect(observe(record, true, NOW_MS + 101_000)).toBe(0.1);
+  });
+
+  it("can be left out", () => {
+    const record = begun(false);
+    expect(record.observe(0, true, { nowMs: NOW_MS, slowStartMs: 0 })).toBe(1);
+  });
+});
+
+describe("a pool that comes and goes", () => {
+  it("is held back for longer each time it relapses within a minute", () => {
+    const record = begun();
+    let nowMs = NOW_MS;
+    for (const heldMs of [0, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
+      observe(record, false, nowMs);
+      nowMs += 1_000;
+      if (heldMs > 0) expect(observe(record, true, nowMs)).toBe(0);
+      else expect(observe(record, true, nowMs)).toBe(0.1);
+      if (heldMs > 0) expect(observe(record, true, nowMs + heldMs - 1)).toBe(0);
+      expect(observe(record, true, nowMs + heldMs)).toBe(0.1);
+      nowMs += heldMs;
+    }
+    observe(record, false, nowMs + 61_000);
+    expect(observe(record, true, nowMs + 62_000)).toBe(0.1);
+  });
+
+  it("comes into use six times a minute at most, however it flaps", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 50, max: 4_000 }), { maxLength: 200 }), (phases) => {
+        const record = begun();
+        const cameIntoUseMs: number[] = [];
+        let nowMs = NOW_MS;
+        let wasUsed = true;
+        phases.forEach((phaseMs, i) => {
+          const isIn = i % 2 === 1;
+          for (const endMs = nowMs + phaseMs; nowMs < endMs; nowMs += 50) {
+            const isUsed = observe(record, isIn, nowMs) > 0 && isIn;
+            if (isUsed && !wasUsed) cameIntoUseMs.push(nowMs);
+            wasUsed = isUsed;
+          }
+        });
+        for (const [i, atMs] of cameIntoUseMs.entries()) {
+          const inAMinute = cameIntoUseMs.filter((other) => other >= atMs && other < atMs + 60_000);
+          expect(inAMinute.length).toBeLessThanOrEqual(6);
+          // Once it is known for it: twice.
+          if (i >= 6) expect(inAMinute.length).toBeLessThanOrEqual(3);
+        }
+      }),
+    );
+  });
+});
