@@ -13,6 +13,12 @@ process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(
 // all projects: so their files share one queue, and the last of one run beside the first of the next.
 const maxWorkers = availableParallelism();
 
+/** What is behind a binding, as a private network is: it tells what it was asked. */
+async function answerPrivately(request: { url: string; headers: Iterable<[string, string]> }) {
+  const { url, headers } = request;
+  return Response.json({ url, headers: Object.fromEntries(headers) }) as never;
+}
+
 // node:    pure code, agents and the CLI, in Node.
 // workerd: the Worker and its Durable Objects, inside workerd.
 // e2e:     `fairlead up` as a user runs it: real processes, real sockets, the real openai client.
@@ -41,6 +47,7 @@ export default defineConfig({
             miniflare: {
               bindings: { FAIRLEAD_ADMIN_KEY: "admin-key-of-the-tests" },
               r2Buckets: ["MODEL_FILES"],
+              serviceBindings: { PRIVATE_GATEWAY: (request) => answerPrivately(request) },
             },
           }),
         ],

@@ -184,6 +184,17 @@ export function logException(error: Error, call: Call): void {
   });
 }
 
+/** An upstream is configured wrongly: `why` is a sentence of our own. */
+export function logUpstream(fault: {
+  readonly pool: string;
+  readonly upstream: string;
+  readonly requestId: string;
+  readonly why: string;
+}): void {
+  const { pool, upstream, requestId, why } = fault;
+  log({ level: "error", msg: "upstream", requestId, pool, upstream, message: why });
+}
+
 /** A tokenizer that a pool asks for cannot be used: `why` is a sentence of our own. */
 export function logTokenizer(why: string): void {
   log({ level: "error", msg: "tokenizer", message: why });

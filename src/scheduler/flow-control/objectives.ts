@@ -68,6 +68,16 @@ export function resolveObjective(
   };
 }
 
+/** Name of the objective that counts for the request; undefined if none does. */
+export function objectiveName(
+  header: (name: string) => string | undefined,
+  objectives: ReadonlyMap<string, InferenceObjective>,
+  tenant: Pick<FlowTenant, "objective">,
+): string | undefined {
+  const names = [firstOf(header, OBJECTIVE_HEADERS), tenant.objective];
+  return names.find((name) => name !== undefined && objectives.has(name));
+}
+
 /** `objective`: that of the request, or else of its tenant. */
 export function resolvePriority(
   { priority }: Pick<FlowTenant, "priority">,

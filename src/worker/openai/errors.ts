@@ -49,6 +49,7 @@ const ERRORS = {
   relay_refused: { status: 502, type: "server_error" },
   upstream_unavailable: { status: 502, type: "server_error", retryAfterS: 1 },
   engine_timeout: { status: 504, type: "server_error" },
+  loop_detected: { status: 508, type: "server_error" },
   /** Only inside an event stream that had begun: its status was 200. */
   upstream_lost: { status: 502, type: "server_error" },
   internal_error: { status: 500, type: "server_error" },

@@ -7,6 +7,7 @@ import type {
   PickGrant,
   PickRefusal,
   PickRequest,
+  WorkerEnd,
   WorkerRelease,
 } from "../../durable/contract.ts";
 import { encodeTicketName } from "../../agents/protocol/ticket-name.ts";
@@ -36,11 +37,16 @@ export const PICK_DEADLINE_MS = 5_000;
  */
 export const PICK_DEADLINE_WITH_SNAPSHOT_MS = 1_500;
 
+/** For the object to take the end of an answer. */
+const SETTLE_DEADLINE_MS = 5_000;
+
 /** Endpoints to try. Dispose it when the answer has ended: until then it guards the ticket. */
 export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
   readonly isFromSnapshot: boolean;
   /** Gives the grant back, because it will not be used. */
   release(how: WorkerRelease): void;
+  /** Tells how the answer ended, where no relay does. Never rejects. */
+  settle(end: WorkerEnd): Promise<void>;
   /** Gives it back because another attempt has answered, and waits until the object knows, for a while. */
   lose(msMax: number): Promise<void>;
 }
@@ -185,6 +191,14 @@ function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
       // A lost call is as good: the disposal releases the ticket too, or its lease expires.
       void answer.handle.release(how).catch(() => undefined);
     },
+    async settle(end) {
+      try {
+        await withDeadline(answer.handle.settle(end), SETTLE_DEADLINE_MS);
+      } catch {
+        // An object of the release before has no such word, and knows this one; or the call is lost.
+        void answer.handle.release("unmetered").catch(() => undefined);
+      }
+    },
     async lose(msMax) {
       const told = answer.handle.release("hedge-lost").catch(() => undefined);
       await withDeadline(told, msMax).catch(() => undefined);
@@ -214,6 +228,7 @@ function pickFromSnapshot(
     endpoints,
     isFromSnapshot: true,
     release: () => undefined,
+    settle: () => Promise.resolve(),
     lose: () => Promise.resolve(),
     [Symbol.dispose]: () => undefined,
   };

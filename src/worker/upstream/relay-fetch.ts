@@ -82,7 +82,8 @@ async function judge(response: Response): Promise<RelayAnswer> {
     : { kind: "declined", code, retryAfterMs: retryAfterMsOf(response), endpointsTried };
 }
 
-function retryAfterMsOf(response: Response): number {
+/** 0 if it does not say. */
+export function retryAfterMsOf(response: Response): number {
   const seconds = response.headers.get("retry-after") ?? "";
   return /^[0-9]{1,5}$/.test(seconds) ? 1_000 * Number(seconds) : 0;
 }

@@ -19,8 +19,9 @@ import type { RelayAnswer } from "./relay-fetch.ts";
 /** One attempt, as breakers are told of it. */
 export interface JudgedAttempt {
   readonly pool: string;
-  readonly relays: readonly RelayConfig[];
-  readonly relay: RelayConfig;
+  readonly relays: readonly Pick<RelayConfig, "url">[];
+  /** Undefined: none was asked. */
+  readonly relay: Pick<RelayConfig, "url"> | undefined;
   /** Of the pool and the relay; undefined where it was made against the breaker's word. */
   readonly permits: Permits;
 }
@@ -52,8 +53,8 @@ export function orderRelays(
 
 /** Asked right before an attempt; one report of its end is to follow. */
 export function acquireRelay(
-  { url }: RelayConfig,
-  relays: readonly RelayConfig[],
+  { url }: Pick<RelayConfig, "url">,
+  relays: readonly unknown[],
   breakers: Breakers,
   nowMs: number,
 ): BreakerPermit | undefined {
@@ -68,21 +69,21 @@ export function recordAttempt(
   at: { readonly nowMs: number; readonly rng: Rng },
 ): void {
   const { nowMs, rng } = at;
-  const { ofRelay, ofPool, isFatal } = verdictOn(answer);
-  if (relays.length > 1) {
+  const { ofRelay, ofPool, isFatal, isOnes = isFatal } = verdictOn(answer);
+  if (relays.length > 1 && relay !== undefined) {
     const report = { permit: permits.relay, outcome: ofRelay, isFatal };
     breakers.record(relay.url, report, nowMs, rng);
   }
-  if (answer.kind === "declined" && answer.code === "busy") {
-    breakers.overloaded(relays.length > 1 ? relay.url : pool, nowMs);
+  if (answer.kind === "declined" && FULL.has(answer.code)) {
+    breakers.overloaded(relays.length > 1 && relay !== undefined ? relay.url : pool, nowMs);
   }
   if (answer.kind === "answered" && answer.response.status === 429)
     breakers.overloaded(pool, nowMs);
   const hasOther = relays.some(
-    ({ url }) => url !== relay.url && breakers.state(url, nowMs) !== "open",
+    ({ url }) => url !== relay?.url && breakers.state(url, nowMs) !== "open",
   );
   // One of several that is lost is not the pool.
-  const outcome = isFatal && hasOther ? "neutral" : ofPool;
+  const outcome = isOnes && hasOther ? "neutral" : ofPool;
   breakers.record(pool, { permit: permits.pool, outcome, isFatal }, nowMs, rng);
 }
 
@@ -90,8 +91,12 @@ interface Verdict {
   readonly ofRelay: BreakerOutcome;
   readonly ofPool: BreakerOutcome;
   readonly isFatal: boolean;
+  /** It says nothing of the others, also where it is not fatal. */
+  readonly isOnes?: boolean;
 }
 
+/** What relays and upstreams say that are full. */
+const FULL: ReadonlySet<string> = new Set(["busy", "upstream-full"]);
 const NEUTRAL: Verdict = { ofRelay: "neutral", ofPool: "neutral", isFatal: false };
 const LOST: Verdict = { ofRelay: "failure", ofPool: "failure", isFatal: true };
 const WELL: Verdict = { ofRelay: "success", ofPool: "success", isFatal: false };
@@ -106,7 +111,10 @@ function verdictOn(answer: RelayAnswer): Verdict {
   }
   switch (answer.code) {
     case "stopping":
+    case "upstream-fault":
       return LOST;
+    case "upstream-failed":
+      return { ofRelay: "failure", ofPool: "failure", isFatal: false, isOnes: true };
     case "exhausted":
       return { ...WELL, ofPool: "failure" };
     case "no-prefill":

@@ -9,11 +9,14 @@
 //     │  ├─ every listed endpoint failed ─────► pick others
 //     │  ├─ does not take our signature ──────► next pool
 //     │  └─ evicted, or our own fault ────────► refuse
+//   or, in a pool that has upstreams, the one that was picked
+//     │  ├─ unreachable, full, failed ────────► pick others
+//     │  └─ come round ───────────────────────► refuse
 //   answer
 
 import { poolAddress } from "../../config/pool-address.ts";
-import type { RelayConfig } from "../../config/deployment.ts";
-import type { PickRefusal } from "../../durable/contract.ts";
+import type { RelayConfig, UpstreamConfig } from "../../config/deployment.ts";
+import type { PickRefusal, WorkerRelease } from "../../durable/contract.ts";
 import type { ResolvedObjective } from "../../scheduler/flow-control/objectives.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { Pool } from "../directory-index.ts";
@@ -25,6 +28,7 @@ import { breakers } from "../pools/breakers.ts";
 import { requestIdAt } from "../request-id.ts";
 import { keyByTokens } from "../token-keys/token-keys.ts";
 import type { PoolUnavailable } from "./ask-object.ts";
+import { askUpstream, grantedUpstream, openUpstreams } from "./ask-upstream.ts";
 import { askForCapacity } from "./capacity-webhook.ts";
 import { clientLeft, type Leg, type PoolOutcome } from "./job.ts";
 import { claimOf, pickRequest } from "./pick-request.ts";
@@ -33,6 +37,7 @@ import { type PoolView, PoolViews } from "./pool-view.ts";
 import { fetchRelay, type RelayAnswer, type RelayRequest } from "./relay-fetch.ts";
 import { acquireRelay, orderRelays, recordAttempt, type Permits } from "./relay-order.ts";
 import { mayRetry } from "./retry-gate.ts";
+import { settleAtEnd } from "./settled-answer.ts";
 import { WaitingBodies } from "./waiting-bodies.ts";
 
 export const ATTEMPTS_PER_POOL_MAX = 3;
@@ -58,9 +63,9 @@ interface Attempt {
   readonly prepared: Prepared;
   readonly claim: ResolvedObjective;
   readonly view: PoolView;
-  /** The first one is next. */
+  /** The first one is next. None in a pool that has upstreams. */
   readonly relays: RelayConfig[];
-  /** Endpoints that a relay could not reach. */
+  /** Endpoints that a relay could not reach, and upstreams that did not answer. */
   readonly exclude: string[];
   readonly waits: boolean;
   readonly hasOther: boolean;
@@ -78,17 +83,29 @@ export async function tryPool(leg: Leg, how: PoolTry): Promise<PoolOutcome> {
   facts.priority = claim.priority;
   const view = views.of(name);
   view.retries.deposit();
-  const relays = orderRelays(pool.config.relays, breakers, Date.now(), Math.random);
+  const nowMs = Date.now();
+  const relays = orderRelays(pool.config.relays, breakers, nowMs, Math.random);
+  const isAnswered = relays.length > 0 || pool.config.upstreams.length > 0;
   const prepared = await prepare(leg, route, relays);
-  const at = { pool, prepared, claim, view, relays, exclude: [...how.exclude], waits, hasOther };
+  const at = {
+    pool,
+    prepared,
+    claim,
+    view,
+    relays,
+    exclude: [...how.exclude, ...openUpstreams(pool, breakers, nowMs)],
+    waits,
+    hasOther,
+  };
   let hasSent = false;
-  for (let retry = 0; retry < how.attemptsMax && relays.length > 0; retry++) {
+  for (let retry = 0; retry < how.attemptsMax && isAnswered; retry++) {
     if (hasOther && breakers.state(name, Date.now()) === "open") break;
     if (retry > 0 && !(await mayRetry(view, retry, leg))) break;
     if (leg.signal.aborted) return clientLeft();
     const poolPermit = breakers.acquire(name, Date.now());
     if (hasOther && poolPermit === undefined) break;
-    const relayPermit = acquireRelay(relays[0]!, pool.config.relays, breakers, Date.now());
+    const [first] = relays;
+    const relayPermit = first && acquireRelay(first, pool.config.relays, breakers, Date.now());
     const outcome = await tryRelay(leg, at, { pool: poolPermit, relay: relayPermit });
     if (outcome !== "retry") return outcome;
     hasSent = true;
@@ -149,24 +166,32 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
   try {
     leg.dispatched?.(at.pool.config.name);
     leg.watch?.sent(grant, at.pool.config.name);
-    const answer = await fetchRelay(relayRequest(leg, at, grant, attempt));
+    const sentAtMs = Date.now();
+    const upstream = grantedUpstream(at.pool, grant);
+    const held = upstream === undefined ? permits : upstreamPermits(at, permits, upstream);
+    const answer = await ask(leg, at, grant, { attempt, upstream });
     leg.watch?.ended(answer);
-    record(at, permits, answer);
+    record(at, held, answer, upstream);
+    facts.endpointsTried += answer.endpointsTried;
     if (answer.kind === "answered") {
       isKept = true;
       const { response, endpoint } = answer;
       const isRefusal = REFUSALS.has(response.status);
-      return { ok: true, response, endpoint, grant, isRefusal };
+      if (upstream === undefined) return { ok: true, response, endpoint, grant, isRefusal };
+      const { settled, ...answered } = settleAtEnd(response, grant, sentAtMs);
+      leg.hold(settled);
+      return { ok: true, ...answered, endpoint, isRefusal };
     }
     const next = judge(answer, at);
-    grant.release(answer.kind === "cancelled" ? "cancelled" : "relay-unreachable");
+    grant.release(releaseOf(answer, upstream !== undefined));
     if (next === "stop") return stop(leg, answer);
     facts.detail = answer.kind === "declined" ? answer.code : answer.kind;
     if (next === "other-pool") return refused("relay_refused", "failed");
     if (next === "other-relay" && at.relays.length > 1) at.relays.shift();
     else if (next === "other-relay" && at.hasOther)
       return refused("upstream_unavailable", "failed");
-    else if (next === "other-endpoints") at.exclude.push(...grant.endpoints);
+    else if (next === "other-endpoints")
+      at.exclude.push(...(upstream === undefined ? grant.endpoints : [upstream.name]));
     return "retry";
   } finally {
     if (!isKept) grant[Symbol.dispose]();
@@ -177,9 +202,46 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
 const REFUSALS: ReadonlySet<number> = new Set([429, 502, 503]);
 const NOT_SENT: RelayAnswer = { kind: "cancelled", endpointsTried: 0 };
 
-function record({ pool, relays }: Attempt, permits: Permits, answer: RelayAnswer): void {
-  const { name, relays: all } = pool.config;
-  const attempt = { pool: name, relays: all, relay: relays[0]!, permits };
+const GONE = {
+  kind: "declined",
+  code: "upstream-gone",
+  retryAfterMs: 0,
+  endpointsTried: 0,
+} as const;
+
+function ask(
+  leg: Leg,
+  at: Attempt,
+  grant: Grant,
+  { attempt, upstream }: { attempt: number; upstream: UpstreamConfig | undefined },
+): Promise<RelayAnswer> {
+  if (upstream !== undefined) return askUpstream(leg, at, upstream);
+  // The object and this isolate may know different configurations for a moment.
+  if (at.relays.length === 0) return Promise.resolve(GONE);
+  return fetchRelay(relayRequest(leg, at, grant, attempt));
+}
+
+function upstreamPermits({ pool }: Attempt, permits: Permits, upstream: UpstreamConfig): Permits {
+  const relay = acquireRelay(upstream, pool.config.upstreams, breakers, Date.now());
+  return { ...permits, relay };
+}
+
+/** Nobody but this Worker says what became of a ticket at an upstream. */
+function releaseOf(answer: RelayAnswer, isUpstreams: boolean): WorkerRelease {
+  // It may go on computing for a client that has left.
+  if (answer.kind === "cancelled") return isUpstreams ? "unmetered" : "cancelled";
+  return isUpstreams && answer.kind === "declined" ? "refused" : "relay-unreachable";
+}
+
+function record(
+  { pool, relays }: Attempt,
+  permits: Permits,
+  answer: RelayAnswer,
+  upstream?: UpstreamConfig,
+): void {
+  const { name, relays: all, upstreams } = pool.config;
+  const answerers = upstreams.length > 0 ? upstreams : all;
+  const attempt = { pool: name, relays: answerers, relay: upstream ?? relays[0], permits };
   recordAttempt(attempt, answer, breakers, { nowMs: Date.now(), rng: Math.random });
 }
 
@@ -238,13 +300,17 @@ function judge(
   { prepared, relays }: Pick<Attempt, "prepared" | "relays">,
 ): Next {
   if (answer.kind === "cancelled") return "stop";
-  if (answer.kind === "unreachable") return "other-relay";
+  if (answer.kind === "unreachable") return relays.length === 0 ? "other-endpoints" : "other-relay";
   switch (answer.code) {
     case "busy":
     case "stopping":
       return "other-relay";
     case "exhausted":
     case "off-list":
+    case "upstream-full":
+    case "upstream-failed":
+    case "upstream-fault":
+    case "upstream-gone":
       return "other-endpoints";
     case "no-prefill":
       // Not the fault of those that were to decode: they may be all there are.
@@ -271,9 +337,15 @@ function stop({ telemetry }: Leg, answer: Exclude<RelayAnswer, { kind: "answered
     // For a request of a higher priority, which is there in every pool of the model: it waits its turn.
     return { ok: false, error: dropError("evicted", answer.retryAfterMs), why: "final" };
   }
+  if (answer.code === "upstream-loop") {
+    const error = { code: "loop_detected", message: LOOP, param: null, retryAfterS: null } as const;
+    return { ok: false, error, why: "final" };
+  }
   return refused(answer.code === "engine-timeout" ? "engine_timeout" : "relay_refused", "final");
 }
 
+const LOOP =
+  "The request has come round: the deployments that serve this model pass it to each other. The operator must change their upstreams.";
 const MESSAGES = {
   pool_unavailable: "The pool that serves this model did not answer in time. Retry.",
   upstream_unavailable: "No engine could be reached for this request. Retry.",

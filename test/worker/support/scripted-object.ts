@@ -85,6 +85,7 @@ export class ScriptedObject {
         learn: async (keys) => {
           this.learned.push(keys);
         },
+        settle: () => Promise.resolve(),
       },
       [Symbol.dispose]: () => {
         this.grantsDisposed++;

@@ -55,7 +55,11 @@ function granting(): { readonly asked: PickRequest[]; readonly port: PoolPort } 
         endpoints: ENDPOINTS,
         objectEpoch: "e",
         responseHeaders: [{ name: "x-session-token", values: ["first", "second"] }],
-        handle: { release: () => Promise.resolve(), learn: () => Promise.resolve() },
+        handle: {
+          release: () => Promise.resolve(),
+          learn: () => Promise.resolve(),
+          settle: () => Promise.resolve(),
+        },
         [Symbol.dispose]: () => undefined,
       });
     },
