@@ -54,8 +54,11 @@ type Params = z.output<typeof params>;
 const FULL = 0.98;
 /** KV memory of an endpoint whose pool does not tell. */
 const UNKNOWN_CAPACITY_TOKENS = 262_144;
-/** Beyond it a load's age adds nothing: its pool is in a worse tier. */
-const STALE_MS_MAX = 60_000;
+/**
+ * Beyond it a load's age adds nothing: its pool is in a worse tier, and where all are, what is added to all of
+ * them makes near and far alike.
+ */
+const STALE_MS_MAX = 10_000;
 
 /** Buffers by index among the candidates; the scorer owns them. */
 function createTerms() {

@@ -149,8 +149,9 @@ export class Isolate {
     const shares: Record<string, number> = Object.fromEntries(this.#names.map((name) => [name, 0]));
     for (let i = 0; i < count; i++) {
       const first = this.choose(nowMs, overrides).order[0];
-      if (first !== undefined) shares[first]! += 1 / count;
+      if (first !== undefined) shares[first]! += 1;
     }
+    for (const name of this.#names) shares[name]! /= count;
     return shares;
   }
 }
