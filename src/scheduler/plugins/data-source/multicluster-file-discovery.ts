@@ -17,7 +17,7 @@ export const multiclusterFileDiscovery = defineDataSource({
     watchFile: z.boolean().default(false).describe("Without effect: the file is always followed"),
   }),
   notes: ({ path }) => [
-    `The object reads no file: give collectors and relays the flag --endpoints ${path}.`,
+    `The object reads no file: \`fairlead config hub\` makes upstreams of the clusters in ${path}; or give collectors and relays the flag --endpoints ${path}.`,
   ],
   create: () => ENDPOINT_EVENTS,
 });
