@@ -6,8 +6,10 @@ import { fullBlocks } from "./workload.ts";
 export class BlockNames {
   #next = 0;
 
-  take(): number {
-    return this.#next++;
+  /** The first of `count` names in a row. */
+  take(count = 1): number {
+    this.#next += count;
+    return this.#next - count;
   }
 }
 

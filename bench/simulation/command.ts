@@ -7,6 +7,7 @@ import type { Job, JobResult } from "./job.ts";
 import { meanFigures } from "./outcome.ts";
 import { POLICIES } from "./policies.ts";
 import { DEFAULT_SHAPE } from "./pool-shape.ts";
+import { runRegions } from "./regions/report.ts";
 import { findSaturationRate } from "./saturation.ts";
 import { writeDocumentation } from "./documentation.ts";
 import type { PolicyDefinition } from "./policy.ts";
@@ -39,6 +40,8 @@ interface Plan {
   readonly isFlowControl: boolean;
   /** Instead of all else: the same engines together and apart. */
   readonly isDisaggregation: boolean;
+  /** Instead of all else: pools of three regions; quickly, or all of it. */
+  readonly regions: "no" | "quick" | "all";
   /** Instead of all else: find the saturation rates, by this policy. */
   readonly saturation: PolicyDefinition | undefined;
 }
@@ -56,6 +59,11 @@ export async function runCommand(args: string[], context: SimulationContext): Pr
   }
   if (plan.isDisaggregation) {
     runDisaggregation(plan.isDocumented, context);
+    return 0;
+  }
+  if (plan.regions !== "no") {
+    const { isDocumented } = plan;
+    await runRegions({ isDocumented, isQuick: plan.regions === "quick" }, context);
     return 0;
   }
   if (plan.saturation !== undefined) {
@@ -104,6 +112,8 @@ function parsePlan(args: string[]): Plan | string {
     "find-saturation": { type: "boolean", default: false },
     "flow-control": { type: "boolean", default: false },
     disaggregation: { type: "boolean", default: false },
+    regions: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
     workload: text,
     workloads: text,
     policies: text,
@@ -141,6 +151,7 @@ function parsePlan(args: string[]): Plan | string {
       workloads,
       isFlowControl: values["flow-control"],
       isDisaggregation: values.disaggregation,
+      regions: regionsOf(values.regions, values.quick),
       saturation: values["find-saturation"]
         ? (policies.find(({ name }) => name === "ours") ?? policies.at(-1))
         : undefined,
@@ -148,6 +159,12 @@ function parsePlan(args: string[]): Plan | string {
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+function regionsOf(isAsked: boolean, isQuick: boolean): Plan["regions"] {
+  if (!isAsked && isQuick) throw new Error("--quick goes with --regions.");
+  if (!isAsked) return "no";
+  return isQuick ? "quick" : "all";
 }
 
 function ratesOf(
@@ -196,4 +213,6 @@ const USAGE = `Usage: npm run --silent bench:simulation -- [flags]
   --write-docs        also write tables and plots into docs/performance.md
   --flow-control      instead, the scenarios of flow control; with --write-docs into the document
   --disaggregation    instead, prefill and decode together and apart; with --write-docs likewise
+  --regions           instead, pools of three regions; with --write-docs likewise, with more loads
+  --quick             of --regions, one scenario in a few seconds
   --find-saturation   instead, find each workload's saturation rate, by ours or the last of --policies`;

@@ -133,6 +133,11 @@ export class Pool {
     ticket.heldBefore = this.#prefix.learn(request.inference.keys, slot, capacityTokens);
   }
 
+  /** What `slot` holds from now on is the prompt too, whoever sent it there. */
+  learn({ inference }: RoutedRequest, slot: number): void {
+    this.#prefix.learn(inference.keys, slot, this.table.columns.kvCapacityTokens[slot]!);
+  }
+
   finished(request: RoutedRequest, how: Finished): void {
     const { slot, reservedTokens, dispatched, prefill } = this.#take(request);
     const { ttftMs, durationMs, promptTokens, cachedTokens } = how;

@@ -8,21 +8,33 @@ import type { Job, JobResult } from "./job.ts";
 const THREADS_MAX = 8;
 
 /** `onResult` is told as results come, in any order. */
-export async function runJobs(
+export function runJobs(
   jobs: readonly Job[],
   traceFile: string | undefined,
   onResult: (result: JobResult) => void,
 ): Promise<JobResult[]> {
-  const results = Array.from<JobResult>({ length: jobs.length });
-  const threadCount = Math.min(THREADS_MAX, availableParallelism(), jobs.length);
+  const open = () =>
+    new Worker(new URL("thread.ts", import.meta.url), { workerData: { traceFile } });
+  return runInThreads(jobs, open, onResult);
+}
+
+/** The thread answers each job that it is sent with a result. */
+export async function runInThreads<Task, Result>(
+  tasks: readonly Task[],
+  open: () => Worker,
+  onResult: (result: Result) => void,
+): Promise<Result[]> {
+  const results = Array.from<Result>({ length: tasks.length });
+  const threadCount = Math.min(THREADS_MAX, availableParallelism(), tasks.length);
   let next = 0;
   const runThread = async (): Promise<void> => {
-    const worker = new Worker(new URL("thread.ts", import.meta.url), { workerData: { traceFile } });
+    const worker = open();
     try {
-      while (next < jobs.length) {
+      while (next < tasks.length) {
         const index = next++;
-        results[index] = await askThread(worker, jobs[index]!);
-        onResult(results[index]);
+        const result = await askThread<Task, Result>(worker, tasks[index]!);
+        results[index] = result;
+        onResult(result);
       }
     } finally {
       await worker.terminate();
@@ -32,14 +44,14 @@ export async function runJobs(
   return results;
 }
 
-function askThread(worker: Worker, job: Job): Promise<JobResult> {
+function askThread<Task, Result>(worker: Worker, task: Task): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const onMessage = (result: JobResult): void => {
+    const onMessage = (result: Result): void => {
       worker.off("error", reject);
       resolve(result);
     };
     worker.once("message", onMessage);
     worker.once("error", reject);
-    worker.postMessage(job);
+    worker.postMessage(task);
   });
 }

@@ -12,7 +12,8 @@ import type { Policy, PolicyContext, PolicyDefinition } from "../policy.ts";
 
 const SCRAPE_INTERVAL_MS = 50;
 
-function profile(weights: Readonly<Record<string, number>>): unknown {
+/** `weights` by type of scorer. */
+export function llmdProfile(weights: Readonly<Record<string, number>>): unknown {
   const scorers = Object.entries(weights);
   return {
     plugins: [...scorers.map(([type]) => ({ type })), { type: "max-score-picker" }],
@@ -67,7 +68,11 @@ export const llmdDefault: PolicyDefinition = {
   scrapeIntervalMs: SCRAPE_INTERVAL_MS,
   create: (context) =>
     create(
-      profile({ "queue-scorer": 2, "kv-cache-utilization-scorer": 2, "prefix-cache-scorer": 3 }),
+      llmdProfile({
+        "queue-scorer": 2,
+        "kv-cache-utilization-scorer": 2,
+        "prefix-cache-scorer": 3,
+      }),
       context,
     ),
 };
@@ -78,7 +83,7 @@ export const llmdOptimized: PolicyDefinition = {
   scrapeIntervalMs: SCRAPE_INTERVAL_MS,
   create: (context) =>
     create(
-      profile({
+      llmdProfile({
         "queue-scorer": 2,
         "kv-cache-utilization-scorer": 2,
         "prefix-cache-scorer": 3,

@@ -9,7 +9,7 @@
 import type { Engine } from "../../../src/agents/simulator/model/engine.ts";
 import type { Sequence } from "../../../src/agents/simulator/model/sequence.ts";
 import type { Flight } from "../flight.ts";
-import type { PolicyContext, PolicyDefinition, RoutedRequest } from "../policy.ts";
+import type { Policy, PolicyContext, PolicyDefinition, RoutedRequest } from "../policy.ts";
 import type { WorkloadRequest } from "../workload.ts";
 import { cheapest } from "./prefix-books.ts";
 
@@ -36,6 +36,10 @@ class Oracle {
     const slot = cheapest(this.#context, (at) => this.#costMs(request.truth, at));
     this.#onTheWay[slot]!.add(request);
     return [slot];
+  }
+
+  leastCostMs({ truth }: RoutedRequest): number {
+    return Math.min(...this.#context.engines.map((_, slot) => this.#costMs(truth, slot)));
   }
 
   arrived(request: RoutedRequest, slot: number): void {
@@ -129,14 +133,23 @@ function sharedBlocks(a: WorkloadRequest, b: WorkloadRequest, blockSize: number)
   return low;
 }
 
+/** A policy, and what it takes a request to cost. */
+export interface OraclePolicy extends Policy {
+  /** At the endpoint where it costs least. */
+  costMs(request: RoutedRequest): number;
+}
+
+export function createOracle(context: PolicyContext): OraclePolicy {
+  const knowing = new Oracle(context);
+  return {
+    choose: (request) => knowing.choose(request),
+    dispatched: (request, slot) => knowing.arrived(request, slot),
+    costMs: (request) => knowing.leastCostMs(request),
+  };
+}
+
 export const oracle: PolicyDefinition = {
   name: "oracle",
   about: "Knows the engines' queues, caches and memory, and how long each answer will be.",
-  create(context) {
-    const knowing = new Oracle(context);
-    return {
-      choose: (request) => knowing.choose(request),
-      dispatched: (request, slot) => knowing.arrived(request, slot),
-    };
-  },
+  create: createOracle,
 };

@@ -15,11 +15,17 @@ export function shipped(
   return { ...named, create: (context) => createShipped(config, context) };
 }
 
-function createShipped(config: unknown, context: PolicyContext): Policy {
+/** A policy, and what it goes by. */
+export interface ShippedPolicy extends Policy {
+  readonly pool: Pool;
+}
+
+export function createShipped(config: unknown, context: PolicyContext): ShippedPolicy {
   const picker = new EndpointPicker(schedulerConfigSchema.parse(config));
   const { scrapeIntervalMs, roles } = context.shape;
   const pool = new Pool(context.endpointCount, scrapeIntervalMs, roles);
   return {
+    pool,
     choose(request: RoutedRequest, nowMs: number): ArrayLike<number> {
       const picked = picker.pick({
         request: request.inference,

@@ -85,7 +85,8 @@ function createPhase(lines: readonly TraceLine[], rate: number): Phase {
 /** Makes requests of a trace's lines: equal ids are equal blocks. */
 export class TraceRequests {
   readonly #names = new BlockNames();
-  readonly #nameByKey = new Map<number, number>();
+  /** Of the first of its blocks. */
+  readonly #nameByHash = new Map<number, number>();
 
   of({
     input_length: promptTokens,
@@ -93,17 +94,19 @@ export class TraceRequests {
     hash_ids,
   }: TraceLine): WorkloadRequest {
     const promptBlocks = fullBlocks(promptTokens);
-    const blocks = Int32Array.from({ length: fullBlocks(promptTokens + outputTokens) }, (_, i) => {
-      if (i >= promptBlocks) return this.#names.take();
-      const hash = hash_ids[Math.floor(i / BLOCKS_PER_HASH)]!;
-      return this.#nameOf(hash * BLOCKS_PER_HASH + (i % BLOCKS_PER_HASH));
-    });
+    const blocks = new Int32Array(fullBlocks(promptTokens + outputTokens));
+    for (let first = 0; first < promptBlocks; first += BLOCKS_PER_HASH) {
+      const name = this.#nameOf(hash_ids[first / BLOCKS_PER_HASH]!);
+      const end = Math.min(promptBlocks, first + BLOCKS_PER_HASH);
+      for (let i = first; i < end; i++) blocks[i] = name + i - first;
+    }
+    for (let i = promptBlocks; i < blocks.length; i++) blocks[i] = this.#names.take();
     return { promptTokens, outputTokens, outputTokensMax: null, blocks };
   }
 
-  #nameOf(key: number): number {
-    let name = this.#nameByKey.get(key);
-    if (name === undefined) this.#nameByKey.set(key, (name = this.#names.take()));
+  #nameOf(hash: number): number {
+    let name = this.#nameByHash.get(hash);
+    if (name === undefined) this.#nameByHash.set(hash, (name = this.#names.take(BLOCKS_PER_HASH)));
     return name;
   }
 }
