@@ -50,7 +50,7 @@ export const KV_UTILIZATION_KEY = "llm-d.ai/multicluster-kv-cache-utilization";
 export interface Moment {
   readonly local: LocalKnowledge;
   readonly nowMs: number;
-  readonly renamed: PoolChoiceRequest["renamed"];
+  readonly renamed?: PoolChoiceRequest["renamed"] | undefined;
 }
 
 /** One an isolate. About 400 kB, whatever the number of pools. */
