@@ -16,6 +16,10 @@ const ruleOutline = z.object({ matches: z.array(matchOutline).optional() });
 const UNREADABLE = [{ rules: [{ matches: [{ model: { value: undefined } }] }] }];
 const poolOutline = z.object({
   name: text,
+  upstreams: z
+    .array(z.object({ name: text }).catch({}))
+    .default([])
+    .catch([]),
   region: text,
   models: texts,
   /** Absent is none; what cannot be read may be any. */
@@ -40,7 +44,7 @@ const tenantOutline = z.object({
 /** undefined stands for what cannot be read. */
 const outlineSchema = z
   .object({
-    pools: z.array(poolOutline.catch({ objectives: [{}] })).catch([]),
+    pools: z.array(poolOutline.catch({ objectives: [{}], upstreams: [] })).catch([]),
     tenants: z.array(tenantOutline.catch({})).catch([]),
   })
   .catch({ pools: [], tenants: [] });
@@ -71,6 +75,8 @@ export function findContradictions(document: unknown): Contradiction[] {
       found.push({ path: ["pools", p, "models"], message: `${model} is listed twice` });
     for (const name of duplicates(pool.objectives.map((objective) => objective.name)))
       found.push({ path: ["pools", p, "objectives"], message: `two objectives are named ${name}` });
+    for (const name of duplicates(pool.upstreams.map((upstream) => upstream.name)))
+      found.push({ path: ["pools", p, "upstreams"], message: `two upstreams are named ${name}` });
   });
   return found;
 }

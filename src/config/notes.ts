@@ -4,6 +4,7 @@ import { findRewriteWarnings } from "../scheduler/rewrite/config.ts";
 import { type ConfigIssue, type Deployment, formatPath } from "./deployment.ts";
 import { queueNotes } from "./queue-notes.ts";
 import { schedulingNotes } from "./scheduling.ts";
+import { upstreamNotes } from "./upstream-notes.ts";
 
 /** Of each pool in turn, then of all of them together. */
 export function findNotes(deployment: Deployment): ConfigIssue[] {
@@ -16,6 +17,7 @@ export function findNotes(deployment: Deployment): ConfigIssue[] {
       ...findRewriteWarnings(pool.modelRewrites ?? []).map(({ path, message }) =>
         at("modelRewrites", path, message),
       ),
+      ...upstreamNotes(pool).map(({ path, message }) => at("upstreams", path, message)),
       ...schedulingNotes(pool).map(({ path, message }) => at("scheduler", path, message)),
       ...(pool.shadow === undefined
         ? []
