@@ -8,7 +8,7 @@ import { forgetDirectory, readDirectory } from "../../src/worker/directory.ts";
 import { metrics } from "../../src/worker/metrics.ts";
 import { knownPools } from "../../src/worker/pools/known-pools.ts";
 import { until } from "../durable/pool-client.ts";
-import { applyConfiguration, configuration } from "./support/deployment.ts";
+import { applyConfiguration, configuration, heardOf } from "./support/deployment.ts";
 
 const MINUTE_MS = 60_000;
 
@@ -18,6 +18,7 @@ let incarnation = 0;
 beforeEach(async () => {
   incarnation++;
   await applyConfiguration(configuration());
+  await heardOf("us-1");
 });
 
 afterEach(async () => {

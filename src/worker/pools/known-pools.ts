@@ -57,12 +57,8 @@ export class KnownPools {
   #directoryRevision = 0;
   #drained: readonly string[] = [];
   #drainedRevision = 0;
-  #revision = 0;
-
   /** Rises with every change. */
-  get revision(): number {
-    return this.#revision;
-  }
+  #revision = 0;
 
   get drained(): readonly string[] {
     return this.#drained;

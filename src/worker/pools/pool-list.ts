@@ -30,7 +30,8 @@ export interface ListedPool {
 export function listPools(deployment: Deployment, read: PoolsRead, nowMs: number): ListedPool[] {
   const { pools, routing } = deployment;
   const known = new KnownPools();
-  known.configure(pools.map(({ name }) => name));
+  const names = pools.map(({ name }) => name);
+  known.configure(names);
   known.update(read, nowMs);
   const table = new PoolTable(routing);
   table.set(
@@ -38,9 +39,9 @@ export function listPools(deployment: Deployment, read: PoolsRead, nowMs: number
     routing,
   );
   known.applyTo(table, 0);
+  table.allow(names, { local: NOTHING_OF_ITS_OWN, nowMs, renamed: undefined });
   return pools.map(({ name, region, jurisdiction, models, failoverTier }) => {
     const slot = table.slotOf(name)!;
-    table.observe(slot, NOTHING_OF_ITS_OWN, nowMs);
     const heard = known.summaryOf(name);
     return {
       pool: name,

@@ -4,6 +4,7 @@
 import { env, exports } from "cloudflare:workers";
 import { inject } from "vitest";
 import { endpoint, POOL, TestAgent, until } from "../../durable/pool-client.ts";
+import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
 import { RELAY_KEY } from "./relay-key.ts";
 import type { Seen } from "./relay-server.ts";
 
@@ -73,6 +74,17 @@ export async function deploy(count = 2, relays?: readonly string[]): Promise<Tes
     return state.endpoints.length === count && state.endpoints.every((each) => each.isFresh);
   });
   return collector;
+}
+
+/**
+ * Until the pool's own object has told the directory of itself. One without agents then falls silent: what
+ * a test reports in its place is not voided by it any more.
+ */
+export async function heardOf(pool: string): Promise<void> {
+  await until(async () => {
+    const { pools } = await env.CONTROL.readConfig(-1, { epoch: "", revision: 0, digests: [] });
+    return pools!.summaries.some(({ json }) => (JSON.parse(json) as PoolSummary).pool === pool);
+  });
 }
 
 /** Posts a chat body as tenant `acme`; a string is sent as it is. */
