@@ -46,7 +46,10 @@ export async function tryHedged(
 ): Promise<PoolOutcome> {
   const watch = new Watch(job);
   // Where nothing could be asked twice anyway, a request costs no signal of its own.
-  if (!budget.hasRoom) return tryPool({ ...job, watch }, how);
+  if (!budget.hasRoom) {
+    void watch.late.then(countDenied);
+    return tryPool({ ...job, watch }, how);
+  }
   const first = new Way(job, how, watch);
   const outcome = await Promise.race([first.outcome, watch.late]);
   if (outcome !== "late") {
@@ -55,7 +58,7 @@ export async function tryHedged(
   }
   const second = secondTry(how, watch, others);
   if (second === undefined || !budget.tryWithdraw()) {
-    metrics.inc(METRIC.hedgesTotal, { outcome: "denied" });
+    countDenied();
     const only = await first.outcome;
     first.adopt();
     return only;
@@ -63,6 +66,10 @@ export async function tryHedged(
   metrics.inc(METRIC.hedgesTotal, { outcome: "started" });
   job.telemetry.facts.hedge = "lost";
   return decide(job, first, new Way(job, second, new Watch(job)));
+}
+
+function countDenied(): void {
+  metrics.inc(METRIC.hedgesTotal, { outcome: "denied" });
 }
 
 /** Undefined: there is nobody else to ask. */

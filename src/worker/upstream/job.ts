@@ -26,7 +26,7 @@ export interface Job {
   readonly prepare: Preparation;
   /** In the order to try them; at least one. */
   readonly routes: readonly ModelRoute[];
-  /** What the order was made of, best first; undefined where there was nothing to choose. */
+  /** What the order was made of, best first, at most CHOICE_CANDIDATES_MAX; undefined where there was nothing to choose. */
   readonly choice?: readonly PoolCandidate[] | undefined;
   /** Told of each pool that the request is sent to, right before. */
   readonly dispatched?: (pool: string) => void;

@@ -1,6 +1,6 @@
 // What a pool's object is told of a request.
 
-import type { CHOICE_CANDIDATES_MAX, PickFlow, PickRequest } from "../../durable/contract.ts";
+import type { PickFlow, PickRequest } from "../../durable/contract.ts";
 import {
   type ResolvedObjective,
   resolveObjective,
@@ -11,8 +11,6 @@ import type { Prepared } from "../parsers/parser.ts";
 import type { Job } from "./job.ts";
 import { readRequestFacts } from "../request-facts.ts";
 import type { Tenant } from "../tenant.ts";
-
-const CANDIDATES_MAX: typeof CHOICE_CANDIDATES_MAX = 8;
 
 /** What a request of the tenant may claim of a pool. */
 export function claimOf(
@@ -66,7 +64,7 @@ export function pickRequest(facts: PickFacts): PickRequest {
     attempt,
     exclude,
     ...(facts.waits ? { flow: flowOf(facts) } : {}),
-    ...(facts.choice === undefined ? {} : { choice: facts.choice.slice(0, CANDIDATES_MAX) }),
+    ...(facts.choice === undefined ? {} : { choice: facts.choice }),
   };
 }
 

@@ -16,7 +16,7 @@ import {
   STAGE_HEADERS,
 } from "../../../src/agents/protocol/headers.ts";
 import { signaturePayload } from "../../../src/agents/protocol/signature.ts";
-import { FORMER_RELAY_PATH, RELAY_KEY, RENDERED_TOKENS } from "./relay-key.ts";
+import { FORMER_RELAY_PATH, PLACE_PATH, RELAY_KEY, RENDERED_TOKENS } from "./relay-key.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -65,6 +65,7 @@ async function listen(server: ReturnType<typeof createServer>): Promise<string> 
 
 async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const url = request.url ?? "";
+  if (request.method === "HEAD") return void response.end();
   if (url.startsWith("/seen/")) {
     response.end(JSON.stringify(seen.get(url.slice("/seen/".length)) ?? null));
     return;
@@ -90,7 +91,10 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
     }
   });
   const endpoint = header(DESTINATION_HEADER).split(",")[0]!;
-  play(response, { script: script(body), endpoint, attempts: destinations.length });
+  const [name = "", at] = script(body).split("@");
+  const isHere = at === undefined || at === placeOf(url);
+  const played = isHere ? name : script(body, "");
+  play(response, { script: played, endpoint, attempts: destinations.length });
 }
 
 /** Takes what is sent to it; the first call of a name that begins with "busy" is turned away. */
@@ -118,9 +122,15 @@ async function file(request: IncomingMessage, response: ServerResponse): Promise
   response.end(request.method === "PUT" ? "" : stored);
 }
 
-function script(body: string): string {
-  const { user, stream } = JSON.parse(body) as { user?: string; stream?: boolean };
-  return user ?? (stream === true ? "stream" : "json");
+/** `user` in place of the body's; "" as if it had none. */
+function script(body: string, user?: string): string {
+  const said = JSON.parse(body) as { user?: string; stream?: boolean };
+  return (user ?? said.user) || (said.stream === true ? "stream" : "json");
+}
+
+/** Name of the relay that a path is below of. */
+function placeOf(url: string): string | undefined {
+  return url.startsWith(PLACE_PATH) ? url.slice(PLACE_PATH.length).split("/")[0] : undefined;
 }
 
 function isSigned(request: IncomingMessage, body: string): boolean {
@@ -131,7 +141,7 @@ function isSigned(request: IncomingMessage, body: string): boolean {
   const payload = signaturePayload({
     keyId: header(SIGNED.keyId),
     method: request.method ?? "",
-    path: isFormer ? url.slice(FORMER_RELAY_PATH.length) : url,
+    path: isFormer ? url.slice(FORMER_RELAY_PATH.length) : url.replace(/^\/at\/[^/]*/, ""),
     tenant: header(SIGNED.tenant),
     ticket: header(SIGNED.ticket),
     attempt: Number(header(SIGNED.attempt)),
@@ -187,6 +197,13 @@ function play(response: ServerResponse, { script: name, endpoint, attempts }: Sc
   if (name === "exhausted-once" && attempts === 1) return decline(response, 502, "exhausted");
   if (name === "no-prefill-once" && attempts === 1) return decline(response, 503, "no-prefill");
   if (name === "reset-once" && attempts === 1) return void response.socket?.resetAndDestroy();
+  if (name === "reset") return void setTimeout(() => response.socket?.resetAndDestroy(), 20);
+  if (name.startsWith("status:")) {
+    response.writeHead(Number(name.slice("status:".length)), served);
+    return void response.end('{"error":{"message":"of the engine"}}');
+  }
+  if (name === "slow")
+    return void setTimeout(() => play(response, { script: "json", endpoint, attempts }), 300);
   if (name === "error-page") {
     response.writeHead(502, { "content-type": "text/html" });
     response.end("<h1>some load balancer</h1>");

@@ -1,0 +1,163 @@
+// Requests over several pools at once: objects that answer as a test says, relays on real sockets.
+
+import { inject } from "vitest";
+import { parseDeployment } from "../../../src/config/deployment.ts";
+import type {
+  HeldGrant,
+  PickRequest,
+  PoolPort,
+  WorkerRelease,
+} from "../../../src/durable/contract.ts";
+import type { DropReason } from "../../../src/scheduler/outcome.ts";
+import type { PoolCandidate } from "../../../src/scheduler/pools/contracts.ts";
+import { createCall } from "../../../src/worker/call.ts";
+import { DirectoryIndex } from "../../../src/worker/directory-index.ts";
+import { BUILT_PARSERS } from "../../../src/worker/parsers/built-parsers.ts";
+import { prepareFor } from "../../../src/worker/parsers/preparation.ts";
+import { RequestTelemetry } from "../../../src/worker/telemetry.ts";
+import { dispatch } from "../../../src/worker/upstream/dispatch.ts";
+import { PLACE_PATH, RELAY_KEY } from "./relay-key.ts";
+
+const PATH = "/v1/chat/completions";
+const ENDPOINTS = ["10.0.0.1:8000", "10.0.0.2:8000"];
+
+/** What a pool's object does: grants, unless it is told a reason. A queue lets wait who may. */
+export interface TestPool {
+  /** Base URLs; of one, "" means a relay at the pool's own place. */
+  relays?: readonly string[];
+  refuses?: DropReason | "unavailable";
+  hasQueue?: boolean;
+  isFallback?: boolean;
+}
+
+/** One deployment, whose pools no other test has: what an isolate knows of pools outlasts a test. */
+export class ManyPools {
+  static #count = 0;
+  readonly pools: TestPool[];
+  readonly names: string[];
+  readonly asked: PickRequest[][];
+  readonly released: WorkerRelease[][];
+  readonly #index: DirectoryIndex;
+
+  constructor(pools: TestPool[], routing: object = {}) {
+    const prefix = `fo${ManyPools.#count++}`;
+    this.pools = pools;
+    this.names = pools.map((_, i) => `${prefix}-${i}`);
+    this.asked = pools.map(() => []);
+    this.released = pools.map(() => []);
+    const parsed = parseDeployment({
+      version: 1,
+      pools: pools.map(({ relays = [""] }, i) => ({
+        name: this.names[i],
+        region: "eu",
+        models: ["m"],
+        agentToken: "agent-token-0123456789",
+        relays: relays.map((url) => ({ url: url || this.relayAt(i), keys: [RELAY_KEY] })),
+      })),
+      tenants: [],
+      routing,
+    });
+    if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+    this.#index = new DirectoryIndex(1, parsed.value);
+  }
+
+  /** The relay at the place of the pool's index. */
+  relayAt(i: number): string {
+    return `${inject("relayUrl")}${PLACE_PATH}${i}`;
+  }
+
+  async send(
+    fields: object = {},
+    {
+      choice,
+      signal = new AbortController().signal,
+    }: { choice?: PoolCandidate[]; signal?: AbortSignal } = {},
+  ) {
+    const body = { model: "m", messages: [{ role: "user", content: "Hi" }], ...fields };
+    const bytes = Uint8Array.from(new TextEncoder().encode(JSON.stringify(body)));
+    const request = new Request("https://fairlead.test");
+    const parser = BUILT_PARSERS.find(PATH)!;
+    const input = { path: PATH, bytes, headers: request.headers };
+    const parsed = parser.parse(input);
+    if (!parsed.ok) throw new Error(parsed.error.message);
+    const tenant = {
+      id: "acme",
+      priority: 0,
+      weight: 1,
+      trustedHop: false,
+      isolated: false,
+    } as never;
+    const call = createCall(request);
+    const telemetry = new RequestTelemetry(call, PATH);
+    telemetry.facts.isStream = "stream" in fields;
+    const held: Promise<void>[] = [];
+    const dispatched = await dispatch({
+      call,
+      telemetry,
+      tenant,
+      receivedAtMs: Date.now(),
+      weightOf: () => undefined,
+      prepare: await prepareFor(parsed.value, { parser, input, tenant, models: ["m"] }),
+      routes: this.pools.map(({ hasQueue = false, isFallback = false }, i) => ({
+        pool: { ...this.#index.pool(this.names[i]!)!, hasQueue },
+        model: "m",
+        rewrite: null,
+        variant: null,
+        isFallback,
+      })),
+      choice,
+      routing: this.#index.routing,
+      headers: request.headers,
+      port: (pool) => this.#port(this.names.indexOf(pool)),
+      signal,
+      bindings: {},
+      hold: (work) => void held.push(work),
+    });
+    const text = dispatched.ok ? await dispatched.response.text().catch(() => "broken") : "";
+    await Promise.all(held);
+    const { facts } = telemetry;
+    return {
+      dispatched,
+      facts,
+      text,
+      requestId: call.requestId,
+      status: dispatched.ok ? dispatched.response.status : dispatched.error.code,
+      /** Index of the pool that was asked last. */
+      at: this.names.indexOf(facts.pool ?? ""),
+    };
+  }
+
+  #port(i: number): PoolPort {
+    return {
+      pick: (request) => {
+        this.asked[i]!.push(request);
+        const { refuses, hasQueue } = this.pools[i]!;
+        if (refuses === "unavailable") return Promise.reject(new Error("away"));
+        if (refuses !== undefined && !(hasQueue === true && request.flow !== undefined)) {
+          const refusal = { ok: false, reason: refuses, detail: "", retryAfterMs: 1_000 } as const;
+          return Promise.resolve(refusal);
+        }
+        return Promise.resolve(this.#grant(i, request));
+      },
+      leave: () => Promise.resolve(),
+    };
+  }
+
+  #grant(i: number, { request, attempt, exclude }: PickRequest): HeldGrant {
+    return {
+      ok: true,
+      ticket: `e-${request.requestId}-${attempt}`,
+      endpoints: ENDPOINTS.filter((address) => !exclude.includes(address)),
+      objectEpoch: "e",
+      handle: {
+        release: (how: WorkerRelease) => {
+          this.released[i]!.push(how);
+          return Promise.resolve();
+        },
+        learn: () => Promise.resolve(),
+        settle: () => Promise.resolve(),
+      },
+      [Symbol.dispose]: () => undefined,
+    } as HeldGrant;
+  }
+}
