@@ -13,6 +13,7 @@ function settlement(shape: Partial<Settlement> = {}): Settlement {
     model: "m",
     priority: 0,
     isEstimated: false,
+    isUnpaid: false,
     ttftMs: 80,
     promptTokens: 100,
     cachedTokens: 64,
@@ -32,6 +33,12 @@ describe("usage", () => {
       { model: "other-model", requests: 1, completionTokens: 10 },
     ]);
     expect([usage.isDirty, usage.take()]).toEqual([false, []]);
+  });
+
+  it("is nobody's of an attempt that another one won against", () => {
+    const usage = new Usage(new MetricRegistry());
+    usage.add(settlement({ isUnpaid: true }));
+    expect(usage.take()).toEqual([]);
   });
 
   it("takes back what could not be written, beside what came since", () => {

@@ -91,7 +91,7 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
       requests.delete(slot);
       tokens.delete(slot);
     },
-    open(slot = 0, keys = new Uint32Array([1, 0, 2, 0]), holder = 7) {
+    open(slot = 0, keys = new Uint32Array([1, 0, 2, 0]), holder = 7, isWorkers = false) {
       created += 1;
       return ledger.open({
         requestId: `r${created}`,
@@ -106,6 +106,7 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
         slot,
         endpoints: [`e${slot}:1`],
         holder,
+        isWorkers,
       });
     },
   };
@@ -305,6 +306,20 @@ describe("settlement", () => {
     expect(h.released).toEqual(["cancelled"]);
     h.advance(1);
     expect(h.ledger.sweep()).toEqual([]);
+  });
+
+  it("is unpaid where another attempt has answered, whether reported or estimated, before or after", () => {
+    const h = createHarness();
+    const [reported, silent, early] = [h.open(0), h.open(0), h.open(0)];
+    for (const { id } of [reported, silent]) h.ledger.opened(id, 0, 0);
+    for (const { id } of [reported, silent, early]) h.ledger.release(id, "hedge-lost", 7);
+    h.ledger.opened(early.id, 0, 0);
+    for (const { id } of [reported, early]) {
+      expect(h.ledger.closed(id, 0, { ...END_OK, slot: 0 })).toMatchObject({ isUnpaid: true });
+    }
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()).toMatchObject([{ ticket: silent.id, isUnpaid: true }]);
+    expect(h.requests(0)).toBe(0);
   });
 
   it("is nothing for what never reached a relay", () => {
@@ -588,5 +603,62 @@ describe("any order of events", () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("a ticket that its Worker carries", () => {
+  const open = () => {
+    const h = createHarness();
+    return { h, ...h.open(0, KEYS, 7, true) };
+  };
+  const END = { ...END_OK, slot: 0 };
+  const UNKNOWN = { ...END, promptTokens: null, completionTokens: null };
+
+  it("has the long lease, and teaches at once what its endpoint will have", () => {
+    const { h } = open();
+    h.advance(TICKET_LIMITS.beforeRelayMs);
+    h.ledger.sweep();
+    expect(h.requests(0)).toBe(1);
+    expect(h.learner.heldBlocks(KEYS, 0)).toBe(2);
+    h.advance(TICKET_LIMITS.withRelayMs);
+    h.ledger.sweep();
+    expect(h.released).toEqual(["expired"]);
+  });
+
+  it("is settled by its Worker's word, once, and by no other's", () => {
+    const { h, id } = open();
+    expect(h.ledger.settle(id, END, 8)).toBeUndefined();
+    expect(h.ledger.settle(id, END, 7)).toMatchObject({ isEstimated: false, promptTokens: 100 });
+    expect(h.ledger.settle(id, END, 7)).toBeUndefined();
+    expect([h.requests(0), h.ledger.size]).toEqual([0, 0]);
+  });
+
+  it("is estimated where its Worker does not know the usage", () => {
+    const { h, id } = open();
+    expect(h.ledger.settle(id, UNKNOWN, 7)).toBeUndefined();
+    expect(h.released).toEqual(["unmetered"]);
+    h.advance(TICKET_LIMITS.settleMs);
+    expect(h.ledger.sweep()).toMatchObject([{ isEstimated: true, mayBeReported: false }]);
+    expect(h.learner.heldBlocks(KEYS, 0)).toBe(2);
+  });
+
+  it.each(["refused", "relay-unreachable", "cancelled"] as const)(
+    "counts as nothing where it was %s, and teaches nothing",
+    (how) => {
+      const { h, id } = open();
+      h.ledger.release(id, how, 7);
+      expect(h.learner.heldBlocks(KEYS, 0)).toBe(0);
+      expect(h.ledger.settle(id, UNKNOWN, 7)).toBeUndefined();
+      h.advance(TICKET_LIMITS.settleMs);
+      expect(h.ledger.sweep()).toEqual([]);
+    },
+  );
+
+  it("ends with its handle", () => {
+    const { h, id } = open();
+    h.ledger.abandon(id, 8);
+    expect(h.requests(0)).toBe(1);
+    h.ledger.abandon(id, 7);
+    expect([h.requests(0), h.learner.heldBlocks(KEYS, 0)]).toEqual([0, 0]);
   });
 });
