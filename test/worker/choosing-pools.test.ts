@@ -165,7 +165,7 @@ describe("among pools of one model", () => {
   it("the way to each is measured", async () => {
     const lines = await until(async () => {
       const measured = await metricLines("fairlead_pool_rtt_seconds");
-      return measured.length === 3 && measured;
+      return measured.length === 3 ? measured : undefined;
     });
     for (const line of lines) expect(Number(line.split(" ")[1])).toBeLessThan(2);
   });

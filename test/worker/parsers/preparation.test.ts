@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { ParsedRequest, ParserInput } from "../../../src/worker/parsers/parser.ts";
-import { prepareFor } from "../../../src/worker/parsers/preparation.ts";
+import { preparationOf, prepareEach, prepareFor } from "../../../src/worker/parsers/preparation.ts";
 
 const INPUT: ParserInput = {
   path: "/v1/chat/completions",
@@ -31,7 +31,7 @@ function counted() {
   };
   const prepare = (models: string[]) =>
     prepareFor(parsed, { parser, input: INPUT, tenant: TENANT, models });
-  return { asked, parses, prepare };
+  return { asked, parses, parsed, parser, prepare };
 }
 
 it("prepares once where all pools call the model the same", async () => {
@@ -51,5 +51,18 @@ it("prepares again only for a pool that calls it otherwise, and only when it is 
   expect((await prepare("b")).model).toBe("b");
   expect(asked).toEqual(["a", "b"]);
   // From the bytes: the parse of before is not kept for it.
+  expect(parses).toEqual([INPUT]);
+});
+
+it("prepares for several names from one parse, and goes on with the one that was chosen", async () => {
+  const { asked, parses, parsed, parser } = counted();
+  const prepared = await prepareEach(parsed, ["a", "b"], TENANT);
+  expect([...prepared.keys()]).toEqual(["a", "b"]);
+  const from = { parser, input: INPUT, tenant: TENANT, models: ["b", "a"] };
+  const prepare = preparationOf(prepared.get("b")!, from);
+  expect((await prepare("b")).model).toBe("b");
+  expect(asked).toEqual(["a", "b"]);
+  expect(parses).toEqual([]);
+  expect((await prepare("a")).model).toBe("a");
   expect(parses).toEqual([INPUT]);
 });

@@ -64,7 +64,7 @@ export function summary(
       kvCapacityTokens: 500_000,
       ...load,
     },
-    speed: { prefillMsPerToken: 0.05, serviceMs: 1_000, endedPerSecond: 1 },
+    speed: { prefillMsPerToken: 0.2, serviceMs: 1_000, endedPerSecond: 1 },
     ...more,
   };
 }
