@@ -3,6 +3,7 @@
 import type { Bench } from "./command.ts";
 import { CHOOSING_NAME, measureChoosing } from "./choosing.ts";
 import { measureDecision } from "./decision.ts";
+import { DIGEST_NAME, measureDigest } from "./digest.ts";
 import { DISAGGREGATION_NAME, measureDisaggregation } from "./disaggregation.ts";
 import { FAILOVER_NAME, measureFailover } from "./failover.ts";
 import { FLOW_CONTROL_NAME, measureFlowControl } from "./flow-control.ts";
@@ -37,6 +38,7 @@ export const BENCHES: readonly Bench[] = [
   { name: RELAY_NAME, needsProc: true, measure: () => measureRelay() },
   { name: DISAGGREGATION_NAME, needsProc: false, measure: () => measureDisaggregation() },
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
+  { name: DIGEST_NAME, needsProc: false, measure: () => measureDigest() },
   { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
   { name: QUEUE_DRAIN_NAME, needsProc: false, measure: () => measureQueueDrain() },
   { name: KV_EVENT_DECODING_NAME, needsProc: false, measure: () => measureKvEventDecoding() },

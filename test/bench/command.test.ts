@@ -98,6 +98,7 @@ it("has the benchmarks that the documentation names", () => {
     "relay",
     "disaggregation",
     "prefix-tree",
+    "digest",
     "flow-control",
     "queue-drain",
     "kv-event-decoding",

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { createChatBody } from "../../bench/conversation.ts";
 import { measureDecision } from "../../bench/decision.ts";
+import { measureDigest } from "../../bench/digest.ts";
 import { measureFlowControl } from "../../bench/flow-control.ts";
 import { measureKvEventDecoding } from "../../bench/kv-event-decoding.ts";
 import { measureKvIngest, measureKvMemory } from "../../bench/kv-stream/ingest.ts";
@@ -44,6 +45,24 @@ describe("measurePick", () => {
       "pick-64 us_without_record": "us",
       "pick-64 us_cold": "us",
       "pick-64 us_cold_without_record": "us",
+    });
+  });
+});
+
+describe("measureDigest", () => {
+  it("says how far off digests are by size and by age, and what they cost", async () => {
+    const units: Record<string, string> = {};
+    for await (const { metric, value, unit } of measureDigest(0.02, TIMING)) {
+      expect(value).toBeGreaterThanOrEqual(0);
+      units[metric] = unit;
+    }
+    expect(units).toMatchObject({
+      trace_32k_off: "tokens",
+      trace_large_2k_found: "%",
+      chat_8k_fingerprints_off: "tokens",
+      chat_2s_old_found: "%",
+      million_keys_ms: "ms",
+      match_100_blocks_us: "us",
     });
   });
 });

@@ -121,7 +121,19 @@ export class CacheDigest {
 }
 
 function countSet(bits: Uint8Array): number {
+  const { buffer, byteOffset, length } = bits;
+  const words =
+    byteOffset % 4 === 0
+      ? new Uint32Array(buffer, byteOffset, length / 4)
+      : new Uint32Array(bits.slice().buffer);
   let count = 0;
-  for (let byte of bits) for (; byte !== 0; byte &= byte - 1) count++;
+  for (let i = 0; i < words.length; i++) {
+    // Counts of pairs, of four and of eight bits, then of all.
+    let n = words[i]!;
+    n -= (n >>> 1) & 0x5555_5555;
+    n = (n & 0x3333_3333) + ((n >>> 2) & 0x3333_3333);
+    n = (n + (n >>> 4)) & 0x0f0f_0f0f;
+    count += Math.imul(n, 0x0101_0101) >>> 24;
+  }
   return count;
 }
