@@ -20,6 +20,7 @@
 // many edges that share two loaded pools all go to the one and then the other for as long as a summary is
 // old: docs/decisions/042-choosing-a-pool.md has figures.
 
+import { COST_DEFAULTS } from "./cost-defaults.ts";
 import type { PoolFacts } from "./pool-facts.ts";
 
 /** From a decision until the pool's object counts the request. */
@@ -39,9 +40,6 @@ const DRAIN_MS = 1_500;
 const LOOK_BACK_MS = 2_000;
 const STEP_MS = 64;
 const STEPS_MAX = 96;
-/** Chances as pool-cost-scorer and pool-spread-picker make them by default. */
-const SCALE_MS = 100;
-const SHARPNESS = 20;
 
 /** Of `slots` pools. */
 export class Credits {
@@ -172,6 +170,7 @@ export class Credits {
 
   /** Fills the weights of pools that a request would be sent to; gives their sum. */
   #weigh(slots: Int32Array, count: number, facts: PoolFacts): number {
+    const { scaleMs, roundTrips, sharpness } = COST_DEFAULTS;
     let tier = Infinity;
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!;
@@ -184,9 +183,9 @@ export class Credits {
       if (facts.isIn[slot] === 1 && facts.failoverTier[slot] === tier) {
         const wait = Math.max(0, facts.waitMs[slot]! + this.#creditMs[slot]!);
         const prefill = this.#meanTokens * facts.prefillMsPerToken[slot]!;
-        const cost = facts.rttMs[slot]! + wait + prefill + facts.extraMs[slot]!;
+        const cost = roundTrips * facts.rttMs[slot]! + wait + prefill + facts.extraMs[slot]!;
         const capacity = facts.usable[slot]! * facts.admission[slot]!;
-        weight = capacity * (SCALE_MS / (SCALE_MS + cost)) ** SHARPNESS;
+        weight = capacity * (scaleMs / (scaleMs + cost)) ** sharpness;
       }
       this.#weights[slot] = weight;
       total += weight;

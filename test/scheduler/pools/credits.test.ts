@@ -74,7 +74,7 @@ function meanWaitMs(isolateCount: number, isOwnOnly: boolean): number {
   const rng = createRng(7);
   const names = ["a", "b"];
   const isolates = Array.from({ length: isolateCount }, (_, i) => {
-    const pools = [description("a", { rttMs: 20 }), description("b", { rttMs: 80 })];
+    const pools = [description("a", { rttMs: 10 }), description("b", { rttMs: 40 })];
     return new Isolate(pools, {}, { seed: 1_000 * i + 1 });
   });
   const backlogMs: Record<string, number> = { a: 0, b: 0 };

@@ -29,8 +29,8 @@ describe("the order", () => {
       pool: "near",
       tier: 0,
       state: "fresh",
-      costMs: 110,
-      terms: { rttMs: 10, waitMs: 0, prefillMs: 100, memoryMs: 0, priceMs: 0, affinityMs: 0 },
+      costMs: 120,
+      terms: { rttMs: 20, waitMs: 0, prefillMs: 100, memoryMs: 0, priceMs: 0, affinityMs: 0 },
       uncachedTokens: 1_000,
     });
   });

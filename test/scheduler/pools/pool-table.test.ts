@@ -27,7 +27,7 @@ describe("configurations", () => {
     expect(isolate.table.slotOf("c")).toBe(removed[0]);
     expect(isolate.table.summaryOf("c")).toBeUndefined();
     const { candidates } = isolate.choose(NOW_MS, {}, ["a", "c"]);
-    expect(candidates[0]).toMatchObject({ pool: "a", terms: { rttMs: 5, waitMs: 70 } });
+    expect(candidates[0]).toMatchObject({ pool: "a", terms: { rttMs: 10, waitMs: 70 } });
     expect(candidates[1]).toMatchObject({ pool: "c", state: "silent", terms: {} });
     expect(candidates[1]!.terms["waitMs"]).not.toBe(70);
   });

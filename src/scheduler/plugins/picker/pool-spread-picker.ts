@@ -27,6 +27,7 @@ import {
 } from "../../lots.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { definePicker, type PickContext, type Picker } from "../../plugin.ts";
+import { COST_DEFAULTS } from "../../pools/cost-defaults.ts";
 import type { Rng } from "../../support/rng.ts";
 
 const params = z.strictObject({
@@ -35,7 +36,7 @@ const params = z.strictObject({
     .number()
     .min(1)
     .max(1_000)
-    .default(20)
+    .default(COST_DEFAULTS.sharpness)
     .describe("The larger, the rather only the best pool is chosen"),
 });
 type Params = z.output<typeof params>;

@@ -1,9 +1,12 @@
 // pool-cost-scorer: the pool where the request is answered soonest, with what that costs besides.
 //
-//   score = scaleMs / (scaleMs + cost)
+//   score = scaleMs / (scaleMs + cost − common)
 //   cost  = rttMs + waitMs + prefillMs + memoryMs + priceMs + extraMs + affinityMs
 //
-//   rttMs       measured from here; as configured until then
+//   common      the least prefillMs of the candidates: each would have to compute that. Pickers draw near-ties by
+//               ratios of scores; with it a long prompt would make a tie of a pool nearby and one far away
+//   rttMs       roundTrips times what is measured from here, or what is configured until then: one to the
+//               pool's object for endpoints, one to its relay for the first byte
 //   waitMs      as the pool predicts it, with what was sent there since (pools/credits.ts), plus staleShare
 //               of the time beyond a second since it was told: the older, the longer
 //   prefillMs   tokens of the prompt that are not cached there · ms a token of one endpoint
@@ -26,12 +29,23 @@ import { z } from "zod";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
 import { reservedOutputTokens } from "../../model/inference-request.ts";
 import { defineScorer, type PickContext, type ScoreTerms, type Scorer } from "../../plugin.ts";
+import { COST_DEFAULTS } from "../../pools/cost-defaults.ts";
 import type { PoolColumns } from "../../pools/pool-columns.ts";
 import { drawOf } from "../../pools/rendezvous.ts";
 import { SUMMARY_INTERVAL_MS } from "../../pools/summary.ts";
 
 const params = z.strictObject({
-  scaleMs: z.number().positive().default(100).describe("Cost at which the score is a half"),
+  scaleMs: z
+    .number()
+    .positive()
+    .default(COST_DEFAULTS.scaleMs)
+    .describe("Cost at which the score is a half"),
+  roundTrips: z
+    .number()
+    .min(0)
+    .max(10)
+    .default(COST_DEFAULTS.roundTrips)
+    .describe("Times that a request goes to the pool and back before its first byte"),
   memoryWeight: z
     .number()
     .min(0)
@@ -95,11 +109,14 @@ class PoolCostScorer implements Scorer {
     const { scaleMs } = this.#params;
     const drawn = drawnIndex(context, pools);
     const affinityMs = this.#params.affinityMs ?? pools.policy.affinityMs;
+    let common = Infinity;
     for (let i = 0; i < candidateCount; i++) {
       const affinity = drawn < 0 || drawn === i ? 0 : affinityMs;
       this.#terms.affinityMs[i] = affinity;
-      out[i] = scaleMs / (scaleMs + affinity + this.#cost(context, pools, i));
+      out[i] = affinity + this.#cost(context, pools, i);
+      common = Math.min(common, this.#terms.prefillMs[i]!);
     }
+    for (let i = 0; i < candidateCount; i++) out[i] = scaleMs / (scaleMs + out[i]! - common);
   }
 
   /** Fills the other terms of candidate `i`; gives their sum. */
@@ -112,7 +129,7 @@ class PoolCostScorer implements Scorer {
     const uncached = Math.max(0, promptTokens - cached);
     const age = Math.min(STALE_MS_MAX, pools.loadAgeMs[slot]!);
     const stale = this.#params.staleShare * Math.max(0, age - SUMMARY_INTERVAL_MS);
-    const rtt = pools.rttMs[slot]!;
+    const rtt = this.#params.roundTrips * pools.rttMs[slot]!;
     const wait = Math.max(0, pools.waitMs[slot]! + pools.creditMs[slot]!) + stale;
     const prefill = uncached * pools.prefillMsPerToken[slot]!;
     const memory = this.#memory(pools, slot, uncached + output);

@@ -43,7 +43,13 @@ const QUIET = { pool: { rttMs: 0 }, matchedBlocks: BLOCKS };
 
 describe("the terms", () => {
   it.for<[string, EndpointRow, object, Record<string, number>]>([
-    ["the way there", { ...QUIET, pool: { rttMs: 30 } }, {}, { rttMs: 30 }],
+    ["the way there, twice", { ...QUIET, pool: { rttMs: 30 } }, {}, { rttMs: 60 }],
+    [
+      "as often as is asked for",
+      { ...QUIET, pool: { rttMs: 30 } },
+      { roundTrips: 1 },
+      { rttMs: 30 },
+    ],
     ["what the pool predicts", { ...QUIET, pool: { rttMs: 0, waitMs: 70 } }, {}, { waitMs: 70 }],
     [
       "what was sent since",
@@ -98,14 +104,16 @@ describe("the terms", () => {
     for (const [name, value] of Object.entries(expected)) expect(given[name]).toBeCloseTo(value);
   });
 
-  it("add up to the cost", () => {
+  it("add up to the cost, less what each would have to compute", () => {
     const { costs, terms: all } = scored([
       { pool: { rttMs: 7, waitMs: 90, extraMs: 3 }, matchedBlocks: 3, ageMs: 700 },
       { pool: { rttMs: 50, creditMs: 8 }, kvUsage: 0.7 },
     ]);
+    const common = Math.min(...all.map(({ prefillMs }) => prefillMs!));
+    expect(common).toBeGreaterThan(0);
     all.forEach((each, i) => {
       const sum = Object.values(each).reduce((a, b) => a + b);
-      expect(costs[i]).toBeCloseTo(sum);
+      expect(costs[i]).toBeCloseTo(sum - common);
     });
   });
 
