@@ -379,3 +379,42 @@ describe("llm-d's hub mode", () => {
     }
   });
 });
+
+describe("a pool that flaps", () => {
+  it("is taken up again six times a minute at most, whatever makes it flap", () => {
+    const phases = fc.array(fc.integer({ min: 200, max: 5_000 }), { minLength: 30, maxLength: 60 });
+    const cause = fc.constantFrom("empty", "silent", "refused");
+    fc.assert(
+      fc.property(phases, cause, fc.nat(), (lengths, why, seed) => {
+        const pools = [description("near", { rttMs: 5 }), description("far", { rttMs: 200 })];
+        const isolate = new Isolate(pools, { staleAfterMs: 1_000 }, { seed });
+        isolate.allHear(NOW_MS);
+        let phase = 0;
+        let phaseEndsMs = NOW_MS + lengths[0]!;
+        let lastUsedMs = NOW_MS;
+        let takenUp = 0;
+        for (let nowMs = NOW_MS; nowMs < NOW_MS + 60_000; nowMs += 20) {
+          if (nowMs >= phaseEndsMs) phaseEndsMs += lengths[++phase % lengths.length]!;
+          const isUp = phase % 2 === 0;
+          if ((nowMs - NOW_MS) % 200 === 0) {
+            isolate.hears("far", nowMs);
+            const usable = isUp || why !== "empty" ? 8 : 0;
+            if (isUp || why !== "silent") isolate.hears("near", nowMs, { membership: { usable } });
+          }
+          const [first] = isolate.choose(nowMs).order;
+          if (first !== "near") continue;
+          const permit = isolate.breakers.acquire("near", nowMs);
+          const isServed = isUp || why !== "refused";
+          const outcome = isServed ? "success" : "failure";
+          isolate.breakers.record("near", { permit, outcome, isFatal: true }, nowMs, rng);
+          // Probes are no use: a pool is taken up where it gets requests in a row.
+          if (permit !== "pass") continue;
+          if (nowMs - lastUsedMs > 1_500) takenUp += 1;
+          lastUsedMs = nowMs;
+        }
+        expect(takenUp).toBeLessThanOrEqual(6);
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
