@@ -316,3 +316,40 @@ describe("the start of an engine's process", () => {
     expect(table.columns.adapters.stateOf(slot, "sql")).toBe("absent");
   });
 });
+
+describe("an endpoint that nobody samples, by design", () => {
+  it("is as young as can be, and its queue is what was sent there and has not ended", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.goUnsampled(slot);
+    expect(table.columns.sampledAtMs[slot]).toBe(Infinity);
+    const { atMs } = table.dispatched(slot, 10, 1_000);
+    table.dispatched(slot, 10, 90_000);
+    expect(table.columns.queueDepth[slot]).toBe(2);
+    table.released(slot, 10, atMs);
+    expect(table.columns.queueDepth[slot]).toBe(1);
+  });
+
+  it("is like any other once it is sampled after all, or is another", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.goUnsampled(slot);
+    table.applySample(slot, { waiting: 3 }, 5_000);
+    expect(table.columns.sampledAtMs[slot]).toBe(5_000);
+    table.goUnsampled(slot);
+    table.remove(slot);
+    expect(table.columns.sampledAtMs[table.add(endpoint(2))!]).toBe(-Infinity);
+  });
+});
+
+describe("an endpoint whose loads are means over several engines", () => {
+  it("grows by a part of each request that is sent there", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.applySample(slot, { waiting: 2, replicas: 4 }, 1_000);
+    for (let sent = 0; sent < 7; sent++) table.dispatched(slot, 10, 5_000);
+    expect(table.columns.queueDepth[slot]).toBe(3);
+    table.applySample(slot, { waiting: 2 }, 1_500);
+    expect(table.columns.queueDepth[slot]).toBe(9);
+  });
+});

@@ -129,3 +129,29 @@ describe("a pool", () => {
     expect(breakers.state(POOL, nowMs)).toBe("closed");
   });
 });
+
+describe("upstreams", () => {
+  const code = (name: string): Answer => ({ kind: "declined", code: name, retryAfterMs: 0 });
+
+  it("that fail are not the pool while others are left", () => {
+    for (let i = 0; i < BREAKER_DEFAULTS.consecutiveFailures; i++)
+      attempt(code("upstream-failed"), relays);
+    expect([breakers.state("a", nowMs), breakers.state(POOL, nowMs)]).toEqual(["open", "closed"]);
+    for (let i = 0; i < BREAKER_DEFAULTS.consecutiveFailures; i++) attempt(code("upstream-failed"));
+    expect(breakers.state(POOL, nowMs)).toBe("open");
+  });
+
+  it("that are configured wrongly are left at once", () => {
+    attempt(code("upstream-fault"), relays);
+    expect([breakers.state("a", nowMs), breakers.state(POOL, nowMs)]).toEqual(["open", "closed"]);
+  });
+
+  it("that are full are tried after others for a moment", () => {
+    attempt(code("upstream-full"), relays);
+    expect([breakers.state("a", nowMs), breakers.isOverloaded("a", nowMs)]).toEqual([
+      "closed",
+      true,
+    ]);
+    expect(breakers.isOverloaded("a", nowMs + OVERLOAD_LEASE_MS)).toBe(false);
+  });
+});

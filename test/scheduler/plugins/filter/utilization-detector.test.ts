@@ -7,6 +7,8 @@ import { accepts, createPlugin, keptBy } from "../../support/plugins.ts";
 const TYPE = "utilization-detector";
 const LIMITS = { queueDepthThreshold: 5, kvCacheUtilThreshold: 0.8, staleAfterMs: STALE_AFTER_MS };
 const STALE = { ageMs: STALE_AFTER_MS + 1 };
+/** As a pool's object has an upstream that publishes no load. */
+const UNSAMPLED = { ageMs: -Infinity, queueDepth: 50, kvUsage: 1 };
 
 describe("utilizationSaturation", () => {
   it.for([
@@ -26,6 +28,12 @@ describe("utilizationSaturation", () => {
       want: 0.5,
     },
     { name: "no endpoints as full", rows: [], want: 1 },
+    {
+      name: "nothing of who has no samples by design",
+      rows: [UNSAMPLED, { queueDepth: 5 }],
+      want: 1,
+    },
+    { name: "a pool of such as idle", rows: [UNSAMPLED], want: 0 },
   ])("sees $name", ({ rows, want }) => {
     expect(utilizationSaturation(pickContext(rows), LIMITS)).toBeCloseTo(want, 12);
   });
@@ -56,6 +64,7 @@ describe("utilization-detector as a filter", () => {
       want: [0],
     },
     { name: "no stale endpoint", rows: [STALE, {}], want: [1] },
+    { name: "who has no samples by design", rows: [UNSAMPLED, STALE], want: [0] },
     { name: "all where all are full", rows: [{ queueDepth: 5 }, STALE], want: [0, 1] },
   ])("keeps $name", ({ rows, want }) => {
     expect(keptBy(TYPE, {}, pickContext(rows))).toEqual(want);
