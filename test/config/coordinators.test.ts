@@ -67,10 +67,12 @@ describe("poolsFor", () => {
   it("goes where a pool was put by hand, and by the hash for all others", () => {
     const env = { ...bindings(3), POOL_PLACES: { local: 2 } };
     expect(coordinatorOf("local", 3)).not.toBe(2);
-    expect(poolsFor(env, "local")).toBe("POOLS_2");
+    expect(poolsFor(env, poolAddress({ name: "local" }))).toBe("POOLS_2");
     // Also one that is named like something every object has.
     for (const name of ["pool-1", "constructor"])
-      expect(poolsFor(env, name)).toBe(POOLS_BINDING_NAMES[coordinatorOf(name, 3)]);
+      expect(poolsFor(env, poolAddress({ name }))).toBe(
+        POOLS_BINDING_NAMES[coordinatorOf(name, 3)],
+      );
   });
 
   it("has a name for every coordinator there can be", () => {

@@ -31,7 +31,12 @@ describe("openStateDir", () => {
 
   it("refuses a directory that a living process holds, and says where that one listens", () => {
     const held = openStateDir(dir);
-    const parts = { url: "http://127.0.0.1:1234", pids: { relay: 7 }, adminPorts: { relay: 9 } };
+    const parts = {
+      url: "http://127.0.0.1:1234",
+      pids: { relay: 7 },
+      adminPorts: { relay: 9 },
+      clusters: [],
+    };
     held.announce(parts);
     expect(readRunning(join(dir, "running.json"))).toMatchObject(parts);
     expect(() => openStateDir(dir)).toThrow(

@@ -137,6 +137,7 @@ export function pickContext(object: ScriptedObject, more: Partial<PickContext> =
     signal: new AbortController().signal,
     hold: () => undefined,
     hasQueue: true,
+    hasOther: false,
     bodies: new WaitingBodies(),
     askForCapacity: () => undefined,
     waited: () => undefined,
