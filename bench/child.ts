@@ -16,8 +16,15 @@ export interface Started {
 }
 
 /** Runs a script with this Node. It ends with us, however we end: its stdin closes then. */
-export function start(dir: string, args: readonly string[]): Started {
-  const child: ChildProcess = spawn(process.execPath, [...args], { stdio: "pipe" });
+export function start(
+  dir: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Started {
+  const child: ChildProcess = spawn(process.execPath, [...args], {
+    stdio: "pipe",
+    env: { ...process.env, ...env },
+  });
   let stdout = "";
   let stderr = "";
   const ready = Promise.withResolvers<unknown>();

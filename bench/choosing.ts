@@ -4,8 +4,8 @@
 //   client ─► workerd┤                       ├─► relay ─► engine        another workerd: the bare Worker
 //                    └ model of three pools ─┘
 //
-// One Fairlead has all three pools, each with a relay and a collector of its own: what these cost in the
-// background is in both figures. Requests differ in the model they name, which either one pool serves
+// One Fairlead has all three pools, each with a collector of its own: what these cost in the background
+// is in both figures. Requests differ in the model they name, which either one pool serves
 // or all three. The other two are dear by policy, so that nearly all go to the same pool either way,
 // and what differs is the choice: keys looked up in digests, the cost of each, the order, and the
 // candidates that travel to the object and are kept there.
@@ -17,7 +17,7 @@ import { createChatBody, MODEL } from "./conversation.ts";
 import { LoadClient } from "./load-client.ts";
 import { type Measurement, median, quartileRange } from "./measure.ts";
 import { cpuMs } from "./proc.ts";
-import { startStack } from "./subjects.ts";
+import { type Stack, startStack } from "./subjects.ts";
 
 export const CHOOSING_NAME = "proxy-3-pools";
 
@@ -29,6 +29,7 @@ const BODIES = 256;
 const CONNECTIONS = 16;
 /** After a round: longer than the pool takes to settle what a relay has reported. */
 const SETTLE_MS = 700;
+const START_MS_MAX = 20_000;
 const MEASURE_MS_MAX = 60_000;
 const ROUNDS_MIN = 5;
 
@@ -63,6 +64,8 @@ export async function* measureChoosing(budget = BUDGET): AsyncGenerator<Measurem
     const bare = new LoadClient(stack.bare, { ...options, bodies });
     const clients = { one, three, bare };
     try {
+      for (const client of Object.values(clients)) await client.untilAnswers();
+      await untilFresh(stack);
       rounds = await measureRounds(clients, budget);
     } finally {
       await Promise.all(Object.values(clients).map((client) => client.close()));
@@ -79,12 +82,25 @@ function bodiesFor(model: string): string[] {
   );
 }
 
+/** A choice among pools of which some say nothing costs otherwise. */
+async function untilFresh({ url, adminKey }: Pick<Stack, "url" | "adminKey">): Promise<void> {
+  const deadlineMs = performance.now() + START_MS_MAX;
+  const headers = { authorization: `Bearer ${adminKey}` };
+  for (;;) {
+    const answer = await fetch(`${url}/admin/v1/pools`, { headers });
+    const { pools } = (await answer.json()) as { pools: { state: string }[] };
+    if (pools.every(({ state }) => state === "fresh")) return;
+    if (performance.now() > deadlineMs)
+      throw new Error(`not all pools are fresh: ${JSON.stringify(pools)}`);
+    await sleep(100);
+  }
+}
+
 async function measureRounds(
   clients: Readonly<Record<keyof Round, LoadClient>>,
   budget: ChoosingBudget,
 ): Promise<Round[]> {
   for (const client of Object.values(clients)) {
-    await client.untilAnswers();
     await client.send(client.prepare(budget.warmUpRequests), CONNECTIONS);
   }
   await sleep(SETTLE_MS);

@@ -29,6 +29,8 @@ import { BenchEngine } from "./engine.ts";
 import { RequestSigner } from "./signed-headers.ts";
 
 const GUARD = fileURLToPath(new URL("../src/cli/up/guard.ts", import.meta.url));
+const AGENTS = fileURLToPath(new URL("../src/agents/main.ts", import.meta.url));
+const AGENT_TOKEN = "bench-token-of-the-agents";
 const TENANT = { id: "bench", key: "bench-key-of-the-tenant" };
 const RELAY_KEY = { id: "k1", secret: "bench-secret-of-the-relay" };
 
@@ -53,7 +55,7 @@ export interface Subject extends Target {
 interface StackOptions {
   /** Further members of the pool's configuration, and of the tenant's. */
   readonly pool?: object;
-  /** Of further pools, each with a relay of its own before the same engine. */
+  /** Of further pools: behind the same relay, with the same endpoint and a collector each. */
   readonly morePools?: readonly object[];
   readonly tenant?: object;
   /** The bare Worker's script, for the relay's address. */
@@ -65,6 +67,7 @@ export interface Stack {
   readonly engine: BenchEngine;
   /** Of Fairlead's admin API. */
   readonly adminKey: string;
+  readonly url: string;
   readonly fairlead: Subject;
   readonly bare: Subject;
   /** The relay both go through, asked by itself. */
@@ -84,19 +87,25 @@ export async function startStack(
     engine.close();
   };
   try {
-    const relays: string[] = [];
-    for (let i = 0; i <= (options.morePools ?? []).length; i++)
-      relays.push(`127.0.0.1:${await findFreePort("127.0.0.1")}`);
-    const relay = relays[0]!;
-    const config = deployment(relays, options);
-    const { fairlead, adminKey, relayPid } = await startFairlead(started, engine.address, config);
+    const port = await findFreePort("127.0.0.1");
+    const relay = `127.0.0.1:${port}`;
+    const config = deployment(port, options);
+    const { fairlead, adminKey, relayPid, url } = await startFairlead(
+      started,
+      engine.address,
+      config,
+    );
+    for (const pool of config.pools.slice(1)) {
+      started.push(startCollector(pool.name, engine.address, url));
+      await started.at(-1)!.ready;
+    }
     const script = (options.bareWorker ?? bareWorker)(relay);
     const destination = engine.address;
     const signer = new RequestSigner({ key: RELAY_KEY, destination, tenant: TENANT.id, bodies });
     const headers = (index: number) => signer.sign(index);
     const bare = await startBare(started, script, headers);
     const alone = { name: "relay", address: relay, pids: [relayPid], headers };
-    return { engine, adminKey, fairlead, bare, relay: alone, stop };
+    return { engine, adminKey, url, fairlead, bare, relay: alone, stop };
   } catch (error) {
     await stop();
     throw error;
@@ -108,14 +117,14 @@ async function startFairlead(
   started: Started[],
   engine: string,
   written: unknown,
-): Promise<{ fairlead: Subject; adminKey: string; relayPid: number }> {
+): Promise<{ fairlead: Subject; adminKey: string; relayPid: number; url: string }> {
   const dir = mkdtempSync(join(tmpdir(), "bench-fairlead-"));
   const config = join(dir, "fairlead.yaml");
   writeFileSync(config, JSON.stringify(written));
   const args = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", dir];
   const up = start(dir, [FAIRLEAD, ...args, "--config", config, "--endpoint", `http://${engine}`]);
   started.push(up);
-  const ready = (await up.ready) as { adminKey: string; pids: Readonly<Record<string, number>> };
+  const ready = (await up.ready) as Ready;
   const running = readRunning(join(dir, "running.json"));
   if (running === undefined) throw new Error("fairlead up said that it is ready but does not run");
   const pids = Object.values(ready.pids).filter(isWorkerd);
@@ -123,21 +132,43 @@ async function startFairlead(
   const headers = { authorization: `Bearer ${TENANT.key}` };
   const socketPath = join(running.socketDir, "workerd.sock");
   const fairlead = { name: "fairlead", socketPath, pids, headers: () => headers } as const;
-  return { fairlead, adminKey: ready.adminKey, relayPid: ready.pids["relay-bench"]! };
+  const { adminKey, url } = ready;
+  return { fairlead, adminKey, relayPid: ready.pids["relay-bench"]!, url };
 }
 
-function deployment(
-  relays: readonly string[],
-  { pool, morePools = [], tenant }: StackOptions,
-): unknown {
+/** What `fairlead up` says of itself. */
+interface Ready {
+  readonly adminKey: string;
+  readonly url: string;
+  readonly pids: Readonly<Record<string, number>>;
+}
+
+/** For a pool that `fairlead up` does not run: it gives engines to one pool only. */
+function startCollector(pool: string, engine: string, url: string): Started {
+  const dir = mkdtempSync(join(tmpdir(), "bench-collector-"));
+  const endpoints = join(dir, "endpoints.json");
+  const [address, port] = engine.split(":");
+  const entry = { name: "engine", address, port: Number(port) };
+  writeFileSync(endpoints, JSON.stringify({ endpoints: [entry] }));
+  const flags = ["--pool", pool, "--connect", url, "--endpoints", endpoints, "--exit-with-parent"];
+  return start(dir, [AGENTS, "collector", ...flags], { FAIRLEAD_AGENT_TOKEN: AGENT_TOKEN });
+}
+
+function deployment(relayPort: number, { pool, morePools = [], tenant }: StackOptions) {
   return {
     version: 1,
     pools: [pool, ...morePools].map((members, i) => ({
       name: i === 0 ? "bench" : `bench-${i + 1}`,
       region: "local",
       models: [MODEL],
-      agentToken: "bench-token-of-the-agents",
-      relays: [{ url: `http://${relays[i]!}`, keys: [RELAY_KEY] }],
+      agentToken: AGENT_TOKEN,
+      // Written otherwise, the same address is none that `fairlead up` would run a second relay at.
+      relays: [
+        {
+          url: `http://${i === 0 ? "127.0.0.1" : "[::ffff:127.0.0.1]"}:${relayPort}`,
+          keys: [RELAY_KEY],
+        },
+      ],
       ...members,
     })),
     tenants: [{ id: TENANT.id, keys: [TENANT.key], ...tenant }],
