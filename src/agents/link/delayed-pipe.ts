@@ -4,8 +4,8 @@
 //           ▲                                                     │
 //           └── paused while the queue is full ◄── or `to` is ────┘
 //
-// A chunk is due when it has left at the link's rate and travelled half a round trip. Jitter never lets a
-// chunk overtake the one before it, as on TCP.
+// A chunk is due when it has left at the link's rate and travelled half a round trip. One that is due before
+// the chunk ahead of it waits for that, as on TCP.
 
 import type { Socket } from "node:net";
 
@@ -43,9 +43,8 @@ export class DelayedPipe {
   readonly #options: PipeOptions;
   #queue: Travelling[] = [];
   #bytes = 0;
-  /** When the last chunk has left the sender, and when it arrives. */
+  /** When the last chunk has left the sender. */
   #sentMs: number;
-  #lastDueMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #isBlocked = false;
   #isStopped = false;
@@ -85,9 +84,7 @@ export class DelayedPipe {
     const { rttMs, jitterMs, bytesPerSecond } = this.#options.shape();
     const sendMs = bytesPerSecond === null ? 0 : (bytes / bytesPerSecond) * 1_000;
     this.#sentMs = Math.max(this.#sentMs, performance.now()) + sendMs;
-    const arrivesMs = this.#sentMs + rttMs / 2 + Math.random() * jitterMs;
-    this.#lastDueMs = Math.max(this.#lastDueMs, arrivesMs);
-    this.#queue.push({ dueMs: this.#lastDueMs, what });
+    this.#queue.push({ dueMs: this.#sentMs + rttMs / 2 + Math.random() * jitterMs, what });
     this.#bytes += bytes;
     if (this.#bytes >= IN_FLIGHT_BYTES_MAX || this.#queue.length >= IN_FLIGHT_CHUNKS_MAX)
       this.#options.from.pause();
