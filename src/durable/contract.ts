@@ -7,7 +7,6 @@ import type { Explanation, WrittenAttempt } from "../scheduler/decisions/documen
 import type { FlowControlSnapshot } from "../scheduler/flow-control/snapshot.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
-import type { PoolCandidate } from "../scheduler/pools/contracts.ts";
 import type { PoolSummary } from "../scheduler/pools/summary.ts";
 import type { PoolUpstream } from "./upstreams/pool-upstream.ts";
 
@@ -24,8 +23,11 @@ export interface PickRequest {
    * cannot wait: it is refused instead.
    */
   readonly flow?: PickFlow;
-  /** Among which pools this one was chosen, best first, at most CHOICE_CANDIDATES_MAX: for `explain`. */
-  readonly choice?: readonly PoolCandidate[];
+  /**
+   * Among which pools this one was chosen, best first, at most CHOICE_CANDIDATES_MAX: as encodeChoice in
+   * decisions/pool-choices.ts writes it, for `explain`. A text, for most are never read.
+   */
+  readonly choice?: string;
 }
 
 export const CHOICE_CANDIDATES_MAX = 8;

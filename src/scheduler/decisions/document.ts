@@ -166,7 +166,7 @@ const attemptSchema = z.object({
 });
 
 /** One of the pools that came into question, as the Worker that chose saw it. */
-const poolSchema = z.object({
+export const poolSchema = z.object({
   pool: z.string(),
   /** 0 is the best. */
   tier: z.number(),

@@ -23,7 +23,6 @@ import {
   type RecordedCandidate,
   type RecordedRun,
 } from "./record.ts";
-import type { PoolCandidate } from "../pools/contracts.ts";
 
 /** All attempts at one request. Undefined if no record of it is kept. */
 export function explain(
@@ -41,7 +40,7 @@ export interface ExplainedRequest {
   readonly pool: string;
   /** The attempt that was refused in the queue: it has no record. */
   readonly refused: RefusedAttempt | undefined;
-  readonly pools: readonly PoolCandidate[] | undefined;
+  readonly pools: readonly ExplainedPool[] | undefined;
 }
 
 /** The same with all that is known of the request. */
@@ -56,17 +55,8 @@ export function explainAll(
     requestId,
     pool,
     attempts: all.sort((a, b) => a.attempt - b.attempt),
-    ...(pools === undefined ? {} : { pools: pools.map(poolOf) }),
+    ...(pools === undefined ? {} : { pools }),
   };
-}
-
-function poolOf({ terms, costMs, ...facts }: PoolCandidate): ExplainedPool {
-  const told = Object.entries(terms).map(([name, value]) => [name, finiteOrNull(value)] as const);
-  return { ...facts, terms: Object.fromEntries(told), costMs: finiteOrNull(costMs) };
-}
-
-function finiteOrNull(value: number): number | null {
-  return Number.isFinite(value) ? value : null;
 }
 
 /** One attempt. */

@@ -1,63 +1,81 @@
 // Among which pools a request was chosen, as its Worker said with the pick. It is told with the decision's
 // record, and kept beside the records: it is no part of the decision, and a replay needs none of it.
+//
+// It travels and is kept as a text, because nearly all of them are never asked for: as objects they would be
+// copied on either side of the call, and stay on the heap for the garbage collector to walk.
 
-import type { PoolCandidate } from "../pools/contracts.ts";
+import { z } from "zod";
+import { type ExplainedPool, poolSchema } from "./document.ts";
+import { CHOICE_CANDIDATES_MAX, type PoolCandidate } from "../pools/contracts.ts";
 
-/** Requests, and candidates over all of them: about 300 bytes each. The oldest go for new ones. */
+/** The oldest go for new ones. A choice among three pools has about 500 characters. */
 export const POOL_CHOICES_LIMITS = {
   requestsMax: 2_048,
-  candidatesMax: 4_096,
-  /** Of one request; later ones are left out. */
-  candidatesPerRequestMax: 8,
-  termsPerCandidateMax: 16,
-  nameCharsMax: 64,
+  /** Over all requests. */
+  charsMax: 1024 * 1024,
+  /** Of one request; a longer one is not kept. */
+  charsPerRequestMax: 8_192,
 } as const;
 
-const { requestsMax, candidatesMax, candidatesPerRequestMax } = POOL_CHOICES_LIMITS;
+const choiceSchema = z.array(poolSchema);
+
+/** Numbers to a tenth: they are for people. */
+export function encodeChoice(candidates: readonly PoolCandidate[]): string {
+  return JSON.stringify(
+    candidates.slice(0, CHOICE_CANDIDATES_MAX).map(({ pool, tier, state, terms, costMs }) => {
+      const told: Record<string, number> = {};
+      for (const name of Object.keys(terms)) told[name] = rounded(terms[name]!);
+      return { pool, tier, state, terms: told, costMs: rounded(costMs) };
+    }),
+  );
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 10) / 10;
+}
 
 /** The latest choices. */
 export class PoolChoices {
   /** By request id, oldest first. */
-  readonly #byRequest = new Map<string, readonly PoolCandidate[]>();
-  #candidateCount = 0;
+  readonly #byRequest = new Map<string, string>();
+  #chars = 0;
 
   get size(): number {
     return this.#byRequest.size;
   }
 
   /** Takes the place of an earlier one about the same request. */
-  add(requestId: string, candidates: readonly PoolCandidate[]): void {
+  add(requestId: string, choice: string): void {
+    const { requestsMax, charsMax, charsPerRequestMax } = POOL_CHOICES_LIMITS;
     this.#forget(requestId);
-    const kept = candidates.slice(0, candidatesPerRequestMax).map(bounded);
-    this.#byRequest.set(requestId, kept);
-    this.#candidateCount += kept.length;
-    while (this.#byRequest.size > requestsMax || this.#candidateCount > candidatesMax) {
+    if (choice.length > charsPerRequestMax) return;
+    this.#byRequest.set(requestId, choice);
+    this.#chars += choice.length;
+    while (this.#byRequest.size > requestsMax || this.#chars > charsMax) {
       const [oldest] = this.#byRequest.keys();
       this.#forget(oldest!);
     }
   }
 
-  find(requestId: string): readonly PoolCandidate[] | undefined {
-    return this.#byRequest.get(requestId);
+  /** Undefined where none is kept, or the Worker was of a version that writes it otherwise. */
+  find(requestId: string): readonly ExplainedPool[] | undefined {
+    const choice = this.#byRequest.get(requestId);
+    return choice === undefined ? undefined : decodeChoice(choice);
   }
 
   #forget(requestId: string): void {
     const known = this.#byRequest.get(requestId);
     if (known === undefined) return;
-    this.#candidateCount -= known.length;
+    this.#chars -= known.length;
     this.#byRequest.delete(requestId);
   }
 }
 
-function bounded({ pool, tier, state, terms, costMs }: PoolCandidate): PoolCandidate {
-  const { nameCharsMax, termsPerCandidateMax } = POOL_CHOICES_LIMITS;
-  const short = (text: string) => text.slice(0, nameCharsMax);
-  const kept = Object.entries(terms).slice(0, termsPerCandidateMax);
-  return {
-    pool: short(pool),
-    tier,
-    state: short(state),
-    terms: Object.fromEntries(kept.map(([name, value]) => [short(name), value])),
-    costMs,
-  };
+function decodeChoice(choice: string): readonly ExplainedPool[] | undefined {
+  try {
+    return choiceSchema.safeParse(JSON.parse(choice)).data;
+  } catch {
+    // Not JSON.
+    return undefined;
+  }
 }

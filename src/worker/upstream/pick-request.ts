@@ -1,6 +1,7 @@
 // What a pool's object is told of a request.
 
 import type { PickFlow, PickRequest } from "../../durable/contract.ts";
+import { encodeChoice } from "../../scheduler/decisions/pool-choices.ts";
 import {
   type ResolvedObjective,
   resolveObjective,
@@ -64,7 +65,7 @@ export function pickRequest(facts: PickFacts): PickRequest {
     attempt,
     exclude,
     ...(facts.waits ? { flow: flowOf(facts) } : {}),
-    ...(facts.choice === undefined ? {} : { choice: facts.choice }),
+    ...(facts.choice === undefined ? {} : { choice: encodeChoice(facts.choice) }),
   };
 }
 
