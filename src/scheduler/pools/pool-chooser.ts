@@ -78,7 +78,7 @@ export class PoolChooser {
     const headers: { name: string; values: string[] }[] = [];
     this.#table.facts.session = request.session;
     const asked = inferenceRequest(request);
-    this.#recorder.begin(allowed);
+    this.#recorder.begin();
     while (order.length < Math.min(POOLS_TRIED_MAX, allowed)) {
       const picked = this.#round(asked, nowMs, seed);
       if (!picked.ok || picked.slots.length === 0) break;
@@ -168,17 +168,15 @@ class CandidateRecorder implements PickRecorder, ProfileRecorder {
   readonly #table: PoolTable;
   #candidates: PoolCandidate[] = [];
   #terms: ScoreTerms | undefined;
-  #hasAll = false;
   tier = 0;
 
   constructor(table: PoolTable) {
     this.#table = table;
   }
 
-  begin(allowed: number): void {
+  begin(): void {
     this.#candidates = [];
     this.#terms = undefined;
-    this.#hasAll = allowed <= CHOICE_CANDIDATES_MAX;
     this.tier = 0;
   }
 
@@ -206,17 +204,15 @@ class CandidateRecorder implements PickRecorder, ProfileRecorder {
 
   /** With those that were left out, as far as there is room. */
   end(pools: readonly string[]): readonly PoolCandidate[] {
-    const chosen = this.#candidates.length;
+    const candidates = this.#candidates;
     for (const pool of pools) {
-      const candidates = this.#candidates;
-      if (this.#hasAll && candidates.length >= pools.length) break;
       if (candidates.length >= CHOICE_CANDIDATES_MAX) break;
       if (candidates.some((candidate) => candidate.pool === pool)) continue;
       const slot = this.#table.slotOf(pool);
       const state = slot === undefined ? "unknown" : stateOf(this.#table.pools, slot);
       candidates.push({ pool, tier: this.tier, state, terms: {}, costMs: 0 });
     }
-    return chosen === 0 && pools.length === 0 ? [] : this.#candidates;
+    return candidates;
   }
 
   #candidate(context: NarrowingContext, slot: number, at: number, total: number): PoolCandidate {

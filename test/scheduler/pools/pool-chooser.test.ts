@@ -366,6 +366,28 @@ describe("llm-d's hub mode", () => {
     expect(isolate.choose(NOW_MS, { keys: new Uint32Array(8) }).order).toEqual(["b", "c", "a"]);
   });
 
+  it("learns from the first choice alone where a session is, whoever comes after", () => {
+    const type = "multicluster-session-affinity-filter";
+    const sources = [{ header: "x-session-id" }];
+    const parameters = { strategy: "session_id", sessionIdConfig: { sources } };
+    const { config } = loadSchedulerConfig(
+      {
+        plugins: [{ type, parameters }, { type: "random-picker" }],
+        schedulingProfiles: [{ name: "default", plugins: refs(type, "random-picker") }],
+      },
+      { allowExperimentalPlugins: true },
+    );
+    const pools = ["a", "b", "c"].map((name) => description(name));
+    const isolate = new Isolate(pools, {}, { config });
+    isolate.allHear(NOW_MS);
+    const firsts = Array.from({ length: 12 }, () => {
+      const { order } = isolate.choose(NOW_MS, { headers: { "x-session-id": "s1" } });
+      expect(order).toHaveLength(3);
+      return order[0];
+    });
+    expect(new Set(firsts).size).toBe(1);
+  });
+
   it("keeps sessions where they were, and tells clients by the header", () => {
     const isolate = isolateWith("multicluster-session-affinity-filter");
     expect(isolate.chooser.requestHeaders).toEqual(["x-session-token"]);
