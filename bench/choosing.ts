@@ -30,7 +30,7 @@ const CONNECTIONS = 16;
 /** After a round: longer than the pool takes to settle what a relay has reported. */
 const SETTLE_MS = 700;
 const START_MS_MAX = 20_000;
-const MEASURE_MS_MAX = 60_000;
+const MEASURE_MS_MAX = 45_000;
 const ROUNDS_MIN = 5;
 
 export interface ChoosingBudget {
@@ -40,7 +40,7 @@ export interface ChoosingBudget {
   readonly rounds: number;
 }
 
-const BUDGET: ChoosingBudget = { warmUpRequests: 3_000, requestsPerRound: 600, rounds: 14 };
+const BUDGET: ChoosingBudget = { warmUpRequests: 1_500, requestsPerRound: 400, rounds: 14 };
 
 interface Round {
   readonly one: number;
