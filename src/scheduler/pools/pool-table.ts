@@ -173,7 +173,7 @@ export class PoolTable {
   };
 
   /**
-   * Lets `pools` be picked, and no others, with all that depends on the time as it is now. Says how many
+   * Lets those of `pools` be picked that are not drained, with all that depends on the time as it is now. Says how many
    * there are.
    */
   // Hot path: proxy-3-pools in bench/.
@@ -184,10 +184,12 @@ export class PoolTable {
     for (const pool of pools) {
       const slot = this.slotOf(pool);
       if (slot === undefined || columns.isPresent[slot] === 1) continue;
-      columns.isPresent[slot] = 1;
-      this.#slots[count++] = slot;
       this.#observe(slot, local, nowMs);
       this.#facts.renamed[slot] = renamed?.get(pool);
+      // The operator's word, whatever the scheduler has filters for.
+      if (this.#facts.isDrained[slot] === 1) continue;
+      columns.isPresent[slot] = 1;
+      this.#slots[count++] = slot;
     }
     this.#credits.advance(this.#slots, count, this.#facts, nowMs);
     return count;

@@ -351,6 +351,12 @@ describe("llm-d's hub mode", () => {
     expect(isolate.choose(NOW_MS).order).toEqual(["c", "b", "a"]);
   });
 
+  it("heeds the operator's word on drained clusters, though it has no filter for it", () => {
+    const isolate = isolateWith("multicluster-queue-scorer");
+    isolate.table.setDrained(["b"]);
+    expect([...isolate.choose(NOW_MS).order].sort()).toEqual(["a", "c"]);
+  });
+
   it("ranks clusters by their KV memory", () => {
     const isolate = isolateWith("multicluster-kv-cache-utilization-scorer");
     isolate.hears("a", NOW_MS, { load: { kvUsage: 0.9 } });
