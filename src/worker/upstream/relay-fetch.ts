@@ -17,6 +17,7 @@ import { sha256Hex } from "../crypto.ts";
 import type { Prepared } from "../parsers/parser.ts";
 import { withDeadline } from "../shared-copy.ts";
 import { signRequest } from "./sign.ts";
+import { Silences, SILENT } from "./silence.ts";
 
 /** An answer that is not streamed has no headers before it is complete, so this is long. */
 export const HEADERS_DEADLINE_MS = 15 * 60_000;
@@ -32,9 +33,13 @@ export interface RelayRequest {
   readonly requestId: string;
   readonly trace: TraceContext;
   readonly tracestate: string | undefined;
+  /** Another relay, or another pool, could answer: one that falls silent is left. */
+  readonly hasOther: boolean;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
 }
+
+const silences = new Silences();
 
 /** `endpointsTried` is the relay's count; a relay that could not be asked counts as one. */
 export type RelayAnswer = { readonly endpointsTried: number } & (
@@ -60,7 +65,12 @@ export async function fetchRelay(request: RelayRequest): Promise<RelayAnswer> {
     });
     // What is out of time ends with this request's context. A controller to end it sooner would cost
     // every request as much as signing it does.
-    return await judge(await withDeadline(answer, HEADERS_DEADLINE_MS));
+    const { relay, hasOther } = request;
+    const answered = await (hasOther
+      ? silences.await(answer, relay.url, HEADERS_DEADLINE_MS)
+      : withDeadline(answer, HEADERS_DEADLINE_MS));
+    if (answered === SILENT) return { kind: "unreachable", endpointsTried: 1 };
+    return await judge(answered);
   } catch {
     // Refused, reset, unresolved, no TLS, out of time, or the client left.
     return { kind: request.signal.aborted ? "cancelled" : "unreachable", endpointsTried: 1 };

@@ -281,6 +281,7 @@ function pickContext(leg: Leg, { pool, prepared, view, hasOther }: Attempt): Pic
 function relayRequest(leg: Leg, at: Attempt, grant: Grant, attempt: number): RelayRequest {
   return {
     relay: at.relays[0]!,
+    hasOther: at.hasOther || at.relays.length > 1,
     prepared: at.prepared,
     grant,
     attempt,

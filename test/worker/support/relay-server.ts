@@ -4,7 +4,12 @@
 
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import {
+  type AddressInfo,
+  createServer as createTcpServer,
+  type Server,
+  type Socket,
+} from "node:net";
 import { text } from "node:stream/consumers";
 import type { TestProject } from "vitest/node";
 import {
@@ -23,6 +28,8 @@ declare module "vitest" {
     relayUrl: string;
     /** Nobody listens there. */
     deadUrl: string;
+    /** Whoever listens there takes everything and says nothing, as behind a cable that is cut. */
+    silentUrl: string;
   }
 }
 
@@ -48,17 +55,24 @@ const capacityCalls = new Map<string, CapacityCall[]>();
 export default async function setup(project: TestProject): Promise<() => void> {
   const relay = createServer((request, response) => void serve(request, response));
   const dead = createServer();
-  const [relayUrl, deadUrl] = await Promise.all([listen(relay), listen(dead)]);
+  const sockets = new Set<Socket>();
+  const silent = createTcpServer((socket) => {
+    sockets.add(socket.on("error", () => undefined).resume());
+  });
+  const [relayUrl, deadUrl, silentUrl] = await Promise.all([relay, dead, silent].map(listen));
   await new Promise((resolve) => dead.close(resolve));
-  project.provide("relayUrl", relayUrl);
-  project.provide("deadUrl", deadUrl);
+  project.provide("relayUrl", relayUrl!);
+  project.provide("deadUrl", deadUrl!);
+  project.provide("silentUrl", silentUrl!);
   return () => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
     relay.closeAllConnections();
     relay.close();
   };
 }
 
-async function listen(server: ReturnType<typeof createServer>): Promise<string> {
+async function listen(server: Server): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
@@ -202,8 +216,10 @@ function play(response: ServerResponse, { script: name, endpoint, attempts }: Sc
     response.writeHead(Number(name.slice("status:".length)), served);
     return void response.end('{"error":{"message":"of the engine"}}');
   }
-  if (name === "slow")
-    return void setTimeout(() => play(response, { script: "json", endpoint, attempts }), 300);
+  if (name === "slow" || name.startsWith("slow:")) {
+    const ms = Number(name.slice("slow:".length)) || 300;
+    return void setTimeout(() => play(response, { script: "json", endpoint, attempts }), ms);
+  }
   if (name === "error-page") {
     response.writeHead(502, { "content-type": "text/html" });
     response.end("<h1>some load balancer</h1>");

@@ -48,6 +48,25 @@ describe("a pool whose only relay is lost", () => {
   });
 });
 
+describe("a relay that has fallen silent", () => {
+  it("is left by all that wait for it, and asked by one of them whether it is there", async () => {
+    const pools = new ManyPools([{ relays: [inject("silentUrl")] }, {}]);
+    const startedAtMs = Date.now();
+    const all = await Promise.all(Array.from({ length: 8 }, () => pools.send()));
+    expect(new Set(all.map(({ status, at }) => `${status} ${at}`))).toEqual(new Set(["200 1"]));
+    // Far from the 15 minutes that an answer may take.
+    expect(Date.now() - startedAtMs).toBeLessThan(20_000);
+    expect(pools.released[0]).toEqual(Array(8).fill("relay-unreachable"));
+    expect(await pools.send()).toMatchObject({ at: 1, facts: { endpointsTried: 1 } });
+  });
+
+  it("is not what takes long and answers when it is asked", async () => {
+    const pools = new ManyPools([{}, {}]);
+    const slow = await pools.send({ user: "slow:2000@0" });
+    expect(slow).toMatchObject({ status: 200, at: 0, facts: { endpointsTried: 1 } });
+  });
+});
+
 describe("a relay that stops", () => {
   it("has its requests moved to the next one of the pool", async () => {
     const pools = new ManyPools([{ relays: ["", `${inject("relayUrl")}/at/other`] }, {}]);
