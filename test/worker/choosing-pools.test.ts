@@ -134,6 +134,8 @@ describe("among pools of one model", () => {
     expect(put.status).toBe(200);
     await untilServedBy("far");
     for (let i = 0; i < 5; i++) expect((await send()).pool).not.toBe("near");
+    // Also where nobody else serves the model.
+    expect((await send(TENANT_KEY, { model: ALONE })).status).toBe(503);
     await adminSend("/admin/v1/pools/near/undrain", { method: "POST" });
     await untilServedBy("near");
   });
