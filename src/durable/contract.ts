@@ -30,8 +30,6 @@ export interface PickRequest {
   readonly choice?: string;
 }
 
-export const CHOICE_CANDIDATES_MAX = 8;
-
 /** A request's place among those that wait; see flow-control/contracts.ts. */
 export interface PickFlow {
   readonly fairnessId: string;
