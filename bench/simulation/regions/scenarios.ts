@@ -16,7 +16,7 @@ export interface RegionalScenario {
 /** Prompts are long, 12,000 tokens in the mean and 85,000 of one in a hundred. */
 export const SLO: Slo = { ttftMs: 5_000, tpotMs: 100 };
 
-/** A pool of eight engines serves about six of these requests a second. */
+/** A pool of eight engines alone serves about six of these requests a second, and more the fewer sessions it has. */
 const POOL_RATE = 6;
 
 /** Longer than any run. */
@@ -41,20 +41,22 @@ export const SCENARIOS: readonly RegionalScenario[] = [
   },
   {
     name: "day",
-    about: "A day at five sixths: each region has its noon, with 1.5 times what its pool can do",
-    rate: 2.5 * POOL_RATE,
+    about:
+      "A day at nine tenths: each region has its noon, with 1.6 times what its pool can do alone",
+    rate: 2.75 * POOL_RATE,
     shares: DIURNAL,
   },
   {
     name: "overload",
-    about: "us is sent 1.6 times what its pool can do, the others two fifths of that",
-    rate: 2.4 * POOL_RATE,
+    about:
+      "us is sent 1.7 times what its pool can do alone, the others two fifths of what theirs can",
+    rate: 2.5 * POOL_RATE,
     shares: () => [2 / 3, 1 / 6, 1 / 6],
   },
   {
     name: "flapping",
     about:
-      "A day at two thirds; eu's pool is gone for ten seconds of each twenty, with all that it was at",
+      "A day at half; eu's pool is gone for ten seconds of each twenty, with all that it was at",
     rate: 1.5 * POOL_RATE,
     shares: DIURNAL,
     outages: flaps(),

@@ -30,9 +30,9 @@ export interface RegionalLoad {
 
 /** Of the requests of a region: how much more there are at noon than in the mean. */
 const SWING = 0.8;
-/** A day and the quarter before it; the traces of three seeds overlap by a little. */
-export const REQUESTS = 5_000;
-const SEEDS_APART = 3_500;
+/** A day and the quarter before it; seeds read different parts of the trace. */
+export const REQUESTS = 3_000;
+const SEEDS_APART = 4_000;
 const WARM_UP_SHARE = 0.2;
 
 /** Shares of the traffic by region at `day`, in days since the run's beginning. */
