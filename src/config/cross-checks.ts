@@ -31,6 +31,7 @@ const poolOutline = z.object({
     .array(z.object({ rules: z.array(ruleOutline) }))
     .optional()
     .catch(UNREADABLE),
+  clusterResources: texts,
 });
 const tenantOutline = z.object({
   id: text,
@@ -107,7 +108,9 @@ function findUnknownNames({ pools, tenants }: Outline): Contradiction[] {
 }
 
 /** Model names that the pool's rewrites match. */
-function rewrittenNames({ modelRewrites }: PoolOutline): (string | undefined)[] {
+function rewrittenNames({ modelRewrites, clusterResources }: PoolOutline): (string | undefined)[] {
+  // Those of the cluster may match any.
+  if (clusterResources?.includes("rewrites") === true) return [undefined];
   const rules = (modelRewrites ?? []).flatMap((rewrite) => rewrite.rules);
   return rules.flatMap((rule) => (rule.matches ?? []).map((match) => match.model.value));
 }

@@ -27,6 +27,15 @@ export const DEPLOYMENT_LIMITS = {
   configBytesMax: 1024 * 1024,
 } as const;
 
+/** What collectors read of a pool's cluster besides its endpoints. */
+const CLUSTER_RESOURCE_KINDS = ["objectives", "rewrites"] as const;
+export type ClusterResourceKind = (typeof CLUSTER_RESOURCE_KINDS)[number];
+/**
+ * Objectives rank a tenant's requests below its ceiling. Rewrites give names to models: with them whoever
+ * has the pool's agent token could draw requests for other pools' models.
+ */
+export const CLUSTER_RESOURCES_DEFAULT: readonly ClusterResourceKind[] = ["objectives"];
+
 /** What a GET shows in place of a secret. In a PUT it means: keep the one that is stored. */
 export const KEPT_SECRET = "<kept>";
 
@@ -76,7 +85,8 @@ const relaySchema = z.strictObject({
     .describe("HMAC keys shared with the relay. The first one signs; both are valid, for rotation"),
 });
 
-const objectiveSchema = z.strictObject({
+/** One of a pool's objectives. */
+export const objectiveSchema = z.strictObject({
   name: objectiveName,
   priority: wholeNumber(OBJECTIVE_PRIORITY.min, OBJECTIVE_PRIORITY.max)
     .default(0)
@@ -144,6 +154,10 @@ const poolFields = z.strictObject({
     .max(DEPLOYMENT_LIMITS.objectivesPerPoolMax)
     .optional()
     .describe("InferenceObjectives that requests and tenants may name"),
+  clusterResources: z
+    .array(z.enum(CLUSTER_RESOURCE_KINDS))
+    .default([...CLUSTER_RESOURCES_DEFAULT])
+    .describe("What the pool's cluster may add to its objectives and modelRewrites"),
   capacityWebhook: capacityWebhookSchema.optional().describe("Who starts endpoints"),
   scrapeIntervalMs: wholeNumber(50, 60_000).default(200),
   prefixKeys: prefixKeysSchema
@@ -248,6 +262,7 @@ export const deploymentSchema = z
 export type Deployment = z.output<typeof deploymentSchema>;
 export type PoolConfig = Deployment["pools"][number];
 export type TenantConfig = Deployment["tenants"][number];
+export type ObjectiveConfig = z.output<typeof objectiveSchema>;
 export type RelayConfig = PoolConfig["relays"][number];
 export type UpstreamConfig = PoolConfig["upstreams"][number];
 

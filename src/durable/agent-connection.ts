@@ -63,6 +63,7 @@ const TOLD_BY = {
   models: { role: "collector", what: "tells models" },
   kv: { role: "collector", what: "tells of KV caches" },
   "kv-offer": { role: "collector", what: "tells of KV caches" },
+  resources: { role: "collector", what: "tells resources" },
   tickets: { role: "relay", what: "reports tickets" },
   marks: { role: "relay", what: "marks endpoints" },
   started: { role: "relay", what: "tells what has begun" },
@@ -306,6 +307,7 @@ export class AgentConnections {
       role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes();
     const reportsStages = role === "relay" && v >= SINCE_VERSION.stageReports;
     const takesKv = role === "collector" && v >= SINCE_VERSION.kv;
+    const takesResources = role === "collector" && v >= SINCE_VERSION.resources;
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
@@ -313,6 +315,7 @@ export class AgentConnections {
       ...(reportsFirstByte ? { reportsFirstByte } : {}),
       ...(reportsStages ? { reportsStages } : {}),
       ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes, kvTokenEnds: true } : {}),
+      ...(takesResources ? { takesResources } : {}),
     });
   }
 
@@ -369,6 +372,8 @@ export class AgentConnections {
         return events.kvReceived(agent, frame.sections, { seq: connection.frames.lastSeq, bytes });
       case "kv-offer":
         return events.kvOffered(agent, frame.offer);
+      case "resources":
+        return events.resourcesTold(frame.resources);
     }
   }
 

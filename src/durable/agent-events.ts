@@ -7,6 +7,7 @@ import type {
   StartedTicket,
   TicketReport,
 } from "../agents/protocol/messages.ts";
+import type { ResourcesPayload } from "../agents/protocol/resources.ts";
 import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import type { OfferedEndpoints, ServedModels } from "./agent-frames.ts";
 import type { PoolObjectConfig } from "./contract.ts";
@@ -53,6 +54,8 @@ export interface AgentEvents {
   ): void;
   /** Frames of a collector are missing before `seq`. */
   kvLost(agent: string, seq: number): void;
+  /** What a collector's cluster says of the pool's objectives and rewrites. */
+  resourcesTold(resources: ResourcesPayload): void;
   /** Something has to be done at the next tick: an ack is due, a socket has not said hello. */
   tickNeeded(): void;
 }

@@ -26,6 +26,7 @@ import {
   type TicketReport,
   ticketReportsSchema,
 } from "../agents/protocol/messages.ts";
+import { type ResourcesPayload, resourcesSchema } from "../agents/protocol/resources.ts";
 import { ROW_FIELDS } from "../agents/protocol/metrics-specification.ts";
 import { SINCE_VERSION } from "../agents/protocol/version.ts";
 import type { AdapterSample } from "../scheduler/model/adapters.ts";
@@ -80,6 +81,7 @@ export type AgentFrame =
   | { readonly kind: "started"; readonly tickets: readonly StartedTicket[] }
   | { readonly kind: "kv"; readonly sections: readonly KvSection[] }
   | { readonly kind: "kv-offer"; readonly offer: OfferedEndpoints }
+  | { readonly kind: "resources"; readonly resources: ResourcesPayload }
   /** Nothing to apply: already seen, or metrics of endpoints that are not known (any more). */
   | { readonly kind: "ignored"; readonly why: "replayed" | "early" };
 
@@ -177,6 +179,8 @@ export class AgentFrames {
       }
       case FRAME.kvOffer:
         return this.#decodeOffer(payload, isAfterGap);
+      case FRAME.resources:
+        return decodeResources(payload, isAfterGap);
     }
   }
 
@@ -263,6 +267,14 @@ export class AgentFrames {
 
 function accepted(frame: AgentFrame, isAfterGap: boolean): FrameOutcome {
   return { ok: true, frame, isAfterGap };
+}
+
+/** Complete by itself: what it says holds after a gap, too. */
+function decodeResources(payload: Uint8Array, isAfterGap: boolean): FrameOutcome {
+  const isFitting = payload.byteLength <= PROTOCOL_LIMITS.resourcesBytesMax;
+  const resources = isFitting ? parsePayload(resourcesSchema, payload) : undefined;
+  if (resources === undefined) return { ok: false, error: "bad-payload" };
+  return accepted({ kind: "resources", resources }, isAfterGap);
 }
 
 /** Undefined for anything that is not UTF-8, not JSON or not of the schema. */

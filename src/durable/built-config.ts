@@ -1,6 +1,7 @@
 // What a pool's configuration comes to. It is made before the configuration is stored, so that one
 // which cannot be made is refused and the pool goes on as before.
 
+import { CLUSTER_RESOURCES_DEFAULT } from "../config/deployment.ts";
 import { loadSchedulerConfig } from "../scheduler/config/load.ts";
 import {
   type CompiledSpecification,
@@ -37,6 +38,16 @@ export function buildConfig(stored: StoredConfig, onFailed: OnPluginFailed): Bui
   return { stored, compiled, picker, scrapeIntervalMs };
 }
 
+/** With bands for the objectives of the pool's cluster, where the configuration takes them. */
+export function withPriorities(built: BuiltConfig, priorities: readonly number[]): BuiltConfig {
+  const { stored } = built;
+  const { config } = stored;
+  const allowed = config?.clusterResources ?? CLUSTER_RESOURCES_DEFAULT;
+  if (config === null || priorities.length === 0 || !allowed.includes("objectives")) return built;
+  const objectivePriorities = [...new Set([...(config.objectivePriorities ?? []), ...priorities])];
+  return { ...built, stored: { ...stored, config: { ...config, objectivePriorities } } };
+}
+
 /** Undefined where no upstream's load is read. */
 function upstreamIntervalMs({ upstreams = [] }: PoolObjectConfig): number | undefined {
   const intervals = upstreams.flatMap(({ metrics }) => metrics?.intervalMs ?? []);
@@ -59,7 +70,7 @@ export function rebuildConfig(stored: StoredConfig, onFailed: OnPluginFailed): B
  * shadow that cannot be read is left out: nothing depends on it.
  */
 export function readConfig(config: PoolObjectConfig): PoolObjectConfig {
-  const { name, scrapeIntervalMs, shadowScheduler, objectivePriorities } = config;
+  const { name, scrapeIntervalMs, shadowScheduler, objectivePriorities, clusterResources } = config;
   const { config: scheduler, issues } = read(config.scheduler);
   if (scheduler === undefined)
     throw new Error(`unreadable: ${issues.map(({ message }) => message).join("; ")}`);
@@ -69,6 +80,7 @@ export function readConfig(config: PoolObjectConfig): PoolObjectConfig {
     scrapeIntervalMs,
     scheduler,
     ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
+    ...(clusterResources === undefined ? {} : { clusterResources }),
     ...readUpstreams(config.upstreams),
   };
   return shadow === undefined ? known : { ...known, shadowScheduler: shadow };

@@ -1,13 +1,19 @@
 // The RPC between the Worker and the objects: plain values, safe across versions N and N-1.
 // Fields are only ever added, as optional ones; a field is never renamed or given a new meaning.
 
-import type { ConfigIssue, Deployment } from "../config/deployment.ts";
+import type {
+  ClusterResourceKind,
+  ConfigIssue,
+  Deployment,
+  ObjectiveConfig,
+} from "../config/deployment.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { Explanation, WrittenAttempt } from "../scheduler/decisions/document.ts";
 import type { FlowControlSnapshot } from "../scheduler/flow-control/snapshot.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { PoolSummary } from "../scheduler/pools/summary.ts";
+import type { ModelRewriteConfig } from "../scheduler/rewrite/config.ts";
 import type { PoolUpstream } from "./upstreams/pool-upstream.ts";
 
 /** A request for endpoints. Idempotent by (request.requestId, attempt). */
@@ -194,6 +200,8 @@ export interface PoolObjectConfig {
   readonly shadowScheduler?: SchedulerConfig;
   /** Priorities of the pool's objectives: each has a band, also while nothing waits in it. */
   readonly objectivePriorities?: readonly number[];
+  /** What its cluster may add to the configuration. Absent, of a directory of before: objectives. */
+  readonly clusterResources?: readonly ClusterResourceKind[];
   /** Its endpoints, in a pool without relays. */
   readonly upstreams?: readonly PoolUpstream[];
 }
@@ -220,6 +228,8 @@ export interface PoolsKnown {
    * served in this order: those that it has waited for longest come first.
    */
   readonly digests: readonly { readonly pool: string; readonly known: string }[];
+  /** `revision` of the last PoolsRead.resources; 0 before. Absent: it does not want any. */
+  readonly resources?: number;
 }
 export const DIGESTS_WANTED_MAX = 64;
 
@@ -238,6 +248,11 @@ export interface PoolsRead {
   readonly digests: readonly PoolDigest[];
   /** Pools that an operator has drained, all of them. */
   readonly drained: readonly string[];
+  /** `json`: PoolResources, of pools whose are newer; more of them may come with the next read. */
+  readonly resources?: {
+    readonly revision: number;
+    readonly pools: readonly { readonly json: string }[];
+  };
 }
 export const DIGEST_READ_BYTES_MAX = 1024 * 1024;
 
@@ -258,6 +273,35 @@ export interface PoolReported {
   readonly isKnown: boolean;
   /** With many pools: how long to wait before the next summary at least. */
   readonly pauseMs?: number;
+}
+
+/** What a pool's cluster says of InferenceObjectives and InferenceModelRewrites, checked by its object. */
+export interface PoolResources {
+  readonly pool: string;
+  /** Rises with every change; about the Unix ms of the last one. */
+  readonly version: number;
+  readonly objectives: readonly ObjectiveConfig[];
+  readonly rewrites: readonly ModelRewriteConfig[];
+}
+
+/** The directory's answer to a pool that has told what its cluster says. */
+export interface ResourcesReported {
+  /** False: no such pool is configured, and what it says is not kept. */
+  readonly isKnown: boolean;
+}
+
+/** A resource of a cluster that is not in force. */
+export interface IgnoredResource {
+  readonly name: string;
+  /** A sentence for people. */
+  readonly why: string;
+}
+
+/** By their names, as the pool's object knows them. */
+export interface ClusterResourcesState {
+  readonly objectives: readonly string[];
+  readonly rewrites: readonly string[];
+  readonly mistaken: Readonly<Record<ClusterResourceKind, readonly IgnoredResource[]>>;
 }
 
 export type DirectoryPut =
@@ -382,6 +426,8 @@ export interface PoolState {
   readonly shadow?: ShadowState;
   /** Absent while no collector tells what endpoints hold. */
   readonly residency?: ResidencyState;
+  /** Absent while no collector has told of its cluster's objectives and rewrites. */
+  readonly clusterResources?: ClusterResourcesState;
 }
 
 /** What waits in a pool at one moment. */

@@ -12,7 +12,9 @@ import type {
   PoolDigest,
   PoolDrained,
   PoolReported,
+  PoolResources,
   PoolsKnown,
+  ResourcesReported,
 } from "./contract.ts";
 import type { DirectoryObject } from "./directory.ts";
 import type { SettingsObject, SettingsUpdate } from "./settings.ts";
@@ -43,6 +45,11 @@ export class Control extends WorkerEntrypoint<ControlEnv> {
   /** A pool's object says how the pool is, and with a digest, what its caches hold. */
   async reportPool(summary: PoolSummary, digest?: PoolDigest): Promise<PoolReported> {
     return this.#directory().report(summary, digest);
+  }
+
+  /** A pool's object says which objectives and rewrites its cluster has. */
+  async reportResources(resources: PoolResources): Promise<ResourcesReported> {
+    return this.#directory().reportResources(resources);
   }
 
   async putConfig(deployment: Deployment, expectedVersion?: number): Promise<DirectoryPut> {

@@ -20,6 +20,8 @@ const SQL_SCHEMA = [
    CREATE TABLE pending_pools (pool TEXT PRIMARY KEY);`,
   // Pools that get no new requests, by an operator's word.
   "CREATE TABLE drained_pools (pool TEXT PRIMARY KEY)",
+  // What pools' clusters say of objectives and rewrites, as PoolResources.
+  "CREATE TABLE pool_resources (pool TEXT PRIMARY KEY, version INTEGER NOT NULL, json TEXT NOT NULL)",
 ];
 
 export interface StoredDeployment {
@@ -28,6 +30,12 @@ export interface StoredDeployment {
   readonly deployment: Deployment;
   /** Pools whose stored scheduling cannot be read, or a part of it: see decode. Absent: none. */
   readonly repaired?: readonly string[];
+}
+
+interface StoredResources {
+  readonly pool: string;
+  readonly version: number;
+  readonly json: string;
 }
 
 interface StoredChange {
@@ -101,6 +109,27 @@ export class DirectoryStorage {
     if (isDrained)
       this.#storage.sql.exec("INSERT OR IGNORE INTO drained_pools (pool) VALUES (?)", pool);
     else this.#storage.sql.exec("DELETE FROM drained_pools WHERE pool = ?", pool);
+  }
+
+  resources(): StoredResources[] {
+    return this.#storage.sql
+      .exec<{ pool: string; version: number; json: string }>(
+        "SELECT pool, version, json FROM pool_resources ORDER BY version, pool",
+      )
+      .toArray();
+  }
+
+  setResources({ pool, version, json }: StoredResources): void {
+    this.#storage.sql.exec(
+      "INSERT OR REPLACE INTO pool_resources (pool, version, json) VALUES (?, ?, ?)",
+      pool,
+      version,
+      json,
+    );
+  }
+
+  deleteResources(pool: string): void {
+    this.#storage.sql.exec("DELETE FROM pool_resources WHERE pool = ?", pool);
   }
 
   pendingPools(): PoolAddress[] {

@@ -23,8 +23,11 @@ import type {
   PoolDigest,
   PoolDrained,
   PoolReported,
+  PoolResources,
   PoolsKnown,
+  ResourcesReported,
 } from "./contract.ts";
+import { KeptResources } from "./directory/kept-resources.ts";
 import { drainNotes, jurisdictionNotes } from "./directory/pool-notes.ts";
 import { PoolTeller, type PoolTellerEnv, PUSH_RETRY_MS } from "./directory/pool-teller.ts";
 import { ReportedPools } from "./directory/reported-pools.ts";
@@ -34,11 +37,13 @@ import { randomHex, sha256Hex, systemClock } from "./system.ts";
 export class DirectoryObject extends DurableObject<PoolTellerEnv> {
   readonly #stored: DirectoryStorage;
   readonly #registry = new MetricRegistry();
+  readonly #epoch = randomHex(8);
   readonly #reported = new ReportedPools({
-    epoch: randomHex(8),
+    epoch: this.#epoch,
     clock: systemClock,
     registry: this.#registry,
   });
+  readonly #resources: KeptResources;
   readonly #teller: PoolTeller;
   #current: StoredDeployment;
   #drained: readonly string[];
@@ -46,6 +51,7 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
   constructor(ctx: DurableObjectState, env: PoolTellerEnv) {
     super(ctx, env);
     this.#stored = new DirectoryStorage(ctx.storage);
+    this.#resources = new KeptResources({ stored: this.#stored, registry: this.#registry });
     this.#current = this.#stored.current();
     this.#drained = this.#stored.drained();
     this.#teller = new PoolTeller({
@@ -54,7 +60,7 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
       stored: this.#stored,
       current: () => this.#current,
     });
-    this.#reported.configure(this.#current.deployment.pools.map(({ name }) => name));
+    this.#poolsConfigured(this.#current.deployment.pools.map(({ name }) => name));
     // Objects whose own copy was of the same form have put the default in its place, too.
     if (this.#current.repaired !== undefined) {
       this.#stored.mustTell(this.#teller.addresses(this.#current.deployment));
@@ -68,7 +74,9 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
     const { version } = this.#current;
     const read = knownVersion === version ? ({ version, unchanged: true } as const) : this.#current;
     if (known === undefined) return read;
-    return { ...read, pools: { ...this.#reported.read(known), drained: this.#drained } };
+    const resources = this.#resources.read(known, this.#epoch);
+    const pools = { ...this.#reported.read(known), drained: this.#drained };
+    return { ...read, pools: resources === undefined ? pools : { ...pools, resources } };
   }
 
   /** Prometheus text format. */
@@ -79,6 +87,11 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
   /** What a pool's object says of the pool. */
   report(summary: PoolSummary, digest?: PoolDigest): PoolReported {
     return this.#reported.report(summary, digest);
+  }
+
+  /** What a pool's object says of its cluster's objectives and rewrites. */
+  reportResources(resources: PoolResources): ResourcesReported {
+    return this.#resources.report(resources);
   }
 
   /**
@@ -111,7 +124,7 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
     this.#stored.add(entry, json, { told: [...told], pools });
     this.#current = { version: entry.version, deployment: parsed.value };
     this.#drained = this.#stored.drained();
-    this.#reported.configure(pools);
+    this.#poolsConfigured(pools);
     const pending = (await this.#teller.tellAll()).map(poolNameOf);
     const notes = this.#jurisdictionNotes(old, parsed.value);
     return { ok: true, version: entry.version, pending, ...(notes.length > 0 ? { notes } : {}) };
@@ -145,6 +158,11 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
 
   override async alarm(): Promise<void> {
     await this.#teller.tellAll();
+  }
+
+  #poolsConfigured(names: readonly string[]): void {
+    this.#reported.configure(names);
+    this.#resources.configure(names);
   }
 
   #jurisdictionNotes(before: Deployment, after: Deployment): string[] {

@@ -2,10 +2,12 @@
 // its reply back until it is durable.
 
 import { type EndpointRecord, membershipSchema } from "../agents/protocol/messages.ts";
+import type { ClusterResourceKind } from "../config/deployment.ts";
 import { loadSchedulerConfig } from "../scheduler/config/load.ts";
 import { schedulerConfigSchema } from "../scheduler/config/schema.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { CLAIMS_MAX } from "./membership.ts";
+import { RESOURCES_SQL } from "./resources/resources-storage.ts";
 import { migrate } from "./migrations.ts";
 import { readUpstreams } from "./upstreams/pool-upstream.ts";
 
@@ -45,6 +47,7 @@ const SQL_SCHEMA = [
    -- Tickets that were settled without their relay's report, or in a later life of the object than
    -- the one that opened them: a report that comes later must not count again.
    CREATE TABLE settled (id INTEGER PRIMARY KEY, ticket TEXT NOT NULL UNIQUE);`,
+  RESOURCES_SQL,
 ];
 
 export interface StoredConfig {
@@ -251,9 +254,10 @@ function decodeConfig(version: number, json: string): StoredConfig {
     scheduler: unknown;
     shadowScheduler?: unknown;
     objectivePriorities?: readonly number[];
+    clusterResources?: readonly ClusterResourceKind[];
     upstreams?: unknown;
   };
-  const { name, scrapeIntervalMs, objectivePriorities } = stored;
+  const { name, scrapeIntervalMs, objectivePriorities, clusterResources } = stored;
   const read = (written: unknown) =>
     loadSchedulerConfig(written, { allowExperimentalPlugins: true }).config;
   const known = read(stored.scheduler);
@@ -265,6 +269,7 @@ function decodeConfig(version: number, json: string): StoredConfig {
       scrapeIntervalMs,
       scheduler: known,
       ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
+      ...(clusterResources === undefined ? {} : { clusterResources }),
       ...readUpstreams(stored.upstreams),
     };
     return {

@@ -16,7 +16,13 @@ import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
 import type { AgentEvents } from "./agent-events.ts";
-import { buildConfig, readConfig, rebuildConfig } from "./built-config.ts";
+import {
+  type BuiltConfig,
+  buildConfig,
+  readConfig,
+  rebuildConfig,
+  withPriorities,
+} from "./built-config.ts";
 import type {
   DecisionPage,
   DecisionQuery,
@@ -39,6 +45,7 @@ import { takeSnapshot } from "./pool-snapshot.ts";
 import { QueueMetrics } from "./queue-metrics.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { KeptDebts } from "./queue/kept-debts.ts";
+import { ClusterResources } from "./resources/pool-resources.ts";
 import { PoolReports, type ReportsEnv } from "./summary/pool-reports.ts";
 import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
@@ -50,8 +57,6 @@ import { Usage } from "./usage.ts";
 
 /** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
 const TICK_MS = 500;
-/** Rows of the prefix journal that are read before the first pick; a small pool has no more. */
-const RESTORE_ROWS_AT_ONCE = 8;
 
 export class PoolObject extends DurableObject {
   readonly #objectEpoch = randomHex(8);
@@ -69,6 +74,8 @@ export class PoolObject extends DurableObject {
   readonly #debts: KeptDebts;
   readonly #agents: AgentConnections;
   readonly #reports: PoolReports;
+  readonly #resources: ClusterResources;
+  #built: BuiltConfig;
   #config: StoredConfig;
   #compiled: CompiledSpecification;
   readonly #upstreamLoads: UpstreamLoads;
@@ -89,6 +96,7 @@ export class PoolObject extends DurableObject {
     });
     this.#registry.onRender(() => this.#queueMetrics.show(this.queueState()));
     const built = rebuildConfig(this.#stored.config(), this.#pluginFailed);
+    this.#built = built;
     this.#config = built.stored;
     this.#compiled = built.compiled;
     if (this.#config.isFallback === true) this.#registry.inc(METRIC.configFallbacksTotal, {});
@@ -109,7 +117,7 @@ export class PoolObject extends DurableObject {
       table: this.#endpoints.table,
       clock: systemClock,
     });
-    this.#restorePrefixes(RESTORE_ROWS_AT_ONCE);
+    this.#prefixes.restore();
     this.#resident = this.#createResident();
     this.#picks = new Picks({
       epoch: this.#objectEpoch,
@@ -128,7 +136,8 @@ export class PoolObject extends DurableObject {
       queueRefused: (refusal) => this.#refusals.add(refusal),
     });
     this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
-    this.#picks.configure(built);
+    this.#resources = this.#createResources(env);
+    this.#configurePicks();
     this.#debts = new KeptDebts(ctx.storage);
     this.#picks.admission.queue?.restoreDebts(this.#debts.read(systemClock()));
     this.#reports = this.#createReports(env);
@@ -160,6 +169,7 @@ export class PoolObject extends DurableObject {
   retire(version: number): void {
     if (version <= this.#config.version) return;
     this.#setConfig({ version, config: null });
+    this.#resources.forget();
     this.#agents.closeAll();
   }
 
@@ -220,6 +230,7 @@ export class PoolObject extends DurableObject {
       tickets: this.#picks.tickets,
       ...(this.#picks.shadow === undefined ? {} : { shadow: this.#picks.shadow }),
       ...(this.#resident.state === undefined ? {} : { residency: this.#resident.state }),
+      ...this.#resources.state,
     };
   }
 
@@ -302,12 +313,29 @@ export class PoolObject extends DurableObject {
   #setConfig(next: StoredConfig): void {
     const built = buildConfig(next, this.#pluginFailed);
     this.#stored.setConfig(next.version, next.config);
+    this.#built = built;
     this.#config = next;
     this.#compiled = built.compiled;
     this.#endpoints.configure(this.#compiled, next.config?.upstreams);
-    this.#picks.configure(built);
+    this.#configurePicks();
+    this.#resources.configured();
     this.#reports.noticed();
     this.#upstreamLoads.configure(next.config?.upstreams ?? []);
+  }
+
+  #configurePicks(): void {
+    this.#picks.configure(withPriorities(this.#built, this.#resources.priorities));
+  }
+
+  #createResources(env: ReportsEnv): ClusterResources {
+    return new ClusterResources({
+      storage: this.ctx.storage,
+      control: env.CONTROL,
+      clock: systemClock,
+      registry: this.#registry,
+      pool: () => this.#config.config?.name,
+      onChanged: () => this.#configurePicks(),
+    });
   }
 
   #createUpstreamLoads(env: object): UpstreamLoads {
@@ -351,7 +379,9 @@ export class PoolObject extends DurableObject {
       collectorHeard: (agent) => {
         this.#reports.collectorHeard();
         this.#resident.heard(agent);
+        this.#resources.push();
       },
+      resourcesTold: (resources) => this.#resources.told(resources),
       kvOffered: (agent, offer) => this.#resident.offered(agent, offer),
       kvReceived: (agent, sections, frame) => this.#resident.received(agent, sections, frame),
       kvLost: (agent, seq) => this.#resident.lost(agent, seq),
@@ -381,13 +411,6 @@ export class PoolObject extends DurableObject {
     if (settlement.mayBeReported) this.#settled.add(settlement.ticket);
   }
 
-  /** Puts rows of the prefix journal back into the tree; later ones one at a time, between picks. */
-  #restorePrefixes(rows: number): void {
-    const { journal } = this.#prefixes;
-    for (let row = 0; row < rows && !journal.isRestored; row++) journal.restoreRow();
-    if (!journal.isRestored) setTimeout(() => this.#restorePrefixes(1), 0);
-  }
-
   /** Plans a tick unless one is planned or nothing waits for time to pass. */
   #scheduleTick(): void {
     this.#reports.noticed();
@@ -413,18 +436,11 @@ export class PoolObject extends DurableObject {
     );
   }
 
-  #keepDebts(): void {
-    const { queue } = this.#picks.admission;
-    const nowMs = systemClock();
-    if (queue === undefined || !this.#debts.isDue(nowMs)) return;
-    setTimeout(() => this.#debts.write(queue.debts(), nowMs), 0);
-  }
-
   #tick(): void {
     this.#picks.sweep();
     // In a turn of its own: in one transaction with confirmed writes it would hold replies back.
     if (this.#prefixes.journal.isDirty) setTimeout(() => this.#prefixes.journal.write(), 0);
-    this.#keepDebts();
+    this.#debts.keep(this.#picks.admission.queue, systemClock());
     const gone = this.#endpoints.membership.expire();
     if (gone.length > 0) {
       this.#endpoints.sync();

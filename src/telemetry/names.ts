@@ -9,6 +9,7 @@ import { GLOBAL_METRIC } from "./global-names.ts";
 import { KV_EVENT_METRIC } from "./kv-event-names.ts";
 import { LINK_METRIC } from "./link-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
+import { RESOURCE_METRIC } from "./resource-names.ts";
 import { SCRAPE_METRIC } from "./scrape-names.ts";
 
 function define<const Label extends string>(
@@ -320,6 +321,7 @@ export const METRIC = {
   ...DISAGGREGATION_METRIC,
   ...FLOW_CONTROL_METRIC,
   ...GLOBAL_METRIC,
+  ...RESOURCE_METRIC,
 
   ...KV_EVENT_METRIC,
   ...LINK_METRIC,

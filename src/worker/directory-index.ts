@@ -1,6 +1,12 @@
 // The configuration as requests look things up in it. Built once per version and isolate.
 
-import { type Deployment, deploymentSchema, type PoolConfig } from "../config/deployment.ts";
+import {
+  CLUSTER_RESOURCES_DEFAULT,
+  type Deployment,
+  deploymentSchema,
+  type PoolConfig,
+} from "../config/deployment.ts";
+import type { PoolResources } from "../durable/contract.ts";
 import type { Tenant } from "./tenant.ts";
 import { poolNeeds, type PoolNeeds } from "./pool-needs.ts";
 import { poolTag } from "./request-id.ts";
@@ -16,13 +22,31 @@ const EVERY = "*";
 const UNTOLD = {
   routing: deploymentSchema.parse({ version: 1, pools: [], tenants: [] }).routing,
   tenant: { jurisdictions: [EVERY] as ["*"], variantFallback: false },
-  pool: () => ({ upstreams: [], failoverTier: 0, extraMs: 0, rttMs: 50 }),
+  pool: () => ({
+    clusterResources: [...CLUSTER_RESOURCES_DEFAULT],
+    upstreams: [],
+    failoverTier: 0,
+    extraMs: 0,
+    rttMs: 50,
+  }),
 };
+
+/** What is known of clusters' resources. */
+interface ToldResources {
+  /** Rises with every change. */
+  readonly revision: number;
+  of(pool: string): PoolResources | undefined;
+}
+
+const NOTHING_TOLD: ToldResources = { revision: 0, of: () => undefined };
 
 export class DirectoryIndex {
   readonly version: number;
   readonly bodyBytesMax: number;
   readonly routing: Deployment["routing"];
+  /** Of the resources that it was made with. */
+  readonly toldRevision: number;
+  readonly #deployment: Deployment;
   readonly #tenantsByKeyHash = new Map<string, Tenant>();
   /** By tenants' ids. */
   readonly #weights = new Map<string, number>();
@@ -31,18 +55,22 @@ export class DirectoryIndex {
   /** By the names clients use. */
   readonly #poolsByModel = new Map<string, Pool[]>();
 
-  constructor(version: number, deployment: Deployment) {
+  /** `told`: what pools' clusters add to the configuration. */
+  constructor(version: number, deployment: Deployment, told: ToldResources = NOTHING_TOLD) {
     this.version = version;
+    this.toldRevision = told.revision;
+    this.#deployment = deployment;
     this.bodyBytesMax = deployment.limits.bodyBytesMax;
     this.routing = (deployment as Partial<Deployment>).routing ?? UNTOLD.routing;
-    for (const { keys, ...told } of deployment.tenants) {
-      const tenant = { ...UNTOLD.tenant, ...told };
+    for (const { keys, ...written } of deployment.tenants) {
+      const tenant = { ...UNTOLD.tenant, ...written };
       for (const key of keys) this.#tenantsByKeyHash.set(key, tenant);
       this.#weights.set(tenant.id, tenant.weight);
     }
-    for (const told of deployment.pools) {
-      const config = { ...UNTOLD.pool(), ...told };
-      const pool = { config, tag: poolTag(config.name), ...poolNeeds(config) };
+    for (const written of deployment.pools) {
+      const config = { ...UNTOLD.pool(), ...written };
+      const needs = poolNeeds(config, told.of(config.name));
+      const pool = { config, tag: poolTag(config.name), ...needs };
       this.#pools.set(config.name, pool);
       for (const model of new Set([...config.models, ...pool.rewrites.models])) {
         const serving = this.#poolsByModel.get(model);
@@ -50,6 +78,11 @@ export class DirectoryIndex {
         else serving.push(pool);
       }
     }
+  }
+
+  /** The same configuration where clusters say something else. */
+  withResources(told: ToldResources): DirectoryIndex {
+    return new DirectoryIndex(this.version, this.#deployment, told);
   }
 
   /** `keyHash` in the form of the configuration, `sha256:<hex>`. */

@@ -5,6 +5,7 @@ import type { DirectoryRead, PoolsRead } from "../durable/contract.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { DirectoryIndex } from "./directory-index.ts";
 import { metrics } from "./metrics.ts";
+import { ignoredResources, knownResources } from "./pools/cluster-resources.ts";
 import { knownPools } from "./pools/known-pools.ts";
 import { type Reader, SharedCopy, withDeadline } from "./shared-copy.ts";
 
@@ -82,16 +83,40 @@ interface StoredPools {
 
 async function readIndex(env: Env, known: DirectoryIndex | undefined): Promise<DirectoryIndex> {
   const askedAtMs = Date.now();
-  const read = await env.CONTROL.readConfig(known?.version ?? -1, knownPools.known(askedAtMs));
-  const index = newIndex(read, known);
-  if (index !== known) knownPools.configure(index.poolNames);
+  const wanted = { ...knownPools.known(askedAtMs), resources: knownResources.known };
+  const read = await env.CONTROL.readConfig(known?.version ?? -1, wanted);
+  if (!("unchanged" in read)) {
+    const names = read.deployment.pools.map(({ name }) => name);
+    knownPools.configure(names);
+    knownResources.configure(names);
+  }
   // A directory of the release before tells nothing of pools.
-  if (read.pools !== undefined) knownPools.update(read.pools, askedAtMs);
-  return index;
+  if (read.pools !== undefined) {
+    knownPools.update(read.pools, askedAtMs);
+    knownResources.update(read.pools);
+  }
+  return newIndex(read, known);
 }
 
 function newIndex(read: DirectoryRead, known: DirectoryIndex | undefined): DirectoryIndex {
-  if (!("unchanged" in read)) return new DirectoryIndex(read.version, read.deployment);
-  if (known === undefined) throw new Error("invariant broken: unchanged, but nothing is known");
-  return known;
+  const isUnchanged = "unchanged" in read;
+  if (isUnchanged && known === undefined)
+    throw new Error("invariant broken: unchanged, but nothing is known");
+  if (isUnchanged && known!.toldRevision === knownResources.revision) return known!;
+  const index = isUnchanged
+    ? known!.withResources(knownResources)
+    : new DirectoryIndex(read.version, read.deployment, knownResources);
+  countIgnored(index);
+  return index;
+}
+
+function countIgnored(index: DirectoryIndex): void {
+  metrics.reset(METRIC.clusterResourcesIgnored);
+  for (const { config } of index.pools) {
+    const { name: pool } = config;
+    const told = knownResources.of(pool);
+    if (told === undefined) continue;
+    for (const { kind, why } of ignoredResources(config, told))
+      metrics.inc(METRIC.clusterResourcesIgnored, { pool, kind, why });
+  }
 }

@@ -126,6 +126,7 @@ describe("the hello", () => {
           kvReceived: () => undefined,
           kvLost: () => undefined,
           wantsFirstBytes: () => false,
+          resourcesTold: () => undefined,
           tickNeeded: () => undefined,
         },
       });

@@ -37,6 +37,7 @@ function eventsWith(more: Partial<AgentEvents>): AgentEvents {
     kvReceived: silent,
     kvLost: silent,
     wantsFirstBytes: () => false,
+    resourcesTold: silent,
     tickNeeded: silent,
     ...more,
   };

@@ -19,6 +19,7 @@ import type {
   TicketOpened,
   TicketReport,
 } from "../../src/agents/protocol/messages.ts";
+import type { ResourcesPayload } from "../../src/agents/protocol/resources.ts";
 import { PROTOCOL_VERSION } from "../../src/agents/protocol/version.ts";
 import type {
   HeldGrant,
@@ -206,6 +207,10 @@ export class TestAgent {
 
   models(payload: ModelsPayload): void {
     this.#json(FRAME.models, payload);
+  }
+
+  resources(payload: ResourcesPayload): void {
+    this.#json(FRAME.resources, payload);
   }
 
   started(tickets: readonly StartedTicket[]): void {

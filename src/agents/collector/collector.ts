@@ -22,6 +22,7 @@ import { KvResidency } from "./kv-residency.ts";
 import { MetricsLedger } from "./metrics-ledger.ts";
 import { ModelsLedger } from "./models-ledger.ts";
 import type { KvKeys } from "./token-keys/flags.ts";
+import { ResourcesTeller } from "./resources-teller.ts";
 import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
 
 /** How long results gather before a frame is sent. */
@@ -61,7 +62,7 @@ export interface Collector {
 
 /** Starts collecting. Rejects if there are no first endpoints, or an address to listen on cannot be used. */
 export async function startCollector(options: CollectorOptions): Promise<Collector> {
-  const source = await startEndpointSource(options);
+  const source = await startEndpointSource({ ...options, withResources: true });
   const { kvEvents, token, logger, registry } = options;
   let collector: PoolCollector | undefined;
   try {
@@ -85,6 +86,7 @@ class PoolCollector implements Collector {
   readonly #session: PoolSession;
   readonly #ledger = new MetricsLedger();
   readonly #models = new ModelsLedger();
+  readonly #resources: ResourcesTeller | undefined;
   readonly #flush: NodeJS.Timeout;
   #configure: Configure | undefined;
   /** The object of this connection has said what `#configure` holds. */
@@ -101,6 +103,8 @@ class PoolCollector implements Collector {
     this.#options = options;
     this.#source = source;
     this.#residency = residency;
+    this.#resources = source.resources && new ResourcesTeller(source.resources);
+    source.onResources?.(() => this.#resources?.changed());
     residency?.follow(source.endpoints);
     this.#ledger.reset(source.endpoints.length);
     this.#models.reset(source.endpoints.length);
@@ -121,12 +125,14 @@ class PoolCollector implements Collector {
           this.#isMembershipDue = true;
           this.#ledger.forgetSent();
           this.#models.forgetSent();
+          this.#resources?.forgetSent();
         },
         onAck: () => undefined,
         onConfigure: (configure) => {
           // Said again after every reconnect.
           this.#isConfigured = true;
           residency?.configured(configure);
+          this.#resources?.configured(configure);
           if (JSON.stringify(configure) === JSON.stringify(this.#configure)) return;
           this.#configure = configure;
           this.#restart();
@@ -226,6 +232,7 @@ class PoolCollector implements Collector {
 
   #sendDue(): void {
     this.#sendMetrics();
+    if (this.#isConfigured) this.#resources?.flush((encode) => this.#session.send(encode));
     this.#residency?.flush();
   }
 

@@ -11,15 +11,22 @@ export type EndpointsFrom =
   | { readonly endpointsPath: string }
   | { readonly kubernetes: KubernetesFrom };
 
+interface StartOptions {
+  readonly logger: Logger;
+  readonly registry: MetricRegistry;
+  /** Whether an InferencePool's objectives and rewrites are followed, too. */
+  readonly withResources?: boolean;
+}
+
 /** Rejects, saying why, if there is no first set. */
 export async function startEndpointSource(
-  options: EndpointsFrom & { readonly logger: Logger; readonly registry: MetricRegistry },
+  options: EndpointsFrom & StartOptions,
 ): Promise<EndpointSource> {
-  const { logger, registry } = options;
+  const { logger, registry, withResources = false } = options;
   if ("endpointsPath" in options) {
     return FileSource.start({ path: options.endpointsPath, logger, registry });
   }
   // Its client library takes 90 MB of memory and a second of a processor: only for who asks for it.
   const { KubernetesSource } = await import("./kubernetes/kubernetes-source.ts");
-  return KubernetesSource.start({ ...options.kubernetes, logger, registry });
+  return KubernetesSource.start({ ...options.kubernetes, logger, registry, withResources });
 }

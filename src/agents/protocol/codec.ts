@@ -8,8 +8,8 @@
 // `seq` grows by one per frame within an agent's epoch, starting at 1. It is a double because a
 // 32-bit counter would wrap in weeks on a busy relay.
 //
-// MEMBERSHIP, TICKETS, MARKS, MODELS, STARTED and KV_OFFER payloads are JSON, see messages.ts; for KV
-// payloads see kv-frames.ts.
+// MEMBERSHIP, TICKETS, MARKS, MODELS, STARTED, KV_OFFER and RESOURCES payloads are JSON, see messages.ts and
+// resources.ts; for KV payloads see kv-frames.ts.
 // METRICS payload: u16 row count, then per row
 //   u16 endpoint (index in the last MEMBERSHIP) · u8 status · u8 flags · u16 mask · u32 age in ms ·
 //   one f64 per set bit of the mask, lowest bit first (field i is configure.metrics[i])
@@ -30,6 +30,7 @@ export const FRAME = {
   started: 6,
   kv: 7,
   kvOffer: 8,
+  resources: 9,
 } as const;
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
 
@@ -43,6 +44,7 @@ const FRAME_SINCE: Readonly<Record<number, number>> = {
   [FRAME.started]: SINCE_VERSION.evictions,
   [FRAME.kv]: SINCE_VERSION.kv,
   [FRAME.kvOffer]: SINCE_VERSION.kv,
+  [FRAME.resources]: SINCE_VERSION.resources,
 };
 
 export const FRAME_HEADER_BYTES = 12;

@@ -34,6 +34,11 @@ export const PROTOCOL_LIMITS = {
   startedTicketsMax: 512,
   /** Keys in one KV frame: 32 KiB, and one or two milliseconds of the object's time. */
   kvFrameKeysMax: 4_096,
+  /** InferenceObjectives and InferenceModelRewrites in one RESOURCES frame: what a configuration may have. */
+  objectivesMax: 64,
+  rewritesMax: 64,
+  /** The payload of a RESOURCES frame: every isolate may hold what it says. */
+  resourcesBytesMax: 32 * 1024,
   /** Streams named in one `kv-send` or `kv-stop`. */
   kvStreamsMax: 64,
   /** A mark that says longer is refused: the sender is broken. Objects cut leases much lower. */

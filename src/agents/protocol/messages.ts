@@ -153,6 +153,8 @@ const configureSchema = z.object({
   kvWindowBytes: z.int().positive().optional(),
   /** Sections of KV frames are to say the ends of content. Absent: no, as objects of before. */
   kvTokenEnds: z.boolean().optional(),
+  /** The object takes RESOURCES frames. Absent: no, as of objects of before. */
+  takesResources: z.boolean().optional(),
 });
 export type Configure = z.output<typeof configureSchema>;
 

@@ -21,4 +21,6 @@ export const SINCE_VERSION = {
   stageReports: 2,
   /** KV and KV_OFFER frames, for an object that said `kvWindowBytes`, with ends if it said `kvTokenEnds`; `kv-send`, -`stop`, -`credit` to a collector that offered. */
   kv: 2,
+  /** RESOURCES frames, for an object that said `takesResources`. */
+  resources: 2,
 } as const;

@@ -86,10 +86,11 @@ export class PoolTeller {
 }
 
 function objectConfig(pool: PoolConfig): PoolObjectConfig {
-  const { name, scrapeIntervalMs, scheduler, shadow } = pool;
+  const { name, scrapeIntervalMs, scheduler, shadow, clusterResources } = pool;
   return {
     name,
     scrapeIntervalMs,
+    clusterResources,
     scheduler: effectiveScheduler(scheduler),
     ...objectivePriorities(pool),
     ...upstreamsOf(pool),

@@ -7,6 +7,9 @@ import type { Clock } from "../../scheduler/support/clock.ts";
 import type { PrefixLearner } from "./claims.ts";
 import { type JournalStore, PrefixJournal } from "./journal.ts";
 
+/** Rows of the journal that are read before the first pick; a small pool has no more. */
+const RESTORE_ROWS_AT_ONCE = 8;
+
 export interface PrefixMemoryOptions {
   readonly store: JournalStore;
   /** Holds the endpoints that the object remembers. */
@@ -23,6 +26,12 @@ export class PrefixMemory implements PrefixLearner {
   constructor({ store, table, clock }: PrefixMemoryOptions) {
     this.#table = table;
     this.journal = new PrefixJournal({ store, prefix: this.#prefix, table, clock });
+  }
+
+  /** Puts rows of the journal back into the tree; later ones one at a time, between picks. */
+  restore(rows = RESTORE_ROWS_AT_ONCE): void {
+    for (let row = 0; row < rows && !this.journal.isRestored; row++) this.journal.restoreRow();
+    if (!this.journal.isRestored) setTimeout(() => this.restore(1), 0);
   }
 
   /** How much of an endpoint is remembered; see ApproximatePrefix.setRule. */

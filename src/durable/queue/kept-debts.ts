@@ -34,13 +34,14 @@ export class KeptDebts {
     return nowMs - stored.atMs < DEBTS_KEPT_MS ? stored.debts : [];
   }
 
-  /** Whether it is time for the next write. */
-  isDue(nowMs: number): boolean {
-    return nowMs - this.#writtenAtMs >= DEBTS_WRITE_MS;
+  /** Writes them if it is time. */
+  keep(queue: { debts(): readonly FlowDebt[] } | undefined, nowMs: number): void {
+    if (queue === undefined || nowMs - this.#writtenAtMs < DEBTS_WRITE_MS) return;
+    setTimeout(() => this.#write(queue.debts(), nowMs), 0);
   }
 
   /** In a turn without a confirmed write: beside one, replies would wait for both. */
-  write(debts: readonly FlowDebt[], nowMs: number): void {
+  #write(debts: readonly FlowDebt[], nowMs: number): void {
     if (debts.length === 0 && this.#isEmpty) return;
     this.#writtenAtMs = nowMs;
     this.#isEmpty = debts.length === 0;

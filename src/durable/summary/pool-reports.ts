@@ -10,13 +10,14 @@ import type { Endpoints } from "../endpoints.ts";
 import type { ResidentKnowledge } from "../kv/resident-knowledge.ts";
 import type { PrefixMemory } from "../prefix/memory.ts";
 import type { QueueOutlook } from "../queue/outlook.ts";
+import type { ResourcesPort } from "../resources/pool-resources.ts";
 import { DigestMaker } from "./digest-maker.ts";
 import { EndRate } from "./end-rate.ts";
 import { summarize } from "./pool-summary.ts";
 import { SummaryReporter } from "./summary-reporter.ts";
 
 /** The directory, wherever it is. */
-interface ControlPort {
+interface ControlPort extends ResourcesPort {
   reportPool(
     summary: PoolSummary,
     digest?: PoolDigest,

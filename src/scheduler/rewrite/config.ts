@@ -37,7 +37,8 @@ const ruleSchema = z.strictObject({
   targets: z.array(targetSchema).min(1).max(MODEL_REWRITE_LIMITS.targetsMax),
 });
 
-const rewriteSchema = z.strictObject({
+/** One of a pool's rewrites. */
+export const rewriteSchema = z.strictObject({
   name: z.string().min(1).max(253),
   creationTimestamp: z.iso
     .datetime({ precision: 0, error: "expected a time such as 2026-01-31T12:00:00Z" })

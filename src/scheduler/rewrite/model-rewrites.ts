@@ -41,8 +41,9 @@ export class ModelRewrites {
   readonly #exact = new Map<string, Rule>();
   readonly #generic: Rule | undefined;
 
-  constructor(rewrites: readonly ModelRewriteConfig[]) {
-    for (const { name, rules } of byAge(rewrites)) {
+  /** `later` are looked at after all of `rewrites`, whatever their age. */
+  constructor(rewrites: readonly ModelRewriteConfig[], later: readonly ModelRewriteConfig[] = []) {
+    for (const { name, rules } of [...byAge(rewrites), ...byAge(later)]) {
       for (const { matches, targets } of rules) {
         const rule = { rewrite: name, targets };
         if (matches.length === 0) this.#generic ??= rule;

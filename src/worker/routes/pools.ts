@@ -4,8 +4,9 @@
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
 import type { AppEnv } from "../call.ts";
-import { forgetDirectory, readStoredPools } from "../directory.ts";
+import { forgetDirectory, readDirectory, readStoredPools } from "../directory.ts";
 import { errorResponse, refuse } from "../openai/errors.ts";
+import { describeResources } from "../pools/cluster-resources.ts";
 import { knownPools } from "../pools/known-pools.ts";
 import { listPools } from "../pools/pool-list.ts";
 import { askPool } from "./ask-pool.ts";
@@ -27,7 +28,12 @@ export async function getPool(c: Context<AppEnv>): Promise<Response> {
   const name = c.req.param("pool") ?? "";
   const asked = await askPool(c, name, (pool) => poolsFor(c.env, pool).state(pool));
   if (!asked.ok) return errorResponse(asked.error);
-  return Response.json({ ...asked.value, drained: knownPools.drained.includes(name) });
+  const drained = knownPools.drained.includes(name);
+  const { clusterResources: told, ...state } = asked.value;
+  const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
+  const config = directory?.pool(name)?.config;
+  if (told === undefined || config === undefined) return Response.json({ ...state, drained });
+  return Response.json({ ...state, drained, clusterResources: describeResources(config, told) });
 }
 
 /** POST /admin/v1/pools/<pool>/drain: no new requests; those it has go on. Idempotent. */

@@ -14,6 +14,7 @@ import {
   numberedReportsSchema,
   startedSchema,
 } from "../../../src/agents/protocol/messages.ts";
+import { resourcesSchema } from "../../../src/agents/protocol/resources.ts";
 import { parseDeployment } from "../../../src/config/deployment.ts";
 
 const SCHEMAS: Record<string, z.ZodType> = {
@@ -25,6 +26,7 @@ const SCHEMAS: Record<string, z.ZodType> = {
   models: modelsSchema,
   started: startedSchema,
   "kv-offer": kvOfferSchema,
+  resources: resourcesSchema,
 };
 
 describe("docs/protocol.md", () => {

@@ -27,6 +27,7 @@ import {
   type StartedTicket,
   type TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
+import { type ResourcesPayload, resourcesSchema } from "../../../src/agents/protocol/resources.ts";
 import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
 
 export type ReceivedFrame = { seq: number; version: number; connection: number } & (
@@ -35,6 +36,7 @@ export type ReceivedFrame = { seq: number; version: number; connection: number }
   | { kind: "tickets"; reports: TicketReport[] }
   | { kind: "marks"; marks: Mark[] }
   | { kind: "models" }
+  | { kind: "resources"; resources: ResourcesPayload }
   | { kind: "started"; tickets: StartedTicket[] }
 );
 
@@ -142,6 +144,11 @@ export class FakePoolObject {
     if (!header.ok) throw new Error(`bad frame: ${header.error}`);
     const { seq, type, version } = header.value;
     const payload = framePayload(data);
+    if (type === FRAME.resources) {
+      const resources = resourcesSchema.parse(JSON.parse(Buffer.from(payload).toString()));
+      this.frames.push({ seq, version, connection, kind: "resources", resources });
+      return;
+    }
     if (type === FRAME.metrics) {
       const rows = decodeMetrics(payload);
       if (!rows.ok) throw new Error(`bad rows: ${rows.error}`);

@@ -5,10 +5,11 @@ import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { Logger } from "../../process/logger.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
-import type { EndpointListener, EndpointSource } from "../endpoint-source.ts";
+import type { EndpointListener, EndpointSource, ToldResources } from "../endpoint-source.ts";
 import { toEndpoints } from "./candidates.ts";
 import { ClusterApi } from "./cluster-api.ts";
-import type { ClusterView } from "./cluster-view.ts";
+import { ResourcesView } from "./cluster-resources.ts";
+import type { ClusterView, ViewOptions } from "./cluster-view.ts";
 import type { PoolGroup } from "./inference-pool.ts";
 import { PoolView } from "./pool-view.ts";
 import { REFLECTOR_TIMING, type ReflectorTiming } from "./reflector.ts";
@@ -30,11 +31,15 @@ export interface KubernetesFrom {
 export interface KubernetesTiming extends ReflectorTiming {
   /** An agent without a first set ends, and whoever runs it starts it again. */
   readonly syncMsMax: number;
+  /** Between two looks at whether resources are defined that were not. */
+  readonly absentRetryMs?: number;
 }
 
 export interface KubernetesSourceOptions extends KubernetesFrom {
   readonly logger: Logger;
   readonly registry: MetricRegistry;
+  /** Whether an InferencePool's objectives and rewrites are followed, too. */
+  readonly withResources?: boolean;
 }
 
 const SYNC_MS_MAX = 20_000;
@@ -48,6 +53,8 @@ export class KubernetesSource implements EndpointSource {
   readonly #clock = () => performance.now();
   readonly #listeners: EndpointListener[] = [];
   readonly #view: ClusterView;
+  readonly #resources: ResourcesView | undefined;
+  readonly #resourceListeners: (() => void)[] = [];
   readonly #look: NodeJS.Timeout;
   #endpoints: readonly EndpointRecord[] = [];
   #leftOut = 0;
@@ -56,12 +63,18 @@ export class KubernetesSource implements EndpointSource {
   /** As they were logged last. */
   #mistakes = "";
   #trouble: string | undefined;
+  /** As they were logged last. */
+  #notes = "";
   #onSynced: (() => void) | undefined;
 
   private constructor(options: KubernetesSourceOptions, api: ClusterApi) {
     this.#options = options;
     this.#view = this.#openView(api);
-    this.#look = setInterval(() => this.#tellTrouble(), LOOK_MS);
+    this.#resources = this.#openResources(api);
+    this.#look = setInterval(() => {
+      this.#tellTrouble();
+      this.#tellNotes();
+    }, LOOK_MS);
     this.#look.unref();
   }
 
@@ -93,7 +106,18 @@ export class KubernetesSource implements EndpointSource {
       endpointsAgeS: Math.round(this.#ageMs() / 1_000),
       endpointsTrouble: this.#view.trouble ?? null,
       endpointsLeftOut: this.#leftOut + this.#view.leftOut,
+      ...(this.#resources === undefined
+        ? {}
+        : { resourcesNotes: this.#resources.notes.join("; ") || null }),
     };
+  }
+
+  get resources(): ToldResources | undefined {
+    return this.#resources;
+  }
+
+  onResources(listener: () => void): void {
+    this.#resourceListeners.push(listener);
   }
 
   onChange(listener: EndpointListener): void {
@@ -104,22 +128,41 @@ export class KubernetesSource implements EndpointSource {
     clearInterval(this.#look);
     clearTimeout(this.#settle);
     this.#view.close();
+    this.#resources?.close();
   }
 
   #openView(api: ClusterApi): ClusterView {
-    const { namespace, name, object, timing } = this.#options;
-    const options = {
+    const { object } = this.#options;
+    const options = this.#viewOptions(api, () => this.#changed());
+    return object.kind === "InferencePool"
+      ? new PoolView(options, object.group)
+      : new ServiceView(options, object.port);
+  }
+
+  #openResources(api: ClusterApi): ResourcesView | undefined {
+    const { object, withResources, timing } = this.#options;
+    if (withResources !== true || object.kind !== "InferencePool") return undefined;
+    const onChange = () => {
+      for (const listener of this.#resourceListeners) listener();
+    };
+    return new ResourcesView({
+      ...this.#viewOptions(api, onChange),
+      group: object.group,
+      ...(timing?.absentRetryMs === undefined ? {} : { absentRetryMs: timing.absentRetryMs }),
+    });
+  }
+
+  #viewOptions(api: ClusterApi, onChange: () => void): ViewOptions {
+    const { namespace, name, timing } = this.#options;
+    return {
       api,
       namespace,
       name,
       timing: { ...REFLECTOR_TIMING, ...timing },
       clock: this.#clock,
       rng: Math.random,
-      onChange: () => this.#changed(),
+      onChange,
     };
-    return object.kind === "InferencePool"
-      ? new PoolView(options, object.group)
-      : new ServiceView(options, object.port);
   }
 
   async #synced(msMax: number): Promise<boolean> {
@@ -167,6 +210,15 @@ export class KubernetesSource implements EndpointSource {
     const kept = this.#endpoints.length;
     if (trouble === undefined) logger.info({ kept }, "the API server is heard again");
     else logger.error({ trouble, kept }, "no news from the API server, keeping the last endpoints");
+  }
+
+  /** Each once: a cluster without these resources is as good as one with them. */
+  #tellNotes(): void {
+    const notes = this.#resources?.notes ?? [];
+    const told = notes.join("; ");
+    if (told === this.#notes) return;
+    this.#notes = told;
+    this.#options.logger.info({ notes }, "objectives and rewrites of the cluster");
   }
 
   #ageMs(): number {

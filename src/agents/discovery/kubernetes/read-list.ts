@@ -28,7 +28,13 @@ export type ListAnswer<T> =
       readonly leftOut: number;
       readonly version: string;
     }
-  | { readonly ok: false; readonly problem: string; readonly retryAfterMs: number };
+  | {
+      readonly ok: false;
+      /** 0: no answer, or one that is no list. */
+      readonly status: number;
+      readonly problem: string;
+      readonly retryAfterMs: number;
+    };
 
 /** Never rejects. A list that breaks off, or whose token expires, is no list: nothing of it is given. */
 export async function readList<T>(options: ReadListOptions<T>): Promise<ListAnswer<T>> {
@@ -49,7 +55,7 @@ export async function readList<T>(options: ReadListOptions<T>): Promise<ListAnsw
     token = metadata.continue === "" ? undefined : metadata.continue;
     if (token === undefined) return { ok: true, items, leftOut, version: metadata.resourceVersion };
   }
-  return { ok: false, problem: `a list of more than ${PAGES_MAX} pages`, retryAfterMs: 0 };
+  return unreadable(`a list of more than ${PAGES_MAX} pages`);
 }
 
 async function readPage<T>({ api, path, query, signal }: ReadListOptions<T>, token?: string) {
@@ -63,9 +69,9 @@ async function readPage<T>({ api, path, query, signal }: ReadListOptions<T>, tok
   try {
     const list = listSchema.safeParse(JSON.parse(await readText(answer)));
     if (list.success) return { ok: true as const, list: list.data };
-    return { ok: false as const, problem: `${path} answered with no list`, retryAfterMs: 0 };
+    return unreadable(`${path} answered with no list`);
   } catch (error) {
-    return { ok: false as const, problem: describe(error), retryAfterMs: 0 };
+    return unreadable(describe(error));
   } finally {
     answer.end();
   }
@@ -80,4 +86,8 @@ async function readText({ body }: ApiAnswer & { ok: true }): Promise<string> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");
+}
+
+function unreadable(problem: string) {
+  return { ok: false as const, status: 0, problem, retryAfterMs: 0 };
 }

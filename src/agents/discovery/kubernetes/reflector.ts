@@ -48,6 +48,8 @@ const WATCH_STEADY_MS = 1_000;
 /** In a row; then the version itself is doubted: a restored store has gone back to older ones. */
 const WATCH_FAILURES_MAX = 3;
 const EMPTY_LISTS_BELIEVED = 2;
+/** Of a resource that the server does not have. */
+const NOTHING_LISTED = { items: new Map<string, never>(), leftOut: 0, version: undefined };
 
 export interface ReflectorOptions<T> {
   readonly api: ClusterApi;
@@ -58,6 +60,11 @@ export interface ReflectorOptions<T> {
   readonly parse: (object: unknown) => T | undefined;
   /** After every list and every event that told of an object. */
   readonly onChange: () => void;
+  /**
+   * For resources that a cluster may not have: without a definition there are none, which is looked at
+   * again after so long; and so is a refusal to list them. Absent: either is a failure as any other.
+   */
+  readonly absentRetryMs?: number;
   readonly timing: ReflectorTiming;
   readonly clock: Clock;
   readonly rng: Rng;
@@ -68,6 +75,8 @@ type Ending =
   | { readonly type: "good" }
   /** The version is of no use any more. */
   | { readonly type: "gone" }
+  /** The server has no such resource. */
+  | { readonly type: "absent" }
   | { readonly type: "failed"; readonly problem: string; readonly waitMsMin?: number };
 
 export class Reflector<T> {
@@ -82,6 +91,7 @@ export class Reflector<T> {
   #trouble: string | undefined;
   #failures = 0;
   #emptyLists = 0;
+  #isAbsent = false;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
@@ -100,6 +110,11 @@ export class Reflector<T> {
   /** When anything came from the server last, by the clock given; undefined: there was no list yet. */
   get heardAtMs(): number | undefined {
     return this.#heardAtMs;
+  }
+
+  /** The server has no definition of the resource, as it said last. */
+  get isAbsent(): boolean {
+    return this.#isAbsent;
   }
 
   /** What keeps news from coming; undefined if nothing does. */
@@ -130,6 +145,10 @@ export class Reflector<T> {
     const isSteady = !isList && wasHeard && clock() - startMs >= WATCH_STEADY_MS;
     // A list alone does not end a row of failures: where watches are refused, lists would follow lists.
     if (isSteady) this.#failures = 0;
+    if (ending.type === "absent") {
+      this.#failures = 0;
+      return this.#options.absentRetryMs!;
+    }
     if (ending.type === "gone" || clock() - this.#listedAtMs >= timing.relistMs) {
       this.#version = undefined;
     }
@@ -145,15 +164,18 @@ export class Reflector<T> {
   }
 
   async #list(): Promise<Ending> {
-    const { api, path, query, timing, clock, parse } = this.#options;
+    const { api, path, query, timing, clock, parse, absentRetryMs = 0 } = this.#options;
     const { signal } = this.#closing;
     const { objectsMax } = REFLECTOR_LIMITS;
     const list = await readList({ api, path, query, signal, parse, objectsMax });
-    if (!list.ok) {
+    const isAbsent = !list.ok && list.status === 404 && absentRetryMs > 0;
+    if (!list.ok && !isAbsent) {
       this.#emptyLists = 0;
-      return { type: "failed", problem: list.problem, waitMsMin: list.retryAfterMs };
+      const waitMsMin = list.status === 403 ? absentRetryMs : list.retryAfterMs;
+      return { type: "failed", problem: list.problem, waitMsMin };
     }
-    if (list.items.size === 0 && this.#items.size > 0) {
+    const { items, leftOut, version } = list.ok ? list : NOTHING_LISTED;
+    if (items.size === 0 && this.#items.size > 0) {
       this.#emptyLists += 1;
       if (this.#emptyLists < EMPTY_LISTS_BELIEVED) {
         const problem = `nothing is listed where ${this.#items.size} were: believed when it is said again`;
@@ -161,13 +183,14 @@ export class Reflector<T> {
       }
     }
     this.#emptyLists = 0;
-    this.#items = list.items;
-    this.#leftOut = list.leftOut;
-    this.#version = list.version;
+    this.#isAbsent = isAbsent;
+    this.#items = items;
+    this.#leftOut = leftOut;
+    this.#version = version;
     this.#listedAtMs = clock();
     this.#heard();
     this.#options.onChange();
-    return { type: "good" };
+    return { type: isAbsent ? "absent" : "good" };
   }
 
   async #watch(): Promise<Ending> {
@@ -193,6 +216,8 @@ export class Reflector<T> {
       if (!answer.ok) {
         const { status, problem, retryAfterMs } = answer;
         if (status === 410) return { type: "gone" };
+        // The definition was taken away: the next list says so.
+        if (status === 404 && this.#options.absentRetryMs !== undefined) return { type: "gone" };
         return { type: "failed", problem, waitMsMin: retryAfterMs };
       }
       this.#heard();

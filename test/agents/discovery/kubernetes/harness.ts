@@ -65,6 +65,7 @@ export class Cluster {
   async follow(
     object: KubernetesFrom["object"] = { kind: "InferencePool", group: GROUP },
     timing: Partial<KubernetesTiming> = {},
+    withResources = false,
   ): Promise<KubernetesSource> {
     this.source = await KubernetesSource.start({
       namespace: "llm",
@@ -74,6 +75,7 @@ export class Cluster {
       timing: { ...FAST, ...timing },
       logger: this.#logger,
       registry: this.registry,
+      withResources,
     });
     return this.source;
   }
