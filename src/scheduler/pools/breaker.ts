@@ -10,6 +10,9 @@
 // than LEASE_MS_MAX: what comes back is used again within that. Leases are shortened at random, so that
 // isolates do not all ask at once. A probe is a lease, too: one that nobody tells the end of is given back.
 //
+// A lease also ends when the other side says of itself, by another way, that it is well again: then a probe
+// is worth more than waiting.
+//
 // Three outcomes, as voidllm#185 asks for: a throttled pool is not broken. What was sent before the breaker
 // opened says nothing of now: its outcome is ignored, so that a hundred connections that one reset ends
 // do not count as a hundred relapses.
@@ -106,6 +109,11 @@ export class Breaker {
     if (state === "open") return undefined;
     this.#probeEndMs = nowMs + this.#options.probeLeaseMs;
     return "probe";
+  }
+
+  /** Half-open from now on, if it is open. A probe that is under way goes on. */
+  endLease(nowMs: number): void {
+    this.#leaseEndMs = Math.min(this.#leaseEndMs, nowMs);
   }
 
   record({ permit, outcome, isFatal = false }: BreakerReport, nowMs: number, rng: Rng): void {

@@ -55,6 +55,11 @@ export class Breakers {
     if (breaker.isClean(nowMs)) this.#byKey.delete(key);
   }
 
+  /** There is reason to believe that it is well again: it may be probed now. */
+  saidWell(key: string, nowMs: number): void {
+    this.#byKey.get(key)?.endLease(nowMs);
+  }
+
   /** It has answered 429, or that it is overloaded: for a moment it comes after others. */
   overloaded(key: string, nowMs: number): void {
     this.#overloadedUntilMs.delete(key);

@@ -55,6 +55,8 @@ export interface LocalKnowledge {
   breaker(pool: string, nowMs: number): BreakerState;
   /** Measured from here; undefined before the first measurement. */
   rttMs(pool: string, nowMs: number): number | undefined;
+  /** It has endpoints again, by its own word: a breaker need not wait any longer to ask it. */
+  saidWell?(pool: string, nowMs: number): void;
   /** Whether it has just answered that it is overloaded; see breakers.ts. */
   isOverloaded?(pool: string, nowMs: number): boolean;
 }

@@ -46,7 +46,7 @@ export interface PoolColumns {
   readonly admission: Float64Array;
 
   // As the pool says, and what this isolate has sent since.
-  /** Age of its load. Infinity before it told any. */
+  /** Age of its load when all pools were last read of; see PoolTable. Infinity before it told any. */
   readonly loadAgeMs: Float64Array;
   /** Endpoints that a request can be sent to; those there are while it is not told; at least 1. */
   readonly usable: Float64Array;

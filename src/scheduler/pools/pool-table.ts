@@ -4,6 +4,7 @@
 //   set()           configuration: gives and frees slots
 //   heard()         a summary: loads, members, speeds, each with its own age
 //   heardDigest()   what a pool's caches hold
+//   read()          what pools had said by then is known: their silence since is nobody's fault but ours
 //   dispatched()    a request that no summary has shown yet
 //   allow()         before each decision: who comes into question, and what depends on the time and on this isolate's own experience
 //
@@ -41,6 +42,11 @@ export interface CacheKnowledge {
 
 /** A pool whose load is older than so many times `staleAfterMs` is as one that never told any. */
 const SILENT_FACTOR = 10;
+/**
+ * While the last read is no older, ages are as of that read. An isolate of few requests reads seldom, and hears
+ * of those alone in between that answer it: pools would be stale for nothing but not having been asked about.
+ */
+const READ_AGE_MS_MAX = 5_000;
 
 /** Means over a pool's endpoints, as llm-d's hub mode calls them. */
 export const QUEUE_SIZE_KEY = "llm-d.ai/multicluster-queue-size";
@@ -66,10 +72,13 @@ export class PoolTable {
   readonly #membersAtMs = new Float64Array(POOLS_MAX).fill(-Infinity);
   readonly #rttMs = new Float64Array(POOLS_MAX);
   readonly #queueSize: Float64Array;
+  /** 1: it has said that it has endpoints again, and nobody was told yet. */
+  readonly #isBack = new Uint8Array(POOLS_MAX);
   /** Of the decision in progress. */
   readonly #slots = new Int32Array(POOLS_MAX);
   /** Of the pool that told its load last: while nobody is fresh, it is this isolate that hears nothing. */
   #newestAtMs = -Infinity;
+  #readAtMs = -Infinity;
   #isBegun = false;
 
   constructor(policy: RoutingPolicy) {
@@ -146,6 +155,11 @@ export class PoolTable {
     this.#take(slot, summary, sentAtMs);
   }
 
+  /** Everything that pools had told their directory by `atMs` has been heard. */
+  read(atMs: number): void {
+    this.#readAtMs = Math.max(this.#readAtMs, atMs);
+  }
+
   /** Undefined: nothing is known of what the pool holds. */
   heardDigest(pool: string, digest: CacheKnowledge | undefined): void {
     const slot = this.slotOf(pool);
@@ -198,15 +212,18 @@ export class PoolTable {
   #observe(slot: number, local: LocalKnowledge, nowMs: number): void {
     const facts = this.#facts;
     const name = this.#endpoints.endpoint(slot)!.id;
+    if (this.#isBack[slot] === 1) local.saidWell?.(name, nowMs);
+    this.#isBack[slot] = 0;
     const breaker = local.breaker(name, nowMs);
     facts.breaker[slot] =
       breaker === "closed" ? BREAKER.closed : breaker === "open" ? BREAKER.open : BREAKER.halfOpen;
     facts.isOverloaded[slot] = local.isOverloaded?.(name, nowMs) === true ? 1 : 0;
     facts.rttMs[slot] = local.rttMs(name, nowMs) ?? this.#rttMs[slot]!;
-    facts.loadAgeMs[slot] = nowMs - this.#loadAtMs[slot]!;
-    facts.freshness[slot] = this.#freshness(slot, nowMs);
+    const knownAtMs = this.#knownAtMs(nowMs);
+    facts.loadAgeMs[slot] = Math.max(0, knownAtMs - this.#loadAtMs[slot]!);
+    facts.freshness[slot] = this.#freshness(slot, knownAtMs);
     const { staleAfterMs, slowStartMs } = facts.policy;
-    const isAnyFresh = nowMs - this.#newestAtMs <= staleAfterMs;
+    const isAnyFresh = knownAtMs - this.#newestAtMs <= staleAfterMs;
     const isIn =
       breaker === "closed" &&
       facts.isDrained[slot] === 0 &&
@@ -216,9 +233,14 @@ export class PoolTable {
     facts.admission[slot] = this.#service.observe(slot, isIn, { nowMs, slowStartMs });
   }
 
-  #freshness(slot: number, nowMs: number): number {
+  /** As of when ages are reckoned. */
+  #knownAtMs(nowMs: number): number {
+    return nowMs - this.#readAtMs <= READ_AGE_MS_MAX ? Math.min(nowMs, this.#readAtMs) : nowMs;
+  }
+
+  #freshness(slot: number, knownAtMs: number): number {
     const { staleAfterMs } = this.#facts.policy;
-    const ageMs = nowMs - Math.min(this.#loadAtMs[slot]!, this.#membersAtMs[slot]!);
+    const ageMs = knownAtMs - Math.min(this.#loadAtMs[slot]!, this.#membersAtMs[slot]!);
     if (ageMs <= staleAfterMs) return FRESHNESS.fresh;
     return ageMs <= SILENT_FACTOR * staleAfterMs ? FRESHNESS.stale : FRESHNESS.silent;
   }
@@ -245,13 +267,16 @@ export class PoolTable {
   #forgetTold(slot: number): void {
     this.#loadAtMs[slot] = -Infinity;
     this.#membersAtMs[slot] = -Infinity;
+    this.#isBack[slot] = 0;
     this.#endpoints.forgetLoads(slot);
     forgetTold(this.#facts, slot);
   }
 
   #take(slot: number, summary: PoolSummary, sentAtMs: number): void {
     const { load, membership } = summary;
+    const wasEmpty = this.#facts.isEmpty[slot] === 1;
     takeTold(this.#facts, slot, summary);
+    if (wasEmpty && this.#facts.isEmpty[slot] === 0) this.#isBack[slot] = 1;
     if (summary.speed !== undefined) levelSpeeds(this.#facts, this.columns.slotCount);
     if (membership !== undefined) {
       this.#membersAtMs[slot] = sentAtMs - membership.ageMs;

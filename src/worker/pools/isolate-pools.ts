@@ -21,7 +21,7 @@ import type { RttMeter } from "./rtt-meter.ts";
 /** Where the isolate's knowledge comes from. */
 export interface PoolSources {
   readonly known: Pick<KnownPools, "applyTo">;
-  readonly breakers: Pick<Breakers, "state" | "isOverloaded">;
+  readonly breakers: Pick<Breakers, "state" | "saidWell" | "isOverloaded">;
   readonly rtts: Pick<RttMeter, "rttMs">;
 }
 
@@ -96,6 +96,7 @@ export class IsolatePools {
     const { breakers, rtts } = this.#sources;
     const local = {
       breaker: (pool: string, nowMs: number) => breakers.state(pool, nowMs),
+      saidWell: (pool: string, nowMs: number) => breakers.saidWell(pool, nowMs),
       isOverloaded: (pool: string, nowMs: number) => breakers.isOverloaded(pool, nowMs),
       rttMs: (pool: string, nowMs: number) => rtts.rttMs(pool, nowMs),
     };

@@ -29,6 +29,8 @@ export interface PoolKnowledge {
   heard(heard: HeardSummary): void;
   heardDigest(pool: string, digest: CacheDigest | undefined): void;
   setDrained(pools: readonly string[]): void;
+  /** Everything that the directory knew at `atMs` has been told. */
+  read(atMs: number): void;
 }
 
 interface HeldDigest {
@@ -57,6 +59,8 @@ export class KnownPools {
   #directoryRevision = 0;
   #drained: readonly string[] = [];
   #drainedRevision = 0;
+  /** When the last read that was answered began. */
+  #readAtMs = -Infinity;
   /** Rises with every change. */
   #revision = 0;
 
@@ -95,6 +99,9 @@ export class KnownPools {
 
   /** `askedAtMs`: when the read began. */
   update(read: PoolsRead, askedAtMs: number): void {
+    // Also where nobody has said anything since: that is what has been read.
+    this.#readAtMs = Math.max(this.#readAtMs, askedAtMs);
+    this.#revision += 1;
     const isSameEpoch = read.epoch === this.#epoch;
     this.#epoch = read.epoch;
     // Two reads may be answered out of turn.
@@ -127,6 +134,7 @@ export class KnownPools {
       if (known.digestRevision > revision) table.heardDigest(pool, known.digest?.content);
     }
     if (revision === 0 || this.#drainedRevision > revision) table.setDrained(this.#drained);
+    table.read(this.#readAtMs);
     return this.#revision;
   }
 

@@ -7,6 +7,9 @@
 //   measured   the least of the last RTT_PROBES_KEPT probes: what is above it is queues and this isolate
 //   unknown    before the first, and RTT_KEPT_MS after the last that was answered
 //
+// The first value may have met a busy machine, and everything goes by it: until there are RTT_PROBES_KEPT of
+// them, the next follows after RTT_FIRST_INTERVAL_MS.
+//
 // A probe that fails measures nothing. One that was out of time says nothing else either: it may have
 // waited here. One that broke (refused, reset, no such host) is a failure of the pool where that was its
 // only door; a pool with more doors is judged by requests, which try them all.
@@ -16,6 +19,8 @@ import { withDeadline } from "../shared-copy.ts";
 
 /** A pool is measured this often at most, while it comes into question. */
 export const RTT_PROBE_INTERVAL_MS = 10_000;
+/** The same of one of which there are few values. */
+export const RTT_FIRST_INTERVAL_MS = 1_000;
 export const RTT_PROBE_DEADLINE_MS = 2_000;
 export const RTT_PROBES_KEPT = 3;
 export const RTT_KEPT_MS = 60_000;
@@ -47,7 +52,7 @@ export class RttMeter {
   /** Whether the caller is to probe the pool now. Others are not told so for a while. */
   takeTurn(pool: string, nowMs: number): boolean {
     const known = this.#pools.get(pool);
-    if (known !== undefined && nowMs - known.probedAtMs < RTT_PROBE_INTERVAL_MS) return false;
+    if (known !== undefined && nowMs - known.probedAtMs < intervalMs(known)) return false;
     if (known === undefined && this.#pools.size >= RTT_POOLS_MAX) this.#pools.clear();
     if (known === undefined) {
       this.#pools.set(pool, { probesMs: [], measuredAtMs: -Infinity, probedAtMs: nowMs });
@@ -91,4 +96,10 @@ export class RttMeter {
     if (measured.probesMs.length > RTT_PROBES_KEPT) measured.probesMs.shift();
     measured.measuredAtMs = nowMs;
   }
+}
+
+/** A pool that does not answer is not asked more often for that. */
+function intervalMs({ probesMs }: Measured): number {
+  const isFew = probesMs.length > 0 && probesMs.length < RTT_PROBES_KEPT;
+  return isFew ? RTT_FIRST_INTERVAL_MS : RTT_PROBE_INTERVAL_MS;
 }

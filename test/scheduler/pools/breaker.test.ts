@@ -22,6 +22,16 @@ function opened(): Breaker {
   return breaker;
 }
 
+it("is half-open as soon as its lease is ended, and stays closed where it is", () => {
+  const breaker = opened();
+  breaker.endLease(NOW_MS + 10);
+  expect(breaker.state(NOW_MS + 9)).toBe("open");
+  expect(breaker.state(NOW_MS + 10)).toBe("half-open");
+  report(breaker, "success", NOW_MS + 11);
+  breaker.endLease(NOW_MS + 12);
+  expect(breaker.state(NOW_MS + 12)).toBe("closed");
+});
+
 describe("opening", () => {
   it("takes one connection that is refused or reset", () => {
     expect(opened().state(NOW_MS)).toBe("open");

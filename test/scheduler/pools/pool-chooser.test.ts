@@ -101,6 +101,29 @@ describe("the order", () => {
     ]);
   });
 
+  it("probes a pool as soon as it says that it has endpoints again", () => {
+    const isolate = new Isolate([description("a"), description("b", { rttMs: 400 })]);
+    isolate.allHear(NOW_MS);
+    isolate.breakers.record(
+      "a",
+      { permit: "pass", outcome: "failure", isFatal: true },
+      NOW_MS,
+      () => 0,
+    );
+    isolate.hears("a", NOW_MS + 100, { membership: { usable: 0 } });
+    expect(isolate.choose(NOW_MS + 100).order[0]).toBe("b");
+    isolate.hears("a", NOW_MS + 200, { membership: { usable: 1 } });
+    expect(isolate.choose(NOW_MS + 200).candidates[0]).toMatchObject({
+      pool: "a",
+      state: "half-open",
+    });
+    // Once: a probe that fails opens it again, whatever is told all along.
+    const permit = isolate.breakers.acquire("a", NOW_MS + 200);
+    isolate.breakers.record("a", { permit, outcome: "failure" }, NOW_MS + 300, () => 0);
+    isolate.hears("a", NOW_MS + 400, { membership: { usable: 8 } });
+    expect(isolate.choose(NOW_MS + 400).order[0]).toBe("b");
+  });
+
   it("sends a half-open pool its probe, and goes on with the others", () => {
     const isolate = isolateOf("near", "far");
     isolate.breakers.record("far", FATAL, NOW_MS, rng);

@@ -87,6 +87,32 @@ describe("summaries", () => {
     expect(stateOf(isolate, "b", NOW_MS + 3_001)).toBe("fresh");
   });
 
+  it("are as old as they were when all pools were read of, for an isolate that reads seldom", () => {
+    const isolate = new Isolate([description("near"), description("far", { rttMs: 500 })]);
+    isolate.allHear(NOW_MS - 500);
+    isolate.table.read(NOW_MS);
+    // The answer of the only request since brings word of its pool along.
+    isolate.hears("far", NOW_MS + 3_900);
+    const { order, candidates } = isolate.choose(NOW_MS + 4_000);
+    expect(order).toEqual(["near", "far"]);
+    expect(candidates.map(({ state, terms }) => [state, terms["waitMs"]])).toEqual([
+      ["fresh", 0],
+      ["fresh", 0],
+    ]);
+    // It had not told anything for so long by then.
+    isolate.hears("far", NOW_MS + 4_500);
+    isolate.table.read(NOW_MS + 4_500);
+    expect(stateOf(isolate, "near", NOW_MS + 4_600)).toBe("stale");
+  });
+
+  it("age by themselves while the directory is away", () => {
+    const isolate = new Isolate([description("a")]);
+    isolate.allHear(NOW_MS);
+    isolate.table.read(NOW_MS);
+    expect(stateOf(isolate, "a", NOW_MS + 5_000)).toBe("fresh");
+    expect(stateOf(isolate, "a", NOW_MS + 5_001)).toBe("stale");
+  });
+
   it("count a pool that tells no speed as the slowest that does", () => {
     const isolate = new Isolate([description("a"), description("b"), description("c")]);
     isolate.hears("a", NOW_MS, { speed: { prefillMsPerToken: 0.05 } });
@@ -186,6 +212,7 @@ describe("slow start", () => {
 
     const drained = new Isolate(pools);
     drained.allHear(NOW_MS);
+    drained.choose(NOW_MS);
     drained.table.setDrained(["near"]);
     drained.choose(NOW_MS);
     drained.table.setDrained([]);

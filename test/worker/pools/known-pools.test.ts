@@ -59,13 +59,15 @@ function knownPools(pools: readonly string[] = ["a", "b"]): KnownPools {
 /** What a table is told, in order. */
 function table() {
   const told: string[] = [];
+  let readAtMs = -Infinity;
   const knowledge: PoolKnowledge = {
     heard: ({ summary: { pool, seq } }) => told.push(`${pool} ${seq}`),
     heardDigest: (pool, content) =>
       told.push(`${pool} ${content === undefined ? "no " : ""}digest`),
     setDrained: (pools) => told.push(`drained ${pools.join(" ")}`),
+    read: (atMs) => void (readAtMs = atMs),
   };
-  return { knowledge, take: () => told.splice(0) };
+  return { knowledge, take: () => told.splice(0), readAtMs: () => readAtMs };
 }
 
 describe("summaries", () => {
@@ -196,5 +198,19 @@ describe("a table", () => {
     expect(take()).toEqual(["a no digest"]);
     known.applyTo(knowledge, 0);
     expect(take()).toEqual(["a 1", "a no digest", "b 2", "drained a"]);
+  });
+
+  it("is told when was read last, also where nobody had anything new to say", () => {
+    const known = knownPools();
+    const { knowledge, readAtMs } = table();
+    known.update(read({ summaries: [summary("a", 1)] }), NOW_MS);
+    let revision = known.applyTo(knowledge, 0);
+    known.heard(summary("a", 2), NOW_MS + 500);
+    revision = known.applyTo(knowledge, revision);
+    expect(readAtMs()).toBe(NOW_MS);
+    known.update(read({}), NOW_MS + 1_000);
+    known.update(read({}), NOW_MS + 900);
+    known.applyTo(knowledge, revision);
+    expect(readAtMs()).toBe(NOW_MS + 1_000);
   });
 });

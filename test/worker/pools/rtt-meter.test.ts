@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, inject, it, vi } from "vitest";
 import {
+  RTT_FIRST_INTERVAL_MS,
   RTT_KEPT_MS,
   RTT_POOLS_MAX,
   RTT_PROBE_DEADLINE_MS,
@@ -47,6 +48,19 @@ describe("whose turn it is", () => {
     expect(meter.takeTurn("q", NOW_MS)).toBe(true);
     expect(meter.takeTurn("p", NOW_MS + RTT_PROBE_INTERVAL_MS - 1)).toBe(false);
     expect(meter.takeTurn("p", NOW_MS + RTT_PROBE_INTERVAL_MS)).toBe(true);
+  });
+
+  it("comes sooner while there are few values, for the first may be a bad one", () => {
+    const meter = new RttMeter();
+    let nowMs = NOW_MS;
+    meter.takeTurn("p", nowMs);
+    for (let probe = 1; probe <= RTT_PROBES_KEPT; probe++) {
+      meter.add("p", 900, nowMs);
+      const intervalMs = probe < RTT_PROBES_KEPT ? RTT_FIRST_INTERVAL_MS : RTT_PROBE_INTERVAL_MS;
+      expect(meter.takeTurn("p", nowMs + intervalMs - 1)).toBe(false);
+      expect(meter.takeTurn("p", nowMs + intervalMs)).toBe(true);
+      nowMs += intervalMs;
+    }
   });
 
   it("is remembered of every pool of a full deployment, and of no more", () => {

@@ -106,6 +106,7 @@ export class Isolate {
       table: this.table,
       local: {
         breaker: (pool, nowMs) => this.breakers.state(pool, nowMs),
+        saidWell: (pool, nowMs) => this.breakers.saidWell(pool, nowMs),
         isOverloaded: (pool, nowMs) => this.breakers.isOverloaded(pool, nowMs),
         rttMs: (pool) => this.rtts.get(pool),
       },
