@@ -6,7 +6,14 @@
 // of it is here, or as much as the connection's own buffer takes: nothing is copied for it. A longer one
 // goes on as it comes.
 
-import { READ_BUFFER_BYTES, type EngineAnswer, type EnginePool } from "./engine-pools.ts";
+import {
+  ask,
+  READ_BUFFER_BYTES,
+  type EngineAnswer,
+  type EngineBody,
+  type LiveAnswer,
+} from "./engine-answer.ts";
+import type { EnginePool } from "./engine-pools.ts";
 
 /** How an attempt went; also a metric label. */
 export type AttemptOutcome = Attempt["outcome"];
@@ -41,7 +48,7 @@ export interface AttemptRequest extends AttemptLeg {
 export async function attempt(pool: EnginePool, request: AttemptRequest): Promise<Attempt> {
   const { signal, headHeldMsMax } = request;
   try {
-    const answer = await untilAborted(send(pool, request), signal);
+    const answer = await ask(pool.dispatcher, request);
     pool.hasAnswered = true;
     if (answer.statusCode < 300 && !(await hasCome(answer, headHeldMsMax))) {
       return signal.aborted ? { outcome: "cancelled" } : { outcome: "broken", hadHead: true };
@@ -59,59 +66,23 @@ export async function attempt(pool: EnginePool, request: AttemptRequest): Promis
   }
 }
 
-function send(pool: EnginePool, request: AttemptRequest): Promise<EngineAnswer> {
-  const { path, headers, body, signal } = request;
-  const highWaterMark = READ_BUFFER_BYTES;
-  return pool.dispatcher.request({ method: "POST", path, headers, body, signal, highWaterMark });
-}
-
-/**
- * Rejects as soon as `signal` aborts. undici itself looks at the signal only once it has a
- * connection: it then sends nothing, but a client that left would be waited for until the connect
- * timeout. An answer that comes after all is undici's to destroy, as the signal is aborted.
- */
-function untilAborted<T>(pending: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const giveUp = () => reject(new Error("aborted"));
-    if (signal.aborted) giveUp();
-    else signal.addEventListener("abort", giveUp);
-    pending.then(
-      (value) => {
-        signal.removeEventListener("abort", giveUp);
-        resolve(value);
-      },
-      (error: unknown) => {
-        signal.removeEventListener("abort", giveUp);
-        reject(error as Error);
-      },
-    );
-  });
-}
-
 /** Whether the answer is an event stream. */
 export function isStream(answer: EngineAnswer): boolean {
   return (answer.headers["content-type"] ?? "").includes("text/event-stream");
 }
 
 /** Waits for what is held with the head, for a while, and leaves it unread. False: it will not come. */
-function hasCome(answer: EngineAnswer, msMax: number): Promise<boolean> | true {
-  if (isStream(answer)) return hasBegun(answer, msMax);
+function hasCome(answer: LiveAnswer, msMax: number): Promise<boolean> | boolean {
+  const { body } = answer;
+  if (isStream(answer)) return body.readableLength > 0 || hasBegun(body, msMax);
   // Where its length is not told, it goes on as it comes.
   const bytes = Math.min(Number(answer.headers["content-length"]) || 0, READ_BUFFER_BYTES);
-  return answer.body.readableLength >= bytes || isHere(answer, bytes, msMax);
+  return body.readableLength >= bytes || isHere(body, bytes, msMax);
 }
 
 /** False if the body broke before `bytes` of it were here. */
-async function isHere({ body }: EngineAnswer, bytes: number, msMax: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const look = () => {
-    if (body.readableLength >= bytes) resolve();
-  };
-  const timer = setTimeout(resolve, msMax);
-  body.on("readable", look).on("close", resolve).on("error", resolve);
-  if (!hasEnded(body)) await promise;
-  clearTimeout(timer);
-  body.off("readable", look).off("close", resolve).off("error", resolve);
+async function isHere(body: EngineBody, bytes: number, msMax: number): Promise<boolean> {
+  await body.untilHere(bytes, msMax);
   return !body.destroyed;
 }
 
@@ -119,24 +90,9 @@ async function isHere({ body }: EngineAnswer, bytes: number, msMax: number): Pro
  * Waits for a stream's first byte. False if the body ended before it, be
  * it broken or in good order: a stream without an event is no answer.
  */
-async function hasBegun({ body }: EngineAnswer, headHeldMsMax: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, headHeldMsMax);
-  // At an end without a byte there is a `readable`, or, if it came with the head, only an `end`.
-  const news = ["readable", "end", "close", "error"] as const;
-  for (const event of news) body.once(event, resolve);
-  if (!hasEnded(body)) await promise;
-  clearTimeout(timer);
-  for (const event of news) body.off(event, resolve);
-  if (body.readableLength > 0) return true;
-  // An end that nobody has read yet shows only when somebody reads.
-  if (!hasEnded(body)) body.read(0);
-  await new Promise((done) => setImmediate(done));
-  return body.readableLength > 0 || !hasEnded(body);
-}
-
-function hasEnded(body: EngineAnswer["body"]): boolean {
-  return body.destroyed || body.readableEnded;
+async function hasBegun(body: EngineBody, msMax: number): Promise<boolean> {
+  await body.untilHere(1, msMax);
+  return body.readableLength > 0 || !(body.isWhole || body.destroyed);
 }
 
 function outcomeOf(status: number): "answered" | "overloaded" | "unavailable" {

@@ -1,7 +1,8 @@
 // HTTP connections to the engines, one pool an endpoint, for the endpoints discovered right now.
 
-import { Pool, type Dispatcher } from "undici";
+import { Pool } from "undici";
 import type { EndpointRecord } from "../protocol/messages.ts";
+import { READ_BUFFER_BYTES } from "./engine-answer.ts";
 import { connectOptions, ENGINE_TLS_DEFAULTS, engineOrigin, type EngineTls } from "./engine-tls.ts";
 
 /** Below the 5 s after which uvicorn (vLLM, SGLang) closes an idle connection. */
@@ -16,8 +17,6 @@ const BODY_TIMEOUT_MS = 300_000;
  * that should wait in the engine, which counts it, and not unseen in here.
  */
 const CONNECTIONS_PER_ENDPOINT_MAX = 4_096;
-/** Of an answer whose client reads slowly, in the engine's socket and again behind its parser. */
-export const READ_BUFFER_BYTES = 16 * 1024;
 /** undici hands them on to the socket, though its types do not say so. */
 const SOCKET_OPTIONS = { highWaterMark: READ_BUFFER_BYTES };
 
@@ -31,8 +30,6 @@ export interface EnginePool {
   /** It answered before, so an idle connection may have been closed by the engine meanwhile. */
   hasAnswered: boolean;
 }
-
-export type EngineAnswer = Dispatcher.ResponseData;
 
 /** The pools by address. Bounded by the endpoints file. */
 export class EnginePools {

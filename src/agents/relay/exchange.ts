@@ -216,8 +216,10 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
   const { walked } = sent;
   const names = modelNames(exchange, body.model);
   const nothing = { usage: UNKNOWN_USAGE, finishReason: null, status: null, ttftMs: null };
-  const { result } = walked;
-  response.setHeader(FAIRLEAD_ATTEMPTS_HEADER, walked.triedCount);
+  const { result, triedCount } = walked;
+  // Those that an engine gave have it in their head.
+  const isEngines = result.kind === "answered" || (result.kind === "exhausted" && result.kept);
+  if (!isEngines || carried.isEvicted) response.setHeader(FAIRLEAD_ATTEMPTS_HEADER, triedCount);
   if (carried.isEvicted) {
     // An answer that came at the same moment is not wanted any more.
     if (result.kind === "answered") result.answer.body.on("error", () => undefined).destroy();
@@ -232,6 +234,7 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
       exchange.context.started.add(carried);
       const forwarded = await forwardAnswer(result.answer, response, {
         endpoint: walked.endpoint,
+        triedCount,
         isUsageAdded: body.isUsageAdded,
         names,
         cachedTokens: sent.cachedTokens,
@@ -252,7 +255,7 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
     }
     case "exhausted":
       if (result.kept !== undefined) {
-        sendKept(result.kept, response, names);
+        sendKept(result.kept, response, { names, triedCount });
         return { ...nothing, outcome: "engine-error", status: result.kept.status };
       }
       refuse(response, "exhausted");

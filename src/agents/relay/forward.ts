@@ -3,10 +3,10 @@
 // [DONE]; an answer that is not a stream is cut off, so that nobody takes it for whole.
 
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
-import { DESTINATION_SERVED_HEADER } from "../protocol/headers.ts";
+import { DESTINATION_SERVED_HEADER, FAIRLEAD_ATTEMPTS_HEADER } from "../protocol/headers.ts";
 import { isStream } from "./attempt.ts";
 import { type CachedTokens, CachedTokensWriter } from "./disaggregation/cached-tokens.ts";
-import type { EngineAnswer } from "./engine-pools.ts";
+import { EngineBody, type EngineAnswer } from "./engine-answer.ts";
 import { JsonMeter } from "./json-meter.ts";
 import type { ModelNames } from "./model-names.ts";
 import { SseMeter } from "./sse-meter.ts";
@@ -28,6 +28,8 @@ const ANSWER_HEADERS = [
 
 export interface ForwardRequest {
   readonly endpoint: string;
+  /** Endpoints that were tried, the last one included; absent: the client is not told. */
+  readonly triedCount?: number | undefined;
   readonly isUsageAdded: boolean;
   /** Where the answer names the model otherwise than the client does. */
   readonly names: ModelNames | undefined;
@@ -48,30 +50,22 @@ export interface Forwarded {
 }
 
 /** Sends `answer` on. Never rejects; the response is ended or destroyed when it resolves. */
-export async function forwardAnswer(
+export function forwardAnswer(
   answer: EngineAnswer,
   response: ServerResponse,
   request: ForwardRequest,
 ): Promise<Forwarded> {
-  if (isStream(answer)) {
-    writeHead(response, answer.statusCode, answer.headers, request.endpoint);
-    return forwardStream(answer, response, request);
-  }
-  if (request.names === undefined && request.cachedTokens === undefined) {
-    announceLength(response, answer);
-  }
-  writeHead(response, answer.statusCode, answer.headers, request.endpoint);
-  return forwardWhole(answer, response, request);
+  return (isStream(answer) ? forwardStream : forwardWhole)(answer, response, request);
 }
 
 /** Sends an answer that was kept while other endpoints were tried. */
 export function sendKept(
-  kept: KeptAnswer,
+  { status: statusCode, headers, body, endpoint }: KeptAnswer,
   response: ServerResponse,
-  names: ModelNames | undefined,
+  { names, triedCount }: Pick<ForwardRequest, "names" | "triedCount">,
 ): void {
-  writeHead(response, kept.status, kept.headers, kept.endpoint);
-  response.end(lastOf(kept.body, readable(names, kept.headers)));
+  const bytes = lastOf(body, readable(names, headers));
+  sendWhole({ statusCode, headers }, response, { endpoint, triedCount, bytes });
 }
 
 /** Undefined where the answer is compressed: nothing was asked to be, and nothing can be read in it. */
@@ -84,27 +78,40 @@ function lastOf(bytes: Buffer, names: ModelNames | undefined): Buffer {
   return names === undefined ? bytes : Buffer.concat([names.push(bytes), names.end()]);
 }
 
-function writeHead(
-  response: ServerResponse,
-  status: number,
-  engineHeaders: IncomingHttpHeaders,
-  endpoint: string,
-): void {
-  for (const name of ANSWER_HEADERS) {
-    const value = engineHeaders[name];
-    if (value !== undefined) response.setHeader(name, value);
-  }
-  response.setHeader(DESTINATION_SERVED_HEADER, endpoint);
-  response.writeHead(status);
+type Head = Pick<EngineAnswer, "statusCode" | "headers">;
+
+interface HeadFacts {
+  readonly endpoint: string;
+  readonly triedCount?: number | undefined;
+  /** Of the body, where it is known. Otherwise it goes in chunks, whose last one is a write of its own. */
+  readonly length?: string | number | undefined;
 }
 
-/**
- * Says how long an answer is that goes on as it comes. Otherwise it would go in chunks, whose last one is a
- * write of its own.
- */
-function announceLength(response: ServerResponse, answer: EngineAnswer): void {
-  const length = answer.headers["content-length"];
-  if (length !== undefined) response.setHeader("content-length", length);
+/** Names and values in turn: they go on as they are, while headers that are set one by one are sorted in. */
+function writeHead(
+  response: ServerResponse,
+  { statusCode, headers }: Head,
+  facts: HeadFacts,
+): void {
+  const { endpoint, triedCount, length } = facts;
+  const written: (string | string[])[] = [DESTINATION_SERVED_HEADER, endpoint];
+  if (triedCount !== undefined) written.push(FAIRLEAD_ATTEMPTS_HEADER, String(triedCount));
+  for (const name of ANSWER_HEADERS) {
+    const value = headers[name];
+    if (value !== undefined) written.push(name, value);
+  }
+  if (length !== undefined) written.push("content-length", String(length));
+  response.writeHead(statusCode, written);
+}
+
+/** Sends head and body in one write. As a string the body is joined to the head, else it would be a part of its own. */
+function sendWhole(
+  head: Head,
+  response: ServerResponse,
+  { bytes, ...facts }: Omit<HeadFacts, "length"> & { readonly bytes: Buffer },
+): void {
+  writeHead(response, head, { ...facts, length: bytes.byteLength });
+  response.end(bytes.toString("latin1"), "latin1");
 }
 
 async function forwardStream(
@@ -112,6 +119,7 @@ async function forwardStream(
   response: ServerResponse,
   request: ForwardRequest,
 ): Promise<Forwarded> {
+  writeHead(response, answer, request);
   // The first byte may still be long in coming: the client can show that something happens. Otherwise both
   // leave in one write.
   if (answer.body.readableLength === 0) response.flushHeaders();
@@ -160,22 +168,34 @@ async function forwardWhole(
   const cachedTokens = readable(request.cachedTokens, answer.headers);
   const counts = cachedTokens === undefined ? undefined : new CachedTokensWriter(cachedTokens);
   const facts = () => factsOf(meter, request.cachedTokens);
-  const pumped = await pump(answer, response, {
-    ...request,
-    onChunk(chunk) {
-      request.onEngineBytes?.(chunk);
-      meter.push(chunk);
-      const counted = counts === undefined ? chunk : counts.push(chunk);
-      return names === undefined ? counted : names.push(counted);
-    },
-  });
+  const onChunk = (chunk: Buffer) => {
+    request.onEngineBytes?.(chunk);
+    meter.push(chunk);
+    const counted = counts === undefined ? chunk : counts.push(chunk);
+    return names === undefined ? counted : names.push(counted);
+  };
+  const rest = () => lastOf(counts?.end() ?? NOTHING, names);
+  const outcome = answer.statusCode >= 400 ? "engine-error" : "ok";
+  const whole = answer.body instanceof EngineBody ? answer.body.takeWhole() : undefined;
+  if (whole !== undefined && !response.destroyed) {
+    if (whole.byteLength > 0) request.onFirstByte();
+    const begun = onChunk(whole);
+    const last = rest();
+    const bytes = last.byteLength === 0 ? begun : Buffer.concat([begun, last]);
+    sendWhole(answer, response, { ...request, bytes });
+    return { outcome, ...facts() };
+  }
+  const isAsItCame = request.names === undefined && request.cachedTokens === undefined;
+  const length = isAsItCame ? answer.headers["content-length"] : undefined;
+  writeHead(response, answer, { ...request, length });
+  const pumped = await pump(answer, response, { ...request, onChunk });
   if (pumped === "cancelled") return { outcome: "cancelled", ...facts() };
   if (pumped === "broken") {
     response.destroy();
     return { outcome: "broken-stream", ...facts() };
   }
-  response.end(lastOf(counts?.end() ?? NOTHING, names));
-  return { outcome: answer.statusCode >= 400 ? "engine-error" : "ok", ...facts() };
+  response.end(rest());
+  return { outcome, ...facts() };
 }
 
 /** What was read of an answer; of a split prompt, the prefiller knows what was cached. */

@@ -1,6 +1,6 @@
 // An engine's refusal that was passed over, whole, for a client that no later endpoint answers.
 
-import type { EngineAnswer } from "./engine-pools.ts";
+import type { EngineAnswer } from "./engine-answer.ts";
 
 /** A longer one is not kept. */
 const KEPT_ANSWER_BYTES_MAX = 64 * 1024;

@@ -15,6 +15,7 @@ import { Bootstraps } from "./disaggregation/bootstraps.ts";
 import { disaggregationDefaults, type DisaggregationOptions } from "./disaggregation/flags.ts";
 import { EndSignals } from "./end-signals.ts";
 import { EndpointMarks } from "./endpoint-marks.ts";
+import { READ_BUFFER_BYTES } from "./engine-answer.ts";
 import { EnginePools } from "./engine-pools.ts";
 import { ENGINE_TLS_DEFAULTS, type EngineTls } from "./engine-tls.ts";
 import { Evictions } from "./evictions.ts";
@@ -227,7 +228,11 @@ function createRelayServer(
 ): Server {
   const { renders } = context;
   const server = createServer(
-    { requestTimeout: BODY_READ_MS_MAX, keepAliveTimeout: CLIENT_KEEP_ALIVE_MS },
+    {
+      requestTimeout: BODY_READ_MS_MAX,
+      keepAliveTimeout: CLIENT_KEEP_ALIVE_MS,
+      highWaterMark: READ_BUFFER_BYTES,
+    },
     (request, response) => {
       if (!server.listening) {
         // On a connection that was in use when the relay began to stop.

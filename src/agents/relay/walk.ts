@@ -27,7 +27,8 @@ import {
   type AttemptRequest,
 } from "./attempt.ts";
 import type { EndpointMarks } from "./endpoint-marks.ts";
-import type { EngineAnswer, EnginePool, EnginePools } from "./engine-pools.ts";
+import type { EngineAnswer } from "./engine-answer.ts";
+import type { EnginePool, EnginePools } from "./engine-pools.ts";
 import { keepAnswer, type KeptAnswer } from "./kept-answer.ts";
 import type { RetryBudget } from "../../scheduler/support/retry-budget.ts";
 

@@ -150,7 +150,7 @@ async function answer(
   if (result.kind === "unpaired") return refused("no-prefill");
   if (result.kind === "cancelled") return { ...refused("stopping"), outcome: "cancelled" };
   if (result.kept === undefined) return refused("engine-down");
-  sendKept(result.kept, response, undefined);
+  sendKept(result.kept, response, { names: undefined });
   return { ...nothing, outcome: "engine-error" };
 }
 

@@ -7,6 +7,7 @@ import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import type { TLSSocket } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { EndpointRecord } from "../../../src/agents/protocol/messages.ts";
@@ -113,7 +114,7 @@ function ask(pools: EnginePools, address: string): Promise<Attempt> {
 
 async function textOf(attempted: Attempt): Promise<string> {
   if (!("answer" in attempted)) throw new Error(attempted.outcome);
-  return attempted.answer.body.text();
+  return text(attempted.answer.body);
 }
 
 const ca = () => ["--engine-tls", "all", "--engine-tls-ca", file("ca.crt")];

@@ -25,7 +25,7 @@ import {
   SIGNED,
 } from "../../../src/agents/protocol/headers.ts";
 import type { TicketClosed } from "../../../src/agents/protocol/messages.ts";
-import { READ_BUFFER_BYTES } from "../../../src/agents/relay/engine-pools.ts";
+import { READ_BUFFER_BYTES } from "../../../src/agents/relay/engine-answer.ts";
 import { parseRelayKeys } from "../../../src/agents/relay/relay-keys.ts";
 import {
   RELAY_LIMITS,
@@ -237,10 +237,10 @@ describe("a good request", () => {
     expect(Object.keys(answer.headers).toSorted()).toEqual(
       [
         "connection",
+        "content-length",
         "content-type",
         "date",
         "keep-alive",
-        "transfer-encoding",
         FAIRLEAD_ATTEMPTS_HEADER,
         DESTINATION_SERVED_HEADER,
       ].filter((name) => name !== "keep-alive" || "keep-alive" in answer.headers),

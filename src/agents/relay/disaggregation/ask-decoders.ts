@@ -4,7 +4,7 @@
 // it gets a new hand-over.
 
 import { isStream } from "../attempt.ts";
-import type { EngineAnswer } from "../engine-pools.ts";
+import type { EngineAnswer } from "../engine-answer.ts";
 import { keepAnswer } from "../kept-answer.ts";
 import { SseMeter } from "../sse-meter.ts";
 import type { Walk } from "../walk.ts";

@@ -2,7 +2,7 @@
 // client. The first chunk decides who serves; the others go to the same endpoint, which holds the blocks.
 
 import { Readable } from "node:stream";
-import type { EngineAnswer } from "../engine-pools.ts";
+import type { EngineAnswer } from "../engine-answer.ts";
 import { BodyLoan, type BodyBudget } from "../request-body.ts";
 import { walk, type Walk, type WalkContext, type WalkLeg, type WalkRequest } from "../walk.ts";
 import type { StagedApi } from "./connector.ts";

@@ -5,7 +5,7 @@ import { peek } from "./read-answer.ts";
 import type { Paired, SplitState } from "./split-state.ts";
 import type { Probe } from "./connector.ts";
 import { isStream } from "../attempt.ts";
-import type { EngineAnswer } from "../engine-pools.ts";
+import type { EngineAnswer } from "../engine-answer.ts";
 
 /** Of an answer that is not streamed and must be whole to be judged; a longer one is the client's. */
 export const PROBED_BYTES_MAX = 1024 * 1024;

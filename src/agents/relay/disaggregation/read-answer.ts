@@ -1,7 +1,7 @@
 // Reads engines' answers that are not simply passed on: whole, or their beginning.
 
 import { Readable } from "node:stream";
-import type { EngineAnswer } from "../engine-pools.ts";
+import type { EngineAnswer } from "../engine-answer.ts";
 import type { BodyLoan } from "../request-body.ts";
 
 /** Reads an answer to its end; undefined if it breaks off, is too long, or the relay has no room. */
@@ -60,9 +60,9 @@ export async function peek<Verdict>(
   return { verdict, isBroken, answer: withBody(answer, again(answer, begun, { chunks, trouble })) };
 }
 
-/** `answer` with another body. Readers read and destroy one; undici's own methods are nobody's here. */
+/** `answer` with another body. */
 export function withBody(answer: EngineAnswer, body: Readable): EngineAnswer {
-  return { ...answer, body: body as EngineAnswer["body"] };
+  return { ...answer, body };
 }
 
 function again(

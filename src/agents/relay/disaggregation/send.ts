@@ -28,11 +28,12 @@ export interface Sent extends Omit<Split, "end"> {
 /** Never rejects. */
 export async function send(context: SplitContext, admitted: SendRequest): Promise<Sent> {
   // Legs that belong together are found by their id, also where the client sent none.
-  const id = admitted.headers[REQUEST_ID_HEADER] ?? randomUUID();
+  const isJoint = isEncoded(context, admitted) || isSplit(admitted);
+  const id = admitted.headers[REQUEST_ID_HEADER] ?? (isJoint ? randomUUID() : "");
   const { timeoutMs } = context.prefillPolicy;
   const decodeByMs = context.clock() + timeoutMs;
   // So that the ticket is known to be taken over while others work on the prompt.
-  if (isEncoded(context, admitted) || isSplit(admitted)) admitted.onTry(admitted.destinations[0]!);
+  if (isJoint) admitted.onTry(admitted.destinations[0]!);
   const request = { ...admitted, body: await encoded(context, admitted, id) };
   const headersOf = (endpoint: string, phase?: Phase) => ({
     ...request.headers,

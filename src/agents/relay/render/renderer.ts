@@ -3,10 +3,9 @@
 // With connections of its own: a request that an engine serves never waits for one that it renders. Nothing
 // is asked again but after a connection that did not come about, as whoever asks has little time.
 
-import { Agent } from "undici";
+import { Agent, type Dispatcher } from "undici";
 import type { EndpointRecord } from "../../protocol/messages.ts";
 import type { EndpointMarks } from "../endpoint-marks.ts";
-import type { EngineAnswer } from "../engine-pools.ts";
 import { connectOptions, engineOrigin, type EngineTls } from "../engine-tls.ts";
 
 export const RENDER_LIMITS = {
@@ -64,7 +63,7 @@ export class Renderer {
   }
 
   /** Undefined where nobody could be reached, or the signal was aborted. */
-  async ask(request: RenderRequest): Promise<EngineAnswer | undefined> {
+  async ask(request: RenderRequest): Promise<Dispatcher.ResponseData | undefined> {
     for (const origin of this.#origins()) {
       try {
         return await this.#agent.request({ ...request, origin, method: "POST" });

@@ -3,6 +3,7 @@
 // served are bounded by. What it carries is never logged.
 
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Dispatcher } from "undici";
 import { pipeline } from "node:stream/promises";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
@@ -10,7 +11,6 @@ import { RENDER_PATHS } from "../../protocol/headers.ts";
 import { admitRender } from "../admission.ts";
 import { refuse, type RefusalCode } from "../refusals.ts";
 import type { RelayKeys } from "../relay-keys.ts";
-import type { EngineAnswer } from "../engine-pools.ts";
 import { readBody } from "../request-body.ts";
 import { RENDERED, UsedTickets } from "../used-tickets.ts";
 import { RENDER_LIMITS, type Renderer } from "./renderer.ts";
@@ -115,7 +115,7 @@ export class RenderServer {
 }
 
 /** What an answer other than a 200 says of the renderer, or of the prompt alone. */
-async function whyNot({ statusCode, body }: EngineAnswer): Promise<RenderOutcome> {
+async function whyNot({ statusCode, body }: Dispatcher.ResponseData): Promise<RenderOutcome> {
   if (statusCode === 404) return (await isPathUnknown(body)) ? "no-renderer" : "not-rendered";
   // An engine's words on it may repeat the prompt.
   await body.dump();
@@ -124,7 +124,7 @@ async function whyNot({ statusCode, body }: EngineAnswer): Promise<RenderOutcome
 }
 
 /** Whether a 404 is of the path. vLLM says it of a model, too, that it does not serve. */
-async function isPathUnknown(body: EngineAnswer["body"]): Promise<boolean> {
+async function isPathUnknown(body: Dispatcher.ResponseData["body"]): Promise<boolean> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
