@@ -42,7 +42,7 @@ describe("fairlead", { timeout: 30_000 }, () => {
     { args: ["upp"], says: 'There is no command "upp".' },
     { args: ["help", "upp"], says: 'There is no command "upp".' },
     { args: ["up", "--prot", "1"], says: "Unknown option '--prot'" },
-    { args: ["config"], says: "config takes check, apply or get" },
+    { args: ["config"], says: "config takes check, apply, get or hub" },
     { args: ["config", "check"], says: "FILE is missing." },
     { args: ["explain"], says: "REQUEST_ID is missing." },
     { args: ["replay"], says: "FILE is missing." },

@@ -77,7 +77,7 @@ describe("the hello", () => {
     ["without a name", { agent: "" }, "bad-hello"],
   ] as const)("%s is refused", async ([, hello, code]) => {
     await configurePool();
-    const agent = await TestAgent.connect(hello);
+    const agent = await TestAgent.connect(hello, POOL);
     agent.hello();
     expect(await agent.received("refused")).toMatchObject({ code });
     expect(await until(() => agent.closed)).toMatchObject({ code: 1008 });

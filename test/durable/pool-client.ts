@@ -143,9 +143,9 @@ export class TestAgent {
     socket.accept();
   }
 
-  static async connect(hello: Partial<Hello> = {}): Promise<TestAgent> {
-    const { pool = POOL } = hello;
-    const response = await env.POOLS.fetch(`https://worker/agents/v1/${pool}`, {
+  /** `path`: the pool that the connection is made to. */
+  static async connect(hello: Partial<Hello> = {}, path = hello.pool ?? POOL): Promise<TestAgent> {
+    const response = await env.POOLS.fetch(`https://worker/agents/v1/${path}`, {
       headers: { upgrade: "websocket" },
     });
     if (response.webSocket === null)
@@ -154,7 +154,7 @@ export class TestAgent {
       t: "hello",
       v: PROTOCOL_VERSION,
       role: "collector",
-      pool,
+      pool: path,
       agent: "collector-0",
       epoch: "e1",
       ...hello,

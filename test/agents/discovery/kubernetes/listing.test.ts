@@ -92,7 +92,7 @@ describe("a list in pages", () => {
       says: "a list of more than 1000 pages",
     },
     { body: "{}", says: `${PODS} answered with no list` },
-  ])("is not believed where it is $says", async ({ body, says }) => {
+  ])("is not believed where it is $says", { timeout: 60_000 }, async ({ body, says }) => {
     await cluster.follow();
     await watching();
     cluster.api.fault = (url, response) => {
@@ -101,7 +101,7 @@ describe("a list in pages", () => {
     };
     cluster.api.write("pods", '{"type":"ERROR","object":{"code":410}}\n');
     await expect
-      .poll(() => cluster.source!.health["endpointsTrouble"], { timeout: 20_000 })
+      .poll(() => cluster.source!.health["endpointsTrouble"], { timeout: 60_000 })
       .toBe(says);
     expect(cluster.ids()).toEqual([A, B]);
   });

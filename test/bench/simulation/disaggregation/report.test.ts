@@ -23,7 +23,7 @@ describe("prefill and decode apart", () => {
     expect(apart.gap_max).toBeLessThan(0.1);
   });
 
-  it("splits only where the decider says so", () => {
+  it("splits only where the decider says so", { timeout: 60_000 }, () => {
     expect(run("8k/200", "predicted 4+4", 0.75).split).toBeGreaterThan(0.2);
     expect(run("short chat", "predicted 4+4", 0.2).split).toBe(0);
     expect(run("warm", "predicted 4+4", 0.2).split).toBeLessThan(0.01);
