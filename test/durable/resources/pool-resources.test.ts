@@ -5,8 +5,19 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import { encodeFrame, FRAME } from "../../../src/agents/protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../../../src/agents/protocol/limits.ts";
-import type { PoolResources, PoolsKnown, PoolsRead } from "../../../src/durable/contract.ts";
+import type {
+  PoolResources,
+  PoolsKnown,
+  PoolsRead,
+  ResourcesReported,
+} from "../../../src/durable/contract.ts";
+import {
+  ClusterResources,
+  PUSH_INTERVAL_MS,
+  PUSH_RETRY_MS_MAX,
+} from "../../../src/durable/resources/pool-resources.ts";
 import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
+import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { createDeployment } from "../deployments.ts";
 import { configurePool, POOL, poolStub, TestAgent, until } from "../pool-client.ts";
 
@@ -172,9 +183,15 @@ describe("the directory", () => {
     await env.CONTROL.reportResources({ ...of("eu-2", 6), objectives: [large] });
     expect(told(await read())).toMatchObject([{ pool: "eu-2", version: 5 }]);
     await env.CONTROL.putConfig(createDeployment({ pools: ["eu-1"] }));
+    await env.CONTROL.putConfig(createDeployment({ pools: ["eu-1", "eu-2"] }));
     expect(told(await read())).toEqual([]);
+    const { epoch } = await read();
     await abort(directory());
-    await until(async () => told(await read()).length === 0);
+    const after = await until(async () => {
+      const answer = await read();
+      return answer.epoch === epoch ? undefined : answer;
+    });
+    expect(told(after)).toEqual([]);
   });
 
   it("gives a megabyte a read, and the rest with the next", async () => {
@@ -195,5 +212,72 @@ describe("the directory", () => {
       known = { ...NOTHING, epoch: answer.epoch, resources: answer.resources!.revision };
     }
     expect(names).toEqual(pools);
+  });
+});
+
+describe("a push", () => {
+  const payload = (priority: number) => ({ objectives: [{ name: "gold", priority }] });
+
+  /** Of an object whose directory answers as `answer` does. */
+  async function pushing(
+    answer: () => Promise<ResourcesReported>,
+    steps: (resources: ClusterResources, clock: { nowMs: number }) => Promise<void>,
+  ): Promise<number[]> {
+    const versions: number[] = [];
+    await configurePool();
+    await runInDurableObject(poolStub(), async (_, { storage }) => {
+      const clock = { nowMs: 1_000_000 };
+      const resources = new ClusterResources({
+        storage,
+        control: {
+          reportResources({ version }) {
+            versions.push(version);
+            return answer();
+          },
+        },
+        clock: () => clock.nowMs,
+        registry: new MetricRegistry(),
+        pool: () => POOL,
+        onChanged: () => undefined,
+      });
+      await steps(resources, clock);
+    });
+    return versions;
+  }
+  const answered = () => scheduler.wait(1);
+
+  it("comes once for each change, and a second after the one before", async () => {
+    const isKnown = () => Promise.resolve({ isKnown: true });
+    const versions = await pushing(isKnown, async (resources, clock) => {
+      resources.told(payload(1));
+      await answered();
+      resources.told(payload(1));
+      resources.told(payload(2));
+      resources.push();
+      await answered();
+      clock.nowMs += PUSH_INTERVAL_MS;
+      resources.push();
+      await answered();
+      clock.nowMs += PUSH_INTERVAL_MS;
+      resources.push();
+      await answered();
+    });
+    expect(versions).toEqual([1_000_000, 1_000_001]);
+  });
+
+  it("is made again, more and more seldom, to a directory that is away or of before", async () => {
+    const fails = () => Promise.reject(new TypeError("no such method"));
+    const versions = await pushing(fails, async (resources, clock) => {
+      resources.told(payload(1));
+      await answered();
+      for (let seconds = 0; seconds < 600; seconds++) {
+        clock.nowMs += 1_000;
+        resources.push();
+        await Promise.resolve();
+        if (seconds % 10 === 0) await answered();
+      }
+    });
+    expect(versions.length).toBeGreaterThan(10);
+    expect(versions.length).toBeLessThan(6 + 600_000 / PUSH_RETRY_MS_MAX);
   });
 });

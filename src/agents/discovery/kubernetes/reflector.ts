@@ -216,8 +216,6 @@ export class Reflector<T> {
       if (!answer.ok) {
         const { status, problem, retryAfterMs } = answer;
         if (status === 410) return { type: "gone" };
-        // The definition was taken away: the next list says so.
-        if (status === 404 && this.#options.absentRetryMs !== undefined) return { type: "gone" };
         return { type: "failed", problem, waitMsMin: retryAfterMs };
       }
       this.#heard();
