@@ -12,9 +12,9 @@ const DEFAULT_ROUTING = {
   plugins: [
     { type: "pool-state-filter" },
     { type: "pool-model-filter" },
+    { type: "pool-slow-start-filter" },
     { type: "pool-failover-tier-filter" },
     { type: "pool-freshness-filter" },
-    { type: "pool-slow-start-filter" },
     { type: "pool-saturation-filter" },
     { type: "pool-probe-filter" },
     { type: "pool-sample-filter" },
@@ -27,9 +27,9 @@ const DEFAULT_ROUTING = {
       plugins: [
         { pluginRef: "pool-state-filter" },
         { pluginRef: "pool-model-filter" },
+        { pluginRef: "pool-slow-start-filter" },
         { pluginRef: "pool-failover-tier-filter" },
         { pluginRef: "pool-freshness-filter" },
-        { pluginRef: "pool-slow-start-filter" },
         { pluginRef: "pool-saturation-filter" },
         { pluginRef: "pool-probe-filter" },
         { pluginRef: "pool-sample-filter" },

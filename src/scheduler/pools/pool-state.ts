@@ -17,7 +17,8 @@ export type PoolState =
 export function stateOf(pools: PoolColumns, slot: number): PoolState {
   if (pools.isDrained[slot] === 1) return "drained";
   if (pools.breaker[slot] === BREAKER.open) return "open";
-  if (pools.isEmpty[slot] === 1) return "empty";
+  // Its own fresh word, as for pool-state-filter.
+  if (pools.isEmpty[slot] === 1 && pools.freshness[slot] === FRESHNESS.fresh) return "empty";
   if (pools.breaker[slot] === BREAKER.halfOpen) return "half-open";
   if (pools.freshness[slot] === FRESHNESS.silent) return "silent";
   if (pools.freshness[slot] === FRESHNESS.stale) return "stale";

@@ -48,6 +48,9 @@ const SILENT_FACTOR = 10;
  */
 const READ_AGE_MS_MAX = 5_000;
 
+/** Tiers that a Uint8Array can hold; a deployment has ten. */
+const FAILOVER_TIERS_MAX = 256;
+
 /** Means over a pool's endpoints, as llm-d's hub mode calls them. */
 export const QUEUE_SIZE_KEY = "llm-d.ai/multicluster-queue-size";
 export const KV_UTILIZATION_KEY = "llm-d.ai/multicluster-kv-cache-utilization";
@@ -76,8 +79,11 @@ export class PoolTable {
   readonly #isBack = new Uint8Array(POOLS_MAX);
   /** Of the decision in progress. */
   readonly #slots = new Int32Array(POOLS_MAX);
-  /** Of the pool that told its load last: while nobody is fresh, it is this isolate that hears nothing. */
-  #newestAtMs = -Infinity;
+  /**
+   * By failover tier, of the pool that told its load last. While nobody of a tier is fresh, its pools are used as
+   * before: a higher tier is for those that cannot serve, and where nobody at all is, it is this isolate that hears nothing.
+   */
+  readonly #newestAtMs = new Float64Array(FAILOVER_TIERS_MAX).fill(-Infinity);
   #readAtMs = -Infinity;
   #isBegun = false;
 
@@ -223,12 +229,13 @@ export class PoolTable {
     facts.loadAgeMs[slot] = Math.max(0, knownAtMs - this.#loadAtMs[slot]!);
     facts.freshness[slot] = this.#freshness(slot, knownAtMs);
     const { staleAfterMs, slowStartMs } = facts.policy;
-    const isAnyFresh = knownAtMs - this.#newestAtMs <= staleAfterMs;
+    const isFresh = facts.freshness[slot] === FRESHNESS.fresh;
+    const newestAtMs = this.#newestAtMs[facts.failoverTier[slot]!]!;
+    const isAnyFresh = knownAtMs - newestAtMs <= staleAfterMs;
     const isIn =
       breaker === "closed" &&
       facts.isDrained[slot] === 0 &&
-      facts.isEmpty[slot] === 0 &&
-      (facts.freshness[slot] === FRESHNESS.fresh || !isAnyFresh);
+      (isFresh ? facts.isEmpty[slot] === 0 : !isAnyFresh);
     facts.isIn[slot] = isIn ? 1 : 0;
     facts.admission[slot] = this.#service.observe(slot, isIn, { nowMs, slowStartMs });
   }
@@ -257,6 +264,7 @@ export class PoolTable {
       this.#credits.clear(slot);
       this.#service.begin(slot, !this.#isBegun);
       this.#forgetTold(slot);
+      this.#facts.hasSpeed[slot] = 0;
       this.#facts.prefillMsPerToken[slot] = UNLEARNED.prefillMsPerToken;
       this.#facts.serviceMs[slot] = UNLEARNED.serviceMs;
     }
@@ -286,7 +294,8 @@ export class PoolTable {
     if (load === undefined) return;
     const loadAtMs = sentAtMs - load.ageMs;
     this.#loadAtMs[slot] = loadAtMs;
-    this.#newestAtMs = Math.max(this.#newestAtMs, loadAtMs);
+    const tier = this.#facts.failoverTier[slot]!;
+    this.#newestAtMs[tier] = Math.max(this.#newestAtMs[tier]!, loadAtMs);
     this.#credits.told(slot, sentAtMs);
     const usable = this.#facts.usable[slot]!;
     this.#endpoints.applySample(

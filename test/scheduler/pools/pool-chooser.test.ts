@@ -436,8 +436,9 @@ describe("a pool that flaps", () => {
     const phases = fc.array(fc.integer({ min: 200, max: 5_000 }), { minLength: 30, maxLength: 60 });
     const cause = fc.constantFrom("empty", "silent", "refused");
     fc.assert(
-      fc.property(phases, cause, fc.nat(), (lengths, why, seed) => {
-        const pools = [description("near", { rttMs: 5 }), description("far", { rttMs: 200 })];
+      fc.property(phases, cause, fc.nat(1), fc.nat(), (lengths, why, failoverTier, seed) => {
+        const far = description("far", { rttMs: 200, failoverTier });
+        const pools = [description("near", { rttMs: 5 }), far];
         const isolate = new Isolate(pools, { staleAfterMs: 1_000 }, { seed });
         isolate.allHear(NOW_MS);
         let phase = 0;

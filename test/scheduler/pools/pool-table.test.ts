@@ -26,6 +26,7 @@ describe("configurations", () => {
     // The slot is another pool's now, and nothing of the one before is left.
     expect(isolate.table.slotOf("c")).toBe(removed[0]);
     expect(isolate.table.summaryOf("c")).toBeUndefined();
+    expect(isolate.table.facts.hasSpeed[removed[0]!]).toBe(0);
     const { candidates } = isolate.choose(NOW_MS, {}, ["a", "c"]);
     expect(candidates[0]).toMatchObject({ pool: "a", terms: { rttMs: 10, waitMs: 70 } });
     expect(candidates[1]).toMatchObject({ pool: "c", state: "silent", terms: {} });
@@ -113,6 +114,15 @@ describe("summaries", () => {
     expect(stateOf(isolate, "a", NOW_MS + 5_001)).toBe("stale");
   });
 
+  it("that are old do not tell that a pool is empty", () => {
+    const isolate = new Isolate([description("a"), description("b")]);
+    isolate.hears("a", NOW_MS, { membership: { usable: 0 } });
+    isolate.hears("b", NOW_MS);
+    expect(stateOf(isolate, "a", NOW_MS)).toBe("empty");
+    expect(stateOf(isolate, "a", NOW_MS + 3_001)).toBe("stale");
+    expect(stateOf(isolate, "a", NOW_MS + 30_001)).toBe("silent");
+  });
+
   it("count a pool that tells no speed as the slowest that does", () => {
     const isolate = new Isolate([description("a"), description("b"), description("c")]);
     isolate.hears("a", NOW_MS, { speed: { prefillMsPerToken: 0.05 } });
@@ -197,6 +207,27 @@ describe("slow start", () => {
     expect(shares[1]).toBeGreaterThan(0.4);
     expect(shares[1]).toBeLessThan(0.7);
     expect(shares[2]).toBe(1);
+  });
+
+  it("is for a pool of a lower failover tier, too", () => {
+    const isolate = new Isolate([pools[0]!, description("far", { failoverTier: 1 })]);
+    isolate.allHear(NOW_MS);
+    expect(share(isolate, NOW_MS)).toBe(1);
+    hearAll(isolate, NOW_MS + 100, 0);
+    expect(share(isolate, NOW_MS + 100)).toBe(0);
+    hearAll(isolate, NOW_MS + 20_000, 8);
+    expect(share(isolate, NOW_MS + 20_000)).toBeLessThan(0.2);
+    hearAll(isolate, NOW_MS + 25_000, 8);
+    expect(share(isolate, NOW_MS + 25_000)).toBe(1);
+  });
+
+  it("is not for one that was in use although it said nothing: nobody of its tier did", () => {
+    const isolate = new Isolate([pools[0]!, description("far", { failoverTier: 1 })]);
+    isolate.allHear(NOW_MS);
+    isolate.hears("far", NOW_MS + 20_000);
+    expect(share(isolate, NOW_MS + 20_000)).toBe(1);
+    isolate.hears("near", NOW_MS + 20_100);
+    expect(share(isolate, NOW_MS + 20_100)).toBe(1);
   });
 
   it("is for pools that are added later, and for those that are not drained any more", () => {

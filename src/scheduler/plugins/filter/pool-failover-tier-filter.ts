@@ -4,7 +4,8 @@
 //
 // Source: docs/configuration.md, `failoverTier`. The operator's order goes before what is only not known
 // or slow: behind pool-state-filter, and before pool-freshness-filter and pool-saturation-filter, a
-// higher tier is used where no usable pool of a lower one is left, and not where one is stale or full.
+// higher tier is used where no usable pool of a lower one is left, and not where one is stale or full. Put it
+// behind pool-slow-start-filter, too, so that a lower tier that comes back is not sent everything at once.
 // O(n), no allocation.
 
 import { z } from "zod";

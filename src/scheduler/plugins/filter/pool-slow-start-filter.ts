@@ -6,8 +6,9 @@
 // do: an empty pool beside full ones is the cheapest by far, whatever is added, and would be sent
 // everything at once.
 //
-// Source: Envoy's slow start; docs/decisions/042-choosing-a-pool.md. Put it before
-// pool-saturation-filter: behind it, the only pool that is not full would be sent everything. O(n), no
+// Source: Envoy's slow start; docs/decisions/042-choosing-a-pool.md. Put it behind pool-state-filter and
+// pool-model-filter, and before pool-failover-tier-filter, pool-freshness-filter and pool-saturation-filter: behind
+// those, the only pool of its tier, or the only one that is not full, would be sent everything. O(n), no
 // allocation.
 
 import { z } from "zod";
