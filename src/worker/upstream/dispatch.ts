@@ -1,9 +1,10 @@
 // A prepared request to an engine's answer: pools in the order that was chosen, each as try-pool.ts has it,
 // until one answers.
 //
-//   those of the request's own variant, and only then those of another, where the tenant allows that
-//     each, without waiting in a full one while another may have room
-//     a full one's queue, where none had room
+//   neighbours that are of the request's own variant, or of another, where the tenant allows that
+//     each, without waiting in a full one while another of them may have room
+//     a full one's queue, where none of them had room
+//   the next neighbours: see chosen-pools.ts for who comes when
 //
 // The first in the order may be waited for all the same, where its wait is what it was chosen with: then the
 // others are farther away than that. What was sent and failed costs a retry of the next pool; a pool that was
@@ -29,9 +30,30 @@ export async function dispatch(job: Job): Promise<Dispatched> {
   countForHedging(job);
   const walk = new PoolWalk({ ...job, nextAttempt: () => ++facts.attempts });
   const routes = job.routes.slice(0, job.routing.retryPoolsMax);
-  const own = routes.filter((route) => !route.isFallback);
-  const others = own.length === routes.length ? [] : routes.filter((route) => route.isFallback);
-  return (await walk.tryAll(own)) ?? (await walk.tryAll(others)) ?? walk.verdict();
+  let start = 0;
+  while (start < routes.length) {
+    const end = neighboursEnd(routes, start);
+    const done = await walk.tryAll(routes.slice(start, end), routes.slice(end));
+    if (done !== undefined) return done;
+    start = end;
+  }
+  return walk.verdict();
+}
+
+/** Where those end that are fallbacks as much as the one at `start`. */
+function neighboursEnd(routes: readonly ModelRoute[], start: number): number {
+  const { isFallback } = routes[start]!;
+  const next = routes.findIndex((route, i) => i > start && route.isFallback !== isFallback);
+  return next === -1 ? routes.length : next;
+}
+
+/** How one pool's turn comes. */
+interface TurnOfPool {
+  readonly waits: boolean;
+  /** Those neighbours that come next. */
+  readonly beside: readonly ModelRoute[];
+  /** Those behind all neighbours. */
+  readonly after: readonly ModelRoute[];
 }
 
 /** What one request has met so far. */
@@ -48,18 +70,21 @@ class PoolWalk {
     this.#leg = leg;
   }
 
-  /** Undefined: none of them answers, others may. */
-  async tryAll(routes: readonly ModelRoute[]): Promise<Dispatched | undefined> {
+  /** Undefined: none of them answers; those `after` them may. */
+  async tryAll(
+    routes: readonly ModelRoute[],
+    after: readonly ModelRoute[],
+  ): Promise<Dispatched | undefined> {
     let full: ModelRoute | undefined;
     for (const [i, route] of routes.entries()) {
-      const later = routes.slice(i + 1);
-      const waits = (later.length === 0 && full === undefined) || this.#isWaitExpected(route);
-      const done = await this.#try(route, { waits, later });
+      const beside = routes.slice(i + 1);
+      const waits = (beside.length === 0 && full === undefined) || this.#isWaitExpected(route);
+      const done = await this.#try(route, { waits, beside, after });
       if (done !== "next") return done;
       if (this.#isFull && route.pool.hasQueue && !waits) full ??= route;
     }
     if (full === undefined) return undefined;
-    const done = await this.#try(full, { waits: true, later: [] });
+    const done = await this.#try(full, { waits: true, beside: [], after });
     return done === "next" ? undefined : done;
   }
 
@@ -72,21 +97,24 @@ class PoolWalk {
 
   async #try(
     route: ModelRoute,
-    { waits, later }: { readonly waits: boolean; readonly later: readonly ModelRoute[] },
+    { waits, beside, after }: TurnOfPool,
   ): Promise<Dispatched | "next"> {
     const leg = this.#leg;
     const { name } = route.pool.config;
     this.#isFull = false;
     if (this.#sent > 0 && !(await mayRetry(views.of(name), this.#sent, leg))) return this.verdict();
     const nowMs = Date.now();
-    const usable = later.filter(({ pool }) => breakers.state(pool.config.name, nowMs) !== "open");
-    const hasOther = usable.length > 0;
+    const isUsable = ({ pool }: ModelRoute) => breakers.state(pool.config.name, nowMs) !== "open";
+    const usable = beside.filter(isUsable);
+    const hasOther = usable.length > 0 || after.some(isUsable);
+    const hasLater = beside.length + after.length > 0;
     const attemptsMax = ATTEMPTS_PER_POOL_MAX;
     const how: PoolTry = { route, waits, hasOther, attemptsMax, exclude: [] };
     const isHedged = leg.routing.hedge !== undefined;
+    // Being late is no reason for another variant.
     const outcome = await (isHedged ? tryHedged(leg, how, usable) : tryPool(leg, how));
-    if (!outcome.ok) return this.#failed(outcome, later.length > 0);
-    if (outcome.isRefusal && later.length > 0) {
+    if (!outcome.ok) return this.#failed(outcome, hasLater);
+    if (outcome.isRefusal && hasLater) {
       this.#keep(outcome);
       return "next";
     }

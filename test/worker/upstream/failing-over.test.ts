@@ -174,13 +174,34 @@ describe("a pool that grants nothing", () => {
 const RETRIES = new RegExp(`^${METRIC.workerRetriesTotal.name} (\\d+)$`, "m");
 
 describe("pools tried", () => {
-  it("are no more than the configuration says, and those of another variant come last", async () => {
+  it("are no more than the configuration says, and come in the order that was chosen", async () => {
     const dead = { relays: DEAD() };
-    const pools = new ManyPools([{ ...dead, isFallback: true }, dead, dead, {}], {
+    const pools = new ManyPools([dead, { ...dead, isFallback: true }, dead, {}], {
       retryPoolsMax: 3,
     });
     expect(await pools.send()).toMatchObject({ status: "upstream_unavailable" });
     expect(pools.asked.map(({ length }) => length > 0)).toEqual([true, true, true, false]);
-    expect(pools.asked[0]![0]!.attempt).toBeGreaterThan(pools.asked[2]![0]!.attempt);
+    const attempts = pools.asked.slice(0, 3).map(([first]) => first!.attempt);
+    expect(attempts).toEqual(attempts.toSorted((a, b) => a - b));
+  });
+
+  it("are not the request's own variant where the choice put it behind a fallback", async () => {
+    const pools = new ManyPools([{ isFallback: true }, { relays: DEAD() }]);
+    expect(await pools.send()).toMatchObject({ status: 200, at: 0, facts: { endpointsTried: 1 } });
+    expect(pools.asked[1]).toEqual([]);
+  });
+
+  it("are left for a fallback as soon as they are in trouble", async () => {
+    const pools = new ManyPools([{ relays: DEAD() }, { isFallback: true }]);
+    expect(await pools.send()).toMatchObject({ status: 200, at: 1, facts: { endpointsTried: 2 } });
+    expect(await pools.send()).toMatchObject({ status: 200, at: 1, facts: { endpointsTried: 1 } });
+    expect(pools.asked[0]).toHaveLength(1);
+  });
+
+  it("are the first that is full, waited for before a fallback is asked", async () => {
+    const full = { refuses: "rejected-saturated", hasQueue: true } as const;
+    const pools = new ManyPools([{ isFallback: true, refuses: "unavailable" }, full, full]);
+    expect(await pools.send()).toMatchObject({ status: 200, at: 1 });
+    expect(pools.asked.map(({ length }) => length)).toEqual([1, 2, 1]);
   });
 });
