@@ -93,6 +93,8 @@ function localArgs(args: readonly string[]): string[] {
   );
 }
 
+const ALPHA_RESOURCES = ["inferenceobjectives", "inferencemodelrewrites"];
+
 /** What the Role lets an account ask in the namespace, as the API server here writes requests down. */
 function allowedRequests(): string[] {
   const [role] = ofKind("Role");
@@ -101,7 +103,8 @@ function allowedRequests(): string[] {
     apiGroups.flatMap((group) =>
       resources.flatMap((resource) =>
         verbs.map((verb) => {
-          const root = group === "" ? "/api/v1" : `/apis/${group}/v1`;
+          const version = ALPHA_RESOURCES.includes(resource) ? "v1alpha2" : "v1";
+          const root = group === "" ? "/api/v1" : `/apis/${group}/${version}`;
           return `${verb} ${root}/namespaces/default/${resource}`;
         }),
       ),
