@@ -140,6 +140,22 @@ describe("among pools of one model", () => {
     await untilServedBy("near");
   });
 
+  it("none is tried where filters leave all out, and the client is told", async () => {
+    const type = "label-selector-filter";
+    const scheduler = {
+      plugins: [{ type, parameters: { matchLabels: { zone: "none" } } }],
+      schedulingProfiles: [{ name: "default", plugins: [{ pluginRef: type }] }],
+    };
+    await applyConfiguration({ ...configuration(), routing: { slowStartMs: 0, scheduler } });
+    await until(async () => {
+      const { status } = await send();
+      expect([200, 503]).toContain(status);
+      return status === 503;
+    });
+    await applyConfiguration(configuration());
+    await untilServedBy("near");
+  });
+
   it("one that is lost is left for the next, in the same request and in those after", async () => {
     const relays = [{ url: inject("deadUrl"), keys: [RELAY_KEY] }];
     await applyConfiguration(configuration({ near: { relays } }));

@@ -69,7 +69,7 @@ export interface PoolCandidate {
   readonly pool: string;
   /** 0 is the best; pools of a worse tier are tried after all of a better one. */
   readonly tier: number;
-  /** Why it is in that tier, or out: `fresh`, `stale`, `silent`, `open`, `drained`, `full`, … */
+  /** Why it is in that tier, or out: `fresh`, `stale`, `silent`, `open`, `drained`, `full`, `filtered`, … */
   readonly state: string;
   /**
    * Its parts in milliseconds, by name: `rttMs`, `waitMs`, `prefillMs`, `priceMs`, … Of scorers that tell no

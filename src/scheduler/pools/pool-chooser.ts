@@ -61,8 +61,8 @@ export class PoolChooser {
   }
 
   /**
-   * Orders those of `pools` that may be tried, the best first. Drained ones are never among them; whoever the
-   * table does not know comes last. `seed` decides every draw. The caller tells PoolTable.dispatched where
+   * Orders those of `pools` that may be tried, the best first: nobody, where filters leave out all. Drained ones are
+   * never among them; whoever the table does not know comes last. `seed` decides every draw. The caller tells PoolTable.dispatched where
    * the request went.
    */
   // Hot path: proxy-3-pools in bench/. Allocates the answer, and a context for each round.
@@ -208,11 +208,18 @@ class CandidateRecorder implements PickRecorder, ProfileRecorder {
     for (const pool of pools) {
       if (candidates.length >= CHOICE_CANDIDATES_MAX) break;
       if (candidates.some((candidate) => candidate.pool === pool)) continue;
-      const slot = this.#table.slotOf(pool);
-      const state = slot === undefined ? "unknown" : stateOf(this.#table.pools, slot);
+      const state = this.#stateOfLeftOut(pool);
       candidates.push({ pool, tier: this.tier, state, terms: {}, costMs: 0 });
     }
     return candidates;
+  }
+
+  #stateOfLeftOut(pool: string): string {
+    const { pools } = this.#table;
+    const slot = this.#table.slotOf(pool);
+    if (slot === undefined) return "unknown";
+    // There was room for it, so what was said against it is the filters' reason, which they alone know.
+    return pools.isDrained[slot] === 1 ? "drained" : "filtered";
   }
 
   #candidate(context: NarrowingContext, slot: number, at: number, total: number): PoolCandidate {

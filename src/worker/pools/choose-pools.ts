@@ -42,8 +42,12 @@ export function openRoutes(routes: readonly ModelRoute[]): Checked<readonly Mode
   if (drained.length === 0) return { ok: true, value: routes };
   const open = routes.filter(({ pool }) => !drained.includes(pool.config.name));
   if (open.length > 0) return { ok: true, value: open };
-  return refuse("pool_unavailable", "Every pool that serves this model is drained. Retry later.");
+  return refuse("pool_unavailable", ALL_DRAINED);
 }
+
+const ALL_DRAINED = "Every pool that serves this model is drained. Retry later.";
+const ALL_FILTERED =
+  "The filters of `routing.scheduler` leave out every pool that serves this model. Its operator can change them.";
 
 /** What the engines of these pools are asked for, each name once. */
 export function modelsOf(routes: readonly ModelRoute[]): string[] {
@@ -65,10 +69,13 @@ export interface ChosenFor {
   readonly prepared: ReadonlyMap<string, Prepared>;
 }
 
-/** `routes`: at least one. The result holds no body. */
-export function choosePools(routes: readonly ModelRoute[], chosenFor: ChosenFor): ChosenPools {
+/** `routes`: at least one; so has the result, which holds no body. */
+export function choosePools(
+  routes: readonly ModelRoute[],
+  chosenFor: ChosenFor,
+): Checked<ChosenPools> {
   const [first] = routes;
-  if (routes.length === 1) return onlyPool(first!);
+  if (routes.length === 1) return { ok: true, value: onlyPool(first!) };
   const { directory, requestId, seed, prepared, tenant, headers, promptCacheKey } = chosenFor;
   const nowMs = Date.now();
   knownPools.requested(
@@ -90,7 +97,11 @@ export function choosePools(routes: readonly ModelRoute[], chosenFor: ChosenFor)
     ...(facts.headers === undefined ? {} : { headers: facts.headers }),
     ...(renamed === undefined ? {} : { renamed }),
   };
-  return orderPools({ pools: isolatePools, directory, routes, request, seed });
+  const chosen = orderPools({ pools: isolatePools, directory, routes, request, seed });
+  if (chosen.routes.length > 0) return { ok: true, value: chosen };
+  // Some may have been drained since the request came.
+  const isDrained = chosen.candidates.every(({ state }) => state === "drained");
+  return refuse("pool_unavailable", isDrained ? ALL_DRAINED : ALL_FILTERED);
 }
 
 const NO_KEYS = new Uint32Array();

@@ -15,7 +15,7 @@ import type { ModelRoute } from "../model-routes.ts";
 import type { IsolatePools, PoolDirectory } from "./isolate-pools.ts";
 
 export interface ChosenPools {
-  /** The best first, at most `retryPoolsMax`, at least one. */
+  /** The best first, at most `retryPoolsMax`. None, where all are drained or filters leave them out. */
   readonly routes: readonly ModelRoute[];
   /** What was chosen among, at most CHOICE_CANDIDATES_MAX; empty where there was nothing to choose. */
   readonly candidates: readonly PoolCandidate[];

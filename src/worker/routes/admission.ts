@@ -73,9 +73,10 @@ export async function admit(
   if (!open.ok) return open;
   const read = { parser, input, parsed: parsed.value };
   const ready = await makeReady(c, open.value, { directory, tenant, seed, read });
+  if (!ready.ok) return ready;
   const weightOf = (id: string) => directory.weightOf(id);
   const { routing } = directory;
-  return { ok: true, value: { ...ready, tenant, receivedAtMs, weightOf, routing } };
+  return { ok: true, value: { ...ready.value, tenant, receivedAtMs, weightOf, routing } };
 }
 
 /** A body and what was made of it. */
@@ -95,7 +96,7 @@ async function makeReady(
     readonly seed: number;
     readonly read: ReadBody;
   },
-): Promise<Pick<Admitted, "prepare" | "chosen">> {
+): Promise<Checked<Pick<Admitted, "prepare" | "chosen">>> {
   const { directory, tenant, seed, read } = of;
   const { parser, input, parsed } = read;
   const prepared = await prepareEach(parsed, modelsOf(routes), tenant);
@@ -113,8 +114,10 @@ async function makeReady(
     const pools = routes.map(({ pool }) => pool);
     probePools(pools, { rtts, breakers, env: c.env, hold });
   }
-  const models = chosen.routes.map((route) => route.model);
+  if (!chosen.ok) return chosen;
+  const models = chosen.value.routes.map((route) => route.model);
   const [first] = models;
   const ofFirst = prepared.get(first!) ?? (await parsed.prepare(first!, tenant));
-  return { chosen, prepare: preparationOf(ofFirst, { parser, input, tenant, models }) };
+  const prepare = preparationOf(ofFirst, { parser, input, tenant, models });
+  return { ok: true, value: { chosen: chosen.value, prepare } };
 }

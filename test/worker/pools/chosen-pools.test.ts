@@ -125,6 +125,19 @@ describe("the order of pools", () => {
     expect(order(world().drain(["near"], NOW_MS).drain([], NOW_MS))).toContain("near");
   });
 
+  it("has nobody in it where filters leave all out, and says of each that they do", () => {
+    const type = "label-selector-filter";
+    const filtered = world({
+      scheduler: {
+        plugins: [{ type, parameters: { matchLabels: { zone: "none" } } }],
+        schedulingProfiles: [{ name: "default", plugins: [{ pluginRef: type }] }],
+      },
+    }).drain(["far"], NOW_MS);
+    expect(order(filtered)).toEqual([]);
+    const states = chosen(filtered).candidates.map(({ pool, state }) => `${pool} ${state}`);
+    expect(states).toEqual(["near filtered", "far drained", "farther filtered"]);
+  });
+
   it("has a pool whose breaker is open last", () => {
     const broken = world();
     const report = { permit: "pass", outcome: "failure", isFatal: true } as const;
@@ -180,6 +193,18 @@ describe("another variant", () => {
     const routes = busy.routes(fallback).toSorted(byFallback);
     expect(order(busy, {}, routes)).toEqual([expect.anything(), expect.anything(), "far"]);
     expect(order(busy, {}, busy.routes())[0]).toBe("far");
+  });
+
+  it("comes after those that were empty when they were last heard of, long ago", () => {
+    const silent = world().hear(
+      [next("near", { usable: 0 }), next("farther", { usable: 0 })],
+      NOW_MS,
+    );
+    const routes = silent.routes(fallback).toSorted(byFallback);
+    expect(order(silent, {}, routes)[0]).toBe("far");
+    vi.setSystemTime(NOW_MS + 20_000);
+    silent.hear([next("far", {})], NOW_MS + 20_000);
+    expect(order(silent, {}, routes).at(-1)).toBe("far");
   });
 
   it("comes before those of the request's own that cannot serve", () => {
