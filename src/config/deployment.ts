@@ -9,6 +9,7 @@ import { prefixKeysSchema } from "./prefix-keys.ts";
 import { routingSchema } from "./routing.ts";
 import { schedulerDocumentSchema, schedulingIssues, type WrittenScheduling } from "./scheduling.ts";
 import { UPSTREAM_LIMITS, upstreamSchema } from "./upstreams.ts";
+import { findUrlCredentials } from "./url-credentials.ts";
 
 export const DEPLOYMENT_LIMITS = {
   poolsMax: 256,
@@ -280,10 +281,11 @@ export type ParsedDeployment =
 /** Checks untrusted input. Messages never contain the offending value: it may be a secret. */
 export function parseDeployment(input: unknown): ParsedDeployment {
   const result = deploymentSchema.safeParse(input);
-  if (result.success) return { ok: true, value: result.data };
+  const issues = [...(result.error?.issues ?? []), ...findUrlCredentials(input)];
+  if (result.success && issues.length === 0) return { ok: true, value: result.data };
   return {
     ok: false,
-    issues: result.error.issues.map(({ path, message }) => ({ path: formatPath(path), message })),
+    issues: issues.map(({ path, message }) => ({ path: formatPath(path), message })),
   };
 }
 

@@ -82,15 +82,16 @@ function keepUpstreamSecrets(
       path: `pools[${at.p}].upstreams[${at.u}].${secret}`,
       message: `nothing is stored to keep: ${upstream.name} has no such secret for this URL yet`,
     });
+  // Metrics are read through the binding as well.
+  const isSameWay = stored?.binding === binding;
   if (upstream.apiKey === KEPT_SECRET) {
-    const isSame = stored?.url === url && stored.binding === binding;
-    const apiKey = isSame ? stored.apiKey : undefined;
+    const apiKey = isSameWay && stored?.url === url ? stored.apiKey : undefined;
     if (apiKey === undefined) missing("apiKey");
     else kept = { ...kept, apiKey };
   }
   if (metrics?.token === KEPT_SECRET) {
     const before = stored?.metrics;
-    const token = before?.url === metrics.url ? before.token : undefined;
+    const token = isSameWay && before?.url === metrics.url ? before.token : undefined;
     if (token === undefined) missing("metrics.token");
     else kept = { ...kept, metrics: { ...metrics, token } };
   }

@@ -125,6 +125,17 @@ describe("secrets of upstreams", () => {
     });
   });
 
+  it.each(["OTHER", undefined])("are read with through binding %s no more", (binding) => {
+    const bound = withUpstream({ binding: "CLUSTER" });
+    expect(resolveKeptSecrets(withUpstream({ ...kept, binding }), bound)).toMatchObject({
+      ok: false,
+      issues: [
+        { path: "pools[0].upstreams[0].apiKey" },
+        { path: "pools[0].upstreams[0].metrics.token" },
+      ],
+    });
+  });
+
   it("do not go to another metrics URL", () => {
     const metrics = { url: "https://other.example.com/metrics", token: KEPT_SECRET };
     expect(resolveKeptSecrets(withUpstream({ metrics }), before)).toEqual({
