@@ -22,7 +22,9 @@ Lists the pools of a deployment as its directory knows them: what speaks the mos
 nothing), its failover tier, when it was heard of last and how old its word on loads is, endpoints that
 requests can be sent to of all there are, how full it is, and what waits there.
 
-  drain POOL      send it no new requests; those it has go on. Every edge knows within about two seconds
+  drain POOL      send it no new requests; those it has go on. An edge with traffic knows within about two
+                  seconds, another one with its first requests after at most five; one that cannot reach the
+                  directory goes on sending for up to ten minutes
   undrain POOL    send it requests again
 
   --json          print the answer as it is
