@@ -40,8 +40,16 @@ interface ToldResources {
 
 const NOTHING_TOLD: ToldResources = { revision: 0, of: () => undefined };
 
+/** Indexes that this isolate has made. */
+let madeCount = 0;
+
 export class DirectoryIndex {
   readonly version: number;
+  /**
+   * Rises with each that is made. A request that took long to come still has the index of when it began; versions
+   * would not tell which is newer, for a directory that has lost its storage begins anew.
+   */
+  readonly serial = ++madeCount;
   readonly bodyBytesMax: number;
   readonly routing: Deployment["routing"];
   /** Of the resources that it was made with. */

@@ -1,6 +1,6 @@
 // The choice among pools as one isolate makes it: its table, its chooser, and what feeds them.
 //
-//   configuration   when a request comes with another one than the last
+//   configuration   when a request comes with a newer one than any before
 //   knownPools      before each choice, if anything new was heard
 //   breakers, RTT   asked during the choice
 
@@ -26,7 +26,7 @@ export interface PoolSources {
 }
 
 /** Of the directory, what the choice depends on. */
-export type PoolDirectory = Pick<DirectoryIndex, "routing" | "pools">;
+export type PoolDirectory = Pick<DirectoryIndex, "serial" | "routing" | "pools">;
 
 export class IsolatePools {
   readonly #sources: PoolSources;
@@ -75,7 +75,9 @@ export class IsolatePools {
   }
 
   #chooserFor(directory: PoolDirectory): PoolChooser {
-    if (directory === this.#directory && this.#chooser !== undefined) return this.#chooser;
+    // For a request that has begun under an older one, too: what was learned since is not to be forgotten.
+    const isNew = directory.serial > (this.#directory?.serial ?? 0);
+    if (!isNew && this.#chooser !== undefined) return this.#chooser;
     const { routing, pools } = directory;
     this.#directory = directory;
     const table = (this.#table ??= new PoolTable(routing));

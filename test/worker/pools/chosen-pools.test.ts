@@ -239,6 +239,24 @@ describe("an isolate", () => {
     expect(after.candidates.map(({ pool }) => pool).toSorted()).toEqual(["near", "new"]);
   });
 
+  it("does not go back to the configuration of a request that took long to come", () => {
+    const written = ["near", "far"].map((name) => ({ name, rttMs: 10 }));
+    const older = poolsDirectory(written);
+    const some = world();
+    const choose = (directory: typeof older, names: string[]) =>
+      some.pools.choose(directory, choiceRequest(), names, { nowMs: NOW_MS, seed: 1 });
+    const stateOfFarther = () =>
+      choose(some.directory, NAMES).candidates.find(({ pool }) => pool === "farther")!.state;
+    expect(stateOfFarther()).toBe("fresh");
+    // It was made later, whatever its version, so it is the one that is in force.
+    const newer = poolsDirectory([...written, { name: "farther" }]);
+    choose(newer, NAMES);
+    for (const directory of [older, some.directory])
+      expect(choose(directory, ["near", "far"]).order).toHaveLength(2);
+    expect(stateOfFarther()).toBe("fresh");
+    expect(some.pools.states().map(({ pool }) => pool)).toEqual(NAMES);
+  });
+
   it("says how each pool stands", () => {
     const some = world();
     expect(some.pools.states()).toEqual([]);
