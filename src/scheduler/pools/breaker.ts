@@ -35,6 +35,8 @@ export interface BreakerReport {
   readonly outcome: BreakerOutcome;
   /** Of a failure: nobody listens there, or the connection was reset before an answer. */
   readonly isFatal?: boolean;
+  /** When the attempt began. One from before the last closing says nothing of now. */
+  readonly begunAtMs?: number;
 }
 
 export interface BreakerOptions {
@@ -116,10 +118,12 @@ export class Breaker {
     this.#leaseEndMs = Math.min(this.#leaseEndMs, nowMs);
   }
 
-  record({ permit, outcome, isFatal = false }: BreakerReport, nowMs: number, rng: Rng): void {
+  record(report: BreakerReport, nowMs: number, rng: Rng): void {
+    const { permit, outcome, isFatal = false, begunAtMs = nowMs } = report;
     if (outcome === "neutral") {
       if (permit === "probe") this.#probeEndMs = -Infinity;
     } else if (!this.#isOpen) {
+      if (begunAtMs < this.#closedAtMs) return;
       this.#count(outcome, nowMs);
       if (outcome === "failure" && (isFatal || this.#isTooMany())) this.#open(nowMs, rng);
     } else if (permit !== "pass") {

@@ -31,11 +31,25 @@ export function probePools(pools: readonly Pick<Pool, "config">[], probing: Prob
 
 async function probePool(config: PoolConfig, { rtts, breakers, env }: Probing): Promise<void> {
   const { name, relays } = config;
-  const outcome = await rtts.probe(name, doorOf(config, env));
+  const begunAtMs = Date.now();
+  const send = doorOf(config, env);
+  let isFatal = false;
+  const outcome = await rtts.probe(name, (signal) =>
+    send(signal).catch((error: unknown) => {
+      isFatal = isConnectionLost(error);
+      throw error;
+    }),
+  );
   // What is not a relay may break off a HEAD, and serve all the same.
   if (outcome !== "broken" || relays.length !== 1) return;
-  const report = { permit: undefined, outcome: "failure", isFatal: true } as const;
+  // As of a request that was let pass: a breaker that is open knows already, and its lease is not prolonged.
+  const report = { permit: "pass", outcome: "failure", isFatal, begunAtMs } as const;
   breakers.record(name, report, Date.now(), Math.random);
+}
+
+/** Other errors may be the platform's own, such as too many subrequests: they count, and open nothing at once. */
+function isConnectionLost(error: unknown): boolean {
+  return error instanceof Error && /^network connection lost/i.test(error.message);
 }
 
 /** Any of its doors: the least of several probes is the way to the nearest. */
@@ -43,11 +57,12 @@ function doorOf({ relays, upstreams }: PoolConfig, env: object): SendProbe {
   const doors = relays.length > 0 ? relays : upstreams;
   const door = doors[Math.floor(Math.random() * doors.length)];
   if (door === undefined) return () => Promise.reject(new Error("the pool has no door"));
-  const name = "binding" in door ? door.binding : undefined;
+  const { url } = door;
   const init = { method: "HEAD", redirect: "manual" } as const;
-  const binding = name === undefined ? undefined : fetcherOf<Fetcher>(env, name);
-  return (signal) =>
-    binding === undefined
-      ? fetch(door.url, { ...init, signal })
-      : binding.fetch(door.url, { ...init, signal });
+  const name = "binding" in door ? door.binding : undefined;
+  if (name === undefined) return (signal) => fetch(url, { ...init, signal });
+  const binding = fetcherOf<Fetcher>(env, name);
+  // Its URL is a name behind the binding; on the internet it is somebody else's.
+  if (binding === undefined) return () => Promise.reject(new Error(`no binding ${name}`));
+  return (signal) => binding.fetch(url, { ...init, signal });
 }

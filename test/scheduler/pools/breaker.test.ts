@@ -32,6 +32,16 @@ it("is half-open as soon as its lease is ended, and stays closed where it is", (
   expect(breaker.state(NOW_MS + 12)).toBe("closed");
 });
 
+it("heeds nothing that began before it was closed", () => {
+  const breaker = opened();
+  const failure = { permit: "pass", outcome: "failure", isFatal: true } as const;
+  breaker.record({ permit: undefined, outcome: "success" }, NOW_MS + 10, longest);
+  breaker.record({ ...failure, begunAtMs: NOW_MS + 9 }, NOW_MS + 11, longest);
+  expect(breaker.state(NOW_MS + 11)).toBe("closed");
+  breaker.record({ ...failure, begunAtMs: NOW_MS + 10 }, NOW_MS + 11, longest);
+  expect(breaker.state(NOW_MS + 11)).toBe("open");
+});
+
 describe("opening", () => {
   it("takes one connection that is refused or reset", () => {
     expect(opened().state(NOW_MS)).toBe("open");

@@ -21,7 +21,10 @@ async function probed(pools: readonly Record<string, unknown>[], env: object = {
 }
 
 describe("probes", () => {
-  afterEach(() => vi.restoreAllMocks());
+  afterEach(() => {
+    vi.restoreAllMocks();
+    vi.unstubAllGlobals();
+  });
 
   it("measure pools that have a relay, and hold nothing against them", async () => {
     const pools = ["a", "b"].map((name) => ({ name, relays: [relay(inject("relayUrl"))] }));
@@ -60,6 +63,49 @@ describe("probes", () => {
       { name: "api", relays: [], upstreams },
     ]);
     expect([state("two"), state("api")]).toEqual(["closed", "closed"]);
+  });
+
+  it("are held against a pool a little where they could not even be sent", async () => {
+    vi.stubGlobal("fetch", () => Promise.reject(new Error("Too many subrequests.")));
+    const { state } = await probed([{ name: "a", relays: [relay(inject("relayUrl"))] }]);
+    expect(state("a")).toBe("closed");
+  });
+
+  it("say nothing of a pool that was lost and found again meanwhile", async () => {
+    const { promise, reject } = Promise.withResolvers<never>();
+    vi.stubGlobal("fetch", () => promise);
+    const breakers = new Breakers();
+    const held: Promise<void>[] = [];
+    const { pools } = poolsDirectory([{ name: "a", relays: [relay(inject("relayUrl"))] }]);
+    const hold = (work: Promise<void>) => void held.push(work);
+    probePools(pools, { rtts: new RttMeter(), breakers, env: {}, hold });
+    const failure = { permit: "pass", outcome: "failure", isFatal: true } as const;
+    breakers.record("a", failure, Date.now(), Math.random);
+    const laterMs = Date.now() + 1;
+    breakers.record("a", { permit: "probe", outcome: "success" }, laterMs, Math.random);
+    reject(new Error("Network connection lost."));
+    await Promise.all(held);
+    expect(breakers.state("a", Date.now())).toBe("closed");
+  });
+
+  it("do not prolong what keeps requests away", async () => {
+    const [breakers, held] = [new Breakers(), [] as Promise<void>[]];
+    const failure = { permit: "pass", outcome: "failure", isFatal: true } as const;
+    // Half-open by now: the next request may look.
+    breakers.record("a", failure, Date.now() - 10_000, Math.random);
+    const { pools } = poolsDirectory([{ name: "a", relays: [relay(inject("deadUrl"))] }]);
+    const hold = (work: Promise<void>) => void held.push(work);
+    probePools(pools, { rtts: new RttMeter(), breakers, env: {}, hold });
+    await Promise.all(held);
+    expect(breakers.state("a", Date.now())).toBe("half-open");
+  });
+
+  it("go nowhere in place of a binding that is not there", async () => {
+    const asked = vi.spyOn(globalThis, "fetch");
+    const upstreams = [{ name: "u", kind: "openai", url: inject("relayUrl"), binding: "CLUSTER" }];
+    const { rtts } = await probed([{ name: "api", relays: [], upstreams }]);
+    expect(asked).not.toHaveBeenCalled();
+    expect(rtts.rttMs("api", Date.now())).toBeUndefined();
   });
 
   it("go through the binding of an upstream that has one", async () => {
