@@ -1,5 +1,6 @@
 // TCP ports: whether one is free, and which one is.
 
+import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 import { CliError, describeError } from "../cli-error.ts";
 
@@ -18,8 +19,23 @@ export async function requireFreePort(host: string, port: number): Promise<void>
   }
 }
 
+/**
+ * Below those that systems give to outgoing connections (from 32,768 on, or 49,152): a part that is started
+ * again finds its port as it left it, however many connections have been made since.
+ */
+const LOWEST_PORT = 16_384;
+const HIGHEST_PORT = 32_767;
+const TRIES_MAX = 32;
+
 /** A port that was free a moment ago. */
 export async function findFreePort(host: string): Promise<number> {
+  for (let i = 0; i < TRIES_MAX; i++) {
+    try {
+      return await listenOnce(host, randomInt(LOWEST_PORT, HIGHEST_PORT + 1));
+    } catch {
+      // Taken, or not for us.
+    }
+  }
   return listenOnce(host, 0);
 }
 

@@ -146,7 +146,11 @@ export class PoolTable {
     const drained = new Set(pools);
     for (let slot = 0; slot < this.columns.slotCount; slot++) {
       const endpoint = this.#endpoints.endpoint(slot);
-      if (endpoint !== undefined) this.#facts.isDrained[slot] = drained.has(endpoint.id) ? 1 : 0;
+      if (endpoint === undefined) continue;
+      const isDrained = drained.has(endpoint.id);
+      this.#facts.isDrained[slot] = isDrained ? 1 : 0;
+      // Now, for while it is drained it may not come into question at all.
+      if (isDrained) this.#service.taken(slot);
     }
   }
 

@@ -63,6 +63,12 @@ export class ServiceRecord {
     return sinceMs >= slowStartMs ? 1 : FLOOR + ((1 - FLOOR) * sinceMs) / slowStartMs;
   }
 
+  /** An operator has taken it out, which says nothing of how it is: it comes back as from a long stay. */
+  taken(slot: number): void {
+    this.#isIn[slot] = 0;
+    this.#leftAtMs[slot] = Infinity;
+  }
+
   #returned(slot: number, nowMs: number): void {
     this.#isIn[slot] = 1;
     if (nowMs < this.#settlesAtMs[slot]!) return;

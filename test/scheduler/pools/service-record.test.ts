@@ -70,6 +70,17 @@ describe("a pool that comes and goes", () => {
     expect(observe(record, true, nowMs + 12_100)).toBe(0);
   });
 
+  it("is not held back for having been drained", () => {
+    const record = begun();
+    for (let nowMs = NOW_MS; nowMs < NOW_MS + 5_000; nowMs += 1_000) {
+      observe(record, true, nowMs);
+      observe(record, false, nowMs + 100);
+      record.taken(0);
+      observe(record, false, nowMs + 200);
+      expect(observe(record, true, nowMs + 300)).toBe(0.1);
+    }
+  });
+
   it("has been there all along where it is only heard of later than others at the beginning", () => {
     const record = begun();
     observe(record, false, NOW_MS);
