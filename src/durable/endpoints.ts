@@ -103,8 +103,10 @@ export class Endpoints {
     }
     // Never full and no address twice: the membership keeps both bounds.
     for (const endpoint of wanted.values()) {
+      const isNew = this.table.slotOf(endpoint.id) === undefined;
       const labels = withUsualLabels(endpoint.labels, this.#topology);
-      this.table.add({ ...endpoint, labels, engine: engineName(endpoint) });
+      const slot = this.table.add({ ...endpoint, labels, engine: engineName(endpoint) });
+      if (isNew && slot !== undefined) this.table.came(slot, this.#options.clock());
     }
   }
 
@@ -123,7 +125,9 @@ export class Endpoints {
     const scalarsOnly = scalars === undefined ? {} : { scalars };
     const sample = this.#areLoadsRead || this.hasUpstreams ? scrape.sample : scalarsOnly;
     const isRestarted = this.table.applySample(slot, sample, scrape.sampledAtMs);
-    if (isRestarted) this.#options.onRestarted(slot);
+    if (!isRestarted) return;
+    this.table.came(slot, this.#options.clock());
+    this.#options.onRestarted(slot);
   }
 
   /** Takes what an endpoint of the pool serves, of what is read. */

@@ -51,6 +51,7 @@ import { poolStateFilter } from "./plugins/filter/pool-state-filter.ts";
 import { prefillFilter } from "./plugins/filter/prefill-filter.ts";
 import { prefixCacheAffinityFilter } from "./plugins/filter/prefix-cache-affinity-filter.ts";
 import { sessionAffinityFilter } from "./plugins/filter/session-affinity-filter.ts";
+import { slowStartFilter } from "./plugins/filter/slow-start-filter.ts";
 import { sloHeadroomTierFilter } from "./plugins/filter/slo-headroom-tier-filter.ts";
 import { topologyAffinityFilter } from "./plugins/filter/topology-affinity-filter.ts";
 import { utilizationDetector } from "./plugins/filter/utilization-detector.ts";
@@ -118,6 +119,7 @@ import { disaggregatedsetRolloutScreener } from "./plugins/screener/disaggregate
 export const PLUGINS = [
   // Filters
   ejectionFilter,
+  slowStartFilter,
   metricsFreshnessFilter,
   labelSelectorFilter,
   byLabel,

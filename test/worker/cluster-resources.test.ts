@@ -2,6 +2,7 @@
 
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { ResourcesPayload } from "../../src/agents/protocol/resources.ts";
 import type { PoolResources } from "../../src/durable/contract.ts";
 import { forgetDirectory } from "../../src/worker/directory.ts";
 import { endpoint, POOL, type TestAgent, until } from "../durable/pool-client.ts";
@@ -59,8 +60,8 @@ async function configure(fields: object): Promise<void> {
 
 /** Until the directory has what the collector tells: of objectives, those that are `good`. */
 async function tell(
-  resources: typeof TOLD,
-  good = resources.objectives.map(({ name }) => name),
+  resources: ResourcesPayload,
+  good = (resources.objectives ?? []).map(({ name }) => name),
 ): Promise<void> {
   const known = { epoch: "", revision: 0, digests: [], resources: 0 };
   collector.resources(resources);

@@ -9,13 +9,15 @@ const DEFAULT_DESTINATIONS = 4;
  * prompt counts as cached where it was just sent: events come when it has been computed.
  *
  * One cost in milliseconds, behind filters of ours: ejected endpoints, then those without a fresh
- * sample, are left out while others are there. docs/decisions/017-latency-cost.md says why.
+ * sample, are left out while others are there, and those that have just come get their share by and by.
+ * docs/decisions/017-latency-cost.md says why.
  */
 export const DEFAULT_CONFIG = {
   plugins: [
     { type: "precise-prefix-cache-producer", parameters: { speculativeIndexing: true } },
     { type: "ejection-filter" },
     { type: "metrics-freshness-filter" },
+    { type: "slow-start-filter" },
     { type: "latency-cost-scorer" },
     { type: "max-score-picker", parameters: { maxNumOfEndpoints: DEFAULT_DESTINATIONS } },
   ],
@@ -25,6 +27,7 @@ export const DEFAULT_CONFIG = {
       plugins: [
         { pluginRef: "ejection-filter" },
         { pluginRef: "metrics-freshness-filter" },
+        { pluginRef: "slow-start-filter" },
         { pluginRef: "latency-cost-scorer", weight: 1 },
         { pluginRef: "max-score-picker" },
       ],

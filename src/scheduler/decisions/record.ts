@@ -52,6 +52,7 @@ export const RECORDED_COLUMNS = {
   inFlightRequests: "int32",
   inFlightTokens: "float64",
   ejectedUntilMs: "float64",
+  cameAtMs: "float64",
   prefillBusyUntilMs: "float64",
   prefillMsPerToken: "float64",
   transferMsPerToken: "float64",

@@ -33,6 +33,8 @@ export interface EndpointColumns {
   readonly inFlightTokens: Float64Array;
   /** Unix ms at which the last ejection ends; 0 for an endpoint that nothing speaks against. */
   readonly ejectedUntilMs: Float64Array;
+  /** Unix ms at which it came, or its engine started anew; 0 for one that has always been there. */
+  readonly cameAtMs: Float64Array;
   /** Unix ms at which the prompts sent there will have been computed, as far as is known. */
   readonly prefillBusyUntilMs: Float64Array;
   /** Learned: what a prompt token that is not cached takes, beside whatever else runs. */

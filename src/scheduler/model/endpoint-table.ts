@@ -69,6 +69,7 @@ class Columns implements EndpointColumns {
   readonly inFlightRequests = new Int32Array(ENDPOINTS_MAX);
   readonly inFlightTokens = new Float64Array(ENDPOINTS_MAX);
   readonly ejectedUntilMs = new Float64Array(ENDPOINTS_MAX);
+  readonly cameAtMs = new Float64Array(ENDPOINTS_MAX);
   readonly speeds = new EngineSpeeds(ENDPOINTS_MAX);
   readonly work = new EngineWork(ENDPOINTS_MAX);
   readonly prefillBusyUntilMs = this.work.prefillBusyUntilMs;
@@ -323,6 +324,11 @@ export class EndpointTable {
     this.#columns.ejectedUntilMs[slot] = untilMs;
   }
 
+  /** It came, or came back, at `nowMs`, and is to be spared for a while. */
+  came(slot: number, nowMs: number): void {
+    this.#columns.cameAtMs[slot] = nowMs;
+  }
+
   /**
    * Only a later start is a restart: behind one address several processes may answer in turn, and
    * each would be taken for a new one again and again.
@@ -360,6 +366,7 @@ export class EndpointTable {
     columns.inFlightRequests[slot] = 0;
     columns.inFlightTokens[slot] = 0;
     columns.ejectedUntilMs[slot] = 0;
+    columns.cameAtMs[slot] = 0;
     this.#dispatches.clear(slot);
     this.forgetLoads(slot);
     this.#processStartS[slot] = 0;

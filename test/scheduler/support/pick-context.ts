@@ -28,6 +28,7 @@ export interface EndpointRow {
   readonly matchedBlocks?: number;
   /** What is left of an ejection, in ms; 0 or less for one that is over. */
   readonly ejectedMs?: number;
+  readonly cameAgoMs?: number;
   /** Prompts sent there will have been computed in so many ms. */
   readonly prefillBusyMs?: number;
   readonly prefillMsPerToken?: number;
@@ -95,6 +96,9 @@ export function endpointColumns(rows: readonly EndpointRow[]): EndpointColumns {
     serviceMs: Float64Array.from(rows, (row) => row.serviceMs ?? UNLEARNED.serviceMs),
     requestTokens: Float64Array.from(rows, (row) => row.requestTokens ?? 0),
     coldTokens: Float64Array.from(rows, (row) => row.coldTokens ?? 0),
+    cameAtMs: Float64Array.from(rows, (row) =>
+      row.cameAgoMs === undefined ? 0 : NOW_MS - row.cameAgoMs,
+    ),
     ejectedUntilMs: Float64Array.from(rows, (row) =>
       row.ejectedMs === undefined ? 0 : NOW_MS + row.ejectedMs,
     ),
