@@ -139,7 +139,7 @@ type ReadFile =
 async function readBounded(path: string): Promise<ReadFile> {
   try {
     await using file = await open(path);
-    const bytes = Buffer.alloc(ENDPOINTS_FILE_BYTES_MAX + 1);
+    const bytes = Buffer.allocUnsafe(ENDPOINTS_FILE_BYTES_MAX + 1);
     let size = 0;
     while (size < bytes.byteLength) {
       const { bytesRead } = await file.read(bytes, size, bytes.byteLength - size);

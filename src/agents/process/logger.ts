@@ -28,7 +28,7 @@ const CENSOR = "[redacted]";
 /** How long lines gather into one write: a write for each costs more than the line. */
 const GATHER_MS = 20;
 /** Lines beyond it are written at once. */
-const GATHER_BYTES_MAX = 8 * 1024;
+const GATHER_BYTES_MAX = 64 * 1024;
 
 export interface LoggerOptions {
   readonly role: string;
