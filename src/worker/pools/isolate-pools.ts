@@ -35,8 +35,9 @@ export class IsolatePools {
   #chooser: PoolChooser | undefined;
   /** What the chooser was made for. */
   #scheduler: string | undefined;
-  /** Of `known`. */
+  /** Of `known`: 0 to be told all. */
   #revision = 0;
+  #toldRevision = 0;
 
   constructor(sources: PoolSources) {
     this.#sources = sources;
@@ -50,7 +51,9 @@ export class IsolatePools {
     at: { readonly nowMs: number; readonly seed: number },
   ): PoolChoice {
     const chooser = this.#chooserFor(directory);
-    this.#revision = this.#sources.known.applyTo(this.#table!, this.#revision);
+    const { known } = this.#sources;
+    this.#toldRevision = known.applyTo(this.#table!, this.#revision, this.#toldRevision);
+    this.#revision = this.#toldRevision;
     return chooser.choose(request, pools, at.nowMs, at.seed);
   }
 

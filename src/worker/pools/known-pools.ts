@@ -47,10 +47,13 @@ interface Known {
   readonly order: SummaryOrder;
   heard: HeardSummary | undefined;
   digest: HeldDigest | undefined;
+  /** Of caches that are gone with their engines. */
+  voidDigests: readonly (string | undefined)[];
   requestedAtMs: number;
-  /** Of KnownPools.revision, when the summary or the digest was changed last. */
+  /** Of KnownPools.revision, when the summary or the digest was changed last, and when a drain began or ended. */
   summaryRevision: number;
   digestRevision: number;
+  drainedRevision: number;
 }
 
 export class KnownPools {
@@ -111,10 +114,7 @@ export class KnownPools {
     for (const { json, ageMs } of read.summaries)
       this.#take(JSON.parse(json) as PoolSummary, askedAtMs - ageMs);
     for (const digest of read.digests) this.#takeDigest(digest, askedAtMs);
-    if (!isSame(this.#drained, read.drained)) {
-      this.#drained = read.drained;
-      this.#drainedRevision = ++this.#revision;
-    }
+    if (!isSame(this.#drained, read.drained)) this.#drain(read.drained);
   }
 
   /** A summary that has just come with an answer of the pool's own object, which may have taken long. */
@@ -124,16 +124,21 @@ export class KnownPools {
 
   /**
    * Tells `table` what has changed since `revision`, and returns the one to give next time. 0 tells all: to a
-   * table that is new, or has new pools.
+   * table that is new, or has new pools. `toldRevision`: what was returned last, for one that is told all again.
    */
-  applyTo(table: PoolKnowledge, revision: number): number {
+  applyTo(table: PoolKnowledge, revision: number, toldRevision = revision): number {
     if (revision === this.#revision && revision > 0) return revision;
     for (const [pool, known] of this.#pools) {
       if (known.heard !== undefined && known.summaryRevision > revision) table.heard(known.heard);
       // After the summary: one that tells of no endpoints voids the digest before.
       if (known.digestRevision > revision) table.heardDigest(pool, known.digest?.content);
     }
-    if (revision === 0 || this.#drainedRevision > revision) table.setDrained(this.#drained);
+    if (revision === 0 || this.#drainedRevision > revision) {
+      // A table that is not asked for long would see nothing of a drain that has begun and ended meanwhile.
+      const ended = this.#drainsEndedSince(toldRevision);
+      if (ended.length > 0) table.setDrained([...this.#drained, ...ended]);
+      table.setDrained(this.#drained);
+    }
     table.read(this.#readAtMs);
     return this.#revision;
   }
@@ -145,19 +150,38 @@ export class KnownPools {
     );
   }
 
+  #drain(pools: readonly string[]): void {
+    const before = this.#drained;
+    this.#drained = pools;
+    this.#drainedRevision = ++this.#revision;
+    for (const [pool, known] of this.#pools)
+      if (before.includes(pool) !== pools.includes(pool)) known.drainedRevision = this.#revision;
+  }
+
+  #drainsEndedSince(revision: number): string[] {
+    return [...this.#pools].flatMap(([pool, { drainedRevision }]) =>
+      drainedRevision > revision && !this.#drained.includes(pool) ? [pool] : [],
+    );
+  }
+
   #take(summary: PoolSummary, sentAtMs: number): void {
     const known = this.#pools.get(summary.pool);
     if (known === undefined || !known.order.take(summary)) return;
     known.heard = { summary, sentAtMs };
     known.summaryRevision = ++this.#revision;
     const { digest } = known;
-    if (digest !== undefined && digest.version === summary.digestVersion)
+    if (summary.membership?.endpoints === 0) {
+      known.voidDigests = [digest?.version ?? known.voidDigests[0], summary.digestVersion];
+      known.digest = undefined;
+      known.digestRevision = ++this.#revision;
+    } else if (digest !== undefined && digest.version === summary.digestVersion)
       digest.namedAtMs = Math.max(digest.namedAtMs, sentAtMs);
   }
 
   #takeDigest({ pool, version, bytes }: PoolDigest, askedAtMs: number): void {
     const known = this.#pools.get(pool);
     if (known === undefined || known.digest?.version === version) return;
+    if (known.voidDigests.includes(version)) return;
     known.digest = {
       version,
       bytes: bytes.byteLength,
@@ -180,9 +204,10 @@ export class KnownPools {
     const names = new Set(requested.map(([pool]) => pool));
     this.#dropExcept(names, nowMs - DIGEST_UNNAMED_MS - refreshMs);
     return requested
-      .filter(([, { heard, digest }]) => {
+      .filter(([, { heard, digest, voidDigests }]) => {
         const version = heard?.summary.digestVersion;
         if (version === undefined || version === digest?.version) return false;
+        if (voidDigests.includes(version)) return false;
         return digest === undefined || nowMs - digest.readAtMs >= refreshMs;
       })
       .toSorted(([, a], [, b]) => (a.digest?.readAtMs ?? 0) - (b.digest?.readAtMs ?? 0))
@@ -204,9 +229,11 @@ function unknown(): Known {
     order: new SummaryOrder(),
     heard: undefined,
     digest: undefined,
+    voidDigests: [],
     requestedAtMs: -Infinity,
     summaryRevision: 0,
     digestRevision: 0,
+    drainedRevision: 0,
   };
 }
 

@@ -257,6 +257,39 @@ describe("an isolate", () => {
     expect(some.pools.states().map(({ pool }) => pool)).toEqual(NAMES);
   });
 
+  it("gives a pool that is not drained any more its share by and by, whoever it was asked for before", () => {
+    const share = (some: ManyPools) => (firsts(some)["near"] ?? 0) / 200;
+    const drained = world();
+    expect(share(drained)).toBeGreaterThan(0.9);
+    drained.drain(["near"], NOW_MS);
+    // As admission has it: a drained pool does not come into question, and one alone is no choice.
+    expect(firsts(drained, {}, drained.routes().slice(1))["near"]).toBeUndefined();
+    drained.drain([], NOW_MS);
+    expect(share(drained)).toBeLessThan(0.3);
+
+    const asked = world();
+    expect(share(asked)).toBeGreaterThan(0.9);
+    asked.drain(["near"], NOW_MS).drain([], NOW_MS);
+    expect(share(asked)).toBeLessThan(0.3);
+    // And has it, whatever configurations follow.
+    const laterMs = NOW_MS + 60_000;
+    vi.setSystemTime(laterMs);
+    asked.hear(
+      NAMES.map((name) => next(name, {})),
+      laterMs,
+    );
+    expect(share(asked)).toBeGreaterThan(0.9);
+    const { routing } = asked.directory;
+    const written = NAMES.map((name) => ({ name, rttMs: RTTS_MS[name as keyof typeof RTTS_MS] }));
+    const directory = poolsDirectory(written, { ...routing });
+    const { order } = asked.pools.choose(directory, choiceRequest(), NAMES, {
+      nowMs: laterMs,
+      seed: 1,
+    });
+    expect(order).toHaveLength(3);
+    expect(asked.pools.states()).toContainEqual({ pool: "near", state: "fresh" });
+  });
+
   it("says how each pool stands", () => {
     const some = world();
     expect(some.pools.states()).toEqual([]);

@@ -149,6 +149,36 @@ describe("digests", () => {
     expect(known.digestOf("b")).toBeDefined();
   });
 
+  it("are void once a pool says that it has no endpoints, and do not come back", () => {
+    const known = knownPools();
+    const { knowledge, take } = table();
+    const gone = (seq: number, digestVersion = "v1") => ({
+      ...summary("a", seq, digestVersion),
+      membership: { ageMs: 0, endpoints: 0, usable: 0, agents: 1, models: [], adapters: [] },
+    });
+    known.requested(["a"], NOW_MS);
+    known.update(
+      read({ summaries: [summary("a", 1, "v1")], digests: [digest("a", "v1")] }),
+      NOW_MS,
+    );
+    let revision = known.applyTo(knowledge, 0);
+    expect(take()).toContain("a digest");
+    known.heard(gone(2), NOW_MS);
+    revision = known.applyTo(knowledge, revision);
+    expect(take()).toEqual(["a 2", "a no digest"]);
+    // Its object has made no other yet, and an answer that was on its way brings the same.
+    expect(wanted(known, NOW_MS + DIGEST_REFRESH_MS)).toEqual([]);
+    known.update(read({ digests: [digest("a", "v1")] }), NOW_MS);
+    known.heard(summary("a", 3, "v1"), NOW_MS);
+    revision = known.applyTo(knowledge, 0);
+    expect(take()).toEqual(["a 3", "a no digest", "drained "]);
+    known.heard(summary("a", 4, "v2"), NOW_MS);
+    expect(wanted(known, NOW_MS + DIGEST_REFRESH_MS)).toEqual([{ pool: "a", known: "" }]);
+    known.update(read({ digests: [digest("a", "v2")] }), NOW_MS);
+    known.applyTo(knowledge, revision);
+    expect(take()).toEqual(["a 4", "a digest"]);
+  });
+
   it("are as many as the directory heeds, and those that were waited for longest come first", () => {
     expect(DIGESTS_HELD_MAX).toBe(DIGESTS_WANTED_MAX);
     const pools = Array.from({ length: DIGESTS_HELD_MAX + 1 }, (_, i) => `p${i}`);
@@ -198,6 +228,24 @@ describe("a table", () => {
     expect(take()).toEqual(["a no digest"]);
     known.applyTo(knowledge, 0);
     expect(take()).toEqual(["a 1", "a no digest", "b 2", "drained a"]);
+  });
+
+  it("is told of drains that have begun and ended since, once", () => {
+    const known = knownPools();
+    const { knowledge, take } = table();
+    known.update(read({}), NOW_MS);
+    let revision = known.applyTo(knowledge, 0);
+    take();
+    known.update(read({ drained: ["a", "b"] }), NOW_MS);
+    known.update(read({ drained: ["b"] }), NOW_MS);
+    // Also where it is told all again.
+    revision = known.applyTo(knowledge, 0, revision);
+    expect(take()).toEqual(["drained b a", "drained b"]);
+    known.applyTo(knowledge, 0, revision);
+    expect(take()).toEqual(["drained b"]);
+    known.update(read({}), NOW_MS);
+    known.applyTo(knowledge, revision);
+    expect(take()).toEqual(["drained b", "drained "]);
   });
 
   it("is told when was read last, also where nobody had anything new to say", () => {
