@@ -135,8 +135,11 @@ function speedOf({ table, endedPerSecond }: PoolFacts, usable: readonly number[]
   if (of.length === 0) return undefined;
   const { columns } = table;
   return {
-    prefillMsPerToken: mean(of, columns.prefillMsPerToken),
-    serviceMs: mean(of, columns.serviceMs),
+    // Each endpoint has learned it itself, or has what the pool has learned.
+    ...(table.hasLearned("prefill")
+      ? { prefillMsPerToken: mean(of, columns.prefillMsPerToken) }
+      : {}),
+    ...(table.hasLearned("service") ? { serviceMs: mean(of, columns.serviceMs) } : {}),
     endedPerSecond,
   } satisfies SpeedSignal;
 }

@@ -307,6 +307,11 @@ export class EndpointTable {
     this.#columns.speeds.handedOver(slot, handOver);
   }
 
+  /** Whether a request has taught how fast the engines are; see EngineSpeeds. */
+  hasLearned(of: "prefill" | "service"): boolean {
+    return this.#columns.speeds.isLearned(of);
+  }
+
   /**
    * Ends what `dispatched` began, with the same tokens. Where no sample has shown it, the queue column
    * counts it no more; where one has, the engine's numbers do until its next sample.

@@ -99,6 +99,12 @@ export class EngineSpeeds {
     this.serviceMs = this.#service.values;
   }
 
+  /** Whether any request has taught it: until then its numbers are UNLEARNED. */
+  isLearned(of: "prefill" | "service"): boolean {
+    const { counts } = of === "prefill" ? this.#prefill : this.#service;
+    return counts[this.#pool]! > 0;
+  }
+
   /** The slot is another endpoint's now: it begins with what the pool has learned. */
   clear(slot: number): void {
     for (const { values, counts } of [this.#prefill, this.#transfer, this.#service]) {

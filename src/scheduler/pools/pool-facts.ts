@@ -101,9 +101,12 @@ export function takeTold(facts: PoolFacts, slot: number, summary: PoolSummary): 
     facts.kvCapacityTokens[slot] = load.kvCapacityTokens;
   }
   if (speed !== undefined) {
-    facts.hasSpeed[slot] = 1;
-    facts.prefillMsPerToken[slot] = speed.prefillMsPerToken;
-    facts.serviceMs[slot] = speed.serviceMs;
+    const { prefillMsPerToken, serviceMs } = speed;
+    if (prefillMsPerToken !== undefined) {
+      facts.hasSpeed[slot] = 1;
+      facts.prefillMsPerToken[slot] = prefillMsPerToken;
+    }
+    if (serviceMs !== undefined) facts.serviceMs[slot] = serviceMs;
     facts.endedPerSecond[slot] = speed.endedPerSecond;
   }
 }

@@ -328,9 +328,8 @@ export class PoolTable {
       columns.inFlightTokens[slot] = load.inFlightTokens;
       columns.prefillBusyUntilMs[slot] = sentAtMs + load.waitMs;
     }
-    if (speed !== undefined) {
+    if (speed?.prefillMsPerToken !== undefined)
       columns.prefillMsPerToken[slot] = speed.prefillMsPerToken;
-      columns.serviceMs[slot] = speed.serviceMs;
-    }
+    if (speed?.serviceMs !== undefined) columns.serviceMs[slot] = speed.serviceMs;
   }
 }

@@ -68,12 +68,12 @@ export interface LoadSignal {
   readonly kvCapacityTokens: number;
 }
 
-/** Learned. */
+/** Learned. What has not been is left out: an object that begins anew has forgotten it. */
 export interface SpeedSignal {
   /** Mean time of one endpoint for a prompt token that is not cached. */
-  readonly prefillMsPerToken: number;
+  readonly prefillMsPerToken?: number;
   /** Mean time from a request's first token to its end. */
-  readonly serviceMs: number;
+  readonly serviceMs?: number;
   /** Requests that the pool ended in a second, lately; 0 before the first. */
   readonly endedPerSecond: number;
 }

@@ -5,6 +5,7 @@ import {
   summarize,
   WAIT_MS_MAX,
 } from "../../../src/durable/summary/pool-summary.ts";
+import { UNLEARNED } from "../../../src/scheduler/model/engine-speeds.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import { SUMMARY_NAMES_MAX } from "../../../src/scheduler/pools/summary.ts";
 import { endpoint } from "../pool-client.ts";
@@ -58,6 +59,18 @@ describe("summarize", () => {
     expect(summarize(facts({ table: new EndpointTable() })).speed).toBeUndefined();
   });
 
+  it("tells of speeds what has been learned, by any endpoint of the pool", () => {
+    const endpoints = table(100, 100);
+    const told = () => summarize(facts({ table: endpoints, endedPerSecond: 3 })).speed;
+    expect(told()).toEqual({ endedPerSecond: 3 });
+    const long = { ttftMs: 20_040, decodeMs: null, workTokens: 20_000, isHeld: false };
+    endpoints.completed(0, long);
+    expect(told()).toEqual({ endedPerSecond: 3, prefillMsPerToken: expect.any(Number) });
+    expect(told()!.prefillMsPerToken).toBeGreaterThan(UNLEARNED.prefillMsPerToken);
+    endpoints.completed(0, { ...long, ttftMs: null, decodeMs: 400 });
+    expect(told()).toMatchObject({ serviceMs: 400 });
+  });
+
   it("counts stale and ejected endpoints as there, and not as usable", () => {
     const endpoints = table(100, 5_000, 100);
     endpoints.eject(2, NOW_MS + 1_000);
@@ -77,8 +90,8 @@ describe("summarize", () => {
     endpoints.dispatched(0, 10_000, NOW_MS, prompt);
     expect(summarize(facts({ table: endpoints })).load!.waitMs).toBe(0);
     endpoints.dispatched(1, 10_000, NOW_MS, { promptTokens: 4_000, uncachedTokens: 4_000 });
-    const { load, speed } = summarize(facts({ table: endpoints }));
-    expect(load!.waitMs).toBeCloseTo(4_000 * speed!.prefillMsPerToken);
+    const { load } = summarize(facts({ table: endpoints }));
+    expect(load!.waitMs).toBeCloseTo(4_000 * UNLEARNED.prefillMsPerToken);
     expect(load!.pendingPrefillTokens).toBeCloseTo(14_000);
     expect(load).toMatchObject({ inFlightRequests: 2, inFlightTokens: 20_000 });
   });

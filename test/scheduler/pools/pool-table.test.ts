@@ -63,6 +63,18 @@ describe("summaries", () => {
     expect(waitOf(isolate, "a")).toBe(6);
   });
 
+  it("of an object that has learned no speed yet leave what was known of it", () => {
+    const isolate = new Isolate([description("a")]);
+    isolate.hears("a", NOW_MS, { speed: { prefillMsPerToken: 0.9, serviceMs: 7_000 } });
+    const speed = { endedPerSecond: 3 };
+    const summary = { pool: "a", incarnation: "i2", seq: 1, configVersion: 1, speed };
+    isolate.table.heard({ summary, sentAtMs: NOW_MS });
+    const { facts, columns } = isolate.table;
+    for (const known of [facts, columns])
+      expect([known.prefillMsPerToken[0], known.serviceMs[0]]).toEqual([0.9, 7_000]);
+    expect(facts.endedPerSecond[0]).toBe(3);
+  });
+
   it("of a new incarnation void what the one before said, and keep the engines' speed", () => {
     const isolate = new Isolate([description("a"), description("b")]);
     isolate.allHear(NOW_MS, { load: { waitMs: 70 }, speed: { prefillMsPerToken: 0.3 } });
