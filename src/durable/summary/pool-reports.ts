@@ -13,6 +13,7 @@ import type { QueueOutlook } from "../queue/outlook.ts";
 import type { ResourcesPort } from "../resources/pool-resources.ts";
 import { DigestMaker } from "./digest-maker.ts";
 import { EndRate } from "./end-rate.ts";
+import { LastingLeast } from "./lasting-least.ts";
 import { summarize } from "./pool-summary.ts";
 import { SummaryReporter } from "./summary-reporter.ts";
 
@@ -53,6 +54,7 @@ export class PoolReports {
   /** Undefined where there is nobody to tell. */
   readonly #reporter: SummaryReporter | undefined;
   readonly #ends = new EndRate();
+  readonly #saturation = new LastingLeast();
   #seq = 0;
   #toldAtMs = -Infinity;
 
@@ -100,7 +102,7 @@ export class PoolReports {
       // What the configuration names is there for as long as it does.
       toldAtMs: endpoints.hasUpstreams ? nowMs : this.#toldAtMs,
       names: endpoints.servedNames(SUMMARY_NAMES_MAX),
-      outlook,
+      outlook: { ...outlook, saturation: this.#saturation.of(outlook.saturation, nowMs) },
       endedPerSecond: this.#ends.perSecond(nowMs),
       digestVersion: this.#digest.published?.version,
     });
