@@ -81,10 +81,22 @@ interface StoredPools {
   readonly pools: PoolsRead;
 }
 
-async function readIndex(env: Env, known: DirectoryIndex | undefined): Promise<DirectoryIndex> {
+/** Changes nothing of what the isolate knows: the answer may come too late. */
+async function readIndex(
+  env: Env,
+  known: DirectoryIndex | undefined,
+): Promise<() => DirectoryIndex> {
   const askedAtMs = Date.now();
   const wanted = { ...knownPools.known(askedAtMs), resources: knownResources.known };
   const read = await env.CONTROL.readConfig(known?.version ?? -1, wanted);
+  return () => take(read, askedAtMs, known);
+}
+
+function take(
+  read: DirectoryRead,
+  askedAtMs: number,
+  known: DirectoryIndex | undefined,
+): DirectoryIndex {
   if (!("unchanged" in read)) {
     const names = read.deployment.pools.map(({ name }) => name);
     knownPools.configure(names);

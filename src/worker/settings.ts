@@ -20,8 +20,8 @@ export async function readSettings(
   waitUntil: Reader<Settings>["waitUntil"],
 ): Promise<Settings> {
   const read = async () => {
-    const settings = await env.CONTROL.settings();
-    return settingsSchema.parse(settings);
+    const settings = settingsSchema.parse(await env.CONTROL.settings());
+    return () => settings;
   };
   return (await copy.get({ read, waitUntil })) ?? DEFAULT_SETTINGS;
 }

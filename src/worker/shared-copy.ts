@@ -23,8 +23,11 @@ export interface SharedCopyAges {
 
 /** What a read needs of the request on whose account it happens. */
 export interface Reader<Value> {
-  /** Reads anew; told what is known, if anything is. */
-  readonly read: (known: Value | undefined) => Promise<Value>;
+  /**
+   * Reads anew; told what is known, if anything is. What it returns makes the value, and takes over whatever else
+   * has been read: it is called at once, and only where nothing newer was read meanwhile, and in time.
+   */
+  readonly read: (known: Value | undefined) => Promise<() => Value>;
   readonly waitUntil: (work: Promise<void>) => void;
 }
 
@@ -37,6 +40,10 @@ export class SharedCopy<Value> {
   #failedUntilMs = 0;
   /** Counts `forget`, so that a read begun before it does not bring the old value back. */
   #generation = 0;
+  /** Counts reads as they begin. */
+  #begun = 0;
+  /** Of the read that is held. */
+  #heldBegun = 0;
 
   constructor(ages: SharedCopyAges) {
     this.#ages = ages;
@@ -76,10 +83,12 @@ export class SharedCopy<Value> {
   /** Never rejects: the copy of a failed read stays as old as it is. */
   async #refresh(reader: Reader<Value>): Promise<void> {
     const generation = this.#generation;
+    const begun = ++this.#begun;
     try {
-      const value = await withDeadline(reader.read(this.#held?.value), this.#ages.deadlineMs);
-      if (generation !== this.#generation) return;
-      this.#held = { value, readAtMs: Date.now() };
+      const take = await withDeadline(reader.read(this.#held?.value), this.#ages.deadlineMs);
+      if (generation !== this.#generation || begun < this.#heldBegun) return;
+      this.#held = { value: take(), readAtMs: Date.now() };
+      this.#heldBegun = begun;
       this.#failedUntilMs = 0;
     } catch {
       // The object is unreachable, overloaded or too slow, or was reset during the call.

@@ -105,6 +105,33 @@ describe("reading the directory", () => {
     expect(knownPools.summaryOf("us-1")).toMatchObject({ summary: { seq: 2 } });
   });
 
+  it("learns nothing from an answer that came too late", async () => {
+    const asked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    const readConfig = async (...args: Parameters<typeof env.CONTROL.readConfig>) => {
+      const read = await env.CONTROL.readConfig(...args);
+      asked.resolve();
+      await answer.promise;
+      return read;
+    };
+    const late = read({ ...env, CONTROL: { readConfig } } as unknown as Env);
+    await asked.promise;
+    // Meanwhile this isolate puts another configuration in force, and reads it.
+    const before = configuration();
+    const pools = before.pools.map((pool) =>
+      pool.name === "us-1" ? { ...pool, name: "us-2" } : pool,
+    );
+    await applyConfiguration({ ...before, pools });
+    await env.CONTROL.drainPool("us-2", true);
+    forgetDirectory();
+    expect((await read())?.version).toBe(2);
+    answer.resolve();
+    expect((await late)?.version).toBe(2);
+    expect(knownPools.drained).toEqual(["us-2"]);
+    knownPools.heard({ ...summary(1), pool: "us-2" }, Date.now());
+    expect(knownPools.summaryOf("us-2")).toBeDefined();
+  });
+
   it("understands a directory of the release before, which tells nothing of pools", async () => {
     const before = {
       ...env,

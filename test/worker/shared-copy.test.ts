@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { SharedCopy, type SharedCopyAges } from "../../src/worker/shared-copy.ts";
 import { until } from "../durable/pool-client.ts";
 
@@ -16,7 +16,7 @@ function counter(ages: Partial<SharedCopyAges>) {
         source.reads++;
         if (source.isStuck) await new Promise(() => undefined);
         if (source.isBroken) throw new Error("unreachable");
-        return (known ?? 0) + 1;
+        return () => (known ?? 0) + 1;
       },
       waitUntil: (work) => background.push(work),
     });
@@ -84,13 +84,38 @@ describe("SharedCopy", () => {
 
   it("is read anew after forget, and not overwritten by a read that began before", async () => {
     const copy = new SharedCopy<string>({ ...AGES, freshMs: HOUR_MS });
-    const slow = Promise.withResolvers<string>();
+    const slow = Promise.withResolvers<() => string>();
+    const old = vi.fn(() => "old");
     const waitUntil = () => undefined;
     const before = copy.get({ read: () => slow.promise, waitUntil });
     copy.forget();
-    expect(await copy.get({ read: async () => "new", waitUntil })).toBe("new");
-    slow.resolve("old");
+    expect(await copy.get({ read: async () => () => "new", waitUntil })).toBe("new");
+    slow.resolve(old);
     expect(await before).toBe("new");
-    expect(await copy.get({ read: async () => "newest", waitUntil })).toBe("new");
+    expect(old).not.toHaveBeenCalled();
+    expect(await copy.get({ read: async () => () => "newest", waitUntil })).toBe("new");
+  });
+
+  it("takes nothing of a read whose time is over", async () => {
+    const copy = new SharedCopy<string>({ ...AGES, deadlineMs: 20 });
+    const slow = Promise.withResolvers<() => string>();
+    const late = vi.fn(() => "late");
+    const read = () => slow.promise;
+    expect(await copy.get({ read, waitUntil: () => undefined })).toBeUndefined();
+    slow.resolve(late);
+    await slow.promise;
+    expect(late).not.toHaveBeenCalled();
+  });
+
+  it("takes nothing of a read that one that began later has overtaken", async () => {
+    const copy = new SharedCopy<string>(AGES);
+    const waitUntil = () => undefined;
+    const slow = Promise.withResolvers<() => string>();
+    const earlier = vi.fn(() => "earlier");
+    const first = copy.get({ read: () => slow.promise, waitUntil });
+    expect(await copy.get({ read: async () => () => "later", waitUntil })).toBe("later");
+    slow.resolve(earlier);
+    expect(await first).toBe("later");
+    expect(earlier).not.toHaveBeenCalled();
   });
 });
