@@ -57,6 +57,7 @@ function openStderr(): { write(line: string): void } {
     fd: 2,
     sync: false,
     minLength: GATHER_BYTES_MAX,
+    maxWrite: 2 * GATHER_BYTES_MAX,
     maxLength: LOG_BUFFER_BYTES_MAX,
   });
   let timer: NodeJS.Timeout | undefined;
