@@ -85,7 +85,7 @@ describe("SharedCopy", () => {
   it("is read anew after forget, and not overwritten by a read that began before", async () => {
     const copy = new SharedCopy<string>({ ...AGES, freshMs: HOUR_MS });
     const slow = Promise.withResolvers<() => string>();
-    const old = vi.fn(() => "old");
+    const old = vi.fn<() => string>(() => "old");
     const waitUntil = () => undefined;
     const before = copy.get({ read: () => slow.promise, waitUntil });
     copy.forget();
@@ -99,7 +99,7 @@ describe("SharedCopy", () => {
   it("takes nothing of a read whose time is over", async () => {
     const copy = new SharedCopy<string>({ ...AGES, deadlineMs: 20 });
     const slow = Promise.withResolvers<() => string>();
-    const late = vi.fn(() => "late");
+    const late = vi.fn<() => string>(() => "late");
     const read = () => slow.promise;
     expect(await copy.get({ read, waitUntil: () => undefined })).toBeUndefined();
     slow.resolve(late);
@@ -111,7 +111,7 @@ describe("SharedCopy", () => {
     const copy = new SharedCopy<string>(AGES);
     const waitUntil = () => undefined;
     const slow = Promise.withResolvers<() => string>();
-    const earlier = vi.fn(() => "earlier");
+    const earlier = vi.fn<() => string>(() => "earlier");
     const first = copy.get({ read: () => slow.promise, waitUntil });
     expect(await copy.get({ read: async () => () => "later", waitUntil })).toBe("later");
     slow.resolve(earlier);

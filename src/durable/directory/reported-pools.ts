@@ -68,9 +68,9 @@ export class ReportedPools {
     }
     const known = this.#pools.get(pool);
     const order = known?.order ?? new SummaryOrder();
-    const isNewer = order.take(summary);
+    const arrivedAtMs = this.#options.clock();
+    const isNewer = order.take(summary, arrivedAtMs);
     if (isNewer) {
-      const arrivedAtMs = this.#options.clock();
       const json = written(summary);
       this.#pools.set(pool, { order, json, arrivedAtMs, revision: ++this.#revision });
     }

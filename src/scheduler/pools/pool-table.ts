@@ -158,7 +158,7 @@ export class PoolTable {
   heard({ summary, sentAtMs }: HeardSummary): void {
     const slot = this.slotOf(summary.pool);
     if (slot === undefined) return;
-    if (!this.#orders[slot]!.take(summary)) return;
+    if (!this.#orders[slot]!.take(summary, sentAtMs)) return;
     const before = this.#heard[slot];
     if (before !== undefined && before.incarnation !== summary.incarnation) this.#forgetTold(slot);
     this.#heard[slot] = summary;

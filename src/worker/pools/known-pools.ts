@@ -166,7 +166,7 @@ export class KnownPools {
 
   #take(summary: PoolSummary, sentAtMs: number): void {
     const known = this.#pools.get(summary.pool);
-    if (known === undefined || !known.order.take(summary)) return;
+    if (known === undefined || !known.order.take(summary, sentAtMs)) return;
     known.heard = { summary, sentAtMs };
     known.summaryRevision = ++this.#revision;
     const { digest } = known;
