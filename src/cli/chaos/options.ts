@@ -66,7 +66,9 @@ Targets
 
 Flags
   --for TIME       how long it lasts (default ${FOR_DEFAULT})
-  --stay           until somebody ends it, or the run: no second half
+  --stay           no second half: it lasts until the same is told again with --for, a drain until
+                   undrain, engines that are cut off until they are killed, and none but drains and
+                   kills longer than ten minutes
   --mode MODE      of a cut: ${CUT_MODES.join(", ")} (default refuse)
   --rtt MS         of slow (default ${SLOW_MS_DEFAULT})
   --rate N         requests in a second (default ${RATE_DEFAULT})

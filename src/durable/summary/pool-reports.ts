@@ -48,6 +48,9 @@ export interface PoolReportsOptions {
   readonly isBusy: () => boolean;
 }
 
+/** How often it is looked at how full the pool is, at most, while anything happens. */
+const MEASURE_MS = 50;
+
 export class PoolReports {
   readonly #options: PoolReportsOptions;
   readonly #digest: DigestMaker;
@@ -55,6 +58,7 @@ export class PoolReports {
   readonly #reporter: SummaryReporter | undefined;
   readonly #ends = new EndRate();
   readonly #saturation = new LastingLeast();
+  #measuredAtMs = -Infinity;
   #seq = 0;
   #toldAtMs = -Infinity;
 
@@ -69,9 +73,20 @@ export class PoolReports {
     });
   }
 
-  /** Something has happened; perhaps it matters to others. O(1). */
+  /** Something has happened; perhaps it matters to others. O(1), and O(endpoints) once in MEASURE_MS. */
   noticed(): void {
+    const nowMs = this.#options.clock();
+    // Not only when a summary is due: then there would be too few to tell what lasts.
+    if (nowMs - this.#measuredAtMs >= MEASURE_MS) this.#measure(nowMs);
     this.#reporter?.noticed();
+  }
+
+  /** Undefined for a pool that is not configured. */
+  #measure(nowMs: number): QueueOutlook | undefined {
+    const outlook = this.#options.outlook();
+    if (outlook === undefined) return undefined;
+    this.#measuredAtMs = nowMs;
+    return { ...outlook, saturation: this.#saturation.of(outlook.saturation, nowMs) };
   }
 
   /** A collector has said something. */
@@ -87,10 +102,10 @@ export class PoolReports {
   /** As of now; undefined for a pool that is not configured. O(endpoints). */
   summary(): PoolSummary | undefined {
     const { incarnation, clock, endpoints, configured, staleAfterMs, agentCount } = this.#options;
-    const outlook = this.#options.outlook();
-    const config = configured();
-    if (config === undefined || outlook === undefined) return undefined;
     const nowMs = clock();
+    const config = configured();
+    const outlook = this.#measure(nowMs);
+    if (config === undefined || outlook === undefined) return undefined;
     return summarize({
       ...config,
       incarnation,
@@ -102,7 +117,7 @@ export class PoolReports {
       // What the configuration names is there for as long as it does.
       toldAtMs: endpoints.hasUpstreams ? nowMs : this.#toldAtMs,
       names: endpoints.servedNames(SUMMARY_NAMES_MAX),
-      outlook: { ...outlook, saturation: this.#saturation.of(outlook.saturation, nowMs) },
+      outlook,
       endedPerSecond: this.#ends.perSecond(nowMs),
       digestVersion: this.#digest.published?.version,
     });
