@@ -287,7 +287,8 @@ export class TicketLedger {
     const hasRun = ticket.isWithRelay || by === "unmetered";
     if (by === "unmetered") this.#teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
-    ticket.isUnpaid = by === "hedge-lost";
+    // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
+    ticket.isUnpaid = by === "hedge-lost" || by === "relay-unreachable";
     if (!hasRun) this.#unteach(ticket);
     this.#release(ticket, by);
   }

@@ -35,6 +35,8 @@ export interface RelayRequest {
   readonly tracestate: string | undefined;
   /** Another relay, or another pool, could answer: one that falls silent is left. */
   readonly hasOther: boolean;
+  /** The way there and back, as far as is known. */
+  readonly rttMs: number;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
 }
@@ -65,11 +67,19 @@ export async function fetchRelay(request: RelayRequest): Promise<RelayAnswer> {
     });
     // What is out of time ends with this request's context. A controller to end it sooner would cost
     // every request as much as signing it does.
-    const { relay, hasOther } = request;
+    const { hasOther, rttMs } = request;
+    const awaited = { url: request.relay.url, rttMs };
     const answered = await (hasOther
-      ? silences.await(answer, relay.url, HEADERS_DEADLINE_MS)
+      ? silences.await(answer, awaited, HEADERS_DEADLINE_MS)
       : withDeadline(answer, HEADERS_DEADLINE_MS));
-    if (answered === SILENT) return { kind: "unreachable", endpointsTried: 1 };
+    if (answered === SILENT) {
+      // Where it was only slow, its engine is not to go on for nobody.
+      void answer.then(
+        (late) => late.body?.cancel(),
+        () => undefined,
+      );
+      return { kind: "unreachable", endpointsTried: 1 };
+    }
     return await judge(answered);
   } catch {
     // Refused, reset, unresolved, no TLS, out of time, or the client left.

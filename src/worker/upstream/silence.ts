@@ -1,101 +1,121 @@
 // Tells a relay that takes long from one that is not there any more. A cluster that is cut off closes no
 // connection: what was sent there would wait until somebody's patience ends.
 //
-//   sent ── SILENCE_LOOK_MS ──► was anything heard of the relay since the last look?
-//             ▲                   │ yes                    │ no
-//             └───────────────────┘                        ▼ one request of the isolate asks it: HEAD
-//             ▲                        any answer          │
-//             └────────────────────────────────────────────┤ none to PROBES_MAX in a row
-//                                                          ▼
+//   sent ── LOOK_MS, doubled each time ──► was anything heard of the relay lately?
+//             ▲                              │ yes                │ no
+//             └──────────────────────────────┘                    ▼ one request of the isolate asks: HEAD,
+//             ▲                            any answer, however    │ and a second one a moment later
+//             └───────────────────────────────────────────────────┤
+//                                                                 ▼ none within PATIENCE_MS
 //                                                        silent: all that wait for it here go elsewhere
 //
-// So it takes about two seconds, and a relay that is there is asked no more than twice a second by an
-// isolate, and only while somebody waits for it. Where there is nowhere else to go, nobody looks.
+// So it takes about three seconds. A relay that is there is asked twice a second at most by an isolate, and
+// only while somebody waits for it; one request asks ASKS_MAX times at most. Where there is nowhere else to go,
+// nobody looks.
 
 import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 
-const SILENCE_LOOK_MS = 500;
-const SILENCE_PROBE_MS = 750;
-/** A single packet that is lost is sent again within this time. */
-const SILENCE_PROBES_MAX = 2;
-
+const LOOK_MS = 500;
+const LOOK_MS_MAX = 8_000;
+/** A HEAD on a new connection takes two round trips, three with TLS, and a packet may be lost. */
+const PATIENCE_MS = 2_500;
+const PATIENCE_RTTS = 4;
+const SECOND_PROBE_MS = 1_000;
+/** Of one request: it may make no more than so many subrequests. */
+const ASKS_MAX = 16;
 /** Relays remembered; every relay of a full deployment fits. */
 const SILENCES_MAX = DEPLOYMENT_LIMITS.poolsMax * DEPLOYMENT_LIMITS.relaysPerPoolMax;
 
 /** What was waited for will not come. */
 export const SILENT: unique symbol = Symbol("silent");
 
-interface Relay {
+export interface AwaitedRelay {
+  readonly url: string;
+  /** As far as is known. */
+  readonly rttMs: number;
+}
+
+interface Heard {
   heardAtMs: number;
-  /** Until then somebody asks it. A lease: who asks may end first, and its probe with it. */
-  probedUntilMs: number;
+  /** Until then somebody asks it. A lease: who asks may end first, and its probes with it. */
+  askedUntilMs: number;
   silentAtMs: number;
 }
 
 /** What one isolate has heard of relays. */
 export class Silences {
-  readonly #relays = new Map<string, Relay>();
+  readonly #relays = new Map<string, Heard>();
 
   /**
-   * Waits for `answer` for `deadlineMs` at most, as long as the relay at `url` shows that it is there.
-   * Rejects as `answer` does.
+   * Waits for `answer` for `deadlineMs` at most, as long as the relay shows that it is there. Rejects as
+   * `answer` does.
    */
   async await<Answer>(
     answer: Promise<Answer>,
-    url: string,
+    { url, rttMs }: AwaitedRelay,
     deadlineMs: number,
   ): Promise<Answer | typeof SILENT> {
-    const relay = this.#of(url);
+    const heard = this.#of(url);
     const sentAtMs = Date.now();
+    const patienceMs = Math.max(PATIENCE_MS, PATIENCE_RTTS * rttMs);
     const came = answer.then((value) => {
-      relay.heardAtMs = Date.now();
+      heard.heardAtMs = Date.now();
       return value;
     });
-    for (;;) {
-      const first = await orElapsed(came, SILENCE_LOOK_MS);
+    let lookMs = LOOK_MS;
+    for (let asks = 0; ;) {
+      const first = await orElapsed(came, lookMs);
       if (first !== ELAPSED) return first;
       const nowMs = Date.now();
-      if (nowMs - sentAtMs >= deadlineMs || relay.silentAtMs > sentAtMs) return SILENT;
-      const isHeard = nowMs - relay.heardAtMs < SILENCE_LOOK_MS;
-      if (!isHeard && nowMs >= relay.probedUntilMs) {
-        const asked = await Promise.race([came, ask(url, relay)]);
-        if (asked !== undefined) return asked;
-      }
+      const knownAtMs = Math.max(sentAtMs, heard.heardAtMs);
+      if (nowMs - sentAtMs >= deadlineMs || heard.silentAtMs > knownAtMs) return SILENT;
+      const isAsked = nowMs < heard.askedUntilMs;
+      if (nowMs - heard.heardAtMs < LOOK_MS || isAsked || asks === ASKS_MAX) continue;
+      asks++;
+      const asked = await Promise.race([came, ask(url, heard, patienceMs)]);
+      if (asked !== undefined) return asked;
+      lookMs = Math.min(2 * lookMs, LOOK_MS_MAX);
     }
   }
 
-  #of(url: string): Relay {
+  #of(url: string): Heard {
     const known = this.#relays.get(url);
     if (known !== undefined) return known;
     if (this.#relays.size >= SILENCES_MAX) this.#relays.clear();
-    const relay = { heardAtMs: -Infinity, probedUntilMs: 0, silentAtMs: -Infinity };
-    this.#relays.set(url, relay);
-    return relay;
+    const heard = { heardAtMs: -Infinity, askedUntilMs: 0, silentAtMs: -Infinity };
+    this.#relays.set(url, heard);
+    return heard;
   }
 }
 
 /** `SILENT`, or undefined if the relay has answered. Never rejects. */
-async function ask(url: string, relay: Relay): Promise<typeof SILENT | undefined> {
-  relay.probedUntilMs = Date.now() + SILENCE_PROBES_MAX * SILENCE_PROBE_MS + SILENCE_LOOK_MS;
-  let isHeard = false;
-  for (let probe = 0; probe < SILENCE_PROBES_MAX && !isHeard; probe++) isHeard = await isThere(url);
+async function ask(
+  url: string,
+  heard: Heard,
+  patienceMs: number,
+): Promise<typeof SILENT | undefined> {
+  heard.askedUntilMs = Date.now() + patienceMs + LOOK_MS;
+  const signal = AbortSignal.timeout(patienceMs);
+  const first = isThere(url, signal);
+  const soon = await orElapsed(first, SECOND_PROBE_MS);
+  const isHeard =
+    soon === ELAPSED ? (await Promise.all([first, isThere(url, signal)])).includes(true) : soon;
   const nowMs = Date.now();
-  relay.probedUntilMs = 0;
-  if (isHeard) relay.heardAtMs = nowMs;
-  else relay.silentAtMs = nowMs;
+  heard.askedUntilMs = 0;
+  if (isHeard) heard.heardAtMs = nowMs;
+  else heard.silentAtMs = nowMs;
   return isHeard ? undefined : SILENT;
 }
 
 /** Any answer will do, whatever its status. */
-async function isThere(url: string): Promise<boolean> {
+async function isThere(url: string, signal: AbortSignal): Promise<boolean> {
   try {
-    const signal = AbortSignal.timeout(SILENCE_PROBE_MS);
     const answer = await fetch(url, { method: "HEAD", redirect: "manual", signal });
     await answer.body?.cancel();
     return true;
-  } catch {
-    // Out of time, refused, reset.
-    return false;
+  } catch (error) {
+    // Refused and reset are told by the request itself; other errors may be the platform's own.
+    return !signal.aborted && !(error as Error).message.startsWith("Network connection lost");
   }
 }
 

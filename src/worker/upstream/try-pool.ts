@@ -282,6 +282,7 @@ function relayRequest(leg: Leg, at: Attempt, grant: Grant, attempt: number): Rel
   return {
     relay: at.relays[0]!,
     hasOther: at.hasOther || at.relays.length > 1,
+    rttMs: at.pool.config.rttMs,
     prepared: at.prepared,
     grant,
     attempt,

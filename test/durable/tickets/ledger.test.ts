@@ -308,19 +308,22 @@ describe("settlement", () => {
     expect(h.ledger.sweep()).toEqual([]);
   });
 
-  it("is unpaid where another attempt has answered, whether reported or estimated, before or after", () => {
-    const h = createHarness();
-    const [reported, silent, early] = [h.open(0), h.open(0), h.open(0)];
-    for (const { id } of [reported, silent]) h.ledger.opened(id, 0, 0);
-    for (const { id } of [reported, silent, early]) h.ledger.release(id, "hedge-lost", 7);
-    h.ledger.opened(early.id, 0, 0);
-    for (const { id } of [reported, early]) {
-      expect(h.ledger.closed(id, 0, { ...END_OK, slot: 0 })).toMatchObject({ isUnpaid: true });
-    }
-    h.advance(TICKET_LIMITS.settleMs);
-    expect(h.ledger.sweep()).toMatchObject([{ ticket: silent.id, isUnpaid: true }]);
-    expect(h.requests(0)).toBe(0);
-  });
+  it.each(["hedge-lost", "relay-unreachable"] as const)(
+    "is unpaid where another attempt answers, %s, whether reported or estimated, before or after",
+    (by) => {
+      const h = createHarness();
+      const [reported, silent, early] = [h.open(0), h.open(0), h.open(0)];
+      for (const { id } of [reported, silent]) h.ledger.opened(id, 0, 0);
+      for (const { id } of [reported, silent, early]) h.ledger.release(id, by, 7);
+      h.ledger.opened(early.id, 0, 0);
+      for (const { id } of [reported, early]) {
+        expect(h.ledger.closed(id, 0, { ...END_OK, slot: 0 })).toMatchObject({ isUnpaid: true });
+      }
+      h.advance(TICKET_LIMITS.settleMs);
+      expect(h.ledger.sweep()).toMatchObject([{ ticket: silent.id, isUnpaid: true }]);
+      expect(h.requests(0)).toBe(0);
+    },
+  );
 
   it("is nothing for what never reached a relay", () => {
     const h = createHarness({ ...TICKET_LIMITS, ticketsMax: 2 });

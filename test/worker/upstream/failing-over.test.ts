@@ -65,6 +65,12 @@ describe("a relay that has fallen silent", () => {
     const slow = await pools.send({ user: "slow:2000@0" });
     expect(slow).toMatchObject({ status: 200, at: 0, facts: { endpointsTried: 1 } });
   });
+
+  it("is not one that is far away", async () => {
+    const pools = new ManyPools([{ relays: [`${inject("relayUrl")}/at/far`] }, {}]);
+    const slow = await pools.send({ user: "slow:3000@far" });
+    expect(slow).toMatchObject({ status: 200, at: 0, facts: { endpointsTried: 1 } });
+  });
 });
 
 describe("a relay that stops", () => {
