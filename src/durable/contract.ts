@@ -269,6 +269,11 @@ export interface PoolDigest {
 export interface PoolReported {
   /** It has no digest of the pool, or an older one. */
   readonly wantsDigest: boolean;
+  /**
+   * False: no isolate has asked for the pool's digest lately, and none need be made. Absent from a directory of the
+   * version before.
+   */
+  readonly usesDigest?: boolean;
   /** False: no such pool is configured, and what it says is not kept. */
   readonly isKnown: boolean;
   /** With many pools: how long to wait before the next summary at least. */

@@ -34,9 +34,15 @@ export class KeptDigests {
     return this.#bytes;
   }
 
+  /** Whether any isolate has asked for the pool's lately. */
+  isUsed(pool: string): boolean {
+    return !this.#isIdle(pool);
+  }
+
   /** Whether a pool whose digest is of this version should send it. */
   wants(pool: string, version: string | undefined): boolean {
-    if (version === undefined || this.#kept.get(pool)?.digest.version === version) return false;
+    if (version === undefined || this.#isIdle(pool)) return false;
+    if (this.#kept.get(pool)?.digest.version === version) return false;
     return this.#room(pool) >= DIGEST_BYTES_MAX;
   }
 

@@ -64,7 +64,7 @@ export class ReportedPools {
     const { pool } = summary;
     if (!this.#names.has(pool)) {
       this.#count("unknown");
-      return { wantsDigest: false, isKnown: false };
+      return { wantsDigest: false, usesDigest: false, isKnown: false };
     }
     const known = this.#pools.get(pool);
     const order = known?.order ?? new SummaryOrder();
@@ -78,6 +78,7 @@ export class ReportedPools {
     if (digest?.pool === pool) this.#digests.put(digest);
     return {
       wantsDigest: this.#digests.wants(pool, summary.digestVersion),
+      usesDigest: this.#digests.isUsed(pool),
       isKnown: true,
       pauseMs: Math.ceil((this.#names.size * 1_000) / REPORTS_PER_SECOND_MAX),
     };

@@ -7,6 +7,9 @@
 // one that fails is not repeated: the next summary is newer, and comes after SUMMARY_INTERVAL_MS. So a
 // directory that is away costs a call a second and a counter.
 //
+// Digests are made and pushed while isolates ask the directory for them: where a model has one pool there is
+// nothing to choose, and nobody does.
+//
 // An object with work has a timer, and one whose agents talk is woken by them: both go on each
 // SUMMARY_INTERVAL_MS. One where nothing happens any more says so a last time, falls silent and can
 // hibernate, with its agents connected. Others see it as silent, which ranks behind those that talk: its
@@ -26,6 +29,8 @@ import { healthOf } from "./pool-summary.ts";
 export const REPORT_DEADLINE_MS = 2_000;
 /** A directory cannot hold a pool back for longer. */
 const PAUSE_MS_MAX = 10_000;
+/** Digests are made for so long after the directory has said last that they are used: it may begin anew. */
+export const DIGEST_USED_MS = 30_000;
 /** Pushes in a row that may fail before an object that has nothing else to do gives up. */
 export const FAILURES_MAX = 3;
 
@@ -66,6 +71,7 @@ export class SummaryReporter {
   #digestVersion: string | undefined;
   #isDigestWanted = false;
   #digestSentAtMs = -Infinity;
+  #digestUsedUntilMs = -Infinity;
 
   constructor(options: SummaryReporterOptions) {
     this.#options = options;
@@ -91,7 +97,8 @@ export class SummaryReporter {
     this.#lookedAtMs = nowMs;
     const summary = summarize();
     if (summary === undefined) return digest.stop();
-    digest.renew();
+    if (nowMs < this.#digestUsedUntilMs) digest.renew();
+    else if (digest.published !== undefined) digest.stop();
     const isChanged = healthOf(summary) !== this.#health || this.#isDigestDue(nowMs);
     const nextMs = this.#pushedAtMs + SUMMARY_INTERVAL_MS;
     const goesOn = this.#isNoticed || isAwake();
@@ -115,6 +122,7 @@ export class SummaryReporter {
       this.#health = healthOf(summary);
       if (digest !== undefined) this.#digestVersion = digest.version;
       this.#isDigestWanted = reported.wantsDigest;
+      if (reported.usesDigest ?? true) this.#digestUsedUntilMs = nowMs + DIGEST_USED_MS;
       const pauseMs = Math.min(PAUSE_MS_MAX, reported.pauseMs ?? 0);
       const calmMs = reported.isKnown ? SUMMARY_MIN_INTERVAL_MS : SUMMARY_INTERVAL_MS;
       this.#pausedUntilMs = nowMs + Math.max(calmMs, pauseMs);

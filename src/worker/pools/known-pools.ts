@@ -21,6 +21,11 @@ export const DIGEST_WANTED_MS = 60_000;
 /** A pool's digest is read anew at most this often, and less often the more bytes all of them have. */
 export const DIGEST_REFRESH_MS = 5_000;
 export const DIGEST_BYTES_PER_SECOND = 128 * 1024;
+/**
+ * The directory is told this often that a pool's digest is of use, though there is none, or no newer one: pools
+ * make them only where they are.
+ */
+export const DIGEST_ASK_INTERVAL_MS = 20_000;
 /** A digest that no summary has named for so long may be about caches that have changed since. */
 export const DIGEST_UNNAMED_MS = 60_000;
 
@@ -50,6 +55,8 @@ interface Known {
   /** Of caches that are gone with their engines. */
   voidDigests: readonly (string | undefined)[];
   requestedAtMs: number;
+  /** When the directory was asked for the digest last. */
+  askedAtMs: number;
   /** Of KnownPools.revision, when the summary or the digest was changed last, and when a drain began or ended. */
   summaryRevision: number;
   digestRevision: number;
@@ -203,15 +210,15 @@ export class KnownPools {
     const refreshMs = Math.max(DIGEST_REFRESH_MS, (1_000 * bytes) / DIGEST_BYTES_PER_SECOND);
     const names = new Set(requested.map(([pool]) => pool));
     this.#dropExcept(names, nowMs - DIGEST_UNNAMED_MS - refreshMs);
-    return requested
-      .filter(([, { heard, digest, voidDigests }]) => {
-        const version = heard?.summary.digestVersion;
-        if (version === undefined || version === digest?.version) return false;
-        if (voidDigests.includes(version)) return false;
-        return digest === undefined || nowMs - digest.readAtMs >= refreshMs;
+    const asked = requested
+      .filter(([, known]) => {
+        // An answer may bring a newer digest, so this is paced by their bytes as well.
+        const isToBeTold = nowMs - known.askedAtMs >= Math.max(DIGEST_ASK_INTERVAL_MS, refreshMs);
+        return isToBeTold || hasNewer(known, nowMs - refreshMs);
       })
-      .toSorted(([, a], [, b]) => (a.digest?.readAtMs ?? 0) - (b.digest?.readAtMs ?? 0))
-      .map(([pool, { digest }]) => ({ pool, known: digest?.version ?? "" }));
+      .toSorted(([, a], [, b]) => (a.digest?.readAtMs ?? 0) - (b.digest?.readAtMs ?? 0));
+    for (const [, known] of asked) known.askedAtMs = nowMs;
+    return asked.map(([pool, { digest }]) => ({ pool, known: digest?.version ?? "" }));
   }
 
   #dropExcept(names: ReadonlySet<string>, namedSinceMs: number): void {
@@ -224,6 +231,14 @@ export class KnownPools {
   }
 }
 
+/** There is another digest, and what is held was read by `readByMs`. */
+function hasNewer({ heard, digest, voidDigests }: Known, readByMs: number): boolean {
+  const version = heard?.summary.digestVersion;
+  if (version === undefined || version === digest?.version) return false;
+  if (voidDigests.includes(version)) return false;
+  return digest === undefined || digest.readAtMs <= readByMs;
+}
+
 function unknown(): Known {
   return {
     order: new SummaryOrder(),
@@ -231,6 +246,7 @@ function unknown(): Known {
     digest: undefined,
     voidDigests: [],
     requestedAtMs: -Infinity,
+    askedAtMs: -Infinity,
     summaryRevision: 0,
     digestRevision: 0,
     drainedRevision: 0,

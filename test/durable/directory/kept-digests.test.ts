@@ -26,8 +26,19 @@ const FULL = Array.from(
 );
 
 describe("KeptDigests", () => {
+  it("wants none that no isolate has asked for of late", () => {
+    const { clock, digests, read } = kept();
+    expect([digests.isUsed("a"), digests.wants("a", "v1")]).toEqual([false, false]);
+    read("a");
+    expect([digests.isUsed("a"), digests.wants("a", "v1")]).toEqual([true, true]);
+    expect(digests.wants("b", "v1")).toBe(false);
+    clock.nowMs += DIGEST_IDLE_MS;
+    expect([digests.isUsed("a"), digests.wants("a", "v1")]).toEqual([false, false]);
+  });
+
   it("wants a digest that it has not, and only where there is one", () => {
-    const { digests } = kept();
+    const { digests, read } = kept();
+    read("a");
     expect(digests.wants("a", undefined)).toBe(false);
     expect(digests.wants("a", "v1")).toBe(true);
     digests.put(digest("a"));

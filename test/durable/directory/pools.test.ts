@@ -42,19 +42,23 @@ describe("what pools say", () => {
   it("is not kept of a pool that is not configured", async () => {
     await env.CONTROL.putConfig(createDeployment());
     const answer = await env.CONTROL.reportPool(summary("stranger"));
-    expect(answer).toEqual({ isKnown: false, wantsDigest: false });
+    expect(answer).toEqual({ isKnown: false, wantsDigest: false, usesDigest: false });
     expect(told(await read()).filter(({ pool }) => pool === "stranger")).toEqual([]);
   });
 
   it("brings digests to those who want them", async () => {
     await env.CONTROL.putConfig(createDeployment({ pools: ["eu-1", "eu-2"] }));
     const withDigest = { ...summary("eu-2"), digestVersion: "v1" };
-    expect(await env.CONTROL.reportPool(withDigest)).toMatchObject({ wantsDigest: true });
+    const unused = { wantsDigest: false, usesDigest: false };
+    expect(await env.CONTROL.reportPool(withDigest)).toMatchObject(unused);
+    const wanted = { ...NOTHING, digests: [{ pool: "eu-2", known: "" }] };
+    await read(wanted);
+    const used = { wantsDigest: true, usesDigest: true };
+    expect(await env.CONTROL.reportPool({ ...withDigest, seq: 2 })).toMatchObject(used);
     const bytes = Uint8Array.of(1, 2, 3);
     const digest = { pool: "eu-2", version: "v1", ageMs: 5, bytes };
-    await env.CONTROL.reportPool({ ...withDigest, seq: 2 }, digest);
+    await env.CONTROL.reportPool({ ...withDigest, seq: 3 }, digest);
     expect((await read()).digests).toEqual([]);
-    const wanted = { ...NOTHING, digests: [{ pool: "eu-2", known: "" }] };
     const { digests } = await read(wanted);
     expect(digests).toMatchObject([{ pool: "eu-2", version: "v1", bytes }]);
   });

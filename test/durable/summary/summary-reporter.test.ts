@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { PoolDigest, PoolReported } from "../../../src/durable/contract.ts";
 import { DIGEST_INTERVAL_MS, DigestMaker } from "../../../src/durable/summary/digest-maker.ts";
 import {
+  DIGEST_USED_MS,
   FAILURES_MAX,
   REPORT_DEADLINE_MS,
   SummaryReporter,
@@ -236,6 +237,35 @@ describe("SummaryReporter", () => {
     const again = pool.pushes.filter(({ digest }) => digest !== undefined);
     expect(again.length).toBeGreaterThanOrEqual(8);
     expect(again.length).toBeLessThanOrEqual(10);
+  });
+
+  it("makes digests while they are used, and for a while after", async () => {
+    const pool = new Fixture();
+    const add = (key: number) => pool.table.setPayload(pool.table.add(key, 2), 1);
+    const digests = () => pool.pushes.filter(({ digest }) => digest !== undefined).length;
+    pool.answer = () => Promise.resolve({ ...KNOWN, usesDigest: false });
+    pool.reporter.noticed();
+    add(1);
+    await pool.pass(4 * DIGEST_INTERVAL_MS);
+    expect([pool.digest.published, digests(), pool.table.onAdded]).toEqual([
+      undefined,
+      0,
+      undefined,
+    ]);
+    pool.answer = () => Promise.resolve({ ...KNOWN, usesDigest: true });
+    await pool.pass(2 * DIGEST_INTERVAL_MS);
+    expect(digests()).toBe(1);
+    pool.answer = () => Promise.resolve({ ...KNOWN, usesDigest: false });
+    await pool.pass(DIGEST_USED_MS / 2);
+    add(2);
+    await pool.pass(2 * DIGEST_INTERVAL_MS);
+    expect(digests()).toBe(2);
+    await pool.pass(DIGEST_USED_MS);
+    expect([pool.digest.published, pool.table.onAdded]).toEqual([undefined, undefined]);
+    expect(pool.pushes.at(-1)!.summary.digestVersion).toBeUndefined();
+    pool.answer = () => Promise.resolve({ ...KNOWN, usesDigest: true });
+    await pool.pass(2 * DIGEST_INTERVAL_MS);
+    expect(digests()).toBe(3);
   });
 
   it("sends a digest again that did not arrive", async () => {

@@ -6,7 +6,9 @@ import {
 } from "../../../src/durable/contract.ts";
 import { CacheDigestBuilder } from "../../../src/scheduler/kv/digest/cache-digest-builder.ts";
 import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
+import { DIGEST_IDLE_MS } from "../../../src/durable/directory/kept-digests.ts";
 import {
+  DIGEST_ASK_INTERVAL_MS,
   DIGEST_BYTES_PER_SECOND,
   DIGEST_REFRESH_MS,
   DIGEST_UNNAMED_MS,
@@ -118,13 +120,35 @@ describe("digests", () => {
     known.update(read({ summaries: [summary("a", 1, "v1"), summary("b", 1)] }), NOW_MS);
     expect(wanted(known, NOW_MS)).toEqual([]);
     known.requested(["a", "b", "stranger"], NOW_MS);
-    expect(wanted(known, NOW_MS)).toEqual([{ pool: "a", known: "" }]);
+    // That of b may not have been made, for want of anybody who asks.
+    const [a, b] = ["a", "b"].map((pool) => ({ pool, known: "" }));
+    expect(wanted(known, NOW_MS)).toEqual([a, b]);
+    expect(wanted(known, NOW_MS)).toEqual([a]);
     known.update(read({ digests: [digest("a", "v1")] }), NOW_MS);
     expect(known.digestOf("a")?.matchedBlocks(KEYS)).toBe(KEYS.length / 2);
     expect(wanted(known, NOW_MS)).toEqual([]);
     known.heard(summary("a", 2, "v2"), NOW_MS);
     expect(wanted(known, NOW_MS + DIGEST_REFRESH_MS - 1)).toEqual([]);
     expect(wanted(known, NOW_MS + DIGEST_REFRESH_MS)).toEqual([{ pool: "a", known: "v1" }]);
+  });
+
+  it("are asked for again in time, for pools to go on making them", () => {
+    const known = knownPools();
+    known.requested(["a", "b"], NOW_MS);
+    wanted(known, NOW_MS);
+    known.update(
+      read({ summaries: [summary("a", 1, "v1")], digests: [digest("a", "v1")] }),
+      NOW_MS,
+    );
+    expect(wanted(known, NOW_MS + DIGEST_ASK_INTERVAL_MS - 1)).toEqual([]);
+    const asked = wanted(known, NOW_MS + DIGEST_ASK_INTERVAL_MS);
+    expect(asked).toEqual([
+      { pool: "b", known: "" },
+      { pool: "a", known: "v1" },
+    ]);
+    expect(wanted(known, NOW_MS + DIGEST_ASK_INTERVAL_MS)).toEqual([]);
+    // Before the pools believe that nobody needs them.
+    expect(DIGEST_ASK_INTERVAL_MS).toBeLessThan(DIGEST_IDLE_MS);
   });
 
   it("are dropped where no request has come for a while", () => {
@@ -157,6 +181,7 @@ describe("digests", () => {
       membership: { ageMs: 0, endpoints: 0, usable: 0, agents: 1, models: [], adapters: [] },
     });
     known.requested(["a"], NOW_MS);
+    wanted(known, NOW_MS);
     known.update(
       read({ summaries: [summary("a", 1, "v1")], digests: [digest("a", "v1")] }),
       NOW_MS,
@@ -198,6 +223,7 @@ describe("digests", () => {
     const known = knownPools();
     const bytes = new Uint8Array(2 * DIGEST_BYTES_PER_SECOND * (DIGEST_REFRESH_MS / 1_000));
     known.requested(["a"], NOW_MS);
+    wanted(known, NOW_MS);
     known.update(read({ digests: [{ ...digest("a", "v1"), bytes }] }), NOW_MS);
     known.heard(summary("a", 1, "v2"), NOW_MS);
     expect(wanted(known, NOW_MS + 2 * DIGEST_REFRESH_MS - 1)).toEqual([]);
