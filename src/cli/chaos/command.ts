@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AdminClient } from "../admin-client.ts";
 import { asInputError, InputError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
-import type { Cluster } from "../up/clusters.ts";
+import type { Cluster } from "../up/running-cluster.ts";
 import { readKeys, readRunning, RUNNING_FILE, type Keys, type Running } from "../up/state-dir.ts";
 import { type Account, accountOf, tallyOf } from "./account.ts";
 import { CHAOS_USAGE, type ChaosOptions, parseChaosOptions } from "./options.ts";

@@ -2,7 +2,7 @@
 // engines by themselves, drains by the Worker. Whatever lasts ends by itself, even if we are gone by then.
 
 import { UsageError } from "../cli-error.ts";
-import type { Cluster } from "../up/clusters.ts";
+import type { Cluster } from "../up/running-cluster.ts";
 import { coordinatorName } from "../up/workerd.ts";
 import { CONTROL_ORDINAL } from "../../config/coordinators.ts";
 

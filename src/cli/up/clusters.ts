@@ -8,9 +8,9 @@
 // requests, one for what its agents tell. Each pool's object has a coordinator to itself, and the directory
 // one without pools, so that any of them can be lost alone.
 
-import { z } from "zod";
 import { COORDINATORS_MAX } from "../../config/coordinators.ts";
 import type { LocalPool, LocalRelay } from "./deployment.ts";
+import type { Cluster } from "./running-cluster.ts";
 import type { Keys } from "./state-dir.ts";
 
 export const CLUSTERS_MAX = 8;
@@ -36,28 +36,6 @@ export interface ClusterPlan {
   readonly region: string;
   readonly rttMs: number;
 }
-
-/** What `fairlead chaos` must know of a cluster, as running.json has it. No secrets. */
-export const clusterSchema = z.object({
-  name: z.string(),
-  region: z.string(),
-  rttMs: z.number(),
-  /** Names of processes by what they are. */
-  processes: z.object({
-    engines: z.array(z.string()),
-    agents: z.array(z.string()),
-    relays: z.array(z.string()),
-    /** The one that holds its pool's object. */
-    object: z.string(),
-    /** The one that its links are in. */
-    links: z.string(),
-  }),
-  /** Names of links. */
-  links: z.object({ requests: z.string(), agents: z.string() }),
-  /** `host:port` of its endpoints, as x-fairlead-endpoint names them. */
-  endpoints: z.array(z.string()),
-});
-export type Cluster = z.output<typeof clusterSchema>;
 
 /** Of N clusters that nobody gave times: spread evenly. */
 export function spreadRtts(count: number): number[] {

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type AdminClient, errorMessage } from "../admin-client.ts";
 import { CliError } from "../cli-error.ts";
-import type { Cluster } from "./clusters.ts";
+import type { Cluster } from "./running-cluster.ts";
 import type { LocalPool } from "./deployment.ts";
 import { endpointEntries, type EndpointEntry, type EngineProbe } from "./engines.ts";
 import type { UpOptions } from "./options.ts";

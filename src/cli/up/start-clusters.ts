@@ -2,13 +2,13 @@
 
 import { AdminClient } from "../admin-client.ts";
 import {
-  type Cluster,
   clusterPlaces,
   type ClusterPlan,
   clusterPool,
   linkNames,
   planClusters,
 } from "./clusters.ts";
+import type { Cluster } from "./running-cluster.ts";
 import { defaultDeployment, type LocalPool } from "./deployment.ts";
 import type { UpOptions } from "./options.ts";
 import { findFreePort, requireFreePort } from "./ports.ts";

@@ -24,7 +24,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { CliError, describeError } from "../cli-error.ts";
-import { clusterSchema } from "./clusters.ts";
+import { clusterSchema } from "./running-cluster.ts";
 
 export const STATE_DIR_DEFAULT = ".fairlead";
 /** In the state directory. */

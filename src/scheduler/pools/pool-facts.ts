@@ -2,13 +2,11 @@
 
 import { UNLEARNED } from "../model/engine-speeds.ts";
 import type { SessionAffinity } from "./affinity.ts";
+import { POOLS_MAX } from "./bounds.ts";
 import type { PoolDescription, RenamedModel } from "./contracts.ts";
 import type { PoolColumns, RoutingPolicy } from "./pool-columns.ts";
 import { hashOfName } from "./rendezvous.ts";
 import { type PoolSummary, SUMMARY_NAMES_MAX } from "./summary.ts";
-
-/** Pools of one deployment; as DEPLOYMENT_LIMITS.poolsMax. */
-export const POOLS_MAX = 256;
 
 /** A pool is full from saturation 1, and is not any more below this: at the border it must not change each second. */
 const FULL_UNTIL = 0.95;

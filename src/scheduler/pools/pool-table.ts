@@ -14,6 +14,7 @@
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { type Endpoint, EndpointTable } from "../model/endpoint-table.ts";
 import { UNLEARNED } from "../model/engine-speeds.ts";
+import { POOLS_MAX } from "./bounds.ts";
 import type {
   HeardSummary,
   LocalKnowledge,
@@ -22,14 +23,7 @@ import type {
 } from "./contracts.ts";
 import { Credits } from "./credits.ts";
 import { BREAKER, FRESHNESS, type PoolColumns, type RoutingPolicy } from "./pool-columns.ts";
-import {
-  fillConfigured,
-  forgetTold,
-  levelSpeeds,
-  POOLS_MAX,
-  PoolFacts,
-  takeTold,
-} from "./pool-facts.ts";
+import { fillConfigured, forgetTold, levelSpeeds, PoolFacts, takeTold } from "./pool-facts.ts";
 import { ServiceRecord } from "./service-record.ts";
 import { SummaryOrder } from "./summary-order.ts";
 import type { PoolSummary } from "./summary.ts";

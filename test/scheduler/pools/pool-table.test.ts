@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { POOLS_MAX } from "../../../src/scheduler/pools/pool-facts.ts";
+import { POOLS_MAX } from "../../../src/scheduler/pools/bounds.ts";
 import { PoolTable } from "../../../src/scheduler/pools/pool-table.ts";
 import { AT_REST, description, Isolate, POLICY } from "./support/isolate.ts";
 

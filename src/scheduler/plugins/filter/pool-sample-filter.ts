@@ -10,7 +10,7 @@
 import { z } from "zod";
 import { lotOf, saltOf } from "../../lots.ts";
 import { defineFilter, type Filter, type PickContext } from "../../plugin.ts";
-import { POOLS_MAX } from "../../pools/pool-facts.ts";
+import { POOLS_MAX } from "../../pools/bounds.ts";
 
 const params = z.strictObject({
   size: z
