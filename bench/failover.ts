@@ -3,6 +3,7 @@
 //
 //   failed      requests that failed before their first byte: none may
 //   ended       answers that ended later, with an error in the stream
+//   broken      answers that ended later in any other way: none may
 //   avoided     from the act until new requests left the cluster alone
 //   used_again  from its return until a request that began afterwards was answered there
 //   share       the most that it got in one of the five seconds after that, beside what it had before
@@ -57,6 +58,7 @@ interface Report {
     readonly requests: number;
     readonly failed: Readonly<Record<string, number>>;
     readonly ended: Readonly<Record<string, number>>;
+    readonly broken: Readonly<Record<string, number>>;
   };
   readonly avoidedMs: number | null;
   readonly usedAgainMs: number | null;
@@ -96,7 +98,7 @@ async function disturb(
   const args = [FAIRLEAD, "chaos", ...what, ...times, "--json", "--state-dir", dir];
   const text = await new Promise<string>((resolve, reject) => {
     execFile(process.execPath, args, { maxBuffer: 16 * 1024 * 1024 }, (error, stdout, stderr) => {
-      // Status 1 is a report of requests that failed.
+      // Status 1 is a report of requests that failed or broke off.
       if (error !== null && error.code !== 1) reject(new Error(`${what.join(" ")}: ${stderr}`));
       else resolve(stdout);
     });
@@ -121,6 +123,7 @@ function* figures(name: Case, report: Report): Generator<Measurement> {
   yield figure("requests", total.requests, "");
   yield figure("failed", sum(total.failed), "");
   yield figure("ended", sum(total.ended), "");
+  yield figure("broken", sum(total.broken), "");
   if (avoidedMs !== null) yield figure("avoided", avoidedMs, "ms");
   if (usedAgainMs !== null) yield figure("used_again", usedAgainMs, "ms");
   if (sharesAfter.length === 0 || shareBefore === null) return;

@@ -37,7 +37,10 @@ export interface Tally {
   readonly requests: number;
   readonly ok: number;
   readonly failed: Readonly<Record<string, number>>;
+  /** After the first byte, with the event that says so. */
   readonly ended: Readonly<Record<string, number>>;
+  /** After it, in any other way: their clients were not told. */
+  readonly broken: Readonly<Record<string, number>>;
   readonly retried: number;
   /** Of event streams; null where none began. */
   readonly ttftMs: Ttft | null;
@@ -61,9 +64,12 @@ export interface Account {
   readonly shareBefore: number | null;
   /** Of each second since it was used again, five at most. */
   readonly sharesAfter: readonly number[];
-  /** No request failed before its first byte. */
+  /** There were requests, none failed before its first byte, and what ended later said so. */
   readonly holds: boolean;
 }
+
+/** What an event stream that is lost ends with: the Worker's event, or the relay's. */
+const LOST_CODES: ReadonlySet<string> = new Set(["upstream_lost", "engine_lost"]);
 
 /** A cluster is avoided once so little is sent there for so long: what is left are probes. */
 const AVOIDED_SHARE_MAX = 0.05;
@@ -91,13 +97,18 @@ export function accountOf(
     shareBefore: cluster === undefined ? null : (phases[0]!.shares[cluster] ?? 0),
     sharesAfter:
       again === undefined ? [] : sharesFrom(byStart, again.startedMs, moments.endMs, cluster!),
-    holds: Object.keys(total.failed).length === 0,
+    holds: holds(total),
   };
+}
+
+function holds({ requests, failed, broken }: Tally): boolean {
+  return requests > 0 && [failed, broken].every((counts) => Object.keys(counts).length === 0);
 }
 
 export function tallyOf(seen: readonly Seen[]): Tally {
   const failed: Record<string, number> = {};
   const ended: Record<string, number> = {};
+  const broken: Record<string, number> = {};
   const answered: Record<string, number> = {};
   const firstBytesMs: number[] = [];
   let ok = 0;
@@ -105,7 +116,9 @@ export function tallyOf(seen: readonly Seen[]): Tally {
   for (const { outcome, code, cluster, attempts, ...times } of seen) {
     if (outcome === "ok") ok++;
     else {
-      const counts = outcome === "failed" ? failed : ended;
+      // A JSON answer has no room for an event.
+      const isTold = times.isStream && LOST_CODES.has(code);
+      const counts = outcome === "failed" ? failed : isTold ? ended : broken;
       counts[code] = (counts[code] ?? 0) + 1;
     }
     if (attempts > 1) retried++;
@@ -117,7 +130,8 @@ export function tallyOf(seen: readonly Seen[]): Tally {
   const shares = Object.entries(answered).map(([name, count]) => [name, count / sum] as const);
   const ttftMs = percentiles(firstBytesMs);
   const requests = seen.length;
-  return { requests, ok, failed, ended, retried, ttftMs, shares: Object.fromEntries(shares) };
+  const counts = { requests, ok, failed, ended, broken, retried };
+  return { ...counts, ttftMs, shares: Object.fromEntries(shares) };
 }
 
 function percentiles(values: readonly number[]): Ttft | null {

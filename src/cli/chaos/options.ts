@@ -45,8 +45,8 @@ export interface ChaosOptions {
 export const CHAOS_USAGE = `Usage: fairlead chaos ACTION TARGET [flags]
 
 Disturbs a part of what \`fairlead up --clusters N\` runs here, while real clients send requests to it, and
-prints what they saw. Status 0: no request failed before its first byte; 1: some did; 2: it could not
-be tried.
+prints what they saw. Status 0: no request failed before its first byte, and each answer that was lost
+later ended with an event that says so; 1: some did not, or there was no request; 2: it could not be tried.
 
 Actions
   kill     SIGKILL all processes of the target; they are started again after --for

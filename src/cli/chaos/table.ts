@@ -11,7 +11,8 @@ export interface Told {
   readonly returnedMs: number | null;
 }
 
-const COLUMNS = ["second", "sent", "ok", "failed", "ended", "retried", "TTFT p50", "p90", "p99"];
+const COUNTS = ["sent", "ok", "failed", "ended", "broken", "retried"];
+const COLUMNS = ["second", ...COUNTS, "TTFT p50", "p90", "p99"];
 const WIDTH = 9;
 
 export function tableHead(clusters: readonly string[]): string {
@@ -20,20 +21,21 @@ export function tableHead(clusters: readonly string[]): string {
 
 /** `label` is a second, or a phase's name. */
 export function tableRow(label: string, tally: Tally, clusters: readonly string[]): string {
-  const { requests, ok, failed, ended, retried, ttftMs, shares } = tally;
-  const figures = [requests, ok, sum(failed), sum(ended), retried].map(String);
+  const { requests, ok, failed, ended, broken, retried, ttftMs, shares } = tally;
+  const figures = [requests, ok, sum(failed), sum(ended), sum(broken), retried].map(String);
   const times = (["p50", "p90", "p99"] as const).map((at) => describeMs(ttftMs, at));
   const parts = clusters.map((name) => percent(shares[name] ?? 0));
   return row([label, ...figures, ...times, ...parts]);
 }
 
 export function describeAccount(account: Account, told: Told): string {
-  const { total, phases, holds } = account;
+  const { total, phases } = account;
   const { clusters } = told;
   const rows = phases.map((phase) => tableRow(phase.name, phase, clusters));
   const facts = [
     `failed before the first byte   ${describeCounts(total.failed)}`,
     `ended after it, with an error  ${describeCounts(total.ended)}`,
+    `ended in another way           ${describeCounts(total.broken)}`,
     ...describeReturn(account, told),
   ];
   return `
@@ -44,8 +46,19 @@ ${rows.join("\n")}
 
 ${facts.map((fact) => `  ${fact}`).join("\n")}
 
-${holds ? "It held: no request failed before its first byte." : "It did not hold: requests failed before their first byte."}
+${verdict(account)}
 `;
+}
+
+function verdict({ holds, total }: Account): string {
+  if (holds)
+    return "It held: no request failed before its first byte, and what ended later said so.";
+  if (total.requests === 0) return "Nothing is known of it: no request was sent.";
+  const what = [
+    ...(sum(total.failed) > 0 ? ["requests failed before their first byte"] : []),
+    ...(sum(total.broken) > 0 ? ["answers ended without the event that says so"] : []),
+  ];
+  return `It did not hold: ${what.join(", and ")}.`;
 }
 
 function describeReturn(account: Account, { returnedMs }: Told): string[] {

@@ -5,8 +5,17 @@ import {
   type Moments,
   type Seen,
 } from "../../../src/cli/chaos/account.ts";
+import { describeAccount, type Told } from "../../../src/cli/chaos/table.ts";
 
 const MOMENTS: Moments = { actedMs: 1_000, returnedMs: 4_000, endMs: 10_000 };
+
+const TOLD: Told = {
+  deed: "kill cluster-2",
+  clusters: ["cluster-1", "cluster-2"],
+  ratePerS: 100,
+  actedMs: 1_000,
+  returnedMs: 4_000,
+};
 
 /** A request each 10 ms; `change` says what was not as usual. */
 function traffic(change: (startedMs: number) => Partial<Seen>): Seen[] {
@@ -65,6 +74,47 @@ describe("an account", () => {
     );
     expect(ended.holds).toBe(true);
     expect(ended.phases[0]!.ended).toEqual({ upstream_lost: 1 });
+  });
+
+  it.for([
+    ["a stream that breaks without an event", { isStream: true, code: "ECONNRESET" }],
+    ["a stream that stops without its end", { isStream: true, code: "cut_short" }],
+    ["a JSON answer that is cut", { isStream: false, code: "cut_short" }],
+  ] as const)("does not hold with %s, which is counted apart", ([, how]) => {
+    const { holds, total } = account((startedMs) => {
+      if (startedMs === 1_500) return { outcome: "ended", ...how };
+      return startedMs === 1_520 ? { outcome: "ended", code: "engine_lost" } : {};
+    });
+    expect(holds).toBe(false);
+    expect(total).toMatchObject({
+      ok: 998,
+      failed: {},
+      ended: { engine_lost: 1 },
+      broken: { [how.code]: 1 },
+    });
+  });
+
+  it("does not hold without a request", () => {
+    const none = accountOf([], MOMENTS, "cluster-2");
+    expect(none).toMatchObject({ holds: false, total: { requests: 0 } });
+    expect(describeAccount(none, TOLD)).toContain("Nothing is known of it: no request was sent.");
+  });
+
+  it("says apart what ended with an error event and what ended without one", () => {
+    const broken = account((startedMs) => {
+      if (startedMs === 1_500) return { outcome: "ended", code: "ECONNRESET" };
+      return startedMs === 1_520 ? { outcome: "ended", code: "engine_lost" } : {};
+    });
+    const text = describeAccount(broken, TOLD);
+    expect(text).toMatch(/ended after it, with an error +1: 1 engine_lost\n/);
+    expect(text).toMatch(/ended in another way +1: 1 ECONNRESET\n/);
+    expect(text).toContain("It did not hold: answers ended without the event that says so.");
+    expect(
+      describeAccount(
+        account(() => ({})),
+        TOLD,
+      ),
+    ).toContain("It held: ");
   });
 
   it("counts probes as no use, but what is more than those", () => {
