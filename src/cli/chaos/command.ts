@@ -70,12 +70,12 @@ async function disturb(options: ChaosOptions, found: Found): Promise<Account> {
   const clusters = running.clusters.map(({ name }) => name);
   const ticker = showSeconds(traffic, clusters, options.isJson);
   let done: Done | undefined;
+  let returnedMs: number | null = null;
   try {
     const flowing = traffic.run(options.durationMs, signal);
     await sleep(options.beforeMs, undefined, { signal }).catch(() => {});
     const actedMs = traffic.nowMs;
     if (!signal.aborted) done = await client.do(deed, options.forMs);
-    let returnedMs: number | null = null;
     const returning = done?.returned.then(() => (returnedMs = traffic.nowMs));
     // An interruption ends the waiting for it.
     returning?.catch(() => {});
@@ -86,12 +86,12 @@ async function disturb(options: ChaosOptions, found: Found): Promise<Account> {
       cluster?.name,
     );
     print(account, { options, clusters, actedMs, returnedMs });
-    // What stays was asked to.
-    if (returnedMs === null && options.forMs !== null) await done?.undo();
     return account;
   } finally {
     clearInterval(ticker);
     stop.abort();
+    // What stays was asked to.
+    if (returnedMs === null && options.forMs !== null) await done?.undo();
     process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
   }
 }

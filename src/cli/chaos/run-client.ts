@@ -10,6 +10,9 @@ import type { Deed } from "./targets.ts";
 
 const ANSWER_MS_MAX = 10_000;
 const ANSWER_CHARS_MAX = 1024 * 1024;
+const TOO_LONG = new Error(`it is longer than ${ANSWER_CHARS_MAX} characters`);
+/** Of an answer that was not understood. */
+const SHOWN_CHARS_MAX = 200;
 const POLL_MS = 25;
 /** Links and engines are told for how long; for ever is as long as they can. */
 const LEASE_MS_MAX = 600_000;
@@ -126,21 +129,37 @@ function call(where: Where, body: unknown): Promise<unknown> {
   const what = "url" in where ? where.url : "fairlead up";
   return new Promise((resolve, reject) => {
     const sent = "url" in where ? request(where.url, options) : request({ ...options, ...where });
-    sent.on("error", (error) =>
-      reject(new CliError(`No answer from ${what}: ${describeError(error)}.`)),
-    );
+    const fail = (error: Error) =>
+      reject(new CliError(`No answer from ${what}: ${describeError(error)}.`));
+    sent.on("error", fail);
     sent.on("response", (response) => {
       let answer = "";
+      response.on("error", fail);
       response.setEncoding("utf8").on("data", (chunk: string) => {
         answer += chunk;
-        if (answer.length > ANSWER_CHARS_MAX) response.destroy();
+        if (answer.length > ANSWER_CHARS_MAX) response.destroy(TOO_LONG);
       });
       response.on("close", () => {
+        if (!response.complete) return fail(new Error("it broke off"));
         const status = response.statusCode ?? 0;
-        if (status >= 300) reject(new CliError(`${what} answered ${status}: ${answer.trim()}`));
-        else resolve(JSON.parse(answer));
+        if (status >= 300)
+          return reject(new CliError(`${what} answered ${status}: ${answer.trim()}`));
+        const parsed = parseJson(answer);
+        if (parsed !== undefined) return resolve(parsed);
+        const begin = answer.slice(0, SHOWN_CHARS_MAX);
+        reject(new CliError(`${what} answered what is not JSON: ${begin}`));
       });
     });
     sent.end(text);
   });
+}
+
+/** undefined: it is none. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The caller says so.
+    return undefined;
+  }
 }
