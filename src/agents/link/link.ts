@@ -82,9 +82,12 @@ export class Link {
     return { name, port: this.#port, cut: this.#cut, connections, ...this.#shape };
   }
 
-  /** With `forMs`, the link becomes what it was at its start when that time is over. */
+  /**
+   * With `forMs`, the link becomes what it was at its start when that time is over. Without it, the time of an
+   * earlier order goes on, unless this one says whether the link is cut: a cut for a time is never one for ever.
+   */
   change(change: LinkChange, forMs?: number): void {
-    clearTimeout(this.#lease);
+    if (forMs !== undefined || change.cut !== undefined) clearTimeout(this.#lease);
     const { rttMs, jitterMs, bytesPerSecond } = this.#shape;
     this.#shape = {
       rttMs: change.rttMs ?? rttMs,

@@ -28,7 +28,9 @@ const orderSchema = z.strictObject({
     .min(1)
     .max(FOR_MS_MAX)
     .optional()
-    .describe("After it the link is again as it was started; absent: until the next order"),
+    .describe(
+      "After it the link is again as it was started; absent: until the next order, or as long as the one before, unless this one has a cut",
+    ),
 });
 type LinkOrder = z.output<typeof orderSchema>;
 

@@ -228,4 +228,12 @@ describe("a cut", () => {
     // The later order has no end.
     expect(link.state.cut).toBe("refuse");
   });
+
+  it("ends in its time though another order about something else has none", async () => {
+    await start({ rttMs: 10 });
+    link.change({ cut: "refuse" }, 50);
+    link.change({ rttMs: 500 });
+    expect(link.state).toMatchObject({ cut: "refuse", rttMs: 500 });
+    await waitFor(() => expect(link.state).toMatchObject({ cut: "none", rttMs: 10 }));
+  });
 });
