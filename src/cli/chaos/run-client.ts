@@ -14,7 +14,7 @@ const TOO_LONG = new Error(`it is longer than ${ANSWER_CHARS_MAX} characters`);
 /** Of an answer that was not understood. */
 const SHOWN_CHARS_MAX = 200;
 const POLL_MS = 25;
-/** Links and engines are told for how long; for ever is as long as they can. */
+/** Links and engines are told for how long: what stays is forgotten after this, as the usage says. */
 const LEASE_MS_MAX = 600_000;
 
 /** A deed that was done. */

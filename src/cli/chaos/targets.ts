@@ -1,5 +1,6 @@
 // What can be done to which part of a run, and by whom: processes by `fairlead up`, links by their process,
-// engines by themselves, drains by the Worker. Whatever lasts ends by itself, even if we are gone by then.
+// engines by themselves, drains by the Worker. Whatever lasts ends by itself, even if we are gone by then;
+// but for drains, which only somebody takes back.
 
 import { UsageError } from "../cli-error.ts";
 import type { Cluster } from "../up/running-cluster.ts";
