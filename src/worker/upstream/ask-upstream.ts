@@ -8,6 +8,7 @@ import type { Leg } from "./job.ts";
 import { hopsOf } from "./hops.ts";
 import type { PickFacts } from "./pick-request.ts";
 import type { Grant } from "./pool-picks.ts";
+import { upstreamKey } from "./relay-order.ts";
 import type { RelayAnswer } from "./relay-fetch.ts";
 import { fetchUpstream } from "./upstream-fetch.ts";
 
@@ -19,17 +20,27 @@ export function grantedUpstream(
   return upstreams.find(({ name }) => name === endpoints[0]);
 }
 
-/** Upstreams that are not to be picked, because their breakers are open; none where all are. */
-export function openUpstreams(
-  { config: { upstreams } }: Pool,
+/**
+ * Upstreams that are better not picked now: their breakers are open, or they have just said that they are full.
+ * Of those that `tried` does not name at least one is left, a full one rather than one that is lost.
+ */
+export function shunnedUpstreams(
+  { config: { name: pool, upstreams } }: Pool,
+  tried: readonly string[],
   breakers: Breakers,
   nowMs: number,
 ): string[] {
-  const open = upstreams.filter(({ url }) => breakers.state(url, nowMs) === "open");
-  return open.length === upstreams.length ? [] : open.map(({ name }) => name);
+  const left = upstreams.filter(({ name }) => !tried.includes(name));
+  const isOpen = (each: UpstreamConfig) =>
+    breakers.state(upstreamKey(pool, each), nowMs) === "open";
+  const isFull = (each: UpstreamConfig) => breakers.isOverloaded(upstreamKey(pool, each), nowMs);
+  const open = left.filter(isOpen);
+  const shunned = left.filter((each) => isOpen(each) || isFull(each));
+  const out = shunned.length < left.length ? shunned : open;
+  return out.length < left.length ? out.map(({ name }) => name) : [];
 }
 
-/** `exclude`: what has failed of the pool before. */
+/** `exclude`: those of the pool that have failed before, or are shunned. */
 export function askUpstream(
   leg: Leg,
   { pool, prepared, claim, exclude }: Pick<PickFacts, "pool" | "prepared" | "claim" | "exclude">,

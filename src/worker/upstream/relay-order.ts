@@ -8,20 +8,24 @@
 //                            neutral for the relay, failure of the pool: it would not serve the next one either
 //   whatever else it says    neutral, as a client that left
 //
-// A pool with one relay has one breaker, the pool's.
+// A pool with one relay has one breaker, the pool's. Upstreams are judged as relays are; one that is full says
+// so of itself, where a relay's 429 is its engine's word.
 
-import type { RelayConfig } from "../../config/deployment.ts";
+import type { RelayConfig, UpstreamConfig } from "../../config/deployment.ts";
 import type { BreakerOutcome, BreakerPermit } from "../../scheduler/pools/breaker.ts";
 import type { Breakers } from "../../scheduler/pools/breakers.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
 import type { RelayAnswer } from "./relay-fetch.ts";
+import { saysFull } from "./upstream-fetch.ts";
 
 /** One attempt, as breakers are told of it. */
 export interface JudgedAttempt {
   readonly pool: string;
-  readonly relays: readonly Pick<RelayConfig, "url">[];
-  /** Undefined: none was asked. */
-  readonly relay: Pick<RelayConfig, "url"> | undefined;
+  /** Keys of all that the pool has, relays or upstreams. */
+  readonly keys: readonly string[];
+  /** Of the one that was asked, if any was. */
+  readonly key: string | undefined;
+  readonly isUpstream: boolean;
   /** Of the pool and the relay; undefined where it was made against the breaker's word. */
   readonly permits: Permits;
 }
@@ -29,6 +33,16 @@ export interface JudgedAttempt {
 export interface Permits {
   readonly pool: BreakerPermit | undefined;
   readonly relay: BreakerPermit | undefined;
+}
+
+/** What breakers know a relay by: it is the same one in all pools that name it. */
+export function relayKey({ url }: Pick<RelayConfig, "url">): string {
+  return url;
+}
+
+/** What they know an upstream by. Two may differ in key or binding alone. */
+export function upstreamKey(pool: string, { name }: Pick<UpstreamConfig, "name">): string {
+  return `upstream:${pool}/${name}`;
 }
 
 /**
@@ -44,44 +58,44 @@ export function orderRelays(
   if (relays.length === 1) return [...relays];
   const start = Math.floor(rng() * relays.length);
   const rotated = [...relays.slice(start), ...relays.slice(0, start)];
-  const rankOf = ({ url }: RelayConfig) => {
-    if (breakers.state(url, nowMs) === "open") return 2;
-    return breakers.isOverloaded(url, nowMs) ? 1 : 0;
+  const rankOf = (relay: RelayConfig) => {
+    if (breakers.state(relayKey(relay), nowMs) === "open") return 2;
+    return breakers.isOverloaded(relayKey(relay), nowMs) ? 1 : 0;
   };
   return rotated.sort((a, b) => rankOf(a) - rankOf(b));
 }
 
-/** Asked right before an attempt; one report of its end is to follow. */
+/** Asked right before an attempt at one `of` the pool's; one report of its end is to follow. */
 export function acquireRelay(
-  { url }: Pick<RelayConfig, "url">,
-  relays: readonly unknown[],
+  key: string,
+  of: readonly unknown[],
   breakers: Breakers,
   nowMs: number,
 ): BreakerPermit | undefined {
-  return relays.length === 1 ? undefined : breakers.acquire(url, nowMs);
+  return of.length === 1 ? undefined : breakers.acquire(key, nowMs);
 }
 
 /** Tells the breakers how an attempt has ended. */
 export function recordAttempt(
-  { pool, relays, relay, permits }: JudgedAttempt,
+  { pool, keys, key, isUpstream, permits }: JudgedAttempt,
   answer: RelayAnswer,
   breakers: Breakers,
   at: { readonly nowMs: number; readonly rng: Rng },
 ): void {
   const { nowMs, rng } = at;
-  const { ofRelay, ofPool, isFatal, isOnes = isFatal } = verdictOn(answer);
-  if (relays.length > 1 && relay !== undefined) {
-    const report = { permit: permits.relay, outcome: ofRelay, isFatal };
-    breakers.record(relay.url, report, nowMs, rng);
+  const isFullUpstream = isUpstream && answer.kind === "answered" && saysFull(answer.response);
+  const verdict = isFullUpstream ? NEUTRAL : verdictOn(answer);
+  const { ofRelay, ofPool, isFatal, isOnes = isFatal } = verdict;
+  const own = keys.length > 1 ? key : undefined;
+  if (own !== undefined) {
+    breakers.record(own, { permit: permits.relay, outcome: ofRelay, isFatal }, nowMs, rng);
   }
-  if (answer.kind === "declined" && FULL.has(answer.code)) {
-    breakers.overloaded(relays.length > 1 && relay !== undefined ? relay.url : pool, nowMs);
-  }
-  if (answer.kind === "answered" && answer.response.status === 429)
+  const isFull = answer.kind === "declined" && FULL.has(answer.code);
+  if (isFull || isFullUpstream) breakers.overloaded(own ?? pool, nowMs);
+  // It was the last word that this pool had.
+  if (isFullUpstream || (answer.kind === "answered" && answer.response.status === 429))
     breakers.overloaded(pool, nowMs);
-  const hasOther = relays.some(
-    ({ url }) => url !== relay?.url && breakers.state(url, nowMs) !== "open",
-  );
+  const hasOther = keys.some((each) => each !== key && breakers.state(each, nowMs) !== "open");
   // One of several that is lost is not the pool.
   const outcome = isOnes && hasOther ? "neutral" : ofPool;
   breakers.record(pool, { permit: permits.pool, outcome, isFatal }, nowMs, rng);

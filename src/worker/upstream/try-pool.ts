@@ -10,7 +10,8 @@
 //     │  ├─ does not take our signature ──────► next pool
 //     │  └─ evicted, or our own fault ────────► refuse
 //   or, in a pool that has upstreams, the one that was picked
-//     │  ├─ unreachable, full, failed ────────► pick others
+//     │  ├─ unreachable, failed ──────────────► pick others
+//     │  ├─ full ─────────────────────────────► pick others, at once and for no retry: it has done nothing
 //     │  └─ come round ───────────────────────► refuse
 //   answer
 
@@ -28,14 +29,22 @@ import { breakers } from "../pools/breakers.ts";
 import { requestIdAt } from "../request-id.ts";
 import { keyByTokens } from "../token-keys/token-keys.ts";
 import type { PoolUnavailable } from "./ask-object.ts";
-import { askUpstream, grantedUpstream, openUpstreams } from "./ask-upstream.ts";
+import { askUpstream, grantedUpstream, shunnedUpstreams } from "./ask-upstream.ts";
 import { askForCapacity } from "./capacity-webhook.ts";
 import { clientLeft, type Leg, type PoolOutcome } from "./job.ts";
 import { claimOf, pickRequest } from "./pick-request.ts";
 import { type Grant, type PickContext, pickEndpoints } from "./pool-picks.ts";
 import { type PoolView, PoolViews } from "./pool-view.ts";
 import { fetchRelay, type RelayAnswer, type RelayRequest } from "./relay-fetch.ts";
-import { acquireRelay, orderRelays, recordAttempt, type Permits } from "./relay-order.ts";
+import {
+  acquireRelay,
+  orderRelays,
+  type Permits,
+  recordAttempt,
+  relayKey,
+  upstreamKey,
+} from "./relay-order.ts";
+import { type Met, nobodyLeft, refused, stopped } from "./pool-refusals.ts";
 import { mayRetry } from "./retry-gate.ts";
 import { settleAtEnd } from "./settled-answer.ts";
 import { WaitingBodies } from "./waiting-bodies.ts";
@@ -58,7 +67,7 @@ export interface PoolTry {
 }
 
 /** Where a request stands in one pool. */
-interface Attempt {
+interface Attempt extends Met {
   readonly pool: Pool;
   readonly prepared: Prepared;
   readonly claim: ResolvedObjective;
@@ -66,10 +75,15 @@ interface Attempt {
   /** The first one is next. None in a pool that has upstreams. */
   readonly relays: RelayConfig[];
   /** Endpoints that a relay could not reach, and upstreams that did not answer. */
-  readonly exclude: string[];
+  readonly tried: string[];
   readonly waits: boolean;
   readonly hasOther: boolean;
+  /** Nobody but upstreams that are lost or full could be picked: they are. */
+  isAnyUsed: boolean;
 }
+
+/** `retry` is paid for; `step` is not, because nothing was sent, or was turned away at the door. */
+type Next = "retry" | "step";
 
 export async function tryPool(leg: Leg, how: PoolTry): Promise<PoolOutcome> {
   const { route, waits, hasOther } = how;
@@ -93,25 +107,30 @@ export async function tryPool(leg: Leg, how: PoolTry): Promise<PoolOutcome> {
     claim,
     view,
     relays,
-    exclude: [...how.exclude, ...openUpstreams(pool, breakers, nowMs)],
+    tried: [...how.exclude],
     waits,
     hasOther,
+    isAnyUsed: false,
+    hasFailed: false,
+    fullForMs: undefined,
   };
-  let hasSent = false;
+  let next: Next = "step";
   for (let retry = 0; retry < how.attemptsMax && isAnswered; retry++) {
     if (hasOther && breakers.state(name, Date.now()) === "open") break;
-    if (retry > 0 && !(await mayRetry(view, retry, leg))) break;
+    if (next === "retry" && !(await mayRetry(view, retry, leg))) break;
     if (leg.signal.aborted) return clientLeft();
     const poolPermit = breakers.acquire(name, Date.now());
     if (hasOther && poolPermit === undefined) break;
     const [first] = relays;
-    const relayPermit = first && acquireRelay(first, pool.config.relays, breakers, Date.now());
+    const relayPermit =
+      first && acquireRelay(relayKey(first), pool.config.relays, breakers, Date.now());
     const outcome = await tryRelay(leg, at, { pool: poolPermit, relay: relayPermit });
-    if (outcome !== "retry") return outcome;
-    hasSent = true;
+    if (typeof outcome !== "string") return outcome;
+    next = outcome;
+    at.hasFailed ||= next === "retry";
   }
   if (leg.signal.aborted) return clientLeft();
-  return refused("upstream_unavailable", hasSent ? "failed" : "refused");
+  return nobodyLeft(at, "refused");
 }
 
 /** The request as the pool's engines are to see it, with keys of the kind that the pool knows prefixes by. */
@@ -148,15 +167,18 @@ function noteModel({ telemetry: { facts } }: Leg, { model, rewrite }: ModelRoute
 }
 
 /** One pick and one relay. What failed is noted in `at` for the next attempt. */
-async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOutcome | "retry"> {
+async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOutcome | Next> {
   const { facts } = leg.telemetry;
   const attempt = leg.nextAttempt();
-  const request = pickRequest({ ...leg, ...at, attempt });
+  const shunned = at.isAnyUsed ? [] : shunnedUpstreams(at.pool, at.tried, breakers, Date.now());
+  const exclude = [...at.tried, ...shunned];
+  const request = pickRequest({ ...leg, ...at, exclude, attempt });
   const grant = await pickEndpoints(request, pickContext(leg, at));
   if (!grant.ok) {
     record(at, permits, NOT_SENT);
     facts.detail = grant.detail;
-    return notGranted(grant, at);
+    at.isAnyUsed = shunned.length > 0 && grant.reason === "rejected-no-endpoints";
+    return at.isAnyUsed ? "step" : notGranted(grant, at);
   }
   if (grant.isFromSnapshot) {
     metrics.inc(METRIC.snapshotPicksTotal, {});
@@ -169,7 +191,7 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
     const sentAtMs = Date.now();
     const upstream = grantedUpstream(at.pool, grant);
     const held = upstream === undefined ? permits : upstreamPermits(at, permits, upstream);
-    const answer = await ask(leg, at, grant, { attempt, upstream });
+    const answer = await ask(leg, at, grant, { attempt, upstream, exclude });
     leg.watch?.ended(answer);
     record(at, held, answer, upstream);
     facts.endpointsTried += answer.endpointsTried;
@@ -184,15 +206,17 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
     }
     const next = judge(answer, at);
     grant.release(releaseOf(answer, upstream !== undefined));
-    if (next === "stop") return stop(leg, answer);
+    if (next === "stop") return stopped(leg, answer);
     facts.detail = answer.kind === "declined" ? answer.code : answer.kind;
     if (next === "other-pool") return refused("relay_refused", "failed");
     if (next === "other-relay" && at.relays.length > 1) at.relays.shift();
     else if (next === "other-relay" && at.hasOther)
       return refused("upstream_unavailable", "failed");
     else if (next === "other-endpoints")
-      at.exclude.push(...(upstream === undefined ? grant.endpoints : [upstream.name]));
-    return "retry";
+      at.tried.push(...(upstream === undefined ? grant.endpoints : [upstream.name]));
+    if (answer.kind !== "declined" || answer.code !== "upstream-full") return "retry";
+    at.fullForMs = answer.retryAfterMs;
+    return "step";
   } finally {
     if (!isKept) grant[Symbol.dispose]();
   }
@@ -209,20 +233,27 @@ const GONE = {
   endpointsTried: 0,
 } as const;
 
+interface Asked {
+  readonly attempt: number;
+  readonly upstream: UpstreamConfig | undefined;
+  readonly exclude: readonly string[];
+}
+
 function ask(
   leg: Leg,
   at: Attempt,
   grant: Grant,
-  { attempt, upstream }: { attempt: number; upstream: UpstreamConfig | undefined },
+  { attempt, upstream, exclude }: Asked,
 ): Promise<RelayAnswer> {
-  if (upstream !== undefined) return askUpstream(leg, at, upstream);
+  if (upstream !== undefined) return askUpstream(leg, { ...at, exclude }, upstream);
   // The object and this isolate may know different configurations for a moment.
   if (at.relays.length === 0) return Promise.resolve(GONE);
   return fetchRelay(relayRequest(leg, at, grant, attempt));
 }
 
 function upstreamPermits({ pool }: Attempt, permits: Permits, upstream: UpstreamConfig): Permits {
-  const relay = acquireRelay(upstream, pool.config.upstreams, breakers, Date.now());
+  const { name, upstreams } = pool.config;
+  const relay = acquireRelay(upstreamKey(name, upstream), upstreams, breakers, Date.now());
   return { ...permits, relay };
 }
 
@@ -240,8 +271,11 @@ function record(
   upstream?: UpstreamConfig,
 ): void {
   const { name, relays: all, upstreams } = pool.config;
-  const answerers = upstreams.length > 0 ? upstreams : all;
-  const attempt = { pool: name, relays: answerers, relay: upstream ?? relays[0], permits };
+  const isUpstream = upstreams.length > 0;
+  const keys = isUpstream ? upstreams.map((each) => upstreamKey(name, each)) : all.map(relayKey);
+  const asked = upstream && upstreamKey(name, upstream);
+  const key = asked ?? (relays[0] && relayKey(relays[0]));
+  const attempt = { pool: name, keys, key, isUpstream, permits };
   recordAttempt(attempt, answer, breakers, { nowMs: Date.now(), rng: Math.random });
 }
 
@@ -249,7 +283,7 @@ function notGranted(grant: PickRefusal | PoolUnavailable, at: Attempt): PoolOutc
   if (grant.reason === "unavailable") return refused("pool_unavailable", "refused");
   // What was excluded has failed a moment ago: that is a failure, not an empty pool.
   const isEmpty = grant.reason === "rejected-no-endpoints";
-  if (isEmpty && at.exclude.length > 0) return refused("upstream_unavailable", "failed");
+  if (isEmpty && at.tried.length > 0) return nobodyLeft(at, "failed");
   const error = dropError(grant.reason, grant.retryAfterMs);
   if (grant.reason === "rejected-saturated") return { ok: false, error, why: "full" };
   const isElsewhere = isEmpty || grant.reason === "rejected-shutting-down";
@@ -294,13 +328,13 @@ function relayRequest(leg: Leg, at: Attempt, grant: Grant, attempt: number): Rel
   };
 }
 
-type Next = "other-relay" | "other-endpoints" | "pick-again" | "other-pool" | "stop";
+type Where = "other-relay" | "other-endpoints" | "pick-again" | "other-pool" | "stop";
 
 /** What a relay's word means for the next attempt. */
 function judge(
   answer: Exclude<RelayAnswer, { kind: "answered" }>,
   { prepared, relays }: Pick<Attempt, "prepared" | "relays">,
-): Next {
+): Where {
   if (answer.kind === "cancelled") return "stop";
   if (answer.kind === "unreachable") return relays.length === 0 ? "other-endpoints" : "other-relay";
   switch (answer.code) {
@@ -330,35 +364,4 @@ function judge(
       // Codes of a newer relay, too: what is not known to be safe to repeat is not repeated.
       return "stop";
   }
-}
-
-function stop({ telemetry }: Leg, answer: Exclude<RelayAnswer, { kind: "answered" }>): PoolOutcome {
-  if (answer.kind !== "declined") return clientLeft();
-  telemetry.facts.detail = answer.code;
-  if (answer.code === "evicted") {
-    // For a request of a higher priority, which is there in every pool of the model: it waits its turn.
-    return { ok: false, error: dropError("evicted", answer.retryAfterMs), why: "final" };
-  }
-  if (answer.code === "upstream-loop") {
-    const error = { code: "loop_detected", message: LOOP, param: null, retryAfterS: null } as const;
-    return { ok: false, error, why: "final" };
-  }
-  return refused(answer.code === "engine-timeout" ? "engine_timeout" : "relay_refused", "final");
-}
-
-const LOOP =
-  "The request has come round: the deployments that serve this model pass it to each other. The operator must change their upstreams.";
-const MESSAGES = {
-  pool_unavailable: "The pool that serves this model did not answer in time. Retry.",
-  upstream_unavailable: "No engine could be reached for this request. Retry.",
-  engine_timeout: "The engine did not begin to answer in time. Retry later, or ask for less.",
-  relay_refused:
-    "The cluster's relay did not accept the request. The operator finds the reason in the log, by the request id.",
-} as const;
-
-function refused(
-  code: keyof typeof MESSAGES,
-  why: Extract<PoolOutcome, { ok: false }>["why"],
-): PoolOutcome {
-  return { ok: false, error: { code, message: MESSAGES[code], param: null }, why };
 }

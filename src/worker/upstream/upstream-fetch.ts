@@ -34,7 +34,7 @@ export interface UpstreamRequest {
   readonly objective: string | undefined;
   /** How many Fairleads it has come through. */
   readonly hops: number;
-  /** No other upstream of the pool is left: its word that it is full is the answer, then. */
+  /** All others of the pool have failed, or are full: its word that it is full is the answer, then. */
   readonly isLast: boolean;
   readonly requestId: string;
   readonly trace: TraceContext;
@@ -96,10 +96,15 @@ async function judge(response: Response, request: UpstreamRequest): Promise<Rela
   );
 }
 
+/** An upstream's word that it has no room. */
+export function saysFull({ status, headers }: Response): boolean {
+  return status === 429 || (status === 503 && headers.has("retry-after"));
+}
+
 /** undefined: it is an answer. */
-function verdictOn({ status, headers }: Response, isLast: boolean): UpstreamCode | undefined {
-  if (status === 429 || (status === 503 && headers.has("retry-after")))
-    return isLast ? undefined : "upstream-full";
+function verdictOn(response: Response, isLast: boolean): UpstreamCode | undefined {
+  const { status } = response;
+  if (saysFull(response)) return isLast ? undefined : "upstream-full";
   if (status === 401 || status === 403 || (status >= 300 && status < 400)) return "upstream-fault";
   if (status === 508) return "upstream-loop";
   return status >= 500 || status === 408 ? "upstream-failed" : undefined;

@@ -6,6 +6,7 @@ import {
   acquireRelay,
   orderRelays,
   recordAttempt,
+  relayKey,
 } from "../../../src/worker/upstream/relay-order.ts";
 import type { RelayAnswer } from "../../../src/worker/upstream/relay-fetch.ts";
 
@@ -25,13 +26,14 @@ const order = (random = 0) =>
   orderRelays(relays, breakers, nowMs, () => random).map(({ url }) => url);
 
 /** One attempt at the first of `of`, told as it would be. */
-function attempt(answer: Answer, of: readonly RelayConfig[] = [only]): void {
-  const [relay] = of as [RelayConfig];
+function attempt(answer: Answer, of: readonly RelayConfig[] = [only], isUpstream = false): void {
+  const keys = of.map(relayKey);
+  const [key] = keys as [string];
   const permits = {
     pool: breakers.acquire(POOL, nowMs),
-    relay: acquireRelay(relay, of, breakers, nowMs),
+    relay: acquireRelay(key, of, breakers, nowMs),
   };
-  const judged = { pool: POOL, relays: of, relay, permits };
+  const judged = { pool: POOL, keys, key, isUpstream, permits };
   recordAttempt(judged, { endpointsTried: 1, ...answer }, breakers, { nowMs, rng });
 }
 
@@ -61,10 +63,10 @@ describe("relays", () => {
   it("come last while they are lost, and are tried by one request after that", () => {
     attempt(UNREACHABLE, relays);
     expect(order()).toEqual(["b", "c", "a"]);
-    expect(acquireRelay(only, relays, breakers, nowMs)).toBeUndefined();
+    expect(acquireRelay(only.url, relays, breakers, nowMs)).toBeUndefined();
     nowMs += BREAKER_DEFAULTS.leaseMs;
     expect(order()).toEqual(["a", "b", "c"]);
-    expect(acquireRelay(only, relays, breakers, nowMs)).toBe("probe");
+    expect(acquireRelay(only.url, relays, breakers, nowMs)).toBe("probe");
     expect(order()).toEqual(["b", "c", "a"]);
   });
 
@@ -153,5 +155,16 @@ describe("upstreams", () => {
       true,
     ]);
     expect(breakers.isOverloaded("a", nowMs + OVERLOAD_LEASE_MS)).toBe(false);
+  });
+
+  it("that are full are it also where that is the answer, and no failure of the pool", () => {
+    const full = new Response(null, { status: 503, headers: { "retry-after": "1" } });
+    const answer = { ...answered(503), response: full } as Answer;
+    for (let i = 0; i < BREAKER_DEFAULTS.consecutiveFailures; i++) attempt(answer, relays, true);
+    expect([breakers.state(POOL, nowMs), breakers.isOverloaded("a", nowMs)]).toEqual([
+      "closed",
+      true,
+    ]);
+    expect(breakers.isOverloaded(POOL, nowMs)).toBe(true);
   });
 });

@@ -9,6 +9,8 @@ import {
   scriptUpstream,
   seenByUpstream,
 } from "../../durable/upstreams/upstream-scripts.ts";
+import { METRIC } from "../../../src/telemetry/names.ts";
+import { metrics } from "../../../src/worker/metrics.ts";
 import { HOPS_MAX } from "../../../src/worker/upstream/hops.ts";
 import { applyConfiguration, chat, chatBody, configuration, MODEL } from "../support/deployment.ts";
 
@@ -23,6 +25,7 @@ const ANSWER = JSON.stringify({
   choices: [{ message: { content: 'say \\"usage\\": {"prompt_tokens":1}' } }],
   usage: USAGE,
 });
+const RETRIES = new RegExp(`^${METRIC.workerRetriesTotal.name} (\\d+)`, "m");
 const ok = (fields: UpstreamScript = {}): UpstreamScript => ({ body: ANSWER, ...fields });
 
 const upstream = (name: string, fields: object = {}) => ({
@@ -247,6 +250,54 @@ describe("failing over before the first byte", () => {
     expect(response.headers.get("retry-after")).toBe("7");
     await response.arrayBuffer();
     expect([(await seenByUpstream(a)).length, (await seenByUpstream(b)).length]).toEqual([1, 1]);
+  });
+
+  it("leaves one alone for a moment that was full, and pays no retry for it", async () => {
+    const [a, b] = names();
+    await scriptUpstream(a, { status: 429 });
+    await scriptUpstream(b, ok());
+    await deploy([upstream(a), upstream(b)]);
+    const before = metrics.render().match(RETRIES)?.[1];
+    for (let i = 0; i < 6; i++) expect(await answered(chatBody())).toBe(200);
+    // More than one only where the moment was over.
+    expect((await seenByUpstream(a)).length).toBeLessThan(4);
+    expect(metrics.render().match(RETRIES)?.[1]).toBe(before);
+  });
+
+  it("tells of a rate limit where more are full than it asks", async () => {
+    const four = [...names(), ...names()];
+    const full = { status: 429, headers: { "retry-after": "7" } };
+    for (const name of four) await scriptUpstream(name, full);
+    await deploy(four.map((name) => upstream(name)));
+    const response = await chat(chatBody());
+    expect(response.status).toBe(429);
+    expect(response.headers.get("retry-after")).toBe("7");
+    expect(await response.json()).toMatchObject({ error: { code: "pool_saturated" } });
+  });
+
+  it("asks one that was full where the others fail", async () => {
+    const [a, b] = names();
+    await scriptUpstream(a, { status: 429 });
+    await scriptUpstream(b, ok());
+    await deploy([upstream(a), upstream(b)]);
+    while ((await seenByUpstream(a)).length === 0) await answered(chatBody());
+    await scriptUpstream(a, ok());
+    await scriptUpstream(b, { status: 500 });
+    expect(await answered(chatBody())).toBe(200);
+    expect((await seenByUpstream(b)).length).toBeGreaterThan(0);
+  });
+
+  it("goes by each one's own mark where two have one URL", async () => {
+    const [a] = names();
+    const [wrong, right] = names();
+    await scriptUpstream(a, ok());
+    const url = `${inject("upstreamUrl")}/${a}/`;
+    await deploy([upstream(wrong, { url, binding: "NOT_THERE" }), upstream(right, { url })]);
+    const lines = vi.spyOn(console, "log").mockImplementation(() => undefined);
+    for (let i = 0; i < 4; i++) expect(await answered(chatBody())).toBe(200);
+    const faults = lines.mock.calls.filter(([line]) => String(line).includes("NOT_THERE"));
+    lines.mockRestore();
+    expect(faults).toHaveLength(1);
   });
 
   it("follows no redirect", async () => {
