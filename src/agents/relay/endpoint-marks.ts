@@ -18,7 +18,8 @@
 //   any other answer     success
 //
 // Failures under a lease do not prolong it: a hundred requests that break at once are one failure. On probation
-// each of them is a failure at once; what says nothing gives the trial to the next request.
+// each of them is a failure at once; what says nothing of the request that has the trial gives it to the next.
+// Requests from before the mark may be under way for long: theirs leaves the trial alone.
 
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { Rng } from "../../scheduler/support/rng.ts";
@@ -52,6 +53,12 @@ export interface EndpointMarksOptions {
   readonly onChange: (mark: Mark) => void;
 }
 
+/** The leave of one request to try an endpoint on probation. Another one is another's. */
+export interface Trial {
+  readonly endpoint: string;
+  readonly endsMs: number;
+}
+
 interface Trouble {
   why: Mark["why"];
   /** Leases in a row. */
@@ -59,8 +66,8 @@ interface Trouble {
   unavailable: number;
   errors: number;
   timeouts: number;
-  /** Until then a request is trying it, or none is. */
-  trialEndsMs: number;
+  /** The last one; undefined: none is under way. */
+  trial: Trial | undefined;
   markedAtMs: number;
   leaseEndsMs: number;
   lastFailureMs: number;
@@ -82,21 +89,23 @@ export class EndpointMarks {
 
   /**
    * Whether a request may try it now, in the order it was given. A request that is told so tries it: on
-   * probation it is the only one, until it has an answer or its time for that is over.
+   * probation it is the only one, until it has an answer or its time for that is over. It is then given a trial.
    */
-  mayTry(endpoint: string): boolean {
+  mayTry(endpoint: string): boolean | Trial {
     const trouble = this.#troubles.get(endpoint);
     if (trouble === undefined) return true;
     const nowMs = this.#options.clock();
-    if (nowMs < trouble.leaseEndsMs || nowMs < trouble.trialEndsMs) return false;
-    if (trouble.leases > 0) trouble.trialEndsMs = nowMs + MARK_LIMITS.trialMsMax;
-    return true;
+    if (nowMs < trouble.leaseEndsMs) return false;
+    if (trouble.leases === 0) return true;
+    if (trouble.trial !== undefined && nowMs < trouble.trial.endsMs) return false;
+    trouble.trial = { endpoint, endsMs: nowMs + MARK_LIMITS.trialMsMax };
+    return trouble.trial;
   }
 
-  /** A trial has shown nothing: 429, or nobody wanted the answer any more. */
-  undecided(endpoint: string): void {
-    const trouble = this.#troubles.get(endpoint);
-    if (trouble !== undefined) trouble.trialEndsMs = -Infinity;
+  /** A trial has shown nothing: 429, or nobody wanted the answer any more. The next request is given one. */
+  undecided(trial: Trial): void {
+    const trouble = this.#troubles.get(trial.endpoint);
+    if (trouble?.trial === trial) trouble.trial = undefined;
   }
 
   /** No connection came about, or it broke before an answer. */
@@ -173,7 +182,7 @@ export class EndpointMarks {
     const leaseMs = Math.ceil(ceilingMs * (1 - JITTER * rng()));
     trouble.why = why;
     trouble.unavailable = trouble.errors = trouble.timeouts = 0;
-    trouble.trialEndsMs = -Infinity;
+    trouble.trial = undefined;
     trouble.leases += 1;
     trouble.markedAtMs = nowMs;
     trouble.leaseEndsMs = nowMs + leaseMs;
@@ -197,7 +206,7 @@ export class EndpointMarks {
         unavailable: 0,
         errors: 0,
         timeouts: 0,
-        trialEndsMs: -Infinity,
+        trial: undefined,
         markedAtMs: -Infinity,
         leaseEndsMs: -Infinity,
         lastFailureMs: nowMs,

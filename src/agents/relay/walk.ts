@@ -26,7 +26,7 @@ import {
   type AttemptOutcome,
   type AttemptRequest,
 } from "./attempt.ts";
-import type { EndpointMarks } from "./endpoint-marks.ts";
+import type { EndpointMarks, Trial } from "./endpoint-marks.ts";
 import type { EngineAnswer } from "./engine-answer.ts";
 import type { EnginePool, EnginePools } from "./engine-pools.ts";
 import { keepAnswer, type KeptAnswer } from "./kept-answer.ts";
@@ -103,12 +103,14 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
       const others = failed.filter((address) => address !== endpoint);
       return { endpoint, failed: others, triedCount, result: { kind: "cancelled" } };
     }
-    const pool = takeNext(context, left, request);
-    if (pool === undefined) break;
+    const next = takeNext(context, left, request);
+    if (next === undefined) break;
+    const { pool, trial } = next;
     endpoint = pool.address;
     request.onTry(endpoint);
     const leg = await request.leg(endpoint);
     if ("stop" in leg) {
+      giveUp(context.marks, trial);
       return { endpoint, failed, triedCount, result: stopped(leg) };
     }
     triedCount += 1;
@@ -116,12 +118,12 @@ export async function walk(context: WalkContext, request: WalkRequest): Promise<
     const tried = await attemptWithRetry(context, pool, { ...request, ...leg });
     if (tried.outcome === "cancelled" && !request.signal.aborted) {
       request.onAttempt("withdrawn", endpoint);
-      context.marks.undecided(endpoint);
+      giveUp(context.marks, trial);
       left.unshift(endpoint);
       continue;
     }
     request.onAttempt(tried.outcome, endpoint);
-    mark(context.marks, tried, { endpoint, sentAtMs, hasBroken });
+    mark(context.marks, tried, { endpoint, sentAtMs, hasBroken, trial });
     if (tried.outcome === "timeout" || tried.outcome === "cancelled") {
       return { endpoint, failed, triedCount, result: { kind: tried.outcome } };
     }
@@ -145,21 +147,45 @@ function stopped({ stop }: Stop): Walk["result"] {
   return stop === "unpaired" ? { kind: "unpaired" } : { kind: "exhausted", kept: stop };
 }
 
+interface Next {
+  readonly pool: EnginePool;
+  /** Of an endpoint on probation, where it is this request's. */
+  readonly trial: Trial | undefined;
+}
+
 /** Takes the next endpoint out of `left`; undefined when none is left. */
 function takeNext(
   { pools, marks }: WalkContext,
   left: string[],
   request: WalkRequest,
-): EnginePool | undefined {
+): Next | undefined {
   while (left.length > 0) {
-    const unmarked = left.findIndex((address) => marks.mayTry(address));
-    const [address] = left.splice(Math.max(0, unmarked), 1);
+    const { index, trial } = firstToTry(marks, left);
+    const [address] = left.splice(index, 1);
     const pool = pools.get(address!);
-    if (pool !== undefined) return pool;
+    if (pool !== undefined) return { pool, trial };
     // It left while the request was on its way here.
     request.onAttempt("off-list", address!);
+    giveUp(marks, trial);
   }
   return undefined;
+}
+
+/** Of those left, the first one where none may be tried: a mark may be wrong. */
+function firstToTry(
+  marks: EndpointMarks,
+  left: readonly string[],
+): Pick<Next, "trial"> & { readonly index: number } {
+  for (const [index, address] of left.entries()) {
+    const leave = marks.mayTry(address);
+    if (leave !== false) return { index, trial: leave === true ? undefined : leave };
+  }
+  return { index: 0, trial: undefined };
+}
+
+/** Lets the next request try what this one has learned nothing of. Others' trials are theirs to end. */
+function giveUp(marks: EndpointMarks, trial: Trial | undefined): void {
+  if (trial !== undefined) marks.undecided(trial);
 }
 
 /** Whether there is another endpoint and, where an engine may work twice, a retry to pay with. */
@@ -195,7 +221,7 @@ export async function attemptWithRetry(
 function mark(
   marks: EndpointMarks,
   tried: Attempt,
-  at: { endpoint: string; sentAtMs: number; hasBroken: boolean },
+  at: { endpoint: string; sentAtMs: number; hasBroken: boolean; trial: Trial | undefined },
 ): void {
   const { endpoint } = at;
   switch (tried.outcome) {
@@ -211,7 +237,7 @@ function mark(
       return marks.erred(endpoint);
     case "overloaded":
     case "cancelled":
-      return marks.undecided(endpoint);
+      return giveUp(marks, at.trial);
     case "timeout":
     case "off-list":
       return;

@@ -1,6 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { Mark } from "../../../src/agents/protocol/messages.ts";
-import { EndpointMarks, MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
+import {
+  EndpointMarks,
+  MARK_LIMITS,
+  type Trial,
+} from "../../../src/agents/relay/endpoint-marks.ts";
 
 const { leaseMsMin, leaseMsMax, forgetMs, endpointsMax, trialMsMax } = MARK_LIMITS;
 const { unavailableStreak, errorStreak, timeoutStreak } = MARK_LIMITS;
@@ -125,12 +129,13 @@ describe("an endpoint whose lease is over", () => {
   }
 
   it("is tried by one request at a time", () => {
-    const { marks, advance } = onProbation();
-    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, false]);
+    const { marks, advance, now } = onProbation();
+    const endsMs = now() + trialMsMax;
+    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([{ endpoint: E, endsMs }, false]);
     advance(trialMsMax - 1);
     expect(marks.mayTry(E)).toBe(false);
     advance(1);
-    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, false]);
+    expect([marks.mayTry(E), marks.mayTry(E)]).toMatchObject([{ endpoint: E }, false]);
   });
 
   it("is open to all once it has answered", () => {
@@ -142,9 +147,17 @@ describe("an endpoint whose lease is over", () => {
 
   it("is tried by the next one if a trial shows nothing", () => {
     const { marks } = onProbation();
-    marks.mayTry(E);
-    marks.undecided(E);
-    expect([marks.mayTry(E), marks.mayTry(E)]).toEqual([true, false]);
+    marks.undecided(marks.mayTry(E) as Trial);
+    expect([marks.mayTry(E), marks.mayTry(E)]).toMatchObject([{ endpoint: E }, false]);
+  });
+
+  it("is not given to another one by a trial that is over", () => {
+    const { marks, advance } = onProbation();
+    const late = marks.mayTry(E) as Trial;
+    advance(trialMsMax);
+    expect(marks.mayTry(E)).not.toBe(false);
+    marks.undecided(late);
+    expect(marks.mayTry(E)).toBe(false);
   });
 
   it.for(["unavailable", "erred", "timedOut"] as const)("is marked again if it has %s", (how) => {
