@@ -3,7 +3,13 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { EndpointMarks, MARK_LIMITS } from "../../../src/agents/relay/endpoint-marks.ts";
 import { EnginePools } from "../../../src/agents/relay/engine-pools.ts";
-import { walk, type Walk, type WalkContext } from "../../../src/agents/relay/walk.ts";
+import {
+  walk,
+  type Stop,
+  type Walk,
+  type WalkContext,
+  type WalkLeg,
+} from "../../../src/agents/relay/walk.ts";
 import { RetryBudget } from "../../../src/scheduler/support/retry-budget.ts";
 import {
   answerOk,
@@ -13,7 +19,10 @@ import {
 } from "../support/running-relay.ts";
 
 const WAIT = { timeout: 15_000 };
-const BODY = Buffer.from("{}");
+const LEG: WalkLeg = {
+  headers: { "content-type": "application/json" },
+  body: Buffer.from("{}"),
+};
 
 let stack = new AsyncDisposableStack();
 afterEach(async () => {
@@ -45,19 +54,22 @@ async function setUp() {
     clock,
     retries: new RetryBudget(100, () => undefined),
   };
-  /** A request that prefers the ill one, and is there, or has its answer, when this resolves. */
-  const ask = async (): Promise<Asked> => {
-    const client = new AbortController();
-    const before = ill.requestCount + good.requestCount;
-    const walked = walk(context, {
+  /** A request that prefers the ill one. */
+  const request = (signal: AbortSignal, leg: WalkLeg | Stop): Promise<Walk> =>
+    walk(context, {
       path: "/v1/chat/completions",
-      signal: client.signal,
+      signal,
       headHeldMsMax: 0,
       destinations: addresses,
-      leg: () => ({ headers: { "content-type": "application/json" }, body: BODY }),
+      leg: () => leg,
       onTry: () => undefined,
       onAttempt: () => undefined,
     });
+  /** It is there, or has its answer, when this resolves. */
+  const ask = async (): Promise<Asked> => {
+    const client = new AbortController();
+    const before = ill.requestCount + good.requestCount;
+    const walked = request(client.signal, LEG);
     await vi.waitFor(
       () => expect(ill.requestCount + good.requestCount).toBeGreaterThan(before),
       WAIT,
@@ -67,6 +79,8 @@ async function setUp() {
   return {
     ill,
     ask,
+    /** One that is sent nowhere. */
+    askUnpaired: () => request(new AbortController().signal, { stop: "unpaired" }),
     advance: (ms: number) => (nowMs += ms),
     /** Its lease is over, and nobody has tried it since. */
     putOnProbation: () => {
@@ -126,6 +140,14 @@ describe("the trial of an endpoint on probation", () => {
     ill.behaviour = answerOk;
     expect(await answerer(await ask())).toBe(ill.address);
     expect(ill.requestCount).toBe(3);
+  });
+
+  it("is the next one's when nothing was sent after all", async () => {
+    const { ill, ask, askUnpaired, putOnProbation } = await setUp();
+    putOnProbation();
+    expect(await askUnpaired()).toMatchObject({ result: { kind: "unpaired" } });
+    ill.behaviour = answerOk;
+    expect(await answerer(await ask())).toBe(ill.address);
   });
 
   it("goes on when the one before it, whose time was over, is cancelled", async () => {
