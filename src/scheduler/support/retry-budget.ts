@@ -29,11 +29,19 @@ export class RetryBudget {
 
   /** Takes a retry out, if there is one. */
   tryWithdraw(): boolean {
-    if (this.#shares < REQUESTS_PER_RETRY) {
-      this.#onDenied();
-      return false;
-    }
+    if (!this.#allows()) return false;
     this.#shares -= REQUESTS_PER_RETRY;
     return true;
+  }
+
+  /** Takes one out of both, or of neither. The first that has none is told. */
+  tryWithdrawWith(other: RetryBudget): boolean {
+    return this.#allows() && other.tryWithdraw() && this.tryWithdraw();
+  }
+
+  #allows(): boolean {
+    const isThere = this.#shares >= REQUESTS_PER_RETRY;
+    if (!isThere) this.#onDenied();
+    return isThere;
   }
 }

@@ -22,13 +22,13 @@ export function countRequest(): void {
   isolateRetries.deposit();
 }
 
-/** Takes a retry out of the budgets, of the pool that is to be asked, and waits. False: no retry. */
+/** Takes a retry out of both budgets or neither, of the pool that is to be asked, and waits. False: no retry. */
 export async function mayRetry(
   view: PoolView,
   retry: number,
   { signal }: Pick<Job, "signal">,
 ): Promise<boolean> {
-  if (signal.aborted || !view.retries.tryWithdraw() || !isolateRetries.tryWithdraw()) return false;
+  if (signal.aborted || !view.retries.tryWithdrawWith(isolateRetries)) return false;
   metrics.inc(METRIC.workerRetriesTotal, {});
   return pause(Math.random() * RETRY_PAUSE_BASE_MS * 2 ** retry, signal);
 }

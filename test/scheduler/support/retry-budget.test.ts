@@ -43,4 +43,17 @@ describe("a retry budget", () => {
     withdraw(RESERVE);
     expect(budget.tryWithdraw()).toBe(false);
   });
+
+  it("gives one of two, or of neither", () => {
+    const [own, other] = [createBudget(), createBudget()];
+    other.withdraw(RESERVE);
+    expect(own.budget.tryWithdrawWith(other.budget)).toBe(false);
+    expect([own.denied(), other.denied()]).toEqual([0, 1]);
+    own.withdraw(RESERVE - 1);
+    other.deposit(2 * REQUESTS_PER_RETRY);
+    expect(own.budget.tryWithdrawWith(other.budget)).toBe(true);
+    expect(own.budget.tryWithdrawWith(other.budget)).toBe(false);
+    expect([own.denied(), other.denied()]).toEqual([1, 1]);
+    expect(other.budget.tryWithdraw()).toBe(true);
+  });
 });
