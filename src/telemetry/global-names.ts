@@ -76,6 +76,12 @@ export const GLOBAL_METRIC = {
     help: "Requests that went on to another pool by why; full and refused: nothing was sent to the first.",
     labels: ["why"],
   },
+  unmeteredAnswersTotal: {
+    name: "fairlead_unmetered_answers_total",
+    kind: "counter",
+    help: "Answers of upstreams whose usage nobody counted, because the pool's object was away.",
+    labels: [],
+  },
   hedgesTotal: {
     name: "fairlead_hedges_total",
     kind: "counter",

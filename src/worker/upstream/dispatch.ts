@@ -28,7 +28,7 @@ export async function dispatch(job: Job): Promise<Dispatched> {
   const { facts } = job.telemetry;
   countRequest();
   countForHedging(job);
-  const walk = new PoolWalk({ ...job, nextAttempt: () => ++facts.attempts });
+  const walk = new PoolWalk({ ...job, nextAttempt: () => ++facts.attempts, paid: new Set() });
   const routes = job.routes.slice(0, job.routing.retryPoolsMax);
   let start = 0;
   while (start < routes.length) {

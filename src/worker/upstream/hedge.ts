@@ -15,9 +15,9 @@ import { METRIC } from "../../telemetry/names.ts";
 import { metrics } from "../metrics.ts";
 import type { ModelRoute } from "../model-routes.ts";
 import { FirstByteTimes, HedgeBudget } from "./hedge-times.ts";
-import type { Job, Leg, LegWatch, PoolOutcome } from "./job.ts";
-import type { Grant } from "./pool-picks.ts";
-import { type PoolTry, tryPool } from "./try-pool.ts";
+import { HedgeWatch } from "./hedge-watch.ts";
+import type { Job, Leg, PoolOutcome } from "./job.ts";
+import { type PoolTry, tryPool, views } from "./try-pool.ts";
 
 /** How long the loser's connection is kept for its mark to arrive. */
 const MARK_MS_MAX = 500;
@@ -44,7 +44,7 @@ export async function tryHedged(
   how: PoolTry,
   others: readonly ModelRoute[],
 ): Promise<PoolOutcome> {
-  const watch = new Watch(job);
+  const watch = new HedgeWatch(job, times);
   // Where nothing could be asked twice anyway, a request costs no signal of its own.
   if (!budget.hasRoom) {
     void watch.late.then(countDenied);
@@ -65,24 +65,29 @@ export async function tryHedged(
   }
   metrics.inc(METRIC.hedgesTotal, { outcome: "started" });
   job.telemetry.facts.hedge = "lost";
-  return decide(job, first, new Way(job, second, new Watch(job)));
+  return decide(job, first, new Way(job, second, new HedgeWatch(job, times)));
 }
 
 function countDenied(): void {
   metrics.inc(METRIC.hedgesTotal, { outcome: "denied" });
 }
 
-/** Undefined: there is nobody else to ask. */
+/**
+ * Undefined: there is nobody else to ask, or the pool's object is away, and nobody would learn that the loser
+ * is not to be billed.
+ */
 function secondTry(
   how: PoolTry,
-  { grant, pool }: Watch,
+  { grant, pool }: HedgeWatch,
   others: readonly ModelRoute[],
 ): PoolTry | undefined {
-  const once = { waits: false, hasOther: true, attemptsMax: 1 };
+  if (grant?.isFromSnapshot === true) return undefined;
+  const once = { waits: false, hasOther: true, attemptsMax: 1, needsObject: true };
   const route = others.find((other) => other.pool.config.name !== pool);
   if (route !== undefined) return { ...once, route, exclude: [] };
   const [slow] = grant?.endpoints ?? [];
-  return slow === undefined ? undefined : { ...once, route: how.route, exclude: [slow] };
+  const isAlone = slow === undefined || !views.of(pool).knowsOther(slow);
+  return isAlone ? undefined : { ...once, route: how.route, exclude: [slow] };
 }
 
 async function decide(job: Leg, first: Way, second: Way): Promise<PoolOutcome> {
@@ -111,62 +116,15 @@ function win(job: Leg, winner: Way, second: Way): Promise<PoolOutcome> {
   return winner.outcome;
 }
 
-/** Measures how long answers take, and says when one is late. */
-class Watch implements LegWatch {
-  readonly #job: Leg;
-  readonly #isLate = Promise.withResolvers<"late">();
-  #timer: ReturnType<typeof setTimeout> | null = null;
-  #sentAtMs = 0;
-  /** Of the latest attempt. */
-  grant: Grant | undefined;
-  pool = "";
-
-  constructor(job: Leg) {
-    this.#job = job;
-  }
-
-  get late(): Promise<"late"> {
-    return this.#isLate.promise;
-  }
-
-  sent(grant: Grant, pool: string): void {
-    this.grant = grant;
-    this.pool = pool;
-    this.#sentAtMs = Date.now();
-    const { percentile, minMs } = this.#job.routing.hedge!;
-    const { isStream } = this.#job.telemetry.facts;
-    const usualMs = times.percentileMs(pool, isStream, percentile);
-    if (usualMs === undefined) return;
-    this.#timer = setTimeout(() => this.#isLate.resolve("late"), Math.max(minMs, usualMs));
-  }
-
-  ended(answer: Parameters<LegWatch["ended"]>[0]): void {
-    clearTimeout(this.#timer);
-    const isSuccess = answer.kind === "answered" && answer.response.status < 300;
-    if (isSuccess) this.#add();
-  }
-
-  /** It was not waited for any longer. */
-  givenUp(): void {
-    clearTimeout(this.#timer);
-    if (this.#sentAtMs > 0) this.#add();
-  }
-
-  #add(): void {
-    const { isStream } = this.#job.telemetry.facts;
-    times.add(this.pool, isStream, Date.now() - this.#sentAtMs);
-  }
-}
-
 /** One of the two ways, with what is noted on it apart from the other's. */
 class Way {
   readonly #job: Leg;
   readonly #leg: Leg;
-  readonly #watch: Watch;
+  readonly #watch: HedgeWatch;
   readonly #controller = new AbortController();
   readonly outcome: Promise<PoolOutcome>;
 
-  constructor(job: Leg, how: PoolTry, watch: Watch) {
+  constructor(job: Leg, how: PoolTry, watch: HedgeWatch) {
     this.#job = job;
     this.#watch = watch;
     this.#leg = {

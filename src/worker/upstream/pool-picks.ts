@@ -57,6 +57,8 @@ export interface PickContext extends ObjectWay {
   readonly hasQueue: boolean;
   /** Another pool may take the request: it does not wait long for an object that is away. */
   readonly hasOther: boolean;
+  /** No snapshot stands in for it. */
+  readonly needsObject?: boolean | undefined;
   /** Of the isolate. */
   readonly bodies: WaitingBodies;
   /** The pool has no endpoints, and nobody has asked for some yet. */
@@ -213,8 +215,9 @@ function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
  */
 function pickFromSnapshot(
   { request, exclude }: PickRequest,
-  { view }: PickContext,
+  { view, needsObject }: PickContext,
 ): Grant | undefined {
+  if (needsObject === true) return undefined;
   const subset = request.subset === undefined ? undefined : createSubset(request.subset);
   const endpoints = view.choose(exclude, Date.now(), Math.random, subset);
   if (endpoints.length === 0) return undefined;
@@ -228,7 +231,10 @@ function pickFromSnapshot(
     endpoints,
     isFromSnapshot: true,
     release: () => undefined,
-    settle: () => Promise.resolve(),
+    settle({ status }) {
+      if (status < 400) metrics.inc(METRIC.unmeteredAnswersTotal, {});
+      return Promise.resolve();
+    },
     lose: () => Promise.resolve(),
     [Symbol.dispose]: () => undefined,
   };

@@ -46,6 +46,11 @@ export class PoolView {
     this.#takenAtMs = nowMs;
   }
 
+  /** Whether the pool has, as far as is known, an endpoint beside this one. */
+  knowsOther(address: string): boolean {
+    return this.#addresses.some((each) => each !== address);
+  }
+
   /** The object did not answer. A lease: afterwards it is asked again. */
   markAway(nowMs: number): void {
     this.#awayUntilMs = nowMs + AWAY_MS;

@@ -64,6 +64,8 @@ export interface PoolTry {
   readonly attemptsMax: number;
   /** Endpoints not to be picked. */
   readonly exclude: readonly string[];
+  /** Only what its object grants will do. */
+  readonly needsObject?: boolean;
 }
 
 /** Where a request stands in one pool. */
@@ -78,6 +80,7 @@ interface Attempt extends Met {
   readonly tried: string[];
   readonly waits: boolean;
   readonly hasOther: boolean;
+  readonly needsObject: boolean | undefined;
   /** Nobody but upstreams that are lost or full could be picked: they are. */
   isAnyUsed: boolean;
 }
@@ -96,7 +99,8 @@ export async function tryPool(leg: Leg, how: PoolTry): Promise<PoolOutcome> {
   const claim = claimOf(leg.headers, pool, leg.tenant);
   facts.priority = claim.priority;
   const view = views.of(name);
-  view.retries.deposit();
+  if (!leg.paid.has(name)) view.retries.deposit();
+  leg.paid.add(name);
   const nowMs = Date.now();
   const relays = orderRelays(pool.config.relays, breakers, nowMs, Math.random);
   const isAnswered = relays.length > 0 || pool.config.upstreams.length > 0;
@@ -110,6 +114,7 @@ export async function tryPool(leg: Leg, how: PoolTry): Promise<PoolOutcome> {
     tried: [...how.exclude],
     waits,
     hasOther,
+    needsObject: how.needsObject,
     isAnyUsed: false,
     hasFailed: false,
     fullForMs: undefined,
@@ -290,7 +295,10 @@ function notGranted(grant: PickRefusal | PoolUnavailable, at: Attempt): PoolOutc
   return { ok: false, error, why: isElsewhere ? "refused" : "final" };
 }
 
-function pickContext(leg: Leg, { pool, prepared, view, hasOther }: Attempt): PickContext {
+function pickContext(
+  leg: Leg,
+  { pool, prepared, view, hasOther, needsObject }: Attempt,
+): PickContext {
   const { name, capacityWebhook } = pool.config;
   const address = poolAddress(pool.config);
   const { facts } = leg.telemetry;
@@ -299,6 +307,7 @@ function pickContext(leg: Leg, { pool, prepared, view, hasOther }: Attempt): Pic
     view,
     hasQueue: pool.hasQueue,
     hasOther,
+    needsObject,
     signal: leg.signal,
     hold: leg.hold,
     bodies,

@@ -28,6 +28,8 @@ export interface TestPool {
   refuses?: DropReason | "unavailable";
   hasQueue?: boolean;
   isFallback?: boolean;
+  /** All that its object knows. */
+  endpoints?: readonly string[];
 }
 
 /** One deployment, whose pools no other test has: what an isolate knows of pools outlasts a test. */
@@ -143,11 +145,14 @@ export class ManyPools {
     };
   }
 
-  #grant(i: number, { request, attempt, exclude }: PickRequest): HeldGrant {
+  #grant(i: number, { request, attempt, exclude, wantsSnapshot }: PickRequest): HeldGrant {
+    const { endpoints = ENDPOINTS } = this.pools[i]!;
+    const snapshot = { addresses: endpoints, loads: endpoints.map(() => 0) };
     return {
       ok: true,
+      ...(wantsSnapshot === true ? { snapshot } : {}),
       ticket: `e-${request.requestId}-${attempt}`,
-      endpoints: ENDPOINTS.filter((address) => !exclude.includes(address)),
+      endpoints: endpoints.filter((address) => !exclude.includes(address)),
       objectEpoch: "e",
       handle: {
         release: (how: WorkerRelease) => {

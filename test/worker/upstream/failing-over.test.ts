@@ -2,10 +2,11 @@
 
 import { expect, describe, inject, it } from "vitest";
 import { BREAKER_DEFAULTS } from "../../../src/scheduler/pools/breaker.ts";
+import { REQUESTS_PER_RETRY } from "../../../src/scheduler/support/retry-budget.ts";
 import { METRIC } from "../../../src/telemetry/names.ts";
 import { metrics } from "../../../src/worker/metrics.ts";
 import { breakers } from "../../../src/worker/pools/breakers.ts";
-import { ATTEMPTS_PER_POOL_MAX } from "../../../src/worker/upstream/try-pool.ts";
+import { ATTEMPTS_PER_POOL_MAX, views } from "../../../src/worker/upstream/try-pool.ts";
 import { ManyPools } from "../support/many-pools.ts";
 
 const DEAD = () => [inject("deadUrl")];
@@ -175,6 +176,16 @@ describe("a pool that grants nothing", () => {
     const pools = new ManyPools([{ refuses: "rejected-saturated" }, { relays: DEAD() }]);
     expect(await pools.send()).toMatchObject({ status: "pool_saturated" });
   });
+});
+
+it("pays into a pool's budget for retries once, however often it comes there", async () => {
+  const full = { refuses: "rejected-saturated", hasQueue: true } as const;
+  const pools = new ManyPools([full, { refuses: "unavailable" }]);
+  const { retries } = views.of(pools.names[0]!);
+  while (retries.tryWithdraw());
+  for (let i = 0; i < REQUESTS_PER_RETRY - 1; i++) await pools.send();
+  expect(pools.asked[0]!.length).toBe(2 * (REQUESTS_PER_RETRY - 1));
+  expect(retries.tryWithdraw()).toBe(false);
 });
 
 const RETRIES = new RegExp(`^${METRIC.workerRetriesTotal.name} (\\d+)$`, "m");

@@ -4,6 +4,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { METRIC } from "../../../src/telemetry/names.ts";
 import { metrics } from "../../../src/worker/metrics.ts";
+import { views } from "../../../src/worker/upstream/try-pool.ts";
 import { HEDGE_BURST, HEDGE_SAMPLES_MIN } from "../../../src/worker/upstream/hedge-times.ts";
 import { seenAs } from "../support/deployment.ts";
 import { ManyPools, type TestPool } from "../support/many-pools.ts";
@@ -100,6 +101,34 @@ describe("no answer is asked for twice", () => {
     expect(await pools.send({ user: "slow@0" })).toMatchObject({ at: 0 });
     expect(pools.asked[1]).toEqual([]);
     expect(counted()[0]).toBe(0);
+  });
+
+  it("in a pool of one endpoint, where nobody else could answer, at no cost of the budget", async () => {
+    const pools = await knownPools([{ endpoints: ["10.0.0.1:8000"] }]);
+    expect(await pools.send({ user: "slow" })).toMatchObject({ status: 200 });
+    expect(pools.asked[0]).toHaveLength(1);
+    expect(counted()).toEqual([0, 0, 1]);
+  });
+
+  it("that nobody could be told not to bill: while the first pool's object is away", async () => {
+    const pools = await knownPools([{}, {}]);
+    pools.pools[0]!.refuses = "unavailable";
+    await pools.send();
+    expect(await pools.send({ user: "slow@0" })).toMatchObject({ status: 200, at: 0 });
+    expect(pools.asked[1]).toEqual([]);
+    expect(counted()[0]).toBe(0);
+  });
+
+  it("or while the second's is", async () => {
+    const pools = await knownPools([{}, {}]);
+    views.of(pools.names[1]!).update({ addresses: ["10.0.0.1:8000"], loads: [0] }, Date.now());
+    pools.pools[1]!.refuses = "unavailable";
+    expect(await pools.send({ user: "slow@0" })).toMatchObject({
+      status: 200,
+      at: 0,
+      facts: { endpointsTried: 1 },
+    });
+    expect(counted()).toEqual([1, 0, 0]);
   });
 
   it("while nobody knows what is late", async () => {

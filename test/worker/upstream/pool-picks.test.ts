@@ -1,6 +1,8 @@
 // Asking a pool's object that answers, fails, hangs or is gone.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { METRIC } from "../../../src/telemetry/names.ts";
+import { metrics } from "../../../src/worker/metrics.ts";
 import { parseTicketName } from "../../../src/agents/protocol/ticket-name.ts";
 import type { HeldGrant } from "../../../src/durable/contract.ts";
 import {
@@ -62,6 +64,22 @@ describe("an object that answers", () => {
 });
 
 describe("an object that fails", () => {
+  it("cannot be told what an upstream's answer used: that is counted", async () => {
+    const counted = () =>
+      Number(
+        new RegExp(`^${METRIC.unmeteredAnswersTotal.name} (\\d+)`, "m").exec(
+          metrics.render(),
+        )?.[1] ?? 0,
+      );
+    const before = counted();
+    const grant = await picked(new ScriptedObject(fails({})), seenView());
+    if (!grant.ok) throw new Error(grant.detail);
+    const end = { outcome: "completed", ttftMs: 1, durationMs: 2 } as const;
+    await grant.settle({ ...end, status: 200 });
+    await grant.settle({ ...end, status: 429 });
+    expect(counted()).toBe(before + 1);
+  });
+
   it("is asked once more, through a fresh stub, if that is safe", async () => {
     const object = new ScriptedObject();
     const script = new ScriptedObject(fails({ retryable: true }), object.grants);
