@@ -11,6 +11,7 @@ import { startEngines } from "./harness.ts";
 import {
   type Answer,
   concurrencyScheduler,
+  onePlaceEach,
   FlowStack,
   type Occupant,
   refusalOf,
@@ -172,7 +173,7 @@ it("an engine that says it is overloaded is used again when its lease is over", 
 });
 
 it('"pod killed mid-stream" in a full pool: who waits is served by the others', async () => {
-  await stack.configure(concurrencyScheduler(1));
+  await stack.configure(onePlaceEach());
   await occupy(2);
   const { answers } = await stack.enqueue([{}, {}, {}]);
   const [dead] = stack.engines.splice(1, 1);

@@ -46,14 +46,22 @@ export function concurrencyScheduler(maxConcurrency: number, flowControl: object
   return schedulerOf({ type: "concurrency-detector", parameters: { maxConcurrency } }, flowControl);
 }
 
-/** Our default profile, with flow control. */
+/** One request at a time at each endpoint: also a cold prompt does not go where the place is taken. */
+export function onePlaceEach(): object {
+  return schedulerOf({ type: "concurrency-detector", parameters: { maxConcurrency: 1 } }, {}, [
+    "concurrency-detector",
+  ]);
+}
+
+/** Our default profile, with flow control; `filters` come before its own. */
 export function schedulerOf(
   detector: { readonly type: string; readonly parameters: object },
   flowControl: object = {},
+  filters: readonly string[] = [],
 ): object {
   const picker = { type: "max-score-picker", parameters: { maxNumOfEndpoints: 4 } };
   const others = ["ejection-filter", "metrics-freshness-filter", "latency-cost-scorer"];
-  const profile = [...others, picker.type];
+  const profile = [...filters, ...others, picker.type];
   return {
     featureGates: ["flowControl"],
     plugins: [...others.map((type) => ({ type })), picker, detector],

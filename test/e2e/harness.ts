@@ -2,12 +2,12 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import OpenAI from "openai";
+import { findFreePort } from "../../src/cli/up/ports.ts";
 
 export const BIN = fileURLToPath(new URL("../../src/cli/fairlead.mjs", import.meta.url));
 const AGENTS = fileURLToPath(new URL("../../src/agents/main.ts", import.meta.url));
@@ -222,13 +222,7 @@ function readLogs(stateDir: string): Record<string, string> {
 }
 
 /** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+export const freePort = (): Promise<number> => findFreePort("127.0.0.1");
 
 /** Polls until `probe` gives something else than undefined. */
 export async function eventually<T>(

@@ -64,6 +64,7 @@ describe("fairlead up", { timeout: 60_000 }, () => {
       "adminKey",
       "model",
       "pids",
+      "clusters",
     ]);
     expect(Object.values(running.pids).some(isAlive)).toBe(false);
     expect(existsSync(lock.socketDir)).toBe(false);
