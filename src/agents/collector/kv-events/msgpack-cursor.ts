@@ -20,7 +20,8 @@ export type WireKind =
   | "map"
   | "extension";
 
-const TEXT = new TextDecoder("utf-8", { fatal: true });
+/** A text may begin with U+FEFF: it is no mark of an order of bytes here. */
+const TEXT = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const WORD = 0x1_0000_0000;
 /** Marks heads that a length or elements follow, and the one that is never used. */
 const VARIABLE = 255;
