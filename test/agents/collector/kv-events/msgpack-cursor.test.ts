@@ -58,11 +58,14 @@ function readAny(cursor: MsgpackCursor): unknown {
   }
 }
 
+/** Where it writes bigints as integers, the library writes numbers of more than 32 bits as floats. */
+function isInteger(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= -(2 ** 31) && Number(value) < 2 ** 32;
+}
+
 function asRead(value: unknown): unknown {
-  if (typeof value === "bigint" || Number.isSafeInteger(value)) {
-    return BigInt.asUintN(64, BigInt(value as number))
-      .toString(16)
-      .padStart(16, "0");
+  if (typeof value === "bigint" || isInteger(value)) {
+    return BigInt.asUintN(64, BigInt(value)).toString(16).padStart(16, "0");
   }
   if (typeof value === "string") return value;
   if (value instanceof Uint8Array) return [...value];
