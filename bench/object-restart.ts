@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { request } from "undici";
-import type { PoolState } from "../src/durable/contract.ts";
+import type { PoolState } from "../src/durable/state.ts";
 import { METRIC } from "../src/telemetry/names.ts";
 import { FAIRLEAD, start } from "./child.ts";
 import { CHAT_PATH, createChatBody } from "./conversation.ts";

@@ -4,7 +4,7 @@
 //   priority 0    is held back from an eighth of what the pool takes: OCCUPANTS in flight, all others wait
 
 import { Client } from "undici";
-import type { PoolState, QueueState } from "../../src/durable/contract.ts";
+import type { PoolState, QueueState } from "../../src/durable/state.ts";
 import { FLOW_CONTROL_METRIC } from "../../src/telemetry/flow-control-names.ts";
 import { type Stack, startStack } from "../subjects.ts";
 

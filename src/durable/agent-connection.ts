@@ -31,7 +31,7 @@ import {
   type TicketsFrame,
 } from "./agent-frames.ts";
 import { AppliedReports } from "./tickets/applied-reports.ts";
-import type { AgentState } from "./contract.ts";
+import type { AgentState } from "./state.ts";
 import { configureMetrics } from "./engine-metrics.ts";
 import { KV_FEED_LIMITS } from "./kv/kv-feeds.ts";
 import { toScrape } from "./metrics-rows.ts";

@@ -15,7 +15,7 @@ import type {
   PoolResources,
   PoolsKnown,
   ResourcesReported,
-} from "./contract.ts";
+} from "./directory/contract.ts";
 import type { DirectoryObject } from "./directory.ts";
 import type { SettingsObject, SettingsUpdate } from "./settings.ts";
 

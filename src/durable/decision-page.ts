@@ -5,7 +5,7 @@ import { explainAttempt } from "../scheduler/decisions/explain.ts";
 import type { DecisionRing } from "../scheduler/decisions/ring.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
-import type { DecisionPage, DecisionQuery } from "./contract.ts";
+import type { DecisionPage, DecisionQuery } from "./state.ts";
 
 /** Bounds of a page: picks wait while it is made, about five milliseconds. */
 export const PAGE_LIMITS = { decisionsMax: 32, candidatesMax: 256 } as const;

@@ -3,7 +3,7 @@
 import { type Deployment, deploymentSchema } from "../config/deployment.ts";
 import type { PoolAddress } from "../config/pool-address.ts";
 import { withReadableScheduling, type WrittenPool } from "../config/scheduling.ts";
-import type { DirectoryVersion } from "./contract.ts";
+import type { DirectoryVersion } from "./directory/contract.ts";
 import { migrate } from "./migrations.ts";
 
 /** Old versions that stay readable. */

@@ -26,7 +26,7 @@ import type {
   PoolResources,
   PoolsKnown,
   ResourcesReported,
-} from "./contract.ts";
+} from "./directory/contract.ts";
 import { KeptResources } from "./directory/kept-resources.ts";
 import { drainNotes, jurisdictionNotes } from "./directory/pool-notes.ts";
 import { PoolTeller, type PoolTellerEnv, PUSH_RETRY_MS } from "./directory/pool-teller.ts";

@@ -18,7 +18,7 @@ import {
 import { TOPOLOGY_LABELS } from "../scheduler/topology.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { ServedModels } from "./agent-frames.ts";
-import type { EndpointState, ScrapeOutcome } from "./contract.ts";
+import type { EndpointState, ScrapeOutcome } from "./state.ts";
 import { type ListedEndpoint, Membership } from "./membership.ts";
 import { NO_SLOT } from "./tickets/ledger.ts";
 import { type PoolUpstream, upstreamEndpoint } from "./upstreams/pool-upstream.ts";

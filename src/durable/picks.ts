@@ -22,15 +22,8 @@ import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { BuiltConfig } from "./built-config.ts";
-import type {
-  DecisionQuery,
-  PickRefusal,
-  PickRequest,
-  PickResult,
-  ShadowState,
-  WorkerEnd,
-  WorkerRelease,
-} from "./contract.ts";
+import type { DecisionQuery, ShadowState } from "./state.ts";
+import type { PickRefusal, PickRequest, PickResult, WorkerEnd, WorkerRelease } from "./contract.ts";
 import { countDecision, countSplit } from "./decision-counts.ts";
 import { refuse } from "./pick-refusal.ts";
 import { takePage } from "./decision-page.ts";

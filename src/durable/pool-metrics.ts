@@ -2,7 +2,7 @@
 
 import { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
-import type { PoolState } from "./contract.ts";
+import type { PoolState } from "./state.ts";
 import type { JournalCounts } from "./prefix/journal.ts";
 
 /** Sizes of what the pool knows of prefixes. */

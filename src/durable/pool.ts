@@ -26,13 +26,11 @@ import {
 import type {
   DecisionPage,
   DecisionQuery,
-  PickRequest,
   PoolExplanation,
-  PoolObjectConfig,
-  PoolSnapshot,
   PoolState,
   QueueState,
-} from "./contract.ts";
+} from "./state.ts";
+import type { PickRequest, PoolObjectConfig, PoolSnapshot } from "./contract.ts";
 import { Endpoints, type Scrape } from "./endpoints.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
 import { showResidency } from "./kv/residency-metrics.ts";

@@ -5,16 +5,14 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { poolObject } from "../config/pool-address.ts";
 import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
+import type { PickRequest, PoolPort, PoolObjectConfig } from "./contract.ts";
 import type {
-  PickRequest,
-  PoolPort,
   DecisionPage,
   DecisionQuery,
   PoolExplanation,
-  PoolObjectConfig,
   PoolState,
   QueueState,
-} from "./contract.ts";
+} from "./state.ts";
 import type { PoolObject } from "./pool.ts";
 
 /** Of an address; see config/pool-address.ts. */

@@ -17,7 +17,7 @@ import type { DropReason } from "../scheduler/outcome.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import { FLOW_CONTROL_METRIC as METRIC } from "../telemetry/flow-control-names.ts";
 import type { MetricDefinition, MetricRegistry } from "../telemetry/metrics.ts";
-import type { QueueState } from "./contract.ts";
+import type { QueueState } from "./state.ts";
 
 /** Flows of all bands with a histogram of their own; each may have one for every outcome. */
 export const FLOWS_NAMED_MAX = 10 * FLOWS_TOLD_MAX;

@@ -11,7 +11,7 @@ import { predictTtftMs } from "../scheduler/model/predict-ttft.ts";
 import type { Dropped, DropReason } from "../scheduler/outcome.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
-import type { ShadowState } from "./contract.ts";
+import type { ShadowState } from "./state.ts";
 
 /** Of a failure's message, which is ours: no plugin has the prompt. */
 const FAILURE_CHARS_MAX = 200;

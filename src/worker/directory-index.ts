@@ -6,7 +6,7 @@ import {
   deploymentSchema,
   type PoolConfig,
 } from "../config/deployment.ts";
-import type { PoolResources } from "../durable/contract.ts";
+import type { PoolResources } from "../durable/directory/contract.ts";
 import type { Tenant } from "./tenant.ts";
 import { poolNeeds, type PoolNeeds } from "./pool-needs.ts";
 import { poolTag } from "./request-id.ts";

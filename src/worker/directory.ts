@@ -1,7 +1,7 @@
 // The Worker's copy of the configuration. With it comes what pools say of themselves, in one call.
 
 import type { Deployment } from "../config/deployment.ts";
-import type { DirectoryRead, PoolsRead } from "../durable/contract.ts";
+import type { DirectoryRead, PoolsRead } from "../durable/directory/contract.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { DirectoryIndex } from "./directory-index.ts";
 import { metrics } from "./metrics.ts";

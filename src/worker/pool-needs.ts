@@ -1,7 +1,7 @@
 // What a pool's configuration asks of the Worker, worked out once per version and isolate.
 
 import type { PoolConfig } from "../config/deployment.ts";
-import type { PoolResources } from "../durable/contract.ts";
+import type { PoolResources } from "../durable/directory/contract.ts";
 import { effectiveScheduler, readableScheduler } from "../config/scheduling.ts";
 import { parserTypesOf, requestHeadersOf } from "../scheduler/config/resolve.ts";
 import { isFlowControlOn } from "../scheduler/flow-control/of-config.ts";

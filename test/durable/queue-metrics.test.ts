@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { QueueState } from "../../src/durable/contract.ts";
+import type { QueueState } from "../../src/durable/state.ts";
 import { FLOWS_NAMED_MAX, type QueueEnd, QueueMetrics } from "../../src/durable/queue-metrics.ts";
 import { FLOW_IDLE_MS } from "../../src/scheduler/flow-control/bands.ts";
 import {

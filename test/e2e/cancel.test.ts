@@ -4,7 +4,7 @@
 import { connect, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CONNECT_TIMEOUT_MS } from "../../src/agents/relay/engine-pools.ts";
-import type { PoolState } from "../../src/durable/contract.ts";
+import type { PoolState } from "../../src/durable/state.ts";
 import {
   eventually,
   startEngines,

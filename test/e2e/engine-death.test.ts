@@ -2,7 +2,7 @@
 // everything else is answered by another engine, and nothing stays counted.
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PoolState } from "../../src/durable/contract.ts";
+import type { PoolState } from "../../src/durable/state.ts";
 import { eventually, startEngines, startFairlead, type Engines, type Fairlead } from "./harness.ts";
 import { contentsOf, eventsOf } from "../support/event-stream.ts";
 

@@ -3,7 +3,7 @@
 
 import { once } from "node:events";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PoolState } from "../../src/durable/contract.ts";
+import type { PoolState } from "../../src/durable/state.ts";
 import type { Explanation } from "../../src/scheduler/decisions/document.ts";
 import { eventually, startEngines, startFairlead, type Engines, type Fairlead } from "./harness.ts";
 

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse, stringify } from "yaml";
-import type { DecisionPage, PoolState, QueueState } from "../../src/durable/contract.ts";
+import type { DecisionPage, PoolState, QueueState } from "../../src/durable/state.ts";
 import {
   eventually,
   fairlead,

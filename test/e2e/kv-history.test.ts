@@ -2,7 +2,7 @@
 // less than they hold, says so, and claims nothing that they do not hold.
 
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PoolState } from "../../src/durable/contract.ts";
+import type { PoolState } from "../../src/durable/state.ts";
 import { eventually, startFairlead, TIME_SCALE, type Fairlead } from "./harness.ts";
 
 /** Batches that an engine keeps, about one a request. */

@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import type { PoolState } from "../../src/durable/contract.ts";
+import type { PoolState } from "../../src/durable/state.ts";
 import {
   type ExplainedAttempt,
   explanationSchema,

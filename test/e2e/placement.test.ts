@@ -1,7 +1,7 @@
 // Where requests go: engines small enough to be filled by a few long requests.
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { PoolState } from "../../src/durable/contract.ts";
+import type { PoolState } from "../../src/durable/state.ts";
 import { eventually, startFairlead, type Fairlead } from "./harness.ts";
 
 const ENGINE = ["max-model-len=4096", "kv-cache-size=512", "max-num-seqs=6"];

@@ -3,7 +3,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ResourcesPayload } from "../../src/agents/protocol/resources.ts";
-import type { PoolResources } from "../../src/durable/contract.ts";
+import type { PoolResources } from "../../src/durable/directory/contract.ts";
 import { forgetDirectory } from "../../src/worker/directory.ts";
 import { endpoint, POOL, type TestAgent, until } from "../durable/pool-client.ts";
 import {

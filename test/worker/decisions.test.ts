@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { DecisionPage } from "../../src/durable/contract.ts";
+import type { DecisionPage } from "../../src/durable/state.ts";
 import { until } from "../durable/pool-client.ts";
 import { adminSend, chat, chatBody, configuration, deploy, send } from "./support/deployment.ts";
 

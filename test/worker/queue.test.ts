@@ -2,7 +2,7 @@
 // was refused.
 
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { DecisionPage, QueueState } from "../../src/durable/contract.ts";
+import type { DecisionPage, QueueState } from "../../src/durable/state.ts";
 import { explanationSchema } from "../../src/scheduler/decisions/document.ts";
 import { endpoint, poolStub, TestAgent, until } from "../durable/pool-client.ts";
 import {

@@ -5,7 +5,7 @@
 
 import { CACHE_DIGEST_LIMITS, HEADER_BYTES } from "../../scheduler/kv/digest/layout.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
-import { DIGEST_READ_BYTES_MAX, type PoolDigest, type PoolsKnown } from "../contract.ts";
+import { DIGEST_READ_BYTES_MAX, type PoolDigest, type PoolsKnown } from "./contract.ts";
 
 /** One digest: several fit in one read. */
 export const DIGEST_BYTES_MAX = CACHE_DIGEST_LIMITS.bytesMax + HEADER_BYTES;

@@ -3,7 +3,7 @@
 
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import type { PoolResources, PoolsKnown, PoolsRead, ResourcesReported } from "../contract.ts";
+import type { PoolResources, PoolsKnown, PoolsRead, ResourcesReported } from "./contract.ts";
 import type { DirectoryStorage } from "../directory-storage.ts";
 
 /** Of one pool, as JSON; an agent's frame has less. */

@@ -10,8 +10,8 @@ import { SummaryOrder } from "../../scheduler/pools/summary-order.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import { DIGESTS_WANTED_MAX, type PoolDigest } from "../contract.ts";
-import type { PoolReported, PoolsKnown, PoolsRead } from "../contract.ts";
+import { DIGESTS_WANTED_MAX, type PoolDigest } from "./contract.ts";
+import type { PoolReported, PoolsKnown, PoolsRead } from "./contract.ts";
 import { KeptDigests } from "./kept-digests.ts";
 
 /** One summary as JSON. One that is longer is kept without its names of models and adapters. */

@@ -13,7 +13,7 @@
 // Lost with the object's memory: who is wrong shows it again within some thirty requests.
 
 import { ENDPOINTS_MAX } from "../../scheduler/model/endpoint-table.ts";
-import type { CacheAccuracy } from "../contract.ts";
+import type { CacheAccuracy } from "../state.ts";
 import { AccuracyWindow } from "./accuracy-window.ts";
 import type { Comparison } from "./prediction.ts";
 

@@ -19,7 +19,7 @@ import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.t
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
-import type { Knowledge } from "../contract.ts";
+import type { Knowledge } from "../state.ts";
 import { bestSender, type Feed, newFeed, newSender, type Sender } from "./kv-feed.ts";
 
 export const KV_FEED_LIMITS = {

@@ -2,7 +2,7 @@
 
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import type { PoolState } from "../contract.ts";
+import type { PoolState } from "../state.ts";
 import type { ResidentKnowledge } from "./resident-knowledge.ts";
 
 const ENDPOINT_GAUGES = [

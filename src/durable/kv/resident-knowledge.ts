@@ -23,7 +23,7 @@ import type { PrefixSources } from "../../scheduler/plugin.ts";
 import { speculationMsOf } from "../../scheduler/plugins/data-producer/precise-prefix-cache-producer.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
-import type { EndpointState, ResidencyState } from "../contract.ts";
+import type { EndpointState, ResidencyState } from "../state.ts";
 import { CacheTrust, type DemotionCounts } from "./cache-trust.ts";
 import type { CachePrediction } from "./cache-prediction.ts";
 import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_NONE, RATED_PARTIAL } from "./kv-feeds.ts";

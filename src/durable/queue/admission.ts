@@ -11,7 +11,8 @@ import {
 import { RETRY_AFTER_MS } from "../../scheduler/flow-control/drain-rate.ts";
 import { SaturationMeter } from "../../scheduler/flow-control/saturation.ts";
 import { SheddableGate } from "../../scheduler/flow-control/sheddable-gate.ts";
-import type { PickRequest, QueueState } from "../contract.ts";
+import type { PickRequest } from "../contract.ts";
+import type { QueueState } from "../state.ts";
 import { PickQueue } from "./pick-queue.ts";
 import { passingOutlook, type QueueOutlook } from "./outlook.ts";
 import type { PickQueueOptions } from "./queue-options.ts";

@@ -27,13 +27,8 @@ import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
 import { SaturationMeter, toldOf } from "../../scheduler/flow-control/saturation.ts";
-import type {
-  NumberedPlace,
-  PickGrant,
-  PickRefusal,
-  PickRequest,
-  QueueState,
-} from "../contract.ts";
+import type { NumberedPlace, PickGrant, PickRefusal, PickRequest } from "../contract.ts";
+import type { QueueState } from "../state.ts";
 import { EMPTY, failedDecision, FULL, refusalOf } from "../pick-refusal.ts";
 import { NO_USAGE } from "../tickets/ticket.ts";
 import { AskAgain } from "./ask-again.ts";

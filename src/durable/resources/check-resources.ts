@@ -9,7 +9,8 @@ import {
   objectiveSchema,
 } from "../../config/deployment.ts";
 import { type ModelRewriteConfig, rewriteSchema } from "../../scheduler/rewrite/config.ts";
-import type { IgnoredResource, PoolResources } from "../contract.ts";
+import type { IgnoredResource } from "../state.ts";
+import type { PoolResources } from "../directory/contract.ts";
 
 /** What holds of a cluster's resources. */
 export type CheckedResources = Pick<PoolResources, "objectives" | "rewrites">;

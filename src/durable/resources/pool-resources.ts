@@ -13,7 +13,8 @@ import type { ResourcesPayload } from "../../agents/protocol/resources.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import type { PoolResources, PoolState, ResourcesReported } from "../contract.ts";
+import type { PoolResources, ResourcesReported } from "../directory/contract.ts";
+import type { PoolState } from "../state.ts";
 import { type Checked, checkResources, NOTHING } from "./check-resources.ts";
 import { ResourcesStorage } from "./resources-storage.ts";
 

@@ -5,7 +5,7 @@ import { SUMMARY_NAMES_MAX } from "../../scheduler/pools/summary.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import type { PoolDigest, PoolReported } from "../contract.ts";
+import type { PoolDigest, PoolReported } from "../directory/contract.ts";
 import type { Endpoints } from "../endpoints.ts";
 import type { ResidentKnowledge } from "../kv/resident-knowledge.ts";
 import type { PrefixMemory } from "../prefix/memory.ts";

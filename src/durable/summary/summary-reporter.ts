@@ -21,7 +21,7 @@ import {
   SUMMARY_MIN_INTERVAL_MS,
 } from "../../scheduler/pools/summary.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
-import type { PoolDigest, PoolReported } from "../contract.ts";
+import type { PoolDigest, PoolReported } from "../directory/contract.ts";
 import { DIGEST_INTERVAL_MS, type DigestMaker } from "./digest-maker.ts";
 import { healthOf } from "./pool-summary.ts";
 

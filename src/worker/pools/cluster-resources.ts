@@ -9,7 +9,8 @@ import {
   DEPLOYMENT_LIMITS,
   type PoolConfig,
 } from "../../config/deployment.ts";
-import type { ClusterResourcesState, PoolResources, PoolsRead } from "../../durable/contract.ts";
+import type { ClusterResourcesState } from "../../durable/state.ts";
+import type { PoolResources, PoolsRead } from "../../durable/directory/contract.ts";
 
 const KINDS: readonly ClusterResourceKind[] = ["objectives", "rewrites"];
 

@@ -8,7 +8,7 @@
 // counts as age, so that nothing seems younger than it is.
 
 import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
-import type { PoolDigest, PoolsKnown, PoolsRead } from "../../durable/contract.ts";
+import type { PoolDigest, PoolsKnown, PoolsRead } from "../../durable/directory/contract.ts";
 import { CacheDigest } from "../../scheduler/kv/digest/cache-digest.ts";
 import type { HeardSummary } from "../../scheduler/pools/contracts.ts";
 import { SummaryOrder } from "../../scheduler/pools/summary-order.ts";

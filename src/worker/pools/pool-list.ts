@@ -2,7 +2,7 @@
 // such as a breaker, is no part of it.
 
 import type { Deployment } from "../../config/deployment.ts";
-import type { PoolsRead } from "../../durable/contract.ts";
+import type { PoolsRead } from "../../durable/directory/contract.ts";
 import type { LocalKnowledge } from "../../scheduler/pools/contracts.ts";
 import { type PoolState, stateOf } from "../../scheduler/pools/pool-state.ts";
 import { PoolTable } from "../../scheduler/pools/pool-table.ts";

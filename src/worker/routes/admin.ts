@@ -6,7 +6,7 @@ import { poolsFor } from "../../config/coordinators.ts";
 import { DEPLOYMENT_LIMITS, parseDeployment } from "../../config/deployment.ts";
 import { redactDeployment } from "../../config/secrets.ts";
 import { settingsPatchSchema } from "../../config/settings.ts";
-import type { DirectoryPut } from "../../durable/contract.ts";
+import type { DirectoryPut } from "../../durable/directory/contract.ts";
 import type { AppEnv } from "../call.ts";
 import { forgetDirectory, readDirectory, readStored } from "../directory.ts";
 import { type Checked, errorResponse, refuse } from "../openai/errors.ts";

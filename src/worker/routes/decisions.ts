@@ -2,7 +2,7 @@
 
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
-import type { DecisionQuery } from "../../durable/contract.ts";
+import type { DecisionQuery } from "../../durable/state.ts";
 import type { AppEnv } from "../call.ts";
 import { type Checked, errorResponse, refuse } from "../openai/errors.ts";
 import { askPool } from "./ask-pool.ts";

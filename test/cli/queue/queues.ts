@@ -1,6 +1,6 @@
 // Answers of a deployment about what waits in a pool.
 
-import type { QueueState } from "../../../src/durable/contract.ts";
+import type { QueueState } from "../../../src/durable/state.ts";
 
 export const QUEUE: QueueState = {
   saturation: 1.0625,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { DIGEST_READ_BYTES_MAX, type PoolDigest } from "../../../src/durable/contract.ts";
+import { DIGEST_READ_BYTES_MAX, type PoolDigest } from "../../../src/durable/directory/contract.ts";
 import {
   DIGEST_BYTES_MAX,
   DIGEST_IDLE_MS,

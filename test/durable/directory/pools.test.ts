@@ -3,7 +3,7 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
-import type { PoolsKnown, PoolsRead } from "../../../src/durable/contract.ts";
+import type { PoolsKnown, PoolsRead } from "../../../src/durable/directory/contract.ts";
 import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
 import { createDeployment } from "../deployments.ts";
 import { until } from "../pool-client.ts";

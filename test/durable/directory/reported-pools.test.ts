@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DEPLOYMENT_LIMITS } from "../../../src/config/deployment.ts";
-import type { PoolsKnown } from "../../../src/durable/contract.ts";
+import type { PoolsKnown } from "../../../src/durable/directory/contract.ts";
 import {
   REPORTS_PER_SECOND_MAX,
   ReportedPools,

@@ -6,7 +6,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { KvStream } from "../../../src/agents/collector/kv-stream/kv-stream.ts";
 import type { TicketReport } from "../../../src/agents/protocol/messages.ts";
-import type { EndpointState } from "../../../src/durable/contract.ts";
+import type { EndpointState } from "../../../src/durable/state.ts";
 import { TRUST_LIMITS } from "../../../src/durable/kv/cache-trust.ts";
 import { HELD_ON_GPU } from "../../../src/scheduler/kv/residency/holding.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";

@@ -7,7 +7,7 @@ import { KvStream } from "../../../src/agents/collector/kv-stream/kv-stream.ts";
 import { encodeFrame, FRAME } from "../../../src/agents/protocol/codec.ts";
 import { encodeKv, type KvSection } from "../../../src/agents/protocol/kv-frames.ts";
 import type { KvMessage } from "../../../src/agents/protocol/messages.ts";
-import type { Knowledge } from "../../../src/durable/contract.ts";
+import type { Knowledge } from "../../../src/durable/state.ts";
 import { KV_FEED_LIMITS } from "../../../src/durable/kv/kv-feeds.ts";
 import {
   HELD_BELOW,

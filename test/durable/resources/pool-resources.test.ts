@@ -10,7 +10,7 @@ import type {
   PoolsKnown,
   PoolsRead,
   ResourcesReported,
-} from "../../../src/durable/contract.ts";
+} from "../../../src/durable/directory/contract.ts";
 import {
   ClusterResources,
   PUSH_INTERVAL_MS,

@@ -3,7 +3,8 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
-import type { HeldGrant, PoolDigest } from "../../../src/durable/contract.ts";
+import type { HeldGrant } from "../../../src/durable/contract.ts";
+import type { PoolDigest } from "../../../src/durable/directory/contract.ts";
 import { CacheDigest } from "../../../src/scheduler/kv/digest/cache-digest.ts";
 import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
 import { createDeployment } from "../deployments.ts";

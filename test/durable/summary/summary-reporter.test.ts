@@ -1,7 +1,7 @@
 // When summaries are pushed: a reporter with a directory of the test's own, in time that the test passes.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { PoolDigest, PoolReported } from "../../../src/durable/contract.ts";
+import type { PoolDigest, PoolReported } from "../../../src/durable/directory/contract.ts";
 import { DIGEST_INTERVAL_MS, DigestMaker } from "../../../src/durable/summary/digest-maker.ts";
 import {
   DIGEST_USED_MS,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { PoolResources } from "../../../src/durable/contract.ts";
+import type { PoolResources } from "../../../src/durable/directory/contract.ts";
 import { admittedResources, KnownResources } from "../../../src/worker/pools/cluster-resources.ts";
 
 const of = (pool: string, version: number): PoolResources => ({

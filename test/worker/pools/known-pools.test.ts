@@ -3,7 +3,7 @@ import {
   DIGESTS_WANTED_MAX,
   type PoolDigest,
   type PoolsRead,
-} from "../../../src/durable/contract.ts";
+} from "../../../src/durable/directory/contract.ts";
 import { CacheDigestBuilder } from "../../../src/scheduler/kv/digest/cache-digest-builder.ts";
 import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
 import { DIGEST_IDLE_MS } from "../../../src/durable/directory/kept-digests.ts";
