@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { wholeNumber } from "../scheduler/config/whole-number.ts";
 import { modelRewritesSchema } from "../scheduler/rewrite/config.ts";
+import { SHARDS_MAX } from "../scheduler/shards/contracts.ts";
 import { findContradictions } from "./cross-checks.ts";
 import { prefixKeysSchema } from "./prefix-keys.ts";
 import { routingSchema } from "./routing.ts";
@@ -161,6 +162,17 @@ const poolFields = z.strictObject({
     .describe("What the pool's cluster may add to its objectives and modelRewrites"),
   capacityWebhook: capacityWebhookSchema.optional().describe("Who starts endpoints"),
   scrapeIntervalMs: wholeNumber(50, 60_000).default(200),
+  shards: wholeNumber(1, SHARDS_MAX)
+    .default(1)
+    .describe(
+      "Objects that share the pool's requests; one does for some hundred decisions a second",
+    ),
+  decide: z
+    .enum(["auto", "local", "consult"])
+    .default("auto")
+    .describe(
+      "Where endpoints are picked: in the pool's object, at the edge, or wherever it costs less",
+    ),
   prefixKeys: prefixKeysSchema
     .optional()
     .describe("What prefixes are known by: the prompt's content, also where absent, or its tokens"),

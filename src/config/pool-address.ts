@@ -1,4 +1,5 @@
-// What a pool's object is reached by: the pool's name, and the jurisdiction that it must stay in.
+// What a pool's object is reached by: the pool's name, which of the pool's shards it is, and the jurisdiction
+// that it must stay in.
 //
 // An object's id depends on both, so in another jurisdiction there is another object, and everybody who
 // asks for one must say the same. Where nothing is said of a jurisdiction, the address is the name.
@@ -6,7 +7,7 @@
 import type { PoolConfig } from "./deployment.ts";
 
 declare const brand: unique symbol;
-/** `name`, or `name@jurisdiction`. Only `poolAddress` makes one. */
+/** `name`, `name~shard`, either with `@jurisdiction`. Only `poolAddress` makes one. */
 export type PoolAddress = string & { readonly [brand]: never };
 
 export type Jurisdiction = NonNullable<PoolConfig["jurisdiction"]>;
@@ -18,12 +19,14 @@ interface Namespace<Stub, Options> {
 }
 
 const SEPARATOR = "@";
+const SHARD_SEPARATOR = "~";
 /** workerd by itself runs where it is: it knows no jurisdictions, and says so at the first call. */
 const WITHOUT_JURISDICTIONS = /not implemented/;
 
-/** The one way to a pool's address. */
-export function poolAddress({ name, jurisdiction }: AddressedPool): PoolAddress {
-  return (jurisdiction === undefined ? name : name + SEPARATOR + jurisdiction) as PoolAddress;
+/** The one way to a pool's address. Shard 0 has the pool's own, as the only object of a pool has. */
+export function poolAddress({ name, jurisdiction }: AddressedPool, shard = 0): PoolAddress {
+  const object = shard === 0 ? name : `${name}${SHARD_SEPARATOR}${shard}`;
+  return (jurisdiction === undefined ? object : object + SEPARATOR + jurisdiction) as PoolAddress;
 }
 
 type AddressedPool = Pick<PoolConfig, "name"> & {
@@ -32,7 +35,7 @@ type AddressedPool = Pick<PoolConfig, "name"> & {
 
 /** The pool's name in its address. */
 export function poolNameOf(address: PoolAddress): string {
-  return splitAddress(address).name;
+  return splitAddress(address).name.split(SHARD_SEPARATOR)[0]!;
 }
 
 /**

@@ -3,9 +3,17 @@
 
 import type { ClusterResourceKind } from "../config/deployment.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+import type { CreditAsk, CreditGrant } from "../scheduler/credits/contracts.ts";
+import type {
+  EdgeKnown,
+  EdgeSnapshot,
+  LocalCommit,
+  LocalEnd,
+} from "../scheduler/edge/contracts.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { PoolSummary } from "../scheduler/pools/summary.ts";
+import type { ShardMap } from "../scheduler/shards/contracts.ts";
 import type { PoolUpstream } from "./upstreams/pool-upstream.ts";
 
 /** A request for endpoints. Idempotent by (request.requestId, attempt). */
@@ -26,6 +34,9 @@ export interface PickRequest {
    * decisions/pool-choices.ts writes it, for `explain`. A text, for most are never read.
    */
   readonly choice?: string;
+  /** What the isolate has of the pool: the answer brings it up to date. Absent: it wants nothing. */
+  readonly edge?: EdgeKnown;
+  readonly credit?: CreditAsk;
 }
 
 /** A request's place among those that wait; see flow-control/contracts.ts. */
@@ -71,6 +82,8 @@ export interface PickGrant {
   readonly wantsContent?: true;
   /** The request waited with a part of its keys: the Worker gives all of them by `learn`. */
   readonly wantsKeys?: true;
+  readonly edge?: EdgeSnapshot;
+  readonly credit?: CreditGrant;
 }
 
 export interface GrantHeader {
@@ -158,9 +171,41 @@ export interface WorkerEnd {
   };
 }
 
+/**
+ * This object takes no new requests of the pool: its number is not below the count of shards any more. The
+ * Worker asks the one that `shards` names.
+ */
+export interface MovedPick {
+  readonly ok: "moved";
+  readonly shards: ShardMap;
+}
+
+/** What an isolate tells the object of what it has decided alone, and what it asks for with that. */
+export interface EdgeSync {
+  readonly known: EdgeKnown;
+  readonly credit?: CreditAsk;
+  /** At most EDGE_BATCH_MAX, each. */
+  readonly commits: readonly LocalCommit[];
+  readonly ends: readonly LocalEnd[];
+}
+
+export interface EdgeSynced {
+  /** Absent for a pool that is not configured. */
+  readonly snapshot?: EdgeSnapshot;
+  readonly credit?: CreditGrant;
+}
+
+/** What an isolate that decides alone asks of a pool's object, off its requests' way. */
+export interface EdgePort {
+  /** An object of the version before has no such word, and then the call rejects. */
+  sync(sync: EdgeSync): Promise<EdgeSynced>;
+}
+
 /** What a Worker asks of a pool's object on a request's way. */
 export interface PoolPort {
-  pick(request: PickRequest): Promise<HeldGrant | PickRefusal | HeldWait | NumberedPlace>;
+  pick(
+    request: PickRequest,
+  ): Promise<HeldGrant | PickRefusal | HeldWait | NumberedPlace | MovedPick>;
   /**
    * The client of a waiting request has left: at once, also while a call of `wait` is open, which keeps
    * its handle alive. Of a request that does not wait it changes nothing.
@@ -196,4 +241,6 @@ export interface PoolObjectConfig {
   readonly clusterResources?: readonly ClusterResourceKind[];
   /** Its endpoints, in a pool without relays. */
   readonly upstreams?: readonly PoolUpstream[];
+  /** Which of the pool's objects this one is, of how many. Absent: the only one. */
+  readonly shard?: { readonly index: number; readonly count: number };
 }

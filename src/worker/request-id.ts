@@ -6,8 +6,7 @@
 //      │        └ shard of the pool's object
 //      └ pool tag: FNV-1a (32 bits) of the pool's name; 00000000 before a pool was asked
 
-/** Pools are not sharded yet: every decision is taken by shard 0. */
-const SHARD = "00";
+const NO_SHARD = "00";
 const NO_POOL = "00000000";
 const PATTERN = /^fl-([0-9a-f]{8})-([0-9a-f]{2})-([0-9a-f]{32})$/;
 
@@ -26,12 +25,13 @@ export function poolTag(pool: string): string {
 
 /** An id for a request that no pool was asked about yet. `random` is 32 hex digits. */
 export function createRequestId(random: string): string {
-  return `fl-${NO_POOL}-${SHARD}-${random}`;
+  return `fl-${NO_POOL}-${NO_SHARD}-${random}`;
 }
 
-/** The same request, now asked of the pool with this tag. */
-export function requestIdAt(requestId: string, tag: string): string {
-  return `fl-${tag}-${SHARD}-${PATTERN.exec(requestId)![3]}`;
+/** The same request, now asked of one of the shards of the pool with this tag. */
+export function requestIdAt(requestId: string, tag: string, shard = 0): string {
+  const digits = shard.toString(16).padStart(2, "0");
+  return `fl-${tag}-${digits}-${PATTERN.exec(requestId)![3]}`;
 }
 
 /** A seed for what is drawn on the request's account: the same for the same request, whatever the pool. */
@@ -39,10 +39,12 @@ export function requestSeed(requestId: string): number {
   return Number.parseInt(PATTERN.exec(requestId)![3]!.slice(0, 8), 16);
 }
 
-/** The pool tag in one of our ids; undefined for anything else. */
-export function parseRequestId(text: string): { readonly poolTag: string } | undefined {
+/** The pool tag and the shard in one of our ids; undefined for anything else. */
+export function parseRequestId(
+  text: string,
+): { readonly poolTag: string; readonly shard: number } | undefined {
   const match = PATTERN.exec(text);
-  return match === null ? undefined : { poolTag: match[1]! };
+  return match === null ? undefined : { poolTag: match[1]!, shard: Number.parseInt(match[2]!, 16) };
 }
 
 /** A client's `x-request-id`, if it is one we are willing to repeat in headers and logs. */

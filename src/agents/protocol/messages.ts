@@ -125,6 +125,14 @@ const welcomeSchema = z.object({
   ackedReport: z.number().nonnegative().optional(),
 });
 
+/** See ShardMap in scheduler/shards/contracts.ts; `index` is the object's own number. */
+const shardMapSchema = z.object({
+  index: z.int().min(0),
+  count: z.int().min(1),
+  version: z.number().nonnegative(),
+  splits: z.array(z.tuple([z.number(), z.number(), z.int().min(0)])),
+});
+
 /**
  * Object to agent: for collectors what to read and how often, for relays what to tell. Sent after
  * `welcome` and on every change.
@@ -155,6 +163,8 @@ const configureSchema = z.object({
   kvTokenEnds: z.boolean().optional(),
   /** The object takes RESOURCES frames. Absent: no, as of objects of before. */
   takesResources: z.boolean().optional(),
+  /** How the pool is spread over objects, of which this is one. Absent: it is the only one. */
+  shards: shardMapSchema.optional().catch(undefined),
 });
 export type Configure = z.output<typeof configureSchema>;
 

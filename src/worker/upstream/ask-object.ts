@@ -3,6 +3,7 @@
 import type {
   HeldGrant,
   HeldWait,
+  MovedPick,
   NumberedPlace,
   PickRefusal,
   PickRequest,
@@ -51,7 +52,7 @@ export async function askObject(
     const taken = Promise.withResolvers<void>();
     const late = (answer: ObjectAnswer) => taken.resolve(giveBack(answer, way, request));
     // Async, so that what is thrown at once counts as a call that fails.
-    const asked = (async () => way.port().pick(request))();
+    const asked = (async () => unmoved(await way.port().pick(request)))();
     const called = await awaitCall(asked, { deadlineMs, signal, late });
     if (called.how === "answered") return called.value;
     if (called.how === "left") {
@@ -64,6 +65,11 @@ export async function askObject(
     const { min, max } = RETRY_PAUSE_MS;
     if (!(await pause(min + Math.random() * (max - min), signal))) return CLIENT_LEFT;
   }
+}
+
+function unmoved(answer: ObjectAnswer | MovedPick): ObjectAnswer {
+  if (answer.ok === "moved") throw new Error("the shard takes no requests");
+  return answer;
 }
 
 /** Tells the object that nobody waits for this any more. */
