@@ -34,6 +34,7 @@
 import { z } from "zod";
 import { isFresh } from "../../freshness.ts";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
+import { capacityTokens, memoryPrice } from "../../model/memory-rent.ts";
 import { reservedOutputTokens } from "../../model/inference-request.ts";
 import { defineScorer, type PickContext, type ScoreTerms, type Scorer } from "../../plugin.ts";
 
@@ -77,10 +78,6 @@ const params = z.strictObject({
 });
 type Params = z.output<typeof params>;
 
-/** Fullness from which memory is as dear as it gets; where all are full, the other terms decide. */
-const FULL = 0.98;
-/** KV memory of an engine that does not tell. */
-const UNKNOWN_CAPACITY_TOKENS = 262_144;
 /** Prompts that an endpoint can be ahead in spreadMs. */
 const SPREAD_PROMPTS_MAX = 8;
 
@@ -156,14 +153,12 @@ class LatencyCostScorer implements Scorer {
   #memory({ endpoints, candidates }: PickContext, i: number, tokens: number): number {
     const { heldWeight, memoryWeight } = this.#params;
     const slot = candidates[i]!;
-    const capacity = endpoints.kvCapacityTokens[slot]! || UNKNOWN_CAPACITY_TOKENS;
+    const capacity = capacityTokens(endpoints.kvCapacityTokens[slot]!);
     const onTheWay = endpoints.queueDepth[slot]! * endpoints.requestTokens[slot]!;
     const need = endpoints.kvUsage[slot]! + (onTheWay + tokens) / capacity;
     const serviceMs = endpoints.serviceMs[slot]!;
-    const full = Math.min(FULL, need);
-    const price = (full * full) / (1 - full);
     const held = heldWeight * Math.max(0, need - 1) * serviceMs;
-    const memory = memoryWeight * (tokens / capacity) * serviceMs * price;
+    const memory = memoryWeight * (tokens / capacity) * serviceMs * memoryPrice(need);
     this.#terms.heldMs[i] = held;
     this.#terms.memoryMs[i] = memory;
     return held + memory;
@@ -179,7 +174,7 @@ class LatencyCostScorer implements Scorer {
     const coldShare = uncached / promptTokens;
     const ahead = (endpoints.coldTokens[slot]! - coldTokensMin) / promptTokens;
     const prompts = Math.min(SPREAD_PROMPTS_MAX, ahead);
-    const capacity = endpoints.kvCapacityTokens[slot]! || UNKNOWN_CAPACITY_TOKENS;
+    const capacity = capacityTokens(endpoints.kvCapacityTokens[slot]!);
     const keeps = coldTokensMin > capacity ? capacity / coldTokensMin : 1;
     return this.#params.spreadMs * coldShare * coldShare * prompts * keeps * keeps;
   }

@@ -27,6 +27,7 @@
 
 import { z } from "zod";
 import { ENDPOINTS_MAX } from "../../model/endpoint-table.ts";
+import { capacityTokens, memoryPrice } from "../../model/memory-rent.ts";
 import { reservedOutputTokens } from "../../model/inference-request.ts";
 import { defineScorer, type PickContext, type ScoreTerms, type Scorer } from "../../plugin.ts";
 import { COST_DEFAULTS } from "../../pools/cost-defaults.ts";
@@ -64,10 +65,6 @@ const params = z.strictObject({
 });
 type Params = z.output<typeof params>;
 
-/** Fullness from which memory is as dear as it gets. */
-const FULL = 0.98;
-/** KV memory of an endpoint whose pool does not tell. */
-const UNKNOWN_CAPACITY_TOKENS = 262_144;
 /**
  * Beyond it a load's age adds nothing: its pool is in a worse tier, and where all are, what is added to all of
  * them makes near and far alike.
@@ -148,9 +145,8 @@ class PoolCostScorer implements Scorer {
 
   #memory(pools: PoolColumns, slot: number, tokens: number): number {
     const capacity = pools.kvCapacityTokens[slot]! / pools.usable[slot]!;
-    const share = tokens / (capacity || UNKNOWN_CAPACITY_TOKENS);
-    const full = Math.min(FULL, pools.kvUsage[slot]!);
-    const price = (full * full) / (1 - full);
+    const share = tokens / capacityTokens(capacity);
+    const price = memoryPrice(pools.kvUsage[slot]!);
     return this.#params.memoryWeight * share * pools.serviceMs[slot]! * price;
   }
 }
