@@ -34,6 +34,8 @@ export interface PickRequest {
    * decisions/pool-choices.ts writes it, for `explain`. A text, for most are never read.
    */
   readonly choice?: string;
+  /** Why the object is asked, as encodeTerms in decisions/decided-where.ts writes it, for `explain`. */
+  readonly terms?: string;
   /** What the isolate has of the pool: the answer brings it up to date. Absent: it wants nothing. */
   readonly edge?: EdgeKnown;
   readonly credit?: CreditAsk;

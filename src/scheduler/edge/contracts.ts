@@ -9,6 +9,7 @@
 // A commit that is lost changes no count for good: the relay's reports name the ticket, and the object puts
 // it back by them, as it does after a restart.
 
+import type { PoolSummary } from "../pools/summary.ts";
 import type { ShardMap } from "../shards/contracts.ts";
 
 /** Endpoints in one snapshot; of a larger pool it holds a sample, which differs from isolate to isolate. */
@@ -50,6 +51,10 @@ export interface EdgeSnapshot {
   readonly isHeld: boolean;
   readonly digest?: EdgeDigest;
   readonly shards?: ShardMap;
+  /** Relays are to learn what prompts' content becomes: see PickGrant in durable/contract.ts. */
+  readonly wantsContent?: boolean;
+  /** What the pool says of itself, for the choice among pools. */
+  readonly summary?: PoolSummary;
 }
 
 export interface EdgeEndpoint {
@@ -88,6 +93,8 @@ export interface LocalCommit {
   readonly reservedTokens: number;
   /** Addresses in the order to try them. */
   readonly endpoints: readonly string[];
+  /** Where others than these compute the prompt: addresses in the order to ask them. */
+  readonly prefill?: { readonly endpoints: readonly string[]; readonly uncachedTokens: number };
   readonly decidedAgoMs: number;
   /** Why it was not consulted, for `explain`. */
   readonly terms: ConsultTerms;
