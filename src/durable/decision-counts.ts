@@ -1,10 +1,10 @@
 // Metrics of decisions.
 
+import { disaggregationOf } from "../scheduler/disaggregation/pick-stages.ts";
 import { StagedProfiles } from "../scheduler/disaggregation/stages.ts";
 import type { EndpointPicker, Picked } from "../scheduler/endpoint-picker.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
-import { disaggregationOf } from "./pick-stages.ts";
 
 /** One decision, or none for want of endpoints: `endpoint` is "" then. */
 export function countDecision(

@@ -1,5 +1,6 @@
 // A decision as the claim on endpoints that its ticket is.
 
+import { prefillOf, stagesOf } from "../scheduler/disaggregation/pick-stages.ts";
 import type { Picked } from "../scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
 import {
@@ -8,7 +9,6 @@ import {
 } from "../scheduler/model/inference-request.ts";
 import type { EndpointDirectory } from "../scheduler/plugin.ts";
 import type { PickGrant } from "./contract.ts";
-import { prefillOf, stagesOf } from "./pick-stages.ts";
 import { NO_SLOT } from "./tickets/ledger.ts";
 import type { Ticket, TicketSpec } from "./tickets/ticket.ts";
 

@@ -4,8 +4,9 @@ import {
   prefillOf,
   PREFILLERS_MAX,
   stagesOf,
-} from "../../src/durable/pick-stages.ts";
-import type { Picked } from "../../src/scheduler/endpoint-picker.ts";
+} from "../../../src/scheduler/disaggregation/pick-stages.ts";
+import { STAGE_HEADERS } from "../../../src/agents/protocol/headers.ts";
+import type { Picked } from "../../../src/scheduler/endpoint-picker.ts";
 
 const address = (slot: number) => `10.0.0.${slot}:8000`;
 /** Slot 9 has left. */
@@ -60,6 +61,17 @@ describe("the headers' values", () => {
     { name: "none that has left", stages: { kvSource: 9, ...prefill(9) }, want: undefined },
   ])("name $name", ({ stages, want }) => {
     expect(stagesOf(picked(stages), POOL)).toEqual(want);
+  });
+
+  it("stand in the protocol's order", () => {
+    const all = { ...prefill(2), encode: Int32Array.of(3), kvSource: 4, dataParallelPort: 8_000 };
+    const values = stagesOf(picked(all), POOL)!;
+    expect(Object.fromEntries(STAGE_HEADERS.map((name, i) => [name, values[i]]))).toEqual({
+      "x-prefiller-host-port": address(2),
+      "x-encoder-hosts-ports": address(3),
+      "x-data-parallel-host-port": address(0),
+      "x-kv-cache-source-host-port": address(4),
+    });
   });
 });
 

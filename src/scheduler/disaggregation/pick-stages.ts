@@ -1,35 +1,45 @@
 // Who else than the endpoint that answers has a part in a request: for its relay, and for the ledger.
 
-import { STAGE_HEADERS } from "../agents/protocol/headers.ts";
-import type { Picked } from "../scheduler/endpoint-picker.ts";
-import { CONTENT_BLOCK_TOKENS } from "../scheduler/kv/content-keys.ts";
-import type { EndpointDirectory } from "../scheduler/plugin.ts";
-import type { PrefillSpec } from "./tickets/prefills.ts";
+import type { Picked } from "../endpoint-picker.ts";
+import { CONTENT_BLOCK_TOKENS } from "../kv/content-keys.ts";
+import type { EndpointDirectory } from "../plugin.ts";
 
 /** A relay asks one more where the first fails, and then has the prompt computed where it is decoded. */
 export const PREFILLERS_MAX = 2;
 
-type Stage = (typeof STAGE_HEADERS)[number];
+/** A prefill that runs apart, of a pick. */
+export interface PickedPrefill {
+  /** The first that is asked. */
+  readonly slot: number;
+  /** How many may be asked, one after the other. */
+  readonly tries: number;
+  /** Of the prompt, what is not cached there. */
+  readonly uncachedTokens: number;
+}
 
-/** A value for each of STAGE_HEADERS, in their order; undefined where all would be empty. */
+/**
+ * Addresses for each of the protocol's STAGE_HEADERS, in their order: who prefills, who encodes, the
+ * data-parallel rank, whose blocks may be copied. Undefined where all would be empty.
+ */
 export function stagesOf(picked: Picked, pool: EndpointDirectory): readonly string[] | undefined {
-  const { slots, encode, kvSource, dataParallelPort } = picked;
+  const { slots, prefill, encode, kvSource, dataParallelPort } = picked;
+  const isSplit = prefill !== undefined || encode !== undefined;
+  if (!isSplit && kvSource === undefined && dataParallelPort === undefined) return undefined;
   const addresses = (of: Iterable<number>) =>
     Array.from(of, (slot) => pool.endpoint(slot)?.address ?? "")
       .filter((address) => address !== "")
       .join(",");
-  const values: Readonly<Record<Stage, string>> = {
-    "x-prefiller-host-port": addresses(prefillersOf(picked)),
-    "x-encoder-hosts-ports": addresses(encode ?? []),
-    "x-data-parallel-host-port": dataParallelPort === undefined ? "" : addresses([slots[0]!]),
-    "x-kv-cache-source-host-port": kvSource === undefined ? "" : addresses([kvSource]),
-  };
-  const stages = STAGE_HEADERS.map((name) => values[name]);
+  const stages = [
+    addresses(prefillersOf(picked)),
+    addresses(encode ?? []),
+    dataParallelPort === undefined ? "" : addresses([slots[0]!]),
+    kvSource === undefined ? "" : addresses([kvSource]),
+  ];
   return stages.some((value) => value !== "") ? stages : undefined;
 }
 
 /** Undefined where the endpoint that answers computes the prompt. */
-export function prefillOf(picked: Picked, promptTokens: number): PrefillSpec | undefined {
+export function prefillOf(picked: Picked, promptTokens: number): PickedPrefill | undefined {
   const prefillers = prefillersOf(picked);
   const [slot] = prefillers;
   if (slot === undefined) return undefined;
