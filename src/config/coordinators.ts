@@ -4,8 +4,12 @@
 // can be spread over several workerd processes. Rendezvous hashing: each coordinator gets a weight
 // from the pool's name and its own ordinal, and the greatest weight wins. So every process comes to
 // the same answer by itself, and another coordinator takes over only the pools that it wins.
+//
+// Shards of one pool go in turn, each to the coordinator that it likes best of those which have the fewest
+// of the pool: a pool is split because one object, and so one thread, is too little for it. Another
+// coordinator takes a fair part of them, and may set off a few that change places.
 
-import { type PoolAddress, poolNameOf } from "./pool-address.ts";
+import { type PoolAddress, poolNameOf, shardIndexOf } from "./pool-address.ts";
 
 export const COORDINATORS_MAX = 8;
 
@@ -49,11 +53,38 @@ export function poolsFor<Pools>(env: PoolsBindings<Pools>, address: PoolAddress)
   while (count < COORDINATORS_MAX && env[POOLS_BINDING_NAMES[count]!] !== undefined) count++;
   const name = poolNameOf(address);
   const places = env.POOL_PLACES;
-  const ordinal =
+  const first =
     places !== undefined && Object.hasOwn(places, name)
       ? places[name]!
       : coordinatorOf(name, count);
+  const shard = shardIndexOf(address);
+  const ordinal = shard === 0 ? first : shardCoordinatorOf({ name, first }, shard, count);
   return env[POOLS_BINDING_NAMES[ordinal]!]!;
+}
+
+/** The ordinal of the coordinator of a shard above 0, of `count` in all; `first` has shard 0. */
+function shardCoordinatorOf(
+  { name, first }: { readonly name: string; readonly first: number },
+  shard: number,
+  count: number,
+): number {
+  const held = new Uint8Array(count);
+  held[first] = 1;
+  let ordinal = first;
+  for (let each = 1; each <= shard; each++) {
+    const hash = fnv1a(`${name}~${each}`);
+    let bestWeight = -1;
+    const fewest = Math.min(...held);
+    for (let other = 0; other < count; other++) {
+      if (held[other] !== fewest) continue;
+      const weight = mix(hash ^ mix(other + 1));
+      if (weight <= bestWeight) continue;
+      ordinal = other;
+      bestWeight = weight;
+    }
+    held[ordinal]! += 1;
+  }
+  return ordinal;
 }
 
 /** The ordinal of the pool's coordinator, of `count` in all. */

@@ -38,6 +38,11 @@ export function poolNameOf(address: PoolAddress): string {
   return splitAddress(address).name.split(SHARD_SEPARATOR)[0]!;
 }
 
+/** Which of the pool's shards is at an address; 0 for the pool's own. */
+export function shardIndexOf(address: PoolAddress): number {
+  return Number(splitAddress(address).name.split(SHARD_SEPARATOR)[1] ?? 0);
+}
+
 /**
  * The object at an address, which may come from outside. Self-hosted, jurisdictions are not kept: the
  * object is where its process is.

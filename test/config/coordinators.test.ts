@@ -8,6 +8,7 @@ import {
   poolsFor,
 } from "../../src/config/coordinators.ts";
 import { poolAddress } from "../../src/config/pool-address.ts";
+import { SHARDS_MAX } from "../../src/scheduler/shards/contracts.ts";
 
 const names = Array.from({ length: 2_000 }, (_, i) => `pool-${i}`);
 
@@ -73,6 +74,32 @@ describe("poolsFor", () => {
       expect(poolsFor(env, poolAddress({ name }))).toBe(
         POOLS_BINDING_NAMES[coordinatorOf(name, 3)],
       );
+  });
+
+  it.for([2, 3, COORDINATORS_MAX])("spreads the shards of each pool over %i", (count) => {
+    const env = bindings(count);
+    for (const name of names.slice(0, 100)) {
+      const held = new Map<string, number>();
+      for (let shard = 0; shard < SHARDS_MAX; shard++) {
+        const at = poolsFor(env, poolAddress({ name }, shard));
+        held.set(at, (held.get(at) ?? 0) + 1);
+      }
+      expect(held.size).toBe(count);
+      expect(Math.max(...held.values()) - Math.min(...held.values())).toBeLessThanOrEqual(1);
+    }
+  });
+
+  it("puts the shards of a pool that has a place by hand around that place", () => {
+    const env = { ...bindings(3), POOL_PLACES: { local: 2 } };
+    const at = [0, 1, 2].map((shard) => poolsFor(env, poolAddress({ name: "local" }, shard)));
+    expect(at[0]).toBe("POOLS_2");
+    expect(new Set(at).size).toBe(3);
+  });
+
+  it("never changes where shards are: data lies where it says", () => {
+    const at = (shard: number) =>
+      poolsFor(bindings(8), poolAddress({ name: "local", jurisdiction: "eu" }, shard));
+    expect([0, 1, 2, 3, 4].map(at)).toEqual(["POOLS", "POOLS_3", "POOLS_2", "POOLS_6", "POOLS_5"]);
   });
 
   it("has a name for every coordinator there can be", () => {

@@ -4,6 +4,7 @@ import {
   poolAddress,
   poolNameOf,
   poolObject,
+  shardIndexOf,
 } from "../../src/config/pool-address.ts";
 
 /** As Cloudflare's: the object's id depends on the jurisdiction. */
@@ -32,6 +33,14 @@ describe("a pool's address", () => {
   it("is its name where it has no jurisdiction, as it always was", () => {
     expect(poolAddress({ name: "eu-1" })).toBe("eu-1");
     expect(poolNameOf(poolAddress({ name: "eu-1" }))).toBe("eu-1");
+  });
+
+  it("says which shard it is of, but for the first, which has the pool's own", () => {
+    expect(poolAddress({ name: "eu-1" }, 0)).toBe("eu-1");
+    const address = poolAddress({ name: "eu-1", jurisdiction: "eu" }, 11);
+    expect(address).toBe("eu-1~11@eu");
+    expect([poolNameOf(address), shardIndexOf(address)]).toEqual(["eu-1", 11]);
+    expect(shardIndexOf(poolAddress({ name: "eu-1", jurisdiction: "eu" }))).toBe(0);
   });
 
   it("says the jurisdiction, and nothing else of the configuration", () => {
