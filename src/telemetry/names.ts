@@ -4,6 +4,7 @@
 
 import { DISAGGREGATION_METRIC } from "./disaggregation-names.ts";
 import { DISCOVERY_METRIC } from "./discovery-names.ts";
+import { EDGE_METRIC } from "./edge-names.ts";
 import { FLOW_CONTROL_METRIC } from "./flow-control-names.ts";
 import { GLOBAL_METRIC } from "./global-names.ts";
 import { KV_EVENT_METRIC } from "./kv-event-names.ts";
@@ -322,6 +323,7 @@ export const METRIC = {
   ...FLOW_CONTROL_METRIC,
   ...GLOBAL_METRIC,
   ...RESOURCE_METRIC,
+  ...EDGE_METRIC,
 
   ...KV_EVENT_METRIC,
   ...LINK_METRIC,

@@ -14,6 +14,7 @@ import { CliError } from "../cli-error.ts";
 import { printable } from "../printable.ts";
 import { type Column, renderTable, termHeading } from "../text-table.ts";
 import { renderPools } from "./pools.ts";
+import { describeWhere } from "./where.ts";
 
 /** Longer ids are cut in the middle, so that the table stays a table. */
 const ID_CHARS_MAX = 32;
@@ -54,6 +55,7 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
   const lines = [
     `Attempt ${attempt.attempt}, ${new Date(attempt.atMs).toISOString()}: ${outcome}`,
     `  model ${attempt.model}, tenant ${attempt.tenant}, priority ${attempt.priority}`,
+    ...(attempt.decided === undefined ? [] : [`  ${describeWhere(attempt.decided)}`]),
     ...(attempt.queue === undefined ? [] : [`  ${describeQueue(attempt, attempt.queue)}`]),
   ];
   if (isQueueRefusal(attempt)) return lines;

@@ -84,6 +84,20 @@ const queueSchema = z.object({
   saturation: z.number().nullable(),
 });
 
+/** Where an attempt was decided: numbers are null where there was none. */
+const whereSchema = z.object({
+  where: z.enum(["local", "consult"]),
+  /** A WhereReason, perhaps of a newer release. */
+  reason: z.string(),
+  rttMs: z.number().nullable(),
+  snapshotAgeMs: z.number().nullable(),
+  credit: z.number().nullable(),
+  saturation: z.number().nullable(),
+  knownTokens: z.number().nullable(),
+  possibleTokens: z.number().nullable(),
+  gainMs: z.number().nullable(),
+});
+
 const attemptSchema = z.object({
   attempt: z.int(),
   atMs: z.number(),
@@ -141,6 +155,8 @@ const attemptSchema = z.object({
     .optional(),
   /** Address of the endpoint whose KV blocks could be copied. */
   kvSource: z.string().optional(),
+  /** At the edge or by the pool's object, and why there; absent from releases of before. */
+  decided: whereSchema.optional(),
   /** How it came through the pool's queue, or was refused there; absent without flow control. */
   queue: queueSchema.optional(),
   outputTokensMax: z.number().nullable().optional(),
@@ -189,6 +205,7 @@ export type ExplainedAttempt = ExplanationDocument["attempts"][number];
 export type ExplainedCandidate = ExplainedAttempt["candidates"][number];
 export type ExplainedStage = z.output<typeof stageSchema>;
 export type ExplainedQueue = z.output<typeof queueSchema>;
+export type ExplainedWhere = z.output<typeof whereSchema>;
 export type ExplainedPool = z.output<typeof poolSchema>;
 export type ExplainedRow = z.output<typeof rowSchema>;
 

@@ -11,6 +11,7 @@ import type {
   ExplainedQueue,
   ExplainedRow,
   ExplainedStage,
+  ExplainedWhere,
   Explanation,
   RefusedAttempt,
   WrittenAttempt,
@@ -41,20 +42,26 @@ export interface ExplainedRequest {
   /** The attempt that was refused in the queue: it has no record. */
   readonly refused: RefusedAttempt | undefined;
   readonly pools: readonly ExplainedPool[] | undefined;
+  /** Where an attempt was decided; undefined where that is not known. */
+  readonly decided?: (attempt: number) => ExplainedWhere | undefined;
 }
 
 /** The same with all that is known of the request. */
 export function explainAll(
-  { requestId, pool, refused, pools }: ExplainedRequest,
+  { requestId, pool, refused, pools, decided }: ExplainedRequest,
   records: readonly DecisionRecord[],
 ): Explanation | undefined {
   if (records.length === 0 && refused === undefined) return undefined;
-  const attempts = records.map(explainAttempt);
-  const all = refused === undefined ? attempts : [...attempts, refused];
+  const explained = records.map(explainAttempt);
+  const all = refused === undefined ? explained : [...explained, refused];
+  const attempts = all.map((attempt) => {
+    const where = decided?.(attempt.attempt);
+    return where === undefined ? attempt : { ...attempt, decided: where };
+  });
   return {
     requestId,
     pool,
-    attempts: all.sort((a, b) => a.attempt - b.attempt),
+    attempts: attempts.sort((a, b) => a.attempt - b.attempt),
     ...(pools === undefined ? {} : { pools }),
   };
 }

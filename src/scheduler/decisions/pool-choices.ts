@@ -2,19 +2,18 @@
 // record, and kept beside the records: it is no part of the decision, and a replay needs none of it.
 //
 // It travels and is kept as a text, because nearly all of them are never asked for: as objects they would be
-// copied on either side of the call, and stay on the heap for the garbage collector to walk.
+// copied on either side of the call.
 
 import { z } from "zod";
 import { type ExplainedPool, poolSchema } from "./document.ts";
+import { KeptTexts } from "./kept-texts.ts";
 import { CHOICE_CANDIDATES_MAX, type PoolCandidate } from "../pools/contracts.ts";
 
 /** The oldest go for new ones. A choice among three pools has about 500 characters. */
 export const POOL_CHOICES_LIMITS = {
-  requestsMax: 2_048,
-  /** Over all requests. */
+  textsMax: 2_048,
   charsMax: 1024 * 1024,
-  /** Of one request; a longer one is not kept. */
-  charsPerRequestMax: 8_192,
+  charsPerTextMax: 8_192,
 } as const;
 
 const choiceSchema = z.array(poolSchema);
@@ -36,38 +35,21 @@ function rounded(value: number): number {
 
 /** The latest choices. */
 export class PoolChoices {
-  /** By request id, oldest first. */
-  readonly #byRequest = new Map<string, string>();
-  #chars = 0;
+  readonly #texts = new KeptTexts(POOL_CHOICES_LIMITS);
 
   get size(): number {
-    return this.#byRequest.size;
+    return this.#texts.size;
   }
 
   /** Takes the place of an earlier one about the same request. */
   add(requestId: string, choice: string): void {
-    const { requestsMax, charsMax, charsPerRequestMax } = POOL_CHOICES_LIMITS;
-    this.#forget(requestId);
-    if (choice.length > charsPerRequestMax) return;
-    this.#byRequest.set(requestId, choice);
-    this.#chars += choice.length;
-    while (this.#byRequest.size > requestsMax || this.#chars > charsMax) {
-      const [oldest] = this.#byRequest.keys();
-      this.#forget(oldest!);
-    }
+    this.#texts.add(requestId, choice);
   }
 
   /** Undefined where none is kept, or the Worker was of a version that writes it otherwise. */
   find(requestId: string): readonly ExplainedPool[] | undefined {
-    const choice = this.#byRequest.get(requestId);
+    const choice = this.#texts.find(requestId);
     return choice === undefined ? undefined : decodeChoice(choice);
-  }
-
-  #forget(requestId: string): void {
-    const known = this.#byRequest.get(requestId);
-    if (known === undefined) return;
-    this.#chars -= known.length;
-    this.#byRequest.delete(requestId);
   }
 }
 

@@ -9,7 +9,7 @@ import {
   type PoolCandidate,
 } from "../../../src/scheduler/pools/contracts.ts";
 
-const { requestsMax, charsMax, charsPerRequestMax } = POOL_CHOICES_LIMITS;
+const { textsMax, charsMax, charsPerTextMax } = POOL_CHOICES_LIMITS;
 
 function candidates(count: number, more: Partial<PoolCandidate> = {}): PoolCandidate[] {
   return Array.from({ length: count }, (_, i) => ({
@@ -49,20 +49,20 @@ it("tells of as many pools as it may, the first", () => {
 
 it("keeps as many requests as it may, the latest", () => {
   const choices = new PoolChoices();
-  for (let i = 0; i <= requestsMax; i++) choices.add(`r${i}`, encodeChoice(candidates(1)));
-  expect(choices.size).toBe(requestsMax);
+  for (let i = 0; i <= textsMax; i++) choices.add(`r${i}`, encodeChoice(candidates(1)));
+  expect(choices.size).toBe(textsMax);
   expect(choices.find("r0")).toBeUndefined();
   expect(choices.find("r1")).toEqual(candidates(1));
 });
 
 it("keeps as much text as it may, over all requests", () => {
   const choices = new PoolChoices();
-  const requests = charsMax / charsPerRequestMax;
-  for (let i = 0; i < requests; i++) choices.add(`r${i}`, text(charsPerRequestMax));
+  const requests = charsMax / charsPerTextMax;
+  for (let i = 0; i < requests; i++) choices.add(`r${i}`, text(charsPerTextMax));
   expect(choices.size).toBe(requests);
   choices.add("one-more", text(10));
   expect(choices.size).toBe(requests);
-  choices.add("too-long", text(charsPerRequestMax + 1));
+  choices.add("too-long", text(charsPerTextMax + 1));
   expect(choices.size).toBe(requests);
 });
 

@@ -1,0 +1,48 @@
+// Names of metrics about decisions at the edge; a part of METRIC. Those of the Worker are one isolate's.
+
+import type { MetricDefinition } from "./metrics.ts";
+
+export const EDGE_METRIC = {
+  edgeDecisionsTotal: {
+    name: "fairlead_edge_decisions_total",
+    kind: "counter",
+    help: "Picks by where they were decided, local or consult, and why there.",
+    labels: ["pool", "where", "reason"],
+  },
+  edgeSyncsTotal: {
+    name: "fairlead_edge_syncs_total",
+    kind: "counter",
+    help: "Calls that told a pool's object of local picks: answered, refused by a release of before, failed.",
+    labels: ["pool", "outcome"],
+  },
+  edgeCommitsDroppedTotal: {
+    name: "fairlead_edge_commits_dropped_total",
+    kind: "counter",
+    help: "Local picks, and ends of them, that the object was never told, because too many were not.",
+    labels: ["pool"],
+  },
+  edgeReplicaAgeSeconds: {
+    name: "fairlead_edge_replica_age_seconds",
+    kind: "gauge",
+    help: "Age of this isolate's replica of a pool.",
+    labels: ["pool"],
+  },
+  edgeReplicaBytes: {
+    name: "fairlead_edge_replica_bytes",
+    kind: "gauge",
+    help: "Memory of this isolate's replicas of pools, estimated.",
+    labels: [],
+  },
+  edgeCreditTokens: {
+    name: "fairlead_edge_credit_tokens",
+    kind: "gauge",
+    help: "Tokens that this isolate may let into a pool without asking.",
+    labels: ["pool"],
+  },
+  edgeRttSeconds: {
+    name: "fairlead_edge_object_rtt_seconds",
+    kind: "gauge",
+    help: "The way from this isolate to a pool's object and back, as measured.",
+    labels: ["pool"],
+  },
+} as const satisfies Record<string, MetricDefinition>;
