@@ -20,7 +20,7 @@ import type { Clock } from "../scheduler/support/clock.ts";
 import type { ServedModels } from "./agent-frames.ts";
 import type { EndpointState, ScrapeOutcome } from "./state.ts";
 import { type ListedEndpoint, Membership } from "./membership.ts";
-import { NO_SLOT } from "./tickets/ledger.ts";
+import { NO_SLOT } from "./tickets/ticket.ts";
 import { type PoolUpstream, upstreamEndpoint } from "./upstreams/pool-upstream.ts";
 
 /** A relay's word keeps an endpoint away for this long at most; relays say it again if need be. */

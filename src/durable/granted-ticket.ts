@@ -9,7 +9,7 @@ import {
 } from "../scheduler/model/inference-request.ts";
 import type { EndpointDirectory } from "../scheduler/plugin.ts";
 import type { PickGrant } from "./contract.ts";
-import { NO_SLOT } from "./tickets/ledger.ts";
+import { NO_SLOT } from "./tickets/ticket.ts";
 import type { Ticket, TicketSpec } from "./tickets/ticket.ts";
 
 /** All of it that follows from the request and the choice. */

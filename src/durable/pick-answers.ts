@@ -64,7 +64,7 @@ export class PickAnswers {
   }
 
   #guard(grant: PickGrant, { holder, wantsSnapshot }: Asked): GuardedGrant {
-    const handle = new PickHandle(this.#picks, grant.ticket, holder);
+    const handle = new PickHandle(this.#picks.ends, grant.ticket, holder);
     const guarded = { ...grant, handle };
     return wantsSnapshot ? { ...guarded, snapshot: this.#snapshot() } : guarded;
   }
@@ -73,7 +73,7 @@ export class PickAnswers {
   #dropped(pick: WaitingPick, holder: number): void {
     this.#picks.admission.queue?.dropped(pick, holder);
     const answer = pick.holder === holder ? pick.take() : undefined;
-    if (answer?.ok === true) this.#picks.abandon(answer.ticket, holder);
+    if (answer?.ok === true) this.#picks.ends.abandon(answer.ticket, holder);
   }
 
   #withCapacity<Answer extends GuardedWait | NumberedPlace>(answer: Answer): Answer {

@@ -8,14 +8,12 @@
 // Objects are created by the directory (`configure`); one that was not configured refuses to serve.
 
 import { DurableObject } from "cloudflare:workers";
-import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
 import type { CompiledSpecification } from "../scheduler/data-layer/compile.ts";
 import { explainAll } from "../scheduler/decisions/explain.ts";
 import { QueueRefusals } from "../scheduler/decisions/queue-refusals.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 import { AgentConnections, POOL_UPGRADE_HEADER } from "./agent-connection.ts";
-import type { AgentEvents } from "./agent-events.ts";
 import {
   type BuiltConfig,
   buildConfig,
@@ -31,7 +29,7 @@ import type {
   QueueState,
 } from "./state.ts";
 import type { PickRequest, PoolObjectConfig, PoolSnapshot } from "./contract.ts";
-import { Endpoints, type Scrape } from "./endpoints.ts";
+import { Endpoints } from "./endpoints.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
 import { showResidency } from "./kv/residency-metrics.ts";
 import { ResidentKnowledge } from "./kv/resident-knowledge.ts";
@@ -48,13 +46,11 @@ import { PoolReports, type ReportsEnv } from "./summary/pool-reports.ts";
 import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
 import type { Settlement } from "./tickets/ticket.ts";
-import type { RelayLife } from "./tickets/ticket.ts";
+import { ToldByAgents } from "./told-by-agents.ts";
+import { Upkeep } from "./upkeep.ts";
 import { fetcherOf } from "../config/bindings.ts";
 import { UpstreamLoads } from "./upstreams/upstream-loads.ts";
 import { Usage } from "./usage.ts";
-
-/** Expiries are looked at, and usage is written, at most this often; nothing ticks when idle. */
-const TICK_MS = 500;
 
 export class PoolObject extends DurableObject {
   readonly #objectEpoch = randomHex(8);
@@ -77,7 +73,8 @@ export class PoolObject extends DurableObject {
   #config: StoredConfig;
   #compiled: CompiledSpecification;
   readonly #upstreamLoads: UpstreamLoads;
-  #tickTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #toldByAgents: ToldByAgents;
+  readonly #upkeep: Upkeep;
 
   constructor(ctx: DurableObjectState, env: ReportsEnv) {
     super(ctx, env);
@@ -117,39 +114,26 @@ export class PoolObject extends DurableObject {
     });
     this.#prefixes.restore();
     this.#resident = this.#createResident();
-    this.#picks = new Picks({
-      epoch: this.#objectEpoch,
-      clock: systemClock,
-      seed: randomSeed,
-      endpoints: this.#endpoints,
-      prefixes: this.#prefixes,
-      resident: this.#resident,
-      registry: this.#registry,
-      onSettled: (settlement) => this.#settle(settlement),
-      isSettled: (ticket) => this.#settled.has(ticket),
-      evict: (victim, relay) => void this.#agents.evict(victim, relay),
-      tickNeeded: () => this.#scheduleTick(),
-      queueEnded: (end) => this.#queueMetrics.queueEnded(end),
-      queueAskedAgain: () => this.#queueMetrics.queueAskedAgain(),
-      queueRefused: (refusal) => this.#refusals.add(refusal),
-    });
+    this.#picks = this.#createPicks();
     this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
     this.#resources = this.#createResources(env);
     this.#configurePicks();
     this.#debts = new KeptDebts(ctx.storage);
     this.#picks.admission.queue?.restoreDebts(this.#debts.read(systemClock()));
     this.#reports = this.#createReports(env);
+    this.#toldByAgents = this.#createToldByAgents();
     // Last: it greets the sockets that survived, and everything they may cause must stand.
     this.#agents = new AgentConnections({
       ctx,
       objectEpoch: this.#objectEpoch,
       clock: systemClock,
       registry: this.#registry,
-      events: this.#agentEvents(),
+      events: this.#toldByAgents.events(),
     });
+    this.#upkeep = this.#createUpkeep();
     this.#upstreamLoads = this.#createUpstreamLoads(env);
     this.#upstreamLoads.configure(this.#config.config?.upstreams ?? []);
-    this.#scheduleTick();
+    this.#upkeep.schedule();
   }
 
   /**
@@ -163,9 +147,13 @@ export class PoolObject extends DurableObject {
     this.#agents.configure();
   }
 
-  /** The pool is no longer in the configuration: its agents are sent away and picks refused. */
+  /**
+   * The pool is no longer in the configuration: its agents are sent away and picks refused. Also in the
+   * version that it has: a shard that does not count any more is retired when it is empty.
+   */
   retire(version: number): void {
-    if (version <= this.#config.version) return;
+    const { version: known, config } = this.#config;
+    if (version < known || (version === known && config === null)) return;
     this.#setConfig({ version, config: null });
     this.#resources.forget();
     this.#agents.closeAll();
@@ -178,7 +166,7 @@ export class PoolObject extends DurableObject {
    */
   pick(request: PickRequest): PickAnswer {
     const answer = this.#answers.pick(request);
-    this.#scheduleTick();
+    this.#upkeep.schedule();
     return answer;
   }
 
@@ -189,9 +177,9 @@ export class PoolObject extends DurableObject {
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
   explain(requestId: string): PoolExplanation {
-    const records = this.#picks.records(requestId);
+    const records = this.#picks.decider.records(requestId);
     const refused = this.#refusals.find(requestId);
-    const pools = this.#picks.poolChoice(requestId);
+    const pools = this.#picks.decider.poolChoice(requestId);
     const pool = this.#config.config?.name ?? "";
     return {
       isConfigured: this.#config.config !== null,
@@ -206,7 +194,7 @@ export class PoolObject extends DurableObject {
       pool: this.#config.config?.name ?? "",
       isConfigured: this.#config.config !== null,
       objectEpoch: this.#objectEpoch,
-      ...this.#picks.page(query),
+      ...this.#picks.decider.page(query),
     };
   }
 
@@ -217,16 +205,19 @@ export class PoolObject extends DurableObject {
 
   state(): PoolState {
     const { version, config } = this.#config;
+    const { shadow } = this.#picks.decider;
     return {
       pool: config?.name ?? "",
       isConfigured: config !== null,
       configVersion: version,
       objectEpoch: this.#objectEpoch,
-      staleAfterMs: this.#picks.staleAfterMs,
-      endpoints: this.#resident.describe(this.#endpoints.describe(this.#picks.staleAfterMs)),
+      staleAfterMs: this.#picks.decider.staleAfterMs,
+      endpoints: this.#resident.describe(
+        this.#endpoints.describe(this.#picks.decider.staleAfterMs),
+      ),
       agents: this.#agents.agents(),
       tickets: this.#picks.tickets,
-      ...(this.#picks.shadow === undefined ? {} : { shadow: this.#picks.shadow }),
+      ...(shadow === undefined ? {} : { shadow }),
       ...(this.#resident.state === undefined ? {} : { residency: this.#resident.state }),
       ...this.#resources.state,
     };
@@ -264,6 +255,25 @@ export class PoolObject extends DurableObject {
     this.#reports.noticed();
   }
 
+  #createPicks(): Picks {
+    return new Picks({
+      epoch: this.#objectEpoch,
+      clock: systemClock,
+      seed: randomSeed,
+      endpoints: this.#endpoints,
+      prefixes: this.#prefixes,
+      resident: this.#resident,
+      registry: this.#registry,
+      onSettled: (settlement) => this.#settle(settlement),
+      isSettled: (ticket) => this.#settled.has(ticket),
+      evict: (victim, relay) => void this.#agents.evict(victim, relay),
+      tickNeeded: () => this.#upkeep.schedule(),
+      queueEnded: (end) => this.#queueMetrics.queueEnded(end),
+      queueAskedAgain: () => this.#queueMetrics.queueAskedAgain(),
+      queueRefused: (refusal) => this.#refusals.add(refusal),
+    });
+  }
+
   #createResident(): ResidentKnowledge {
     return new ResidentKnowledge({
       table: this.#endpoints.table,
@@ -272,7 +282,7 @@ export class PoolObject extends DurableObject {
       approximate: (keys, matchedBlocks) => this.#prefixes.tree.match(keys, matchedBlocks),
       tell: (agent, message) => this.#agents.tellCollector(agent, message),
       defer: (callback) => void setTimeout(callback, 0),
-      silentAfterMs: () => this.#picks.staleAfterMs,
+      silentAfterMs: () => this.#picks.decider.staleAfterMs,
     });
   }
 
@@ -289,15 +299,15 @@ export class PoolObject extends DurableObject {
         const { version, config } = this.#config;
         return config === null ? undefined : { pool: config.name, configVersion: version };
       },
-      staleAfterMs: () => this.#picks.staleAfterMs,
+      staleAfterMs: () => this.#picks.decider.staleAfterMs,
       outlook: () => this.#picks.admission.outlook(),
       agentCount: () => this.#agents.count,
-      isBusy: () => this.#needsTick(),
+      isBusy: () => this.#upkeep.isNeeded,
     });
   }
 
   #snapshot(): PoolSnapshot {
-    const at = { nowMs: systemClock(), staleAfterMs: this.#picks.staleAfterMs };
+    const at = { nowMs: systemClock(), staleAfterMs: this.#picks.decider.staleAfterMs };
     const snapshot = takeSnapshot(this.#endpoints.table, { ...at, start: Math.random() });
     const summary = this.#reports.summary();
     return summary === undefined ? snapshot : { ...snapshot, summary };
@@ -340,126 +350,42 @@ export class PoolObject extends DurableObject {
     return new UpstreamLoads({
       clock: systemClock,
       binding: (name) => fetcherOf(env, name),
-      scraped: (address, scrape) => this.#scraped(address, scrape),
+      scraped: (address, scrape) => this.#toldByAgents.scraped(address, scrape),
     });
   }
 
-  #scraped(address: string, scrape: Scrape): void {
-    this.#endpoints.scraped(address, scrape);
-    this.#picks.admission.queue?.drainSoon();
-  }
-
-  #agentEvents(): AgentEvents {
-    const { membership } = this.#endpoints;
-    return {
+  #createToldByAgents(): ToldByAgents {
+    return new ToldByAgents({
+      stored: this.#stored,
+      endpoints: this.#endpoints,
+      resident: this.#resident,
+      picks: this.#picks,
+      reports: this.#reports,
+      resources: this.#resources,
       config: () => this.#config.config ?? undefined,
       specification: () => this.#compiled.specification,
-      acked: (reporter) => this.#stored.acked(reporter),
-      collectorConnected: (agent) => membership.connected(agent),
-      collectorDisconnected: (agent) => {
-        membership.disconnected(agent);
-        this.#resident.disconnected(agent);
-        this.#scheduleTick();
-      },
-      claimed: (agent, endpoints) => this.#claimed(agent, endpoints),
-      scraped: (address, scrape) => this.#scraped(address, scrape),
-      served: (served) => this.#endpoints.served(served),
-      relayConnected: (relay) => this.#picks.relayConnected(relay),
-      reported: (report, relay) => this.#reported(report, relay),
-      started: (tickets) => {
-        for (const { ticket, attempt } of tickets) this.#picks.started(ticket, attempt);
-      },
-      wantsFirstBytes: () => this.#picks.admission.mayEvict,
-      marked: ({ endpoint, leaseMs }) => {
-        this.#endpoints.eject(endpoint, leaseMs);
-        this.#picks.admission.queue?.drainSoon();
-      },
-      collectorHeard: (agent) => {
-        this.#reports.collectorHeard();
-        this.#resident.heard(agent);
-        this.#resources.push();
-      },
-      resourcesTold: (resources) => this.#resources.told(resources),
-      kvOffered: (agent, offer) => this.#resident.offered(agent, offer),
-      kvReceived: (agent, sections, frame) => this.#resident.received(agent, sections, frame),
-      kvLost: (agent, seq) => this.#resident.lost(agent, seq),
-      tickNeeded: () => this.#scheduleTick(),
-    };
+      tickNeeded: () => this.#upkeep.schedule(),
+    });
   }
 
-  #claimed(agent: string, endpoints: readonly EndpointRecord[]): boolean {
-    if (!this.#endpoints.membership.claim(agent, endpoints)) return false;
-    this.#endpoints.sync();
-    this.#resident.endpointsChanged();
-    this.#picks.admission.queue?.drainSoon();
-    this.#stored.setClaim(agent, endpoints);
-    return true;
-  }
-
-  #reported(report: TicketReport, relay: RelayLife): void {
-    const slot = this.#endpoints.slotOfAddress(report.endpoint);
-    if (report.kind === "opened") this.#picks.opened(report, slot, relay);
-    else if (report.kind === "prefilled") this.#picks.prefilled(report, slot);
-    else this.#picks.closed(report, slot);
+  #createUpkeep(): Upkeep {
+    return new Upkeep({
+      stored: this.#stored,
+      usage: this.#usage,
+      settled: this.#settled,
+      endpoints: this.#endpoints,
+      prefixes: this.#prefixes,
+      resident: this.#resident,
+      picks: this.#picks,
+      debts: this.#debts,
+      reports: this.#reports,
+      agents: this.#agents,
+    });
   }
 
   #settle(settlement: Settlement): void {
     this.#usage.add(settlement);
     this.#reports.requestEnded();
     if (settlement.mayBeReported) this.#settled.add(settlement.ticket);
-  }
-
-  /** Plans a tick unless one is planned or nothing waits for time to pass. */
-  #scheduleTick(): void {
-    this.#reports.noticed();
-    if (this.#tickTimer !== undefined || !this.#needsTick()) return;
-    this.#tickTimer = setTimeout(() => {
-      this.#tickTimer = undefined;
-      try {
-        this.#tick();
-      } finally {
-        this.#scheduleTick();
-      }
-    }, TICK_MS);
-  }
-
-  /** While this holds, a timer keeps the object from hibernating, as open tickets must. */
-  #needsTick(): boolean {
-    return (
-      this.#picks.hasTickets ||
-      this.#usage.isDirty ||
-      this.#prefixes.journal.isDirty ||
-      this.#agents.needsTick ||
-      this.#endpoints.membership.hasLeases
-    );
-  }
-
-  #tick(): void {
-    this.#picks.sweep();
-    // In a turn of its own: in one transaction with confirmed writes it would hold replies back.
-    if (this.#prefixes.journal.isDirty) setTimeout(() => this.#prefixes.journal.write(), 0);
-    this.#debts.keep(this.#picks.admission.queue, systemClock());
-    const gone = this.#endpoints.membership.expire();
-    if (gone.length > 0) {
-      this.#endpoints.sync();
-      this.#resident.endpointsChanged();
-    }
-    for (const agent of gone) this.#stored.deleteClaim(agent);
-    this.#agents.closeSilent();
-    // Usage before acks, and in one transaction with the numbers of the reports it came from: what
-    // is acknowledged is durable, and what is durable is never applied again.
-    const agents = this.#agents.unsaved();
-    if (this.#usage.isDirty || agents.length > 0) {
-      const batch = { usage: this.#usage.take(), agents, tickets: this.#settled.take() };
-      try {
-        this.#stored.settle(batch, systemClock());
-      } catch (error) {
-        // Nothing of it is written: it waits for the next tick, and so do the acknowledgements.
-        this.#usage.putBack(batch.usage);
-        for (const ticket of batch.tickets) this.#settled.add(ticket);
-        throw error;
-      }
-    }
-    this.#agents.saved();
   }
 }

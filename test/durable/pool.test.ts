@@ -2,7 +2,7 @@ import { evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
 import type { PickGrant, PickResult } from "../../src/durable/contract.ts";
-import { EXCLUDE_MAX } from "../../src/durable/picks.ts";
+import { EXCLUDE_MAX } from "../../src/durable/decider.ts";
 import { schedulerConfigSchema } from "../../src/scheduler/config/schema.ts";
 import { OUTPUT_TOKENS_RESERVED_MAX } from "../../src/scheduler/model/inference-request.ts";
 import { replayAttempt } from "../../src/scheduler/decisions/replay.ts";

@@ -5,7 +5,7 @@
 
 import { z } from "zod";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
-import { NO_SLOT } from "../tickets/ledger.ts";
+import { NO_SLOT } from "../tickets/ticket.ts";
 
 const rowSchema = z.object({
   next: z.int().positive(),

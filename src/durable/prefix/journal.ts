@@ -21,7 +21,7 @@ import type { ApproximatePrefix } from "../../scheduler/kv/approximate-prefix.ts
 import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import { JournalEndpoints } from "./journal-endpoints.ts";
-import { NO_SLOT } from "../tickets/ledger.ts";
+import { NO_SLOT } from "../tickets/ticket.ts";
 
 export const JOURNAL_LIMITS = {
   /** All rows. A full tree needs 21 MB. */

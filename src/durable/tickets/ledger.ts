@@ -17,20 +17,17 @@
 // earlier life's ticket puts it back, with what its name tells, and `closed` settles it, unless it is
 // among those that were settled before (`isSettled`).
 //
-// Prefixes are learned when the relay hands the prompt to an endpoint (`opened`), as llm-d does at
-// dispatch, so that the next request of a burst already finds it. That entry is speculative: if
-// `closed` says that another endpoint answered, or that none did, the blocks that only this ticket
-// vouches for are taken back, and the endpoint that did answer learns them. See PrefixClaims.
-//
 // Where another endpoint computes the prompt it carries that part, as prefills.ts has it: this one carries the
 // memory of prompt and answer, and no prompt's work.
 
-import { CONTENT_KEYS_MAX } from "../../scheduler/kv/content-keys.ts";
-import type { EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
+import { Leases } from "./leases.ts";
+import { Lessons } from "./lessons.ts";
 import {
+  BEGUN,
   estimateOf,
+  NO_SLOT,
   type RelayLife,
   type ReleasedBy,
   type ReleasedTicket,
@@ -50,7 +47,7 @@ import {
 import type { Believed } from "../kv/resident-knowledge.ts";
 import { PrefixClaims, type PrefixLearner } from "../prefix/claims.ts";
 import { type PrefillEnd, Prefills } from "./prefills.ts";
-import { computesPrompt, speedLesson, transferLesson, uncachedTokens } from "./speed-lesson.ts";
+import { type EndpointLoad, TicketLoad } from "./ticket-load.ts";
 
 export const TICKET_LIMITS = {
   /** Tickets known at once, open or not settled. Past it picks are refused. */
@@ -65,17 +62,8 @@ export const TICKET_LIMITS = {
   settleMs: 60_000,
 } as const;
 
-/** Not an endpoint: it left the pool, or was never in it. */
-export const NO_SLOT = -1;
-
 /** Holder of tickets of an earlier life: their handles are gone. */
 const NO_HOLDER = 0;
-
-/** Where the load of open tickets is accounted, and what they teach. An EndpointTable. */
-type EndpointLoad = Pick<
-  EndpointTable,
-  "dispatched" | "promptAdded" | "released" | "takenBack" | "completed" | "handedOver"
->;
 
 /** What became of a report about a ticket of an earlier life. Closed set; a metric label. */
 export type RestoreOutcome = "opened" | "closed" | "settled-before" | "no-room";
@@ -98,41 +86,40 @@ export type TicketLimits = Readonly<Record<keyof typeof TICKET_LIMITS, number>>;
 export class TicketLedger {
   readonly #options: LedgerOptions;
   readonly #limits: TicketLimits;
-  readonly #byRequest = new Map<string, TicketState>();
-  // Each lease is constant, so insertion order is order of expiry: a sweep looks at the heads only.
-  readonly #beforeRelay = new Map<string, TicketState>();
-  readonly #withRelay = new Map<string, TicketState>();
-  readonly #unsettled = new Map<string, TicketState>();
+  readonly #leases = new Leases();
   readonly #claims: PrefixClaims;
+  readonly #lessons: Lessons;
   readonly #prefills: Prefills;
+  readonly #load: TicketLoad;
   #created = 0;
-  #keyBytes = 0;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#limits = options.limits ?? TICKET_LIMITS;
     this.#claims = new PrefixClaims(options.learner);
+    this.#lessons = new Lessons(this.#claims, this.#limits.keyBytesMax);
     const { clock, load } = options;
     this.#prefills = new Prefills({ clock, load, claims: this.#claims });
+    this.#load = new TicketLoad(clock, load);
   }
 
   /** Tickets that load an endpoint. */
   get openCount(): number {
-    return this.#beforeRelay.size + this.#withRelay.size;
+    return this.#leases.openCount;
   }
 
   /** All tickets known, including those only waiting to be settled. */
   get size(): number {
-    return this.openCount + this.#unsettled.size;
+    return this.#leases.size;
   }
 
   get keyBytes(): number {
-    return this.#keyBytes;
+    return this.#lessons.keyBytes;
   }
 
   /** The open ticket of an earlier pick of the same attempt; `holder` becomes its guard. */
   reopen(requestId: string, attempt: number, holder: number): Ticket | undefined {
-    const ticket = this.#byRequest.get(requestKey(requestId, attempt));
+    const ticket = this.#leases.ofRequest(requestId, attempt);
     if (ticket !== undefined) ticket.holder = holder;
     return ticket;
   }
@@ -142,13 +129,13 @@ export class TicketLedger {
     requestId: string,
     attempt: number,
   ): { readonly ticket: string; readonly relay: RelayLife | undefined } | undefined {
-    const ticket = this.#byRequest.get(requestKey(requestId, attempt));
+    const ticket = this.#leases.ofRequest(requestId, attempt);
     return ticket && { ticket: ticket.id, relay: ticket.relay };
   }
 
   /** The ticket that `holder` guards, until it is settled. */
   heldBy(id: string, holder: number): (Ticket & Pick<TicketState, "slot">) | undefined {
-    const ticket = this.#get(id);
+    const ticket = this.#leases.get(id);
     return ticket?.holder === holder ? ticket : undefined;
   }
 
@@ -167,13 +154,13 @@ export class TicketLedger {
 
   /** Whether one more may be tracked. */
   get hasRoom(): boolean {
-    return this.size < this.#limits.ticketsMax || this.#unsettled.size > 0;
+    return this.size < this.#limits.ticketsMax || this.size > this.openCount;
   }
 
   /** Room for one more ticket. Settles the oldest early if only that makes room. */
   makeRoom(): { readonly hasRoom: boolean; readonly settlement: Settlement | undefined } {
     if (this.size < this.#limits.ticketsMax) return { hasRoom: true, settlement: undefined };
-    const [oldest] = this.#unsettled.values();
+    const oldest = this.#leases.oldestUnsettled;
     if (oldest === undefined) return { hasRoom: false, settlement: undefined };
     return { hasRoom: true, settlement: this.#giveUp(oldest) };
   }
@@ -181,39 +168,30 @@ export class TicketLedger {
   /** Charges the endpoints. The caller has asked for room and that the pick is not open already. */
   open(spec: TicketSpec): Ticket {
     assert(this.size < this.#limits.ticketsMax, "a ticket past the maximum");
-    const key = requestKey(spec.requestId, spec.attempt);
-    assert(!this.#byRequest.has(key), "two open tickets for one attempt");
+    const before = this.#leases.ofRequest(spec.requestId, spec.attempt);
+    assert(before === undefined, "two open tickets for one attempt");
     this.#created += 1;
     const { prefill, promptTokens } = spec;
-    const keepsKeys = this.#keyBytes + spec.keys.byteLength <= this.#limits.keyBytesMax;
     const ticket: TicketState = {
       ...spec,
       id: encodeTicketName(this.#options.epoch, this.#created, spec),
-      // A copy: the request's own buffer may be part of a larger message.
-      keys: keepsKeys ? spec.keys.slice() : null,
-      isWithRelay: false,
-      relay: undefined,
-      isVoid: false,
-      isUnpaid: false,
-      releasedBy: null,
+      ...BEGUN,
+      keys: this.#lessons.keep(spec.keys),
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
-      dispatched: undefined,
       prefill: prefill && this.#prefills.begin(prefill, promptTokens),
-      claim: null,
     };
-    this.#keyBytes += ticket.keys?.byteLength ?? 0;
-    this.#byRequest.set(key, ticket);
+    this.#leases.claimRequest(ticket);
     if (spec.isWorkers === true) this.#leaseToWorker(ticket);
-    else this.#beforeRelay.set(ticket.id, ticket);
-    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket);
+    else this.#leases.leaseBeforeRelay(ticket);
+    this.#load.dispatch(ticket);
     return ticket;
   }
 
   /** Nobody will say that its endpoint has the prompt before the answer has ended. */
   #leaseToWorker(ticket: TicketState): void {
     ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
-    this.#withRelay.set(ticket.id, ticket);
-    this.#teach(ticket, ticket.slot);
+    this.#leases.leaseToRelay(ticket);
+    this.#lessons.teach(ticket, ticket.slot);
   }
 
   /**
@@ -235,10 +213,10 @@ export class TicketLedger {
     ticket.isVoid = false;
     ticket.relay = subject?.relay;
     if (ticket.releasedBy === null) {
-      this.#move(ticket, slot);
+      this.#load.move(ticket, slot);
       this.#leaseToRelay(ticket);
     }
-    this.#teach(ticket, slot);
+    this.#lessons.teach(ticket, slot);
     this.#prefills.teach(ticket);
     return undefined;
   }
@@ -246,11 +224,7 @@ export class TicketLedger {
   /** A relay's report that an endpoint has done with a ticket's prefill. */
   prefilled(id: string, attempt: number, end: PrefillEnd): void {
     const ticket = this.#find(id, attempt);
-    if (ticket === undefined || !this.#prefills.ended(ticket, end)) return;
-    const { slot, promptTokens, releasedBy } = ticket;
-    if (releasedBy !== null || slot === NO_SLOT) return;
-    const { clock, load } = this.#options;
-    load.promptAdded(slot, { promptTokens, uncachedTokens: uncachedTokens(ticket) }, clock());
+    if (ticket !== undefined && this.#prefills.ended(ticket, end)) this.#load.addPrompt(ticket);
   }
 
   /**
@@ -265,11 +239,8 @@ export class TicketLedger {
   ): Settlement | undefined {
     const ticket = this.#find(id, attempt);
     if (ticket !== undefined) {
-      this.#correct(ticket, end);
-      const lesson = speedLesson(ticket, end);
-      if (lesson !== undefined) this.#options.load.completed(end.slot, lesson);
-      const handOver = transferLesson(ticket, end);
-      if (handOver !== undefined) this.#options.load.handedOver(end.slot, handOver);
+      this.#lessons.correct(ticket, end);
+      this.#load.learn(ticket, end);
       this.#release(ticket, "report");
       this.#forget(ticket);
       return settlementOf(ticket, end, this.#isEarlier(id));
@@ -282,14 +253,14 @@ export class TicketLedger {
 
   /** The Worker gives the ticket back, in words. Ignored from a handle that no longer guards it. */
   release(id: string, by: ReleasedBy, holder: number): void {
-    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    const ticket = this.#leases.open(id);
     if (ticket === undefined || ticket.holder !== holder) return;
     const hasRun = ticket.isWithRelay || by === "unmetered";
-    if (by === "unmetered") this.#teach(ticket, ticket.slot);
+    if (by === "unmetered") this.#lessons.teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
     // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
     ticket.isUnpaid = by === "hedge-lost" || by === "relay-unreachable";
-    if (!hasRun) this.#unteach(ticket);
+    if (!hasRun) this.#lessons.unteach(ticket);
     this.#release(ticket, by);
   }
 
@@ -298,11 +269,11 @@ export class TicketLedger {
    * the ticket was settled before: then it is estimated, as one that nobody meters.
    */
   settle(id: string, end: TicketEnd, holder: number): Settlement | undefined {
-    const ticket = this.#get(id);
+    const ticket = this.#leases.get(id);
     if (ticket?.holder !== holder || ticket.isVoid) return undefined;
     const isKnown = end.promptTokens !== null && end.completionTokens !== null;
     if (isKnown) return this.closed(id, ticket.attempt, end);
-    this.#correct(ticket, end);
+    this.#lessons.correct(ticket, end);
     ticket.isVoid = false;
     this.#release(ticket, "unmetered");
     return undefined;
@@ -310,9 +281,9 @@ export class TicketLedger {
 
   /** The Worker's handle is gone. A ticket that a relay has is the relay's to end. */
   abandon(id: string, holder: number): void {
-    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    const ticket = this.#leases.open(id);
     if (ticket?.holder !== holder || ticket.isWithRelay) return;
-    this.#unteach(ticket);
+    this.#lessons.unteach(ticket);
     // A grant that came too late was used by nobody; what a relay has after all, its report counts.
     ticket.isVoid = true;
     this.#release(ticket, "handle");
@@ -320,22 +291,18 @@ export class TicketLedger {
 
   /** The prompt's keys, of a ticket that was opened without them. */
   learn(id: string, keys: Uint32Array, holder: number): void {
-    const ticket = this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    const ticket = this.#leases.open(id);
     if (ticket === undefined || ticket.holder !== holder || ticket.keys?.length !== 0) return;
-    if (this.#keyBytes + keys.byteLength > this.#limits.keyBytesMax) return;
+    if (!this.#lessons.replace(ticket, keys)) return;
     this.#prefills.forget(ticket);
-    if (ticket.claim !== null) this.#claims.drop(ticket.claim);
-    ticket.claim = null;
-    ticket.keys = keys.slice(0, 2 * CONTENT_KEYS_MAX);
-    this.#keyBytes += ticket.keys.byteLength;
     if (!ticket.isWithRelay) return;
-    this.#teach(ticket, ticket.slot);
+    this.#lessons.teach(ticket, ticket.slot);
     this.#prefills.teach(ticket);
   }
 
   /** A relay has begun a life: what earlier ones carried has died with them. */
   relayStarted({ agent, epoch }: RelayLife): void {
-    for (const ticket of this.#withRelay.values()) {
+    for (const ticket of this.#leases.withRelay()) {
       if (ticket.relay?.agent === agent && ticket.relay.epoch !== epoch)
         this.#release(ticket, "relay-restarted");
     }
@@ -344,15 +311,9 @@ export class TicketLedger {
   /** Ends every lease that is over. Returns what was settled by estimate. */
   sweep(): Settlement[] {
     const nowMs = this.#options.clock();
-    for (const leases of [this.#beforeRelay, this.#withRelay]) {
-      for (const ticket of leases.values()) {
-        if (ticket.dueAtMs > nowMs) break;
-        this.#release(ticket, "expired");
-      }
-    }
+    for (const ticket of this.#leases.expired(nowMs)) this.#release(ticket, "expired");
     const settlements: Settlement[] = [];
-    for (const ticket of this.#unsettled.values()) {
-      if (ticket.dueAtMs > nowMs) break;
+    for (const ticket of this.#leases.unsettledDue(nowMs)) {
       const settlement = this.#giveUp(ticket);
       if (settlement !== undefined) settlements.push(settlement);
     }
@@ -361,23 +322,17 @@ export class TicketLedger {
 
   /** The endpoint has left and took its load along; its slot may be given to another. */
   endpointRemoved(slot: number): void {
-    for (const leases of [this.#beforeRelay, this.#withRelay, this.#unsettled]) {
-      for (const ticket of leases.values()) {
-        if (ticket.slot === slot) ticket.slot = NO_SLOT;
-        if (ticket.claim?.slot === slot) ticket.claim = null;
-        this.#prefills.endpointRemoved(ticket, slot);
-      }
+    for (const ticket of this.#leases.all()) {
+      if (ticket.slot === slot) ticket.slot = NO_SLOT;
+      if (ticket.claim?.slot === slot) ticket.claim = null;
+      this.#prefills.endpointRemoved(ticket, slot);
     }
     this.#claims.endpointRemoved(slot);
   }
 
   #find(id: string, attempt: number): TicketState | undefined {
-    const ticket = this.#get(id);
+    const ticket = this.#leases.get(id);
     return ticket?.attempt === attempt ? ticket : undefined;
-  }
-
-  #get(id: string): TicketState | undefined {
-    return this.#beforeRelay.get(id) ?? this.#withRelay.get(id) ?? this.#unsettled.get(id);
   }
 
   #isEarlier(id: string): boolean {
@@ -386,7 +341,7 @@ export class TicketLedger {
 
   /** Undefined unless the ticket is of an earlier life, is not in the ledger and was not settled. */
   #earlierName(id: string): TicketName | undefined {
-    if (!this.#isEarlier(id) || this.#get(id) !== undefined) return undefined;
+    if (!this.#isEarlier(id) || this.#leases.get(id) !== undefined) return undefined;
     const name = parseTicketName(id);
     if (name === undefined || this.#options.isSettled?.(id) !== true) return name;
     this.#options.onRestored?.("settled-before");
@@ -400,72 +355,30 @@ export class TicketLedger {
     this.#options.onRestored?.(hasRoom ? "opened" : "no-room");
     if (!hasRoom) return undefined;
     const { epoch: _, ...facts } = told;
-    const ticket: TicketState = {
-      ...facts,
-      endpoints: [],
-      keys: null,
-      holder: NO_HOLDER,
-      isWithRelay: true,
-      relay: told.relay,
-      isVoid: false,
-      isUnpaid: false,
-      releasedBy: null,
-      dueAtMs: 0,
-      dispatched: undefined,
-      // What it loads elsewhere, if anything, is in that engine's own numbers.
-      prefill: undefined,
-      claim: null,
-    };
+    // What it loads elsewhere, if anything, is in that engine's own numbers.
+    const unknown = { endpoints: [], keys: null, holder: NO_HOLDER };
+    const ticket: TicketState = { ...facts, ...BEGUN, ...unknown, relay: told.relay };
     // Not found by its request: whoever picks again has lost the answer, and so this ticket.
     this.#leaseToRelay(ticket);
     // Its prompt was most likely computed in the object's earlier life.
-    if (ticket.slot !== NO_SLOT) this.#dispatch(ticket, false);
+    this.#load.dispatch(ticket, false);
     return settlement;
   }
 
   #leaseToRelay(ticket: TicketState): void {
     ticket.isWithRelay = true;
     ticket.dueAtMs = this.#options.clock() + this.#limits.withRelayMs;
-    this.#beforeRelay.delete(ticket.id);
-    this.#withRelay.delete(ticket.id);
-    this.#withRelay.set(ticket.id, ticket);
+    this.#leases.leaseToRelay(ticket);
   }
 
   #release(ticket: TicketState, by: ReleasedBy): void {
     if (ticket.releasedBy !== null) return;
     ticket.releasedBy = by;
     ticket.dueAtMs = this.#options.clock() + this.#limits.settleMs;
-    const key = requestKey(ticket.requestId, ticket.attempt);
-    if (this.#byRequest.get(key) === ticket) this.#byRequest.delete(key);
-    this.#beforeRelay.delete(ticket.id);
-    this.#withRelay.delete(ticket.id);
-    this.#unsettled.set(ticket.id, ticket);
-    this.#move(ticket, NO_SLOT);
+    this.#leases.released(ticket);
+    this.#load.move(ticket, NO_SLOT);
     this.#prefills.released(ticket);
     this.#options.onReleased?.(by, ticket);
-  }
-
-  /** Moves the load to another endpoint, or off all of them. */
-  #move(ticket: TicketState, slot: number): void {
-    if (ticket.slot === slot) return;
-    const { clock, load } = this.#options;
-    if (ticket.slot !== NO_SLOT) {
-      const isUnread = slot !== NO_SLOT || ticket.isVoid;
-      load.released(ticket.slot, ticket.reservedTokens, ticket.dispatched?.atMs ?? clock());
-      if (isUnread && computesPrompt(ticket))
-        load.takenBack(ticket.slot, uncachedTokens(ticket), clock());
-    }
-    ticket.slot = slot;
-    if (slot !== NO_SLOT) this.#dispatch(ticket);
-  }
-
-  /** Charges the ticket's endpoint, as of now. */
-  #dispatch(ticket: TicketState, isPromptNew = true): void {
-    const { clock, load } = this.#options;
-    const { slot, reservedTokens, promptTokens } = ticket;
-    const isComputed = isPromptNew && computesPrompt(ticket);
-    const prompt = { promptTokens, uncachedTokens: isComputed ? uncachedTokens(ticket) : 0 };
-    ticket.dispatched = load.dispatched(slot, reservedTokens, clock(), prompt);
   }
 
   /** No report came: an estimate, unless the ticket is void. */
@@ -477,39 +390,8 @@ export class TicketLedger {
 
   #forget(ticket: TicketState): void {
     assert(ticket.releasedBy !== null, "a ticket is forgotten before its release");
-    this.#unsettled.delete(ticket.id);
+    this.#leases.forget(ticket);
     this.#prefills.forget(ticket);
-    if (ticket.claim !== null) this.#claims.drop(ticket.claim);
-    ticket.claim = null;
-    this.#keyBytes -= ticket.keys?.byteLength ?? 0;
-    ticket.keys = null;
+    this.#lessons.forget(ticket);
   }
-
-  #teach(ticket: TicketState, slot: number): void {
-    if (ticket.keys === null || slot === NO_SLOT || ticket.claim?.slot === slot) return;
-    if (ticket.claim !== null) this.#claims.takeBack(ticket.claim);
-    ticket.claim = this.#claims.claim(ticket.keys, slot);
-  }
-
-  /** Its endpoint was not asked, or would not serve it. */
-  #unteach(ticket: TicketState): void {
-    if (ticket.claim !== null) this.#claims.takeBack(ticket.claim);
-    ticket.claim = null;
-  }
-
-  /** Replaces what was believed at `opened` by what `closed` says. */
-  #correct(ticket: TicketState, end: TicketEnd): void {
-    const isHere = end.isPromptCached && end.slot !== NO_SLOT;
-    if (ticket.claim !== null) {
-      if (isHere && ticket.claim.slot === end.slot) this.#claims.drop(ticket.claim);
-      else this.#claims.takeBack(ticket.claim);
-      ticket.claim = null;
-    }
-    if (isHere && ticket.keys !== null) this.#claims.confirm(ticket.keys, end.slot);
-  }
-}
-
-/** A request id never holds a line feed: it comes from a header. */
-function requestKey(requestId: string, attempt: number): string {
-  return `${requestId}\n${attempt}`;
 }

@@ -7,6 +7,9 @@ import type { CachePrediction } from "../kv/cache-prediction.ts";
 import type { PrefixClaim } from "../prefix/claims.ts";
 import type { PrefillSpec, PrefillState } from "./prefills.ts";
 
+/** Not an endpoint: it left the pool, or was never in it. */
+export const NO_SLOT = -1;
+
 /** How a ticket's load left. Closed set; a metric label. */
 export type ReleasedBy =
   | "report"
@@ -74,6 +77,19 @@ export interface TicketState extends Ticket {
   /** The speculative entry, until the endpoint has answered or failed. */
   claim: PrefixClaim | null;
 }
+
+/** The part of a ticket's state that is the same for each as it begins. */
+export const BEGUN = {
+  isWithRelay: false,
+  relay: undefined,
+  isVoid: false,
+  isUnpaid: false,
+  releasedBy: null,
+  dueAtMs: 0,
+  dispatched: undefined,
+  prefill: undefined,
+  claim: null,
+} as const satisfies Partial<TicketState>;
 
 /** Of one whose load has left. */
 export type ReleasedTicket = Readonly<Pick<TicketState, "requestId" | "attempt" | "isVoid">>;

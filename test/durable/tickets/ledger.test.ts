@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { ReleasedBy, Settlement } from "../../../src/durable/tickets/ticket.ts";
+import { NO_SLOT, type ReleasedBy, type Settlement } from "../../../src/durable/tickets/ticket.ts";
 import {
-  NO_SLOT,
   type RestoreOutcome,
   TICKET_LIMITS,
   type TicketLimits,

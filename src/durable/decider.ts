@@ -1,0 +1,178 @@
+// Decisions of one pool, and what is kept of them: the configuration in force, the shadow that looks on,
+// and the records that `explain` shows.
+
+import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
+import type { DecisionRecord, DecisionResult, QueueFacts } from "../scheduler/decisions/record.ts";
+import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
+import { DecisionRing } from "../scheduler/decisions/ring.ts";
+import type { EndpointPicker } from "../scheduler/endpoint-picker.ts";
+import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
+import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
+import type { Clock } from "../scheduler/support/clock.ts";
+import type { MetricRegistry } from "../telemetry/metrics.ts";
+import type { BuiltConfig } from "./built-config.ts";
+import { takePage } from "./decision-page.ts";
+import type { Endpoints } from "./endpoints.ts";
+import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
+import type { PrefixMemory } from "./prefix/memory.ts";
+import { Shadow } from "./shadow.ts";
+import type { DecisionQuery, ShadowState } from "./state.ts";
+
+/** Addresses a retry may exclude; later ones are not looked at. */
+export const EXCLUDE_MAX = 64;
+/** Time from a scrape to the object that still counts as prompt. */
+const ONE_WAY_MS = 1_000;
+/** Scrapes that may be missed before a sample is stale. */
+const SCRAPES_MISSED_MAX = 3;
+
+export interface DeciderOptions {
+  readonly clock: Clock;
+  /** A fresh seed for each decision, kept in its record. */
+  readonly seed: () => number;
+  readonly endpoints: Endpoints;
+  readonly prefixes: PrefixMemory;
+  readonly resident: ResidentKnowledge;
+  readonly registry: MetricRegistry;
+}
+
+export class Decider {
+  readonly #options: DeciderOptions;
+  readonly #decisions = new DecisionRing();
+  readonly #recorder = new DecisionRecorder(this.#decisions);
+  readonly #poolChoices = new PoolChoices();
+  #picker: EndpointPicker | undefined;
+  /** Configuration of #picker: one object while it does not change. */
+  #scheduler: SchedulerConfig | undefined;
+  #shadow: Shadow | undefined;
+  /** Configuration of #shadow. */
+  #shadowScheduler: SchedulerConfig | undefined;
+  #configVersion = 0;
+  #staleAfterMs = ONE_WAY_MS;
+
+  constructor(options: DeciderOptions) {
+    this.#options = options;
+  }
+
+  /** A sample older than this is stale: its endpoint ranks behind every fresh one. */
+  get staleAfterMs(): number {
+    return this.#staleAfterMs;
+  }
+
+  get configVersion(): number {
+    return this.#configVersion;
+  }
+
+  /** undefined while the pool is not configured. */
+  get picker(): EndpointPicker | undefined {
+    return this.#picker;
+  }
+
+  /** Of the picker. */
+  get scheduler(): SchedulerConfig | undefined {
+    return this.#scheduler;
+  }
+
+  /** undefined without a shadow configuration. */
+  get shadow(): ShadowState | undefined {
+    return this.#shadow?.state;
+  }
+
+  /** Puts a configuration in force. */
+  configure({ stored: { version, config }, picker, scrapeIntervalMs }: BuiltConfig): void {
+    this.#configVersion = version;
+    const scheduler = config?.scheduler;
+    if (JSON.stringify(scheduler) !== JSON.stringify(this.#scheduler)) {
+      // Only then: a new picker's scorers have forgotten what they learned.
+      this.#scheduler = scheduler;
+      this.#picker = picker;
+      if (scheduler !== undefined) {
+        this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));
+        this.#options.resident.configure(scheduler);
+      }
+    }
+    this.#configureShadow(config?.shadowScheduler);
+    this.#staleAfterMs = SCRAPES_MISSED_MAX * scrapeIntervalMs + ONE_WAY_MS;
+  }
+
+  /** To be asked only while there is a picker. */
+  decide(
+    request: InferenceRequest,
+    at: {
+      readonly attempt: number;
+      readonly exclude: readonly string[];
+      readonly nowMs: number;
+      readonly queue: QueueFacts | undefined;
+    },
+  ): ReturnType<EndpointPicker["pick"]> {
+    const { endpoints } = this.#options;
+    const seed = this.#options.seed();
+    const input = {
+      request,
+      endpoints: endpoints.table.columns,
+      pool: endpoints.table,
+      prefixSources: this.#options.resident.sourcesFor(request.model),
+      nowMs: at.nowMs,
+      staleAfterMs: this.#staleAfterMs,
+      seed,
+      exclude: at.exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
+    };
+    const outcome = this.#picker!.pick(input, this.#recorder);
+    const shadow = this.#shadow?.observe(input, outcome);
+    const { attempt, queue } = at;
+    const { exclude } = input;
+    const scheduler = this.#scheduler!;
+    const configVersion = this.#configVersion;
+    const facts = { attempt, configVersion, scheduler, seed, exclude };
+    this.#recorder.finish(endpoints.table, {
+      ...facts,
+      queue,
+      kvSource: outcome.ok ? outcome.kvSource : undefined,
+      ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
+      ...(shadow === undefined ? {} : { shadow }),
+    });
+    return outcome;
+  }
+
+  /** How an attempt went, for its record. */
+  ended(requestId: string, attempt: number, result: DecisionResult): void {
+    this.#decisions.settle(requestId, attempt, result);
+  }
+
+  /** Among which pools the request was chosen. */
+  chosenAmong(requestId: string, choice: string): void {
+    this.#poolChoices.add(requestId, choice);
+  }
+
+  endpointRemoved(slot: number): void {
+    this.#picker?.onEndpointRemoved(slot);
+    this.#shadow?.endpointRemoved(slot);
+  }
+
+  endpointRestarted(slot: number): void {
+    this.#picker?.onEndpointRestarted(slot);
+    this.#shadow?.endpointRestarted(slot);
+  }
+
+  /** The decisions on record for a request, by attempt. */
+  records(requestId: string): DecisionRecord[] {
+    return this.#decisions.find(requestId);
+  }
+
+  /** Among which pools the request was chosen; undefined where that is not known. */
+  poolChoice(requestId: string): ReturnType<PoolChoices["find"]> {
+    return this.#poolChoices.find(requestId);
+  }
+
+  /** Recorded decisions, newest first. */
+  page(query: DecisionQuery) {
+    return takePage(this.#decisions, query, this.#options.clock);
+  }
+
+  #configureShadow(scheduler: SchedulerConfig | undefined): void {
+    if (JSON.stringify(scheduler) === JSON.stringify(this.#shadowScheduler)) return;
+    this.#shadowScheduler = scheduler;
+    this.#shadow =
+      scheduler === undefined ? undefined : new Shadow(scheduler, this.#options.registry);
+  }
+}
