@@ -12,6 +12,7 @@ import { EndpointPicker } from "../scheduler/endpoint-picker.ts";
 import type { OnPluginFailed } from "../scheduler/plugin-calls.ts";
 import type { PoolObjectConfig } from "./contract.ts";
 import { fallbackConfig, type StoredConfig } from "./pool-storage.ts";
+import { readShard } from "./pool-shard.ts";
 import { readUpstreams } from "./upstreams/pool-upstream.ts";
 
 export interface BuiltConfig {
@@ -82,6 +83,7 @@ export function readConfig(config: PoolObjectConfig): PoolObjectConfig {
     ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
     ...(clusterResources === undefined ? {} : { clusterResources }),
     ...readUpstreams(config.upstreams),
+    ...readShard(config.shard),
   };
   return shadow === undefined ? known : { ...known, shadowScheduler: shadow };
 }

@@ -22,6 +22,8 @@ const SQL_SCHEMA = [
   "CREATE TABLE drained_pools (pool TEXT PRIMARY KEY)",
   // What pools' clusters say of objectives and rewrites, as PoolResources.
   "CREATE TABLE pool_resources (pool TEXT PRIMARY KEY, version INTEGER NOT NULL, json TEXT NOT NULL)",
+  // Addresses of shards beyond the count of their pool, which end what they have.
+  "CREATE TABLE leaving_shards (address TEXT PRIMARY KEY, since_ms INTEGER NOT NULL)",
 ];
 
 export interface StoredDeployment {
@@ -38,9 +40,17 @@ interface StoredResources {
   readonly json: string;
 }
 
+/** A shard beyond the count of its pool. */
+export interface LeavingShard {
+  readonly address: PoolAddress;
+  readonly sinceMs: number;
+}
+
 interface StoredChange {
   /** Whose objects have to be told. */
   readonly told: readonly PoolAddress[];
+  /** Shards that are beyond the count of their pools now, all of them. */
+  readonly leaving: readonly PoolAddress[];
   /** All that are configured now: of others the drain is forgotten. */
   readonly pools: readonly string[];
 }
@@ -96,9 +106,35 @@ export class DirectoryStorage {
       );
       sql.exec("DELETE FROM versions WHERE version <= ?", entry.version - VERSIONS_KEPT_MAX);
       this.mustTell(change.told);
+      this.#setLeaving(change.leaving, entry.appliedAtMs);
       for (const pool of this.drained())
         if (!change.pools.includes(pool)) this.setDrained(pool, false);
     });
+  }
+
+  leaving(): LeavingShard[] {
+    return this.#storage.sql
+      .exec<{ address: string; sinceMs: number }>(
+        "SELECT address, since_ms AS sinceMs FROM leaving_shards ORDER BY address",
+      )
+      .toArray() as unknown as LeavingShard[];
+  }
+
+  /** It is retired, or counts again. */
+  forgetLeaving(address: PoolAddress): void {
+    this.#storage.sql.exec("DELETE FROM leaving_shards WHERE address = ?", address);
+  }
+
+  /** Those that were leaving before go on since when they were. */
+  #setLeaving(addresses: readonly PoolAddress[], sinceMs: number): void {
+    for (const { address } of this.leaving())
+      if (!addresses.includes(address)) this.forgetLeaving(address);
+    for (const address of addresses)
+      this.#storage.sql.exec(
+        "INSERT OR IGNORE INTO leaving_shards (address, since_ms) VALUES (?, ?)",
+        address,
+        sinceMs,
+      );
   }
 
   drained(): string[] {

@@ -119,13 +119,15 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
       return refuse("too-large", [{ path: "", message }]);
     }
     const entry = { version: before + 1, appliedAtMs: systemClock(), bytes };
-    const told = new Set([old, parsed.value].flatMap((of) => this.#teller.addresses(of)));
+    const known = [old, parsed.value].flatMap((of) => this.#teller.addresses(of));
+    const told = [...new Set([...known, ...this.#stored.leaving().map(({ address }) => address)])];
     const pools = parsed.value.pools.map(({ name }) => name);
-    this.#stored.add(entry, json, { told: [...told], pools });
+    const leaving = this.#teller.leaving(parsed.value, told);
+    this.#stored.add(entry, json, { told, leaving, pools });
     this.#current = { version: entry.version, deployment: parsed.value };
     this.#drained = this.#stored.drained();
     this.#poolsConfigured(pools);
-    const pending = (await this.#teller.tellAll()).map(poolNameOf);
+    const pending = [...new Set((await this.#teller.tellAll()).map(poolNameOf))];
     const notes = this.#jurisdictionNotes(old, parsed.value);
     return { ok: true, version: entry.version, pending, ...(notes.length > 0 ? { notes } : {}) };
   }
@@ -158,6 +160,7 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
 
   override async alarm(): Promise<void> {
     await this.#teller.tellAll();
+    await this.#teller.retireEmpty();
   }
 
   #poolsConfigured(names: readonly string[]): void {

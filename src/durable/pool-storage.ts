@@ -9,6 +9,7 @@ import type { PoolObjectConfig } from "./contract.ts";
 import { CLAIMS_MAX } from "./membership.ts";
 import { RESOURCES_SQL } from "./resources/resources-storage.ts";
 import { migrate } from "./migrations.ts";
+import { readShard } from "./pool-shard.ts";
 import { readUpstreams } from "./upstreams/pool-upstream.ts";
 
 /** Tenant and model pairs with their own counters; later pairs count together. */
@@ -256,6 +257,7 @@ function decodeConfig(version: number, json: string): StoredConfig {
     objectivePriorities?: readonly number[];
     clusterResources?: readonly ClusterResourceKind[];
     upstreams?: unknown;
+    shard?: unknown;
   };
   const { name, scrapeIntervalMs, objectivePriorities, clusterResources } = stored;
   const read = (written: unknown) =>
@@ -271,6 +273,7 @@ function decodeConfig(version: number, json: string): StoredConfig {
       ...(objectivePriorities === undefined ? {} : { objectivePriorities }),
       ...(clusterResources === undefined ? {} : { clusterResources }),
       ...readUpstreams(stored.upstreams),
+      ...readShard(stored.shard),
     };
     return {
       version,
@@ -280,13 +283,20 @@ function decodeConfig(version: number, json: string): StoredConfig {
   return fallbackConfig(stored);
 }
 
+interface FallbackFacts extends Pick<PoolObjectConfig, "name" | "scrapeIntervalMs"> {
+  readonly upstreams?: unknown;
+  readonly shard?: unknown;
+}
+
 /** The default in the place of a configuration that does not do; as version 0, see decodeConfig. */
 export function fallbackConfig({
   name,
   scrapeIntervalMs,
   upstreams,
-}: Pick<PoolObjectConfig, "name" | "scrapeIntervalMs"> & { upstreams?: unknown }): StoredConfig {
+  shard,
+}: FallbackFacts): StoredConfig {
   const scheduler = schedulerConfigSchema.parse({});
-  const config = { name, scrapeIntervalMs, scheduler, ...readUpstreams(upstreams) };
+  const written = { ...readUpstreams(upstreams), ...readShard(shard) };
+  const config = { name, scrapeIntervalMs, scheduler, ...written };
   return { version: 0, config, isFallback: true };
 }

@@ -16,7 +16,7 @@ import type {
 import type { PoolObject } from "./pool.ts";
 
 /** Of an address; see config/pool-address.ts. */
-const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})(@[a-z-]{1,16})?$/;
+const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})((?:~[0-9]{1,2})?(?:@[a-z-]{1,16})?)$/;
 
 /** `address` is always a PoolAddress: a Worker of the release before has pools' names only, which are some. */
 interface PoolsEnv {
@@ -82,7 +82,7 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
    * of the client's request but the upgrade reaches the object.
    */
   override async fetch(request: Request): Promise<Response> {
-    const [, pool, jurisdiction = ""] = AGENT_PATH.exec(new URL(request.url).pathname) ?? [];
+    const [, pool, rest = ""] = AGENT_PATH.exec(new URL(request.url).pathname) ?? [];
     if (pool === undefined) return new Response("not a pool's path\n", { status: 404 });
     if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
       return new Response("expected a WebSocket upgrade\n", {
@@ -90,7 +90,7 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
         headers: { upgrade: "websocket" },
       });
     }
-    return this.#object(pool + jurisdiction).fetch(`https://pool.invalid/agents/v1/${pool}`, {
+    return this.#object(pool + rest).fetch(`https://pool.invalid/agents/v1/${pool}`, {
       headers: { upgrade: "websocket", [POOL_UPGRADE_HEADER]: pool },
     });
   }

@@ -12,6 +12,8 @@ interface Shape {
   readonly scrapeIntervalMs?: number;
   /** Of every pool. */
   readonly jurisdiction?: string;
+  /** Of every pool. */
+  readonly shards?: number;
   readonly tenantKeys?: readonly string[];
 }
 
@@ -26,6 +28,7 @@ export function createDeployment(shape: Shape = {}): Deployment {
       agentToken: AGENT_TOKEN,
       ...(shape.jurisdiction === undefined ? {} : { jurisdiction: shape.jurisdiction }),
       scrapeIntervalMs: shape.scrapeIntervalMs ?? 200,
+      shards: shape.shards ?? 1,
       relays: [
         {
           url: `https://${name}.example.com`,

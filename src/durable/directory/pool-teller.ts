@@ -2,10 +2,19 @@
 //
 // Whom it still has to tell is stored, by address, before anybody is told: an object at an address that
 // is no longer in the configuration is retired, also where only its pool's jurisdiction has changed.
+//
+// A shard beyond the count of its pool is told the count first: it sends its Workers on, ends what it has,
+// and is retired when it has nothing any more and no isolate can think that it still counts.
 
 import { type PoolsBindings, poolsFor } from "../../config/coordinators.ts";
 import type { Deployment, PoolConfig } from "../../config/deployment.ts";
-import { keepsJurisdictions, type PoolAddress, poolAddress } from "../../config/pool-address.ts";
+import {
+  keepsJurisdictions,
+  type PoolAddress,
+  poolAddress,
+  poolNameOf,
+  shardIndexOf,
+} from "../../config/pool-address.ts";
 import { effectiveScheduler } from "../../config/scheduling.ts";
 import type { PoolObjectConfig } from "../contract.ts";
 import type { DirectoryStorage, StoredDeployment } from "../directory-storage.ts";
@@ -17,6 +26,9 @@ import { upstreamsOf } from "../upstreams/pool-upstream.ts";
 const PUSH_DEADLINE_MS = 5_000;
 /** Pause before telling those again that could not be told. */
 export const PUSH_RETRY_MS = 5_000;
+
+/** Isolates go by a configuration for so long at most that they cannot read anew. */
+export const SHARD_LEAVES_MS = 10 * 60_000;
 
 /** Pools' objects can be in other processes than the directory. */
 export interface PoolTellerEnv extends PoolsBindings<Service<typeof Pools>> {
@@ -46,7 +58,17 @@ export class PoolTeller {
 
   /** Addresses of all pools' objects. Where jurisdictions are not kept they are no part of them. */
   addresses({ pools }: Pick<Deployment, "pools">): PoolAddress[] {
-    return pools.map((pool) => this.#addressOf(pool));
+    return pools.flatMap((pool) =>
+      Array.from({ length: pool.shards }, (_, shard) => this.#addressOf(pool, shard)),
+    );
+  }
+
+  /** Of these addresses, shards beyond the counts of their pools. */
+  leaving(of: Pick<Deployment, "pools">, addresses: Iterable<PoolAddress>): PoolAddress[] {
+    return [...addresses].filter((address) => {
+      const pool = this.#poolAt(address, of);
+      return pool !== undefined && shardIndexOf(address) >= pool.shards;
+    });
   }
 
   /** Tells every pool that was not told yet; returns those that could not be. */
@@ -61,34 +83,86 @@ export class PoolTeller {
     // A put in between has marked its pools itself; it also tells them.
     if (told.version !== current().version) return left;
     for (const pool of pools) if (!left.includes(pool)) stored.poolWasTold(pool);
-    if (left.length === 0) await storage.deleteAlarm();
+    if (left.length === 0) await this.#awaitLeaving();
     return left;
   }
 
-  #addressOf(pool: PoolConfig): PoolAddress {
+  /** Of what there is to tell, nothing but shards' leaving is left. */
+  async #awaitLeaving(): Promise<void> {
+    const { storage, stored } = this.#options;
+    const leaving = stored.leaving();
+    if (leaving.length === 0) return storage.deleteAlarm();
+    const dueAtMs = Math.min(...leaving.map(({ sinceMs }) => sinceMs + SHARD_LEAVES_MS));
+    await storage.setAlarm(Math.max(dueAtMs, systemClock() + PUSH_RETRY_MS));
+  }
+
+  /** Retires shards that have nothing left to do. One that cannot be asked has, as far as anybody knows. */
+  async retireEmpty(): Promise<void> {
+    const { stored, current } = this.#options;
+    const told = current();
+    const leaving = stored.leaving();
+    const dueBeforeMs = systemClock() - SHARD_LEAVES_MS;
+    const pending = stored.pendingPools();
+    const due = leaving.filter(
+      ({ address, sinceMs }) => sinceMs <= dueBeforeMs && !pending.includes(address),
+    );
+    const retired = await Promise.allSettled(
+      due.map(({ address }) => this.#retireIfEmpty(address, told.version)),
+    );
+    // In a later configuration it may count again.
+    if (told.version !== current().version) return;
+    due.forEach(({ address }, i) => {
+      const result = retired[i]!;
+      if (result.status === "fulfilled" && result.value) stored.forgetLeaving(address);
+    });
+    if (due.length > 0 && stored.pendingPools().length === 0) await this.#awaitLeaving();
+  }
+
+  async #retireIfEmpty(address: PoolAddress, version: number): Promise<boolean> {
+    const pools = poolsFor(this.#options.env, address);
+    const asked = Promise.all([pools.state(address), pools.queueState(address)]);
+    const [{ tickets }, queue] = await withDeadline(asked);
+    const left = tickets.open + tickets.unsettled + (queue?.waiting.requests ?? 0);
+    if (left > 0) return false;
+    await withDeadline(pools.retire(address, version));
+    return true;
+  }
+
+  #addressOf(pool: PoolConfig, shard: number): PoolAddress {
     // Most have none, and then nothing has to be found out.
     return pool.jurisdiction === undefined || this.keepsJurisdictions
-      ? poolAddress(pool)
-      : poolAddress({ name: pool.name });
+      ? poolAddress(pool, shard)
+      : poolAddress({ name: pool.name }, shard);
+  }
+
+  /** The configured pool that the object at the address is of, whether or not its shard counts. */
+  #poolAt(address: PoolAddress, { pools }: Pick<Deployment, "pools">): PoolConfig | undefined {
+    const pool = pools.find(({ name }) => name === poolNameOf(address));
+    if (pool === undefined) return undefined;
+    return this.#addressOf(pool, shardIndexOf(address)) === address ? pool : undefined;
   }
 
   async #tell(address: PoolAddress, { deployment, version }: StoredDeployment): Promise<void> {
-    const pool = deployment.pools.find((other) => this.#addressOf(other) === address);
+    const pool = this.#poolAt(address, deployment);
     const pools = poolsFor(this.#options.env, address);
-    const told =
-      pool === undefined
-        ? pools.retire(address, version)
-        : pools.configure(objectConfig(pool), version, pool.locationHint, address);
-    const { promise: deadline, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(new Error("deadline")), PUSH_DEADLINE_MS);
-    await Promise.race([told, deadline]).finally(() => clearTimeout(timer));
+    if (pool === undefined) return withDeadline(pools.retire(address, version));
+    const config = objectConfig(pool, shardIndexOf(address));
+    await withDeadline(pools.configure(config, version, pool.locationHint, address));
   }
 }
 
-function objectConfig(pool: PoolConfig): PoolObjectConfig {
-  const { name, scrapeIntervalMs, scheduler, shadow, clusterResources } = pool;
+async function withDeadline<Value>(called: Promise<Value>): Promise<Value> {
+  const { promise: deadline, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("deadline")), PUSH_DEADLINE_MS);
+  return Promise.race([called, deadline]).finally(() => clearTimeout(timer));
+}
+
+function objectConfig(pool: PoolConfig, index: number): PoolObjectConfig {
+  const { name, scrapeIntervalMs, scheduler, shadow, clusterResources, shards: count } = pool;
   return {
     name,
+    // An object that was never one of several is told nothing of them.
+    ...(index === 0 && count === 1 ? {} : { shard: { index, count } }),
     scrapeIntervalMs,
     clusterResources,
     scheduler: effectiveScheduler(scheduler),

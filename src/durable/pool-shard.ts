@@ -1,0 +1,19 @@
+// Which of a pool's objects one is, as it was told and has stored.
+
+import { z } from "zod";
+import { SHARDS_MAX } from "../scheduler/shards/contracts.ts";
+import type { PoolObjectConfig } from "./contract.ts";
+
+const shardSchema = z.object({
+  index: z
+    .int()
+    .min(0)
+    .max(SHARDS_MAX - 1),
+  count: z.int().min(1).max(SHARDS_MAX),
+});
+
+/** What was stored or sent, perhaps by another release; nothing for the only object of a pool. */
+export function readShard(written: unknown): Pick<PoolObjectConfig, "shard"> {
+  const { data } = shardSchema.safeParse(written);
+  return data === undefined ? {} : { shard: data };
+}

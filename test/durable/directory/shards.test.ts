@@ -1,0 +1,142 @@
+// What the directory tells the objects of a pool that has several.
+
+import { reset, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, describe, expect, it } from "vitest";
+import { SHARD_LEAVES_MS } from "../../../src/durable/directory/pool-teller.ts";
+import { PoolStorage } from "../../../src/durable/pool-storage.ts";
+import { createDeployment } from "../deployments.ts";
+
+afterEach(() => reset());
+
+const directory = () => env.DIRECTORY.getByName("directory");
+const object = (address: string) => env.POOL.getByName(address);
+const put = (shards: number, shape: object = {}) =>
+  directory().put(createDeployment({ shards, ...shape }));
+
+async function shardOf(address: string): Promise<unknown> {
+  const { config } = await runInDurableObject(object(address), (_, { storage }) =>
+    new PoolStorage(storage).config(),
+  );
+  return config === null ? null : config.shard;
+}
+
+/** As if all shards that are leaving had begun to so long ago. */
+async function letTimePass(ms: number): Promise<void> {
+  await runInDurableObject(directory(), (_, { storage }) => {
+    storage.sql.exec("UPDATE leaving_shards SET since_ms = since_ms - ?", ms);
+  });
+}
+
+/** Instead of its own methods, until the object is reset. */
+async function replace(address: string, methods: object): Promise<void> {
+  await runInDurableObject(object(address), (instance) => void Object.assign(instance, methods));
+}
+
+const resetObject = (address: string) =>
+  runInDurableObject(object(address), (_, ctx) => ctx.abort("reset")).catch(() => undefined);
+
+const isConfigured = async (address: string) => (await object(address).state()).isConfigured;
+
+describe("shards of a pool", () => {
+  it("are each told which one they are, and the only object of a pool nothing of it", async () => {
+    expect(await put(1)).toMatchObject({ ok: true, pending: [] });
+    expect(await shardOf("eu-1")).toBeUndefined();
+    expect(await put(3)).toMatchObject({ ok: true, pending: [] });
+    expect(await shardOf("eu-1")).toEqual({ index: 0, count: 3 });
+    expect(await shardOf("eu-1~2")).toEqual({ index: 2, count: 3 });
+    expect(await object("eu-1~2").state()).toMatchObject({ pool: "eu-1", configVersion: 2 });
+    expect(await isConfigured("eu-1~3")).toBe(false);
+  });
+
+  it("that do not count any more are told so, and go on", async () => {
+    await put(3);
+    await put(1);
+    expect(await shardOf("eu-1")).toBeUndefined();
+    expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 1 });
+    expect(await shardOf("eu-1~2")).toEqual({ index: 2, count: 1 });
+    await put(2);
+    expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 2 });
+    expect(await shardOf("eu-1~2")).toEqual({ index: 2, count: 2 });
+  });
+
+  it("are retired once they are empty and no isolate can think that they count", async () => {
+    await put(2);
+    await put(1);
+    await letTimePass(SHARD_LEAVES_MS - 60_000);
+    await runDurableObjectAlarm(directory());
+    expect(await isConfigured("eu-1~1")).toBe(true);
+    await letTimePass(60_000);
+    const { state } = object("eu-1~1");
+    const now = await state();
+    const tickets = { open: 1, unsettled: 0 };
+    await replace("eu-1~1", { state: () => ({ ...now, tickets }) });
+    await runDurableObjectAlarm(directory());
+    expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 1 });
+    await resetObject("eu-1~1");
+    expect(await runDurableObjectAlarm(directory())).toBe(true);
+    expect(await isConfigured("eu-1~1")).toBe(false);
+    expect(await runDurableObjectAlarm(directory())).toBe(false);
+    expect(await isConfigured("eu-1")).toBe(true);
+  });
+
+  it("count again where they are wanted again while they leave", async () => {
+    await put(2);
+    await put(1);
+    await put(2);
+    await letTimePass(SHARD_LEAVES_MS);
+    expect(await runDurableObjectAlarm(directory())).toBe(false);
+    expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 2 });
+  });
+
+  it("that are retired can be told to count again", async () => {
+    await put(2);
+    await put(1);
+    await letTimePass(SHARD_LEAVES_MS);
+    await runDurableObjectAlarm(directory());
+    expect(await isConfigured("eu-1~1")).toBe(false);
+    await put(2);
+    expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 2 });
+  });
+
+  it("are all retired with their pool, also those that leave", async () => {
+    await put(3);
+    await put(2);
+    await put(1, { pools: ["eu-2"] });
+    for (const address of ["eu-1", "eu-1~1", "eu-1~2"])
+      expect(await isConfigured(address)).toBe(false);
+    expect(await runDurableObjectAlarm(directory())).toBe(false);
+  });
+
+  it("that could not be told are told by alarm, and named once", async () => {
+    const refuse = {
+      configure: () => {
+        throw new Error("not now");
+      },
+    };
+    await replace("eu-1~1", refuse);
+    await replace("eu-1~2", refuse);
+    expect(await put(4)).toMatchObject({ pending: ["eu-1"] });
+    await resetObject("eu-1~1");
+    await runDurableObjectAlarm(directory());
+    expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 4 });
+    expect(await isConfigured("eu-1~2")).toBe(false);
+    // It is not forgotten either where it does not count any more before it was told.
+    await put(2);
+    await resetObject("eu-1~2");
+    expect(await runDurableObjectAlarm(directory())).toBe(true);
+    expect(await shardOf("eu-1~2")).toEqual({ index: 2, count: 2 });
+  });
+
+  it("take agents at addresses of their own", async () => {
+    await put(2);
+    const upgrade = (path: string) =>
+      env.POOLS.fetch(`https://worker/agents/v1/${path}`, { headers: { upgrade: "websocket" } });
+    const { webSocket } = await upgrade("eu-1~1");
+    expect(webSocket).not.toBeNull();
+    webSocket!.accept();
+    webSocket!.close(1000, "done");
+    expect((await upgrade("eu-1~2")).status).toBe(404);
+    expect((await upgrade("eu-1~1~1")).status).toBe(404);
+  });
+});
