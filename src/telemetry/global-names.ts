@@ -16,6 +16,12 @@ export const GLOBAL_METRIC = {
     help: "Size of the last digest of what the pool's caches hold.",
     labels: [],
   },
+  poolShards: {
+    name: "fairlead_pool_shards",
+    kind: "gauge",
+    help: "Objects of the pool that these metrics are of, and those that did not answer. Absent for one object.",
+    labels: ["name", "outcome"],
+  },
   poolSummaryAgeSeconds: {
     name: "fairlead_pool_summary_age_seconds",
     kind: "gauge",
