@@ -308,6 +308,7 @@ export class AgentConnections {
     const reportsStages = role === "relay" && v >= SINCE_VERSION.stageReports;
     const takesKv = role === "collector" && v >= SINCE_VERSION.kv;
     const takesResources = role === "collector" && v >= SINCE_VERSION.resources;
+    const shards = v >= SINCE_VERSION.shards ? events.shards?.() : undefined;
     this.#send(connection, {
       t: "configure",
       scrapeIntervalMs: config.scrapeIntervalMs,
@@ -316,6 +317,7 @@ export class AgentConnections {
       ...(reportsStages ? { reportsStages } : {}),
       ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes, kvTokenEnds: true } : {}),
       ...(takesResources ? { takesResources } : {}),
+      ...(shards === undefined ? {} : { shards }),
     });
   }
 

@@ -2,6 +2,7 @@
 
 import type { KvSection } from "../agents/protocol/kv-frames.ts";
 import type {
+  Configure,
   EndpointRecord,
   Mark,
   StartedTicket,
@@ -22,6 +23,11 @@ export interface AgentEvents {
   specification(): MetricsSpecification;
   /** Whether relays are to say which answers have begun. `configure` tells them a change. */
   wantsFirstBytes(): boolean;
+  /**
+   * How the pool is spread over objects, of which this is one; undefined, or absent, for the only one.
+   * `configure` tells a change.
+   */
+  shards?(): Configure["shards"];
   /** What is durable of the reports of an agent's epoch. */
   acked(reporter: Reporter): { readonly seq: number; readonly report: number };
   collectorConnected(agent: string): void;

@@ -1,6 +1,6 @@
 // What a pool's agents say, handed to whoever in its object is concerned.
 
-import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
+import type { Configure, EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
 import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import type { AgentEvents } from "./agent-events.ts";
 import type { PoolObjectConfig } from "./contract.ts";
@@ -54,6 +54,7 @@ export class ToldByAgents {
         for (const { ticket, attempt } of tickets) picks.ends.started(ticket, attempt);
       },
       wantsFirstBytes: () => picks.admission.mayEvict,
+      shards: () => mapFor(config()),
       marked: ({ endpoint, leaseMs }) => {
         endpoints.eject(endpoint, leaseMs);
         picks.admission.queue?.drainSoon();
@@ -95,4 +96,10 @@ export class ToldByAgents {
     else if (report.kind === "prefilled") picks.ends.prefilled(report, slot);
     else picks.ends.closed(report, slot);
   }
+}
+
+/** Without splits. */
+function mapFor(config: PoolObjectConfig | undefined): Configure["shards"] {
+  if (config?.shard === undefined) return undefined;
+  return { index: config.shard.index, count: config.shard.count, version: 0, splits: [] };
 }

@@ -1,5 +1,12 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { AGENT_TOKEN, deploy, send, TENANT_KEY } from "./support/deployment.ts";
+import {
+  AGENT_TOKEN,
+  applyConfiguration,
+  configuration,
+  deploy,
+  send,
+  TENANT_KEY,
+} from "./support/deployment.ts";
 import { until } from "../durable/pool-client.ts";
 
 beforeAll(async () => {
@@ -36,6 +43,44 @@ describe("an agent's connection", () => {
     expect(response.status).toBe(401);
     expect(await response.json()).toMatchObject({ error: { code: "invalid_agent_token" } });
   });
+
+  it("reaches the object that it names, of those that the pool has", async () => {
+    const config = configuration();
+    const pools = config.pools.map((pool) => ({ ...pool, shards: pool.name === "us-1" ? 2 : 1 }));
+    await applyConfiguration({ ...config, pools });
+    const epochs: string[] = [];
+    for (const query of ["", "?shard=0", "?shard=1"]) {
+      const response = await connect(`us-1${query}`, AGENT_TOKEN);
+      expect(response.status).toBe(101);
+      const socket = response.webSocket!;
+      const messages: string[] = [];
+      socket.addEventListener("message", ({ data }) => messages.push(String(data)));
+      socket.accept();
+      socket.send('{"t":"hello","v":2,"role":"relay","pool":"us-1","agent":"r","epoch":"e1"}');
+      await until(() => messages.length > 1);
+      epochs.push((JSON.parse(messages[0]!) as { objectEpoch: string }).objectEpoch);
+      // An agent goes by it.
+      const index = query === "?shard=1" ? 1 : 0;
+      expect(JSON.parse(messages[1]!)).toMatchObject({
+        t: "configure",
+        shards: { index, count: 2 },
+      });
+      socket.close(1000, "done");
+    }
+    expect(epochs[1]).toBe(epochs[0]);
+    expect(epochs[2]).not.toBe(epochs[0]);
+  });
+
+  it.for(["1", "16", "-1", "1.0", "x", ""])(
+    "is refused for an object %j of a pool that has one",
+    async (shard) => {
+      const response = await connect(`eu-1?shard=${shard}`, AGENT_TOKEN);
+      expect(response.status).toBe(404);
+      const { error } = await response.json<{ error: { message: string; param: string } }>();
+      expect(error).toMatchObject({ code: "not_found", param: "shard" });
+      expect(error.message).toContain("the pool has 1");
+    },
+  );
 
   it("must be an upgrade", async () => {
     const response = await connect("eu-1", AGENT_TOKEN, { upgrade: "h2c" });

@@ -23,4 +23,6 @@ export const SINCE_VERSION = {
   kv: 2,
   /** RESOURCES frames, for an object that said `takesResources`. */
   resources: 2,
+  /** `shards` in `configure`, to whoever may have to do with other objects of the pool. */
+  shards: 2,
 } as const;

@@ -36,6 +36,8 @@ export interface EvictionsOptions {
 export class Carried implements StartedTicket {
   readonly ticket: string;
   readonly attempt: number;
+  /** Whose object has granted it. */
+  readonly shard: number;
   /** For its client, once it was evicted. */
   retryAfterMs: number | undefined;
   /** Its answer's head has been written: nobody may end it any more. */
@@ -43,9 +45,10 @@ export class Carried implements StartedTicket {
   copies = 0;
   #end: (() => void) | undefined;
 
-  constructor({ ticket, attempt }: StartedTicket) {
+  constructor({ ticket, attempt }: StartedTicket, shard: number) {
     this.ticket = ticket;
     this.attempt = attempt;
+    this.shard = shard;
   }
 
   get isEvicted(): boolean {
@@ -76,9 +79,9 @@ export class Evictions {
   }
 
   /** A request has been admitted; `leave` is to follow. */
-  enter(of: StartedTicket): Carried {
+  enter(of: StartedTicket, shard = 0): Carried {
     const key = keyOf(of);
-    const carried = this.#carried.get(key) ?? new Carried(of);
+    const carried = this.#carried.get(key) ?? new Carried(of, shard);
     carried.copies += 1;
     this.#carried.set(key, carried);
     this.#sweep();
@@ -110,9 +113,9 @@ export class Evictions {
     return "early";
   }
 
-  /** Requests whose answers have begun. */
-  begun(): StartedTicket[] {
-    return [...this.#carried.values()].filter(({ hasBegun }) => hasBegun);
+  /** Requests of a shard whose answers have begun. */
+  begun(shard = 0): StartedTicket[] {
+    return [...this.#carried.values()].filter((each) => each.hasBegun && each.shard === shard);
   }
 
   #sweep(): void {

@@ -12,6 +12,7 @@ import {
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
 import type { TicketClosed } from "../protocol/messages.ts";
 import { decodeModelName } from "../protocol/model-name.ts";
+import { shardOfRequest } from "../protocol/request-shard.ts";
 import { admit, type Admitted } from "./admission.ts";
 import { send, type Sent } from "./disaggregation/send.ts";
 import type { SplitContext, StageFacts } from "./disaggregation/split-request.ts";
@@ -26,8 +27,8 @@ import { ModelNames } from "./model-names.ts";
 import { refuse, refusalStatus, type RefusalCode } from "./refusals.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { BodyLoan, readOnLoan } from "./request-body.ts";
-import type { StartedReports } from "./started-reports.ts";
-import type { TicketOutbox, TicketSubject } from "./ticket-outbox.ts";
+import type { ShardReports } from "./shard-reports.ts";
+import type { TicketSubject } from "./ticket-outbox.ts";
 import { startRelaySpan, type RelaySpan } from "./tracing.ts";
 import { UNKNOWN_USAGE } from "../protocol/answer-usage.ts";
 import type { UsedTickets } from "./used-tickets.ts";
@@ -39,9 +40,8 @@ const DISCARD_BYTES_MAX = 1024 * 1024;
 export interface RelayContext extends SplitContext {
   readonly keys: RelayKeys;
   readonly used: UsedTickets;
-  readonly outbox: TicketOutbox;
   readonly evictions: Evictions;
-  readonly started: StartedReports;
+  readonly reports: Pick<ShardReports, "opened" | "prefilled" | "closed" | "begun" | "ended">;
   /** Absent: nobody wants to know what content becomes. */
   readonly learner?: Pick<PromptLearner, "begin">;
   readonly bodyBytesMax: number;
@@ -98,7 +98,8 @@ export async function serveRequest(
   if (context.used.has(ticket, attempt, Date.now())) {
     return refuseUnread(context, request, response, "replayed");
   }
-  const carried = context.evictions.enter(admitted.signed);
+  const requestId = readRequestId(request);
+  const carried = context.evictions.enter(admitted.signed, shardOfRequest(requestId));
   let ended: AbortController | undefined;
   const loan = new BodyLoan(context.budget);
   const release = () => loan.release();
@@ -116,7 +117,7 @@ export async function serveRequest(
       admitted,
       request,
       response,
-      requestId: readRequestId(request),
+      requestId,
       span: startRelaySpan(head.path, head.headers),
       startedAtMs,
       carried,
@@ -177,14 +178,14 @@ async function carry(exchange: Exchange, body: PreparedBody & { release(): void 
     headHeldMsMax: context.headHeldMsMax,
     startPhase: (name) => span.startPhase(name),
     onTry(endpoint) {
-      if (tried !== endpoint) context.outbox.opened(subject, endpoint);
+      if (tried !== endpoint) context.reports.opened(subject, endpoint);
       tried = endpoint;
     },
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),
     onPrefilled({ endpoint, outcome, durationMs, usage, isLast }) {
       const { promptTokens, cachedTokens } = usage;
       const counts = { durationMs: toTenth(durationMs), promptTokens, cachedTokens };
-      context.outbox.prefilled({
+      context.reports.prefilled(subject.requestId, {
         kind: "prefilled",
         ticket,
         attempt,
@@ -231,7 +232,7 @@ async function answer(exchange: Exchange, sent: Sent, body: PreparedBody): Promi
       let ttftMs: number | null = null;
       let lesson: Lesson | undefined;
       carried.hasBegun = true;
-      exchange.context.started.add(carried);
+      exchange.context.reports.begun(carried);
       const forwarded = await forwardAnswer(result.answer, response, {
         endpoint: walked.endpoint,
         triedCount,
@@ -319,8 +320,8 @@ function report(exchange: Exchange, subject: TicketSubject, ending: Reported): T
       ? {}
       : { stages: { ...stages, prefillMs: toTenth(stages.prefillMs) } }),
   };
-  context.started.ended(exchange.carried);
-  context.outbox.closed(closed);
+  context.reports.ended(exchange.carried);
+  context.reports.closed(closed);
   context.registry.inc(METRIC.relayRequestsTotal, { outcome: ending.refusal ?? ending.outcome });
   if (ending.ttftMs !== null) {
     context.registry.observe(METRIC.relayTtftSeconds, {}, ending.ttftMs / 1_000);

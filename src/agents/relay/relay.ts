@@ -10,7 +10,7 @@ import { type EndpointsFrom, startEndpointSource } from "../discovery/start-endp
 import { closeServer, listen, type ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
 import type { Mark } from "../protocol/messages.ts";
-import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
+import type { SessionTiming } from "../session/pool-session.ts";
 import { Bootstraps } from "./disaggregation/bootstraps.ts";
 import { disaggregationDefaults, type DisaggregationOptions } from "./disaggregation/flags.ts";
 import { EndSignals } from "./end-signals.ts";
@@ -21,13 +21,11 @@ import { ENGINE_TLS_DEFAULTS, type EngineTls } from "./engine-tls.ts";
 import { Evictions } from "./evictions.ts";
 import { refuseUnread, serveRequest, type RelayContext } from "./exchange.ts";
 import { PromptLearner, type PromptLearnerOptions } from "./learning/prompt-learner.ts";
-import { tellMarks } from "./mark-reports.ts";
 import type { RelayKeys } from "./relay-keys.ts";
 import { Renderer } from "./render/renderer.ts";
 import { isRenderPath, RenderServer } from "./render/serve-render.ts";
 import { BodyBudget } from "./request-body.ts";
-import { StartedReports } from "./started-reports.ts";
-import { TicketOutbox } from "./ticket-outbox.ts";
+import { ShardReports } from "./shard-reports.ts";
 import { UsedTickets } from "./used-tickets.ts";
 
 /** Bounds of one relay. Past the first two a request is refused as busy. */
@@ -100,19 +98,22 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const clock = () => performance.now();
   const onChange = (mark: Mark) => {
     logger.info(mark, mark.leaseMs > 0 ? "endpoint marked" : "endpoint reached again");
-    tellMarks(session, [mark]);
+    reports.mark([mark]);
   };
   const marks = new EndpointMarks({ clock, rng: Math.random, onChange });
   source.onChange((endpoints) => {
     pools.update(endpoints);
     marks.retain(new Set(endpoints.map((endpoint) => endpoint.address)));
   });
-  const outbox = new TicketOutbox((count) => {
-    registry.inc(METRIC.relayOutboxDroppedTotal, {}, count);
+  const shared = createContext(options, clock);
+  const reports = new ShardReports({
+    ...options,
+    timing: options.sessionTiming,
+    marks,
+    evictions: shared.evictions,
   });
   const signals = new EndSignals();
-  const own = { pools, marks, outbox, signals };
-  const context = { ...createContext(options, clock), ...own };
+  const context = { ...shared, pools, marks, signals, reports };
   const open = new OpenRequests();
   const renderer = openRenderer(options, source, marks);
   const renders = new RenderServer({ ...context, renderer });
@@ -122,16 +123,15 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     port = await listen(server, options.listen);
   } catch (error) {
     source.close();
-    await Promise.all([context.learner?.close(), renderer.close()]);
+    await Promise.all([reports.close(), context.learner?.close(), renderer.close()]);
     throw error;
   }
-  const session = openSession(options, context);
-  observe(registry, open, context);
-  const renewal = setInterval(() => outbox.renew(), RENEW_MS);
+  observe(registry, open, { marks, reports });
+  const renewal = setInterval(() => reports.renew(), RENEW_MS);
   return {
     port,
     get isConnected() {
-      return session.isEstablished;
+      return reports.isConnected;
     },
     get endpointCount() {
       return source.endpoints.length;
@@ -149,12 +149,11 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       await open.drained(DRAIN_STREAMS_MS);
       signals.endAll();
       await open.drained(DRAIN_REPORTS_MS);
-      await outbox.drain(DRAIN_REPORTS_MS);
-      outbox.close();
-      context.started.close();
+      await reports.drain(DRAIN_REPORTS_MS);
+      const told = reports.close();
       server.closeAllConnections();
       const learner = context.learner?.close();
-      await Promise.all([closed, session.close(), pools.destroy(), learner, renderer.close()]);
+      await Promise.all([closed, told, pools.destroy(), learner, renderer.close()]);
     },
   };
 }
@@ -180,7 +179,6 @@ function createContext(options: RelayOptions, clock: Clock) {
     retries: new RetryBudget(RETRY_RESERVE, () => registry.inc(METRIC.relayRetriesDeniedTotal, {})),
     headHeldMsMax: limits.headHeldMsMax,
     evictions: new Evictions({ clock, isUsed }),
-    started: new StartedReports(),
     used,
     budget: new BodyBudget(limits.heldBodyBytesMax),
     ...(learning === undefined
@@ -254,48 +252,14 @@ function createRelayServer(
   return server;
 }
 
-function openSession(options: RelayOptions, context: RelayContext): PoolSession {
-  const { sessionTiming: timing, registry } = options;
-  const { outbox, marks, evictions, started } = context;
-  const session: PoolSession = new PoolSession({
-    ...options,
-    role: "relay",
-    ...(timing === undefined ? {} : { timing }),
-    events: {
-      onAck: (acknowledged) => outbox.acked(acknowledged),
-      onResync: () => {
-        outbox.resync();
-        tellMarks(session, marks.standing());
-      },
-      // Another object may be at the other end: it has not said yet that it wants to know.
-      onWelcome() {
-        started.configure(false, []);
-        outbox.hold();
-      },
-      onConfigure({ reportsFirstByte = false, reportsStages = false }) {
-        started.configure(reportsFirstByte, evictions.begun());
-        outbox.configure(reportsStages);
-      },
-      onEvict: (evict) => {
-        const outcome = evictions.evict(evict);
-        if (outcome === "begun") started.add(evict);
-        registry.inc(METRIC.relayEvictionsTotal, { outcome });
-      },
-    },
-  });
-  outbox.attach(session);
-  started.attach(session);
-  return session;
-}
-
 function observe(
   registry: MetricRegistry,
   open: OpenRequests,
-  { outbox, marks }: RelayContext,
+  { marks, reports }: { readonly marks: EndpointMarks; readonly reports: ShardReports },
 ): void {
   registry.onRender(() => {
     registry.set(METRIC.relayMarkedEndpoints, {}, marks.standing().length);
     registry.set(METRIC.relayOpenStreams, {}, open.count);
-    registry.set(METRIC.relayOutboxReports, {}, outbox.size);
+    registry.set(METRIC.relayOutboxReports, {}, reports.size);
   });
 }

@@ -75,10 +75,18 @@ export class TicketOutbox {
   #held: NodeJS.Timeout | undefined;
   readonly #onDropped: (count: number) => void;
   #onEmpty: (() => void)[] = [];
+  /** Reports kept, at most. */
+  #reportsMax = OUTBOX_REPORTS_MAX;
 
   /** `onDropped` is told how many reports were given up because the outbox was full. */
   constructor(onDropped: (count: number) => void = () => undefined) {
     this.#onDropped = onDropped;
+  }
+
+  /** Several outboxes share the room that there is. */
+  set reportsMax(count: number) {
+    this.#reportsMax = count;
+    this.#dropExcess();
   }
 
   /** Reports go to `sender` from now on. */
@@ -105,6 +113,11 @@ export class TicketOutbox {
   /** Reports not yet acknowledged. */
   get size(): number {
     return this.#entries.length;
+  }
+
+  /** Whether everything that was to be said is durable, and no ticket is open of which more will be. */
+  get isDone(): boolean {
+    return this.#entries.length === 0 && this.#open.size === 0;
   }
 
   /** A ticket's endpoint is being tried; said again when another one is. */
@@ -153,6 +166,15 @@ export class TicketOutbox {
     for (const report of this.#open.values()) if (!waiting.has(report)) this.#add(report, report);
   }
 
+  /** Says to another object all that this one was to be told and did not acknowledge. */
+  handOver(to: TicketOutbox): void {
+    for (const [key, report] of this.#open) to.#open.set(key, report);
+    for (const { report, plain } of this.#entries) to.#add(report, plain);
+    this.#open.clear();
+    this.#remove(this.#entries.length);
+    to.renew();
+  }
+
   /** Resolves when everything is acknowledged, or after `msMax`. Sends at once. */
   async drain(msMax: number): Promise<void> {
     this.#flush();
@@ -175,12 +197,15 @@ export class TicketOutbox {
 
   #add(report: TicketReport, plain: PlainReport): void {
     this.#entries.push({ report, plain, seq: 0 });
-    const excess = this.#entries.length - OUTBOX_REPORTS_MAX;
-    if (excess > 0) {
-      this.#remove(excess);
-      this.#onDropped(excess);
-    }
+    this.#dropExcess();
     this.#schedule(GATHER_MS);
+  }
+
+  #dropExcess(): void {
+    const excess = this.#entries.length - this.#reportsMax;
+    if (excess <= 0) return;
+    this.#remove(excess);
+    this.#onDropped(excess);
   }
 
   /** Takes the first `count` entries out. */

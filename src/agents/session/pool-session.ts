@@ -73,7 +73,7 @@ export interface Acknowledged {
 }
 
 /** What the owner of a session is told. Calls never overlap. */
-interface SessionEvents {
+export interface SessionEvents {
   /** The object forgot or never knew: send everything again. Follows every `welcome`, too. */
   onResync(): void;
   /** Welcomed, for the first time or again: before `onResync`, and a `configure` follows. */
@@ -89,6 +89,8 @@ interface SessionEvents {
 export interface SessionOptions {
   readonly role: Hello["role"];
   readonly pool: string;
+  /** Which of the pool's objects; its first one if absent. */
+  readonly shard?: number;
   readonly agent: string;
   /** Fairlead's base URL, http(s) or ws(s). */
   readonly connect: URL;
@@ -96,7 +98,7 @@ export interface SessionOptions {
   readonly logger: Logger;
   readonly registry: MetricRegistry;
   readonly events: SessionEvents;
-  readonly timing?: Partial<SessionTiming>;
+  readonly timing?: Partial<SessionTiming> | undefined;
 }
 
 export class PoolSession {
@@ -127,7 +129,7 @@ export class PoolSession {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#timing = { ...TIMING, ...options.timing };
-    this.#url = sessionUrl(options.connect, options.pool);
+    this.#url = sessionUrl(options.connect, options.pool, options.shard);
     this.#connect();
   }
 
@@ -320,12 +322,12 @@ export class PoolSession {
   }
 }
 
-/** `<base>/agents/v1/<pool>` with a WebSocket scheme. */
-function sessionUrl(base: URL, pool: string): URL {
+/** `<base>/agents/v1/<pool>` with a WebSocket scheme. Workers of before know no shards, nor pools with several. */
+function sessionUrl(base: URL, pool: string, shard = 0): URL {
   const url = new URL(base);
   url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";
   url.pathname = `${url.pathname.replace(/\/$/, "")}/agents/v1/${encodeURIComponent(pool)}`;
-  url.search = "";
+  url.search = shard === 0 ? "" : `?shard=${shard}`;
   url.hash = "";
   return url;
 }

@@ -1,4 +1,5 @@
-// GET /agents/v1/<pool>: the WebSocket of a collector or a relay, on to the pool's object.
+// GET /agents/v1/<pool>?shard=N: the WebSocket of a collector or a relay, on to the pool's object, or to the
+// one of its objects with that number; without one, to the first.
 
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
@@ -6,6 +7,7 @@ import { poolAddress } from "../../config/pool-address.ts";
 import { agentRefusal } from "../auth.ts";
 import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
+import { SHARDS_MAX } from "../../scheduler/shards/contracts.ts";
 import { errorResponse, refuse } from "../openai/errors.ts";
 
 export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
@@ -23,9 +25,29 @@ export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
     const { error } = refuse("upgrade_required", "Agents speak WebSocket here.");
     return errorResponse({ ...error, headers: { upgrade: "websocket" } });
   }
+  const shard = parseShard(c.req.query("shard"));
+  const { shards } = pool!.config;
+  if (shard === undefined) return noSuchShard(shards);
   // A new request: the object sees no header of the agent's.
-  const address = poolAddress(pool!.config);
-  return poolsFor(c.env, address).fetch(`https://pools.invalid/agents/v1/${address}`, {
-    headers: { upgrade: "websocket" },
-  });
+  const address = poolAddress(pool!.config, shard);
+  const answer = await poolsFor(c.env, address).fetch(
+    `https://pools.invalid/agents/v1/${address}`,
+    {
+      headers: { upgrade: "websocket" },
+    },
+  );
+  // An object that is not counted any more knows by itself for how long it still listens.
+  return answer.status === 404 && shard >= shards ? noSuchShard(shards) : answer;
+}
+
+function parseShard(text: string | undefined): number | undefined {
+  if (text === undefined) return 0;
+  const shard = SHARD.test(text) ? Number(text) : SHARDS_MAX;
+  return shard < SHARDS_MAX ? shard : undefined;
+}
+const SHARD = /^[0-9]{1,2}$/;
+
+function noSuchShard(shards: number): Response {
+  const message = `shard: the pool has ${shards}, numbered from 0.`;
+  return errorResponse(refuse("not_found", message, "shard").error);
 }
