@@ -16,16 +16,16 @@ export function takePage(
   query: DecisionQuery,
   clock: Clock,
 ): Pick<DecisionPage, "oldestAtMs" | "next" | "schedulers" | "decisions"> {
-  const { records, next } = ring.page({
+  const { records, numbers, next } = ring.page({
     sinceMs: clock() - query.agoMs,
     count: Math.min(query.limit, PAGE_LIMITS.decisionsMax),
     candidatesMax: PAGE_LIMITS.candidatesMax,
     before: query.before,
   });
   const schedulers: SchedulerConfig[] = [];
-  const decisions = records.map((record) => {
-    const attempt = explainAttempt(record);
-    return { requestId: record.requestId, attempt: withIndex(attempt, schedulers) };
+  const decisions = records.map((record, i) => {
+    const attempt = withIndex(explainAttempt(record), schedulers);
+    return { requestId: record.requestId, number: numbers[i]!, attempt };
   });
   return { oldestAtMs: ring.oldestAtMs ?? null, next: next ?? null, schedulers, decisions };
 }

@@ -168,6 +168,8 @@ export interface DecisionPage {
   /** `scheduler` is an index in `schedulers`. */
   readonly decisions: readonly {
     readonly requestId: string;
+    /** `before` of a page that goes on behind it. Absent from an object of the version before. */
+    readonly number?: number;
     readonly attempt: Omit<WrittenAttempt, "scheduler"> & { readonly scheduler: number };
   }[];
 }

@@ -28,6 +28,8 @@ const UNTOLD = {
     failoverTier: 0,
     extraMs: 0,
     rttMs: 50,
+    shards: 1,
+    decide: "auto" as const,
   }),
 };
 

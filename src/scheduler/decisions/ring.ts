@@ -36,6 +36,8 @@ export interface RingQuery {
 
 export interface RingPage {
   readonly records: readonly DecisionRecord[];
+  /** Of each record: `before` of a page that goes on behind it. */
+  readonly numbers: readonly number[];
   /** `before` of the next page; undefined after the last. */
   readonly next: number | undefined;
 }
@@ -115,23 +117,25 @@ export class DecisionRing {
    */
   page(query: RingQuery): RingPage {
     const records: DecisionRecord[] = [];
+    const numbers: number[] = [];
     let { before = Infinity } = query;
     let candidates = 0;
     for (const segment of this.#segments.toReversed()) {
       const { firstNumber, places, requestIds, floats } = segment;
       for (let i = Math.min(places.length, before - firstNumber) - 1; i >= 0; i--) {
         const at = places[i]!;
-        if (floats[at]! < query.sinceMs) return { records, next: undefined };
+        if (floats[at]! < query.sinceMs) return { records, numbers, next: undefined };
         const isFull = records.length === query.count || candidates >= query.candidatesMax;
-        if (isFull) return { records, next: before };
+        if (isFull) return { records, numbers, next: before };
         before = firstNumber + i;
         if (!this.#isNewest(requestIds[i]!, segment, at)) continue;
         const record = readRecord(segment, at, requestIds[i]!);
         candidates += record.candidates.length;
         records.push(record);
+        numbers.push(before);
       }
     }
-    return { records, next: undefined };
+    return { records, numbers, next: undefined };
   }
 
   /** Whether no later record took the place of the one at `at`. */

@@ -143,7 +143,8 @@ function flowSnapshot(flow: Flow, nowMs: number): FlowSnapshot {
   };
 }
 
-function together(flows: readonly FlowSnapshot[]): FlowSnapshot {
+/** Several flows as one, under OTHER_FLOWS. */
+export function together(flows: readonly FlowSnapshot[]): FlowSnapshot {
   const sum = (value: (flow: FlowSnapshot) => number) =>
     flows.reduce((total, flow) => total + value(flow), 0);
   const dispatched = sum((flow) => flow.dispatched);

@@ -3,18 +3,21 @@
 
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
-import { DEPLOYMENT_LIMITS, parseDeployment } from "../../config/deployment.ts";
+import { DEPLOYMENT_LIMITS, parseDeployment, type PoolConfig } from "../../config/deployment.ts";
+import type { PoolAddress } from "../../config/pool-address.ts";
 import { redactDeployment } from "../../config/secrets.ts";
 import { settingsPatchSchema } from "../../config/settings.ts";
 import type { DirectoryPut } from "../../durable/directory/contract.ts";
+import type { Explanation } from "../../scheduler/decisions/document.ts";
+import { SHARDS_MAX } from "../../scheduler/shards/contracts.ts";
 import type { AppEnv } from "../call.ts";
 import { forgetDirectory, readDirectory, readStored } from "../directory.ts";
-import { type Checked, errorResponse, refuse } from "../openai/errors.ts";
+import { type ApiError, type Checked, errorResponse, refuse } from "../openai/errors.ts";
 import { parseJsonBody } from "../openai/parse-json.ts";
 import { readBody } from "../openai/read-body.ts";
 import { parseRequestId } from "../request-id.ts";
 import { forgetSettings } from "../settings.ts";
-import { askPool } from "./ask-pool.ts";
+import { askPool, askShard } from "./ask-pool.ts";
 
 const SETTINGS_BYTES_MAX = 4_096;
 
@@ -85,24 +88,50 @@ export async function patchSettings(c: Context<AppEnv>): Promise<Response> {
 export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
   const requestId = c.req.param("requestId") ?? "";
   const parsed = parseRequestId(requestId);
-  if (parsed === undefined) {
+  if (parsed === undefined || parsed.shard >= SHARDS_MAX) {
     const message =
       "That is not a Fairlead request id. Take it from the answer's x-fairlead-request-id header.";
     return errorResponse(refuse("invalid_value", message, "requestId").error);
   }
   const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
+  let refusal: ApiError | undefined;
   for (const { config } of directory?.poolsTagged(parsed.poolTag) ?? []) {
-    const asked = await askPool(c, config.name, (pool) =>
-      poolsFor(c.env, pool).explain(pool, requestId),
-    );
-    if (!asked.ok) return errorResponse(asked.error);
-    if (asked.value.explanation !== null) return Response.json(asked.value.explanation);
+    const asked = await explainIn(c, config, { requestId, shard: parsed.shard });
+    if (!asked.ok) refusal = asked.error;
+    else if (asked.value !== null) return Response.json(asked.value);
   }
+  if (refusal !== undefined) return errorResponse(refusal);
   const message =
     "No decision is on record for this request. Records are in memory, and newer ones push out the " +
     "oldest; a request that was refused before a pool was asked has none.";
   return errorResponse(refuse("not_found", message).error);
 }
+
+/**
+ * The object that the id names is asked first, also where it does not count any more: it may have its
+ * records still. Then all others, for a configuration may have changed under the request.
+ */
+async function explainIn(
+  c: Context<AppEnv>,
+  config: PoolConfig,
+  { requestId, shard }: { readonly requestId: string; readonly shard: number },
+): Promise<Checked<Explanation | null>> {
+  const explain = (address: PoolAddress) => poolsFor(c.env, address).explain(address, requestId);
+  const named = await askShard(config, shard, explain);
+  if (named.ok && named.value.explanation !== null)
+    return { ok: true, value: named.value.explanation };
+  if (config.shards === 1 && shard === 0) return named.ok ? { ok: true, value: null } : named;
+  const asked = await askPool(c, config.name, explain);
+  if (!asked.ok) return asked;
+  for (const { value } of asked.value.answers)
+    if (value.explanation !== null) return { ok: true, value: value.explanation };
+  return named.ok && asked.value.missing.length === 0 ? { ok: true, value: null } : SHARD_MISSING;
+}
+
+const SHARD_MISSING = refuse(
+  "pool_unavailable",
+  "One of the pool's objects did not answer, and no other has the request on record. Retry.",
+);
 
 async function readJson(c: Context<AppEnv>, bytesMax: number): Promise<Checked<unknown>> {
   const bytes = await readBody(c.req.raw, bytesMax);

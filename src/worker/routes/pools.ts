@@ -4,12 +4,15 @@
 import type { Context } from "hono";
 import { poolsFor } from "../../config/coordinators.ts";
 import type { AppEnv } from "../call.ts";
-import { forgetDirectory, readDirectory, readStoredPools } from "../directory.ts";
+import { forgetDirectory, readStoredPools } from "../directory.ts";
 import { errorResponse, refuse } from "../openai/errors.ts";
 import { describeResources } from "../pools/cluster-resources.ts";
 import { knownPools } from "../pools/known-pools.ts";
 import { listPools } from "../pools/pool-list.ts";
-import { askPool } from "./ask-pool.ts";
+import { mergeQueues } from "../shards/merge-queues.ts";
+import { mergeStates } from "../shards/merge-state.ts";
+import { answeredShards } from "../shards/answers.ts";
+import { askPool, configuredPool } from "./ask-pool.ts";
 
 const QUEUE_OFF =
   "Flow control is off, so requests do not wait in this pool. It is on with featureGates: [flowControl] " +
@@ -23,17 +26,18 @@ export async function getPools(c: Context<AppEnv>): Promise<Response> {
   return Response.json({ version, pools: listPools(deployment, pools, askedAtMs) }, NO_STORE);
 }
 
-/** GET /admin/v1/pools/<pool>: what its object says. */
+/** GET /admin/v1/pools/<pool>: what its object says, or its objects. */
 export async function getPool(c: Context<AppEnv>): Promise<Response> {
   const name = c.req.param("pool") ?? "";
   const asked = await askPool(c, name, (pool) => poolsFor(c.env, pool).state(pool));
   if (!asked.ok) return errorResponse(asked.error);
   const drained = knownPools.drained.includes(name);
-  const { clusterResources: told, ...state } = asked.value;
-  const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
-  const config = directory?.pool(name)?.config;
-  if (told === undefined || config === undefined) return Response.json({ ...state, drained });
-  return Response.json({ ...state, drained, clusterResources: describeResources(config, told) });
+  const merged = mergeStates(asked.value.answers.map(({ value }) => value));
+  const { clusterResources: told, ...state } = merged;
+  const shown = { ...state, ...answeredShards(asked.value), drained };
+  const pool = await configuredPool(c, name);
+  if (told === undefined || !pool.ok) return Response.json(shown);
+  return Response.json({ ...shown, clusterResources: describeResources(pool.value, told) });
 }
 
 /** POST /admin/v1/pools/<pool>/drain: no new requests; those it has go on. Idempotent. */
@@ -64,7 +68,12 @@ export async function getQueue(c: Context<AppEnv>): Promise<Response> {
   const name = c.req.param("pool") ?? "";
   const asked = await askPool(c, name, (pool) => poolsFor(c.env, pool).queueState(pool));
   if (!asked.ok) return errorResponse(asked.error);
-  const queue = asked.value;
-  const answer = queue === null ? { pool: name, queue, note: QUEUE_OFF } : { pool: name, queue };
+  // Objects that have not heard of a new configuration yet may differ in that.
+  const states = asked.value.answers.flatMap(({ value }) => value ?? []);
+  const shards = answeredShards(asked.value);
+  const answer =
+    states.length === 0
+      ? { pool: name, queue: null, ...shards, note: QUEUE_OFF }
+      : { pool: name, queue: mergeQueues(states), ...shards };
   return Response.json(answer, NO_STORE);
 }
