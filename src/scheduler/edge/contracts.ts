@@ -24,6 +24,8 @@ export interface EdgeKnown {
   readonly version: number;
   /** Version of the digest; "": none. Absent: it wants none. */
   readonly digest?: string;
+  /** Random, of the isolate: which endpoints of a larger pool are in its sample. The same all its life. */
+  readonly seed?: number;
 }
 
 export interface EdgeSnapshot {
@@ -41,6 +43,8 @@ export interface EdgeSnapshot {
   readonly removed: readonly number[];
   /** Columns of the slots that have changed, as edge/rows.ts packs them; moments in ms before the sending. */
   readonly rows: Uint8Array;
+  /** Names that the rows use: of adapters, and keys of scalars. */
+  readonly names?: readonly string[];
   /** Endpoints of the pool that the snapshot leaves out, for their number. */
   readonly leftOut: number;
   /** As the pool's detector says: 1 is full. */
@@ -49,12 +53,23 @@ export interface EdgeSnapshot {
   readonly waiting: number;
   /** A request of the default priority that comes now would wait, or be refused. */
   readonly isHeld: boolean;
+  /** What is sent to all of the pool's endpoints in the mean. Absent: too little to tell. */
+  readonly rate?: DispatchRate;
   readonly digest?: EdgeDigest;
   readonly shards?: ShardMap;
   /** Relays are to learn what prompts' content becomes: see PickGrant in durable/contract.ts. */
   readonly wantsContent?: boolean;
   /** What the pool says of itself, for the choice among pools. */
   readonly summary?: PoolSummary;
+}
+
+/** Who decides alone reckons with what others send meanwhile. */
+export interface DispatchRate {
+  readonly requestsPerS: number;
+  /** Of one request, in the mean: prompt tokens, those that are not cached, and what it adds to KV memory. */
+  readonly promptTokens: number;
+  readonly uncachedTokens: number;
+  readonly kvTokens: number;
 }
 
 export interface EdgeEndpoint {
@@ -73,13 +88,15 @@ export interface EdgeDigest {
   readonly bytes?: Uint8Array;
   /** Pairs that came since then, as the digest's own words. */
   readonly added?: Uint32Array;
+  /** One past the highest slot that it names. */
+  readonly slotsEnd?: number;
 }
 
 /** A request that an isolate has decided on alone. */
 export interface LocalCommit {
   readonly requestId: string;
   readonly attempt: number;
-  /** As encodeTicketName writes it, with the isolate's own epoch. */
+  /** As encodeTicketName writes it, with the isolate's own epoch, which begins with EDGE_EPOCH_PREFIX. */
   readonly ticket: string;
   readonly tenant: string;
   readonly fairnessId: string;

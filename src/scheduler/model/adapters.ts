@@ -32,6 +32,9 @@ export interface AdapterSample {
   readonly waiting: readonly string[];
   /** 0: unknown. */
   readonly maxActive: number;
+  /** Where more are active, or waiting, than are named. */
+  readonly activeCount?: number;
+  readonly waitingCount?: number;
 }
 
 const NO_ID = 0;
@@ -99,8 +102,30 @@ export class Adapters implements AdapterTable {
     return Array.from(active, (id) => this.#names[id]!);
   }
 
+  /** What `set` was given of `slot`, as far as it is remembered. */
+  sampleOf(slot: number): AdapterSample | undefined {
+    const ids = this.#ids[slot];
+    if (ids === undefined) return undefined;
+    return {
+      active: this.#namesOf(ids, 0),
+      waiting: this.#namesOf(ids, ADAPTERS_PER_ENDPOINT_MAX),
+      maxActive: this.#max[slot]!,
+      activeCount: this.#activeCounts[slot]!,
+      waitingCount: this.#waitingCounts[slot]!,
+    };
+  }
+
+  #namesOf(ids: Uint16Array, from: number): string[] {
+    const end = ids.indexOf(NO_ID, from);
+    const most = from + ADAPTERS_PER_ENDPOINT_MAX;
+    const named = ids.subarray(from, end < 0 || end > most ? most : end);
+    return Array.from(named, (id) => this.#names[id]!);
+  }
+
   /** Replaces what is known of `slot`. */
-  set(slot: number, { active, waiting, maxActive }: AdapterSample): void {
+  set(slot: number, sample: AdapterSample): void {
+    const { active, waiting, maxActive } = sample;
+    const { activeCount = active.length, waitingCount = waiting.length } = sample;
     const before = this.#ids[slot];
     const ids = new Uint16Array(2 * ADAPTERS_PER_ENDPOINT_MAX);
     // The new ones first: a name that stays keeps its id.
@@ -108,8 +133,8 @@ export class Adapters implements AdapterTable {
     this.#fill(ids, ADAPTERS_PER_ENDPOINT_MAX, waiting);
     this.#ids[slot] = ids;
     if (before !== undefined) this.#release(before);
-    this.#activeCounts[slot] = Math.min(0xffff, active.length);
-    this.#waitingCounts[slot] = Math.min(0xffff, waiting.length);
+    this.#activeCounts[slot] = Math.min(0xffff, activeCount);
+    this.#waitingCounts[slot] = Math.min(0xffff, waitingCount);
     this.#max[slot] = Math.max(0, Math.trunc(maxActive));
     this.#askedName = "";
     this.#askedId = NO_ID;

@@ -1,11 +1,12 @@
 // The owner of a pool's EndpointColumns: gives and frees slots, applies samples, counts load.
 
-import { Adapters, type AdapterSample } from "./adapters.ts";
+import type { AdapterSample } from "./adapters.ts";
+import { Columns } from "./columns.ts";
+import { DispatchTotals } from "./dispatch-totals.ts";
 import type { EndpointColumns } from "./endpoint-columns.ts";
-import { EngineSpeeds, type HandOver, type SpeedObservation } from "./engine-speeds.ts";
-import { EngineWork } from "./engine-work.ts";
+import type { HandOver, SpeedObservation } from "./engine-speeds.ts";
+import { ProcessStarts } from "./process-starts.ts";
 import { RecentDispatches } from "./recent-dispatches.ts";
-import { Scalars } from "./scalars.ts";
 
 /** Slots of one pool: pods times data-parallel ranks. */
 export const ENDPOINTS_MAX = 1024;
@@ -49,6 +50,9 @@ export interface PromptWork {
 }
 const NOTHING: PromptWork = { promptTokens: 0, uncachedTokens: 0 };
 
+/** Moment of a dispatch that a sample had shown before it was told: nothing is to be taken back of it. */
+const SHOWN_MS = -Infinity;
+
 /** What a request finds where it is sent. */
 export interface Dispatched {
   readonly atMs: number;
@@ -56,35 +60,6 @@ export interface Dispatched {
   readonly aheadTokens: number;
   /** Its KV memory is not free yet: it will wait for others to end. */
   readonly isHeld: boolean;
-}
-
-class Columns implements EndpointColumns {
-  slotCount = 0;
-  readonly isPresent = new Uint8Array(ENDPOINTS_MAX);
-  readonly queueDepth = new Int32Array(ENDPOINTS_MAX);
-  readonly runningRequests = new Int32Array(ENDPOINTS_MAX);
-  readonly kvUsage = new Float64Array(ENDPOINTS_MAX);
-  readonly kvCapacityTokens = new Float64Array(ENDPOINTS_MAX);
-  readonly sampledAtMs = new Float64Array(ENDPOINTS_MAX);
-  readonly inFlightRequests = new Int32Array(ENDPOINTS_MAX);
-  readonly inFlightTokens = new Float64Array(ENDPOINTS_MAX);
-  readonly ejectedUntilMs = new Float64Array(ENDPOINTS_MAX);
-  readonly cameAtMs = new Float64Array(ENDPOINTS_MAX);
-  readonly speeds = new EngineSpeeds(ENDPOINTS_MAX);
-  readonly work = new EngineWork(ENDPOINTS_MAX);
-  readonly prefillBusyUntilMs = this.work.prefillBusyUntilMs;
-  readonly prefillMsPerToken = this.speeds.prefillMsPerToken;
-  readonly transferMsPerToken = this.speeds.transferMsPerToken;
-  readonly serviceMs = this.speeds.serviceMs;
-  readonly requestTokens = this.work.requestTokens;
-  readonly coldTokens = this.work.coldTokens;
-  readonly loraMax = new Int32Array(ENDPOINTS_MAX);
-  readonly adapters = new Adapters(this.loraMax);
-  readonly scalars = new Scalars(ENDPOINTS_MAX);
-
-  scalar(attributeKey: string): Float64Array | undefined {
-    return this.scalars.column(attributeKey);
-  }
 }
 
 const INT32_MAX = 0x7fffffff;
@@ -102,11 +77,6 @@ function count(value: number): number {
   return Math.min(INT32_MAX, Math.max(0, Math.trunc(value)));
 }
 
-/** Process start times are told apart by more than this; a clock may be read twice. */
-const RESTART_TOLERANCE_S = 1;
-/** A process that says it began this long after it was asked has no clock to speak of. */
-const START_AHEAD_S_MAX = 86_400;
-
 /** 0, that is unknown, where the product is no number of tokens. */
 function capacityTokens(blockSize: number, blocks: number): number {
   const tokens = blockSize * blocks;
@@ -115,7 +85,8 @@ function capacityTokens(blockSize: number, blocks: number): number {
 
 /** One per pool. About 150 kB, whatever the number of endpoints, and 8 kB a scalar. */
 export class EndpointTable {
-  readonly #columns = new Columns();
+  readonly totals = new DispatchTotals();
+  readonly #columns = new Columns(ENDPOINTS_MAX);
   readonly #endpoints: (Endpoint | undefined)[] = [];
   readonly #slotById = new Map<string, number>();
   readonly #slotByAddress = new Map<string, number>();
@@ -127,8 +98,7 @@ export class EndpointTable {
   readonly #kvBlocks = new Float64Array(ENDPOINTS_MAX);
   /** What is sent to an endpoint is spread over so many engines. */
   readonly #replicas = new Float64Array(ENDPOINTS_MAX);
-  /** 0 while unknown. */
-  readonly #processStartS = new Float64Array(ENDPOINTS_MAX);
+  readonly #starts = new ProcessStarts(ENDPOINTS_MAX);
 
   get columns(): EndpointColumns {
     return this.#columns;
@@ -168,6 +138,17 @@ export class EndpointTable {
     this.#free.push(slot);
   }
 
+  /** Puts an endpoint where the table has it that this one is a copy of: nothing is known of it yet. */
+  place(slot: number, endpoint: Endpoint): void {
+    this.remove(slot);
+    const at = this.#free.indexOf(slot);
+    if (at >= 0) this.#free.splice(at, 1);
+    this.#clear(slot);
+    this.#endpoints[slot] = endpoint;
+    this.#slotById.set(endpoint.id, slot);
+    this.#slotByAddress.set(endpoint.address, slot);
+  }
+
   slotOf(id: string): number | undefined {
     return this.#slotById.get(id);
   }
@@ -198,7 +179,7 @@ export class EndpointTable {
   applySample(slot: number, sample: EndpointSample, sampledAtMs: number): boolean {
     const columns = this.#columns;
     const { waiting, running, kvUsage, kvBlockSize, kvBlocks } = sample;
-    const isRestarted = this.#isRestarted(slot, sample.processStartS, sampledAtMs);
+    const isRestarted = this.#starts.isRestarted(slot, sample.processStartS, sampledAtMs);
     if (isRestarted) {
       columns.adapters.clear(slot);
       this.forgetLoads(slot);
@@ -246,6 +227,21 @@ export class EndpointTable {
     this.#columns.sampledAtMs[slot] = Infinity;
   }
 
+  /** The queue of a copied endpoint, after its columns: what was dispatched to it is in the number. */
+  restoreQueue(slot: number, waiting: number, replicas: number): void {
+    this.#dispatches.clear(slot);
+    const sampledAtMs = this.#columns.sampledAtMs[slot]!;
+    if (Number.isFinite(sampledAtMs)) this.#dispatches.sampled(slot, sampledAtMs);
+    this.#reportedWaiting[slot] = count(waiting);
+    this.#replicas[slot] = Math.max(1, replicas);
+    this.#setQueueDepth(slot);
+  }
+
+  /** Engines that the loads of `slot` are means of. */
+  replicasOf(slot: number): number {
+    return this.#replicas[slot]!;
+  }
+
   /** Replaces what is known of the adapters of `slot`. */
   applyAdapters(slot: number, adapters: AdapterSample): void {
     this.#columns.adapters.set(slot, adapters);
@@ -254,6 +250,11 @@ export class EndpointTable {
   /** See Adapters. */
   activeAdapters(namesMax: number): string[] {
     return this.#columns.adapters.activeNames(namesMax);
+  }
+
+  /** See Adapters. */
+  adaptersOf(slot: number): AdapterSample | undefined {
+    return this.#columns.adapters.sampleOf(slot);
   }
 
   /** Nothing is known of the adapters of `slot` any more. */
@@ -266,20 +267,39 @@ export class EndpointTable {
     this.#columns.scalars.define(attributeKeys);
   }
 
+  get scalarKeys(): readonly string[] {
+    return this.#columns.scalars.keys;
+  }
+
   /**
    * Counts a request sent to `slot`: visible to the next decision at once. `tokens` are what it adds
    * to the KV memory in use, `prompt.uncachedTokens` among them.
    */
   dispatched(slot: number, tokens: number, nowMs: number, prompt = NOTHING): Dispatched {
+    this.#dispatches.add(slot, nowMs);
+    return this.#dispatched(slot, tokens, nowMs, prompt);
+  }
+
+  /**
+   * The same of a request that was sent at `atMs` and is told only now. Where a sample has shown it
+   * meanwhile, the queue column does not count it again.
+   */
+  dispatchedBefore(slot: number, tokens: number, atMs: number, prompt = NOTHING): Dispatched {
+    const isShown = !this.#dispatches.addLate(slot, atMs);
+    const dispatched = this.#dispatched(slot, tokens, atMs, prompt);
+    return isShown ? { ...dispatched, atMs: SHOWN_MS } : dispatched;
+  }
+
+  #dispatched(slot: number, tokens: number, nowMs: number, prompt: PromptWork): Dispatched {
     const columns = this.#columns;
     const isHeld = this.#isHeld(slot, tokens);
     const msPerToken = columns.prefillMsPerToken[slot]!;
     const request = { nowMs, ...prompt, kvTokens: tokens, msPerToken };
     const aheadTokens = columns.work.sent(slot, request, this.size) / msPerToken;
-    this.#dispatches.add(slot, nowMs);
     this.#setQueueDepth(slot);
     columns.inFlightRequests[slot]! += 1;
     columns.inFlightTokens[slot]! += tokens;
+    this.totals.add(tokens, prompt);
     return { atMs: nowMs, aheadTokens, isHeld };
   }
 
@@ -318,7 +338,7 @@ export class EndpointTable {
    */
   released(slot: number, tokens: number, dispatchedAtMs: number): void {
     const columns = this.#columns;
-    this.#dispatches.remove(slot, dispatchedAtMs);
+    if (dispatchedAtMs !== SHOWN_MS) this.#dispatches.remove(slot, dispatchedAtMs);
     this.#setQueueDepth(slot);
     columns.inFlightRequests[slot] = Math.max(0, columns.inFlightRequests[slot]! - 1);
     columns.inFlightTokens[slot] = Math.max(0, columns.inFlightTokens[slot]! - tokens);
@@ -332,20 +352,6 @@ export class EndpointTable {
   /** It came, or came back, at `nowMs`, and is to be spared for a while. */
   came(slot: number, nowMs: number): void {
     this.#columns.cameAtMs[slot] = nowMs;
-  }
-
-  /**
-   * Only a later start is a restart: behind one address several processes may answer in turn, and
-   * each would be taken for a new one again and again.
-   */
-  #isRestarted(slot: number, startS: number | undefined, sampledAtMs: number): boolean {
-    if (!isKnown(startS) || startS <= 0) return false;
-    // One that lies ahead would hide every restart until then.
-    if (startS > sampledAtMs / 1_000 + START_AHEAD_S_MAX) return false;
-    const known = this.#processStartS[slot]!;
-    if (startS <= known + RESTART_TOLERANCE_S) return false;
-    this.#processStartS[slot] = startS;
-    return known !== 0;
   }
 
   /** Whether memory in use and what is on its way there leave no room for `tokens` more. */
@@ -363,9 +369,14 @@ export class EndpointTable {
   }
 
   #takeSlot(): number | undefined {
-    const columns = this.#columns;
-    const slot = this.#free.pop() ?? columns.slotCount;
+    const slot = this.#free.pop() ?? this.#columns.slotCount;
     if (slot >= ENDPOINTS_MAX) return undefined;
+    this.#clear(slot);
+    return slot;
+  }
+
+  #clear(slot: number): void {
+    const columns = this.#columns;
     columns.slotCount = Math.max(columns.slotCount, slot + 1);
     columns.isPresent[slot] = 1;
     columns.inFlightRequests[slot] = 0;
@@ -374,11 +385,10 @@ export class EndpointTable {
     columns.cameAtMs[slot] = 0;
     this.#dispatches.clear(slot);
     this.forgetLoads(slot);
-    this.#processStartS[slot] = 0;
+    this.#starts.clear(slot);
     columns.speeds.clear(slot);
     columns.work.clear(slot, columns.isPresent);
     columns.adapters.clear(slot);
     columns.scalars.clear(slot);
-    return slot;
   }
 }

@@ -25,12 +25,15 @@ export class RecentDispatches {
   readonly #total: Int32Array;
   /** Number of the newest bucket, counted from the epoch. */
   readonly #newest: Float64Array;
+  /** Number of the first bucket that the last sample has not shown. */
+  readonly #shownBefore: Float64Array;
 
   constructor(slots: number) {
     this.#buckets = new Uint16Array(slots * BUCKETS);
     this.#older = new Int32Array(slots);
     this.#total = new Int32Array(slots);
     this.#newest = new Float64Array(slots);
+    this.#shownBefore = new Float64Array(slots);
   }
 
   /** Dispatches that no sample has shown. */
@@ -44,6 +47,22 @@ export class RecentDispatches {
     if (this.#buckets[at] === 0xffff) this.#older[slot]! += 1;
     else this.#buckets[at]! += 1;
     this.#total[slot]! += 1;
+  }
+
+  /**
+   * Counts one that was made at `atMs`, before now, and was not told then. False, and not counted, if a
+   * sample has shown it already.
+   */
+  addLate(slot: number, atMs: number): boolean {
+    const bucket = Math.floor(atMs / BUCKET_MS);
+    if (bucket < this.#shownBefore[slot]!) return false;
+    this.#advance(slot, bucket);
+    const isOlder = bucket <= this.#newest[slot]! - BUCKETS;
+    const at = this.#at(slot, bucket);
+    if (isOlder || this.#buckets[at] === 0xffff) this.#older[slot]! += 1;
+    else this.#buckets[at]! += 1;
+    this.#total[slot]! += 1;
+    return true;
   }
 
   /** What was added at `atMs` has ended. Nothing to do if a sample has shown it since. */
@@ -64,6 +83,7 @@ export class RecentDispatches {
   /** A sample taken at `sampledAtMs` shows everything that had reached the engine by then. */
   sampled(slot: number, sampledAtMs: number): void {
     const firstKept = Math.floor((sampledAtMs - DISPATCH_TRAVEL_MS) / BUCKET_MS);
+    this.#shownBefore[slot] = firstKept;
     const newest = this.#newest[slot]!;
     this.#total[slot]! -= this.#older[slot]!;
     this.#older[slot] = 0;
@@ -80,6 +100,7 @@ export class RecentDispatches {
     this.#older[slot] = 0;
     this.#total[slot] = 0;
     this.#newest[slot] = 0;
+    this.#shownBefore[slot] = 0;
   }
 
   /** Makes `bucket` the newest. A clock that went back counts into the newest there is. */

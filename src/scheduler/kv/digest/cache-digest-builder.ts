@@ -1,6 +1,7 @@
 // Makes a CacheDigest. Keys can be added until the builder is given up, also after `encode`; nothing can be
 // taken out: whoever wants that begins a new one.
 
+import { BloomBits } from "./bloom-bits.ts";
 import {
   CACHE_DIGEST_LIMITS,
   cutFor,
@@ -8,7 +9,6 @@ import {
   HEADER_BYTES,
   LAYOUT_VERSION,
   MAGIC,
-  strideOf,
 } from "./layout.ts";
 
 export interface CacheDigestBuilderOptions {
@@ -21,8 +21,7 @@ export interface CacheDigestBuilderOptions {
 export class CacheDigestBuilder {
   readonly #bytes: Uint8Array;
   readonly #header: DataView;
-  readonly #bitMask: number;
-  readonly #hashes: number;
+  readonly #bits: BloomBits;
   readonly #sampling: number;
 
   constructor({
@@ -30,10 +29,9 @@ export class CacheDigestBuilder {
     bytesMax = CACHE_DIGEST_LIMITS.bytesDefault,
   }: CacheDigestBuilderOptions) {
     const { bitBytes, hashes, sampling } = cutFor(keyCount, bytesMax);
-    this.#hashes = hashes;
     this.#sampling = sampling;
-    this.#bitMask = bitBytes * 8 - 1;
     this.#bytes = new Uint8Array(HEADER_BYTES + bitBytes);
+    this.#bits = new BloomBits(this.#bytes.subarray(HEADER_BYTES), hashes);
     this.#header = new DataView(this.#bytes.buffer, 0, HEADER_BYTES);
     this.#header.setUint8(0, MAGIC);
     this.#header.setUint8(1, LAYOUT_VERSION);
@@ -47,21 +45,19 @@ export class CacheDigestBuilder {
     for (let at = 0; at + 1 < keys.length; at += 2) this.add(keys[at]!, keys[at + 1]!);
   }
 
+  /** True if the digest has changed. */
   // Hot path: digest in bench/.
-  add(low: number, high: number): void {
-    if (low % this.#sampling !== 0) return;
-    const stride = strideOf(low);
-    let at = high;
-    for (let i = 0; i < this.#hashes; i++) {
-      const bit = HEADER_BYTES * 8 + (at & this.#bitMask);
-      this.#bytes[bit >>> 3]! |= 1 << (bit & 7);
-      at = (at + stride) | 0;
-    }
+  add(low: number, high: number): boolean {
+    return low % this.#sampling === 0 && this.#bits.add(low, high);
   }
 
   /** Something that the pool knows was not added: nobody may conclude anything from what is not found. */
   leaveOut(): void {
     this.#header.setUint8(3, FLAG_INCOMPLETE);
+  }
+
+  get byteLength(): number {
+    return this.#bytes.length;
   }
 
   /** A copy, as of now. */

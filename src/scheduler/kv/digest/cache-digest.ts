@@ -18,15 +18,8 @@
 // O(blocks matched). 32 KiB of bits stay in the processor's nearest cache: `digest` in bench/.
 
 import { CONTENT_KEYS_MAX } from "../content-keys.ts";
-import {
-  CACHE_DIGEST_LIMITS,
-  FLAG_INCOMPLETE,
-  HEADER_BYTES,
-  LAYOUT_VERSION,
-  MAGIC,
-  runOnBlocks,
-  strideOf,
-} from "./layout.ts";
+import { BloomBits } from "./bloom-bits.ts";
+import { FLAG_INCOMPLETE, readHeader, runOnBlocks } from "./layout.ts";
 
 /** A filter with a higher rate says yes to nearly everything: it is not asked. */
 const FALSE_POSITIVE_RATE_MAX = 0.9;
@@ -40,20 +33,16 @@ export class CacheDigest {
   readonly isComplete: boolean;
   /** Of a key that nobody added, by the bits that are set: as measured. */
   readonly falsePositiveRate: number;
-  /** Views of the bytes it was decoded from. */
-  readonly #bits: Uint8Array;
-  readonly #bitMask: number;
-  readonly #hashes: number;
+  /** A view of the bytes it was decoded from. */
+  readonly #bits: BloomBits;
   readonly #runOnBlocks: number;
 
   private constructor(header: DataView, bits: Uint8Array) {
-    this.#bits = bits;
-    this.#bitMask = bits.length * 8 - 1;
-    this.#hashes = header.getUint8(2);
+    this.#bits = new BloomBits(bits, header.getUint8(2));
     this.isComplete = (header.getUint8(3) & FLAG_INCOMPLETE) === 0;
     this.sampling = header.getUint32(4, true);
     this.keyCount = header.getUint32(8, true);
-    this.falsePositiveRate = (countSet(bits) / (bits.length * 8)) ** this.#hashes;
+    this.falsePositiveRate = this.#bits.falsePositiveRate();
     this.#runOnBlocks = runOnBlocks(this.falsePositiveRate, this.sampling);
   }
 
@@ -62,18 +51,8 @@ export class CacheDigest {
    * it lives: the caller does not change them.
    */
   static decode(bytes: Uint8Array): CacheDigest | undefined {
-    const { bytesMin, bytesMax, samplingMax, hashesMax } = CACHE_DIGEST_LIMITS;
-    const bitBytes = bytes.length - HEADER_BYTES;
-    if (bitBytes < bytesMin || bitBytes > bytesMax) return undefined;
-    const header = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
-    const bits = bytes.subarray(HEADER_BYTES);
-    const hashes = header.getUint8(2);
-    const sampling = header.getUint32(4, true);
-    if (header.getUint8(0) !== MAGIC || header.getUint8(1) !== LAYOUT_VERSION) return undefined;
-    if (hashes < 1 || hashes > hashesMax || sampling < 1 || sampling > samplingMax)
-      return undefined;
-    if ((bits.length & (bits.length - 1)) !== 0) return undefined;
-    return new CacheDigest(header, bits);
+    const parts = readHeader(bytes);
+    return parts && new CacheDigest(parts.header, parts.bits);
   }
 
   /** How many blocks of the path, from its first, are likely to be resident in the pool. */
@@ -86,7 +65,7 @@ export class CacheDigest {
     for (; at < count; at++) {
       const low = keys[at * 2]!;
       if (low % this.sampling !== 0) continue;
-      if (!this.#has(low, keys[at * 2 + 1]!)) break;
+      if (!this.#bits.has(low, keys[at * 2 + 1]!)) break;
       known = at + 1;
     }
     // The end may be anywhere between the last that is there and the first that is not.
@@ -103,37 +82,8 @@ export class CacheDigest {
     if (!this.isComplete) return count;
     for (let at = 0; at < count; at++) {
       const low = keys[at * 2]!;
-      if (low % this.sampling === 0 && !this.#has(low, keys[at * 2 + 1]!)) return at;
+      if (low % this.sampling === 0 && !this.#bits.has(low, keys[at * 2 + 1]!)) return at;
     }
     return count;
   }
-
-  #has(low: number, high: number): boolean {
-    const stride = strideOf(low);
-    let at = high;
-    for (let i = 0; i < this.#hashes; i++) {
-      const bit = at & this.#bitMask;
-      if ((this.#bits[bit >>> 3]! & (1 << (bit & 7))) === 0) return false;
-      at = (at + stride) | 0;
-    }
-    return true;
-  }
-}
-
-function countSet(bits: Uint8Array): number {
-  const { buffer, byteOffset, length } = bits;
-  const words =
-    byteOffset % 4 === 0
-      ? new Uint32Array(buffer, byteOffset, length / 4)
-      : new Uint32Array(bits.slice().buffer);
-  let count = 0;
-  for (let i = 0; i < words.length; i++) {
-    // Counts of pairs, of four and of eight bits, then of all.
-    let n = words[i]!;
-    n -= (n >>> 1) & 0x5555_5555;
-    n = (n & 0x3333_3333) + ((n >>> 2) & 0x3333_3333);
-    n = (n + (n >>> 4)) & 0x0f0f_0f0f;
-    count += Math.imul(n, 0x0101_0101) >>> 24;
-  }
-  return count;
 }

@@ -32,6 +32,20 @@ export const FLAG_INCOMPLETE = 1;
 /** Of a digest that is not full: then a chain ends 0.02 blocks too late in the mean. */
 const BITS_PER_KEY = 8;
 
+/** The parts of a digest, as views. Undefined for bytes that are none, or one of a later layout. */
+export function readHeader(bytes: Uint8Array): { header: DataView; bits: Uint8Array } | undefined {
+  const { bytesMin, bytesMax, samplingMax, hashesMax } = CACHE_DIGEST_LIMITS;
+  const bitBytes = bytes.length - HEADER_BYTES;
+  if (bitBytes < bytesMin || bitBytes > bytesMax) return undefined;
+  const header = new DataView(bytes.buffer, bytes.byteOffset, HEADER_BYTES);
+  const bits = bytes.subarray(HEADER_BYTES);
+  const hashes = header.getUint8(2);
+  const sampling = header.getUint32(4, true);
+  if (header.getUint8(0) !== MAGIC || header.getUint8(1) !== LAYOUT_VERSION) return undefined;
+  if (hashes < 1 || hashes > hashesMax || sampling < 1 || sampling > samplingMax) return undefined;
+  return (bits.length & (bits.length - 1)) === 0 ? { header, bits } : undefined;
+}
+
 /** What a digest is cut to. */
 export interface DigestCut {
   /** A power of two. */

@@ -1,0 +1,195 @@
+// The object's side of snapshots: what of its pool has changed since the version that an isolate has.
+//
+//   scan   each slot's row is compared with the one of the scan before; the version rises if any differs
+//   take   rows whose version of change is above the one that the isolate has
+//
+// A scan costs O(endpoints), is made when somebody asks, and not again within SCAN_INTERVAL_MS: nothing is done for
+// a request. Nothing is kept of an isolate: the memory is one row and two numbers a slot, however many isolates
+// there are, and any version of this epoch can be brought up to date.
+//
+// Of a pool of more than EDGE_ENDPOINTS_MAX endpoints an isolate has a sample: those whose numbers, mixed with its
+// seed, are the least. Where endpoints have come or left since its version it gets a whole snapshot.
+
+import { type EndpointTable, ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
+import type { Clock } from "../support/clock.ts";
+import {
+  EDGE_ENDPOINTS_MAX,
+  type EdgeDigest,
+  type EdgeKnown,
+  type EdgeSnapshot,
+} from "./contracts.ts";
+import { DispatchRates } from "./dispatch-rates.ts";
+import { mixed } from "./pair-words.ts";
+import { RowPacker } from "./rows.ts";
+
+/** Between two scans for answers that need not show what the asker has just told. */
+export const SCAN_INTERVAL_MS = 20;
+
+export interface SnapshotSourceOptions {
+  /** Random at each construction of the object. */
+  readonly epoch: string;
+  readonly table: EndpointTable;
+  readonly clock: Clock;
+  /** What of the digest an isolate needs that has this version of it; see PairDigestSource. */
+  readonly digest?: (known: string) => EdgeDigest | undefined;
+}
+
+/** What a snapshot says besides: as of now, whatever the isolate has. */
+export type PoolFacts = Omit<
+  EdgeSnapshot,
+  | "epoch"
+  | "version"
+  | "base"
+  | "endpoints"
+  | "removed"
+  | "rows"
+  | "names"
+  | "leftOut"
+  | "rate"
+  | "digest"
+>;
+
+export class SnapshotSource {
+  readonly #options: SnapshotSourceOptions;
+  readonly #packer = new RowPacker();
+  /** Of scans: its names stay the same. */
+  readonly #scanned = new RowPacker();
+  readonly #rates: DispatchRates;
+  #version = 1;
+  #scannedAtMs = -Infinity;
+  /** By slot: as of the last scan, and the version at which it became so. */
+  readonly #rows: (Uint8Array | undefined)[] = [];
+  readonly #endpoints: (Endpoint | undefined)[] = [];
+  readonly #rowVersions = new Float64Array(ENDPOINTS_MAX);
+  readonly #endpointVersions = new Float64Array(ENDPOINTS_MAX);
+  /** Version at which an endpoint came or left last. */
+  #membershipVersion = 1;
+
+  constructor(options: SnapshotSourceOptions) {
+    this.#options = options;
+    this.#rates = new DispatchRates(options.table.totals);
+  }
+
+  /**
+   * Brings an isolate up to date. `isCurrent`: with all that it has told up to now, as the answer to `sync` must.
+   */
+  take(known: EdgeKnown, facts: PoolFacts, isCurrent: boolean): EdgeSnapshot {
+    const { epoch, clock, table, digest } = this.#options;
+    const nowMs = clock();
+    if (isCurrent || this.#isScanOld(nowMs)) this.#scan(nowMs);
+    const slots = this.#sampleFor(known.seed ?? 0);
+    const isDelta = this.#isDelta(known, slots);
+    const base = isDelta ? known.version : null;
+    const since = isDelta ? known.version : 0;
+    const changed = slots.filter((slot) => this.#rowVersions[slot]! > since);
+    const part = known.digest === undefined ? undefined : digest?.(known.digest);
+    const rate = this.#rates.rate;
+    return {
+      ...facts,
+      epoch,
+      version: this.#version,
+      base,
+      endpoints: slots
+        .filter((slot) => this.#endpointVersions[slot]! > since)
+        .map((slot) => ({ slot, ...this.#endpoints[slot]! })),
+      removed: isDelta ? this.#removedSince(since) : [],
+      ...this.#packer.pack(table, changed, nowMs),
+      leftOut: table.size - slots.length,
+      ...(rate === undefined ? {} : { rate }),
+      ...(part === undefined ? {} : { digest: part }),
+    };
+  }
+
+  /** Endpoints that come and go are told at once: a row must not be taken for that of another endpoint. */
+  #isScanOld(nowMs: number): boolean {
+    if (nowMs - this.#scannedAtMs >= SCAN_INTERVAL_MS) return true;
+    const { table } = this.#options;
+    for (let slot = 0; slot < table.columns.slotCount; slot++)
+      if (table.endpoint(slot) !== this.#endpoints[slot]) return true;
+    return false;
+  }
+
+  /** A sample is another one when endpoints have come or left. */
+  #isDelta({ epoch, version }: EdgeKnown, slots: readonly number[]): boolean {
+    if (epoch !== this.#options.epoch || version < 1 || version > this.#version) return false;
+    const isSample = slots.length < this.#options.table.size;
+    return !isSample || this.#membershipVersion <= version;
+  }
+
+  #removedSince(version: number): number[] {
+    const removed: number[] = [];
+    for (let slot = 0; slot < this.#endpoints.length; slot++) {
+      if (this.#endpoints[slot] === undefined && this.#endpointVersions[slot]! > version)
+        removed.push(slot);
+    }
+    return removed;
+  }
+
+  #sampleFor(seed: number): number[] {
+    const slots = [...this.#options.table.slots()];
+    if (slots.length <= EDGE_ENDPOINTS_MAX) return slots;
+    const ranks = Float64Array.from(slots, (slot) => mixed((seed ^ mixed(slot + 1)) >>> 0));
+    const last = ranks.toSorted()[EDGE_ENDPOINTS_MAX - 1]!;
+    return slots.filter((_, i) => ranks[i]! <= last).slice(0, EDGE_ENDPOINTS_MAX);
+  }
+
+  #scan(nowMs: number): void {
+    const { table } = this.#options;
+    this.#scannedAtMs = nowMs;
+    this.#rates.read(nowMs);
+    const next = this.#version + 1;
+    let isAny = false;
+    const end = Math.max(table.columns.slotCount, this.#endpoints.length);
+    for (let slot = 0; slot < end; slot++) {
+      const isOther = this.#scanEndpoint(slot, next);
+      if (this.#scanRow(slot, isOther, next) || isOther) isAny = true;
+    }
+    if (isAny) this.#version = next;
+  }
+
+  #scanEndpoint(slot: number, version: number): boolean {
+    const known = this.#endpoints[slot];
+    const endpoint = this.#options.table.endpoint(slot);
+    if (endpoint === known) return false;
+    this.#endpoints[slot] = endpoint;
+    if (endpoint !== undefined && known !== undefined && isSame(endpoint, known)) return false;
+    this.#endpointVersions[slot] = version;
+    if (endpoint?.id !== known?.id) this.#membershipVersion = version;
+    return true;
+  }
+
+  #scanRow(slot: number, isOther: boolean, version: number): boolean {
+    if (this.#endpoints[slot] === undefined) {
+      this.#rows[slot] = undefined;
+      return false;
+    }
+    const row = this.#scanned.packRow(this.#options.table, slot);
+    const known = this.#rows[slot];
+    if (!isOther && known !== undefined && areSame(row, known)) return false;
+    this.#rows[slot] = row.slice();
+    this.#rowVersions[slot] = version;
+    return true;
+  }
+}
+
+function isSame(one: Endpoint, other: Endpoint): boolean {
+  return (
+    one.id === other.id &&
+    one.address === other.address &&
+    one.engine === other.engine &&
+    haveSameLabels(one.labels, other.labels)
+  );
+}
+
+function haveSameLabels(one: Endpoint["labels"], other: Endpoint["labels"]): boolean {
+  const names = Object.keys(one);
+  return (
+    names.length === Object.keys(other).length && names.every((name) => one[name] === other[name])
+  );
+}
+
+function areSame(one: Uint8Array, other: Uint8Array): boolean {
+  if (one.length !== other.length) return false;
+  for (let i = 0; i < one.length; i++) if (one[i] !== other[i]) return false;
+  return true;
+}
