@@ -24,6 +24,7 @@ import type { QueueFacts } from "../../scheduler/decisions/record.ts";
 import type { FlowDebt } from "../../scheduler/flow-control/debts.ts";
 import { FlowController } from "../../scheduler/flow-control/flow-controller.ts";
 import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
+import type { Total } from "../../scheduler/shards/totals.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
 import { SaturationMeter, toldOf } from "../../scheduler/flow-control/saturation.ts";
@@ -38,6 +39,7 @@ import { OpenWaits } from "./open-waits.ts";
 import { type QueueOutlook, queueOutlook } from "./outlook.ts";
 import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
+import { QueueTimers } from "./queue-timers.ts";
 import { WaitingPick } from "./waiting-pick.ts";
 
 /** An open call is answered with a place after about this long: so a Worker knows a lost one. */
@@ -48,7 +50,6 @@ export const PLACE_GRACE_MS = 5_000;
 export const CAPACITY_ASK_MS = 30_000;
 /** Picks let through at one go, before others are heard. */
 export const DRAIN_MAX = 128;
-const POLL_MS = 250;
 const SWEEP_MS = 1_000;
 
 export class PickQueue {
@@ -58,15 +59,16 @@ export class PickQueue {
   readonly #open: OpenWaits;
   readonly #ended: EndedPlaces;
   readonly #bytes: HeldBytes;
+  readonly #timers: QueueTimers;
   #controller: FlowController;
   #meter: SaturationMeter;
   #isPassing = false;
   #isDraining = false;
   #isDrainPlanned = false;
-  #isDrainLater = false;
   #endpointCount = 0;
   #sequence = 0;
-  #isTimerSet = false;
+  /** Tells the controller from those before. */
+  #controllerBegun = "";
   #sweepAtMs = 0;
   #capacityAskedAtMs = -Infinity;
 
@@ -76,8 +78,16 @@ export class PickQueue {
     this.#open = new OpenWaits(openWaitsMax);
     this.#ended = new EndedPlaces(endedPlacesMax);
     this.#bytes = new HeldBytes(waitingBytesMax);
+    this.#timers = new QueueTimers({
+      setTimer: options.setTimer,
+      drain: () => this.#drain(),
+      tick: () => this.#tick(),
+      isNeeded: () => this.#picks.size + this.#ended.size > 0,
+      untilMs: () => this.#controller.wakeAtMs - options.clock(),
+    });
     const nowMs = options.clock();
     this.#controller = new FlowController(settings.flowControl, nowMs);
+    this.#controllerBegun = `${nowMs}.0`;
     this.#controller.declarePriorities(settings.priorities, nowMs);
     this.#meter = new SaturationMeter(settings.detector);
   }
@@ -100,6 +110,7 @@ export class PickQueue {
     const nowMs = this.#options.clock();
     const before = this.#controller;
     this.#controller = new FlowController(settings.flowControl, nowMs, before.regime);
+    this.#controllerBegun = `${nowMs}.${++this.#sequence}`;
     this.#controller.declarePriorities(settings.priorities, nowMs);
     this.#controller.restoreDebts(before.debts(), nowMs);
     this.#meter = new SaturationMeter(settings.detector);
@@ -117,6 +128,20 @@ export class PickQueue {
   letAllThrough(): void {
     this.#isPassing = true;
     this.drainSoon();
+  }
+
+  /** How many requests the pool has room for, as its detector sees it. O(endpoints). */
+  room(): number {
+    return this.#meter.room(this.#options.pool());
+  }
+
+  /** Another object is asked from now on: Workers that wait ask again at once, and are sent there. */
+  sendAway(): void {
+    for (const pick of this.#picks.values()) {
+      pick.give({ ...this.#numberedPlace(pick), askAgainMs: 0 });
+      this.#controller.leave(pick.queued.requestId, pick.attempt, this.#options.clock());
+      this.#gone(pick);
+    }
   }
 
   /** The pool is gone. */
@@ -187,6 +212,19 @@ export class PickQueue {
     this.#controller.restoreDebts(debts, this.#options.clock());
   }
 
+  /** What flows have been served here; see FlowController. Each queue's totals are another life's. */
+  attained(): Total[] {
+    const begun = this.#controllerBegun;
+    return this.#controller
+      .attained()
+      .map((total) => ({ ...total, life: `${begun}.${total.life}` }));
+  }
+
+  /** What the pool's other objects have served meanwhile: somebody else's turn may have come. */
+  servedElsewhere(tokens: ReadonlyMap<string, number>): void {
+    if (tokens.size > 0) this.#controller.servedElsewhere(tokens);
+  }
+
   outlook(): QueueOutlook {
     return queueOutlook(this.#controller, this.#meter, this.#options.pool());
   }
@@ -239,7 +277,7 @@ export class PickQueue {
       this.#eject(displaced);
     this.#bytes.add(pick);
     pick.thin();
-    this.#arm();
+    this.#timers.arm();
     return this.#place(pick, pick.holder);
   }
 
@@ -326,13 +364,15 @@ export class PickQueue {
     this.#isDraining = true;
     try {
       for (let left = DRAIN_MAX; ; left--) {
-        if (left === 0) return this.#later();
+        if (left === 0) return this.#timers.soon();
         if (!this.#letOneThrough()) break;
       }
     } finally {
       this.#isDraining = false;
     }
-    if (this.#controller.waitingCount > 0) this.#evict();
+    if (this.#controller.waitingCount === 0) return;
+    this.#options.capacity?.wanted(this.#controller.waitingCount);
+    this.#evict();
   }
 
   #letOneThrough(): boolean {
@@ -345,8 +385,8 @@ export class PickQueue {
     const waitedMs = nowMs - pick.enqueuedAtMs;
     const { priority, fairnessId } = next;
     const answer = this.#decide(pick, { waitedMs, priority, fairnessId, saturation });
-    if (!answer.ok)
-      this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NO_USAGE });
+    if (answer.ok) this.#options.capacity?.spend();
+    else this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NO_USAGE });
     const reason = answer.ok ? "dispatched" : answer.reason;
     this.#options.ended({ priority, fairnessId, reason, waitMs: waitedMs });
     this.#gone(pick);
@@ -371,7 +411,9 @@ export class PickQueue {
     this.#endpointCount = endpointCount;
     // Below every ceiling.
     if (this.#isPassing) return { saturation: -1, endpointCount };
-    return { saturation: this.#options.hasRoom() ? saturation : Infinity, endpointCount };
+    const { hasRoom, capacity } = this.#options;
+    const mayPass = hasRoom() && (capacity?.isThere() ?? true);
+    return { saturation: mayPass ? saturation : Infinity, endpointCount };
   }
 
   readonly #matchTokens: NonNullable<FairnessContext["matchTokens"]> = ({ keys, blocksPerKey }) =>
@@ -386,33 +428,6 @@ export class PickQueue {
       this.#options.ended({ priority, fairnessId, reason: "evicted", waitMs: 0 });
       this.#options.evict(victim);
     }
-  }
-
-  #later(): void {
-    if (this.#isDrainLater) return;
-    this.#isDrainLater = true;
-    this.#options.setTimer(() => {
-      this.#isDrainLater = false;
-      this.#drain();
-    }, 0);
-  }
-
-  /** Looks at what ends by time alone, for as long as somebody waits. */
-  #arm(): void {
-    if (this.#isTimerSet || this.#picks.size + this.#ended.size === 0) return;
-    this.#isTimerSet = true;
-    const untilMs = this.#controller.wakeAtMs - this.#options.clock();
-    this.#options.setTimer(
-      () => {
-        this.#isTimerSet = false;
-        try {
-          this.#tick();
-        } finally {
-          this.#arm();
-        }
-      },
-      Math.max(10, Math.min(POLL_MS, untilMs)),
-    );
   }
 
   #tick(): void {

@@ -28,6 +28,16 @@ export const QUEUE_BOUNDS = {
 } as const;
 type QueueBounds = Readonly<Record<keyof typeof QUEUE_BOUNDS, number>>;
 
+/** What a queue may let through, where it has no more than a part of the pool. */
+export interface QueueCapacity {
+  /** For one request more. */
+  isThere(): boolean;
+  /** A request was let through. */
+  spend(): void;
+  /** So many wait that were not let through. */
+  wanted(requests: number): void;
+}
+
 export interface PickQueueOptions {
   readonly clock: Clock;
   /** The pool's endpoints, as a detector sees them. */
@@ -36,6 +46,8 @@ export interface PickQueueOptions {
   readonly matchTokens: (keys: Uint32Array, blocksPerKey: number) => number;
   /** Whether one more request can be tracked. */
   readonly hasRoom: () => boolean;
+  /** Absent: the pool's capacity is all the queue's. */
+  readonly capacity?: QueueCapacity;
   /** Decides for a request whose turn it is, and claims the capacity. */
   readonly decide: (pick: WaitingPick, queue: QueueFacts) => PickGrant | PickRefusal;
   /** A decision has thrown. */

@@ -109,8 +109,24 @@ export interface BandFairness {
    * it first joins.
    */
   restore?(debts: ReadonlyMap<string, number>): void;
+  /** What flows have been served here, since they are known: for the other objects of the pool. */
+  attained?(): readonly AttainedService[];
+  /**
+   * Flows have been served by other objects of the pool meanwhile, by so many tokens by their weight. Of a
+   * flow that is not known here it is forgotten: it begins with nothing saved up, as everybody does.
+   */
+  servedElsewhere?(tokens: ReadonlyMap<string, number>): void;
   /** The flow is collected. It comes back as another object, if at all. */
   forgotten?(flow: FlowView): void;
+}
+
+/** What one flow has been served by one object. */
+export interface AttainedService {
+  readonly fairnessId: string;
+  /** Another one: the flow was forgotten, and `tokens` began at 0 again. */
+  readonly life: number;
+  /** By the flow's weight. Falls where less was used than reserved. */
+  readonly tokens: number;
 }
 
 export interface SettledRequest {
@@ -146,6 +162,11 @@ export interface SaturationView {
 export interface SaturationDetector {
   /** 1 and more: full. Without candidates 1. */
   saturation(view: SaturationView): number;
+  /**
+   * Requests that fill one of the candidates that has nothing to do, on average: what the saturation of a
+   * pool is in requests. Absent: 1, so a pool seems to have less room than it has.
+   */
+  requestsOfFull?(view: SaturationView): number;
   /**
    * Endpoints that count as full, or not at all, because nobody has heard of them lately. Asked of all
    * together, and of each alone. Absent: the detector sees all of them as they are.

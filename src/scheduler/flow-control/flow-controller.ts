@@ -14,6 +14,7 @@
 // or ejected; one that was let through is settled exactly once.
 
 import type { DropReason } from "../outcome.ts";
+import type { Total } from "../shards/totals.ts";
 import { assert } from "../support/assert.ts";
 import { Bands, type BandsSettings } from "./bands.ts";
 import type { QueueLimits } from "./capacity.ts";
@@ -29,6 +30,7 @@ import type { PriorityBand } from "./priority-band.ts";
 import { entryKey, QueueEntry } from "./queue-entry.ts";
 import { isSound, isSoundUsage } from "./sound.ts";
 import { type HeldBand, Reclamation, type ReclamationConditions } from "./reclamation.ts";
+import { attainedIn, chargeBands } from "./shared-service.ts";
 import { type FlowControlSnapshot, takeSnapshot } from "./snapshot.ts";
 import { UsageGate } from "./usage-gate.ts";
 import { WaitingRoom } from "./waiting-room.ts";
@@ -238,6 +240,14 @@ export class FlowController {
     return forecastOfArrival(priority, this.#bands.descending, nowMs);
   }
 
+  /** It waits elsewhere from now on: nothing has been refused. */
+  leave(requestId: string, attempt: number, nowMs: number): void {
+    const entry = this.#waiting.get(entryKey(requestId, attempt));
+    if (entry === undefined) return;
+    this.#waiting.remove(entry, nowMs);
+    this.#bands.touched(entry.flow, nowMs);
+  }
+
   /** Ejects those whose time has ended, and forgets what has been idle for long. */
   advance(nowMs: number): Ejected[] {
     const { hasEndpoints } = this.#waiting;
@@ -284,6 +294,16 @@ export class FlowController {
   /** Debts of a life that ended just now: those of an hour ago would be held against the wrong rivals. */
   restoreDebts(debts: readonly FlowDebt[], nowMs: number): void {
     restoreDebts(this.#bands, debts, nowMs);
+  }
+
+  /** What flows have been served here: for the pool's other objects. */
+  attained(): Total[] {
+    return attainedIn(this.#bands);
+  }
+
+  /** By how much flows have been served by the pool's other objects meanwhile; keys as attained() has them. */
+  servedElsewhere(tokens: ReadonlyMap<string, number>): void {
+    chargeBands(this.#bands, tokens);
   }
 
   snapshot(nowMs: number): FlowControlSnapshot {

@@ -12,11 +12,17 @@
 // is held against it no longer than until the others have had as much. One whose requests were all away
 // has waited: it keeps its counter and its turn, and is owed what others were given meanwhile.
 //
+// In a pool of several objects each counts what the others have served as if it had done so itself: a flow
+// that is busy at one of them is not served first by the next.
+//
 // Source: Sheng et al., Fairness in Serving Large Language Models (VTC), OSDI 2024, algorithm 4.
 // There the output is counted token by token; here it is reserved, and corrected at the end.
 
 import { IndexedHeap } from "../support/indexed-heap.ts";
-import type { FlowView, QueuedRequest, TokenUsage } from "./contracts.ts";
+import type { AttainedService, FlowView, QueuedRequest, TokenUsage } from "./contracts.ts";
+
+/** Flows of a band of whose service others are told: those served last. */
+export const ATTAINED_MAX = 1_000;
 
 /** What a flow has been served. */
 export interface Counter {
@@ -27,6 +33,10 @@ export interface Counter {
   /** It holds a debt of a life before and was not served since: it is no measure for others. */
   isOwing: boolean;
   index: number;
+  /** Served here, since the flow is known. */
+  attained: number;
+  /** Tells it from the counter of the same flow before it was forgotten. */
+  readonly life: number;
 }
 
 type Tokens = Pick<TokenUsage, "uncachedTokens" | "outputTokens">;
@@ -39,6 +49,9 @@ export class TokenCounters {
     (a, b) => a.tokens < b.tokens || (a.tokens === b.tokens && a.turn < b.turn),
     (counter, index) => void (counter.index = index),
   );
+  /** Those served here last come last; at most ATTAINED_MAX. */
+  readonly #served = new Set<Counter>();
+  #lives = 0;
   #lastLeft = 0;
   #turn = 0;
   /** Of flows that have not joined since a restart, by fairness id. */
@@ -89,16 +102,33 @@ export class TokenCounters {
     const cost = Math.max(1, this.cost(request));
     const counter = this.#byFlow.get(flow)!;
     counter.isOwing = false;
-    this.#charge(counter, cost / request.weight);
+    this.#serve(counter, cost / request.weight);
   }
 
   settle(flow: FlowView, request: QueuedRequest, usage: TokenUsage): void {
     const correction = this.cost(usage) - this.cost(request);
-    this.#charge(this.#byFlow.get(flow)!, correction / request.weight);
+    this.#serve(this.#byFlow.get(flow)!, correction / request.weight);
   }
 
   forget(flow: FlowView): void {
+    const counter = this.#byFlow.get(flow);
+    if (counter !== undefined) this.#served.delete(counter);
     this.#byFlow.delete(flow);
+  }
+
+  /** See BandFairness.attained. */
+  attained(): AttainedService[] {
+    return Array.from(this.#served, ({ flow, life, attained }) => ({
+      fairnessId: flow.fairnessId,
+      life,
+      tokens: attained,
+    }));
+  }
+
+  /** See BandFairness.servedElsewhere. O(flows). */
+  servedElsewhere(tokens: ReadonlyMap<string, number>): void {
+    for (const counter of this.#byFlow.values())
+      this.#charge(counter, tokens.get(counter.flow.fairnessId) ?? 0);
   }
 
   /** See BandFairness.debts. O(flows). */
@@ -133,10 +163,20 @@ export class TokenCounters {
   #begin(flow: FlowView): Counter {
     const owed = this.#owed.get(flow.fairnessId);
     const tokens = this.#floor + (owed ?? 0);
-    const counter = { flow, tokens, turn: 0, isOwing: owed !== undefined, index: -1 };
+    const isOwing = owed !== undefined;
+    const life = ++this.#lives;
+    const counter = { flow, tokens, turn: 0, isOwing, index: -1, attained: 0, life };
     this.#owed.delete(flow.fairnessId);
     this.#byFlow.set(flow, counter);
     return counter;
+  }
+
+  #serve(counter: Counter, tokens: number): void {
+    counter.attained += tokens;
+    this.#served.delete(counter);
+    this.#served.add(counter);
+    if (this.#served.size > ATTAINED_MAX) this.#served.delete(this.#served.values().next().value!);
+    this.#charge(counter, tokens);
   }
 
   #charge(counter: Counter, tokens: number): void {

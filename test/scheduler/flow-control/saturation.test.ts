@@ -77,6 +77,52 @@ describe("SaturationMeter", () => {
     expect(meter.measure(viewOf(table))).toMatchObject({ saturation: 0, endpointCount: 1 });
   });
 
+  it.for([
+    { name: "none for no endpoints", roles: [], want: 0 },
+    { name: "what is left of all", roles: [undefined, undefined], want: 8 - 3 },
+    { name: "what is left of the fuller stage", roles: ["prefill", "decode"], want: 4 - 2 },
+    {
+      name: "none where a stage is over full",
+      roles: ["x", "x", "x", "x", "x", "prefill"],
+      want: 0,
+    },
+  ])("has room for $name", ({ roles, want }) => {
+    const table = new EndpointTable();
+    for (const [i, role] of roles.entries()) {
+      const slot = add(table, `e${i}`, role);
+      for (let sent = 0; sent <= i; sent++) table.dispatched(slot, 10, NOW_MS);
+    }
+    const meter = new SaturationMeter(detector);
+    expect(meter.room(viewOf(table))).toBeCloseTo(want, 9);
+    // Where it is all used, the pool is full.
+    const slots = [...table.slots()];
+    const used = roles.includes("prefill") ? slots.at(-1)! : slots[0]!;
+    for (let i = 0; i < want; i++) table.dispatched(used, 10, NOW_MS);
+    expect(meter.measure(viewOf(table)).saturation).toBeGreaterThanOrEqual(1 - 1e-9);
+  });
+
+  it.for([
+    { type: "concurrency-detector", params: { maxConcurrency: 7 }, want: 7 },
+    {
+      type: "concurrency-detector",
+      params: { concurrencyMode: "tokens", maxTokenConcurrency: 500 },
+      want: 5,
+    },
+    {
+      type: "concurrency-detector",
+      params: { concurrencyMode: "hybrid", maxConcurrency: 3, maxTokenConcurrency: 500 },
+      want: 3,
+    },
+    { type: "utilization-detector", params: { queueDepthThreshold: 9 }, want: 9 },
+  ])("knows how many requests fill an endpoint by $type $params", ({ type, params, want }) => {
+    const table = new EndpointTable();
+    table.dispatched(add(table, "e"), 100, NOW_MS);
+    const detectorOf = createPlugin(type, params) as SaturationDetector;
+    const candidates = Int32Array.of(0);
+    const view = { ...viewOf(table), candidates, candidateCount: 1 };
+    expect(detectorOf.requestsOfFull!(view)).toBeCloseTo(want);
+  });
+
   it("counts each request that is let through at once", () => {
     const table = new EndpointTable();
     const slot = add(table, "a");

@@ -85,12 +85,27 @@ function createFilter(filled: Params) {
 /** From the end of a request until the ledger has counted it, at most. */
 const LEDGER_LAG_MS = 10;
 
+/** Where tokens are counted, by the mean request that was sent to each endpoint. */
+function requestsOfFull(
+  { candidates, candidateCount, endpoints }: SaturationView,
+  { concurrencyMode, maxConcurrency, maxTokenConcurrency }: Params,
+): number {
+  if (concurrencyMode === "requests") return maxConcurrency;
+  let sum = 0;
+  for (let i = 0; i < candidateCount; i++) {
+    const byTokens = maxTokenConcurrency / Math.max(1, endpoints.requestTokens[candidates[i]!]!);
+    sum += concurrencyMode === "tokens" ? byTokens : Math.min(byTokens, maxConcurrency);
+  }
+  return candidateCount === 0 ? 0 : sum / candidateCount;
+}
+
 function createDetector(filled: Params) {
   return {
     saturation(view: SaturationView): number {
       const { inFlightRequests: requests, inFlightTokens: tokens } = view.endpoints;
       return concurrencySaturation(view, { requests, tokens }, filled);
     },
+    requestsOfFull: (view: SaturationView) => requestsOfFull(view, filled),
     lagMs: () => LEDGER_LAG_MS,
   };
 }

@@ -101,6 +101,8 @@ function createDetector(filled: Params) {
         if (!isYoung(view, view.candidates[i]!, staleAfter(view))) stale += 1;
       return stale;
     },
+    // A dispatch shows in the queue at once, and in the cache only later.
+    requestsOfFull: () => filled.queueDepthThreshold,
     lagMs: (staleAfterMs: number) => Math.max(thresholdMs, staleAfterMs) + SAMPLE_LAG_MS,
   };
 }

@@ -17,6 +17,7 @@
 
 import { z } from "zod";
 import type {
+  AttainedService,
   BandFairness,
   FairnessContext,
   FlowView,
@@ -152,6 +153,14 @@ class LocalityBand implements BandFairness {
 
   restore(debts: ReadonlyMap<string, number>): void {
     this.#counters.restore(debts);
+  }
+
+  attained(): readonly AttainedService[] {
+    return this.#counters.attained();
+  }
+
+  servedElsewhere(tokens: ReadonlyMap<string, number>): void {
+    this.#counters.servedElsewhere(tokens);
   }
 
   forgotten(flow: FlowView): void {

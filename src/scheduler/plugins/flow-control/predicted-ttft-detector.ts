@@ -61,6 +61,14 @@ function createDetector({ targetTtft, promptTokens, stalenessPolicy }: Params) {
         if (isStale(view, view.candidates[i]!)) stale += 1;
       return stale;
     },
+    requestsOfFull({ candidates, candidateCount, endpoints }: SaturationView): number {
+      let sum = 0;
+      for (let i = 0; i < candidateCount; i++) {
+        const promptMs = Math.max(1, promptTokens) * endpoints.prefillMsPerToken[candidates[i]!]!;
+        sum += Math.max(1, targetMs / promptMs);
+      }
+      return candidateCount === 0 ? 0 : sum / candidateCount;
+    },
     lagMs: (staleAfterMs: number) => staleAfterMs + LAG_MS,
   };
 }

@@ -26,6 +26,8 @@ function createBand(outputWeight: number): BandFairness {
     settled: (flow, { request, usage }) => counters.settle(flow, request, usage),
     debts: () => counters.debts(),
     restore: (debts) => counters.restore(debts),
+    attained: () => counters.attained(),
+    servedElsewhere: (tokens) => counters.servedElsewhere(tokens),
     forgotten: (flow) => counters.forget(flow),
   };
 }
