@@ -38,6 +38,7 @@ export interface PickRequest {
   readonly terms?: string;
   /** What the isolate has of the pool: the answer brings it up to date. Absent: it wants nothing. */
   readonly edge?: EdgeKnown;
+  /** For requests that the isolate decides on alone: a token each. */
   readonly credit?: CreditAsk;
 }
 

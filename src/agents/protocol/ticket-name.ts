@@ -4,8 +4,14 @@
 //
 //   a81b22f0c4d97e13-4t.zk.e8.1b2.-1     epoch - number . prompt . output . reserved . priority
 //
+// An isolate that decides alone gives names of the same form, with an epoch of its own that begins with
+// EDGE_EPOCH_PREFIX.
+//
 // Numbers are base 36. At most 16 + 1 + 11 + 4 × 8 characters, well below the protocol's limit. An
 // object of the release before gave names that end after the number; their facts count as 0.
+
+/** Begins the epochs of isolates. An object's are hexadecimal. */
+export const EDGE_EPOCH_PREFIX = "i";
 
 /** More tokens than any context holds; what is beyond is cut, so that a name stays short. */
 export const NAMED_TOKENS_MAX = 36 ** 6 - 1;
@@ -35,6 +41,11 @@ export function encodeTicketName(epoch: string, number: number, facts: TicketFac
   );
   const packed = [...tokens, clamp(priority, -NAMED_PRIORITY_MAX, NAMED_PRIORITY_MAX)];
   return `${epoch}-${[number, ...packed].map((value) => value.toString(36)).join(".")}`;
+}
+
+/** Whether an isolate gave the name, and no object. */
+export function isEdgeTicket(name: string): boolean {
+  return name.startsWith(EDGE_EPOCH_PREFIX);
 }
 
 /** Undefined for a name that no object gave. */

@@ -21,67 +21,38 @@
 // memory of prompt and answer, and no prompt's work.
 
 import { assert } from "../../scheduler/support/assert.ts";
-import type { Clock } from "../../scheduler/support/clock.ts";
+import { EndedTickets } from "./ended.ts";
 import { Leases } from "./leases.ts";
 import { Lessons } from "./lessons.ts";
+import { LocalTickets } from "./local-tickets.ts";
 import {
   BEGUN,
   estimateOf,
+  NO_HOLDER,
   NO_SLOT,
   type RelayLife,
   type ReleasedBy,
-  type ReleasedTicket,
   type Settlement,
+  restoredTicket,
   settlementOf,
   type Ticket,
   type TicketEnd,
   type TicketSpec,
   type TicketState,
   type TicketSubject,
+  type ToldTicket,
 } from "./ticket.ts";
 import {
   encodeTicketName,
+  isEdgeTicket,
   parseTicketName,
   type TicketName,
 } from "../../agents/protocol/ticket-name.ts";
 import type { Believed } from "../kv/resident-knowledge.ts";
-import { PrefixClaims, type PrefixLearner } from "../prefix/claims.ts";
+import { PrefixClaims } from "../prefix/claims.ts";
 import { type PrefillEnd, Prefills } from "./prefills.ts";
-import { type EndpointLoad, TicketLoad } from "./ticket-load.ts";
-
-export const TICKET_LIMITS = {
-  /** Tickets known at once, open or not settled. Past it picks are refused. */
-  ticketsMax: 20_000,
-  /** Content keys kept for learning, over all tickets. A ticket past it teaches nothing. */
-  keyBytesMax: 16 * 1024 * 1024,
-  /** Lease of a ticket that no relay has taken yet. */
-  beforeRelayMs: 30_000,
-  /** Lease of a ticket a relay has; each `opened` renews it. */
-  withRelayMs: 600_000,
-  /** From release to an estimated settlement. */
-  settleMs: 60_000,
-} as const;
-
-/** Holder of tickets of an earlier life: their handles are gone. */
-const NO_HOLDER = 0;
-
-/** What became of a report about a ticket of an earlier life. Closed set; a metric label. */
-export type RestoreOutcome = "opened" | "closed" | "settled-before" | "no-room";
-
-export interface LedgerOptions {
-  /** Starts every ticket's name, so that tickets of an earlier life are told apart. */
-  readonly epoch: string;
-  readonly clock: Clock;
-  readonly load: EndpointLoad;
-  readonly learner: PrefixLearner;
-  readonly limits?: TicketLimits;
-  readonly onReleased?: (by: ReleasedBy, ticket: ReleasedTicket) => void;
-  /** Whether a ticket of an earlier life was settled: see Settlement.mayBeReported. */
-  readonly isSettled?: (ticket: string) => boolean;
-  readonly onRestored?: (outcome: RestoreOutcome) => void;
-}
-
-export type TicketLimits = Readonly<Record<keyof typeof TICKET_LIMITS, number>>;
+import { type LedgerOptions, TICKET_LIMITS, type TicketLimits } from "./ledger-options.ts";
+import { TicketLoad } from "./ticket-load.ts";
 
 export class TicketLedger {
   readonly #options: LedgerOptions;
@@ -91,6 +62,9 @@ export class TicketLedger {
   readonly #lessons: Lessons;
   readonly #prefills: Prefills;
   readonly #load: TicketLoad;
+  readonly #ended = new EndedTickets();
+  /** Those of requests that isolates have decided on. */
+  readonly local: LocalTickets;
   #created = 0;
 
   constructor(options: LedgerOptions) {
@@ -101,6 +75,17 @@ export class TicketLedger {
     const { clock, load } = options;
     this.#prefills = new Prefills({ clock, load, claims: this.#claims });
     this.#load = new TicketLoad(clock, load);
+    this.local = new LocalTickets({
+      clock,
+      leases: this.#leases,
+      lessons: this.#lessons,
+      prefills: this.#prefills,
+      load: this.#load,
+      ended: this.#ended,
+      beforeRelayMs: this.#limits.beforeRelayMs,
+      makeRoom: () => this.makeRoom(),
+      leaseToWorker: (ticket) => this.#leaseToWorker(ticket),
+    });
   }
 
   /** Tickets that load an endpoint. */
@@ -243,12 +228,16 @@ export class TicketLedger {
       this.#load.learn(ticket, end);
       this.#release(ticket, "report");
       this.#forget(ticket);
-      return settlementOf(ticket, end, this.#isEarlier(id));
+      const isEdge = isEdgeTicket(id);
+      if (isEdge) this.#ended.closed(id, ticket.isCommitted ? null : end);
+      return settlementOf(ticket, end, this.#isEarlier(id) && !isEdge);
     }
     const name = this.#earlierName(id);
     if (name === undefined || subject === undefined) return undefined;
-    this.#options.onRestored?.("closed");
-    return settlementOf({ ...name, ...subject, id, attempt }, end, true);
+    const isEdge = isEdgeTicket(id);
+    if (isEdge) this.#ended.closed(id, end);
+    else this.#options.onRestored?.("closed");
+    return settlementOf({ ...name, ...subject, id, attempt }, end, !isEdge);
   }
 
   /** The Worker gives the ticket back, in words. Ignored from a handle that no longer guards it. */
@@ -289,6 +278,16 @@ export class TicketLedger {
     this.#release(ticket, "handle");
   }
 
+  /** An isolate tells the end of one of its own, as a handle would. One that is not known begins no more. */
+  endLocal(id: string, attempt: number, how: ReleasedBy | "left"): void {
+    if (!isEdgeTicket(id)) return;
+    const ticket = this.#leases.get(id);
+    if (ticket === undefined) this.#ended.left(id);
+    else if (ticket.attempt !== attempt) return;
+    else if (how === "left") this.abandon(id, NO_HOLDER);
+    else this.release(id, how, NO_HOLDER);
+  }
+
   /** The prompt's keys, of a ticket that was opened without them. */
   learn(id: string, keys: Uint32Array, holder: number): void {
     const ticket = this.#leases.open(id);
@@ -311,7 +310,12 @@ export class TicketLedger {
   /** Ends every lease that is over. Returns what was settled by estimate. */
   sweep(): Settlement[] {
     const nowMs = this.#options.clock();
-    for (const ticket of this.#leases.expired(nowMs)) this.#release(ticket, "expired");
+    for (const ticket of this.#leases.expired(nowMs)) {
+      // A relay that has it will tell, also where it is not known any more.
+      const isUnheardOf = !ticket.isWithRelay && ticket.isWorkers !== true;
+      ticket.isVoid ||= isUnheardOf && isEdgeTicket(ticket.id);
+      this.#release(ticket, "expired");
+    }
     const settlements: Settlement[] = [];
     for (const ticket of this.#leases.unsettledDue(nowMs)) {
       const settlement = this.#giveUp(ticket);
@@ -328,6 +332,7 @@ export class TicketLedger {
       this.#prefills.endpointRemoved(ticket, slot);
     }
     this.#claims.endpointRemoved(slot);
+    this.#ended.endpointRemoved(slot);
   }
 
   #find(id: string, attempt: number): TicketState | undefined {
@@ -342,22 +347,19 @@ export class TicketLedger {
   /** Undefined unless the ticket is of an earlier life, is not in the ledger and was not settled. */
   #earlierName(id: string): TicketName | undefined {
     if (!this.#isEarlier(id) || this.#leases.get(id) !== undefined) return undefined;
+    if (this.#ended.isClosed(id)) return undefined;
     const name = parseTicketName(id);
     if (name === undefined || this.#options.isSettled?.(id) !== true) return name;
     this.#options.onRestored?.("settled-before");
     return undefined;
   }
 
-  #restore(
-    told: TicketName & TicketSubject & { id: string; attempt: number; slot: number },
-  ): Settlement | undefined {
+  #restore(told: ToldTicket): Settlement | undefined {
     const { hasRoom, settlement } = this.makeRoom();
-    this.#options.onRestored?.(hasRoom ? "opened" : "no-room");
+    const outcome = hasRoom ? "opened" : "no-room";
+    if (!hasRoom || !isEdgeTicket(told.id)) this.#options.onRestored?.(outcome);
     if (!hasRoom) return undefined;
-    const { epoch: _, ...facts } = told;
-    // What it loads elsewhere, if anything, is in that engine's own numbers.
-    const unknown = { endpoints: [], keys: null, holder: NO_HOLDER };
-    const ticket: TicketState = { ...facts, ...BEGUN, ...unknown, relay: told.relay };
+    const ticket = restoredTicket(told);
     // Not found by its request: whoever picks again has lost the answer, and so this ticket.
     this.#leaseToRelay(ticket);
     // Its prompt was most likely computed in the object's earlier life.
@@ -383,9 +385,10 @@ export class TicketLedger {
 
   /** No report came: an estimate, unless the ticket is void. */
   #giveUp(ticket: TicketState): Settlement | undefined {
+    const { id, isVoid } = ticket;
     this.#forget(ticket);
-    if (ticket.isVoid) return undefined;
-    return estimateOf(ticket);
+    if (isEdgeTicket(id)) this.#ended.givenUp(id, isVoid);
+    return isVoid ? undefined : estimateOf(ticket);
   }
 
   #forget(ticket: TicketState): void {

@@ -63,7 +63,12 @@ export class Lessons {
       else this.#claims.takeBack(ticket.claim);
       ticket.claim = null;
     }
-    if (isHere && ticket.keys !== null) this.#claims.confirm(ticket.keys, end.slot);
+    if (ticket.keys !== null) this.confirm(ticket.keys, end);
+  }
+
+  /** Of a request that has ended: its endpoint has the prompt, if it has read it. */
+  confirm(keys: Uint32Array, end: TicketEnd): void {
+    if (end.isPromptCached && end.slot !== NO_SLOT) this.#claims.confirm(keys, end.slot);
   }
 
   forget(ticket: TicketState): void {

@@ -8,7 +8,13 @@ import { NO_SLOT, type TicketEnd, type TicketState } from "./ticket.ts";
 /** Where the load of open tickets is accounted, and what they teach. An EndpointTable. */
 export type EndpointLoad = Pick<
   EndpointTable,
-  "dispatched" | "promptAdded" | "released" | "takenBack" | "completed" | "handedOver"
+  | "dispatched"
+  | "dispatchedBefore"
+  | "promptAdded"
+  | "released"
+  | "takenBack"
+  | "completed"
+  | "handedOver"
 >;
 
 export class TicketLoad {
@@ -27,6 +33,16 @@ export class TicketLoad {
     const isComputed = isPromptNew && computesPrompt(ticket);
     const prompt = { promptTokens, uncachedTokens: isComputed ? uncachedTokens(ticket) : 0 };
     ticket.dispatched = this.#load.dispatched(slot, reservedTokens, this.#clock(), prompt);
+  }
+
+  /** Charges it for a request that was sent `agoMs` before it is told of. */
+  dispatchBefore(ticket: TicketState, agoMs: number): void {
+    const { slot, reservedTokens, promptTokens } = ticket;
+    if (slot === NO_SLOT) return;
+    const isComputed = computesPrompt(ticket);
+    const prompt = { promptTokens, uncachedTokens: isComputed ? uncachedTokens(ticket) : 0 };
+    const atMs = this.#clock() - agoMs;
+    ticket.dispatched = this.#load.dispatchedBefore(slot, reservedTokens, atMs, prompt);
   }
 
   /** Moves the load to another endpoint, or off all of them. */

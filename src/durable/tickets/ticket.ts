@@ -1,5 +1,6 @@
 // What a pool's object knows of one ticket: a claim on an endpoint's capacity.
 
+import type { TicketName } from "../../agents/protocol/ticket-name.ts";
 import type { TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PickGrant } from "../contract.ts";
@@ -9,6 +10,9 @@ import type { PrefillSpec, PrefillState } from "./prefills.ts";
 
 /** Not an endpoint: it left the pool, or was never in it. */
 export const NO_SLOT = -1;
+
+/** Holder of tickets that no handle guards: of an earlier life of the object, and of isolates. */
+export const NO_HOLDER = 0;
 
 /** How a ticket's load left. Closed set; a metric label. */
 export type ReleasedBy =
@@ -58,9 +62,12 @@ export interface Ticket extends Readonly<Omit<TicketSpec, "keys" | "slot" | "hol
 /** A ticket in the ledger, which alone changes it. */
 export interface TicketState extends Ticket {
   keys: Uint32Array | null;
+  endpoints: readonly string[];
   /** The endpoint that carries the load now. */
   slot: number;
   holder: number;
+  /** An isolate has decided on it, and has told so. */
+  isCommitted: boolean;
   isWithRelay: boolean;
   /** Who has it, as far as it was told. */
   relay: RelayLife | undefined;
@@ -80,6 +87,7 @@ export interface TicketState extends Ticket {
 
 /** The part of a ticket's state that is the same for each as it begins. */
 export const BEGUN = {
+  isCommitted: false,
   isWithRelay: false,
   relay: undefined,
   isVoid: false,
@@ -90,6 +98,16 @@ export const BEGUN = {
   prefill: undefined,
   claim: null,
 } as const satisfies Partial<TicketState>;
+
+/** One that a relay reports, of a name that is told nothing else of. */
+export type ToldTicket = TicketName &
+  TicketSubject & { readonly id: string; readonly attempt: number; readonly slot: number };
+
+export function restoredTicket(told: ToldTicket): TicketState {
+  // What it loads elsewhere, if anything, is in that engine's own numbers.
+  const unknown = { endpoints: [], keys: null, holder: NO_HOLDER };
+  return { ...told, ...BEGUN, ...unknown, relay: told.relay };
+}
 
 /** Of one whose load has left. */
 export type ReleasedTicket = Readonly<Pick<TicketState, "requestId" | "attempt" | "isVoid">>;

@@ -12,7 +12,7 @@
 
 /** A holder's word to the issuer of a scope. */
 export interface CreditAsk {
-  /** What the credit is for, e.g. `pool/llama-eu`. */
+  /** What the credit is for, e.g. `pool/llama-eu`: of a pool, a token is one request. */
   readonly scope: string;
   /** Random at each start of the holder: one that begins anew is another. */
   readonly holder: string;

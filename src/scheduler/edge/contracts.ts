@@ -151,7 +151,7 @@ export interface ConsultTerms {
   /** To the object and back, as measured or injected. */
   readonly rttMs: number;
   readonly snapshotAgeMs: number;
-  /** Tokens of credit that were at hand, before this request. */
+  /** Tokens of credit that were at hand, before this request: requests. */
   readonly credit: number;
   readonly saturation: number;
   /** Prompt tokens that the chosen endpoint is known to hold, and that any endpoint may hold at most. */

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { TICKET_LIMITS } from "../../../src/durable/tickets/ledger.ts";
+import { TICKET_LIMITS } from "../../../src/durable/tickets/ledger-options.ts";
 import { type GrantedTicket, ObjectModel, RelayModel } from "./ledger-model.ts";
 
 /** Longer than reports gather in an outbox, and than it waits when the session is down. */

@@ -8,11 +8,8 @@ import { AgentFrames } from "../../../src/durable/agent-frames.ts";
 import { AppliedReports } from "../../../src/durable/tickets/applied-reports.ts";
 import { SettledTickets } from "../../../src/durable/tickets/settled.ts";
 import type { Settlement } from "../../../src/durable/tickets/ticket.ts";
-import {
-  TICKET_LIMITS,
-  type TicketLimits,
-  TicketLedger,
-} from "../../../src/durable/tickets/ledger.ts";
+import { TICKET_LIMITS, type TicketLimits } from "../../../src/durable/tickets/ledger-options.ts";
+import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
 import { closed } from "../pool-client.ts";
 
 /** Endpoint `10.0.0.<slot>:1` has this slot. */
@@ -167,6 +164,10 @@ export class ObjectModel {
         dispatched: (slot, tokens) => {
           charge(slot, tokens);
           return { atMs: this.nowMs, aheadTokens: 0, isHeld: false };
+        },
+        dispatchedBefore: (slot, tokens, atMs) => {
+          charge(slot, tokens);
+          return { atMs, aheadTokens: 0, isHeld: false };
         },
         released: (slot, tokens) => charge(slot, -tokens),
         takenBack: () => undefined,

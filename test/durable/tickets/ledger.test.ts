@@ -5,8 +5,8 @@ import {
   type RestoreOutcome,
   TICKET_LIMITS,
   type TicketLimits,
-  TicketLedger,
-} from "../../../src/durable/tickets/ledger.ts";
+} from "../../../src/durable/tickets/ledger-options.ts";
+import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
 
 const BLOCK_WORDS = 2;
 const END_OK = {
@@ -59,6 +59,9 @@ function createHarness(limits: TicketLimits = TICKET_LIMITS, epoch = "e") {
         add(requests, slot, 1);
         add(tokens, slot, count);
         return { atMs: nowMs, aheadTokens: 0, isHeld: false };
+      },
+      dispatchedBefore(slot, count, atMs) {
+        return { ...this.dispatched(slot, count, nowMs), atMs };
       },
       released(slot, count) {
         add(requests, slot, -1);

@@ -3,11 +3,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PREFILL_OUTCOMES } from "../../../src/agents/protocol/stage-reports.ts";
-import {
-  TICKET_LIMITS,
-  type TicketLimits,
-  TicketLedger,
-} from "../../../src/durable/tickets/ledger.ts";
+import { TICKET_LIMITS, type TicketLimits } from "../../../src/durable/tickets/ledger-options.ts";
+import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
 import type { PrefillEnd } from "../../../src/durable/tickets/prefills.ts";
 import { NO_SLOT, type TicketEnd } from "../../../src/durable/tickets/ticket.ts";
 import { OVERHEAD_MS, TRANSFER_OVERHEAD_MS } from "../../../src/scheduler/model/engine-speeds.ts";

@@ -86,6 +86,24 @@ describe("RecentDispatches", () => {
     expect(dispatches.count(0)).toBe(0);
   });
 
+  it("does not count what is told late and a sample has shown", () => {
+    const dispatches = new RecentDispatches(1);
+    dispatches.sampled(0, START_MS);
+    expect(dispatches.addLate(0, START_MS - DISPATCH_TRAVEL_MS - 100)).toBe(false);
+    expect(dispatches.addLate(0, START_MS)).toBe(true);
+    expect(dispatches.count(0)).toBe(1);
+  });
+
+  it("counts what is told late where it was made, in the window and behind it", () => {
+    const dispatches = new RecentDispatches(1);
+    dispatches.add(0, START_MS);
+    for (const agoMs of [500, DISPATCH_WINDOW_MS + 500])
+      expect(dispatches.addLate(0, START_MS - agoMs)).toBe(true);
+    expect(dispatches.count(0)).toBe(3);
+    dispatches.sampled(0, START_MS - 200);
+    expect(dispatches.count(0)).toBe(1);
+  });
+
   it("keeps nothing of a slot's predecessor", () => {
     const dispatches = new RecentDispatches(2);
     dispatches.add(0, START_MS);

@@ -1,0 +1,135 @@
+// Tickets of requests that isolates have decided on alone. An isolate tells of them afterwards, in batches, and
+// relays' reports may come before:
+//
+//   commit ──► open ──opened──► with relay ──closed──► …          as of a pick's
+//   opened ──► with relay, put back by its name ──commit──► … completed with what only the isolate knows
+//   closed ──► settled ──commit──► nothing but a lesson
+//
+// No such ticket is settled by an estimate unless a relay has had it: the relays of today report the end of
+// each, also to an object that does not know it.
+
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { EndedTickets } from "./ended.ts";
+import type { Leases } from "./leases.ts";
+import type { Lessons } from "./lessons.ts";
+import type { Prefills, PrefillSpec } from "./prefills.ts";
+import { computesPrompt } from "./speed-lesson.ts";
+import type { TicketLoad } from "./ticket-load.ts";
+import {
+  BEGUN,
+  NO_HOLDER,
+  type Settlement,
+  type TicketEnd,
+  type TicketSpec,
+  type TicketState,
+} from "./ticket.ts";
+
+/** A commit, as far as the ledger is concerned. */
+export interface CommittedSpec extends Omit<TicketSpec, "holder" | "prefill"> {
+  /** Its name. */
+  readonly id: string;
+  readonly decidedAgoMs: number;
+  readonly prefill?: PrefillSpec | undefined;
+}
+
+/**
+ * What a commit came to. `known`: it was told before. `ended`: a relay had reported its end, or its Worker
+ * had given it up. `late`: it is so old that it may have ended and be forgotten. Closed set; a metric label.
+ */
+export type CommitOutcome = "opened" | "completed" | "known" | "ended" | "late" | "no-room";
+
+export interface Committed {
+  readonly outcome: CommitOutcome;
+  /** Of one that had ended, where that is known and is told the first time. */
+  readonly end?: TicketEnd;
+  /** Of another ticket, which has made room. */
+  readonly settlement?: Settlement | undefined;
+}
+
+export interface LocalTicketsOptions {
+  readonly clock: Clock;
+  readonly leases: Leases;
+  readonly lessons: Lessons;
+  readonly prefills: Prefills;
+  readonly load: TicketLoad;
+  readonly ended: EndedTickets;
+  /** Lease of a ticket that no relay has taken yet. */
+  readonly beforeRelayMs: number;
+  readonly makeRoom: () => {
+    readonly hasRoom: boolean;
+    readonly settlement: Settlement | undefined;
+  };
+  /** Of one that no relay will take. */
+  readonly leaseToWorker: (ticket: TicketState) => void;
+}
+
+export class LocalTickets {
+  readonly #options: LocalTicketsOptions;
+
+  constructor(options: LocalTicketsOptions) {
+    this.#options = options;
+  }
+
+  commit(spec: CommittedSpec): Committed {
+    const { leases, ended, beforeRelayMs, makeRoom } = this.#options;
+    const known = leases.get(spec.id);
+    if (known !== undefined)
+      return { outcome: this.#complete(known, spec) ? "completed" : "known" };
+    if (ended.has(spec.id)) return this.#endedBefore(spec);
+    if (spec.decidedAgoMs >= beforeRelayMs) return { outcome: "late" };
+    const { hasRoom, settlement } = makeRoom();
+    if (!hasRoom) return { outcome: "no-room" };
+    this.#open(spec);
+    return { outcome: "opened", settlement };
+  }
+
+  #open({ id, decidedAgoMs, prefill, ...spec }: CommittedSpec): void {
+    const { clock, leases, lessons, prefills, load } = this.#options;
+    const { beforeRelayMs, leaseToWorker } = this.#options;
+    const ticket: TicketState = {
+      ...spec,
+      ...BEGUN,
+      id,
+      holder: NO_HOLDER,
+      isCommitted: true,
+      keys: lessons.keep(spec.keys),
+      // Not sooner for having been decided on before: those of one lease end in the order they came.
+      dueAtMs: clock() + beforeRelayMs,
+      prefill: prefill && prefills.begin(prefill, spec.promptTokens),
+    };
+    this.#claimRequest(ticket);
+    if (spec.isWorkers === true) leaseToWorker(ticket);
+    else leases.leaseBeforeRelay(ticket);
+    load.dispatchBefore(ticket, decidedAgoMs);
+  }
+
+  /** A relay's report has put it back. False if it was told before, or is no isolate's. */
+  #complete(ticket: TicketState, spec: CommittedSpec): boolean {
+    if (ticket.isCommitted || ticket.holder !== NO_HOLDER) return false;
+    const { lessons, load } = this.#options;
+    ticket.isCommitted = true;
+    ticket.endpoints = spec.endpoints;
+    ticket.keys = lessons.keep(spec.keys);
+    if (ticket.releasedBy !== null) return true;
+    this.#claimRequest(ticket);
+    lessons.teach(ticket, ticket.slot);
+    // A prefill elsewhere may have been reported before: what it loads is in that engine's own numbers.
+    if (spec.prefill === undefined && computesPrompt(ticket)) load.addPrompt(ticket);
+    return true;
+  }
+
+  #endedBefore({ id, keys }: CommittedSpec): Committed {
+    const { ended, lessons } = this.#options;
+    const end = ended.takeEnd(id);
+    if (end === undefined) return { outcome: "ended" };
+    lessons.confirm(keys, end);
+    return { outcome: "ended", end };
+  }
+
+  /** Its Worker may have asked the object for the same attempt before, and lost the answer. */
+  #claimRequest(ticket: TicketState): void {
+    const { leases } = this.#options;
+    if (leases.ofRequest(ticket.requestId, ticket.attempt) === undefined)
+      leases.claimRequest(ticket);
+  }
+}
