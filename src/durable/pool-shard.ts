@@ -1,8 +1,19 @@
 // Which of a pool's objects one is, as it was told and has stored.
 
 import { z } from "zod";
+import type { PoolSummary } from "../scheduler/pools/summary.ts";
 import { SHARDS_MAX } from "../scheduler/shards/contracts.ts";
 import type { PoolObjectConfig } from "./contract.ts";
+
+/** What an object's reports are of; undefined for one that does not count any more and says nothing. */
+export function reportedAs(
+  { name, shard }: Pick<PoolObjectConfig, "name" | "shard">,
+  configVersion: number,
+): Pick<PoolSummary, "pool" | "configVersion" | "shard"> | undefined {
+  if (shard === undefined) return { pool: name, configVersion };
+  if (shard.index >= shard.count) return undefined;
+  return shard.count === 1 ? { pool: name, configVersion } : { pool: name, configVersion, shard };
+}
 
 const shardSchema = z.object({
   index: z

@@ -39,6 +39,7 @@ import { JournalStorage } from "./prefix/journal-storage.ts";
 import { PrefixMemory } from "./prefix/memory.ts";
 import { takeSnapshot } from "./pool-snapshot.ts";
 import { QueueMetrics } from "./queue-metrics.ts";
+import { reportedAs } from "./pool-shard.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { KeptDebts } from "./queue/kept-debts.ts";
 import { ClusterResources } from "./resources/pool-resources.ts";
@@ -297,7 +298,7 @@ export class PoolObject extends DurableObject {
       resident: this.#resident,
       configured: () => {
         const { version, config } = this.#config;
-        return config === null ? undefined : { pool: config.name, configVersion: version };
+        return config === null ? undefined : reportedAs(config, version);
       },
       staleAfterMs: () => this.#picks.decider.staleAfterMs,
       outlook: () => this.#picks.admission.outlook(),
@@ -310,7 +311,10 @@ export class PoolObject extends DurableObject {
     const at = { nowMs: systemClock(), staleAfterMs: this.#picks.decider.staleAfterMs };
     const snapshot = takeSnapshot(this.#endpoints.table, { ...at, start: Math.random() });
     const summary = this.#reports.summary();
-    return summary === undefined ? snapshot : { ...snapshot, summary };
+    // That of one of several objects is not the pool's.
+    return summary === undefined || summary.shard !== undefined
+      ? snapshot
+      : { ...snapshot, summary };
   }
 
   /** Types are bounded by the registry. */

@@ -54,10 +54,10 @@ export interface PoolsRead {
 }
 export const DIGEST_READ_BYTES_MAX = 1024 * 1024;
 
-/** What a pool's caches hold; see kv/digest. */
+/** What a pool's caches hold; see kv/digest. Of several objects: joined, see joined-digest.ts. */
 export interface PoolDigest {
   readonly pool: string;
-  /** Incarnation and number: equal where the content is. */
+  /** Incarnation and number: equal where the content is. Of several objects: theirs, separated by commas. */
   readonly version: string;
   readonly ageMs: number;
   readonly bytes: Uint8Array;

@@ -13,14 +13,17 @@ import { METRIC } from "../../telemetry/names.ts";
 import { DIGESTS_WANTED_MAX, type PoolDigest } from "./contract.ts";
 import type { PoolReported, PoolsKnown, PoolsRead } from "./contract.ts";
 import { KeptDigests } from "./kept-digests.ts";
+import { ShardSummaries } from "./shard-summaries.ts";
 
 /** One summary as JSON. One that is longer is kept without its names of models and adapters. */
 export const SUMMARY_CHARS_MAX = 32 * 1024;
-/** Summaries that a directory takes in a second, of all pools: with more pools each waits longer. */
+/** Summaries that a directory takes in a second, of all pools' objects: with more of them each waits longer. */
 export const REPORTS_PER_SECOND_MAX = 500;
 
 interface Reported {
   readonly order: SummaryOrder;
+  /** Of a pool of several objects. */
+  readonly shards: ShardSummaries | undefined;
   readonly json: string;
   /** By the directory's clock. */
   readonly arrivedAtMs: number;
@@ -41,6 +44,8 @@ export class ReportedPools {
   /** Configured pools only: at most poolsMax. */
   readonly #pools = new Map<string, Reported>();
   #revision = 0;
+  /** Pools that have become ones of several objects. */
+  #mergedCount = 0;
 
   constructor(options: ReportedPoolsOptions) {
     this.#options = options;
@@ -66,22 +71,42 @@ export class ReportedPools {
       this.#count("unknown");
       return { wantsDigest: false, usesDigest: false, isKnown: false };
     }
-    const known = this.#pools.get(pool);
-    const order = known?.order ?? new SummaryOrder();
-    const arrivedAtMs = this.#options.clock();
-    const isNewer = order.take(summary, arrivedAtMs);
-    if (isNewer) {
-      const json = written(summary);
-      this.#pools.set(pool, { order, json, arrivedAtMs, revision: ++this.#revision });
-    }
+    if (digest?.pool === pool) this.#digests.put(digest, summary.shard);
+    const isNewer = this.#take(summary, this.#pools.get(pool));
     this.#count(isNewer ? "accepted" : "older");
-    if (digest?.pool === pool) this.#digests.put(digest);
     return {
-      wantsDigest: this.#digests.wants(pool, summary.digestVersion),
+      wantsDigest: this.#digests.wants(pool, summary.digestVersion, summary.shard),
       usesDigest: this.#digests.isUsed(pool),
       isKnown: true,
-      pauseMs: Math.ceil((this.#names.size * 1_000) / REPORTS_PER_SECOND_MAX),
+      pauseMs: Math.ceil((this.#objectCount() * 1_000) / REPORTS_PER_SECOND_MAX),
     };
+  }
+
+  #take(summary: PoolSummary, known: Reported | undefined): boolean {
+    const { pool, shard, configVersion } = summary;
+    const arrivedAtMs = this.#options.clock();
+    const order = known?.order ?? new SummaryOrder();
+    let shards = known?.shards;
+    if (shard === undefined) {
+      // From before the pool had several objects, and late.
+      if (configVersion < (shards?.configVersion ?? 0)) return false;
+      if (!order.take(summary, arrivedAtMs)) return false;
+      shards = undefined;
+    } else {
+      shards ??= new ShardSummaries(`${this.#options.epoch}:${++this.#mergedCount}`);
+      if (!shards.take(summary, arrivedAtMs)) return false;
+    }
+    const said = shards?.merged(arrivedAtMs, this.#digests.versionOf(pool)) ?? summary;
+    const json = written(said);
+    this.#pools.set(pool, { order, shards, json, arrivedAtMs, revision: ++this.#revision });
+    return true;
+  }
+
+  /** Of all pools, as far as they have said how many they have. */
+  #objectCount(): number {
+    let count = this.#names.size;
+    for (const { shards } of this.#pools.values()) count += (shards?.count ?? 1) - 1;
+    return count;
   }
 
   /** What is newer than what the caller knows; all of it where that is of another epoch. */

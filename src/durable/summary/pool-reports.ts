@@ -39,8 +39,8 @@ export interface PoolReportsOptions {
   readonly endpoints: Endpoints;
   readonly prefixes: PrefixMemory;
   readonly resident: ResidentKnowledge;
-  /** The pool's name and the version of its configuration; undefined once it has none. */
-  readonly configured: () => { readonly pool: string; readonly configVersion: number } | undefined;
+  /** The pool's name and the version of its configuration; undefined where nothing is to be said of it. */
+  readonly configured: () => Pick<PoolSummary, "pool" | "configVersion" | "shard"> | undefined;
   readonly staleAfterMs: () => number;
   readonly outlook: () => QueueOutlook | undefined;
   readonly agentCount: () => number;

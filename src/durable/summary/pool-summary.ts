@@ -33,6 +33,7 @@ export interface PoolFacts {
   readonly incarnation: string;
   readonly seq: number;
   readonly configVersion: number;
+  readonly shard?: PoolSummary["shard"];
   readonly nowMs: number;
   readonly staleAfterMs: number;
   readonly table: EndpointTable;
@@ -46,7 +47,7 @@ export interface PoolFacts {
 }
 
 export function summarize(facts: PoolFacts): PoolSummary {
-  const { pool, incarnation, seq, configVersion, digestVersion } = facts;
+  const { pool, incarnation, seq, configVersion, shard, digestVersion } = facts;
   const usable = usableSlots(facts);
   const membership = membershipOf(facts, usable.length);
   const load = loadOf(facts, usable);
@@ -56,6 +57,7 @@ export function summarize(facts: PoolFacts): PoolSummary {
     incarnation,
     seq,
     configVersion,
+    ...(shard === undefined ? {} : { shard }),
     ...(membership === undefined ? {} : { membership }),
     ...(load === undefined ? {} : { load }),
     ...(speed === undefined ? {} : { speed }),

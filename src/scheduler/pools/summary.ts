@@ -28,6 +28,8 @@ export interface PoolSummary {
   readonly load?: LoadSignal;
   /** Absent while nobody tells; see MembershipSignal for the endpoints themselves. */
   readonly speed?: SpeedSignal;
+  /** Which of the pool's objects says so, of how many, where there are several: then it speaks for itself alone. */
+  readonly shard?: { readonly index: number; readonly count: number };
   /** Version of the digest of what its caches hold; absent while there is none. */
   readonly digestVersion?: string;
 }

@@ -9,7 +9,7 @@
 
 import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 import type { PoolDigest, PoolsKnown, PoolsRead } from "../../durable/directory/contract.ts";
-import { CacheDigest } from "../../scheduler/kv/digest/cache-digest.ts";
+import { decodePoolContent, type PoolContent } from "../../scheduler/kv/digest/joined-digest.ts";
 import type { HeardSummary } from "../../scheduler/pools/contracts.ts";
 import { SummaryOrder } from "../../scheduler/pools/summary-order.ts";
 import type { PoolSummary } from "../../scheduler/pools/summary.ts";
@@ -32,7 +32,7 @@ export const DIGEST_UNNAMED_MS = 60_000;
 /** Who chooses among pools; see PoolTable. */
 export interface PoolKnowledge {
   heard(heard: HeardSummary): void;
-  heardDigest(pool: string, digest: CacheDigest | undefined): void;
+  heardDigest(pool: string, digest: PoolContent | undefined): void;
   setDrained(pools: readonly string[]): void;
   /** Everything that the directory knew at `atMs` has been told. */
   read(atMs: number): void;
@@ -45,7 +45,7 @@ interface HeldDigest {
   /** When a summary named this version last. */
   namedAtMs: number;
   /** Undefined for bytes that this release cannot read. */
-  readonly content: CacheDigest | undefined;
+  readonly content: PoolContent | undefined;
 }
 
 interface Known {
@@ -82,7 +82,7 @@ export class KnownPools {
     return this.#pools.get(pool)?.heard;
   }
 
-  digestOf(pool: string): CacheDigest | undefined {
+  digestOf(pool: string): PoolContent | undefined {
     return this.#pools.get(pool)?.digest?.content;
   }
 
@@ -126,7 +126,8 @@ export class KnownPools {
 
   /** A summary that has just come with an answer of the pool's own object, which may have taken long. */
   heard(summary: PoolSummary, nowMs: number): void {
-    this.#take(summary, nowMs);
+    // That of one of several objects is not the pool's: the directory tells it.
+    if (summary.shard === undefined) this.#take(summary, nowMs);
   }
 
   /**
@@ -194,7 +195,7 @@ export class KnownPools {
       bytes: bytes.byteLength,
       readAtMs: askedAtMs,
       namedAtMs: askedAtMs,
-      content: CacheDigest.decode(bytes),
+      content: decodePoolContent(bytes),
     };
     known.digestRevision = ++this.#revision;
   }

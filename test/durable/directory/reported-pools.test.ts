@@ -6,6 +6,7 @@ import {
   ReportedPools,
   SUMMARY_CHARS_MAX,
 } from "../../../src/durable/directory/reported-pools.ts";
+import { splitDigests } from "../../../src/scheduler/kv/digest/joined-digest.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import type { PoolSummary } from "../../../src/scheduler/pools/summary.ts";
 
@@ -113,6 +114,80 @@ describe("reading", () => {
     expect(told()).toMatchObject([{ pool: "b" }]);
     expect(read({ digests: [{ pool: "a", known: "" }] }).digests).toEqual([]);
     expect(metric("directory_digest_bytes")).toEqual(["directory_digest_bytes 0"]);
+  });
+});
+
+describe("a pool of several objects", () => {
+  const part = (index: number, seq = 1, fields: Partial<PoolSummary> = {}): PoolSummary => ({
+    ...summary("a", seq, `of-${index}`),
+    shard: { index, count: 3 },
+    speed: { endedPerSecond: 10 },
+    ...fields,
+  });
+  const only = (reads: ReturnType<ReturnType<typeof directory>["read"]>) => {
+    expect(reads.summaries).toHaveLength(1);
+    return JSON.parse(reads.summaries[0]!.json) as PoolSummary;
+  };
+
+  it("is told as one, newer with each of them", () => {
+    const { reported, read } = directory();
+    reported.report(part(0));
+    const first = only(read());
+    reported.report(part(1));
+    reported.report(part(2, 1, { speed: { endedPerSecond: 40 } }));
+    const last = only(read());
+    expect(last).toMatchObject({ pool: "a", speed: { endedPerSecond: 60 } });
+    expect(last).not.toHaveProperty("shard");
+    expect(last.incarnation).toBe(first.incarnation);
+    expect(last.seq).toBeGreaterThan(first.seq);
+  });
+
+  it("takes no older word of an object, nor one of an object that does not count", () => {
+    const { reported, read } = directory();
+    reported.report(part(0, 5));
+    reported.report(part(0, 4, { speed: { endedPerSecond: 99 } }));
+    reported.report(part(7, 1, { speed: { endedPerSecond: 99 } }));
+    expect(only(read()).speed).toEqual({ endedPerSecond: 30 });
+  });
+
+  it("goes on with fewer objects, and as one of one", () => {
+    const { clock, reported, read } = directory();
+    for (const index of [0, 1, 2]) reported.report(part(index));
+    const two = { shard: { index: 0, count: 2 }, configVersion: 2 };
+    reported.report(part(0, 2, two));
+    // Of the configuration before, and late.
+    reported.report(part(2, 2));
+    expect(only(read()).speed).toEqual({ endedPerSecond: 20 });
+    clock.nowMs += 10_000;
+    reported.report({ ...summary("a", 1, "of-0"), configVersion: 1 });
+    expect(only(read()).speed).toBeDefined();
+    reported.report({ ...summary("a", 2, "of-0"), configVersion: 3 });
+    expect(only(read())).toMatchObject({ incarnation: "of-0", configVersion: 3 });
+  });
+
+  it("is asked to be slower the more objects it has", () => {
+    const { reported } = directory();
+    expect(reported.report(part(0)).pauseMs).toBe((4 * 1_000) / REPORTS_PER_SECOND_MAX);
+  });
+
+  it("has one digest, of what its objects have sent", () => {
+    const { reported, read } = directory();
+    const wanted = { digests: [{ pool: "a", known: "" }] };
+    read(wanted);
+    const send = (index: number, digestVersion: string, seq: number) => {
+      const bytes = new Uint8Array(8).fill(index);
+      const digest = { pool: "a", version: digestVersion, ageMs: 0, bytes };
+      return reported.report(part(index, seq, { digestVersion }), digest);
+    };
+    expect(reported.report(part(1, 1, { digestVersion: "x:1" })).wantsDigest).toBe(true);
+    expect(send(1, "x:1", 2).wantsDigest).toBe(false);
+    expect(reported.report(part(0, 1, { digestVersion: "y:1" })).wantsDigest).toBe(true);
+    send(0, "y:1", 2);
+    expect(only(read()).digestVersion).toBe("y:1,x:1,");
+    const [digest] = read(wanted).digests;
+    expect(digest).toMatchObject({ pool: "a", version: "y:1,x:1," });
+    expect(splitDigests(digest!.bytes)!.map(([first]) => first)).toEqual([0, 1, undefined]);
+    expect(reported.report(part(1, 3, { digestVersion: "x:2" })).wantsDigest).toBe(true);
   });
 });
 
