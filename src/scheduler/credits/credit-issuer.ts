@@ -1,7 +1,8 @@
 // The issuer's side of credits: grants parts of a room that only it knows.
 //
 // Nothing is written down. An issuer that begins anew has another epoch, and grants nothing for one life of
-// a grant: for so long holders may go by what the one before has granted.
+// a grant: for so long holders may go by what the one before has granted. A life is the ttl, what clocks
+// differ by in it, and the time until what was spent at its very end is known.
 
 import type { CreditAsk, CreditGrant } from "./contracts.ts";
 import { ScopeCredits } from "./scope-credits.ts";
@@ -10,6 +11,11 @@ import { ScopeCredits } from "./scope-credits.ts";
 export const CREDIT_HOLDERS_MAX = 16_384;
 /** Of a grant, by the holder's clock, unless told otherwise. */
 export const CREDIT_TTL_MS = 2_000;
+/**
+ * What was spent at the very end of a grant is known to the issuer within this time, unless told otherwise:
+ * so much longer the grant counts.
+ */
+export const CREDIT_TOLD_WITHIN_MS = 500;
 /**
  * How much longer than its ttl an issuer counts a grant: clocks that each gain or lose 1 % in a second, and
  * a holder's clock that stands still while it computes.
@@ -21,6 +27,8 @@ export interface CreditIssuerOptions {
   readonly epoch: string;
   readonly startedAtMs: number;
   readonly ttlMs?: number;
+  /** How soon the issuer knows what has been spent, by whatever way. */
+  readonly toldWithinMs?: number;
   readonly holdersMax?: number;
 }
 
@@ -34,12 +42,13 @@ export class CreditIssuer {
   readonly #scopes = new Map<string, ScopeCredits>();
   #seq = 0;
 
-  constructor({ epoch, startedAtMs, ttlMs, holdersMax }: CreditIssuerOptions) {
-    this.epoch = epoch;
-    this.#ttlMs = ttlMs ?? CREDIT_TTL_MS;
-    this.#lifeMs = this.#ttlMs * (1 + CLOCKS_DIFFER_MAX);
-    this.#holdersMax = holdersMax ?? CREDIT_HOLDERS_MAX;
-    this.#quietUntilMs = startedAtMs + this.#lifeMs;
+  constructor(options: CreditIssuerOptions) {
+    this.epoch = options.epoch;
+    this.#ttlMs = options.ttlMs ?? CREDIT_TTL_MS;
+    const toldWithinMs = options.toldWithinMs ?? CREDIT_TOLD_WITHIN_MS;
+    this.#lifeMs = this.#ttlMs * (1 + CLOCKS_DIFFER_MAX) + toldWithinMs;
+    this.#holdersMax = options.holdersMax ?? CREDIT_HOLDERS_MAX;
+    this.#quietUntilMs = options.startedAtMs + this.#lifeMs;
   }
 
   /**

@@ -8,7 +8,8 @@ const LATER_MS = STARTED_MS + 2 * TTL_MS;
 
 function issuer(holdersMax?: number): CreditIssuer {
   const most = holdersMax === undefined ? {} : { holdersMax };
-  return new CreditIssuer({ epoch: "e1", startedAtMs: STARTED_MS, ttlMs: TTL_MS, ...most });
+  const times = { startedAtMs: STARTED_MS, ttlMs: TTL_MS, toldWithinMs: 0 };
+  return new CreditIssuer({ epoch: "e1", ...times, ...most });
 }
 
 function ask(holder: string, want: number, spent = 0) {
@@ -60,6 +61,18 @@ describe("CreditIssuer", () => {
     expect(credits.outstanding(LATER_MS + TTL_MS)).toBe(40);
     expect(credits.outstanding(LATER_MS + TTL_MS + 99)).toBe(5);
     expect(credits.outstanding(LATER_MS + 2 * TTL_MS)).toBe(0);
+  });
+
+  it("counts a grant until what was spent at its end is known", () => {
+    const credits = new CreditIssuer({
+      epoch: "e1",
+      startedAtMs: STARTED_MS,
+      ttlMs: TTL_MS,
+      toldWithinMs: 300,
+    });
+    credits.grant(ask("a", 10), 100, LATER_MS);
+    expect(credits.outstanding(LATER_MS + TTL_MS + 300)).toBe(10);
+    expect(credits.outstanding(LATER_MS + TTL_MS + 350)).toBe(0);
   });
 
   it("grants again what is spent and told, and nothing where the room is used up", () => {

@@ -168,7 +168,7 @@ export class World {
 
   #newIssuer(): CreditIssuer {
     const epoch = `issuer-${++this.#starts}`;
-    return new CreditIssuer({ epoch, startedAtMs: this.issuerMs, ttlMs: TTL_MS });
+    return new CreditIssuer({ epoch, startedAtMs: this.issuerMs, ttlMs: TTL_MS, toldWithinMs: 0 });
   }
 
   #newHolder(): CreditHolder {
