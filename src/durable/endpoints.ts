@@ -171,6 +171,7 @@ export class Endpoints {
       const { id, address, engine } = this.table.endpoint(slot)!;
       const models = this.#models.get(id);
       const ageMs = nowMs - columns.sampledAtMs[slot]!;
+      const own = this.table.ownLoad(slot);
       return {
         id,
         address,
@@ -183,8 +184,9 @@ export class Endpoints {
         runningRequests: columns.runningRequests[slot]!,
         kvUsage: columns.kvUsage[slot]!,
         kvCapacityTokens: columns.kvCapacityTokens[slot]!,
-        inFlightRequests: columns.inFlightRequests[slot]!,
-        inFlightTokens: columns.inFlightTokens[slot]!,
+        // The columns count those of the pool's other objects, too.
+        inFlightRequests: own.requests,
+        inFlightTokens: own.tokens,
         lora: {
           active: columns.adapters.activeCount(slot),
           waiting: columns.adapters.waitingCount(slot),

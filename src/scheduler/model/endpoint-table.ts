@@ -6,7 +6,8 @@ import { DispatchTotals } from "./dispatch-totals.ts";
 import type { EndpointColumns } from "./endpoint-columns.ts";
 import type { HandOver, SpeedObservation } from "./engine-speeds.ts";
 import { ProcessStarts } from "./process-starts.ts";
-import { RecentDispatches } from "./recent-dispatches.ts";
+import { DISPATCH_TRAVEL_MS, RecentDispatches } from "./recent-dispatches.ts";
+import { type OthersLoad, type OwnLoad, SharedLoads } from "./shared-loads.ts";
 
 /** Slots of one pool: pods times data-parallel ranks. */
 export const ENDPOINTS_MAX = 1024;
@@ -87,6 +88,7 @@ function capacityTokens(blockSize: number, blocks: number): number {
 export class EndpointTable {
   readonly totals = new DispatchTotals();
   readonly #columns = new Columns(ENDPOINTS_MAX);
+  readonly #shared = new SharedLoads(this.#columns);
   readonly #endpoints: (Endpoint | undefined)[] = [];
   readonly #slotById = new Map<string, number>();
   readonly #slotByAddress = new Map<string, number>();
@@ -198,6 +200,7 @@ export class EndpointTable {
     this.#replicas[slot] = Math.max(1, sample.replicas ?? 1);
     if (sample.isPartial !== true) {
       this.#dispatches.sampled(slot, sampledAtMs);
+      this.#shared.sampled(slot, sampledAtMs - DISPATCH_TRAVEL_MS);
       columns.sampledAtMs[slot] = sampledAtMs;
     }
     this.#setQueueDepth(slot);
@@ -297,8 +300,8 @@ export class EndpointTable {
     const request = { nowMs, ...prompt, kvTokens: tokens, msPerToken };
     const aheadTokens = columns.work.sent(slot, request, this.size) / msPerToken;
     this.#setQueueDepth(slot);
-    columns.inFlightRequests[slot]! += 1;
-    columns.inFlightTokens[slot]! += tokens;
+    this.#shared.dispatched(slot, tokens);
+    this.#shared.worked(slot, prompt.uncachedTokens * msPerToken);
     this.totals.add(tokens, prompt);
     return { atMs: nowMs, aheadTokens, isHeld };
   }
@@ -308,6 +311,7 @@ export class EndpointTable {
     const columns = this.#columns;
     const uncachedMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
     columns.work.takenBack(slot, uncachedMs, nowMs);
+    this.#shared.worked(slot, -uncachedMs);
   }
 
   /** A request that was sent to `slot` to be decoded is going to be computed there as well. */
@@ -315,6 +319,7 @@ export class EndpointTable {
     const columns = this.#columns;
     const msPerToken = columns.prefillMsPerToken[slot]!;
     columns.work.added(slot, { nowMs, ...prompt, msPerToken }, this.size);
+    this.#shared.worked(slot, prompt.uncachedTokens * msPerToken);
   }
 
   /** A request that `slot` has served teaches how fast it is. */
@@ -337,11 +342,33 @@ export class EndpointTable {
    * counts it no more; where one has, the engine's numbers do until its next sample.
    */
   released(slot: number, tokens: number, dispatchedAtMs: number): void {
-    const columns = this.#columns;
     if (dispatchedAtMs !== SHOWN_MS) this.#dispatches.remove(slot, dispatchedAtMs);
     this.#setQueueDepth(slot);
-    columns.inFlightRequests[slot] = Math.max(0, columns.inFlightRequests[slot]! - 1);
-    columns.inFlightTokens[slot] = Math.max(0, columns.inFlightTokens[slot]! - tokens);
+    this.#shared.released(slot, tokens);
+  }
+
+  /** What this object has sent to `slot`: for the pool's other objects. */
+  ownLoad(slot: number): OwnLoad {
+    return this.#shared.own(slot, this.#dispatches.count(slot));
+  }
+
+  /** What the pool's other objects have there, in the place of what was told before; see SharedLoads. */
+  setOthersLoad(slot: number, load: OthersLoad | undefined, nowMs: number): void {
+    this.#shared.setOthers(slot, load, nowMs);
+    this.#setQueueDepth(slot);
+  }
+
+  /** The pool's other objects have sent prefill there, or, below 0, taken it back. */
+  workedElsewhere(slot: number, workMs: number, nowMs: number): void {
+    const { work } = this.#columns;
+    if (workMs > 0) work.addedElsewhere(slot, workMs, nowMs);
+    else work.takenBack(slot, -workMs, nowMs);
+  }
+
+  /** Each of so many objects is taken to do as much as this one does; 1 where they tell what they do. */
+  assumeAlike(objects: number): void {
+    if (!this.#shared.setFactor(objects)) return;
+    for (const slot of this.slots()) this.#setQueueDepth(slot);
   }
 
   /** Keeps `slot` out of decisions until `untilMs`, as far as others are there; 0 lets it back. */
@@ -364,7 +391,8 @@ export class EndpointTable {
 
   #setQueueDepth(slot: number): void {
     const reported = this.#reportedWaiting[slot]!;
-    const sent = this.#dispatches.count(slot) / this.#replicas[slot]!;
+    const unseen = this.#shared.unseen(slot, this.#dispatches.count(slot));
+    const sent = unseen / this.#replicas[slot]!;
     this.#columns.queueDepth[slot] = count(reported + sent);
   }
 
@@ -379,8 +407,7 @@ export class EndpointTable {
     const columns = this.#columns;
     columns.slotCount = Math.max(columns.slotCount, slot + 1);
     columns.isPresent[slot] = 1;
-    columns.inFlightRequests[slot] = 0;
-    columns.inFlightTokens[slot] = 0;
+    this.#shared.clear(slot);
     columns.ejectedUntilMs[slot] = 0;
     columns.cameAtMs[slot] = 0;
     this.#dispatches.clear(slot);

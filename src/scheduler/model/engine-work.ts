@@ -63,6 +63,12 @@ export class EngineWork {
     return startMs - nowMs;
   }
 
+  /** Somebody else has sent work there. */
+  addedElsewhere(slot: number, workMs: number, nowMs: number): void {
+    const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
+    this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, startMs + workMs);
+  }
+
   /** A request that was sent there and is not going to be computed there. */
   takenBack(slot: number, uncachedMs: number, nowMs: number): void {
     const untilMs = this.prefillBusyUntilMs[slot]!;

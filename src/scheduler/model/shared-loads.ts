@@ -1,10 +1,12 @@
 // What runs on each endpoint, where several objects send requests to the same ones: this object's own,
 // and what it was told last of the others'.
 //
-//   load = own × factor + others
+//   column = own × factor + others
 //
 // Usually the factor is 1. An object that hears nothing of the others takes each of them to do as much as it
 // does itself: missing is worse, never idle.
+//
+// Columns are changed by differences: a copy of another table has numbers in them that are nobody's here.
 
 /** Of one endpoint, of all other objects together. */
 export interface OthersLoad {
@@ -14,44 +16,56 @@ export interface OthersLoad {
   readonly unseen: number;
 }
 
-/** Of `slots` endpoints. */
+/** Of one endpoint, of this object alone: what others are told. */
+export interface OwnLoad extends OthersLoad {
+  /** Prefill sent there, in ms of its engine, since the endpoint has come. */
+  readonly workMs: number;
+  /** Tells that endpoint from those that were in its slot before. */
+  readonly life: number;
+}
+
+const NONE: OthersLoad = { requests: 0, tokens: 0, unseen: 0 };
+
+interface LoadColumns {
+  readonly inFlightRequests: Int32Array;
+  readonly inFlightTokens: Float64Array;
+}
+
+/** One value a slot, of as many slots as the columns have. */
 export class SharedLoads {
-  readonly ownRequests: Int32Array;
-  readonly ownTokens: Float64Array;
-  /** Prefill sent there, in ms of its engine: a total that only rises. */
-  readonly ownWorkMs: Float64Array;
-  readonly #requests: Float64Array;
+  readonly #columns: LoadColumns;
+  readonly #ownRequests: Int32Array;
+  readonly #ownTokens: Float64Array;
+  readonly #ownWorkMs: Float64Array;
+  readonly #lives: Int32Array;
+  readonly #requests: Int32Array;
   readonly #tokens: Float64Array;
   readonly #unseen: Float64Array;
   /** Unix ms at which others were heard of last. */
   readonly #heardAtMs: Float64Array;
   #factor = 1;
 
-  constructor(slots: number) {
-    this.ownRequests = new Int32Array(slots);
-    this.ownTokens = new Float64Array(slots);
-    this.ownWorkMs = new Float64Array(slots);
-    this.#requests = new Float64Array(slots);
+  constructor(columns: LoadColumns) {
+    const slots = columns.inFlightRequests.length;
+    this.#columns = columns;
+    this.#ownRequests = new Int32Array(slots);
+    this.#ownTokens = new Float64Array(slots);
+    this.#ownWorkMs = new Float64Array(slots);
+    this.#lives = new Int32Array(slots);
+    this.#requests = new Int32Array(slots);
     this.#tokens = new Float64Array(slots);
     this.#unseen = new Float64Array(slots);
     this.#heardAtMs = new Float64Array(slots);
   }
 
-  get factor(): number {
-    return this.#factor;
-  }
-
-  /** How many objects there are, where nothing is known of the others; else 1. */
-  setFactor(factor: number): void {
-    this.#factor = Math.max(1, factor);
-  }
-
-  requests(slot: number): number {
-    return this.ownRequests[slot]! * this.#factor + this.#requests[slot]!;
-  }
-
-  tokens(slot: number): number {
-    return this.ownTokens[slot]! * this.#factor + this.#tokens[slot]!;
+  own(slot: number, unseen: number): OwnLoad {
+    return {
+      requests: this.#ownRequests[slot]!,
+      tokens: this.#ownTokens[slot]!,
+      unseen,
+      workMs: this.#ownWorkMs[slot]!,
+      life: this.#lives[slot]!,
+    };
   }
 
   /** Dispatches that no sample has shown, given this object's own. */
@@ -59,39 +73,69 @@ export class SharedLoads {
     return own * this.#factor + this.#unseen[slot]!;
   }
 
-  dispatched(slot: number, tokens: number, workMs: number): void {
-    this.ownRequests[slot]! += 1;
-    this.ownTokens[slot]! += tokens;
-    this.ownWorkMs[slot]! += workMs;
+  dispatched(slot: number, tokens: number): void {
+    this.#ownRequests[slot]! += 1;
+    this.#ownTokens[slot]! += tokens;
+    this.#add(slot, this.#factor, tokens * this.#factor);
   }
 
   released(slot: number, tokens: number): void {
-    this.ownRequests[slot] = Math.max(0, this.ownRequests[slot]! - 1);
-    this.ownTokens[slot] = Math.max(0, this.ownTokens[slot]! - tokens);
+    this.#ownRequests[slot] = Math.max(0, this.#ownRequests[slot]! - 1);
+    this.#ownTokens[slot] = Math.max(0, this.#ownTokens[slot]! - tokens);
+    this.#add(slot, -this.#factor, -tokens * this.#factor);
   }
 
-  /** In the place of what was told before. */
-  setOthers(slot: number, load: OthersLoad, nowMs: number): void {
-    this.#requests[slot] = atLeast0(load.requests);
-    this.#tokens[slot] = atLeast0(load.tokens);
-    this.#unseen[slot] = atLeast0(load.unseen);
+  /** Prefill was sent there, or, below 0, taken back. */
+  worked(slot: number, workMs: number): void {
+    this.#ownWorkMs[slot]! += workMs;
+  }
+
+  /** In the place of what was told before; undefined where nothing is known any more. */
+  setOthers(slot: number, load: OthersLoad | undefined, nowMs: number): void {
+    const { requests, tokens, unseen } = load ?? NONE;
+    const now = { requests: Math.trunc(atLeast0(requests)), tokens: atLeast0(tokens) };
+    this.#add(slot, now.requests - this.#requests[slot]!, now.tokens - this.#tokens[slot]!);
+    this.#requests[slot] = now.requests;
+    this.#tokens[slot] = now.tokens;
+    this.#unseen[slot] = atLeast0(unseen);
     this.#heardAtMs[slot] = nowMs;
+  }
+
+  /** How many objects there are, where nothing is known of the others; else 1. True if it has changed. */
+  setFactor(factor: number): boolean {
+    const before = this.#factor;
+    this.#factor = Math.max(1, factor);
+    if (this.#factor === before) return false;
+    const more = this.#factor - before;
+    for (let slot = 0; slot < this.#ownRequests.length; slot++)
+      this.#add(slot, this.#ownRequests[slot]! * more, this.#ownTokens[slot]! * more);
+    return true;
   }
 
   /** A sample has shown what had reached the engine by then. */
   sampled(slot: number, untilMs: number): void {
-    // What was told then had been sent before: all of it is in the sample, or none.
+    // What was told had been sent before: all of it is in the sample.
     if (this.#heardAtMs[slot]! <= untilMs) this.#unseen[slot] = 0;
   }
 
-  /** The slot is another endpoint's. The total goes on: whoever was told of it reckons with differences. */
+  /** The slot is another endpoint's. */
   clear(slot: number): void {
-    this.ownRequests[slot] = 0;
-    this.ownTokens[slot] = 0;
+    this.#ownRequests[slot] = 0;
+    this.#ownTokens[slot] = 0;
+    this.#ownWorkMs[slot] = 0;
+    this.#lives[slot]! += 1;
     this.#requests[slot] = 0;
     this.#tokens[slot] = 0;
     this.#unseen[slot] = 0;
     this.#heardAtMs[slot] = 0;
+    this.#columns.inFlightRequests[slot] = 0;
+    this.#columns.inFlightTokens[slot] = 0;
+  }
+
+  #add(slot: number, requests: number, tokens: number): void {
+    const { inFlightRequests, inFlightTokens } = this.#columns;
+    inFlightRequests[slot] = Math.max(0, inFlightRequests[slot]! + requests);
+    inFlightTokens[slot] = Math.max(0, inFlightTokens[slot]! + tokens);
   }
 }
 
