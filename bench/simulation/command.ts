@@ -2,6 +2,7 @@
 
 import { parseArgs } from "node:util";
 import { runDisaggregation } from "./disaggregation/report.ts";
+import { runEdge } from "./edge/report.ts";
 import { runFlowControl } from "./flow-control/report.ts";
 import type { Job, JobResult } from "./job.ts";
 import { meanFigures } from "./outcome.ts";
@@ -29,6 +30,8 @@ export interface SimulationContext {
 const LOADS = [0.3, 0.8, 1, 1.2] as const;
 const SEEDS = [1] as const;
 
+type Extent = "no" | "quick" | "all";
+
 interface Plan {
   readonly jobs: readonly Job[];
   readonly traceFile: string | undefined;
@@ -41,7 +44,9 @@ interface Plan {
   /** Instead of all else: the same engines together and apart. */
   readonly isDisaggregation: boolean;
   /** Instead of all else: pools of three regions; quickly, or all of it. */
-  readonly regions: "no" | "quick" | "all";
+  readonly regions: Extent;
+  /** Instead of all else: one pool seen from many isolates; quickly, or all of it. */
+  readonly edge: Extent;
   /** Instead of all else: find the saturation rates, by this policy. */
   readonly saturation: PolicyDefinition | undefined;
 }
@@ -64,6 +69,11 @@ export async function runCommand(args: string[], context: SimulationContext): Pr
   if (plan.regions !== "no") {
     const { isDocumented } = plan;
     await runRegions({ isDocumented, isQuick: plan.regions === "quick" }, context);
+    return 0;
+  }
+  if (plan.edge !== "no") {
+    const { isDocumented } = plan;
+    await runEdge({ isDocumented, isQuick: plan.edge === "quick" }, context);
     return 0;
   }
   if (plan.saturation !== undefined) {
@@ -113,6 +123,7 @@ function parsePlan(args: string[]): Plan | string {
     "flow-control": { type: "boolean", default: false },
     disaggregation: { type: "boolean", default: false },
     regions: { type: "boolean", default: false },
+    edge: { type: "boolean", default: false },
     quick: { type: "boolean", default: false },
     workload: text,
     workloads: text,
@@ -151,7 +162,7 @@ function parsePlan(args: string[]): Plan | string {
       workloads,
       isFlowControl: values["flow-control"],
       isDisaggregation: values.disaggregation,
-      regions: regionsOf(values.regions, values.quick),
+      ...extentsOf(values),
       saturation: values["find-saturation"]
         ? (policies.find(({ name }) => name === "ours") ?? policies.at(-1))
         : undefined,
@@ -161,10 +172,15 @@ function parsePlan(args: string[]): Plan | string {
   }
 }
 
-function regionsOf(isAsked: boolean, isQuick: boolean): Plan["regions"] {
-  if (!isAsked && isQuick) throw new Error("--quick goes with --regions.");
-  if (!isAsked) return "no";
-  return isQuick ? "quick" : "all";
+function extentsOf(asked: {
+  readonly regions: boolean;
+  readonly edge: boolean;
+  readonly quick: boolean;
+}): Pick<Plan, "regions" | "edge"> {
+  const { regions, edge, quick } = asked;
+  if (!regions && !edge && quick) throw new Error("--quick goes with --regions or --edge.");
+  const extent = (isAsked: boolean): Extent => (isAsked ? (quick ? "quick" : "all") : "no");
+  return { regions: extent(regions), edge: extent(edge) };
 }
 
 function ratesOf(
@@ -214,5 +230,6 @@ const USAGE = `Usage: npm run --silent bench:simulation -- [flags]
   --flow-control      instead, the scenarios of flow control; with --write-docs into the document
   --disaggregation    instead, prefill and decode together and apart; with --write-docs likewise
   --regions           instead, pools of three regions; with --write-docs likewise, with more loads
-  --quick             of --regions, one scenario in a few seconds
+  --edge              instead, one pool seen from many isolates; with --write-docs likewise
+  --quick             of --regions or --edge, one scenario in a few seconds
   --find-saturation   instead, find each workload's saturation rate, by ours or the last of --policies`;

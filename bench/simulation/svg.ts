@@ -40,3 +40,15 @@ export function escape(content: string): string {
 export function round(value: number): number {
   return Math.round(value * 10) / 10;
 }
+
+export interface Box {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+export function area({ x, y, width, height }: Box, index: number): string {
+  const colour = COLOURS[index % COLOURS.length]!;
+  return `<rect x="${x}" y="${y}" width="${width}" height="${height}" fill="${colour}"/>`;
+}

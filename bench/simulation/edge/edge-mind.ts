@@ -1,0 +1,237 @@
+// An isolate that goes by the shipped rule, with the shipped replica, picker and credit.
+//
+// Mirrors src/worker/edge/{edge-pool,edge-calls}.ts, which need real time: one call at a time to each object;
+// what comes meanwhile goes with the next, and one that got lost is made again.
+
+import { encodeTicketName } from "../../../src/agents/protocol/ticket-name.ts";
+import type { EdgeSynced } from "../../../src/durable/contract.ts";
+import { CreditHolder } from "../../../src/scheduler/credits/credit-holder.ts";
+import {
+  afterPick,
+  type DecideMode,
+  decideWhere,
+} from "../../../src/scheduler/edge/consult-rule.ts";
+import type { ConsultTerms, LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
+import { PoolReplica } from "../../../src/scheduler/edge/pool-replica.ts";
+import type { Picked } from "../../../src/scheduler/endpoint-picker.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
+import {
+  type InferenceRequest,
+  reservedOutputTokens,
+} from "../../../src/scheduler/model/inference-request.ts";
+import { ObjectRtt } from "../../../src/worker/edge/object-rtt.ts";
+import type { AnsweredAt, Asked, Decided, Mind, MindContext } from "./ways.ts";
+
+/** Commits wait so long for others to go with. */
+const GATHER_MS = 5;
+/** A call without an answer is given up after so long, and made again a while later. */
+const SYNC_DEADLINE_MS = 2_000;
+const SYNC_RETRY_MS = 500;
+/** A replica of this age is renewed with the next pick that is asked for. */
+const REPLICA_ASK_MS = 100;
+const CREDIT_WANT_MIN = 8_192;
+const CREDIT_WANT_MAX = 4_000_000;
+
+export class EdgeMind implements Mind {
+  readonly #context: MindContext;
+  readonly #mode: DecideMode;
+  readonly #views: (ShardView | undefined)[] = [];
+
+  constructor(context: MindContext, mode: DecideMode) {
+    this.#context = context;
+    this.#mode = mode;
+  }
+
+  decide(request: InferenceRequest, shard: number): Decided {
+    return this.#view(shard).decide(request, this.#mode);
+  }
+
+  asks(shard: number): Asked {
+    return this.#view(shard).asks();
+  }
+
+  answered(shard: number, answer: EdgeSynced, at: AnsweredAt): void {
+    this.#view(shard).answered(answer, at);
+  }
+
+  #view(shard: number): ShardView {
+    return (this.#views[shard] ??= new ShardView(this.#context, shard));
+  }
+}
+
+interface Pending {
+  readonly number: number;
+  readonly commit: Omit<LocalCommit, "decidedAgoMs">;
+  readonly decidedAtMs: number;
+}
+
+/** What is spent, and what for. */
+interface Claim {
+  readonly slot: number;
+  readonly uncachedTokens: number;
+  readonly outputTokens: number;
+  readonly reservedTokens: number;
+}
+
+/** What an isolate has of one object. */
+class ShardView {
+  readonly #context: MindContext;
+  readonly #shard: number;
+  readonly #replica: PoolReplica;
+  readonly #credit: CreditHolder;
+  readonly #rtt = new ObjectRtt();
+  #pending: Pending[] = [];
+  /** Number of the last commit that the object has been told. */
+  #told = 0;
+  #isCalling = false;
+  #tickets = 0;
+
+  constructor(context: MindContext, shard: number) {
+    this.#context = context;
+    this.#shard = shard;
+    this.#replica = new PoolReplica({ seed: seedOf(context.rng) });
+    this.#credit = new CreditHolder({
+      scope: `pool/${shard}`,
+      id: context.epoch,
+      wantMin: CREDIT_WANT_MIN,
+      wantMax: CREDIT_WANT_MAX,
+    });
+  }
+
+  decide(request: InferenceRequest, mode: DecideMode): Decided {
+    const nowMs = this.#context.nowMs();
+    const neededTokens = reservedOutputTokens(request.outputTokensMax);
+    const terms = decideWhere({
+      mode,
+      isLocalCapable: true,
+      isAway: false,
+      rttMs: this.#rtt.rttMs(nowMs) ?? Infinity,
+      snapshot: this.#replica.facts(nowMs),
+      credit: this.#credit.available(nowMs),
+      neededTokens,
+      priority: request.priority,
+    });
+    if (terms.reason === "no-credit")
+      this.#credit.trySpend(request.promptTokens + neededTokens, nowMs);
+    if (terms.where === "consult") return { reason: terms.reason, local: undefined };
+    return this.#pick(request, terms);
+  }
+
+  #pick(request: InferenceRequest, before: ConsultTerms): Decided {
+    const nowMs = this.#context.nowMs();
+    const seed = seedOf(this.#context.rng);
+    const picked = this.#context.picker.pick(this.#replica.pickInput(request, { nowMs, seed }));
+    if (!picked.ok) return { reason: "full", local: undefined };
+    const slot = picked.slots[0]!;
+    const terms = afterPick(before, this.#replica.missed(request, slot, nowMs));
+    if (terms.where === "consult") return { reason: terms.reason, local: undefined };
+    const cachedTokens = picked.matchedBlocks * CONTENT_BLOCK_TOKENS;
+    const claim = claimOf(request, slot, cachedTokens);
+    if (!this.#credit.trySpend(claim.reservedTokens, nowMs))
+      return { reason: "no-credit", local: undefined };
+    return this.#send(request, picked, { terms, claim });
+  }
+
+  #send(
+    request: InferenceRequest,
+    picked: Picked,
+    { terms, claim }: { readonly terms: ConsultTerms; readonly claim: Claim },
+  ): Decided {
+    const nowMs = this.#context.nowMs();
+    const { slot, reservedTokens, uncachedTokens, outputTokens } = claim;
+    const { requestId, tenant, model, keys, promptTokens, priority } = request;
+    const prompt = { promptTokens, uncachedTokens };
+    this.#replica.learn(keys, slot, nowMs);
+    const number = this.#replica.dispatched(slot, reservedTokens, nowMs, prompt);
+    const facts = { promptTokens, outputTokens, reservedTokens, priority };
+    const ticket = encodeTicketName(this.#context.epoch, ++this.#tickets, facts);
+    const slots = Array.from(picked.slots);
+    const endpoints = slots.map((each) => this.#replica.addressOf(each)!);
+    const whose = { requestId, attempt: 0, tenant, fairnessId: tenant, weight: 1, model };
+    const commit = { ...whose, ...facts, ticket, keys, endpoints, terms };
+    this.#pending.push({ number, commit, decidedAtMs: nowMs });
+    this.#callAfter(GATHER_MS);
+    return { reason: terms.reason, local: { slots, ticket } };
+  }
+
+  asks(): Asked {
+    const nowMs = this.#context.nowMs();
+    const credit = this.#credit.ask(nowMs, this.#untoldTokens);
+    const ageMs = this.#replica.facts(nowMs)?.ageMs ?? Infinity;
+    return { credit, ...(ageMs >= REPLICA_ASK_MS ? { edge: this.#replica.known } : {}) };
+  }
+
+  answered(answer: EdgeSynced, { request, slot, askedAtMs }: AnsweredAt): void {
+    const nowMs = this.#context.nowMs();
+    const replica = this.#replica;
+    this.#rtt.add(nowMs - askedAtMs, nowMs);
+    this.#heard(answer, { askedAtMs, shown: this.#told });
+    if (slot !== undefined && replica.snapshot !== undefined) {
+      const cachedTokens = replica.knownBlocks(request.keys, slot, nowMs) * CONTENT_BLOCK_TOKENS;
+      const { reservedTokens, uncachedTokens } = claimOf(request, slot, cachedTokens);
+      const prompt = { promptTokens: request.promptTokens, uncachedTokens };
+      if (answer.snapshot === undefined) replica.dispatched(slot, reservedTokens, nowMs, prompt);
+      replica.learn(request.keys, slot, nowMs);
+    }
+    // Behind the request: the next ones may be decided here.
+    if (replica.known.digest === "" || replica.isToBeRenewed(nowMs)) this.#callAfter(GATHER_MS);
+  }
+
+  get #untoldTokens(): number {
+    return this.#pending.reduce((sum, { commit }) => sum + commit.reservedTokens, 0);
+  }
+
+  #heard({ snapshot, credit }: EdgeSynced, at: { askedAtMs: number; shown: number }): void {
+    const nowMs = this.#context.nowMs();
+    if (credit !== undefined) this.#credit.granted(credit, at.askedAtMs);
+    if (snapshot === undefined) return;
+    const asOfMs = Math.max(at.askedAtMs, nowMs - (this.#rtt.rttMs(nowMs) ?? 0) / 2);
+    this.#replica.apply(snapshot, { asOfMs, nowMs, shown: at.shown });
+  }
+
+  #callAfter(ms: number): void {
+    if (this.#isCalling) return;
+    this.#isCalling = true;
+    this.#context.after(ms, () => this.#call());
+  }
+
+  #call(): void {
+    const askedAtMs = this.#context.nowMs();
+    const batch = this.#pending;
+    this.#pending = [];
+    const commits = batch.map(({ commit, decidedAtMs }) => {
+      return { ...commit, decidedAgoMs: askedAtMs - decidedAtMs };
+    });
+    const credit = this.#credit.ask(askedAtMs, this.#untoldTokens);
+    let isOver = false;
+    const end = (synced: EdgeSynced | undefined): void => {
+      if (isOver) return;
+      isOver = true;
+      this.#isCalling = false;
+      if (synced === undefined) this.#pending.unshift(...batch);
+      else this.#synced(synced, { askedAtMs, told: batch.at(-1)?.number ?? 0 });
+      if (this.#pending.length > 0)
+        this.#callAfter(synced === undefined ? SYNC_RETRY_MS : GATHER_MS);
+    };
+    const sync = { known: this.#replica.known, credit, commits, ends: [] };
+    this.#context.sync(this.#shard, sync, end);
+    this.#context.after(SYNC_DEADLINE_MS, () => end(undefined));
+  }
+
+  #synced(synced: EdgeSynced, { askedAtMs, told }: { askedAtMs: number; told: number }): void {
+    const nowMs = this.#context.nowMs();
+    this.#rtt.add(nowMs - askedAtMs, nowMs);
+    this.#told = Math.max(this.#told, told);
+    this.#heard(synced, { askedAtMs, shown: this.#told });
+  }
+}
+
+function claimOf(request: InferenceRequest, slot: number, cachedTokens: number): Claim {
+  const outputTokens = reservedOutputTokens(request.outputTokensMax);
+  const uncachedTokens = Math.max(0, request.promptTokens - cachedTokens);
+  return { slot, uncachedTokens, outputTokens, reservedTokens: uncachedTokens + outputTokens };
+}
+
+function seedOf(rng: () => number): number {
+  return Math.floor(rng() * 0x1_0000_0000);
+}

@@ -1,0 +1,115 @@
+// The engines of one pool, and what leaves them: ends of requests, samples of metrics, blocks that come and go.
+
+import { Engine, type EngineListener } from "../../../src/agents/simulator/model/engine.ts";
+import type { Sequence } from "../../../src/agents/simulator/model/sequence.ts";
+import type { EndpointSample } from "../../../src/scheduler/model/endpoint-table.ts";
+import { createRng } from "../../../src/scheduler/support/rng.ts";
+import type { EventQueue } from "../event-queue.ts";
+import type { Flight } from "../flight.ts";
+import type { PoolShape } from "../pool-shape.ts";
+import { HashedIndex } from "./hashed-index.ts";
+
+/** Told at the engines' own time: whoever tells it on adds how long that takes. */
+export interface BankListener {
+  finished(flight: Flight, slot: number, end: { atMs: number; cachedTokens: number }): void;
+  sampled(slot: number, sample: EndpointSample, atMs: number): void;
+  /** Blocks by their names, since the last time. */
+  blocksChanged(slot: number, stored: readonly number[], removed: readonly number[]): void;
+}
+
+export class EngineBank {
+  readonly engines: readonly Engine<number>[];
+  readonly #queue: EventQueue;
+  readonly #listener: BankListener;
+  readonly #wakesAtMs: Float64Array;
+  /** By slot, what has not been told yet. */
+  readonly #stored: number[][];
+  readonly #removed: number[][];
+
+  constructor(shape: PoolShape, queue: EventQueue, listener: BankListener) {
+    const { endpointCount, scrapeIntervalMs } = shape;
+    this.#queue = queue;
+    this.#listener = listener;
+    this.#stored = Array.from({ length: endpointCount }, () => []);
+    this.#removed = Array.from({ length: endpointCount }, () => []);
+    this.engines = Array.from({ length: endpointCount }, (_, slot) => {
+      const index = new HashedIndex(shape.engine.blockCount);
+      return new Engine(shape.engine, this.#listenerOf(slot), createRng(slot), index);
+    });
+    this.#wakesAtMs = new Float64Array(endpointCount).fill(Infinity);
+    // Spread over the interval, so that not all endpoints are seen at once.
+    for (let slot = 0; slot < endpointCount; slot++)
+      queue.add((scrapeIntervalMs * slot) / endpointCount, () =>
+        this.#scrape(slot, scrapeIntervalMs),
+      );
+  }
+
+  /** It goes to the first of `slots` that takes it, which is given; undefined: none does. */
+  submit(flight: Flight, slots: readonly number[]): number | undefined {
+    for (const slot of slots) {
+      if (this.engines[slot]!.submit(flight, this.#queue.nowMs) === undefined) continue;
+      flight.slot = slot;
+      this.#wake(slot);
+      return slot;
+    }
+    return undefined;
+  }
+
+  /** Sees to it that the engine goes on when its next step ends. */
+  #wake(slot: number): void {
+    const atMs = this.engines[slot]!.nextEventAtMs();
+    if (atMs === this.#wakesAtMs[slot] || atMs === Infinity) return;
+    this.#wakesAtMs[slot] = atMs;
+    this.#queue.add(atMs, () => {
+      if (this.#wakesAtMs[slot] !== atMs) return;
+      this.#wakesAtMs[slot] = Infinity;
+      this.engines[slot]!.advance(atMs);
+      this.#tellBlocks(slot);
+      this.#wake(slot);
+    });
+  }
+
+  #tellBlocks(slot: number): void {
+    const stored = this.#stored[slot]!;
+    const removed = this.#removed[slot]!;
+    if (stored.length + removed.length === 0) return;
+    this.#listener.blocksChanged(slot, stored, removed);
+    stored.length = 0;
+    removed.length = 0;
+  }
+
+  #listenerOf(slot: number): EngineListener<number> {
+    const stored = this.#stored[slot]!;
+    const removed = this.#removed[slot]!;
+    return {
+      scheduled: () => {},
+      firstToken: ({ content }, atMs) => {
+        const flight = content as Flight;
+        flight.firstTokenAtMs = atMs;
+      },
+      finished: (sequence, atMs) => this.#finished(sequence, slot, atMs),
+      preempted: () => {},
+      stepped: () => {},
+      stored: (name) => void stored.push(name),
+      removed: (name) => void removed.push(name),
+    };
+  }
+
+  #finished({ content, cachedCount }: Sequence<number>, slot: number, atMs: number): void {
+    this.#listener.finished(content as Flight, slot, { atMs, cachedTokens: cachedCount });
+  }
+
+  #scrape(slot: number, intervalMs: number): void {
+    const atMs = this.#queue.nowMs;
+    const { runningCount, waitingCount, cache, config } = this.engines[slot]!;
+    const sample = {
+      waiting: waitingCount,
+      running: runningCount,
+      kvUsage: cache.inUseCount / cache.size,
+      kvBlockSize: config.blockSize,
+      kvBlocks: config.blockCount,
+    };
+    this.#listener.sampled(slot, sample, atMs);
+    this.#queue.add(atMs + intervalMs, () => this.#scrape(slot, intervalMs));
+  }
+}

@@ -1,0 +1,169 @@
+// One of a pool's objects: its table, its prefix tree, its ledger and its picker, all of them the real ones.
+//
+//   pick ──► gate ──► choice ──► ticket ──► answer
+//   opened, closed  relays' reports          sampled  agents' metrics         stored, removed  their KV events
+//
+// Mirrors src/durable/{picks,pool}.ts, without storage and records.
+
+import { type PrefixLearner } from "../../../src/durable/prefix/claims.ts";
+import { ticketSpecOf } from "../../../src/durable/granted-ticket.ts";
+import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
+import {
+  NO_USAGE,
+  type Ticket,
+  type TicketEnd,
+  usageOf,
+} from "../../../src/durable/tickets/ticket.ts";
+import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
+import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
+import { saturationDetectorOf } from "../../../src/scheduler/flow-control/of-config.ts";
+import { SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
+import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
+import { type EndpointSample, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
+import type { PrefixSources } from "../../../src/scheduler/plugin.ts";
+import { Plugins } from "../../../src/scheduler/plugins.ts";
+import type { Rng } from "../../../src/scheduler/support/rng.ts";
+import type { EventQueue } from "../event-queue.ts";
+import { Gate } from "./gate.ts";
+
+/** A sample older than this is stale: three scrapes missed, and a second to get here. */
+const STALE_AFTER_SCRAPES = 3;
+const ONE_WAY_MS = 1_000;
+/** Of every ticket: nobody gives one back here. */
+const HOLDER = 1;
+
+export interface PoolObjectOptions {
+  readonly index: number;
+  readonly epoch: string;
+  readonly endpointCount: number;
+  readonly scrapeIntervalMs: number;
+  readonly config: SchedulerConfig;
+  readonly queue: EventQueue;
+  readonly rng: Rng;
+}
+
+/** A request has its endpoints, or is refused. */
+export type OnAnswer = (ticket: Ticket | undefined) => void;
+
+export class PoolObject {
+  readonly index: number;
+  readonly table = new EndpointTable();
+  /** What endpoints hold by their events, and what is on its way to them. */
+  readonly tree = new PrefixTree();
+  readonly ledger: TicketLedger;
+  readonly gate: Gate;
+  readonly staleAfterMs: number;
+  /** Decisions that it has taken. */
+  picked = 0;
+  readonly #options: PoolObjectOptions;
+  readonly #picker: EndpointPicker;
+  readonly #meter: SaturationMeter;
+  readonly #sources: PrefixSources = {
+    approximate: (keys, matchedBlocks) => this.tree.match(keys, matchedBlocks),
+  };
+
+  constructor(options: PoolObjectOptions) {
+    const { index, epoch, endpointCount, scrapeIntervalMs, config, queue } = options;
+    this.#options = options;
+    this.index = index;
+    this.staleAfterMs = STALE_AFTER_SCRAPES * scrapeIntervalMs + ONE_WAY_MS;
+    this.#picker = new EndpointPicker(config);
+    this.#meter = new SaturationMeter(saturationDetectorOf(config, new Plugins(config)));
+    for (let slot = 0; slot < endpointCount; slot++) this.table.add(simulatedEndpoint(slot));
+    this.ledger = new TicketLedger({
+      epoch,
+      clock: () => queue.nowMs,
+      load: this.table,
+      learner: this.#learner(),
+    });
+    this.gate = new Gate({
+      config,
+      endpointCount,
+      tree: this.tree,
+      saturation: () => this.saturation(),
+    });
+  }
+
+  get #nowMs(): number {
+    return this.#options.queue.nowMs;
+  }
+
+  saturation(): number {
+    const { table, staleAfterMs } = this;
+    const nowMs = this.#nowMs;
+    const view = { endpoints: table.columns, pool: table, nowMs, staleAfterMs };
+    return this.#meter.measure(view).saturation;
+  }
+
+  /** Answers at once, or when it is the request's turn. */
+  pick(request: InferenceRequest, onAnswer: OnAnswer): void {
+    const refused = () => onAnswer(undefined);
+    const letThrough = () => {
+      const ticket = this.#pickNow(request);
+      onAnswer(ticket);
+      if (ticket === undefined) this.gate.settled(request.requestId, NO_USAGE, this.#nowMs);
+    };
+    this.gate.enter({ request, letThrough, refused }, this.#nowMs);
+  }
+
+  #pickNow(request: InferenceRequest): Ticket | undefined {
+    this.picked++;
+    const picked = this.#picker.pick({
+      request,
+      endpoints: this.table.columns,
+      pool: this.table,
+      prefixSources: this.#sources,
+      nowMs: this.#nowMs,
+      staleAfterMs: this.staleAfterMs,
+      seed: Math.floor(this.#options.rng() * 0x1_0000_0000),
+    });
+    if (!picked.ok) return undefined;
+    const spec = ticketSpecOf(request, picked, this.table);
+    return this.ledger.open({ ...spec, attempt: 0, holder: HOLDER });
+  }
+
+  /** A relay's report that a ticket's request is at an endpoint. */
+  opened(ticket: string, slot: number, { requestId, tenant, model }: InferenceRequest): void {
+    this.ledger.opened(ticket, 0, slot, { requestId, tenant, model });
+  }
+
+  /** A relay's report of a ticket's end. */
+  closed(ticket: string, end: TicketEnd, request: InferenceRequest): void {
+    const { requestId, tenant, model } = request;
+    const settlement = this.ledger.closed(ticket, 0, end, { requestId, tenant, model });
+    if (settlement === undefined) return;
+    this.gate.settled(requestId, usageOf(settlement), this.#nowMs);
+  }
+
+  sampled(slot: number, sample: EndpointSample, sampledAtMs: number): void {
+    this.table.applySample(slot, sample, sampledAtMs);
+    this.gate.advance(this.#nowMs);
+  }
+
+  stored(keys: Uint32Array, slot: number): void {
+    this.tree.insert(keys, slot);
+  }
+
+  removed(keys: Uint32Array, slot: number): void {
+    this.tree.removeHolder(keys, slot);
+  }
+
+  #learner(): PrefixLearner {
+    return {
+      learn: (keys, slot) => this.tree.insert(keys, slot),
+      forget: (keys, firstBlock, slot) =>
+        this.tree.removeHolder(keys.subarray(2 * firstBlock), slot),
+    };
+  }
+}
+
+/** The endpoint in `slot`, the same in every object. */
+export function simulatedEndpoint(slot: number) {
+  return { id: `sim/${slot}`, address: `${ADDRESS}${slot}:8000`, engine: "vllm", labels: {} };
+}
+const ADDRESS = "sim-";
+
+export function slotOfAddress(address: string): number {
+  return Number.parseInt(address.slice(ADDRESS.length), 10);
+}
