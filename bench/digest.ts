@@ -3,10 +3,10 @@
 // Three pools of eight endpoints serve a replay. What a digest says of each request is compared with
 // what the pools hold: by size, of digests as of that moment; by age, of digests in their default size.
 
-import { DIGEST_SLICE_KEYS } from "../src/durable/summary/digest-maker.ts";
 import { BlockTable, type KeyTable } from "../src/scheduler/kv/block-table.ts";
 import { CacheDigestBuilder } from "../src/scheduler/kv/digest/cache-digest-builder.ts";
 import { CacheDigest } from "../src/scheduler/kv/digest/cache-digest.ts";
+import { DIGEST_SLICE_KEYS } from "../src/scheduler/kv/digest/live-digest.ts";
 import { CACHE_DIGEST_LIMITS } from "../src/scheduler/kv/digest/layout.ts";
 import { createRng } from "../src/scheduler/support/rng.ts";
 import { CANDIDATES, digestOf, type Matcher } from "./digest/candidates.ts";

@@ -25,8 +25,8 @@ export async function* measureKvIngest(
 ): AsyncGenerator<Measurement> {
   const frames = createFrames(Math.max(4, Math.floor((keys * 2) / FRAME_KEYS)));
   const index = new ResidentIndex();
-  const lane = index.openLane();
-  index.answer(lane, 0);
+  const lane = index.openLane(0);
+  index.answer(lane);
   const naive = new Map<string, Set<number>>();
   const mirror = new EndpointMirror();
   const buffer = new SectionBuffer();
@@ -54,7 +54,7 @@ export function* measureKvMemory(pairs = 2_000_000): Generator<Measurement> {
   for (const holders of [1, 2]) {
     // Without its bound: what it would take.
     const index = new ResidentIndex({ bytesMax: 256 * 1024 * 1024 });
-    const lanes = Array.from({ length: holders }, () => index.openLane());
+    const lanes = Array.from({ length: holders }, (_, slot) => index.openLane(slot));
     const rng = createRng(7);
     for (let block = 0; block < pairs / holders; block++) {
       const [low, high] = [word(rng), word(rng)];

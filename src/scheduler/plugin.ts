@@ -351,6 +351,11 @@ export interface PluginDefinition<
    * The configuration check prints them.
    */
   notes?(params: z.output<Params>): readonly string[];
+  /**
+   * Why only the pool's object can decide with it, as the end of a sentence: it goes by what all of the pool's
+   * requests did, and that is not in an isolate's copy. Undefined, or absent, where the copy will do.
+   */
+  needsObject?(params: z.output<Params>): string | undefined;
   /** One instance a name and pool; what it remembers must be rebuildable after an eviction. */
   create(params: z.output<Params>, wiring: Wiring): InstancesOf<Kind>;
 }

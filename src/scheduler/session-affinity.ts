@@ -123,6 +123,11 @@ function sessionAffinityNotes(params: SessionAffinityParams): string[] {
   ];
 }
 
+/** A token is with its client, a session's id is not. */
+function sessionAffinityNeedsObject({ strategy }: SessionAffinityParams): string | undefined {
+  return strategy === "session_id" ? "remembers the pool's sessions" : undefined;
+}
+
 /** Data that the plugin reads. A missing one only makes a source say nothing, as in llm-d. */
 function sessionAffinityNeeds(params: SessionAffinityParams): DataNeed[] {
   if (params.strategy === "encoded_endpoint_header") return [];
@@ -148,6 +153,7 @@ export const sessionAffinityTraits = {
   answerHeaders: sessionAffinityAnswerHeaders,
   profilesNamed: sessionAffinityProfiles,
   notes: sessionAffinityNotes,
+  needsObject: sessionAffinityNeedsObject,
 } as const;
 
 /** What both strategies are to their plugin. */

@@ -287,7 +287,7 @@ export class KvFeeds {
     feed.isCurrent = true;
     this.#isRated = false;
     this.#buildingCount--;
-    this.#index.answer(feed.answering, feed.slot);
+    this.#index.answer(feed.answering);
     if (!this.#index.lacksBlocks(feed.answering)) feed.refillMs = 0;
     feed.refillMs = Math.max(feed.refillMs, this.#limits.refillMsMin);
     feed.refillAtMs = this.#options.clock() + feed.refillMs;
@@ -316,7 +316,7 @@ export class KvFeeds {
     const asked = new Map<string, { endpoint: string; stream: number }[]>();
     for (const [feed, reason] of this.#waiting) {
       if (this.#buildingCount >= this.#limits.buildingMax) break;
-      const lane = this.#index.openLane();
+      const lane = this.#index.openLane(feed.slot);
       if (lane === NO_LANE) break;
       this.#waiting.delete(feed);
       this.#buildingCount++;

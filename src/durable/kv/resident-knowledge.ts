@@ -120,6 +120,11 @@ export class ResidentKnowledge {
     return this.#feeds.isEmpty ? [] : [this.#index.keys, this.#speculation.keys];
   }
 
+  /** The same by endpoint. */
+  get pairTables(): readonly KeyTable[] {
+    return this.#feeds.isEmpty ? [] : [this.#index.pairs, this.#speculation.pairs];
+  }
+
   /** Whether decisions also go by what is only assumed to be cached. */
   get isAnyApproximate(): boolean {
     if (this.#feeds.isEmpty) return true;

@@ -48,6 +48,11 @@ export class Speculation {
     return this.#tree.keys;
   }
 
+  /** The same by endpoint. */
+  get pairs(): KeyTable {
+    return this.#tree.pairs;
+  }
+
   /** The prompt is on its way. `keys` are kept until then and must not change. */
   claim(keys: Uint32Array, slot: number, expiresAtMs: number): void {
     const { claimsMax, keyBytesMax } = SPECULATION_LIMITS;

@@ -14,7 +14,7 @@
 import { CONTENT_KEYS_MAX } from "../kv/content-keys.ts";
 import { BloomBits } from "../kv/digest/bloom-bits.ts";
 import { FLAG_INCOMPLETE, readHeader, runOnBlocks } from "../kv/digest/layout.ts";
-import { pairHigh } from "./pair-words.ts";
+import { pairHigh } from "../kv/pair-words.ts";
 
 /** A digest that says yes more often says yes to nearly everything: nothing is concluded from that. */
 const FALSE_POSITIVE_RATE_MAX = 0.9;

@@ -19,7 +19,7 @@ import {
   type EdgeSnapshot,
 } from "./contracts.ts";
 import { DispatchRates } from "./dispatch-rates.ts";
-import { mixed } from "./pair-words.ts";
+import { mixed } from "../kv/pair-words.ts";
 import { RowPacker } from "./rows.ts";
 
 /** Between two scans for answers that need not show what the asker has just told. */

@@ -100,6 +100,11 @@ export class BlockTable implements KeyTable {
     return this.#used - this.#freeCount;
   }
 
+  /** One past the highest entry there ever was. */
+  get idsEnd(): number {
+    return this.#used;
+  }
+
   get byteLength(): number {
     return (
       this.#chunks.length * CHUNK_BYTES +

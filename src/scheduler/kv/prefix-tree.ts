@@ -21,6 +21,7 @@ import { BlockTable, type KeyTable, NONE } from "./block-table.ts";
 import { ClockRing } from "./clock-ring.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { HolderSets, inlineHolders, isInline } from "./holder-sets.ts";
+import { PairTable } from "./pair-table.ts";
 
 export const PREFIX_TREE_LIMITS = {
   /** Endpoint slots. */
@@ -58,13 +59,13 @@ export class PrefixTree {
   readonly #ringBytesMax: number;
   readonly #table: BlockTable;
   readonly #sets: HolderSets;
+  readonly #pairs: PairTable;
   readonly #rings: (ClockRing | undefined)[];
   readonly #held: Int32Array;
   readonly #capacity: Int32Array;
   #ringBytes = 0;
   /** One past the highest slot that ever held a block: bounds the bit planes of a match. */
   #slotCount = 0;
-  #heldCount = 0;
   #evictedForCapacity = 0;
   #evictedForBytes = 0;
   #leftOut = 0;
@@ -78,6 +79,12 @@ export class PrefixTree {
     this.#table = new BlockTable(bytesMax * TABLE_SHARE);
     this.#ringBytesMax = bytesMax * RINGS_SHARE;
     this.#sets = new HolderSets(slotsMax, bytesMax * SETS_SHARE);
+    this.#pairs = new PairTable({
+      table: this.#table,
+      sets: this.#sets,
+      words: () => (this.#slotCount + 31) >>> 5,
+      slotOf: (slot) => slot,
+    });
     this.#rings = Array.from({ length: slotsMax });
     this.#held = new Int32Array(slotsMax);
     this.#capacity = new Int32Array(slotsMax).fill(0x7fff_ffff);
@@ -95,9 +102,14 @@ export class PrefixTree {
     return this.#table;
   }
 
+  /** Of the (block, endpoint) pairs. */
+  get pairs(): KeyTable {
+    return this.#pairs;
+  }
+
   /** (block, endpoint) pairs: the sum of heldBlocks over all endpoints. */
   get heldCount(): number {
-    return this.#heldCount;
+    return this.#pairs.size;
   }
 
   /** Bytes of all arrays, growth slack and free lists included. */
@@ -246,7 +258,7 @@ export class PrefixTree {
     }
     this.#table.setPayload(id, this.#sets.add(set, slot));
     this.#held[slot]!++;
-    this.#heldCount++;
+    this.#pairs.added(id, slot);
     this.#pushId(id, slot);
     return false;
   }
@@ -266,7 +278,7 @@ export class PrefixTree {
   #release(id: number, slot: number): void {
     const set = this.#sets.remove(this.#table.payload(id), slot);
     this.#held[slot]!--;
-    this.#heldCount--;
+    this.#pairs.removed();
     if (set === 0) this.#table.remove(id);
     else this.#table.setPayload(id, set);
   }

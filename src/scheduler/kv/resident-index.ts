@@ -22,6 +22,7 @@ import { BlockEnds, END_UNKNOWN } from "./block-ends.ts";
 import { BlockTable, type KeyTable, NONE } from "./block-table.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { HolderSets, isInline } from "./holder-sets.ts";
+import { NO_PAIR_SLOT, PairTable } from "./pair-table.ts";
 import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./residency/holding.ts";
 import { assert } from "../support/assert.ts";
 
@@ -63,6 +64,7 @@ export class ResidentIndex {
   readonly counts: ResidentCounts = { shed: 0, leftOut: 0 };
   readonly #table: BlockTable;
   readonly #sets: HolderSets;
+  readonly #pairs: PairTable;
   /** By lane. */
   readonly #states: Uint8Array;
   readonly #held: Int32Array;
@@ -72,15 +74,12 @@ export class ResidentIndex {
   readonly #answering: Uint32Array;
   readonly #swept: Uint32Array;
   #lanesEnd = 0;
-  #pairCount = 0;
   /** One bit an entry: met by a look-up since the hand passed. */
   readonly #recent: Uint32Array;
   readonly #ends: BlockEnds;
   /** Of the last match: the ends of the path's blocks, as far as it was looked at. */
   readonly #pathEnds = new Uint16Array(CONTENT_KEYS_MAX);
   #pathLength = 0;
-  /** One past the highest entry there ever was. */
-  #idsEnd = 0;
   #shedHand = 0;
   /** Undefined while nothing is swept. */
   #sweepHand: number | undefined;
@@ -95,6 +94,13 @@ export class ResidentIndex {
       options;
     this.#table = new BlockTable(bytesMax * TABLE_SHARE);
     this.#sets = new HolderSets(lanesMax * 2, bytesMax * SETS_SHARE);
+    this.#pairs = new PairTable({
+      table: this.#table,
+      sets: this.#sets,
+      words: () => (this.#lanesEnd * 2 + 31) >>> 5,
+      slotOf: (place) =>
+        this.#states[place >>> 1] === OPEN ? this.#slots[place >>> 1]! : NO_PAIR_SLOT,
+    });
     this.#ends = new BlockEnds(this.#table.entriesMax);
     this.#states = new Uint8Array(lanesMax);
     this.#held = new Int32Array(lanesMax);
@@ -122,7 +128,11 @@ export class ResidentIndex {
 
   /** (block, endpoint) pairs, of dead lanes too. */
   get pairCount(): number {
-    return this.#pairCount;
+    return this.#pairs.size;
+  }
+
+  get pairs(): KeyTable {
+    return this.#pairs;
   }
 
   /** Bytes of all arrays that grow. */
@@ -141,21 +151,21 @@ export class ResidentIndex {
     return this.#lacks[lane] === 1;
   }
 
-  /** An empty lane. NO_LANE if all are taken, perhaps by dead ones that are not swept yet. */
-  openLane(): number {
+  /** An empty lane for `slot`. NO_LANE if all are taken, perhaps by dead ones that are not swept yet. */
+  openLane(slot: number): number {
     // The lowest: planes are looked at up to the highest that was ever used.
     const lane = this.#states.indexOf(FREE);
     if (lane < 0) return NO_LANE;
     this.#states[lane] = OPEN;
     this.#lacks[lane] = 0;
+    this.#slots[lane] = slot;
     if (lane >= this.#lanesEnd) this.#lanesEnd = lane + 1;
     return lane;
   }
 
-  /** The lane answers for an endpoint from now on. No other may: the caller closes it before. */
-  answer(lane: number, slot: number): void {
+  /** The lane answers for its endpoint from now on. No other may: the caller closes it before. */
+  answer(lane: number): void {
     assert(this.#states[lane] === OPEN, "a lane that is not open");
-    this.#slots[lane] = slot;
     this.#answering[lane >>> 4]! |= 1 << ((lane & 15) * 2);
   }
 
@@ -195,13 +205,13 @@ export class ResidentIndex {
     if (was !== NOT_HELD) {
       set = this.#sets.remove(set, isOnGpu ? place : place + 1);
       this.#held[lane]!--;
-      this.#pairCount--;
+      this.#pairs.removed();
     }
     if (holding !== NOT_HELD) {
       if (this.#sets.canAdd(set)) {
         set = this.#sets.add(set, holding === HELD_ON_GPU ? place : place + 1);
         this.#held[lane]!++;
-        this.#pairCount++;
+        this.#pairs.added(id, this.#slots[lane]!);
       } else this.#leftOut(lane);
     }
     this.#keep(id, set);
@@ -266,13 +276,13 @@ export class ResidentIndex {
   sweep(entries: number): boolean {
     if (this.#sweepHand === undefined && !this.#beginSweep()) return false;
     const words = (this.#lanesEnd * 2 + 31) >>> 5;
-    const end = Math.min(this.#sweepHand! + entries, this.#idsEnd);
+    const end = Math.min(this.#sweepHand! + entries, this.#table.idsEnd);
     for (let id = this.#sweepHand!; id < end; id++) {
       const set = this.#table.payload(id);
       if (set !== 0) this.#sweepEntry(id, set, words);
     }
     this.#sweepHand = end;
-    if (end < this.#idsEnd) return true;
+    if (end < this.#table.idsEnd) return true;
     this.#sweepHand = undefined;
     for (let lane = 0; lane < this.#lanesEnd; lane++) {
       if (((this.#swept[lane >>> 4]! >>> ((lane & 15) * 2)) & 1) === 1) this.#states[lane] = FREE;
@@ -301,7 +311,7 @@ export class ResidentIndex {
         const place = word * 32 + 31 - Math.clz32(bits & -bits);
         left = this.#sets.remove(left, place);
         this.#held[place >>> 1]!--;
-        this.#pairCount--;
+        this.#pairs.removed();
       }
     }
     if (left !== set) this.#keep(id, left);
@@ -336,16 +346,15 @@ export class ResidentIndex {
   #add(low: number, high: number): number {
     if (this.#table.size >= this.#table.entriesMax) this.#shed();
     const id = this.#table.add(low, high);
-    if (id >= this.#idsEnd) this.#idsEnd = id + 1;
     if (id !== NONE) this.#ends.forget(id);
     return id;
   }
 
   /** Sheds the coldest entry that is near. */
   #shed(): void {
-    for (let looked = 1; looked < LOOK_MAX + this.#idsEnd; looked++) {
+    for (let looked = 1; looked < LOOK_MAX + this.#table.idsEnd; looked++) {
       const id = this.#shedHand;
-      this.#shedHand = id + 1 < this.#idsEnd ? id + 1 : 0;
+      this.#shedHand = id + 1 < this.#table.idsEnd ? id + 1 : 0;
       const set = this.#table.payload(id);
       if (set === 0) continue;
       const bit = 1 << (id & 31);
@@ -367,7 +376,7 @@ export class ResidentIndex {
         left = this.#sets.remove(left, place);
         const lane = place >>> 1;
         this.#held[lane]!--;
-        this.#pairCount--;
+        this.#pairs.removed();
         this.#lacks[lane] = 1;
         if (this.#states[lane] === OPEN) this.counts.shed++;
       }

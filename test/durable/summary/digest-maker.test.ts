@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   DIGEST_INTERVAL_MS,
-  DIGEST_SLICE_KEYS,
   DigestMaker,
   type PublishedDigest,
 } from "../../../src/durable/summary/digest-maker.ts";
 import { BlockTable, type KeyTable } from "../../../src/scheduler/kv/block-table.ts";
 import { CacheDigest } from "../../../src/scheduler/kv/digest/cache-digest.ts";
+import { DIGEST_SLICE_KEYS } from "../../../src/scheduler/kv/digest/live-digest.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
 
 class Fixture {

@@ -88,8 +88,8 @@ class Both {
   }
 
   #open(slot: number): number {
-    const lane = this.index.openLane();
-    this.index.answer(lane, slot);
+    const lane = this.index.openLane(slot);
+    this.index.answer(lane);
     this.#lanes.set(slot, lane);
     this.held.set(slot, new Map());
     return lane;
@@ -125,23 +125,23 @@ describe("ResidentIndex", () => {
 
   it("answers from the old lane until the new one is whole", () => {
     const index = new ResidentIndex();
-    const old = index.openLane();
-    index.answer(old, 7);
+    const old = index.openLane(7);
+    index.answer(old);
     for (const each of [1, 2, 3]) hold(index, old, each, HELD_ON_GPU);
-    const next = index.openLane();
+    const next = index.openLane(7);
     hold(index, next, 1, HELD_BELOW);
     expect(matchOf(index, [1, 2, 3]).matched[7]).toBe(3);
     hold(index, next, 2, HELD_ON_GPU);
     index.closeLane(old);
-    index.answer(next, 7);
+    index.answer(next);
     const { matched, onGpu } = matchOf(index, [1, 2, 3]);
     expect([matched[7], onGpu[7]]).toEqual([2, 1]);
   });
 
   it("counts a block that is held below in the middle of a match", () => {
     const index = new ResidentIndex();
-    const lane = index.openLane();
-    index.answer(lane, 0);
+    const lane = index.openLane(0);
+    index.answer(lane);
     for (const each of [1, 2, 3, 4]) hold(index, lane, each, each === 2 ? HELD_BELOW : HELD_ON_GPU);
     const { matched, onGpu } = matchOf(index, [1, 2, 3, 4, 5]);
     expect([matched[0], onGpu[0]]).toEqual([4, 3]);
@@ -149,24 +149,24 @@ describe("ResidentIndex", () => {
 
   it("gives out every lane, and a dead one again when it is swept", () => {
     const index = new ResidentIndex({ lanesMax: 2 });
-    const [first, second] = [index.openLane(), index.openLane()];
+    const [first, second] = [index.openLane(0), index.openLane(1)];
     hold(index, first, 1, HELD_ON_GPU);
     index.closeLane(first);
-    expect(index.openLane()).toBe(NO_LANE);
+    expect(index.openLane(0)).toBe(NO_LANE);
     expect(index.sweep(100)).toBe(false);
-    expect(index.openLane()).toBe(first);
+    expect(index.openLane(0)).toBe(first);
     // An empty one needs no sweep.
     index.closeLane(second);
-    expect(index.openLane()).toBe(second);
+    expect(index.openLane(0)).toBe(second);
     expect(index.pairCount).toBe(0);
   });
 
   it("sheds what no look-up has met, within its bytes, and says who lacks it", () => {
     const bytesMax = 3 * 1024 * 1024;
     const index = new ResidentIndex({ lanesMax: 4, bytesMax });
-    const [hot, cold] = [index.openLane(), index.openLane()];
-    index.answer(hot, 0);
-    index.answer(cold, 1);
+    const [hot, cold] = [index.openLane(0), index.openLane(1)];
+    index.answer(hot);
+    index.answer(cold);
     const shared = [1, 2, 3, 4, 5];
     for (const each of shared) hold(index, hot, each, HELD_ON_GPU);
     for (let n = 10; n < 150_000; n++) {
@@ -182,8 +182,8 @@ describe("ResidentIndex", () => {
 
   it("knows where content ends in tokens, as far as it was told, and forgets it with the block", () => {
     const index = new ResidentIndex({ lanesMax: 4 });
-    const lane = index.openLane();
-    index.answer(lane, 0);
+    const lane = index.openLane(0);
+    index.answer(lane);
     const labels = Array.from({ length: 6_000 }, (_, n) => n);
     for (const each of labels) {
       const { low, high } = keyOf(each);
@@ -209,7 +209,7 @@ describe("ResidentIndex", () => {
 
   it("leaves holders out where the sets have no bytes left, and says so", () => {
     const index = new ResidentIndex({ lanesMax: 8, bytesMax: 400_000 });
-    const lanes = Array.from({ length: 3 }, () => index.openLane());
+    const lanes = Array.from({ length: 3 }, () => index.openLane(0));
     for (const lane of lanes) for (let n = 0; n < 8_000; n++) hold(index, lane, n, HELD_ON_GPU);
     expect(index.counts.leftOut).toBeGreaterThan(0);
     expect(lanes.map((lane) => index.lacksBlocks(lane))).toEqual([false, false, true]);

@@ -173,5 +173,6 @@ export const burstPrefixCacheProducer = defineDataProducer({
     "Requests are not held back for a window: the first of a group is placed by the other scorers, and " +
       "the rest of the window follow it. blockSizeTokens and balanceBy are without effect.",
   ],
+  needsObject: () => "keeps together what comes at the same time from anywhere",
   create: (given) => new BurstPrefixCacheProducer(given),
 });

@@ -100,5 +100,6 @@ export const mmEmbeddingsCacheProducer = defineDataProducer({
   type: "mm-embeddings-cache-producer",
   produces: ["media-match"],
   params,
+  needsObject: () => "remembers where the pool's media went",
   create: (given) => new MmEmbeddingsCacheProducer(given),
 });

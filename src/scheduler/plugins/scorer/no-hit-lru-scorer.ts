@@ -149,6 +149,7 @@ export const noHitLruScorer = defineScorer({
     prefixPluginName === undefined && prefixPluginType === undefined
       ? []
       : ["prefixPluginType and prefixPluginName are deprecated: use prefixMatchInfoProducerName."],
+  needsObject: () => "remembers where the pool's cold prompts went",
   create: (given) =>
     new NoHitLruScorer(given.lruSize, producerOf("prefix-match", producerNameOf(given))),
 });
