@@ -15,6 +15,8 @@ export interface Pool extends PoolNeeds {
   readonly config: PoolConfig;
   /** Names the pool in request ids. */
   readonly tag: string;
+  /** Of the directory that it was read in. */
+  readonly configVersion: number;
 }
 
 const EVERY = "*";
@@ -80,7 +82,8 @@ export class DirectoryIndex {
     for (const written of deployment.pools) {
       const config = { ...UNTOLD.pool(), ...written };
       const needs = poolNeeds(config, told.of(config.name));
-      const pool = { config, tag: poolTag(config.name), ...needs };
+      const tag = poolTag(config.name);
+      const pool = { config, tag, configVersion: version, ...needs };
       this.#pools.set(config.name, pool);
       for (const model of new Set([...config.models, ...pool.rewrites.models])) {
         const serving = this.#poolsByModel.get(model);

@@ -41,6 +41,8 @@ export interface RequestFacts {
   attempts: number;
   /** Over all relays. */
   endpointsTried: number;
+  /** At the edge or by the pool's object, and why there; of the last pick. */
+  decided?: string;
   /** In pools' queues; absent if it did not wait. */
   queueMs?: number;
   isStream: boolean;
@@ -122,6 +124,7 @@ export class RequestTelemetry {
         requestBytes: facts.requestBytes,
         priority: facts.priority,
         hedge: facts.hedge,
+        decided: facts.decided,
         queueMs: facts.queueMs,
         ms: Date.now() - this.#call.receivedAtMs,
       });

@@ -34,7 +34,8 @@ export function encodeTerms(terms: ConsultTerms): string {
 }
 
 function encodeNumber(value: number): string {
-  return Number.isFinite(value) ? String(Math.round(value * 100) / 100) : "-";
+  // A negative age is that of nothing; see decideWhere.
+  return Number.isFinite(value) && value >= 0 ? String(Math.round(value * 100) / 100) : "-";
 }
 
 /** The latest terms, by attempt. */

@@ -1,6 +1,7 @@
 // One pick, asked of a pool's object: again if the runtime says that this is safe, and not for long.
 
 import type {
+  EdgePort,
   HeldGrant,
   HeldWait,
   MovedPick,
@@ -25,7 +26,9 @@ export type ObjectAnswer = HeldGrant | PickRefusal | HeldWait | NumberedPlace;
 
 export interface ObjectWay {
   /** A fresh way to the object for each call. */
-  readonly port: () => PoolPort;
+  readonly port: () => PoolPort & Partial<EdgePort>;
+  /** Told what each call took that was answered, if anybody wants to know. */
+  readonly measured?: (ms: number, nowMs: number) => void;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
   /** Keeps the request's context alive for work that its answer does not wait for. Never rejects. */
@@ -53,8 +56,13 @@ export async function askObject(
     const late = (answer: ObjectAnswer) => taken.resolve(giveBack(answer, way, request));
     // Async, so that what is thrown at once counts as a call that fails.
     const asked = (async () => unmoved(await way.port().pick(request)))();
+    const askedAtMs = Date.now();
     const called = await awaitCall(asked, { deadlineMs, signal, late });
-    if (called.how === "answered") return called.value;
+    if (called.how === "answered") {
+      const nowMs = Date.now();
+      way.measured?.(nowMs - askedAtMs, nowMs);
+      return called.value;
+    }
     if (called.how === "left") {
       // A place is no capability: it does not end with this context, so the answer is waited for.
       asked.catch(() => taken.resolve());

@@ -10,14 +10,16 @@
 // The loser's ticket is marked before its connection is closed: the relay reports the end of what it lost to
 // the same object, and by then the object is to know that nobody pays for it.
 
+import { poolAddress } from "../../config/pool-address.ts";
 import type { WorkerRelease } from "../../durable/contract.ts";
 import { METRIC } from "../../telemetry/names.ts";
+import { edgePools } from "../edge/edge-pools.ts";
 import { metrics } from "../metrics.ts";
 import type { ModelRoute } from "../model-routes.ts";
 import { FirstByteTimes, HedgeBudget } from "./hedge-times.ts";
 import { HedgeWatch } from "./hedge-watch.ts";
 import type { Job, Leg, PoolOutcome } from "./job.ts";
-import { type PoolTry, tryPool, views } from "./try-pool.ts";
+import { type PoolTry, tryPool } from "./try-pool.ts";
 
 /** How long the loser's connection is kept for its mark to arrive. */
 const MARK_MS_MAX = 500;
@@ -81,12 +83,13 @@ function secondTry(
   { grant, pool }: HedgeWatch,
   others: readonly ModelRoute[],
 ): PoolTry | undefined {
-  if (grant?.isFromSnapshot === true) return undefined;
+  if (grant?.isLocal === true) return undefined;
   const once = { waits: false, hasOther: true, attemptsMax: 1, needsObject: true };
   const route = others.find((other) => other.pool.config.name !== pool);
   if (route !== undefined) return { ...once, route, exclude: [] };
   const [slow] = grant?.endpoints ?? [];
-  const isAlone = slow === undefined || !views.of(pool).knowsOther(slow);
+  const edge = edgePools.at(poolAddress(how.route.pool.config));
+  const isAlone = slow === undefined || edge?.knowsOther(slow) !== true;
   return isAlone ? undefined : { ...once, route: how.route, exclude: [slow] };
 }
 

@@ -2,7 +2,7 @@
 
 import type { Deployment } from "../../config/deployment.ts";
 import type { PoolAddress } from "../../config/pool-address.ts";
-import type { PoolPort } from "../../durable/contract.ts";
+import type { EdgePort, PoolPort } from "../../durable/contract.ts";
 import type { PoolCandidate } from "../../scheduler/pools/contracts.ts";
 import type { Call } from "../call.ts";
 import type { ModelRoute } from "../model-routes.ts";
@@ -36,7 +36,7 @@ export interface Job {
   /** Where models' files may be, for pools that have prompts tokenized here. */
   readonly bindings: FileBindings;
   /** A fresh way to a pool's object. */
-  readonly port: (pool: PoolAddress) => PoolPort;
+  readonly port: (pool: PoolAddress) => PoolPort & Partial<EdgePort>;
   /** Aborted when the client leaves. */
   readonly signal: AbortSignal;
   /** Keeps the request's context alive for work that its answer does not wait for. Never rejects. */

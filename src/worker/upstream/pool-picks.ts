@@ -1,4 +1,5 @@
-// Endpoints for a request: from the pool's object, or, while that is away, from what it last said.
+// Endpoints for a request: by this isolate itself, where its replica of the pool and the rule allow, or from the
+// pool's object; and while that is away, by the replica again.
 
 import type {
   HeldGrant,
@@ -10,13 +11,10 @@ import type {
   WorkerEnd,
   WorkerRelease,
 } from "../../durable/contract.ts";
-import { encodeTicketName } from "../../agents/protocol/ticket-name.ts";
-import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
-import { createSubset } from "../../scheduler/subset.ts";
+import type { ConsultTerms } from "../../scheduler/edge/contracts.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import { randomHex } from "../crypto.ts";
+import type { EdgePool } from "../edge/edge-pool.ts";
 import { metrics } from "../metrics.ts";
-import { knownPools } from "../pools/known-pools.ts";
 import { withDeadline } from "../shared-copy.ts";
 import {
   askObject,
@@ -32,17 +30,22 @@ import { WAITING_BODY_BYTES_MAX, type WaitingBodies } from "./waiting-bodies.ts"
 /** How long a pick may take. A request that is to wait is told so at once, and then waits otherwise. */
 export const PICK_DEADLINE_MS = 5_000;
 /**
- * The same where a snapshot can stand in. Longer than a round trip around the world. A pool with a queue
- * has the longer one: what goes by the snapshot is served out of turn, and a full pool's object is slow.
+ * The same where the replica can stand in. Longer than a round trip around the world. A pool with a queue
+ * has the longer one: what goes by the replica is served out of turn, and a full pool's object is slow.
  */
-export const PICK_DEADLINE_WITH_SNAPSHOT_MS = 1_500;
+export const PICK_DEADLINE_WITH_REPLICA_MS = 1_500;
 
 /** For the object to take the end of an answer. */
 const SETTLE_DEADLINE_MS = 5_000;
 
 /** Endpoints to try. Dispose it when the answer has ended: until then it guards the ticket. */
-export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
-  readonly isFromSnapshot: boolean;
+export interface Grant
+  extends
+    Pick<PickGrant, "ok" | "ticket" | "endpoints" | "stages" | "responseHeaders" | "wantsContent">,
+    Disposable {
+  /** This isolate has decided, and tells the object afterwards. */
+  readonly isLocal: boolean;
+  readonly terms: ConsultTerms;
   /** Gives the grant back, because it will not be used. */
   release(how: WorkerRelease): void;
   /** Tells how the answer ended, where no relay does. Never rejects. */
@@ -53,12 +56,15 @@ export interface Grant extends Omit<PickGrant, "objectEpoch">, Disposable {
 
 export interface PickContext extends ObjectWay {
   readonly view: PoolView;
+  readonly edge: EdgePool;
   /** Requests that find the pool full wait. */
   readonly hasQueue: boolean;
   /** Another pool may take the request: it does not wait long for an object that is away. */
   readonly hasOther: boolean;
-  /** No snapshot stands in for it. */
+  /** Only what the object grants will do. */
   readonly needsObject?: boolean | undefined;
+  /** The object has to carry it as well: it may be asked for twice, or is settled by this Worker. */
+  readonly isConsulted?: boolean | undefined;
   /** Of the isolate. */
   readonly bodies: WaitingBodies;
   /** The pool has no endpoints, and nobody has asked for some yet. */
@@ -67,34 +73,41 @@ export interface PickContext extends ObjectWay {
   readonly waited: (waitMs: number) => void;
 }
 
+/** A pick that the object is asked for, and why. */
+interface Asking extends PickContext {
+  readonly terms: ConsultTerms;
+  /** For the first time. */
+  readonly askedAtMs: number;
+}
+
 /** Asks for endpoints, and waits for them where the pool is full. Never rejects. */
 export async function pickEndpoints(
   request: PickRequest,
   context: PickContext,
 ): Promise<Grant | PickRefusal | PoolUnavailable> {
-  const { view, hasQueue, hasOther } = context;
-  const canServe = view.canServe(Date.now());
+  const { edge, view, hasQueue, hasOther } = context;
+  const nowMs = Date.now();
+  const isAway = view.isAway(nowMs);
+  // Where the object is away, and another pool is not, nobody waits for it.
+  const decided = edge.decide(request, context, { nowMs, isAway });
+  if ("ok" in decided) return decided;
+  if (isAway && hasOther) return STILL_AWAY;
+  const canServe = edge.canServe(nowMs);
   const isShort = hasOther || (canServe && !hasQueue);
-  const deadlineMs = isShort ? PICK_DEADLINE_WITH_SNAPSHOT_MS : PICK_DEADLINE_MS;
-  if (canServe || hasOther) {
-    const isAway = view.isAway(Date.now());
-    const grant = isAway ? pickFromSnapshot(request, context) : undefined;
-    if (grant !== undefined) return grant;
-    if (isAway && hasOther) return STILL_AWAY;
-    view.beginProbe(Date.now(), deadlineMs);
-  }
-  const answer = await askWithRoom(request, context, deadlineMs);
+  const deadlineMs = isShort ? PICK_DEADLINE_WITH_REPLICA_MS : PICK_DEADLINE_MS;
+  if (canServe || hasOther) view.beginProbe(nowMs, deadlineMs);
+  const measured = (ms: number, atMs: number) => edge.measured(ms, atMs);
+  const asking = { ...context, terms: decided, askedAtMs: nowMs, measured };
+  const answer = await askWithRoom(request, asking, deadlineMs);
   if (!answer.ok && answer.reason === "unavailable") {
-    view.markAway(Date.now());
-    return pickFromSnapshot(request, context) ?? answer;
+    const awayMs = Date.now();
+    view.markAway(awayMs);
+    const standIn = edge.decide(request, context, { nowMs: awayMs, isAway: true });
+    return "ok" in standIn ? standIn : answer;
   }
-  if (!answer.ok) return answer;
-  if (answer.snapshot !== undefined) {
-    const { snapshot } = answer;
-    view.update(snapshot, Date.now());
-    if (snapshot.summary !== undefined) knownPools.heard(snapshot.summary, Date.now());
-  }
-  return adopt(answer, request);
+  const grant = answer.ok ? adopt(answer, request, asking) : answer;
+  edge.renew(context, Date.now());
+  return grant;
 }
 
 const STILL_AWAY: PoolUnavailable = {
@@ -109,7 +122,7 @@ const STILL_AWAY: PoolUnavailable = {
  */
 async function askWithRoom(
   request: PickRequest,
-  context: PickContext,
+  context: Asking,
   deadlineMs: number,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
   const { bodies } = context;
@@ -125,7 +138,7 @@ async function askWithRoom(
 
 async function askWithoutRoom(
   pick: PickRequest,
-  context: PickContext,
+  context: Asking,
   deadlineMs: number,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
   const request = { request: pick.request, attempt: pick.attempt, exclude: pick.exclude };
@@ -148,16 +161,16 @@ const FULL: PickRefusal = {
   retryAfterMs: 1_000,
 };
 
-async function ask(request: PickRequest, context: PickContext, deadlineMs: number) {
-  const wantsSnapshot = context.view.wantsSnapshot(Date.now());
-  const pick = wantsSnapshot ? { ...request, wantsSnapshot } : request;
+async function ask(request: PickRequest, context: Asking, deadlineMs: number) {
+  const { edge, terms, view } = context;
+  const pick = edge.asking(request, terms, Date.now());
   const answer = await askObject(context, pick, deadlineMs);
   const isAnswer = answer.ok !== false || answer.reason !== "unavailable";
-  if (isAnswer && answer !== CLIENT_LEFT) context.view.markBack();
+  if (isAnswer && answer !== CLIENT_LEFT) view.markBack();
   return answer;
 }
 
-function turnOf(request: PickRequest, context: PickContext): Turn {
+function turnOf(request: PickRequest, context: Asking): Turn {
   return {
     ...context,
     askAgain: () => ask(request, context, PICK_DEADLINE_MS),
@@ -168,7 +181,7 @@ function turnOf(request: PickRequest, context: PickContext): Turn {
 async function waitInQueue(
   queued: HeldWait | NumberedPlace,
   request: PickRequest,
-  context: PickContext,
+  context: Asking,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
   const startedMs = Date.now();
   try {
@@ -178,7 +191,9 @@ async function waitInQueue(
   }
 }
 
-function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
+function adopt(answer: HeldGrant, pick: PickRequest, { terms, edge, askedAtMs }: Asking): Grant {
+  const { request } = pick;
+  edge.granted(answer, pick, askedAtMs);
   // A lost call is as good: what is not learned is found out by the next request.
   if (answer.wantsKeys === true) void answer.handle.learn(request.keys).catch(() => undefined);
   return {
@@ -188,7 +203,8 @@ function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
     ...(answer.stages === undefined ? {} : { stages: answer.stages }),
     ...(answer.wantsContent === undefined ? {} : { wantsContent: answer.wantsContent }),
     ...(answer.responseHeaders === undefined ? {} : { responseHeaders: answer.responseHeaders }),
-    isFromSnapshot: false,
+    isLocal: false,
+    terms,
     release(how) {
       // A lost call is as good: the disposal releases the ticket too, or its lease expires.
       void answer.handle.release(how).catch(() => undefined);
@@ -206,36 +222,5 @@ function adopt(answer: HeldGrant, { request }: PickRequest): Grant {
       await withDeadline(told, msMax).catch(() => undefined);
     },
     [Symbol.dispose]: () => answer[Symbol.dispose](),
-  };
-}
-
-/**
- * Endpoints without the object. The ticket is of an epoch that no object has had, so that an object
- * which comes back takes the relay's reports for those of an earlier life and counts them.
- */
-function pickFromSnapshot(
-  { request, exclude }: PickRequest,
-  { view, needsObject }: PickContext,
-): Grant | undefined {
-  if (needsObject === true) return undefined;
-  const subset = request.subset === undefined ? undefined : createSubset(request.subset);
-  const endpoints = view.choose(exclude, Date.now(), Math.random, subset);
-  if (endpoints.length === 0) return undefined;
-  const { promptTokens, priority } = request;
-  const outputTokens = reservedOutputTokens(request.outputTokensMax);
-  const reservedTokens = promptTokens + outputTokens;
-  const facts = { promptTokens, outputTokens, reservedTokens, priority };
-  return {
-    ok: true,
-    ticket: encodeTicketName(randomHex(8), 0, facts),
-    endpoints,
-    isFromSnapshot: true,
-    release: () => undefined,
-    settle({ status }) {
-      if (status < 400) metrics.inc(METRIC.unmeteredAnswersTotal, {});
-      return Promise.resolve();
-    },
-    lose: () => Promise.resolve(),
-    [Symbol.dispose]: () => undefined,
   };
 }

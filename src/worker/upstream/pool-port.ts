@@ -1,9 +1,11 @@
 // How this Worker reaches the objects of pools.
 
 import { poolsFor } from "../../config/coordinators.ts";
+import { objectRttMs } from "../../config/object-rtt.ts";
 import { type PoolAddress, poolObject } from "../../config/pool-address.ts";
 import type { EdgePort, PoolPort } from "../../durable/contract.ts";
 import type { PoolObject } from "../../durable/pool.ts";
+import { fartherPort } from "./farther-port.ts";
 
 /**
  * A way to the pool's object. Make one for each call: a stub that has failed once
@@ -11,6 +13,11 @@ import type { PoolObject } from "../../durable/pool.ts";
  * entrypoint between would cost as much as the object's answer (docs/decisions/014-pick-path.md).
  */
 export function poolPort(env: Env, pool: PoolAddress): PoolPort & EdgePort {
+  const rttMs = objectRttMs(env);
+  return rttMs === 0 ? nearPort(env, pool) : fartherPort(nearPort(env, pool), rttMs);
+}
+
+function nearPort(env: Env, pool: PoolAddress): PoolPort & EdgePort {
   // The binding's generated type cannot say that an edge of its own has none.
   const namespace = env.POOL as DurableObjectNamespace<PoolObject> | undefined;
   // What comes through RPC has the types of stubs; PoolPort says what is used of them.

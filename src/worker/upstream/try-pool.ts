@@ -21,6 +21,7 @@ import type { PickRefusal, WorkerRelease } from "../../durable/contract.ts";
 import type { ResolvedObjective } from "../../scheduler/flow-control/objectives.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { Pool } from "../directory-index.ts";
+import { edgePools } from "../edge/edge-pools.ts";
 import { metrics } from "../metrics.ts";
 import type { ModelRoute } from "../model-routes.ts";
 import { dropError } from "../openai/errors.ts";
@@ -185,10 +186,9 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
     at.isAnyUsed = shunned.length > 0 && grant.reason === "rejected-no-endpoints";
     return at.isAnyUsed ? "step" : notGranted(grant, at);
   }
-  if (grant.isFromSnapshot) {
-    metrics.inc(METRIC.snapshotPicksTotal, {});
-    facts.detail = "from the snapshot";
-  }
+  const { where, reason } = grant.terms;
+  facts.decided = `${where}:${reason}`;
+  if (reason === "object-away") metrics.inc(METRIC.snapshotPicksTotal, {});
   let isKept = false;
   try {
     leg.dispatched?.(at.pool.config.name);
@@ -305,9 +305,13 @@ function pickContext(
   return {
     port: () => leg.port(address),
     view,
+    edge: edgePools.of(address, pool, view),
     hasQueue: pool.hasQueue,
     hasOther,
     needsObject,
+    // Of two attempts at once the loser is marked before its connection is closed; an upstream's end is settled
+    // here: neither waits for a batch.
+    isConsulted: leg.watch !== undefined || pool.config.upstreams.length > 0,
     signal: leg.signal,
     hold: leg.hold,
     bodies,

@@ -3,6 +3,7 @@
 import { inject } from "vitest";
 import { parseDeployment } from "../../../src/config/deployment.ts";
 import type {
+  EdgePort,
   HeldGrant,
   PickRequest,
   PoolPort,
@@ -10,16 +11,22 @@ import type {
 } from "../../../src/durable/contract.ts";
 import type { DropReason } from "../../../src/scheduler/outcome.ts";
 import type { PoolCandidate } from "../../../src/scheduler/pools/contracts.ts";
+import { poolAddress } from "../../../src/config/pool-address.ts";
+import { edgePools } from "../../../src/worker/edge/edge-pools.ts";
+import { views } from "../../../src/worker/upstream/try-pool.ts";
 import { createCall } from "../../../src/worker/call.ts";
 import { DirectoryIndex } from "../../../src/worker/directory-index.ts";
 import { BUILT_PARSERS } from "../../../src/worker/parsers/built-parsers.ts";
 import { prepareFor } from "../../../src/worker/parsers/preparation.ts";
 import { RequestTelemetry } from "../../../src/worker/telemetry.ts";
 import { dispatch } from "../../../src/worker/upstream/dispatch.ts";
+import { edgeSnapshot } from "./scripted-object.ts";
 import { PLACE_PATH, RELAY_KEY } from "./relay-key.ts";
 
 const PATH = "/v1/chat/completions";
 const ENDPOINTS = ["10.0.0.1:8000", "10.0.0.2:8000"];
+
+const KNOWS_NOTHING = { epoch: "", version: 0 };
 
 /** What a pool's object does: grants, unless it is told a reason. A queue lets wait who may. */
 export interface TestPool {
@@ -66,6 +73,19 @@ export class ManyPools {
   /** The relay at the place of the pool's index. */
   relayAt(i: number): string {
     return `${inject("relayUrl")}${PLACE_PATH}${i}`;
+  }
+
+  /** This isolate has a replica of the pool, as if it had just been asked. */
+  seen(i: number): void {
+    const name = this.names[i]!;
+    const pool = this.#index.pool(name)!;
+    const request = { request: { keys: new Uint32Array(0) } } as PickRequest;
+    const edge = edgePools.of(poolAddress(pool.config), pool, views.of(name));
+    edge.granted(
+      this.#grant(i, { ...request, attempt: 1, exclude: [], edge: KNOWS_NOTHING }),
+      request,
+      Date.now(),
+    );
   }
 
   async send(
@@ -129,7 +149,7 @@ export class ManyPools {
     };
   }
 
-  #port(i: number): PoolPort {
+  #port(i: number): PoolPort & EdgePort {
     return {
       pick: (request) => {
         this.asked[i]!.push(request);
@@ -142,15 +162,15 @@ export class ManyPools {
         return Promise.resolve(this.#grant(i, request));
       },
       leave: () => Promise.resolve(),
+      sync: () => Promise.reject(new Error('The receiver does not implement the method "sync".')),
     };
   }
 
-  #grant(i: number, { request, attempt, exclude, wantsSnapshot }: PickRequest): HeldGrant {
+  #grant(i: number, { request, attempt, exclude, edge }: PickRequest): HeldGrant {
     const { endpoints = ENDPOINTS } = this.pools[i]!;
-    const snapshot = { addresses: endpoints, loads: endpoints.map(() => 0) };
     return {
       ok: true,
-      ...(wantsSnapshot === true ? { snapshot } : {}),
+      ...(edge === undefined ? {} : { edge: edgeSnapshot(endpoints) }),
       ticket: `e-${request.requestId}-${attempt}`,
       endpoints: endpoints.filter((address) => !exclude.includes(address)),
       objectEpoch: "e",

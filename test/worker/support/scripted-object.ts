@@ -9,11 +9,55 @@ import type {
   PoolPort,
   WorkerRelease,
 } from "../../../src/durable/contract.ts";
+import { parseDeployment } from "../../../src/config/deployment.ts";
+import type { EdgeSnapshot } from "../../../src/scheduler/edge/contracts.ts";
+import { type PoolFacts, SnapshotSource } from "../../../src/scheduler/edge/snapshot-source.ts";
+import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import { DirectoryIndex, type Pool } from "../../../src/worker/directory-index.ts";
+import { EdgePool } from "../../../src/worker/edge/edge-pool.ts";
 import type { PickContext } from "../../../src/worker/upstream/pool-picks.ts";
 import { PoolView } from "../../../src/worker/upstream/pool-view.ts";
 import { WaitingBodies } from "../../../src/worker/upstream/waiting-bodies.ts";
+import { RELAY_KEY } from "./relay-key.ts";
 
-export const SNAPSHOT = { addresses: ["10.0.0.1:8000", "10.0.0.2:8000"], loads: [0, 4] };
+/** The first has less to do. */
+export const ADDRESSES = ["10.0.0.1:8000", "10.0.0.2:8000"];
+
+/** A pool's snapshot, with a running request more at each of its endpoints than at the one before. */
+export function edgeSnapshot(
+  addresses: readonly string[] = ADDRESSES,
+  facts: Partial<PoolFacts> = {},
+): EdgeSnapshot {
+  const nowMs = Date.now();
+  const table = new EndpointTable();
+  for (const [i, address] of addresses.entries()) {
+    const slot = table.add({ id: `e${i}`, address, engine: "vllm", labels: {} })!;
+    table.applySample(slot, { waiting: 0, running: i, kvUsage: i / 10 }, nowMs);
+  }
+  const source = new SnapshotSource({ epoch: "e", table, clock: () => nowMs });
+  const idle = { configVersion: 1, staleAfterMs: 2_000, saturation: 0, waiting: 0, isHeld: false };
+  return source.take({ epoch: "", version: 0 }, { ...idle, ...facts }, true);
+}
+
+/** A pool of version 1 of a configuration, as an isolate has it. */
+export function edgePool(config: object = {}): Pool {
+  const parsed = parseDeployment({
+    version: 1,
+    pools: [
+      {
+        name: "eu-1",
+        region: "eu",
+        models: ["m"],
+        agentToken: "agent-token-0123456789",
+        relays: [{ url: "http://127.0.0.1:1", keys: [RELAY_KEY] }],
+        ...config,
+      },
+    ],
+    tenants: [],
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  return new DirectoryIndex(1, parsed.value).pool("eu-1")!;
+}
 
 export const PICK: PickRequest = {
   request: {
@@ -77,7 +121,7 @@ export class ScriptedObject {
       ticket: "e-1",
       endpoints: ["10.0.0.9:8000"],
       objectEpoch: "e",
-      snapshot: SNAPSHOT,
+      edge: edgeSnapshot(),
       handle: {
         release: async (how) => {
           this.released.push(how);
@@ -122,18 +166,29 @@ export const fails =
 
 export const hangs = (): Promise<never> => new Promise(() => undefined);
 
-/** A view that has just seen SNAPSHOT. */
-export function seenView(): PoolView {
-  const view = new PoolView();
-  view.update(SNAPSHOT, Date.now());
-  return view;
+/** What an isolate has of a pool that it was never told of. */
+export function newEdge(view = new PoolView(), config: object = {}): EdgePool {
+  return new EdgePool({ address: "eu-1", pool: edgePool(config), view, seed: 1 });
+}
+
+/** The same, that has just been told of `addresses`. */
+export function seenEdge(
+  view = new PoolView(),
+  addresses: readonly string[] = ADDRESSES,
+): EdgePool {
+  const edge = newEdge(view);
+  const grant = new ScriptedObject().grant({ edge: edgeSnapshot(addresses) });
+  edge.granted(grant, PICK, Date.now());
+  return edge;
 }
 
 /** What a pick needs of its request: a client that stays, in an isolate of its own. */
 export function pickContext(object: ScriptedObject, more: Partial<PickContext> = {}): PickContext {
+  const view = more.view ?? new PoolView();
   return {
     port: object.port,
-    view: new PoolView(),
+    view,
+    edge: newEdge(view),
     signal: new AbortController().signal,
     hold: () => undefined,
     hasQueue: true,

@@ -4,7 +4,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { METRIC } from "../../../src/telemetry/names.ts";
 import { metrics } from "../../../src/worker/metrics.ts";
-import { views } from "../../../src/worker/upstream/try-pool.ts";
 import { HEDGE_BURST, HEDGE_SAMPLES_MIN } from "../../../src/worker/upstream/hedge-times.ts";
 import { seenAs } from "../support/deployment.ts";
 import { ManyPools, type TestPool } from "../support/many-pools.ts";
@@ -121,7 +120,7 @@ describe("no answer is asked for twice", () => {
 
   it("or while the second's is", async () => {
     const pools = await knownPools([{}, {}]);
-    views.of(pools.names[1]!).update({ addresses: ["10.0.0.1:8000"], loads: [0] }, Date.now());
+    pools.seen(1);
     pools.pools[1]!.refuses = "unavailable";
     expect(await pools.send({ user: "slow@0" })).toMatchObject({
       status: 200,

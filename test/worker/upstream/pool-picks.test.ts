@@ -7,18 +7,21 @@ import { parseTicketName } from "../../../src/agents/protocol/ticket-name.ts";
 import type { HeldGrant } from "../../../src/durable/contract.ts";
 import {
   PICK_DEADLINE_MS,
-  PICK_DEADLINE_WITH_SNAPSHOT_MS,
+  PICK_DEADLINE_WITH_REPLICA_MS,
   pickEndpoints,
 } from "../../../src/worker/upstream/pool-picks.ts";
 import {
+  ADDRESSES,
   fails,
   pickContext,
   PICK as REQUEST,
   ScriptedObject,
-  seenView,
-  SNAPSHOT,
+  newEdge,
+  seenEdge,
 } from "../support/scripted-object.ts";
-import { AWAY_MS, PoolView, SNAPSHOT_SERVES_MS } from "../../../src/worker/upstream/pool-view.ts";
+import { SNAPSHOT_SERVES_AWAY_MS } from "../../../src/scheduler/edge/consult-rule.ts";
+import { REPLICA_ASK_IDLE_MS } from "../../../src/worker/edge/edge-pool.ts";
+import { AWAY_MS } from "../../../src/worker/upstream/pool-view.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000 });
@@ -28,8 +31,8 @@ afterEach(() => {
 });
 
 /** Lets time pass until the pick is decided. */
-async function picked(object: ScriptedObject, view: PoolView) {
-  const outcome = pickEndpoints(REQUEST, pickContext(object, { view, hasQueue: false }));
+async function picked(object: ScriptedObject, edge = newEdge()) {
+  const outcome = pickEndpoints(REQUEST, pickContext(object, { edge, hasQueue: false }));
   await vi.advanceTimersByTimeAsync(PICK_DEADLINE_MS + 1_000);
   return outcome;
 }
@@ -37,18 +40,24 @@ async function picked(object: ScriptedObject, view: PoolView) {
 describe("an object that answers", () => {
   it("grants, tells its snapshot when asked, and is given back what is not used", async () => {
     const object = new ScriptedObject();
-    const view = new PoolView();
-    const script = new ScriptedObject(object.grants, object.grants);
-    const first = await picked(script, view);
-    expect(first).toMatchObject({ ok: true, ticket: "e-1", isFromSnapshot: false });
+    const edge = newEdge();
+    const script = new ScriptedObject(object.grants, object.grants, object.grants);
+    const first = await picked(script, edge);
+    expect(first).toMatchObject({ ok: true, ticket: "e-1", isLocal: false });
     if (!first.ok) return;
     first.release("relay-unreachable");
     first[Symbol.dispose]();
     expect([object.released, object.grantsDisposed]).toEqual([["relay-unreachable"], 1]);
-    expect(script.calls[0]?.wantsSnapshot).toBe(true);
-    view.update(SNAPSHOT, Date.now());
-    await picked(script, view);
-    expect(script.calls[1]).not.toHaveProperty("wantsSnapshot");
+    expect(script.calls[0]).toMatchObject({
+      edge: { epoch: "", version: 0 },
+      terms: "consult no-snapshot - - 0 1 0 0 0",
+    });
+    const context = pickContext(script, { edge: seenEdge() });
+    await pickEndpoints(REQUEST, context);
+    expect(script.calls[1]).not.toHaveProperty("edge");
+    await vi.advanceTimersByTimeAsync(REPLICA_ASK_IDLE_MS);
+    await pickEndpoints(REQUEST, context);
+    expect(script.calls[2]).toMatchObject({ edge: { epoch: "e", version: 2 } });
   });
 
   it("is believed when it refuses", async () => {
@@ -59,7 +68,7 @@ describe("an object that answers", () => {
       retryAfterMs: 1,
     } as const;
     const script = new ScriptedObject(async () => refusal);
-    expect(await picked(script, seenView())).toEqual(refusal);
+    expect(await picked(script, seenEdge())).toEqual(refusal);
   });
 });
 
@@ -72,7 +81,7 @@ describe("an object that fails", () => {
         )?.[1] ?? 0,
       );
     const before = counted();
-    const grant = await picked(new ScriptedObject(fails({})), seenView());
+    const grant = await picked(new ScriptedObject(fails({})), seenEdge());
     if (!grant.ok) throw new Error(grant.detail);
     const end = { outcome: "completed", ttftMs: 1, durationMs: 2 } as const;
     await grant.settle({ ...end, status: 200 });
@@ -83,7 +92,7 @@ describe("an object that fails", () => {
   it("is asked once more, through a fresh stub, if that is safe", async () => {
     const object = new ScriptedObject();
     const script = new ScriptedObject(fails({ retryable: true }), object.grants);
-    expect(await picked(script, new PoolView())).toMatchObject({ ok: true, ticket: "e-1" });
+    expect(await picked(script)).toMatchObject({ ok: true, ticket: "e-1" });
     expect(script.portCount).toBe(2);
   });
 
@@ -93,11 +102,11 @@ describe("an object that fails", () => {
     { name: "from overload", flags: { retryable: true, overloaded: true }, calls: 1 },
   ])("$name is asked $calls times, and the snapshot stands in", async ({ flags, calls }) => {
     const script = new ScriptedObject(fails(flags), fails(flags));
-    const grant = await picked(script, seenView());
+    const grant = await picked(script, seenEdge());
     expect(script.calls).toHaveLength(calls);
-    expect(grant).toMatchObject({ ok: true, isFromSnapshot: true, endpoints: SNAPSHOT.addresses });
+    expect(grant).toMatchObject({ ok: true, isLocal: true, endpoints: ADDRESSES });
     const bare = new ScriptedObject(fails(flags), fails(flags));
-    expect(await picked(bare, new PoolView())).toMatchObject({ ok: false, reason: "unavailable" });
+    expect(await picked(bare)).toMatchObject({ ok: false, reason: "unavailable" });
   });
 
   it.for([
@@ -107,7 +116,7 @@ describe("an object that fails", () => {
   ])("does not widen the subset $subset while it is away", async ({ subset, endpoints }) => {
     const script = new ScriptedObject(fails({}));
     const request = { ...REQUEST, request: { ...REQUEST.request, subset } };
-    const context = pickContext(script, { view: seenView() });
+    const context = pickContext(script, { edge: seenEdge() });
     const grant = await pickEndpoints(request, context);
     expect("endpoints" in grant ? grant.endpoints : undefined).toEqual(endpoints);
   });
@@ -115,40 +124,39 @@ describe("an object that fails", () => {
   it("is left alone for a lease, then asked again", async () => {
     const object = new ScriptedObject();
     const script = new ScriptedObject(fails({}), object.grants);
-    const view = seenView();
-    const context = pickContext(script, { view });
-    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
-    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
+    const context = pickContext(script, { edge: seenEdge() });
+    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isLocal: true });
+    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isLocal: true });
     expect(script.calls).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(AWAY_MS);
-    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: false });
+    expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isLocal: false });
   });
 
   it.for([
-    { hasQueue: false, deadlineMs: PICK_DEADLINE_WITH_SNAPSHOT_MS },
+    { hasQueue: false, deadlineMs: PICK_DEADLINE_WITH_REPLICA_MS },
     { hasQueue: true, deadlineMs: PICK_DEADLINE_MS },
   ])("is asked by one request while it hangs: $hasQueue", async ({ hasQueue, deadlineMs }) => {
     const hangs = () => new Promise<never>(() => undefined);
     const script = new ScriptedObject(fails({}), hangs);
-    const context = pickContext(script, { view: seenView(), hasQueue });
+    const context = pickContext(script, { edge: seenEdge(), hasQueue });
     await pickEndpoints(REQUEST, context);
     await vi.advanceTimersByTimeAsync(AWAY_MS);
     const probe = pickEndpoints(REQUEST, context);
     // The others do not wait for it.
     await vi.advanceTimersByTimeAsync(deadlineMs - 1);
     for (let i = 0; i < 5; i++) {
-      expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isFromSnapshot: true });
+      expect(await pickEndpoints(REQUEST, context)).toMatchObject({ isLocal: true });
     }
     expect(script.calls).toHaveLength(2);
     await vi.advanceTimersByTimeAsync(1);
-    expect(await probe).toMatchObject({ isFromSnapshot: true });
+    expect(await probe).toMatchObject({ isLocal: true });
   });
 
   it("is not stood in for once the snapshot is too old", async () => {
-    const view = seenView();
-    await vi.advanceTimersByTimeAsync(SNAPSHOT_SERVES_MS);
+    const edge = seenEdge();
+    await vi.advanceTimersByTimeAsync(SNAPSHOT_SERVES_AWAY_MS + 1);
     const script = new ScriptedObject(fails({}));
-    expect(await picked(script, view)).toMatchObject({ ok: false, reason: "unavailable" });
+    expect(await picked(script, edge)).toMatchObject({ ok: false, reason: "unavailable" });
   });
 });
 
@@ -158,7 +166,7 @@ describe("an object that hangs", () => {
       view: "a snapshot",
       known: true,
       hasQueue: false,
-      deadlineMs: PICK_DEADLINE_WITH_SNAPSHOT_MS,
+      deadlineMs: PICK_DEADLINE_WITH_REPLICA_MS,
     },
     { view: "nothing", known: false, hasQueue: false, deadlineMs: PICK_DEADLINE_MS },
     // Who passes a queue by is served out of turn.
@@ -167,20 +175,20 @@ describe("an object that hangs", () => {
     const { known, hasQueue, deadlineMs } = want;
     const script = new ScriptedObject(() => new Promise(() => undefined));
     let outcome: unknown;
-    const view = known ? seenView() : new PoolView();
-    const context = pickContext(script, { view, hasQueue });
+    const edge = known ? seenEdge() : newEdge();
+    const context = pickContext(script, { edge, hasQueue });
     void pickEndpoints(REQUEST, context).then((value) => (outcome = value));
     await vi.advanceTimersByTimeAsync(deadlineMs - 1);
     expect(outcome).toBeUndefined();
     await vi.advanceTimersByTimeAsync(2);
-    expect(outcome).toMatchObject(known ? { isFromSnapshot: true } : { reason: "unavailable" });
+    expect(outcome).toMatchObject(known ? { isLocal: true } : { reason: "unavailable" });
   });
 
   it("has what it grants too late disposed", async () => {
     const object = new ScriptedObject();
     const late = Promise.withResolvers<HeldGrant>();
     const script = new ScriptedObject(() => late.promise);
-    expect(await picked(script, new PoolView())).toMatchObject({ reason: "unavailable" });
+    expect(await picked(script)).toMatchObject({ reason: "unavailable" });
     late.resolve(await object.grants());
     await vi.advanceTimersByTimeAsync(1);
     expect(object.grantsDisposed).toBe(1);
@@ -189,8 +197,7 @@ describe("an object that hangs", () => {
 
 describe("a ticket of our own", () => {
   it("is one that an object can put back, of an epoch it never had, and never twice", async () => {
-    const view = seenView();
-    const context = pickContext(new ScriptedObject(fails({}), fails({})), { view });
+    const context = pickContext(new ScriptedObject(fails({}), fails({})), { edge: seenEdge() });
     const grants = [await pickEndpoints(REQUEST, context), await pickEndpoints(REQUEST, context)];
     const [one, two] = grants.map((grant) => (grant.ok ? grant.ticket : ""));
     expect(one).not.toBe(two);

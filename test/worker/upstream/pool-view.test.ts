@@ -3,36 +3,11 @@ import {
   AWAY_MS,
   PoolView,
   PoolViews,
-  SNAPSHOT_CHOICES,
-  SNAPSHOT_FRESH_MS,
-  SNAPSHOT_SERVES_MS,
   VIEWS_MAX,
   WORKER_RETRY_RESERVE,
 } from "../../../src/worker/upstream/pool-view.ts";
-import { createRng } from "../../../src/scheduler/support/rng.ts";
-
-function viewOf(loads: Readonly<Record<string, number>>, atMs = 0): PoolView {
-  const view = new PoolView();
-  view.update({ addresses: Object.keys(loads), loads: Object.values(loads) }, atMs);
-  return view;
-}
 
 describe("a view of a pool", () => {
-  it("serves nothing before its first snapshot, and wants one", () => {
-    const view = new PoolView();
-    expect(view.canServe(0)).toBe(false);
-    expect(view.choose([], 0, Math.random)).toEqual([]);
-    expect(view.wantsSnapshot(0)).toBe(true);
-  });
-
-  it("wants another one when it is no longer fresh, and stops serving when it is too old", () => {
-    const view = viewOf({ a: 0 }, 1_000);
-    expect(view.wantsSnapshot(1_000 + SNAPSHOT_FRESH_MS - 1)).toBe(false);
-    expect(view.wantsSnapshot(1_000 + SNAPSHOT_FRESH_MS)).toBe(true);
-    expect(view.choose([], 1_000 + SNAPSHOT_SERVES_MS - 1, Math.random)).toEqual(["a"]);
-    expect(view.choose([], 1_000 + SNAPSHOT_SERVES_MS, Math.random)).toEqual([]);
-  });
-
   it("takes the object for away for a lease", () => {
     const view = new PoolView();
     expect(view.isAway(5)).toBe(false);
@@ -41,31 +16,15 @@ describe("a view of a pool", () => {
     expect(view.isAway(5 + AWAY_MS)).toBe(false);
   });
 
-  it("takes the less loaded of two choices, and never an excluded endpoint", () => {
-    const rng = createRng(3);
-    for (let i = 0; i < 200; i++) {
-      const view = viewOf({ busy: 9, idle: 1, gone: 0 });
-      const chosen = view.choose(["gone"], 0, rng);
-      expect(chosen).toEqual(["idle", "busy"]);
-    }
-  });
-
-  it("gives a bounded number of endpoints, each once", () => {
-    const loads = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`e${i}`, i]));
-    const chosen = viewOf(loads).choose([], 0, createRng(1));
-    expect(new Set(chosen).size).toBe(SNAPSHOT_CHOICES);
-  });
-
-  it("counts what it sends, so that old loads do not gather everything in one place", () => {
-    const view = viewOf({ a: 0, b: 0, c: 0, d: 0 });
-    const rng = createRng(7);
-    const sent = new Map<string, number>();
-    for (let i = 0; i < 400; i++) {
-      const [first] = view.choose([], 0, rng);
-      sent.set(first!, (sent.get(first!) ?? 0) + 1);
-    }
-    // Two choices keep the greatest load within a few of the mean, one choice within dozens.
-    for (const count of sent.values()) expect(Math.abs(count - 100)).toBeLessThan(8);
+  it("lets one request ask whether the object is back, and the others go on without it", () => {
+    const view = new PoolView();
+    view.beginProbe(0, 500);
+    expect(view.isAway(0)).toBe(false);
+    view.markAway(0);
+    view.beginProbe(AWAY_MS, 500);
+    expect(view.isAway(AWAY_MS + 499)).toBe(true);
+    view.markBack();
+    expect(view.isAway(AWAY_MS + 499)).toBe(false);
   });
 });
 

@@ -8,6 +8,7 @@ import type {
   NumberedPlace,
   PickRequest,
 } from "../../../src/durable/contract.ts";
+import { PoolView } from "../../../src/worker/upstream/pool-view.ts";
 import {
   PICK_DEADLINE_MS,
   type PickContext,
@@ -30,7 +31,7 @@ import {
   place,
   refuses,
   ScriptedObject,
-  seenView,
+  seenEdge,
 } from "../support/scripted-object.ts";
 
 const BODY_BYTES = PICK.request.bodyBytes;
@@ -43,7 +44,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-interface WaiterOptions extends Pick<Partial<PickContext>, "view" | "bodies" | "hasQueue"> {
+interface WaiterOptions extends Pick<Partial<PickContext>, "view" | "edge" | "bodies" | "hasQueue"> {
   readonly pick?: PickRequest;
 }
 
@@ -92,7 +93,7 @@ describe("a held wait", () => {
     const stages = ["10.0.0.8:8000", "", "", ""];
     turn.resolve(object.grant({ stages }));
     await waiter.after(0);
-    const granted = { ok: true, ticket: "e-1", isFromSnapshot: false, stages };
+    const granted = { ok: true, ticket: "e-1", isLocal: false, stages };
     expect(waiter.outcome).toMatchObject(granted);
     expect([object.waitsDisposed, object.grantsDisposed]).toEqual([1, 0]);
     expect(waiter.bodies.heldBytes).toBe(0);
@@ -182,9 +183,10 @@ describe("a wait that is lost", () => {
     expect(object.calls).toHaveLength(LOST_IN_A_ROW_MAX + 1);
     expect(waiter.bodies.heldBytes).toBe(0);
     const known = new ScriptedObject();
-    const view = seenView();
-    const served = await new Waiter(known.goOn(...lost(known)), { view }).after(30_000);
-    expect(served.outcome).toMatchObject({ ok: true, isFromSnapshot: true });
+    const view = new PoolView();
+    const edge = seenEdge(view);
+    const served = await new Waiter(known.goOn(...lost(known)), { view, edge }).after(30_000);
+    expect(served.outcome).toMatchObject({ ok: true, isLocal: true });
     expect(view.isAway(Date.now())).toBe(false);
   });
 
@@ -193,7 +195,7 @@ describe("a wait that is lost", () => {
     const lost = () => Array.from({ length: LOST_IN_A_ROW_MAX }, () => fails());
     object.goOn(place(100), ...lost(), place(100), ...lost(), object.grants);
     const waiter = await new Waiter(object).after(60_000);
-    expect(waiter.outcome).toMatchObject({ ok: true, isFromSnapshot: false });
+    expect(waiter.outcome).toMatchObject({ ok: true, isLocal: false });
   });
 
   it("is found out by the one retry of a pick that is safe", async () => {

@@ -1,0 +1,141 @@
+// The calls by which an isolate tells a pool's object what it has decided alone, and gets to know how the pool
+// is.
+//
+//   request ── commit ──► outbox ── EDGE_GATHER_MS, ──► sync ──► snapshot, credit
+//
+// One call at a time, so that snapshots come in order: what comes meanwhile goes with the next. A timer and a
+// call belong to the request that began them, so the request whose commit finds nobody at work does that work,
+// behind its answer, also if its client leaves, and goes on for as long as others bring more, up to
+// TELL_MS_MAX. Where its context ends before, the next request takes over when LEASE_MS is over.
+
+import type { EdgePort, EdgeSync, EdgeSynced } from "../../durable/contract.ts";
+import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
+import { withDeadline } from "../shared-copy.ts";
+import { Outbox, type PendingCommit } from "./outbox.ts";
+
+/** Commits wait so long for others to go with. */
+export const EDGE_GATHER_MS = 5;
+export const SYNC_DEADLINE_MS = 2_000;
+/** Between a call that failed and the next. */
+export const SYNC_RETRY_MS = 500;
+/** One request does the work of others for so long: its context may not outlive its answer by 30 s. */
+export const TELL_MS_MAX = 10_000;
+/** Longer than a worker is silent. */
+const LEASE_MS = SYNC_DEADLINE_MS + SYNC_RETRY_MS + 500;
+
+/** How a request reaches the object, and who keeps its context alive. */
+export interface EdgeWay {
+  /** A fresh way to the object for each call. */
+  readonly port: () => Partial<EdgePort>;
+  /** Never rejects. */
+  readonly hold: (work: Promise<void>) => void;
+}
+
+export interface EdgeCallsOptions {
+  /** What goes with a call besides commits and ends. `untoldTokens`: of commits that do not go with it. */
+  readonly ask: (nowMs: number, untoldTokens: number) => Pick<EdgeSync, "known" | "credit">;
+  /** Of the replica's last dispatch. */
+  readonly lastNumber: () => number;
+  /** `shown`: the object had been told of the dispatches up to this one. */
+  readonly answered: (synced: EdgeSynced, at: { askedAtMs: number; shown: number }) => void;
+  /** The object is away, or of a release that has no such word. */
+  readonly failed: (error: unknown) => void;
+  /** Of commits and ends that will never be told. */
+  readonly dropped: (count: number) => void;
+}
+
+export class EdgeCalls {
+  readonly #options: EdgeCallsOptions;
+  readonly #outbox: Outbox;
+  /** Until then a request is at work. */
+  #leaseUntilMs = -Infinity;
+  /** Of the call that is under way. */
+  #firstUnderWay: number | undefined;
+  /** Of the work that has the lease. */
+  #turn = 0;
+
+  constructor(options: EdgeCallsOptions) {
+    this.#options = options;
+    this.#outbox = new Outbox(options.dropped);
+  }
+
+  /** Reserved by commits that the object was not told. */
+  get untoldTokens(): number {
+    return this.#outbox.tokens;
+  }
+
+  /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
+  shownNow(): number {
+    const first = this.#firstUnderWay ?? this.#outbox.firstNumber;
+    return first === undefined ? this.#options.lastNumber() : first - 1;
+  }
+
+  commit(pending: PendingCommit, way: EdgeWay): void {
+    this.#outbox.addCommit(pending);
+    this.begin(way, pending.decidedAtMs);
+  }
+
+  end(end: LocalEnd, way: EdgeWay): void {
+    this.#outbox.addEnd(end);
+    this.begin(way, Date.now());
+  }
+
+  /** Sees to it that the object is asked, if only how the pool is. */
+  begin(way: EdgeWay, nowMs: number): void {
+    if (nowMs < this.#leaseUntilMs) return;
+    this.#leaseUntilMs = nowMs + LEASE_MS;
+    way.hold(this.#work(way, nowMs, ++this.#turn));
+  }
+
+  /** Nobody is to hear of what was not told. */
+  clear(): void {
+    this.#outbox.clear();
+  }
+
+  async #work(way: EdgeWay, startedMs: number, turn: number): Promise<void> {
+    let pauseMs = EDGE_GATHER_MS;
+    do {
+      await pause(pauseMs);
+      if (turn !== this.#turn) return;
+      const isTold = await this.#tell(way);
+      if (turn !== this.#turn) return;
+      this.#leaseUntilMs = Date.now() + LEASE_MS;
+      pauseMs = isTold ? EDGE_GATHER_MS : SYNC_RETRY_MS;
+    } while (!this.#outbox.isEmpty && Date.now() - startedMs < TELL_MS_MAX);
+    this.#leaseUntilMs = -Infinity;
+  }
+
+  async #tell(way: EdgeWay): Promise<boolean> {
+    const askedAtMs = Date.now();
+    const batch = this.#outbox.take();
+    const asked = this.#options.ask(askedAtMs, this.#outbox.tokens);
+    const shown = this.shownNow();
+    this.#firstUnderWay = batch.commits[0]?.number;
+    const commits = batch.commits.map((pending) => commitAt(pending, askedAtMs));
+    try {
+      const call = callOf(way, { ...asked, commits, ends: batch.ends });
+      const synced = await withDeadline(call, SYNC_DEADLINE_MS);
+      this.#firstUnderWay = undefined;
+      this.#options.answered(synced, { askedAtMs, shown });
+      return true;
+    } catch (error) {
+      // Unreachable, overloaded, too slow, or reset during the call.
+      this.#firstUnderWay = undefined;
+      this.#outbox.putBack(batch);
+      this.#options.failed(error);
+      return false;
+    }
+  }
+}
+
+async function callOf(way: EdgeWay, sync: EdgeSync): Promise<EdgeSynced> {
+  return way.port().sync!(sync);
+}
+
+function commitAt({ commit, decidedAtMs }: PendingCommit, nowMs: number): LocalCommit {
+  return { ...commit, decidedAgoMs: Math.max(0, nowMs - decidedAtMs) };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,83 @@
+// What this isolate knows of pools' objects, for the pools that requests go to.
+
+import type { PoolAddress } from "../../config/pool-address.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import type { Pool } from "../directory-index.ts";
+import { metrics } from "../metrics.ts";
+import type { PoolView } from "../upstream/pool-view.ts";
+import { EdgePool } from "./edge-pool.ts";
+
+/**
+ * Objects that are known at once; of more, the one that was not used for longest is given up. One takes about
+ * 250 kB, and where requests are decided here up to 2 MB more for what its endpoints hold.
+ */
+export const EDGE_POOLS_MAX = 32;
+/** One that no request has gone to for so long is given up. */
+export const EDGE_UNUSED_MS = 5 * 60_000;
+/** How often that is looked at. */
+const SWEEP_MS = 10_000;
+
+export class EdgePools {
+  readonly #pools = new Map<PoolAddress, EdgePool>();
+  #seed: number | undefined;
+  #sweptAtMs = 0;
+
+  get size(): number {
+    return this.#pools.size;
+  }
+
+  /** `pool` is as the request's own directory has it. */
+  of(address: PoolAddress, pool: Pool, view: PoolView): EdgePool {
+    const known = this.#pools.get(address);
+    if (known !== undefined) {
+      known.configure(pool);
+      return known;
+    }
+    this.#sweep(Date.now());
+    if (this.#pools.size >= EDGE_POOLS_MAX) this.#pools.delete(this.#leastUsed());
+    // Not as the module is read: there are no random numbers then.
+    this.#seed ??= (Math.random() * 2 ** 32) >>> 0;
+    const made = new EdgePool({ address, pool, view, seed: this.#seed });
+    this.#pools.set(address, made);
+    return made;
+  }
+
+  /** Undefined where no request has gone to lately. */
+  at(address: PoolAddress): EdgePool | undefined {
+    return this.#pools.get(address);
+  }
+
+  /** For whoever scrapes this isolate. */
+  tell(nowMs: number): void {
+    this.#sweep(nowMs);
+    metrics.reset(METRIC.edgeReplicaAgeSeconds);
+    metrics.reset(METRIC.edgeCreditTokens);
+    metrics.reset(METRIC.edgeRttSeconds);
+    for (const [pool, edge] of this.#pools) {
+      const ageMs = edge.ageMs(nowMs);
+      const rttMs = edge.rttMs(nowMs);
+      if (Number.isFinite(ageMs))
+        metrics.set(METRIC.edgeReplicaAgeSeconds, { pool }, ageMs / 1_000);
+      if (rttMs !== undefined) metrics.set(METRIC.edgeRttSeconds, { pool }, rttMs / 1_000);
+      metrics.set(METRIC.edgeCreditTokens, { pool }, edge.credit(nowMs));
+    }
+  }
+
+  #sweep(nowMs: number): void {
+    if (nowMs - this.#sweptAtMs < SWEEP_MS) return;
+    this.#sweptAtMs = nowMs;
+    for (const [address, { usedAtMs }] of this.#pools)
+      if (nowMs - usedAtMs >= EDGE_UNUSED_MS) this.#pools.delete(address);
+  }
+
+  #leastUsed(): PoolAddress {
+    let [least] = this.#pools;
+    for (const each of this.#pools) if (each[1].usedAtMs < least![1].usedAtMs) least = each;
+    return least![0];
+  }
+}
+
+/** This isolate's. */
+export const edgePools = new EdgePools();
+
+metrics.onRender(() => edgePools.tell(Date.now()));

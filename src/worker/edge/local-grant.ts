@@ -1,0 +1,44 @@
+// A grant that this isolate has given itself. Its ticket is of the isolate's own epoch, so that an object which
+// has not heard of it takes the relay's reports for those of an earlier life and counts them.
+
+import { METRIC } from "../../telemetry/names.ts";
+import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
+import { metrics } from "../metrics.ts";
+import type { Grant } from "../upstream/pool-picks.ts";
+
+/** What of a grant the client and the relay see. */
+export type GrantedParts = Pick<
+  Grant,
+  "ticket" | "endpoints" | "stages" | "responseHeaders" | "wantsContent" | "terms"
+>;
+
+/** `ended` is told once how it ended, where that is not a relay's to say. */
+export function localGrant(
+  parts: GrantedParts,
+  { ticket, attempt }: Pick<LocalCommit, "ticket" | "attempt">,
+  ended: (end: LocalEnd) => void,
+): Grant {
+  let isEnded = false;
+  const end = (how: LocalEnd["how"]) => {
+    if (isEnded) return;
+    isEnded = true;
+    ended({ ticket, attempt, how });
+  };
+  return {
+    ok: true,
+    ...parts,
+    isLocal: true,
+    release: end,
+    settle({ status }) {
+      // An upstream's, while the object is away: nobody will tell the object what it has used.
+      if (status < 400) metrics.inc(METRIC.unmeteredAnswersTotal, {});
+      end("unmetered");
+      return Promise.resolve();
+    },
+    lose() {
+      end("hedge-lost");
+      return Promise.resolve();
+    },
+    [Symbol.dispose]: () => end("left"),
+  };
+}
