@@ -30,6 +30,17 @@ export function queueOutlook(
   return { saturation, waiting, isHeld: waiting > 0 || !(saturation < 1), ahead, waitMs };
 }
 
+/** Requests that may be let through before one that comes here has to wait. O(endpoints + bands). */
+export function creditRoom(
+  controller: FlowController,
+  meter: SaturationMeter,
+  view: PoolView,
+): number {
+  if (controller.waitingCount > 0) return 0;
+  const { saturation } = meter.measure(view);
+  return meter.room(view, controller.lowestCeiling(saturation));
+}
+
 /** Of one in which nobody waits. O(endpoints). */
 export function passingOutlook(meter: SaturationMeter, view: PoolView): QueueOutlook {
   const { saturation } = meter.measure(view);

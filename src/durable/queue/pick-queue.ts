@@ -33,10 +33,11 @@ import type { QueueState } from "../state.ts";
 import { EMPTY, failedDecision, FULL, refusalOf } from "../pick-refusal.ts";
 import { NO_USAGE } from "../tickets/ticket.ts";
 import { AskAgain } from "./ask-again.ts";
+import { CapacityAsks } from "./capacity-asks.ts";
 import { EndedPlaces } from "./ended-places.ts";
 import { findDisplaceable, HeldBytes } from "./held-bytes.ts";
 import { OpenWaits } from "./open-waits.ts";
-import { type QueueOutlook, queueOutlook } from "./outlook.ts";
+import { creditRoom, type QueueOutlook, queueOutlook } from "./outlook.ts";
 import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
 import { QueueTimers } from "./queue-timers.ts";
@@ -46,8 +47,6 @@ import { WaitingPick } from "./waiting-pick.ts";
 export const WAIT_CALL_MS = 60_000;
 /** After that a place that nobody has asked for is given up. */
 export const PLACE_GRACE_MS = 5_000;
-/** Of a pool without endpoints, between two Workers that ask for capacity. */
-export const CAPACITY_ASK_MS = 30_000;
 /** Picks let through at one go, before others are heard. */
 export const DRAIN_MAX = 128;
 const SWEEP_MS = 1_000;
@@ -70,7 +69,7 @@ export class PickQueue {
   /** Tells the controller from those before. */
   #controllerBegun = "";
   #sweepAtMs = 0;
-  #capacityAskedAtMs = -Infinity;
+  readonly #capacityAsks = new CapacityAsks();
 
   constructor(settings: QueueSettings, options: PickQueueOptions) {
     this.#options = options;
@@ -135,6 +134,21 @@ export class PickQueue {
     return this.#meter.room(this.#options.pool());
   }
 
+  /**
+   * How many requests may be let through elsewhere without one that comes here having to wait; none while
+   * anybody does. O(endpoints + bands).
+   */
+  creditRoom(): number {
+    const mayPass = !this.#isPassing && this.#options.hasRoom();
+    return mayPass ? creditRoom(this.#controller, this.#meter, this.#options.pool()) : 0;
+  }
+
+  /** A request was let through elsewhere, on credit. */
+  passed(request: QueuedRequest): void {
+    if (this.#controller.passed(request, this.#options.clock()))
+      this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
+  }
+
   /** Another object is asked from now on: Workers that wait ask again at once, and are sent there. */
   sendAway(): void {
     for (const pick of this.#picks.values()) {
@@ -178,8 +192,7 @@ export class PickQueue {
   /** A request that was let through has ended; without usage what was expected stands. */
   settled(requestId: string, attempt: number, usage?: TokenUsage): void {
     const nowMs = this.#options.clock();
-    const end = usage === undefined ? { nowMs } : { nowMs, usage };
-    this.#controller.settled(requestId, attempt, end);
+    this.#controller.settled(requestId, attempt, { nowMs, ...(usage && { usage }) });
     this.drainSoon();
   }
 
@@ -214,10 +227,8 @@ export class PickQueue {
 
   /** What flows have been served here; see FlowController. Each queue's totals are another life's. */
   attained(): Total[] {
-    const begun = this.#controllerBegun;
-    return this.#controller
-      .attained()
-      .map((total) => ({ ...total, life: `${begun}.${total.life}` }));
+    const life = (total: Total) => `${this.#controllerBegun}.${total.life}`;
+    return this.#controller.attained().map((total) => ({ ...total, life: life(total) }));
   }
 
   /** What the pool's other objects have served meanwhile: somebody else's turn may have come. */
@@ -300,17 +311,13 @@ export class PickQueue {
   /** An open call if there is one to be had. */
   #place(pick: WaitingPick, holder: number): NumberedPlace | WaitingPick {
     const { isOpen, demoted } = this.#open.open(pick);
-    if (demoted !== undefined) this.#demote(demoted);
+    demoted?.give(this.#toPlace(demoted));
     if (!isOpen) return this.#toPlace(pick);
     pick.holder = holder;
     // Spread, so that those who came together do not come back together.
     pick.openUntilMs =
       this.#options.clock() + WAIT_CALL_MS * (0.75 + 0.25 * this.#askAgain.fraction());
     return pick;
-  }
-
-  #demote(pick: WaitingPick): void {
-    pick.give(this.#toPlace(pick));
   }
 
   /** Its Worker is to call again, at once. Until then it is there: its turn may come, and is kept. */
@@ -342,14 +349,11 @@ export class PickQueue {
 
   /** Whether the Worker that is answered now is the one to ask for capacity. */
   asksForCapacity(): boolean {
-    const isAsked = this.#isCapacityDue(this.#options.clock());
-    if (isAsked) this.#capacityAskedAtMs = this.#options.clock();
-    return isAsked;
+    return this.#isWithoutCapacity && this.#capacityAsks.ask(this.#options.clock());
   }
 
-  #isCapacityDue(nowMs: number): boolean {
-    const isLate = nowMs - this.#capacityAskedAtMs >= CAPACITY_ASK_MS;
-    return isLate && this.#endpointCount === 0 && this.#picks.size > 0;
+  get #isWithoutCapacity(): boolean {
+    return this.#endpointCount === 0 && this.#picks.size > 0;
   }
 
   #setAway(pick: WaitingPick, isAway: boolean): void {
@@ -447,7 +451,8 @@ export class PickQueue {
     for (const pick of this.#open) if (pick.openUntilMs <= nowMs) this.#renewCall(pick);
     // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
     const [pick] = this.#open;
-    if (this.#isCapacityDue(nowMs) && (pick?.holder ?? 0) !== 0) this.#renewCall(pick!);
+    const isDue = this.#isWithoutCapacity && this.#capacityAsks.isDue(nowMs);
+    if (isDue && (pick?.holder ?? 0) !== 0) this.#renewCall(pick!);
   }
 
   /** Endpoints have gone: who can ask another pool does. */

@@ -175,6 +175,29 @@ export class FlowController {
     return entry.request;
   }
 
+  /**
+   * A request was let through elsewhere, on credit: from now on it is in flight, and its flow is charged. One
+   * that waits here, or is in flight already, stays what it is: false.
+   */
+  passed(request: QueuedRequest, nowMs: number): boolean {
+    assert(isSound(request), "a request that passed has too many keys, or a number that is none");
+    const key = entryKey(request.requestId, request.attempt);
+    if (this.#waiting.get(key) !== undefined || this.#inFlight.has(key)) return false;
+    const band = this.#bands.bandOf(request.priority, nowMs);
+    band.counts.enqueued += 1;
+    const flow = this.#bands.flowOf(band, request.fairnessId);
+    const entry = new QueueEntry(flow, request, { nowMs, sequence: ++this.#sequence });
+    band.passed(entry, nowMs);
+    this.#inFlightFrom(entry, nowMs);
+    this.#bands.touched(flow, nowMs);
+    return true;
+  }
+
+  /** Of the bands that are declared or wait, the saturation at which the first is held back. */
+  lowestCeiling(saturation: number): number {
+    return this.#gate.lowest(this.#bands.descending, saturation);
+  }
+
   /** The client of a waiting request has left. undefined for one that does not wait: see settled. */
   cancel(requestId: string, attempt: number, nowMs: number): Ejected | undefined {
     return this.eject({ requestId, attempt }, "rejected-context-cancelled", nowMs);
@@ -331,8 +354,12 @@ export class FlowController {
   }
 
   #letThrough(entry: QueueEntry, nowMs: number): void {
-    const { flow, request } = entry;
     this.#waiting.remove(entry, nowMs);
+    this.#inFlightFrom(entry, nowMs);
+  }
+
+  #inFlightFrom(entry: QueueEntry, nowMs: number): void {
+    const { flow, request } = entry;
     const waitMs = Math.max(0, nowMs - entry.enqueuedAtMs);
     flow.band.counts.addWait(waitMs);
     flow.service.dispatched += 1;

@@ -131,6 +131,13 @@ export class PriorityBand {
     return entry;
   }
 
+  /** It has passed elsewhere, without waiting: its flow is charged as if it had been chosen at once. */
+  passed(entry: QueueEntry, nowMs: number): void {
+    this.add(entry, nowMs);
+    this.fairness.dispatched?.(entry.flow, entry.request);
+    this.remove(entry, nowMs);
+  }
+
   /** The flow, made if it is new. */
   flowOf(fairnessId: string): Flow {
     let flow = this.flows.get(fairnessId);

@@ -79,18 +79,22 @@ export class SaturationMeter {
     return { saturation, prefill, decode, endpointCount: all };
   }
 
-  /** How many requests more the pool takes until it is full, about: of its fullest stage. O(endpoints). */
-  room(view: PoolView): number {
+  /**
+   * How many requests more the pool takes until its saturation is `ceiling`, about: of its fullest stage.
+   * O(endpoints).
+   */
+  room(view: PoolView, ceiling = 1): number {
     const { all, prefill, decode } = this.#list(view);
-    if (prefill + decode === 0) return this.#roomOf(view, this.#all, all);
-    const ofPrefill = prefill > 0 ? this.#roomOf(view, this.#prefill, prefill) : Infinity;
-    const ofDecode = decode > 0 ? this.#roomOf(view, this.#decode, decode) : Infinity;
+    const roomOf = (slots: Int32Array, count: number) =>
+      this.#roomOf(part(view, slots, count), ceiling);
+    if (prefill + decode === 0) return roomOf(this.#all, all);
+    const ofPrefill = prefill > 0 ? roomOf(this.#prefill, prefill) : Infinity;
+    const ofDecode = decode > 0 ? roomOf(this.#decode, decode) : Infinity;
     return Math.min(ofPrefill, ofDecode);
   }
 
-  #roomOf(view: PoolView, slots: Int32Array, count: number): number {
-    const looked = part(view, slots, count);
-    const room = count * (1 - this.#detector.saturation(looked));
+  #roomOf(looked: SaturationView, ceiling: number): number {
+    const room = looked.candidateCount * (ceiling - this.#detector.saturation(looked));
     const requests = room * (this.#detector.requestsOfFull?.(looked) ?? 1);
     return requests > 0 ? requests : 0;
   }

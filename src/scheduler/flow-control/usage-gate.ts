@@ -39,6 +39,14 @@ export class UsageGate {
     return { band: first, ceiling: this.#ceilings[place]! };
   }
 
+  /** The lowest ceiling there is: what is below it may be let through whatever its band. */
+  lowest(descending: readonly PriorityBand[], saturation: number): number {
+    this.first(descending, saturation);
+    let lowest = Infinity;
+    for (let i = 0; i < this.#priorities.length; i++) lowest = Math.min(lowest, this.#ceilings[i]!);
+    return lowest;
+  }
+
   /** At the last look; undefined for a band that did not count. */
   ceilingOf({ priority }: PriorityBand): number | undefined {
     const place = this.#priorities.indexOf(priority);

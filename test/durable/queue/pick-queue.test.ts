@@ -1,11 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ASK_AGAIN_MS, ASKS_PER_SECOND_MAX } from "../../../src/durable/queue/ask-again.ts";
-import {
-  CAPACITY_ASK_MS,
-  DRAIN_MAX,
-  PLACE_GRACE_MS,
-  WAIT_CALL_MS,
-} from "../../../src/durable/queue/pick-queue.ts";
+import { CAPACITY_ASK_MS } from "../../../src/durable/queue/capacity-asks.ts";
+import { DRAIN_MAX, PLACE_GRACE_MS, WAIT_CALL_MS } from "../../../src/durable/queue/pick-queue.ts";
 import { RETRY_AFTER_MS } from "../../../src/scheduler/flow-control/drain-rate.ts";
 import type { NumberedPlace } from "../../../src/durable/contract.ts";
 import { type WaitAnswer, WaitingPick } from "../../../src/durable/queue/waiting-pick.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { TokenUsage } from "../../../src/scheduler/flow-control/contracts.ts";
+import type { FlowController } from "../../../src/scheduler/flow-control/flow-controller.ts";
 import { IN_FLIGHT_TTL_MS } from "../../../src/scheduler/flow-control/in-flight.ts";
 import {
   createController,
@@ -274,6 +275,61 @@ const eviction = {
   filter: createPlugin("sheddable-eviction-filter") as never,
   order: createPlugin("priority-then-time-eviction-order-policy") as never,
 };
+
+describe("a request that passed elsewhere", () => {
+  it("is in flight, and charged to its flow as one that passed here", () => {
+    const fairness = () => fairnessOf("weighted-token-fairness");
+    const here = createController({ band: { fairness: fairness() } });
+    const elsewhere = createController({ band: { fairness: fairness() } });
+    const first = queued({ fairnessId: "a" });
+    here.enqueue(first, NOW_MS);
+    drain(here);
+    expect(elsewhere.passed(first, NOW_MS)).toBe(true);
+    for (const controller of [here, elsewhere]) {
+      for (const fairnessId of ["a", "b", "b"]) controller.enqueue(queued({ fairnessId }), NOW_MS);
+    }
+    const orderOf = (controller: FlowController) =>
+      Array.from({ length: 3 }, () => controller.next(NOW_MS, IDLE)!.fairnessId);
+    expect(elsewhere.inFlightCount).toBe(1);
+    expect(orderOf(elsewhere)).toEqual(orderOf(here));
+  });
+
+  it("does so also while others of its flow wait, who keep their turn", () => {
+    for (const type of [
+      "weighted-token-fairness",
+      "locality-fairness",
+      "round-robin-fairness-policy",
+      "program-aware-fairness",
+      "global-strict-fairness-policy",
+    ] as const) {
+      const controller = createController({ band: { fairness: fairnessOf(type) } });
+      const waiting = ["a", "a", "b"].map((fairnessId) => queued({ fairnessId }));
+      for (const request of waiting) controller.enqueue(request, NOW_MS);
+      controller.passed(queued({ fairnessId: "a" }), NOW_MS);
+      expect(controller.waitingCount).toBe(3);
+      expect(drain(controller).toSorted()).toEqual(
+        waiting.map(({ requestId }) => requestId).toSorted(),
+      );
+    }
+  });
+
+  it("is charged once, whatever is told", () => {
+    const controller = createController();
+    const request = queued();
+    expect([controller.passed(request, NOW_MS), controller.passed(request, NOW_MS)]).toEqual([
+      true,
+      false,
+    ]);
+    const { requestId, attempt } = request;
+    expect(controller.settled(requestId, attempt, { nowMs: NOW_MS, usage: NOTHING })).toBe(true);
+    expect(controller.inFlightCount).toBe(0);
+  });
+
+  it("may be let through below the lowest ceiling", () => {
+    const usageLimit = usageLimitOf("static-usage-limit-policy", { threshold: 0.5 });
+    expect(createController({ usageLimit }).lowestCeiling(0)).toBe(0.5);
+  });
+});
 
 describe("FlowController", () => {
   it("lets nobody wait twice for one request", () => {
