@@ -11,6 +11,7 @@
 // ══ is Cap'n Proto RPC over a unix socket (`capnpConnectHost`): calls, RPC targets and their disposal
 // pass as between Workers. WebSocket upgrades pass over the same socket as HTTP.
 
+import { OBJECT_RTT_BINDING, OBJECT_RTT_MS_MAX } from "../config/object-rtt.ts";
 import { CONTROL_ORDINAL, COORDINATORS_MAX, POOLS_BINDING_NAMES } from "../config/coordinators.ts";
 
 /** As in wrangler.toml. */
@@ -54,6 +55,8 @@ export interface UnsplitOptions {
   readonly bundleFile: string;
   /** Absolute folder of the objects' SQLite files. It must belong to one process only. */
   readonly storageDir: string;
+  /** See config/object-rtt.ts. */
+  readonly objectRttMs?: number;
 }
 
 /** One process with everything. */
@@ -63,6 +66,7 @@ export function workerdConfig(options: UnsplitOptions): string {
     serviceBinding("POOLS", self("Pools")),
     serviceBinding("CONTROL", self("Control")),
     ADMIN_KEY_BINDING,
+    ...rttBinding(options.objectRttMs),
   ];
   return render({
     bundleFile: options.bundleFile,
@@ -77,6 +81,8 @@ export interface EdgeOptions {
   readonly socketPath: string;
   readonly bundleFile: string;
   readonly coordinators: CoordinatorSockets;
+  /** See config/object-rtt.ts. */
+  readonly objectRttMs?: number;
 }
 
 /** The Worker without objects. It holds nothing, so it can be restarted, or run more than once. */
@@ -87,7 +93,12 @@ export function edgeConfig(options: EdgeOptions): string {
     bundleFile: options.bundleFile,
     services: [INTERNET, ...remote.services, external("control", coordinators.control)],
     sockets: [httpSocket(options.socketPath)],
-    bindings: [...remote.bindings, serviceBinding("CONTROL", text("control")), ADMIN_KEY_BINDING],
+    bindings: [
+      ...remote.bindings,
+      serviceBinding("CONTROL", text("control")),
+      ADMIN_KEY_BINDING,
+      ...rttBinding(options.objectRttMs),
+    ],
     objects: [],
   });
 }
@@ -151,6 +162,13 @@ function placesBinding(places: Readonly<Record<string, number>>, count: number):
   if (wrong !== undefined)
     throw new RangeError(`pool ${wrong[0]} at coordinator ${wrong[1]} of ${count}`);
   return `(name = "POOL_PLACES", json = ${text(JSON.stringify(places))})`;
+}
+
+/** None where nothing is added. */
+function rttBinding(rttMs = 0): string[] {
+  if (!Number.isInteger(rttMs) || rttMs < 0 || rttMs > OBJECT_RTT_MS_MAX)
+    throw new RangeError(`${rttMs} ms to the objects; 0 to ${OBJECT_RTT_MS_MAX} are allowed`);
+  return rttMs === 0 ? [] : [`(name = ${text(OBJECT_RTT_BINDING)}, json = ${text(String(rttMs))})`];
 }
 
 // Relays have private addresses or run on this machine. The Worker fetches nothing but them.

@@ -51,6 +51,16 @@ describe("workerdConfig", () => {
     }
   });
 
+  it("lengthens the way to the objects only where it is told to", () => {
+    expect(workerdConfig(options)).not.toContain("OBJECT_RTT_MS");
+    expect(workerdConfig({ ...options, objectRttMs: 0 })).not.toContain("OBJECT_RTT_MS");
+    expect(workerdConfig({ ...options, objectRttMs: 40 })).toContain(
+      '(name = "OBJECT_RTT_MS", json = "40")',
+    );
+    expect(() => workerdConfig({ ...options, objectRttMs: 1_001 })).toThrow("0 to 1000");
+    expect(() => workerdConfig({ ...options, objectRttMs: 0.5 })).toThrow(RangeError);
+  });
+
   it("quotes paths and holds no secret", () => {
     const config = workerdConfig(options);
     expect(config).toContain(String.raw`path = "/home/a \"b\"/storage"`);

@@ -27,11 +27,17 @@ export interface LocalPool {
 
 export type KvKeys = "content" | "tokens";
 
+/** As in a pool's configuration. */
+export const DECIDE_KINDS = ["auto", "local", "consult"] as const satisfies PoolConfig["decide"][];
+export type DecideKind = (typeof DECIDE_KINDS)[number];
+
 /** What pools of the same deployment have in common. */
 export interface DefaultOptions {
   readonly kvKeys: KvKeys;
   /** As a configuration has it; undefined: as a pool does that says nothing of it. */
   readonly scheduler?: unknown;
+  readonly decide?: DecideKind | undefined;
+  readonly shards?: number | undefined;
 }
 
 /** What each has to itself. */
@@ -53,7 +59,7 @@ export function defaultDeployment(
   keys: Keys,
   models: readonly string[],
   pools: readonly PoolOptions[],
-  { kvKeys, scheduler }: DefaultOptions,
+  { kvKeys, scheduler, decide, shards }: DefaultOptions,
 ): unknown {
   return {
     version: 1,
@@ -67,6 +73,8 @@ export function defaultDeployment(
       ],
       ...(rttMs === undefined ? {} : { rttMs }),
       ...(scheduler === undefined ? {} : { scheduler }),
+      ...(decide === undefined ? {} : { decide }),
+      ...(shards === undefined ? {} : { shards }),
       ...(kvKeys === "tokens" ? { prefixKeys: { kind: "tokens", by: "render" } } : {}),
     })),
     tenants: [{ id: LOCAL_TENANT, keys: [keys.key] }],

@@ -1,10 +1,12 @@
 // The command line of `fairlead up`.
 
 import { COORDINATORS_MAX } from "../../config/coordinators.ts";
+import { OBJECT_RTT_MS_MAX } from "../../config/object-rtt.ts";
+import { SHARDS_MAX } from "../../scheduler/shards/contracts.ts";
 import { integerFlag, numberFlag, parseFlags, positionals } from "../flags.ts";
 import { UsageError } from "../cli-error.ts";
 import { CLUSTERS_MAX, RTT_DEFAULT_MS, RTT_MS_MAX, spreadRtts } from "./clusters.ts";
-import type { KvKeys } from "./deployment.ts";
+import { DECIDE_KINDS, type DecideKind, type KvKeys } from "./deployment.ts";
 import { parseEndpointUrl } from "./engines.ts";
 import { STAGE_CONNECTORS, type Stages } from "./stages.ts";
 import { STATE_DIR_DEFAULT } from "./state-dir.ts";
@@ -50,6 +52,12 @@ export interface UpOptions {
   readonly hasKvEvents: boolean;
   /** What prefixes are known by, where no configuration says. */
   readonly kvKeys: KvKeys;
+  /** Where endpoints are picked; undefined: as pools have it that say nothing. */
+  readonly decide: DecideKind | undefined;
+  /** Objects of each pool; undefined: one, or what the configuration says. */
+  readonly shards: number | undefined;
+  /** Added to each call of an object by the Worker; 0: nothing. */
+  readonly objectRttMs: number;
 }
 
 export const UP_USAGE = `Usage: fairlead up [flags]
@@ -85,6 +93,11 @@ Deployment
                        Pools whose relay URL is http:// on a loopback host and port get a relay and
                        a collector here, with the keys and the token in the file. All other pools
                        are left to their own agents
+  --decide WHERE       where endpoints are picked: auto (default), local (at the edge) or consult (in the
+                       pool's object)
+  --shards N           objects that share the requests of each pool (1 to ${SHARDS_MAX}, default 1)
+  --object-rtt-ms N    makes each call of the Worker to a pool's object take N ms longer (0 to ${OBJECT_RTT_MS_MAX}), as if it
+                       were that far away: for trying things out, and benchmarks
   --coordinators N     run the objects in N processes of their own (1 to ${COORDINATORS_MAX}), apart from the Worker's;
                        pools are spread over them by name
   --host HOST          where clients connect (default ${HOST_DEFAULT})
@@ -110,6 +123,9 @@ const FLAGS = {
   "time-scale": { type: "string" },
   "engine-arg": { type: "string", multiple: true },
   config: { type: "string" },
+  decide: { type: "string" },
+  shards: { type: "string" },
+  "object-rtt-ms": { type: "string" },
   coordinators: { type: "string" },
   clusters: { type: "string" },
   rtt: { type: "string" },
@@ -145,6 +161,11 @@ export function parseUpOptions(args: string[]): UpOptions {
   const kvKeys = values["kv-keys"];
   if (values.config !== undefined && kvKeys !== undefined)
     throw new UsageError("--config already says what prefixes are known by; leave out --kv-keys.");
+  const { decide, shards } = values;
+  if (values.config !== undefined && (decide ?? shards) !== undefined)
+    throw new UsageError(
+      "--config already says where endpoints are picked; leave out --decide and --shards.",
+    );
   return {
     host: values.host,
     port: integerFlag("port", values.port, { min: 0, max: 65_535 }, PORT_DEFAULT),
@@ -164,6 +185,17 @@ export function parseUpOptions(args: string[]): UpOptions {
     exitsWithParent: values["exit-with-parent"],
     hasKvEvents: values["kv-events"],
     kvKeys: parseKvKeys(kvKeys ?? "content"),
+    decide: parseDecide(decide),
+    shards:
+      shards === undefined
+        ? undefined
+        : integerFlag("shards", shards, { min: 1, max: SHARDS_MAX }, 1),
+    objectRttMs: integerFlag(
+      "object-rtt-ms",
+      values["object-rtt-ms"],
+      { min: 0, max: OBJECT_RTT_MS_MAX },
+      0,
+    ),
   };
 }
 
@@ -193,6 +225,13 @@ function clusterRtts(values: Values): number[] | undefined {
 function parseKvKeys(text: string): KvKeys {
   if (text === "content" || text === "tokens") return text;
   throw new UsageError(`--kv-keys takes content or tokens, not "${text}".`);
+}
+
+function parseDecide(text: string | undefined): DecideKind | undefined {
+  const known = DECIDE_KINDS.find((kind) => kind === text);
+  if (known === undefined && text !== undefined)
+    throw new UsageError(`--decide takes ${DECIDE_KINDS.join(", ")}, not "${text}".`);
+  return known;
 }
 
 function engineSource(values: Values): EngineSource {

@@ -57,7 +57,8 @@ export async function startWorker(
 ): Promise<string> {
   const { options, state, supervisor } = run;
   run.progress("Building the Worker and starting workerd.");
-  const specs = await prepareWorkerd({ state, adminKey: run.adminKey, ...objects });
+  const { objectRttMs } = options;
+  const specs = await prepareWorkerd({ state, adminKey: run.adminKey, objectRttMs, ...objects });
   await Promise.all(specs.map((spec) => supervisor.start(spec).ready));
   const host = options.host.includes(":") ? `[${options.host}]` : options.host;
   const front = supervisor.start(frontProcess(state, host, options.port));

@@ -62,9 +62,10 @@ export async function startClusters(run: Run, rttsMs: readonly number[]): Promis
   const pools = plans.map(({ name, region, rttMs }, i) => {
     return { name, region, rttMs, relayPort: ports[i]!.requests };
   });
-  const { kvKeys } = options;
+  const { kvKeys, decide, shards } = options;
   const scheduler = schedulerOf(options);
-  await applyDocument(admin, defaultDeployment(state.keys, models, pools, { kvKeys, scheduler }));
+  const inCommon = { kvKeys, scheduler, decide, shards };
+  await applyDocument(admin, defaultDeployment(state.keys, models, pools, inCommon));
   run.progress("Starting relays and collectors.");
   await Promise.all(
     planned.map(({ pool }, i) => {

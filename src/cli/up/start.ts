@@ -69,11 +69,13 @@ async function chooseDocument(run: Run, probes: readonly EngineProbe[]): Promise
   const models =
     options.engines.kind === "simulated" ? [options.model!] : commonModels(probes, options.model);
   const relayPort = await findFreePort("127.0.0.1");
-  const { kvKeys, engines } = options;
+  const { kvKeys, engines, decide, shards } = options;
   const stages = engines.kind === "simulated" ? engines.stages : undefined;
   const scheduler = stages === undefined ? undefined : stagedScheduler(stages.connector);
   return defaultDeployment(state.keys, models, [localPoolOptions(relayPort)], {
     kvKeys,
     scheduler,
+    decide,
+    shards,
   });
 }

@@ -26,6 +26,8 @@ export interface WorkerdRun {
   readonly coordinatorCount: number | undefined;
   /** Coordinators of pools, by hand; absent: by hash. */
   readonly places?: Readonly<Record<string, number>>;
+  /** How much longer calls from the Worker to pools' objects take. */
+  readonly objectRttMs: number;
 }
 
 /** The process that holds the objects of this ordinal. */
@@ -35,18 +37,23 @@ export function coordinatorName(ordinal: number): string {
 
 /** Builds the Worker, writes the configurations and says how to start their processes. */
 export async function prepareWorkerd(run: WorkerdRun): Promise<ProcessSpec[]> {
-  const { state, coordinatorCount } = run;
+  const { state, coordinatorCount, objectRttMs } = run;
   await bundleWorker(join(state.generatedDir, BUNDLE_FILE));
   const { socketPath } = state;
   if (coordinatorCount === undefined) {
     const storageDir = state.storageDir(0);
-    const config = workerdConfig({ socketPath, storageDir, bundleFile: BUNDLE_FILE });
+    const config = workerdConfig({
+      socketPath,
+      storageDir,
+      bundleFile: BUNDLE_FILE,
+      objectRttMs,
+    });
     return [await worker(run, "workerd", config)];
   }
   const sockets = coordinatorSockets(state, coordinatorCount);
   const coordinators = run.places === undefined ? sockets : { ...sockets, places: run.places };
   const specs = coordinators.pools.map((_, ordinal) => coordinator(run, ordinal, coordinators));
-  const config = edgeConfig({ socketPath, bundleFile: BUNDLE_FILE, coordinators });
+  const config = edgeConfig({ socketPath, bundleFile: BUNDLE_FILE, coordinators, objectRttMs });
   return Promise.all([...specs, worker(run, "edge", config)]);
 }
 

@@ -29,6 +29,12 @@ function pool(name: string, url: string, change: object = {}) {
 }
 
 describe("defaultDeployment", () => {
+  it("says where endpoints are picked and by how many objects, where it is told", () => {
+    const inCommon = { kvKeys: "content", decide: "local", shards: 4 } as const;
+    const deployment = parse(defaultDeployment(KEYS, ["m"], LOCAL, inCommon));
+    expect(deployment.pools[0]).toMatchObject({ decide: "local", shards: 4 });
+  });
+
   it("is a good configuration with one local pool and a usable key", () => {
     const deployment = parse(defaultDeployment(KEYS, ["m"], LOCAL, { kvKeys: "content" }));
     expect(usableKey(deployment)).toBe(KEYS.key);

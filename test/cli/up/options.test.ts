@@ -15,6 +15,9 @@ describe("parseUpOptions", () => {
       isJson: false,
       hasKvEvents: false,
       kvKeys: "content",
+      decide: undefined,
+      shards: undefined,
+      objectRttMs: 0,
       exitsWithParent: false,
     });
   });
@@ -30,6 +33,13 @@ describe("parseUpOptions", () => {
     expect(rtts("1")).toEqual([30]);
     expect(rtts("3", "--rtt", "30,80,150")).toEqual([30, 80, 150]);
     expect(rtts("2", "--rtt", "0")).toEqual([0, 0]);
+  });
+
+  it("says where endpoints are picked, by how many objects, and how far away these seem", () => {
+    const args = "--decide local --shards 4 --object-rtt-ms 40".split(" ");
+    expect(parseUpOptions(args)).toMatchObject({ decide: "local", shards: 4, objectRttMs: 40 });
+    const rtt = ["--config", "f.yaml", "--object-rtt-ms", "1000"];
+    expect(parseUpOptions(rtt)).toMatchObject({ objectRttMs: 1_000, decide: undefined });
   });
 
   it("passes parameters on to the simulated engines", () => {
@@ -76,6 +86,13 @@ describe("parseUpOptions", () => {
     { args: ["--clusters", "2", "--coordinators", "2"], says: "leave out --coordinators" },
     { args: ["--clusters", "2", "--endpoint", "http://a:1"], says: "leave out --endpoint" },
     { args: ["--clusters", "2", "--config", "f"], says: "leave out --config" },
+    { args: ["--decide", "edge"], says: 'takes auto, local, consult, not "edge"' },
+    { args: ["--shards", "17"], says: "--shards takes a number from 1 to 16" },
+    { args: ["--shards", "0"], says: "--shards takes a number from 1 to 16" },
+    { args: ["--object-rtt-ms", "1001"], says: "--object-rtt-ms takes a number from 0 to 1000" },
+    { args: ["--object-rtt-ms", "0.5"], says: "whole number" },
+    { args: ["--config", "f", "--decide", "local"], says: "leave out --decide" },
+    { args: ["--config", "f", "--shards", "2"], says: "leave out --decide and --shards" },
     { args: ["extra"], says: '"extra" was not expected' },
     { args: ["--port"], says: "--port" },
     { args: ["--port", "70000"], says: "--port takes a number from 0 to 65535" },
