@@ -194,6 +194,8 @@ const poolSchema = poolFields.superRefine(
       context.addIssue({ code: "custom", path: ["scheduler", ...path], message });
     for (const message of answererIssues(pool))
       context.addIssue({ code: "custom", path: ["relays"], message });
+    for (const message of shardIssues(pool))
+      context.addIssue({ code: "custom", path: ["shards"], message });
     const { shadow, allowExperimentalPlugins } = pool;
     if (shadow === undefined) return;
     for (const { path, message } of schedulingIssues({
@@ -217,6 +219,13 @@ function answererIssues({
   const has = (list: unknown) => (Array.isArray(list) ? list.length > 0 : list !== undefined);
   if (has(relays) && has(upstreams)) return ["a pool has relays or upstreams, not both"];
   return has(relays) || has(upstreams) ? [] : ["expected at least one relay, or upstreams instead"];
+}
+
+/** Shards part what agents tell by prompts, and an upstream's load is read by one object alone. */
+function shardIssues({ shards, upstreams }: { shards?: unknown; upstreams?: unknown }): string[] {
+  const hasUpstreams = Array.isArray(upstreams) && upstreams.length > 0;
+  if (!hasUpstreams || typeof shards !== "number" || shards <= 1) return [];
+  return ["a pool of upstreams has one object: no relay tells several of them what is under way"];
 }
 
 const tenantSchema = z.strictObject({

@@ -17,6 +17,13 @@ const issuesOf = (...asked: Parameters<typeof parse>) => {
 };
 
 describe("upstreams of a pool", () => {
+  it("are of pools with one object", () => {
+    expect(issuesOf([UPSTREAM], { shards: 1 })).toEqual([]);
+    expect(issuesOf([UPSTREAM], { shards: 2 })).toEqual([
+      expect.stringMatching(/^pools\[0\]\.shards: a pool of upstreams has one object/),
+    ]);
+  });
+
   it("stand in place of relays", () => {
     expect(issuesOf([UPSTREAM])).toEqual([]);
     const relays = [{ url: "https://r", keys: [{ id: "k", secret: "relay-secret-0123456789" }] }];

@@ -1,5 +1,6 @@
 // A decision as text for a terminal: what was seen of each candidate, how it was scored, why it lost.
 
+import { shardOfRequest } from "../../agents/protocol/request-shard.ts";
 import {
   type ExplainedAttempt,
   type ExplainedCandidate,
@@ -27,7 +28,11 @@ export function renderExplanation(answer: unknown): string {
   if (!parsed.success)
     throw new CliError("The answer could not be read: is this fairlead as new as the deployment?");
   const { requestId, pool, attempts, pools } = parsed.data;
-  const head = [`Request ${requestId} in pool ${pool}`, "", ...renderPools(pools)].join("\n");
+  const shard = shardOfRequest(requestId);
+  const where = shard === 0 ? "" : `, object ${shard} of it`;
+  const head = [`Request ${requestId} in pool ${pool}${where}`, "", ...renderPools(pools)].join(
+    "\n",
+  );
   return printable(`${head}\n${attempts.map(renderAttempt).join("\n")}`);
 }
 

@@ -23,6 +23,8 @@ const poolSchema = z.object({
   jurisdiction: z.string().optional(),
   models: z.array(z.string()),
   failoverTier: z.number(),
+  /** Absent from a deployment of before: every pool has one object. */
+  shards: z.number().optional(),
   /** Of this release or another: it is only shown. */
   state: z.string(),
   ageMs: z.number().nullable(),

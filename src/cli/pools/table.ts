@@ -11,8 +11,17 @@ const UNKNOWN = "-";
 /** Ends with a line break. */
 export function renderPools(pools: readonly ShownPool[]): string {
   if (pools.length === 0) return "No pools are configured.\n";
-  return printable(`${renderTable(COLUMNS, pools).join("\n")}\n`);
+  const isAnySharded = pools.some(({ shards = 1 }) => shards > 1);
+  const columns = isAnySharded ? COLUMNS : COLUMNS.filter((column) => column !== SHARDS);
+  return printable(`${renderTable(columns, pools).join("\n")}\n`);
 }
+
+/** Only shown where a pool has several. */
+const SHARDS: Column<ShownPool> = {
+  heading: "objects",
+  align: "right",
+  cell: ({ shards = 1 }) => String(shards),
+};
 
 const COLUMNS: readonly Column<ShownPool>[] = [
   { heading: "pool", align: "left", cell: ({ pool }) => pool },
@@ -33,6 +42,7 @@ const COLUMNS: readonly Column<ShownPool>[] = [
   ),
   number("queued", (pool) => pool.summary?.load?.queued, String),
   number("in flight", (pool) => pool.summary?.load?.inFlightRequests, String),
+  SHARDS,
   { heading: "region", align: "left", cell: describeRegion },
   { heading: "models", align: "left", cell: describeModels },
 ];

@@ -1,6 +1,7 @@
 // GET /admin/v1/pools/<pool>/queue as the CLI reads it. What a newer deployment adds is passed over.
 
 import { z } from "zod";
+import { shardsSchema } from "../answered-shards.ts";
 
 const sizeSchema = z.object({ requests: z.number(), bytes: z.number(), tokens: z.number() });
 
@@ -48,6 +49,8 @@ export const queueAnswerSchema = z.object({
   /** null: the pool has no flow control. */
   queue: queueSchema.nullable(),
   note: z.string().optional(),
+  /** Of a pool of several objects. */
+  shards: shardsSchema.optional(),
 });
 
 export type ShownQueue = z.output<typeof queueSchema>;

@@ -9,6 +9,7 @@ import {
   ADMIN_FLAGS_USAGE,
   errorMessage,
 } from "../admin-client.ts";
+import type { AnsweredShards } from "../answered-shards.ts";
 import { CliError } from "../cli-error.ts";
 import type { Command } from "../command.ts";
 import { poolNames } from "../config/get.ts";
@@ -40,6 +41,7 @@ const FLAGS = {
 interface Look {
   readonly body: unknown;
   readonly queue: ShownQueue;
+  readonly shards: AnsweredShards | undefined;
 }
 
 export const queueCommand: Command = {
@@ -102,9 +104,9 @@ function readLook(pool: string, { body }: AdminAnswer): Look {
   const parsed = queueAnswerSchema.safeParse(body);
   if (!parsed.success)
     throw new CliError("The answer could not be read: is this fairlead as new as the deployment?");
-  const { queue, note = "Flow control is off." } = parsed.data;
+  const { queue, shards, note = "Flow control is off." } = parsed.data;
   if (queue === null) throw new CliError(`${pool}: ${note}`);
-  return { body, queue };
+  return { body, queue, shards };
 }
 
 async function notFound(client: AdminClient, pool: string): Promise<CliError> {
@@ -121,5 +123,5 @@ function printJson({ body }: Look): void {
 
 function createTable(pool: string): (look: Look) => void {
   const screen = new Screen(process.stdout);
-  return ({ queue }) => screen.show(renderQueue({ pool, queue, at: new Date() }));
+  return ({ queue, shards }) => screen.show(renderQueue({ pool, queue, shards, at: new Date() }));
 }

@@ -1,5 +1,6 @@
 // What waits in a pool as text for a terminal: the pool, its bands, and the flows of each band.
 
+import { type AnsweredShards, describeShards } from "../answered-shards.ts";
 import { describeSeconds } from "../duration.ts";
 import { shortId } from "../explain/table.ts";
 import { type Column, renderTable } from "../text-table.ts";
@@ -9,16 +10,18 @@ import type { ShownBand, ShownFlow, ShownQueue } from "./answer.ts";
 export interface QueueView {
   readonly pool: string;
   readonly queue: ShownQueue;
+  readonly shards?: AnsweredShards | undefined;
   readonly at: Date;
 }
 
 /** Ends with a line break. */
-export function renderQueue({ pool, queue, at }: QueueView): string {
+export function renderQueue({ pool, queue, shards, at }: QueueView): string {
   const lines = [
     `Pool ${pool} at ${at.toISOString().slice(11, 19)} UTC: ${describeFullness(queue)}`,
     `  waiting ${describeSize(queue)}; ${queue.openWaits} as open calls, ${queue.places} with a numbered place`,
     `  ${queue.inFlight} let through and not ended`,
   ];
+  if (shards !== undefined) lines.push(`  ${describeShards(shards)}`);
   if (queue.staleEndpoints > 0)
     lines.push(
       `  ${queue.staleEndpoints} endpoints count as full: nobody has heard of them lately`,

@@ -5,6 +5,7 @@ import type { ReplayableAttempt } from "../../scheduler/decisions/replay-documen
 import type { WhatIfReport } from "../../scheduler/what-if/report.ts";
 import { WhatIf } from "../../scheduler/what-if/what-if.ts";
 import type { AdminClient } from "../admin-client.ts";
+import type { AnsweredShards } from "../answered-shards.ts";
 import { readDecisions, type Reach, type RecordedDecision } from "./decisions.ts";
 
 /** A report, and what it rests on; also the form of `--json`. */
@@ -14,6 +15,8 @@ export interface PoolComparison extends WhatIfReport {
   /** How far back the pool's records reach, where a deployment was asked. */
   readonly recordsSinceMs: number | null;
   readonly isCutShort: boolean;
+  /** Absent where every object of the pool has answered. */
+  readonly shards?: AnsweredShards;
 }
 
 /** Asks the deployment for its decisions of the last `sinceS` seconds. */
@@ -24,7 +27,8 @@ export async function comparePool(
 ): Promise<PoolComparison> {
   const reach: Reach = { oldestAtMs: null, isCutShort: false };
   const compared = await compare(query.pool, readDecisions(client, query, reach), other);
-  return { ...compared, recordsSinceMs: reach.oldestAtMs, isCutShort: reach.isCutShort };
+  const { oldestAtMs: recordsSinceMs, isCutShort, shards } = reach;
+  return { ...compared, recordsSinceMs, isCutShort, ...(shards === undefined ? {} : { shards }) };
 }
 
 export async function compare(

@@ -9,6 +9,7 @@ import {
   type ReplayableAttempt,
 } from "../../scheduler/decisions/replay-document.ts";
 import { type AdminClient, errorMessage } from "../admin-client.ts";
+import { type AnsweredShards, shardsSchema } from "../answered-shards.ts";
 import { CliError, describeError } from "../cli-error.ts";
 
 export const FILE_BYTES_MAX = 512 * 1024 * 1024;
@@ -24,16 +25,20 @@ export interface RecordedDecision {
 export interface Reach {
   /** null: the pool has none. */
   oldestAtMs: number | null;
-  /** The object was away meanwhile, and its older records with it. */
+  /** An object was away meanwhile, and its older records with it. */
   isCutShort: boolean;
+  /** The last page that not every object of the pool had answered: its records are not among these. */
+  shards?: AnsweredShards;
 }
 
 /** GET /admin/v1/pools/<pool>/decisions. What is in an attempt is checked where it is replayed. */
 const pageSchema = z.object({
   objectEpoch: z.string(),
   oldestAtMs: z.number().nullable(),
-  next: z.number().nullable(),
+  /** A text of a pool of several objects. */
+  next: z.union([z.number(), z.string()]).nullable(),
   schedulers: z.array(z.unknown()),
+  shards: shardsSchema.optional(),
   decisions: z.array(
     z.object({ requestId: z.string(), attempt: z.looseObject({ scheduler: z.int().min(0) }) }),
   ),
@@ -60,7 +65,8 @@ export async function* readDecisions(
       throw new CliError(
         "The answer could not be read: is this fairlead as new as the deployment?",
       );
-    const { objectEpoch, oldestAtMs, next, schedulers, decisions } = page.data;
+    const { objectEpoch, oldestAtMs, next, schedulers, shards, decisions } = page.data;
+    if (shards !== undefined && shards.missing.length > 0) reach.shards = shards;
     reach.isCutShort = epoch !== undefined && epoch !== objectEpoch;
     if (reach.isCutShort) return;
     epoch = objectEpoch;
@@ -70,7 +76,7 @@ export async function* readDecisions(
       yield* replayables({ requestId, pool, attempts: [whole] }, parse);
     }
     if (next === null) return;
-    before = `&before=${next}`;
+    before = `&before=${encodeURIComponent(next)}`;
   }
 }
 

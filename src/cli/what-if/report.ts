@@ -1,6 +1,7 @@
 // A comparison as text for a terminal.
 
 import type { BeforeAndAfter, Disagreement } from "../../scheduler/what-if/report.ts";
+import { describeShards } from "../answered-shards.ts";
 import { describeSeconds } from "../duration.ts";
 import { type Column, renderTable } from "../text-table.ts";
 import type { PoolComparison } from "./compare.ts";
@@ -37,7 +38,7 @@ export function renderComparison(comparison: PoolComparison): string {
 }
 
 function describeReach(comparison: PoolComparison): string {
-  const { oldestAtMs, newestAtMs, configVersions, recordsSinceMs, isCutShort, unreadable } =
+  const { oldestAtMs, newestAtMs, configVersions, recordsSinceMs, isCutShort, shards, unreadable } =
     comparison;
   const parts: string[] = [];
   if (oldestAtMs !== null && newestAtMs !== null) {
@@ -48,6 +49,7 @@ function describeReach(comparison: PoolComparison): string {
     parts.push(`decided by ${describeVersions(configVersions)} of the configuration`);
   if (recordsSinceMs !== null)
     parts.push(`records reach back to ${new Date(recordsSinceMs).toISOString()}`);
+  if (shards !== undefined) parts.push(describeShards(shards));
   if (isCutShort) parts.push("the pool's object restarted meanwhile: older records are gone");
   if (unreadable > 0) parts.push(`${unreadable} more could not be taken again by this fairlead`);
   return parts.length === 0 ? "no decision is on record" : parts.join("; ");

@@ -19,6 +19,8 @@ export interface ListedPool {
   /** As configured: higher ones are used where no lower one can be. */
   readonly failoverTier: number;
   readonly drained: boolean;
+  /** Objects that share its requests, as configured. */
+  readonly shards: number;
   /** What speaks the most against it; `fresh`: nothing. */
   readonly state: PoolState;
   /** Since its last summary; null before the first. Signals in `summary` have ages of their own then. */
@@ -40,7 +42,7 @@ export function listPools(deployment: Deployment, read: PoolsRead, nowMs: number
   );
   known.applyTo(table, 0);
   table.allow(names, { local: NOTHING_OF_ITS_OWN, nowMs, renamed: undefined });
-  return pools.map(({ name, region, jurisdiction, models, failoverTier }) => {
+  return pools.map(({ name, region, jurisdiction, models, failoverTier, shards }) => {
     const slot = table.slotOf(name)!;
     const heard = known.summaryOf(name);
     return {
@@ -50,6 +52,7 @@ export function listPools(deployment: Deployment, read: PoolsRead, nowMs: number
       models,
       failoverTier,
       drained: read.drained.includes(name),
+      shards,
       state: stateOf(table.pools, slot),
       ageMs: heard === undefined ? null : nowMs - heard.sentAtMs,
       summary: heard?.summary ?? null,

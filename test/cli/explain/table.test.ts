@@ -83,6 +83,12 @@ function explanation(
 }
 
 describe("renderExplanation", () => {
+  it("names the object that decided, but for the pool's own", () => {
+    const requestId = `fl-0a1b2c3d-0b-${"7".repeat(32)}`;
+    const text = renderExplanation({ ...explanation(), requestId });
+    expect(text.split("\n")[0]).toBe(`Request ${requestId} in pool local, object 11 of it`);
+  });
+
   it("says what was seen, how it was scored and why the others lost", () => {
     expect(renderExplanation(explanation())).toBe(`Request fl-0a1b2c3d-00-x in pool local
 

@@ -60,6 +60,20 @@ describe("fairlead pools", { timeout: 30_000 }, () => {
     expect(rows.at(-2)).toEqual(["us-1", "silent", "1", "never", ...none, "us\uFFFD[2J", "a"]);
   });
 
+  it("says how many objects each pool has, where one has several", async () => {
+    await using admin = await AdminServer.start();
+    admin.pools = { status: 200, body: LISTED };
+    expect((await admin.run("pools")).stdout).not.toContain("objects");
+    const [first, second] = LISTED.pools;
+    const pools = [{ ...first, shards: 4 }, second];
+    admin.pools = { status: 200, body: { ...LISTED, pools } };
+    const { stdout } = await admin.run("pools");
+    expect(stdout).toContain("objects");
+    const rows = stdout.split("\n").map((line) => line.trim().split(/ {2,}/));
+    // Before the region and the models.
+    expect([rows.at(-3)!.at(-3), rows.at(-2)!.at(-3)]).toEqual(["4", "1"]);
+  });
+
   it("prints the answer as it is", async () => {
     await using admin = await AdminServer.start();
     admin.pools = { status: 200, body: LISTED };

@@ -55,6 +55,18 @@ Flows of band 0
     expect(shown(change)).toContain(says);
   });
 
+  it("says of which objects it is, where the pool has several", () => {
+    const told = (missing: number[]) =>
+      renderQueue({
+        pool: "eu-1",
+        queue: { ...QUEUE, bands: [] },
+        at,
+        shards: { count: 4, missing },
+      });
+    expect(told([])).toContain("  of all 4 objects\n");
+    expect(told([1, 3])).toContain("  of 2 of 4 objects: 1, 3 did not answer\n");
+  });
+
   it("says that a pool has no room at all", () => {
     const queue = { ...QUEUE, saturation: null, bands: [] };
     expect(renderQueue({ pool: "eu-1", queue, at })).toContain("full, with no room at all");

@@ -21,7 +21,9 @@ interface Answer {
 export class AdminServer implements AsyncDisposable {
   /** What GET /config answers, one after another; the last one stays. */
   configs: unknown[] = [];
-  /** What any GET of decisions answers. */
+  /** Paths of GETs of decisions. */
+  readonly asked: string[] = [];
+  /** What any GET of decisions answers, or what its path makes of it. */
   decisions: unknown = {
     objectEpoch: "e",
     oldestAtMs: null,
@@ -91,7 +93,11 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #found(request: IncomingMessage): Promise<unknown> {
-    if (request.url!.includes("/decisions")) return this.decisions;
+    if (request.url!.includes("/decisions")) {
+      this.asked.push(request.url!);
+      const { decisions } = this;
+      return typeof decisions === "function" ? (decisions(request.url!) as unknown) : decisions;
+    }
     if (request.method === "PUT") {
       const body: unknown = JSON.parse(await text(request));
       this.puts.push({ ifMatch: request.headers["if-match"], body });

@@ -23,6 +23,20 @@ describe("fairlead what-if", { timeout: 30_000 }, () => {
     expect(run.stderr).toContain(says);
   });
 
+  it("reads the pages of a pool of several objects to their end", async () => {
+    await using admin = await AdminServer.start();
+    admin.configs = [{ version: 1, config: { pools: [{ name: "eu-1" }] } }];
+    const shards = { count: 2, missing: [1] };
+    const page = { objectEpoch: "a,", oldestAtMs: 5, schedulers: [], decisions: [], shards };
+    admin.decisions = (path: string) => ({
+      ...page,
+      next: path.includes("before=") ? null : "7.-",
+    });
+    const run = await admin.run("what-if", "--config", FILE);
+    expect(admin.asked.at(-1)).toContain("&before=7.-");
+    expect(run.stdout).toContain("of 1 of 2 objects: 1 did not answer");
+  });
+
   it("ends with 2 where the decisions cannot be read", async () => {
     await using admin = await AdminServer.start();
     admin.configs = [{ version: 1, config: { pools: [{ name: "eu-1" }] } }];

@@ -72,7 +72,9 @@ describe("renderComparison", () => {
       configVersions: { oldest: 2, newest: 3 },
       isCutShort: true,
       unreadable: 7,
+      shards: { count: 2, missing: [1] },
     });
+    expect(text).toContain("of 1 of 2 objects: 1 did not answer");
     expect(text).toContain("over 30 min");
     expect(text).toContain("records reach back to 2026-11-21T11:00:00.000Z");
     expect(text).toContain("decided by versions 2 to 3 of the configuration");
