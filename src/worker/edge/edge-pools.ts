@@ -54,12 +54,11 @@ export class EdgePools {
     metrics.reset(METRIC.edgeCreditTokens);
     metrics.reset(METRIC.edgeRttSeconds);
     for (const [pool, edge] of this.#pools) {
-      const ageMs = edge.ageMs(nowMs);
-      const rttMs = edge.rttMs(nowMs);
-      if (Number.isFinite(ageMs))
-        metrics.set(METRIC.edgeReplicaAgeSeconds, { pool }, ageMs / 1_000);
+      const ageMs = edge.link.facts(nowMs)?.ageMs;
+      const rttMs = edge.link.rttMs(nowMs);
+      if (ageMs !== undefined) metrics.set(METRIC.edgeReplicaAgeSeconds, { pool }, ageMs / 1_000);
       if (rttMs !== undefined) metrics.set(METRIC.edgeRttSeconds, { pool }, rttMs / 1_000);
-      metrics.set(METRIC.edgeCreditTokens, { pool }, edge.credit(nowMs));
+      metrics.set(METRIC.edgeCreditTokens, { pool }, edge.link.credit.available(nowMs));
     }
   }
 

@@ -2,7 +2,7 @@
 // has not heard of it takes the relay's reports for those of an earlier life and counts them.
 
 import { METRIC } from "../../telemetry/names.ts";
-import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
+import type { LocalEnd } from "../../scheduler/edge/contracts.ts";
 import { metrics } from "../metrics.ts";
 import type { Grant } from "../upstream/pool-picks.ts";
 
@@ -15,9 +15,10 @@ export type GrantedParts = Pick<
 /** `ended` is told once how it ended, where that is not a relay's to say. */
 export function localGrant(
   parts: GrantedParts,
-  { ticket, attempt }: Pick<LocalCommit, "ticket" | "attempt">,
+  attempt: number,
   ended: (end: LocalEnd) => void,
 ): Grant {
+  const { ticket } = parts;
   let isEnded = false;
   const end = (how: LocalEnd["how"]) => {
     if (isEnded) return;

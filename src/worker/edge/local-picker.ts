@@ -3,6 +3,7 @@
 
 import { effectiveScheduler, readableScheduler } from "../../config/scheduling.ts";
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
+import { isLocalCapable } from "../../scheduler/edge/local-capable.ts";
 import { EndpointPicker } from "../../scheduler/endpoint-picker.ts";
 import type { Pool } from "../directory-index.ts";
 
@@ -14,7 +15,7 @@ export class LocalPicker {
 
   private constructor(config: SchedulerConfig, text: string) {
     this.picker = new EndpointPicker(config);
-    this.isLocalCapable = true;
+    this.isLocalCapable = isLocalCapable(config);
     this.#text = text;
   }
 

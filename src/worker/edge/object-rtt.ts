@@ -6,7 +6,8 @@
 // not the least, because a clock that stands still between input and output measures some calls as nothing.
 
 const SAMPLES_MAX = 16;
-const SAMPLE_KEPT_MS = 60_000;
+/** A sample counts for so long. */
+export const SAMPLE_KEPT_MS = 60_000;
 const QUANTILE = 0.25;
 /** Above it a call says nothing of the way: it waited in the object. */
 export const SAMPLE_MS_MAX = 2_000;

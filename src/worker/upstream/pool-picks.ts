@@ -96,7 +96,7 @@ export async function pickEndpoints(
   const isShort = hasOther || (canServe && !hasQueue);
   const deadlineMs = isShort ? PICK_DEADLINE_WITH_REPLICA_MS : PICK_DEADLINE_MS;
   if (canServe || hasOther) view.beginProbe(nowMs, deadlineMs);
-  const measured = (ms: number, atMs: number) => edge.measured(ms, atMs);
+  const measured = (ms: number, atMs: number) => edge.link.measured(ms, atMs);
   const asking = { ...context, terms: decided, askedAtMs: nowMs, measured };
   const answer = await askWithRoom(request, asking, deadlineMs);
   if (!answer.ok && answer.reason === "unavailable") {
@@ -106,7 +106,7 @@ export async function pickEndpoints(
     return "ok" in standIn ? standIn : answer;
   }
   const grant = answer.ok ? adopt(answer, request, asking) : answer;
-  edge.renew(context, Date.now());
+  edge.link.renew(context, Date.now());
   return grant;
 }
 

@@ -20,7 +20,7 @@ import {
   seenEdge,
 } from "../support/scripted-object.ts";
 import { SNAPSHOT_SERVES_AWAY_MS } from "../../../src/scheduler/edge/consult-rule.ts";
-import { REPLICA_ASK_IDLE_MS } from "../../../src/worker/edge/edge-pool.ts";
+import { REPLICA_ASK_IDLE_MS } from "../../../src/worker/edge/object-link.ts";
 import { AWAY_MS } from "../../../src/worker/upstream/pool-view.ts";
 
 beforeEach(() => {

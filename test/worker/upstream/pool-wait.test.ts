@@ -44,7 +44,10 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-interface WaiterOptions extends Pick<Partial<PickContext>, "view" | "edge" | "bodies" | "hasQueue"> {
+interface WaiterOptions extends Pick<
+  Partial<PickContext>,
+  "view" | "edge" | "bodies" | "hasQueue"
+> {
   readonly pick?: PickRequest;
 }
 

@@ -1,0 +1,162 @@
+// What an isolate has of a pool's object, and how it keeps that: a replica of the pool, credit, how far the object
+// is, and the calls that tell it what was decided here.
+
+import type { EdgeSynced, HeldGrant } from "../../durable/contract.ts";
+import { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
+import type { CreditAsk } from "../../scheduler/credits/contracts.ts";
+import type { SnapshotFacts } from "../../scheduler/edge/consult-rule.ts";
+import type { EdgeKnown, EdgeSnapshot } from "../../scheduler/edge/contracts.ts";
+import { PoolReplica } from "../../scheduler/edge/pool-replica.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import { metrics } from "../metrics.ts";
+import { knownPools } from "../pools/known-pools.ts";
+import type { PoolView } from "../upstream/pool-view.ts";
+import { EdgeCalls, type EdgeWay } from "./edge-calls.ts";
+import { ObjectRtt } from "./object-rtt.ts";
+
+/** A replica of this age is renewed with the next pick that is asked for. */
+export const REPLICA_ASK_MS = 100;
+/** The same where the isolate does not decide alone: only while the object is away. */
+export const REPLICA_ASK_IDLE_MS = 1_000;
+/** Credit that is asked for where nothing was wanted lately: a request or two. */
+const CREDIT_WANT_MIN = 8_192;
+const CREDIT_WANT_MAX = 4_000_000;
+
+export interface ObjectLinkOptions {
+  readonly pool: string;
+  /** Of the object. */
+  readonly address: string;
+  /** What is known of whether the object answers. */
+  readonly view: Pick<PoolView, "markAway" | "markBack">;
+  /** The isolate's; see EdgeKnown. */
+  readonly seed: number;
+  /** Random, of this link. */
+  readonly epoch: string;
+  /** Requests may be decided here: what caches hold is worth knowing, and credit worth having. */
+  readonly decidesAlone: (nowMs: number) => boolean;
+  /** The slot is free, or another endpoint's. */
+  readonly endpointLeft: (slot: number) => void;
+}
+
+/** When an answer came, and to what. */
+interface AnsweredAt {
+  readonly nowMs: number;
+  readonly askedAtMs: number;
+  /** See SnapshotAt. */
+  readonly shown: number;
+}
+
+export class ObjectLink {
+  readonly #options: ObjectLinkOptions;
+  readonly #rtt = new ObjectRtt();
+  readonly credit: CreditHolder;
+  readonly calls: EdgeCalls;
+  #replica: PoolReplica | undefined;
+
+  constructor(options: ObjectLinkOptions) {
+    this.#options = options;
+    const { address, epoch, pool } = options;
+    this.credit = new CreditHolder({
+      scope: `pool/${address}`,
+      id: epoch,
+      wantMin: CREDIT_WANT_MIN,
+      wantMax: CREDIT_WANT_MAX,
+    });
+    this.calls = new EdgeCalls({
+      ask: (nowMs, untoldTokens) => ({
+        known: this.#known(nowMs),
+        credit: this.credit.ask(nowMs, untoldTokens),
+      }),
+      lastNumber: () => this.#replica?.lastDispatch ?? 0,
+      answered: (synced, at) => this.#synced(synced, { ...at, nowMs: Date.now() }),
+      failed: (error) => this.#syncFailed(error),
+      dropped: (count) => metrics.inc(METRIC.edgeCommitsDroppedTotal, { pool }, count),
+    });
+  }
+
+  /** Undefined before the first snapshot. */
+  get replica(): PoolReplica | undefined {
+    return this.#replica;
+  }
+
+  /** There and back; undefined while it is not known. */
+  rttMs(nowMs: number): number | undefined {
+    return this.#rtt.rttMs(nowMs);
+  }
+
+  /** A call to the object took so long. */
+  measured(ms: number, nowMs: number): void {
+    this.#rtt.add(ms, nowMs);
+  }
+
+  /** Undefined without a replica. */
+  facts(nowMs: number): SnapshotFacts | undefined {
+    return this.#replica?.facts(nowMs);
+  }
+
+  /** What a pick asks for besides endpoints. */
+  asked(nowMs: number): { readonly edge?: EdgeKnown; readonly credit?: CreditAsk } {
+    const isAlone = this.#options.decidesAlone(nowMs);
+    const ageMs = this.facts(nowMs)?.ageMs ?? Infinity;
+    const isOld = ageMs >= (isAlone ? REPLICA_ASK_MS : REPLICA_ASK_IDLE_MS);
+    return {
+      ...(isOld ? { edge: this.#known(nowMs) } : {}),
+      ...(isAlone ? { credit: this.credit.ask(nowMs, this.calls.untoldTokens) } : {}),
+    };
+  }
+
+  /** What came with a grant. `askedAtMs`: when the object was asked for it. */
+  granted({ credit, edge }: HeldGrant, askedAtMs: number, nowMs: number): void {
+    if (credit !== undefined) this.credit.granted(credit, askedAtMs);
+    if (edge !== undefined) this.#apply(edge, { nowMs, askedAtMs, shown: this.calls.shownNow() });
+  }
+
+  /** Behind a request that the object was asked about: the next ones may be decided here. */
+  renew(way: EdgeWay, nowMs: number): void {
+    const replica = this.#replica;
+    if (replica === undefined || !this.#options.decidesAlone(nowMs)) return;
+    const hasDigest = replica.known.digest !== "";
+    if (!hasDigest || replica.isToBeRenewed(nowMs)) this.calls.begin(way, nowMs);
+  }
+
+  /** Without a digest where nothing is decided by it. */
+  #known(nowMs: number): EdgeKnown {
+    const { seed, decidesAlone } = this.#options;
+    const known = this.#replica?.known ?? { epoch: "", version: 0, digest: "", seed };
+    if (decidesAlone(nowMs)) return known;
+    const { digest: _, ...others } = known;
+    return others;
+  }
+
+  #synced({ credit, snapshot }: EdgeSynced, at: AnsweredAt): void {
+    const { nowMs, askedAtMs } = at;
+    metrics.inc(METRIC.edgeSyncsTotal, { pool: this.#options.pool, outcome: "answered" });
+    this.#options.view.markBack();
+    this.measured(nowMs - askedAtMs, nowMs);
+    if (credit !== undefined) this.credit.granted(credit, askedAtMs);
+    if (snapshot !== undefined) this.#apply(snapshot, at);
+    // It is not configured any more.
+    else this.#replica?.forget();
+  }
+
+  #syncFailed(error: unknown): void {
+    const isUnknown = error instanceof Error && UNKNOWN_WORD.test(error.message);
+    const outcome = isUnknown ? "unknown" : "failed";
+    metrics.inc(METRIC.edgeSyncsTotal, { pool: this.#options.pool, outcome });
+    if (!isUnknown) return this.#options.view.markAway(Date.now());
+    // An object of a release before has come, which learns from relays. The replica grows old, and then it decides.
+    this.calls.clear();
+  }
+
+  #apply(snapshot: EdgeSnapshot, { nowMs, askedAtMs, shown }: AnsweredAt): void {
+    const rttMs = this.rttMs(nowMs) ?? 0;
+    const asOfMs = Math.max(askedAtMs, nowMs - rttMs / 2);
+    this.#replica ??= new PoolReplica({ seed: this.#options.seed });
+    const applied = this.#replica.apply(snapshot, { asOfMs, nowMs, shown });
+    if (snapshot.summary !== undefined) knownPools.heard(snapshot.summary, nowMs);
+    if (applied.ok) for (const slot of applied.left) this.#options.endpointLeft(slot);
+  }
+}
+
+/** What the runtime says of a method that is not there. */
+const UNKNOWN_WORD = /does not implement/;

@@ -1,0 +1,170 @@
+// The calls that tell an object what was decided here: one at a time, behind requests.
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { EdgeSync, EdgeSynced } from "../../../src/durable/contract.ts";
+import {
+  EDGE_GATHER_MS,
+  EdgeCalls,
+  SYNC_DEADLINE_MS,
+  SYNC_RETRY_MS,
+  TELL_MS_MAX,
+} from "../../../src/worker/edge/edge-calls.ts";
+import type { PendingCommit } from "../../../src/worker/edge/outbox.ts";
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: 1_000_000 });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** An isolate, and an object that answers as `answer` says. */
+class Told {
+  readonly syncs: EdgeSync[] = [];
+  readonly answered: { shown: number }[] = [];
+  readonly failed: unknown[] = [];
+  readonly held: Promise<void>[] = [];
+  readonly untold: number[] = [];
+  last = 0;
+  answer: () => Promise<EdgeSynced> = async () => ({});
+  readonly calls = new EdgeCalls({
+    ask: (_, untoldTokens) => {
+      this.untold.push(untoldTokens);
+      return { known: { epoch: "e", version: 1 } };
+    },
+    lastNumber: () => this.last,
+    answered: (_, at) => void this.answered.push({ shown: at.shown }),
+    failed: (error) => void this.failed.push(error),
+    dropped: () => undefined,
+  });
+  readonly way = {
+    port: () => ({
+      sync: (sync: EdgeSync) => {
+        this.syncs.push(sync);
+        return this.answer();
+      },
+    }),
+    hold: (work: Promise<void>) => void this.held.push(work),
+  };
+
+  commit(): void {
+    const number = ++this.last;
+    const commit = { ticket: `t${number}`, keys: new Uint32Array(2), reservedTokens: 10 };
+    const pending = { number, decidedAtMs: Date.now(), commit } as unknown as PendingCommit;
+    this.calls.commit(pending, this.way);
+  }
+
+  get tickets(): string[][] {
+    return this.syncs.map(({ commits }) => commits.map(({ ticket }) => ticket));
+  }
+}
+
+const after = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+describe("commits", () => {
+  it("of a moment go in one call, with how long ago they were", async () => {
+    const told = new Told();
+    told.commit();
+    await after(EDGE_GATHER_MS - 1);
+    told.commit();
+    expect(told.syncs).toEqual([]);
+    await after(1);
+    expect(told.tickets).toEqual([["t1", "t2"]]);
+    expect(told.syncs[0]!.commits.map(({ decidedAgoMs }) => decidedAgoMs)).toEqual([
+      EDGE_GATHER_MS,
+      1,
+    ]);
+    expect(told.answered).toEqual([{ shown: 2 }]);
+    expect(told.held).toHaveLength(1);
+  });
+
+  it("that come while a call is under way go with the next, by the same request", async () => {
+    const told = new Told();
+    const slow = Promise.withResolvers<EdgeSynced>();
+    told.answer = () => slow.promise;
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    told.commit();
+    await after(50);
+    expect([told.tickets, told.calls.shownNow(), told.held.length]).toEqual([[["t1"]], 0, 1]);
+    told.answer = async () => ({});
+    slow.resolve({});
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets).toEqual([["t1"], ["t2"]]);
+    // The first snapshot shows the first only.
+    expect(told.answered).toEqual([{ shown: 1 }, { shown: 2 }]);
+    expect(told.held).toHaveLength(1);
+    told.commit();
+    expect(told.held).toHaveLength(2);
+  });
+
+  it("are told again where a call fails, until it does not", async () => {
+    const told = new Told();
+    told.answer = () => Promise.reject(new Error("away"));
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect([told.failed.length, told.calls.untoldTokens, told.calls.shownNow()]).toEqual([
+      1, 10, 0,
+    ]);
+    told.commit();
+    told.answer = async () => ({});
+    await after(SYNC_RETRY_MS);
+    expect(told.tickets).toEqual([["t1"], ["t1", "t2"]]);
+    expect([told.calls.untoldTokens, told.held.length]).toEqual([0, 1]);
+  });
+
+  it("go on waiting for the next request where one has tried for long enough", async () => {
+    const told = new Told();
+    told.answer = () => Promise.reject(new Error("away"));
+    told.commit();
+    await after(TELL_MS_MAX + SYNC_RETRY_MS);
+    const count = told.syncs.length;
+    await after(60_000);
+    expect(told.syncs).toHaveLength(count);
+    told.answer = async () => ({});
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets.at(-1)).toEqual(["t1", "t2"]);
+  });
+
+  it("are taken over where the context that told them has ended", async () => {
+    const told = new Told();
+    told.answer = () => new Promise(() => undefined);
+    told.commit();
+    // Its timers are gone with it.
+    vi.clearAllTimers();
+    told.commit();
+    expect(told.held).toHaveLength(1);
+    vi.setSystemTime(Date.now() + SYNC_DEADLINE_MS + 2 * SYNC_RETRY_MS);
+    told.answer = async () => ({});
+    told.commit();
+    expect(told.held).toHaveLength(2);
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets).toEqual([["t1", "t2", "t3"]]);
+  });
+
+  it("wait for no answer for ever", async () => {
+    const told = new Told();
+    told.answer = () => new Promise(() => undefined);
+    told.commit();
+    await after(EDGE_GATHER_MS + SYNC_DEADLINE_MS);
+    expect(told.failed).toHaveLength(1);
+  });
+});
+
+describe("a renewal", () => {
+  it("is one call without commits, and begun by one request", async () => {
+    const told = new Told();
+    told.calls.begin(told.way, Date.now());
+    told.calls.begin(told.way, Date.now());
+    await after(EDGE_GATHER_MS + 1_000);
+    expect(told.syncs).toEqual([{ known: { epoch: "e", version: 1 }, commits: [], ends: [] }]);
+  });
+
+  it("says what credit is spent that the object does not know of", async () => {
+    const told = new Told();
+    for (let i = 0; i < 257; i++) told.commit();
+    await after(EDGE_GATHER_MS);
+    expect([told.untold[0], told.syncs[0]!.commits.length]).toEqual([10, 256]);
+  });
+});
