@@ -217,13 +217,7 @@ class Sender {
       if (this.#isListDue) this.#list();
       this.#stream.flush();
       await turn();
-    } while (this.#dueKeys() > STEP_KEYS * 2);
-  }
-
-  #dueKeys(): number {
-    const text = this.#registry.render();
-    const line = text.split("\n").find((each) => each.startsWith("fairlead_kv_stream_due_keys "));
-    return Number(line?.split(" ")[1] ?? 0);
+    } while (this.#stream.figures.dueKeys > STEP_KEYS * 2);
   }
 
   #list(): void {

@@ -1,9 +1,11 @@
-// The collector: scrapes every endpoint it discovered and tells the pool's object.
+// The collector: scrapes every endpoint it discovered and tells the pool's objects, each of which has a
+// ShardTeller.
 //
-// The object says what to read and how often (`configure`); until then nothing is scraped. Results
+// The first object says what to read and how often (`configure`); until then nothing is scraped. Results
 // gather for FLUSH_MS, so that a pool of hundreds of endpoints costs a few frames per interval and
-// not one per endpoint. While the session is down, results are dropped: only the newest of each
-// endpoint is kept, and after a reconnect everything is said again.
+// not one per endpoint. While a session is down, results are dropped: only the newest of each
+// endpoint is kept, and after a reconnect everything is said again. The cluster's resources are told to the
+// first object only.
 //
 // KV events, where they are asked for, go their own way: kv-residency.ts.
 
@@ -11,19 +13,19 @@ import type { EndpointSource } from "../discovery/endpoint-source.ts";
 import { type EndpointsFrom, startEndpointSource } from "../discovery/start-endpoint-source.ts";
 import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
-import { encodeFrame, encodeMetrics, FRAME, type FramePlace } from "../protocol/codec.ts";
-import type { Configure, EndpointRecord } from "../protocol/messages.ts";
-import type { WireSpecification, WireTarget } from "../protocol/metrics-specification.ts";
-import { PoolSession, type SessionTiming } from "../session/pool-session.ts";
+import type { FramePlace } from "../protocol/codec.ts";
+import type { Configure } from "../protocol/messages.ts";
+import type { WireTarget } from "../protocol/metrics-specification.ts";
+import type { PoolSession, SessionTiming } from "../session/pool-session.ts";
+import { ShardSessions } from "../session/shard-sessions.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { EngineScraper } from "./engine-scraper.ts";
 import type { KvEventsMode } from "./kv-events/kv-events.ts";
-import { KvResidency } from "./kv-residency.ts";
-import { MetricsLedger } from "./metrics-ledger.ts";
-import { ModelsLedger } from "./models-ledger.ts";
+import { KvResidency, type KvResidencyOptions } from "./kv-residency.ts";
 import type { KvKeys } from "./token-keys/flags.ts";
 import { ResourcesTeller } from "./resources-teller.ts";
 import { readTlsFiles, type TlsOptions } from "./scrape-client.ts";
+import { ShardTeller } from "./shard-teller.ts";
 
 /** How long results gather before a frame is sent. */
 const FLUSH_MS = 20;
@@ -66,7 +68,8 @@ export async function startCollector(options: CollectorOptions): Promise<Collect
   const { kvEvents, token, logger, registry } = options;
   let collector: PoolCollector | undefined;
   try {
-    const send: PoolSession["send"] = (encode) => collector?.send(encode) ?? false;
+    const send: KvResidencyOptions["send"] = (encode, shard) =>
+      collector?.send(encode, shard) ?? false;
     const residency =
       kvEvents === undefined
         ? undefined
@@ -83,17 +86,12 @@ class PoolCollector implements Collector {
   readonly #options: CollectorOptions;
   readonly #source: EndpointSource;
   readonly #residency: KvResidency | undefined;
-  readonly #session: PoolSession;
-  readonly #ledger = new MetricsLedger();
-  readonly #models = new ModelsLedger();
+  readonly #sessions: ShardSessions<ShardTeller>;
   readonly #resources: ResourcesTeller | undefined;
   readonly #flush: NodeJS.Timeout;
+  /** As the first object has said it. */
   #configure: Configure | undefined;
-  /** The object of this connection has said what `#configure` holds. */
-  #isConfigured = false;
   #scrapers: EngineScraper[] = [];
-  /** The object does not hold the current membership. Rows refer to it, so it goes first. */
-  #isMembershipDue = true;
 
   constructor(
     options: CollectorOptions,
@@ -106,45 +104,22 @@ class PoolCollector implements Collector {
     this.#resources = source.resources && new ResourcesTeller(source.resources);
     source.onResources?.(() => this.#resources?.changed());
     residency?.follow(source.endpoints);
-    this.#ledger.reset(source.endpoints.length);
-    this.#models.reset(source.endpoints.length);
     source.onChange((endpoints) => {
       residency?.follow(endpoints);
       this.#restart();
     });
-    this.#session = new PoolSession({
+    this.#sessions = new ShardSessions({
       ...options,
       role: "collector",
-      ...(options.sessionTiming === undefined ? {} : { timing: options.sessionTiming }),
-      events: {
-        onWelcome: () => {
-          this.#isConfigured = false;
-          residency?.connected();
-        },
-        onResync: () => {
-          this.#isMembershipDue = true;
-          this.#ledger.forgetSent();
-          this.#models.forgetSent();
-          this.#resources?.forgetSent();
-        },
-        onAck: () => undefined,
-        onConfigure: (configure) => {
-          // Said again after every reconnect.
-          this.#isConfigured = true;
-          residency?.configured(configure);
-          this.#resources?.configured(configure);
-          if (JSON.stringify(configure) === JSON.stringify(this.#configure)) return;
-          this.#configure = configure;
-          this.#restart();
-        },
-        onKv: (message) => residency?.received(message),
-      },
+      timing: options.sessionTiming,
+      open: (shard, session) => this.#open(shard, session),
+      onMap: (map) => residency?.mapped(map),
     });
     this.#flush = setInterval(() => this.#sendDue(), FLUSH_MS);
   }
 
   get isHealthy(): boolean {
-    return this.#session.isEstablished && this.#source.problem === undefined;
+    return this.#sessions.isEstablished && this.#source.problem === undefined;
   }
 
   get endpointCount(): number {
@@ -152,9 +127,9 @@ class PoolCollector implements Collector {
   }
 
   get problem(): string | undefined {
-    return this.#session.isEstablished
-      ? this.#source.problem
-      : "not connected to the pool's object";
+    if (this.#sessions.isEstablished) return this.#source.problem;
+    const { count } = this.#sessions.map;
+    return `not connected to ${count === 1 ? "the pool's object" : `all ${count} objects of the pool`}`;
   }
 
   get discovery(): EndpointSource["health"] {
@@ -173,20 +148,42 @@ class PoolCollector implements Collector {
     this.#source.close();
     clearInterval(this.#flush);
     for (const scraper of this.#scrapers) scraper.stop();
-    await Promise.all([this.#residency?.close(), this.#session.close()]);
+    await Promise.all([this.#residency?.close(), this.#sessions.close()]);
+  }
+
+  #open(shard: number, session: PoolSession): ShardTeller {
+    const isFirst = shard === 0;
+    return new ShardTeller({
+      shard,
+      session,
+      endpoints: () => this.#source.endpoints,
+      read: () => this.#configure,
+      residency: this.#residency,
+      resources: isFirst ? this.#resources : undefined,
+      onConfigure: (configure) => {
+        if (isFirst) this.#read(configure);
+      },
+    });
+  }
+
+  #read(configure: Configure): void {
+    // How the pool is spread is nothing that endpoints are asked for.
+    const { shards: _, ...asked } = configure;
+    if (JSON.stringify(asked) === JSON.stringify(this.#configure)) return;
+    this.#configure = asked;
+    this.#restart();
   }
 
   /** Scrapes the endpoints and fields as they are now. */
   #restart(): void {
     for (const scraper of this.#scrapers) scraper.stop();
     this.#scrapers = [];
-    this.#isMembershipDue = true;
-    this.#ledger.reset(this.#source.endpoints.length);
-    this.#models.reset(this.#source.endpoints.length);
+    for (const teller of this.#sessions.uses) teller.restart();
     const configure = this.#configure;
     if (configure === undefined) return;
     const { registry } = this.#options;
     const tls = this.#tlsFiles();
+    const tellers = () => this.#sessions.uses;
     this.#scrapers = this.#source.endpoints.map(
       (endpoint, index) =>
         new EngineScraper({
@@ -195,14 +192,14 @@ class PoolCollector implements Collector {
           registry,
           tls,
           onResult: (result) => {
-            if (result.isNewProcess) this.#models.engineRestarted(index);
             if (configure.specification !== undefined) {
               this.#residency?.engineRead(endpoint.id, result);
             }
-            this.#ledger.observe(index, result, performance.now());
+            const nowMs = performance.now();
+            for (const teller of tellers()) teller.observe(index, result, nowMs);
           },
-          onLora: (lora) => this.#models.lora(index, lora),
-          onModels: (models) => this.#models.models(index, models),
+          onLora: (lora) => tellers().forEach((teller) => teller.lora(index, lora)),
+          onModels: (models) => tellers().forEach((teller) => teller.models(index, models)),
         }),
     );
   }
@@ -225,56 +222,14 @@ class PoolCollector implements Collector {
     };
   }
 
-  /** A frame of what is not kept here; see PoolSession. */
-  send(encode: (place: FramePlace) => Uint8Array): boolean {
-    return this.#session.send(encode);
+  /** A frame of what is not kept here, to a shard's object; see PoolSession. */
+  send(encode: (place: FramePlace) => Uint8Array, shard: number): boolean {
+    return this.#sessions.use(shard)?.session.send(encode) ?? false;
   }
 
   #sendDue(): void {
-    this.#sendMetrics();
-    if (this.#isConfigured) this.#resources?.flush((encode) => this.#session.send(encode));
+    const nowMs = performance.now();
+    for (const teller of this.#sessions.uses) teller.flush(nowMs);
     this.#residency?.flush();
   }
-
-  #sendMetrics(): void {
-    // An object that is there again is about to say what it wants; it may be another release.
-    if (this.#configure !== undefined && !this.#isConfigured) return;
-    if (this.#isMembershipDue) {
-      const payload = encodeMembership(this.#source.endpoints, this.#configure?.specification);
-      const encode = (place: FramePlace) =>
-        encodeFrame({ type: FRAME.membership, ...place }, payload);
-      if (!this.#session.send(encode)) return;
-      this.#isMembershipDue = false;
-      this.#residency?.listed();
-    }
-    const rows = this.#ledger.rows(performance.now());
-    if (rows.length > 0) {
-      if (!this.#session.send((place) => encodeMetrics(place, rows))) return;
-      this.#ledger.confirm();
-    }
-    // After the rows: they say that an engine is a new one, and then what it has loaded.
-    if (this.#configure?.specification !== undefined) this.#sendModels();
-  }
-
-  #sendModels(): void {
-    for (;;) {
-      const frame = this.#models.frame();
-      if (frame === undefined) return;
-      const payload = Buffer.from(JSON.stringify(frame.payload));
-      const isSent = this.#session.send((place) =>
-        encodeFrame({ type: FRAME.models, ...place }, payload),
-      );
-      if (!isSent) return;
-      frame.confirm();
-    }
-  }
-}
-
-/** Keys of scalars are for an object that sent a specification; others refuse them. */
-function encodeMembership(
-  endpoints: readonly EndpointRecord[],
-  specification: WireSpecification | undefined,
-): Uint8Array {
-  const scalars = specification?.scalars ?? [];
-  return Buffer.from(JSON.stringify(scalars.length === 0 ? { endpoints } : { endpoints, scalars }));
 }

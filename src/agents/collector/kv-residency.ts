@@ -1,16 +1,19 @@
 // From the engines' KV events to what the pool's object is told of them.
 //
-//   KvEvents ──events──► PoolAccount ──content keys──► KvStream ──KV frames──► object
+//   KvEvents ──events──► PoolAccount ──content keys──► ShardStreams ──KV frames──► objects
 //                            ▲
 //   relays ──what prompts' content became──► learning port
 //
 // In a pool whose prompts are tokenized before a decision, a TokenAccount stands in the PoolAccount's place,
 // and nothing is learned.
 //
-// Events are followed and kept account of whether the session is up or not: what an engine has said once
-// it may not be able to say again.
+// Events are followed and kept account of whether a session is up or not: what an engine has said once
+// it may not be able to say again. However many objects the pool has, there is one account.
 
+import { CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
+import { KeyChains } from "../../scheduler/kv/residency/key-chains.ts";
 import type { KvEventConsumer } from "../../scheduler/kv/residency/kv-event.ts";
+import type { ShardMap } from "../../scheduler/shards/contracts.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import type { ListenAddress } from "../process/listen.ts";
 import type { Logger } from "../process/logger.ts";
@@ -20,7 +23,7 @@ import type { ScrapeResult } from "./endpoint-readings.ts";
 import type { KvEvents, KvEventsMode } from "./kv-events/kv-events.ts";
 import { type LearningServer, startLearningServer } from "./learning/learning-server.ts";
 import { PoolAccount } from "./learning/pool-account.ts";
-import { KvStream, type KvStreamOptions } from "./kv-stream/kv-stream.ts";
+import { ShardStreams, type ShardStreamsOptions } from "./kv-stream/shard-streams.ts";
 import type { KvKeys } from "./token-keys/flags.ts";
 import { TokenAccount } from "./token-keys/token-account.ts";
 
@@ -49,14 +52,15 @@ export interface KvResidencyOptions {
   /** Where relays tell what content became, with the pool's agent token; null: nowhere. */
   readonly learnListen: ListenAddress | null;
   readonly token: string;
-  readonly send: KvStreamOptions["send"];
+  readonly send: ShardStreamsOptions["send"];
   readonly logger: Logger;
   readonly registry: MetricRegistry;
 }
 
 export class KvResidency {
   readonly #account: PoolAccount | TokenAccount;
-  readonly #stream: KvStream;
+  readonly #streams: ShardStreams;
+  readonly #chains: KeyChains;
   #events: KvEvents | undefined;
   #learning: LearningServer | undefined;
   /** Endpoints of whose blocks enough is known, as of #judgedAtMs. */
@@ -69,9 +73,11 @@ export class KvResidency {
     const tellAgain = (endpoint: string) => {
       if (this.#account instanceof TokenAccount) this.#account.tellAgain(endpoint);
     };
-    this.#stream = new KvStream({
+    this.#chains = new KeyChains(keys === "tokens" ? CONTENT_BLOCK_TOKENS : 1);
+    this.#streams = new ShardStreams({
       send,
       registry,
+      chains: this.#chains,
       // Content that is learned is bounded for all endpoints together, below what is too much for one.
       ...(keys === "tokens" ? { tellAgain } : {}),
       sourceAt: (slot) => this.#account.sourceAt(slot),
@@ -80,7 +86,9 @@ export class KvResidency {
         this.#account instanceof PoolAccount ? this.#account.tokensUpTo(low, high) : "even",
     });
     this.#account =
-      keys === "tokens" ? new TokenAccount(this.#stream) : new PoolAccount(this.#stream);
+      keys === "tokens"
+        ? new TokenAccount(this.#streams, this.#chains)
+        : new PoolAccount(this.#streams, this.#chains);
     registry.onRender(() => this.#account.render(registry));
   }
 
@@ -119,7 +127,7 @@ export class KvResidency {
     const ids = new Set(endpoints.map(({ id }) => id));
     for (const id of this.#cacheBlocks.keys()) if (!ids.has(id)) this.#cacheBlocks.delete(id);
     this.#events?.follow(endpoints);
-    this.#stream.follow(endpoints);
+    this.#streams.follow(endpoints);
   }
 
   /** The endpoint's engine was asked for its metrics; the values are those of ROW_FIELDS. */
@@ -129,27 +137,47 @@ export class KvResidency {
     if (blocks !== undefined && blocks > 0) this.#cacheBlocks.set(endpoint, blocks);
   }
 
-  /** A new connection of the session. */
-  connected(): void {
-    this.#stream.connected();
+  /** A new connection of a shard's session. */
+  connected(shard = 0): void {
+    this.#streams.at(shard)?.connected();
   }
 
-  configured({ kvWindowBytes, kvTokenEnds }: Configure): void {
-    this.#stream.configured(kvWindowBytes, kvTokenEnds);
+  configured({ kvWindowBytes, kvTokenEnds }: Configure, shard = 0): void {
+    this.#streams.at(shard)?.configured(kvWindowBytes, kvTokenEnds);
   }
 
-  /** The object has the list of endpoints that is followed. */
-  listed(): void {
-    this.#stream.listed();
+  /** A shard's object has the list of endpoints that is followed. */
+  listed(shard = 0): void {
+    this.#streams.at(shard)?.listed();
   }
 
-  received(message: KvMessage): void {
-    this.#stream.received(message);
+  received(message: KvMessage, shard = 0): void {
+    this.#streams.at(shard)?.received(message);
+  }
+
+  /** There is a session with a shard's object. */
+  opened(shard: number): void {
+    this.#streams.open(shard);
+  }
+
+  /** A shard's session has ended for good. */
+  left(shard: number): void {
+    this.#streams.close(shard);
+  }
+
+  /** The pool is spread so from now on; the sessions that it needs are there. */
+  mapped(map: ShardMap): void {
+    this.#streams.use(map);
+  }
+
+  /** Whether an object that leaves knows nothing that another one does not know of as well. */
+  get isMoved(): boolean {
+    return this.#streams.isMoved;
   }
 
   /** Sends what has changed. */
   flush(): void {
-    this.#stream.flush();
+    this.#streams.flush();
   }
 
   async close(): Promise<void> {
@@ -164,7 +192,7 @@ export class KvResidency {
       removed: (source, event) => account.removed(source, event),
       cleared: (source, isNewProcess) => account.cleared(source, isNewProcess),
       uncertain: (source) => {
-        this.#stream.doubted();
+        this.#streams.doubted();
         account.uncertain(source);
       },
       gone: (source) => account.gone(source),

@@ -44,7 +44,7 @@ export class ShardReports {
   /** Reports not yet acknowledged. */
   get size(): number {
     let sum = 0;
-    for (const { outbox } of this.#sessions.uses()) sum += outbox.size;
+    for (const { outbox } of this.#sessions.uses) sum += outbox.size;
     return sum;
   }
 
@@ -72,21 +72,21 @@ export class ShardReports {
 
   /** What was just seen of endpoints. */
   mark(marks: readonly Mark[]): void {
-    for (const { session } of this.#sessions.uses()) tellMarks(session, marks);
+    for (const { session } of this.#sessions.uses) tellMarks(session, marks);
   }
 
   renew(): void {
-    for (const { outbox } of this.#sessions.uses()) outbox.renew();
+    for (const { outbox } of this.#sessions.uses) outbox.renew();
   }
 
   /** Resolves when everything is acknowledged, or after `msMax`. Sends at once. */
   async drain(msMax: number): Promise<void> {
-    await Promise.all([...this.#sessions.uses()].map(({ outbox }) => outbox.drain(msMax)));
+    await Promise.all(this.#sessions.uses.map(({ outbox }) => outbox.drain(msMax)));
   }
 
   /** Nothing is said from now on but what is on its way. */
   async close(): Promise<void> {
-    for (const use of this.#sessions.uses()) use.stop();
+    for (const use of this.#sessions.uses) use.stop();
     await this.#sessions.close();
   }
 
@@ -107,7 +107,7 @@ export class ShardReports {
   }
 
   #share(): void {
-    const uses = [...this.#sessions.uses()];
+    const uses = this.#sessions.uses;
     for (const { outbox } of uses) outbox.reportsMax = Math.floor(OUTBOX_REPORTS_MAX / uses.length);
   }
 }

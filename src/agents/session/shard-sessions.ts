@@ -86,8 +86,8 @@ export class ShardSessions<Use extends ShardUse> {
   }
 
   /** In the order in which they were opened, those that leave among them. */
-  *uses(): IterableIterator<Use> {
-    for (const { use } of this.#shards.values()) yield use;
+  get uses(): readonly Use[] {
+    return Array.from(this.#shards.values(), ({ use }) => use);
   }
 
   /** Undefined for one that has no session. */

@@ -10,6 +10,7 @@ import { kubeconfig } from "../support/kubeconfig.ts";
 import { captureLogs } from "../support/logs.ts";
 import { FakePoolObject } from "../support/pool-object.ts";
 import { pod } from "../support/kubernetes-api.ts";
+import { configureOf, ShardedPool } from "../support/sharded-pool.ts";
 
 const OBJECTIVES = "/apis/llm-d.ai/v1alpha2/namespaces/llm/inferenceobjectives";
 const PATIENT = { timeout: 10_000, interval: 10 };
@@ -44,7 +45,7 @@ function put(name: string, priority: number): void {
   cluster.api.put(OBJECTIVES, { metadata, spec: { poolRef, priority } });
 }
 
-async function start(): Promise<void> {
+async function start(connect = object.url): Promise<void> {
   collector = await startCollector({
     kubernetes: {
       namespace: "llm",
@@ -55,7 +56,7 @@ async function start(): Promise<void> {
     },
     pool: "p",
     agent: "collector-0",
-    connect: object.url,
+    connect,
     token: "an-agent-token-for-tests",
     logger: captureLogs().logger,
     registry: cluster.registry,
@@ -81,6 +82,24 @@ describe("a collector", () => {
     expect(told().at(-1)).toEqual(second);
     object.socket!.terminate();
     await expect.poll(() => told().length, PATIENT).toBe(before + 2);
+  });
+
+  it("tells them to the first of a pool's objects only", async () => {
+    const sharded = await ShardedPool.start(2);
+    for (const each of sharded.objects) {
+      each.configure = { ...configureOf({ count: 2 }), takesResources: true };
+    }
+    put("gold", 10);
+    await start(sharded.url);
+    const kindsOf = (shard: number) => sharded.objects[shard]!.frames.map(({ kind }) => kind);
+    await expect.poll(() => kindsOf(0), PATIENT).toContain("resources");
+    await expect.poll(() => kindsOf(1), PATIENT).toContain("membership");
+    put("gold", 11);
+    const count = () => kindsOf(0).filter((kind) => kind === "resources").length;
+    await expect.poll(count, PATIENT).toBeGreaterThan(1);
+    expect(kindsOf(1)).not.toContain("resources");
+    await collector!.close();
+    await sharded.close();
   });
 
   it("tells them in frames that a real object decodes", async () => {

@@ -52,7 +52,7 @@ function open(leaving = { staysMs: 0, staysMsMax: 60_000, lookMs: 10 }): ShardSe
   return sessions;
 }
 
-const shardsOpen = () => [...sessions!.uses()].map(({ shard }) => shard);
+const shardsOpen = () => sessions!.uses.map(({ shard }) => shard);
 const membership = (place: FramePlace) =>
   encodeFrame({ type: FRAME.membership, ...place }, Buffer.from('{"endpoints":[]}'));
 
@@ -92,7 +92,7 @@ describe("sessions with all objects of a pool", () => {
     pool.objects[0]!.configure = configureOf({ count: 2 });
     open();
     await waitFor(() => expect(sessions!.isEstablished).toBe(true));
-    for (const { session } of sessions!.uses()) session.send(membership);
+    for (const { session } of sessions!.uses) session.send(membership);
     await waitFor(() => expect(pool.objects[1]!.frames).toHaveLength(1));
     pool.objects[1]!.isWelcoming = false;
     pool.objects[1]!.socket!.terminate();

@@ -50,6 +50,9 @@ export interface SectionFlags {
   readonly completes: boolean;
 }
 
+/** How each rank holds the block of a key; see `adopt`. */
+type VisitKey = (low: number, high: number, ranks: number) => void;
+
 export class EndpointMirror {
   readonly #keysMax: number;
   readonly #table: BlockTable;
@@ -80,6 +83,11 @@ export class EndpointMirror {
   /** Keys that the endpoint holds, or that the object still has to be told are gone. */
   get keyCount(): number {
     return this.#table.size;
+  }
+
+  /** Past the last entry that `visit` has something of. */
+  get entriesEnd(): number {
+    return this.#idsEnd;
   }
 
   /** Keys not taken up since the beginning, because of a bound. */
@@ -124,10 +132,47 @@ export class EndpointMirror {
       if (id === NONE) return;
     }
     const shift = rank * 2;
-    const before = this.#table.payload(id);
-    const after = (before & ~(3 << shift)) | (holding << shift);
-    if (this.#isSent && holdingOf(before) !== holdingOf(after)) this.#changed(id, after);
-    else this.#keep(id, after);
+    const ranks = this.#table.payload(id) & (GPU_BITS | BELOW_BITS);
+    this.#setRanks(id, (ranks & ~(3 << shift)) | (holding << shift));
+  }
+
+  /** The same of a block that it is not to know of, unless it does. */
+  // Hot path: kv-stream in bench/.
+  heldStill(rank: number, low: number, high: number, holding: Holding): void {
+    if (this.#table.find(low, high) !== NONE) this.held(rank, low, high, holding);
+  }
+
+  /**
+   * Shows the keys that the endpoint holds, of so many entries from one on, and how each rank does. Begin at 0
+   * and go on with what is returned, until that is undefined. `visit` may drop what it is shown. Every key that
+   * is there from the first call to the last is shown; one that is added in between perhaps not.
+   */
+  visit(from: number, count: number, visit: VisitKey): number | undefined {
+    const end = Math.min(this.#idsEnd, from + count);
+    for (let id = from; id < end; id++) {
+      const ranks = this.#table.payload(id) & (GPU_BITS | BELOW_BITS);
+      if (ranks === 0) continue;
+      this.#table.readKey(id, this.#key, 0);
+      visit(this.#key[0]!, this.#key[1]!, ranks);
+    }
+    return end < this.#idsEnd ? end : undefined;
+  }
+
+  /**
+   * The endpoint's ranks hold a block as they were said to by `visit`, of another mirror of it. What either
+   * knows of ranks is right: both are told when one lets go of it.
+   */
+  adopt(low: number, high: number, ranks: number): void {
+    let id = this.#table.find(low, high);
+    if (id === NONE) id = this.#add(low, high);
+    if (id === NONE) return;
+    this.#setRanks(id, (this.#table.payload(id) & (GPU_BITS | BELOW_BITS)) | ranks);
+  }
+
+  /** Whoever is told need not know of the block any more. */
+  drop(low: number, high: number): void {
+    const id = this.#table.find(low, high);
+    if (id !== NONE) this.#setRanks(id, 0);
   }
 
   /** Everything is said from now on, from the beginning. */
@@ -162,6 +207,13 @@ export class EndpointMirror {
     this.#isBegun = true;
     this.#isCompleted ||= isWalked;
     return flags;
+  }
+
+  #setRanks(id: number, ranks: number): void {
+    const before = this.#table.payload(id);
+    const after = (before & ~(GPU_BITS | BELOW_BITS)) | ranks;
+    if (this.#isSent && holdingOf(before) !== holdingOf(after)) this.#changed(id, after);
+    else this.#keep(id, after);
   }
 
   #add(low: number, high: number): number {

@@ -26,7 +26,8 @@ import {
 } from "../../protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../../protocol/limits.ts";
 import type { EndpointRecord, KvMessage, KvOffer } from "../../protocol/messages.ts";
-import { EndpointMirror } from "./endpoint-mirror.ts";
+import type { EndpointMirror } from "./endpoint-mirror.ts";
+import { EndpointMirrors } from "./endpoint-mirrors.ts";
 import { SectionBuffer } from "./section-buffer.ts";
 
 /** Changed keys that are not kept waiting for the next flush. */
@@ -58,6 +59,14 @@ export interface KvStreamOptions {
   readonly keysMax?: number;
 }
 
+export interface KvStreamFigures {
+  /** Endpoints that are sent. */
+  readonly open: number;
+  readonly dueKeys: number;
+  readonly leftOut: number;
+  readonly bytes: number;
+}
+
 /** One account of one endpoint that the object asked for. */
 interface Stream {
   readonly stream: number;
@@ -73,8 +82,8 @@ interface FrameUnderWay {
 
 export class KvStream implements HoldingSink {
   readonly #options: KvStreamOptions;
+  readonly #mirrors: EndpointMirrors;
   /** By endpoint id. */
-  readonly #mirrors = new Map<string, EndpointMirror>();
   readonly #streams = new Map<string, Stream>();
   readonly #buffer = new SectionBuffer();
   /** Endpoint ids in the order of the last MEMBERSHIP. */
@@ -86,8 +95,6 @@ export class KvStream implements HoldingSink {
   #saysEnds = false;
   #underWay: FrameUnderWay[] = [];
   #bytesUnderWay = 0;
-  /** Endpoints whose mirrors lack keys. */
-  readonly #lacking = new Set<string>();
   /** What is offered may have to change. */
   #isOfferDue = true;
   /** As last offered on this connection. */
@@ -96,30 +103,76 @@ export class KvStream implements HoldingSink {
   /** Endpoints whose streams ended here, or never began: the object learns it from an offer without them. */
   readonly #withdrawn = new Set<string>();
   #changedKeys = 0;
+  #isMoving = false;
+  #hasToldMove = true;
   /** The source that spoke last, and its endpoint's mirror. */
   #source: KvEventSource | undefined;
   #mirror: EndpointMirror | undefined;
 
   constructor(options: KvStreamOptions) {
     this.#options = options;
-    options.registry.onRender(() => this.#render());
+    const { keysMax, tellAgain } = options;
+    const onLacking = () => void (this.#isOfferDue = true);
+    this.#mirrors = new EndpointMirrors({ keysMax, tellAgain, onLacking });
   }
 
   /** See HoldingSink: of the account's slots. */
   // Hot path: kv-stream in bench/.
   held(slot: number, low: number, high: number, holding: Holding): void {
-    const source = this.#options.sourceAt(slot);
-    if (source !== this.#source || this.#mirror === undefined) {
-      if (source === undefined || source.endpoint === null) return;
-      this.#source = source;
-      this.#mirror = this.#mirrorOf(source.endpoint);
-    }
-    const lackedKeys = this.#mirror.lacksKeys;
-    this.#mirror.held(source!.rank, low, high, holding);
-    if (!lackedKeys && this.#mirror.lacksKeys) this.#lacks(source!.endpoint!);
-    this.#changedKeys++;
-    // Not from here: whoever tells is in the middle of it.
-    if (this.#changedKeys === KEYS_AT_ONCE) queueMicrotask(() => this.#send());
+    const mirror = this.#mirrorAt(slot);
+    if (mirror === undefined) return;
+    const lackedKeys = mirror.lacksKeys;
+    mirror.held(this.#source!.rank, low, high, holding);
+    this.#mirrors.taken(this.#source!.endpoint!, mirror, lackedKeys);
+    this.#noteChange();
+  }
+
+  /** The same of a block that is of no interest to the object. What it was told nevertheless stays true. */
+  // Hot path: kv-stream in bench/.
+  heldStill(slot: number, low: number, high: number, holding: Holding): void {
+    const mirror = this.#mirrorAt(slot);
+    if (mirror === undefined) return;
+    mirror.heldStill(this.#source!.rank, low, high, holding);
+    this.#noteChange();
+  }
+
+  /** What is kept of the endpoints, for the object. */
+  get mirrors(): Pick<EndpointMirrors, "endpoints" | "get"> {
+    return this.#mirrors;
+  }
+
+  /** See EndpointMirror. */
+  adopt(endpoint: string, low: number, high: number, ranks: number): void {
+    const mirror = this.#mirrors.of(endpoint);
+    const lackedKeys = mirror.lacksKeys;
+    mirror.adopt(low, high, ranks);
+    this.#mirrors.taken(endpoint, mirror, lackedKeys);
+  }
+
+  /**
+   * Other blocks are of interest to the object from now on. Until it has been told of them, which is after
+   * `endMove` at the earliest, no endpoint is known wholly.
+   */
+  beginMove(): void {
+    this.#isMoving = true;
+    this.#hasToldMove = false;
+    this.#offeredWhole.clear();
+    this.#isOfferDue = true;
+  }
+
+  /** All blocks that are of interest are here. */
+  endMove(): void {
+    this.#isMoving = false;
+    this.#isOfferDue = true;
+  }
+
+  /** Whether all that was here at `endMove` has been told, or nobody is told. */
+  get hasToldMove(): boolean {
+    return this.#hasToldMove;
+  }
+
+  get figures(): KvStreamFigures {
+    return { open: this.#streams.size, ...this.#mirrors.figures };
   }
 
   /** These endpoints and no others. */
@@ -128,11 +181,10 @@ export class KvStream implements HoldingSink {
     this.#isListed = false;
     this.#offer = "";
     const ids = new Set(this.#ids);
-    for (const [id, mirror] of this.#mirrors) {
+    for (const id of this.#mirrors.endpoints) {
       if (ids.has(id)) continue;
-      if (this.#mirror === mirror) this.#mirror = undefined;
+      if (this.#mirror === this.#mirrors.get(id)) this.#mirror = undefined;
       this.#mirrors.delete(id);
-      this.#lacking.delete(id);
       if (this.#streams.delete(id)) this.#withdrawn.add(id);
       this.#offeredWhole.delete(id);
     }
@@ -191,8 +243,14 @@ export class KvStream implements HoldingSink {
   /** Sends what is due, as far as the window allows. */
   flush(): void {
     this.#isOfferDue = true;
-    for (const id of this.#lacking) this.#refill(id);
+    this.#mirrors.refill();
     this.#send();
+    if (!this.#isMoving) this.#hasToldMove ||= this.#isAllTold();
+  }
+
+  #isAllTold(): boolean {
+    for (const { mirror } of this.#streams.values()) if (mirror.dueCount > 0) return false;
+    return true;
   }
 
   #send(): void {
@@ -207,28 +265,20 @@ export class KvStream implements HoldingSink {
     while (hasRoom() && this.#sendFrame());
   }
 
-  #mirrorOf(endpoint: string): EndpointMirror {
-    let mirror = this.#mirrors.get(endpoint);
-    if (mirror === undefined) {
-      mirror = new EndpointMirror(this.#options.keysMax);
-      this.#mirrors.set(endpoint, mirror);
+  #mirrorAt(slot: number): EndpointMirror | undefined {
+    const source = this.#options.sourceAt(slot);
+    if (source !== this.#source || this.#mirror === undefined) {
+      if (source === undefined || source.endpoint === null) return undefined;
+      this.#source = source;
+      this.#mirror = this.#mirrors.of(source.endpoint);
     }
-    return mirror;
+    return this.#mirror;
   }
 
-  #lacks(endpoint: string): void {
-    this.#lacking.add(endpoint);
-    this.#isOfferDue = true;
-  }
-
-  #refill(endpoint: string): void {
-    const mirror = this.#mirrors.get(endpoint);
-    const { tellAgain } = this.#options;
-    if (mirror?.canRefill !== true || (tellAgain === undefined && mirror.keyCount > 0)) return;
-    this.#lacking.delete(endpoint);
-    mirror.refill();
-    tellAgain?.(endpoint);
-    if (mirror.lacksKeys) this.#lacking.add(endpoint);
+  #noteChange(): void {
+    this.#changedKeys++;
+    // Not from here: whoever tells is in the middle of it.
+    if (this.#changedKeys === KEYS_AT_ONCE) queueMicrotask(() => this.#send());
   }
 
   #begin(endpoint: string, stream: number): void {
@@ -238,7 +288,7 @@ export class KvStream implements HoldingSink {
       this.#isOfferDue = true;
       return;
     }
-    const mirror = this.#mirrorOf(endpoint);
+    const mirror = this.#mirrors.of(endpoint);
     mirror.begin();
     // Behind the others, if it is asked for again.
     this.#streams.delete(endpoint);
@@ -265,7 +315,8 @@ export class KvStream implements HoldingSink {
       if (isKnown === undefined || this.#withdrawn.has(id)) return;
       const isTold =
         this.#offeredWhole.has(id) || (this.#streams.get(id)?.mirror.dueCount ?? 0) === 0;
-      const isWhole = isKnown && isTold && this.#mirrors.get(id)?.lacksKeys !== true;
+      const isHere = !this.#isMoving && this.#mirrors.get(id)?.lacksKeys !== true;
+      const isWhole = isKnown && isTold && isHere;
       (isWhole ? whole : partial).push(index);
     });
     const payload = JSON.stringify({ whole, partial } satisfies KvOffer);
@@ -327,20 +378,4 @@ export class KvStream implements HoldingSink {
     const end = tokens === undefined ? KV_END_UNKNOWN : Math.floor(tokens / KV_TOKEN_UNIT);
     return end < KV_END_EVEN ? end : KV_END_UNKNOWN;
   };
-
-  #render(): void {
-    const { registry } = this.#options;
-    let due = 0;
-    let leftOut = 0;
-    let bytes = 0;
-    for (const mirror of this.#mirrors.values()) {
-      due += mirror.dueCount;
-      leftOut += mirror.leftOut;
-      bytes += mirror.byteLength;
-    }
-    registry.set(METRIC.kvStreamsOpen, {}, this.#streams.size);
-    registry.set(METRIC.kvStreamDueKeys, {}, due);
-    registry.set(METRIC.kvStreamMirrorBytes, {}, bytes);
-    registry.set(METRIC.kvStreamLeftOutTotal, {}, leftOut);
-  }
 }

@@ -11,6 +11,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
+import type { KeyChains } from "../../../scheduler/kv/residency/key-chains.ts";
 import type {
   KvBlocksRemoved,
   KvBlocksStored,
@@ -49,6 +50,7 @@ const ENDPOINT_METRICS = [
 
 export class PoolAccount implements KvEventConsumer {
   readonly #sink: HoldingSink;
+  readonly #chains: KeyChains | undefined;
   readonly #process = randomUUID();
   /** In the order in which they came; they stay. */
   readonly #accounts: SizedAccount[] = [];
@@ -59,8 +61,10 @@ export class PoolAccount implements KvEventConsumer {
   #eventsLeftOut = 0;
   readonly #unfollowed = new UnfollowedBlocks();
 
-  constructor(sink: HoldingSink) {
+  /** `chains` learns which content block is behind which, before the sink is told of any. */
+  constructor(sink: HoldingSink, chains?: KeyChains) {
     this.#sink = sink;
+    this.#chains = chains;
   }
 
   /** Changes when something that was learned before is not known. */
@@ -108,6 +112,7 @@ export class PoolAccount implements KvEventConsumer {
   /** Nothing is kept where no source has said its block size yet: the epoch changes when one does. */
   learn({ tokensPerKey, contentKeys, tokenKeys, tokenCounts }: LearnedContent): void {
     this.#learnedPrompts++;
+    if (this.#accounts.length > 0) this.#chains?.learn(contentKeys);
     for (const { account, blockSize } of this.#accounts) {
       if (blockSize % tokensPerKey !== 0) {
         this.#unevenPrompts++;

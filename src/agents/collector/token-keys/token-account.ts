@@ -6,6 +6,7 @@
 // scheduler. Everything that a source stores is told, answers too, where requests have keys: every 64 tokens.
 
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
+import type { KeyChains } from "../../../scheduler/kv/residency/key-chains.ts";
 import type {
   KvBlocksRemoved,
   KvBlocksStored,
@@ -26,6 +27,7 @@ interface Followed {
 
 export class TokenAccount implements KvEventConsumer {
   readonly #sink: HoldingSink;
+  readonly #chains: KeyChains | undefined;
   readonly #sourcesMax: number;
   readonly #followed = new Map<KvEventSource, Followed>();
   /** Of an endpoint. */
@@ -35,8 +37,10 @@ export class TokenAccount implements KvEventConsumer {
   readonly #sources: KvEventSource[] = [];
   #eventsLeftOut = 0;
 
-  constructor(sink: HoldingSink, sourcesMax: number = TOKEN_SOURCES_MAX) {
+  /** `chains` learns which block is behind which, before the sink is told of any. */
+  constructor(sink: HoldingSink, chains?: KeyChains, sourcesMax: number = TOKEN_SOURCES_MAX) {
     this.#sink = sink;
+    this.#chains = chains;
     this.#sourcesMax = sourcesMax;
   }
 
@@ -125,7 +129,9 @@ export class TokenAccount implements KvEventConsumer {
     if (known !== undefined) return known.rekeyer;
     if (source.endpoint === null || this.#followed.size >= this.#sourcesMax) return undefined;
     const slot = this.#freeSlots.pop() ?? this.#followed.size;
-    const rekeyer = new Rekeyer(slot, this.#sink, { isSparse: true });
+    const chains = this.#chains;
+    const told = { isSparse: true, ...(chains === undefined ? {} : { chains }) };
+    const rekeyer = new Rekeyer(slot, this.#sink, told);
     const followed = { slot, rekeyer };
     this.#followed.set(source, followed);
     const ranks = this.#ranks.get(source.endpoint) ?? new Set();

@@ -30,6 +30,7 @@ import {
   type KvExtraKey,
   WHOLE_PREFIX_KINDS,
 } from "./kv-event.ts";
+import { CHAIN_START, type KeyChains } from "./key-chains.ts";
 import { noCounts, type RekeyerCounts } from "./rekeyer-counts.ts";
 import { CHUNK_ROWS, Rows } from "./rows.ts";
 import { keyHigh, keyLow, TokenKeyChain } from "./token-keys.ts";
@@ -60,6 +61,8 @@ export interface RekeyerOptions {
   readonly bytesMax?: number;
   /** The sink is told only of blocks that end where requests have keys of tokens. Otherwise of every block. */
   readonly isSparse?: boolean;
+  /** Is told which block is behind which, in tokens. */
+  readonly chains?: KeyChains;
 }
 
 export class Rekeyer {
@@ -72,6 +75,7 @@ export class Rekeyer {
   readonly #rows = new Rows(ROW_WORDS);
   readonly #announcements: Announcements;
   readonly #chain = new TokenKeyChain();
+  readonly #chains: KeyChains | undefined;
   /** Tokens before the chain's place, modulo KEY_TOKENS. */
   #offset = 0;
   readonly #adapters = new AdapterIndexes();
@@ -88,6 +92,7 @@ export class Rekeyer {
     this.#slot = slot;
     this.#sink = sink;
     this.#isSparse = isSparse;
+    this.#chains = options.chains;
     const entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
     // A chunk of rows that is not used up costs as much as one that is.
     this.#entriesMax = entriesMax - (entriesMax > CHUNK_ROWS ? entriesMax % CHUNK_ROWS : 0);
@@ -235,12 +240,14 @@ export class Rekeyer {
       return;
     }
     const chain = this.#chain;
+    let link = this.#linkAt(event.parent);
     for (let i = 0; i < blocks; i++) {
       const extras = extraKeys?.[i];
       if (extras !== undefined && hasUnplaced(extras, i > 0 || event.parent !== null)) {
         this.counts.unplaced++;
       }
       chain.addBlock(tokens, i * blockSize, (i + 1) * blockSize, extras);
+      link = this.#linkOn(link, blockSize);
       this.#offset = (this.#offset + blockSize) % KEY_TOKENS;
       let id = this.#find(hashes, i);
       if (id === NONE) id = this.#addEntry(hashes, i, adapter);
@@ -269,6 +276,19 @@ export class Rekeyer {
     this.#chain.resume(this.#rows.get(id, STATE_LOW), this.#rows.get(id, STATE_HIGH));
     this.#offset = this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT;
     return true;
+  }
+
+  /** Of the block at whose end the chain stands, which is the beginning where there is no parent. */
+  #linkAt(parent: Uint32Array | null): number {
+    if (parent === null) return CHAIN_START;
+    const { stateLow, stateHigh } = this.#chain;
+    return this.#chains?.find(keyLow(stateLow), keyHigh(stateLow, stateHigh)) ?? NONE;
+  }
+
+  #linkOn(link: number, tokens: number): number {
+    const { stateLow, stateHigh } = this.#chain;
+    const low = keyLow(stateLow);
+    return this.#chains?.add(link, low, keyHigh(stateLow, stateHigh), tokens) ?? NONE;
   }
 
   /** Whether the entry is of the block at whose end the chain stands. */

@@ -2,11 +2,15 @@
 
 import { describe, expect, it } from "vitest";
 import { TokenAccount } from "../../../../src/agents/collector/token-keys/token-account.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../../../src/scheduler/kv/content-keys.ts";
+import { KeyChains } from "../../../../src/scheduler/kv/residency/key-chains.ts";
 import type {
   KvBlocksStored,
   KvEventSource,
 } from "../../../../src/scheduler/kv/residency/kv-event.ts";
 import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-keys.ts";
+import type { Split } from "../../../../src/scheduler/shards/contracts.ts";
+import { EVERY_SHARD, prepareShards, shardOf } from "../../../../src/scheduler/shards/shard-of.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { RecordingSink } from "../../../scheduler/kv/residency/holding-sink.ts";
 
@@ -37,7 +41,7 @@ function keysOf(blockSize: number, blocks: number): string[] {
 
 function start(sourcesMax?: number) {
   const sink = new RecordingSink();
-  const account = new TokenAccount(sink, sourcesMax);
+  const account = new TokenAccount(sink, undefined, sourcesMax);
   const held = (endpoint: string) =>
     [...sink.holdings.keys()]
       .map((name) => name.split("/"))
@@ -75,6 +79,27 @@ describe("blocks of a source", () => {
     expect(held("b")).toEqual([]);
     expect(held("c")).toEqual([]);
   });
+});
+
+it("knows which shard of a pool each block belongs to, also of those stored later", () => {
+  const chains = new KeyChains(CONTENT_BLOCK_TOKENS);
+  const account = new TokenAccount(new RecordingSink(), chains);
+  const all = stored(16, 12);
+  const first = { ...stored(16, 5) };
+  account.stored(source("a"), first);
+  // In a pool's other endpoint, and behind what the first one has told.
+  const other = source("b");
+  account.stored(other, first);
+  const { hashes, tokens } = all;
+  const parent = hashes.slice(8, 10);
+  account.stored(other, { ...all, parent, hashes: hashes.slice(10), tokens: tokens.slice(80) });
+  const keys = tokenBlockKeys({ adapter: null, tokens: TOKENS, blockSize: 64, extraKeys: [] });
+  const splits: Split[] = [[keys[0]!, keys[1]!, 1]];
+  chains.use({ count: 8, version: 1, splits });
+  const shards = prepareShards({ count: 8, version: 1, splits });
+  const shard = shardOf(keys.slice(0, 6), shards, 1);
+  const found = [0, 1, 2].map((i) => chains.shardOf(keys[i * 2]!, keys[i * 2 + 1]!));
+  expect(found).toEqual([EVERY_SHARD, shard, shard]);
 });
 
 it("tells again what an endpoint's ranks hold, and nothing else", () => {
