@@ -2,6 +2,7 @@
 // Fields are only ever added, as optional ones; a field is never renamed or given a new meaning.
 
 import type { ClusterResourceKind } from "../config/deployment.ts";
+import type { Jurisdiction } from "../config/pool-address.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
 import type { CreditAsk, CreditGrant } from "../scheduler/credits/contracts.ts";
 import type {
@@ -245,5 +246,10 @@ export interface PoolObjectConfig {
   /** Its endpoints, in a pool without relays. */
   readonly upstreams?: readonly PoolUpstream[];
   /** Which of the pool's objects this one is, of how many. Absent: the only one. */
-  readonly shard?: { readonly index: number; readonly count: number };
+  readonly shard?: {
+    readonly index: number;
+    readonly count: number;
+    /** Of all of them, where it is kept. */
+    readonly jurisdiction?: Jurisdiction;
+  };
 }

@@ -2,6 +2,7 @@
 // tells its end, a numbered place, or a refusal.
 
 import type {
+  MovedPick,
   NumberedPlace,
   PickGrant,
   PickRefusal,
@@ -26,7 +27,7 @@ interface Asked {
   readonly wantsSnapshot: boolean;
 }
 
-export type PickAnswer = GuardedGrant | GuardedWait | PickRefusal | NumberedPlace;
+export type PickAnswer = GuardedGrant | GuardedWait | PickRefusal | NumberedPlace | MovedPick;
 
 export class PickAnswers {
   readonly #picks: Picks;
@@ -46,7 +47,7 @@ export class PickAnswers {
     const asked = { holder, wantsSnapshot: request.wantsSnapshot === true };
     if (answer instanceof WaitingPick) return this.#withCapacity(this.#wait(answer, asked));
     if (answer.ok === "queued") return this.#withCapacity(answer);
-    return answer.ok ? this.#guard(answer, asked) : answer;
+    return answer.ok === true ? this.#guard(answer, asked) : answer;
   }
 
   #wait(pick: WaitingPick, asked: Asked): GuardedWait {

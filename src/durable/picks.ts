@@ -9,7 +9,7 @@ import type { Picked } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { BuiltConfig } from "./built-config.ts";
-import type { PickRefusal, PickRequest, PickResult } from "./contract.ts";
+import type { MovedPick, PickRefusal, PickRequest, PickResult } from "./contract.ts";
 import { Decider, type DeciderOptions } from "./decider.ts";
 import { countDecision, countSplit } from "./decision-counts.ts";
 import { grantOf, ticketSpecOf } from "./granted-ticket.ts";
@@ -20,6 +20,7 @@ import type { WaitAnswer, WaitingPick } from "./queue/waiting-pick.ts";
 import { WarmUp } from "./queue/warm-up.ts";
 import type { QueueEnd } from "./queue-metrics.ts";
 import { boundRequest } from "./request-bounds.ts";
+import type { PoolShards } from "./shards/pool-shards.ts";
 import { TicketEnds } from "./ticket-ends.ts";
 import { TicketLedger } from "./tickets/ledger.ts";
 import {
@@ -32,6 +33,8 @@ import {
 
 export interface PicksOptions extends DeciderOptions {
   readonly epoch: string;
+  /** The object as one of the pool's. */
+  readonly shards: PoolShards;
   readonly onSettled: (settlement: Settlement) => void;
   /** Whether a ticket of an earlier life of the object was settled. */
   readonly isSettled: (ticket: string) => boolean;
@@ -93,12 +96,15 @@ export class Picks {
    * Hot path but for the record it keeps. Nothing here waits and nothing is written. A WaitingPick waits
    * for its turn in the queue.
    */
-  pick(pick: PickRequest, holder: number): WaitAnswer | WaitingPick {
+  pick(pick: PickRequest, holder: number): WaitAnswer | WaitingPick | MovedPick {
     if (this.decider.picker === undefined) {
       return refuse("rejected-no-endpoints", "the pool is not configured");
     }
     const open = this.#ledger.reopen(pick.request.requestId, pick.attempt, holder);
     if (open !== undefined) return this.#grant(open);
+    const moved = this.#options.shards.moved();
+    if (moved !== undefined) return moved;
+    this.#options.shards.observe(pick.request.keys);
     const bounded = { ...pick, request: boundRequest(pick.request) };
     if (pick.choice !== undefined) this.decider.chosenAmong(pick.request.requestId, pick.choice);
     return this.admission.answer(bounded, holder) ?? this.#pickNow(bounded, { holder });
@@ -177,6 +183,7 @@ export class Picks {
       matchTokens: (keys, blocksPerKey) =>
         bestMatchTokens(prefixes.tree, table.columns, { keys, blocksPerKey }),
       hasRoom: () => this.#warmUp.isOver && this.#ledger.hasRoom,
+      capacity: this.#options.shards,
       decide: (pick, queue) => this.#decideQueued(pick, queue),
       evict: (victim) => this.ends.evict(victim),
       failed: () => this.#options.registry.inc(METRIC.decisionFailuresTotal, {}),

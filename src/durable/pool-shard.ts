@@ -12,7 +12,8 @@ export function reportedAs(
 ): Pick<PoolSummary, "pool" | "configVersion" | "shard"> | undefined {
   if (shard === undefined) return { pool: name, configVersion };
   if (shard.index >= shard.count) return undefined;
-  return shard.count === 1 ? { pool: name, configVersion } : { pool: name, configVersion, shard };
+  const { index, count } = shard;
+  return { pool: name, configVersion, ...(count === 1 ? {} : { shard: { index, count } }) };
 }
 
 const shardSchema = z.object({
@@ -21,6 +22,7 @@ const shardSchema = z.object({
     .min(0)
     .max(SHARDS_MAX - 1),
   count: z.int().min(1).max(SHARDS_MAX),
+  jurisdiction: z.enum(["eu", "us", "fedramp", "fedramp-high"]).exactOptional(),
 });
 
 /** What was stored or sent, perhaps by another release; nothing for the only object of a pool. */

@@ -44,6 +44,8 @@ import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
 import { KeptDebts } from "./queue/kept-debts.ts";
 import { ClusterResources } from "./resources/pool-resources.ts";
 import { PoolReports, type ReportsEnv } from "./summary/pool-reports.ts";
+import type { ShardAnswer, ShardTold } from "./shards/contract.ts";
+import { PoolShards, type ShardsEnv } from "./shards/pool-shards.ts";
 import { SettledTickets } from "./tickets/settled.ts";
 import { randomHex, randomSeed, systemClock } from "./system.ts";
 import type { Settlement } from "./tickets/ticket.ts";
@@ -65,6 +67,7 @@ export class PoolObject extends DurableObject {
   readonly #prefixes: PrefixMemory;
   readonly #resident: ResidentKnowledge;
   readonly #picks: Picks;
+  readonly #shards: PoolShards;
   readonly #answers: PickAnswers;
   readonly #debts: KeptDebts;
   readonly #agents: AgentConnections;
@@ -77,7 +80,7 @@ export class PoolObject extends DurableObject {
   readonly #toldByAgents: ToldByAgents;
   readonly #upkeep: Upkeep;
 
-  constructor(ctx: DurableObjectState, env: ReportsEnv) {
+  constructor(ctx: DurableObjectState, env: ReportsEnv & ShardsEnv) {
     super(ctx, env);
     this.#stored = new PoolStorage(ctx.storage);
     this.#registry = createPoolMetrics(
@@ -115,6 +118,7 @@ export class PoolObject extends DurableObject {
     });
     this.#prefixes.restore();
     this.#resident = this.#createResident();
+    this.#shards = this.#createShards(env);
     this.#picks = this.#createPicks();
     this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
     this.#resources = this.#createResources(env);
@@ -132,6 +136,7 @@ export class PoolObject extends DurableObject {
       events: this.#toldByAgents.events(),
     });
     this.#upkeep = this.#createUpkeep();
+    this.#shards.configure(this.#config.config);
     this.#upstreamLoads = this.#createUpstreamLoads(env);
     this.#upstreamLoads.configure(this.#config.config?.upstreams ?? []);
     this.#upkeep.schedule();
@@ -174,6 +179,11 @@ export class PoolObject extends DurableObject {
   /** See PoolPort. */
   leave(requestId: string, attempt: number): void {
     this.#picks.admission.queue?.leave(requestId, attempt);
+  }
+
+  /** Another of the pool's objects says what it has; see LeadPort. */
+  tellLead(told: ShardTold): ShardAnswer {
+    return this.#shards.told(told);
   }
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
@@ -265,6 +275,7 @@ export class PoolObject extends DurableObject {
       prefixes: this.#prefixes,
       resident: this.#resident,
       registry: this.#registry,
+      shards: this.#shards,
       onSettled: (settlement) => this.#settle(settlement),
       isSettled: (ticket) => this.#settled.has(ticket),
       evict: (victim, relay) => void this.#agents.evict(victim, relay),
@@ -272,6 +283,20 @@ export class PoolObject extends DurableObject {
       queueEnded: (end) => this.#queueMetrics.queueEnded(end),
       queueAskedAgain: () => this.#queueMetrics.queueAskedAgain(),
       queueRefused: (refusal) => this.#refusals.add(refusal),
+    });
+  }
+
+  #createShards(env: ReportsEnv & ShardsEnv): PoolShards {
+    return new PoolShards({
+      env,
+      storage: this.ctx.storage,
+      clock: systemClock,
+      epoch: this.#objectEpoch,
+      registry: this.#registry,
+      endpoints: this.#endpoints,
+      queue: () => this.#picks.admission.queue,
+      hasTickets: () => this.#picks.hasTickets,
+      mapChanged: () => this.#agents.configure(),
     });
   }
 
@@ -330,6 +355,7 @@ export class PoolObject extends DurableObject {
     this.#compiled = built.compiled;
     this.#endpoints.configure(this.#compiled, next.config?.upstreams);
     this.#configurePicks();
+    this.#shards.configure(next.config);
     this.#resources.configured();
     this.#reports.noticed();
     this.#upstreamLoads.configure(next.config?.upstreams ?? []);
@@ -366,6 +392,7 @@ export class PoolObject extends DurableObject {
       picks: this.#picks,
       reports: this.#reports,
       resources: this.#resources,
+      shards: this.#shards,
       config: () => this.#config.config ?? undefined,
       specification: () => this.#compiled.specification,
       tickNeeded: () => this.#upkeep.schedule(),

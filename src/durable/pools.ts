@@ -14,6 +14,7 @@ import type {
   QueueState,
 } from "./state.ts";
 import type { PoolObject } from "./pool.ts";
+import type { LeadPort, ShardTold } from "./shards/contract.ts";
 
 /** Of an address; see config/pool-address.ts. */
 const AGENT_PATH = /^\/agents\/v1\/([a-z0-9-]{1,63})((?:~[0-9]{1,2})?(?:@[a-z-]{1,16})?)$/;
@@ -52,6 +53,12 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
   /** The directory's word: the pool is no longer configured. */
   retire(address: string, version: number): Promise<void> {
     return this.#object(address).retire(version);
+  }
+
+  /** One object of a pool to the one that leads; see LeadPort. */
+  tellLead(address: string, told: ShardTold): ReturnType<LeadPort["tellLead"]> {
+    // The object's own answer, passed on.
+    return this.#object(address).tellLead(told) as unknown as ReturnType<LeadPort["tellLead"]>;
   }
 
   explain(address: string, requestId: string): Promise<PoolExplanation> {

@@ -1,6 +1,6 @@
 // What a pool's agents say, handed to whoever in its object is concerned.
 
-import type { Configure, EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
+import type { EndpointRecord, TicketReport } from "../agents/protocol/messages.ts";
 import type { MetricsSpecification } from "../scheduler/data-layer/specification.ts";
 import type { AgentEvents } from "./agent-events.ts";
 import type { PoolObjectConfig } from "./contract.ts";
@@ -9,6 +9,7 @@ import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import type { Picks } from "./picks.ts";
 import type { PoolStorage } from "./pool-storage.ts";
 import type { ClusterResources } from "./resources/pool-resources.ts";
+import type { PoolShards } from "./shards/pool-shards.ts";
 import type { PoolReports } from "./summary/pool-reports.ts";
 import type { RelayLife } from "./tickets/ticket.ts";
 
@@ -19,6 +20,7 @@ export interface ToldByAgentsOptions {
   readonly picks: Picks;
   readonly reports: PoolReports;
   readonly resources: ClusterResources;
+  readonly shards: PoolShards;
   readonly config: () => PoolObjectConfig | undefined;
   readonly specification: () => MetricsSpecification;
   readonly tickNeeded: () => void;
@@ -32,7 +34,7 @@ export class ToldByAgents {
   }
 
   events(): AgentEvents {
-    const { stored, endpoints, resident, picks, reports, resources } = this.#options;
+    const { stored, endpoints, resident, picks, reports, resources, shards } = this.#options;
     const { config, specification, tickNeeded } = this.#options;
     const { membership } = endpoints;
     return {
@@ -54,7 +56,7 @@ export class ToldByAgents {
         for (const { ticket, attempt } of tickets) picks.ends.started(ticket, attempt);
       },
       wantsFirstBytes: () => picks.admission.mayEvict,
-      shards: () => mapFor(config()),
+      shards: () => shards.agentsMap,
       marked: ({ endpoint, leaseMs }) => {
         endpoints.eject(endpoint, leaseMs);
         picks.admission.queue?.drainSoon();
@@ -96,10 +98,4 @@ export class ToldByAgents {
     else if (report.kind === "prefilled") picks.ends.prefilled(report, slot);
     else picks.ends.closed(report, slot);
   }
-}
-
-/** Without splits. */
-function mapFor(config: PoolObjectConfig | undefined): Configure["shards"] {
-  if (config?.shard === undefined) return undefined;
-  return { index: config.shard.index, count: config.shard.count, version: 0, splits: [] };
 }

@@ -12,6 +12,7 @@ import { LINK_METRIC } from "./link-names.ts";
 import type { MetricDefinition } from "./metrics.ts";
 import { RESOURCE_METRIC } from "./resource-names.ts";
 import { SCRAPE_METRIC } from "./scrape-names.ts";
+import { SHARD_METRIC } from "./shard-names.ts";
 
 function define<const Label extends string>(
   definition: MetricDefinition<Label>,
@@ -324,6 +325,7 @@ export const METRIC = {
   ...GLOBAL_METRIC,
   ...RESOURCE_METRIC,
   ...EDGE_METRIC,
+  ...SHARD_METRIC,
 
   ...KV_EVENT_METRIC,
   ...LINK_METRIC,

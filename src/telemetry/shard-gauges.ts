@@ -34,6 +34,8 @@ const RULES: Readonly<Record<GaugeRule, readonly MetricDefinition[]>> = {
     FLOW.queueOpenWaits,
     FLOW.queuePlaces,
     FLOW.queueInFlight,
+    METRIC.shardCreditRequests,
+    METRIC.shardsAlone,
   ],
   mean: [
     METRIC.averageKvUsage,
@@ -63,6 +65,8 @@ const RULES: Readonly<Record<GaugeRule, readonly MetricDefinition[]>> = {
     FLOW.bandOldestSeconds,
     // A flow may be in several objects: there are at least so many.
     FLOW.bandFlows,
+    METRIC.shardCount,
+    METRIC.shardSplits,
   ],
   min: [METRIC.readyEndpoints, FLOW.bandCeiling, FLOW.bandFairness],
 };

@@ -146,7 +146,9 @@ export class PoolTeller {
     const pool = this.#poolAt(address, deployment);
     const pools = poolsFor(this.#options.env, address);
     if (pool === undefined) return withDeadline(pools.retire(address, version));
-    const config = objectConfig(pool, shardIndexOf(address));
+    const isKept = pool.jurisdiction !== undefined && this.keepsJurisdictions;
+    const jurisdiction = isKept ? pool.jurisdiction : undefined;
+    const config = objectConfig(pool, shardIndexOf(address), jurisdiction);
     await withDeadline(pools.configure(config, version, pool.locationHint, address));
   }
 }
@@ -157,12 +159,17 @@ async function withDeadline<Value>(called: Promise<Value>): Promise<Value> {
   return Promise.race([called, deadline]).finally(() => clearTimeout(timer));
 }
 
-function objectConfig(pool: PoolConfig, index: number): PoolObjectConfig {
+function objectConfig(
+  pool: PoolConfig,
+  index: number,
+  jurisdiction: PoolConfig["jurisdiction"],
+): PoolObjectConfig {
   const { name, scrapeIntervalMs, scheduler, shadow, clusterResources, shards: count } = pool;
+  const kept = jurisdiction === undefined ? {} : { jurisdiction };
   return {
     name,
     // An object that was never one of several is told nothing of them.
-    ...(index === 0 && count === 1 ? {} : { shard: { index, count } }),
+    ...(index === 0 && count === 1 ? {} : { shard: { index, count, ...kept } }),
     scrapeIntervalMs,
     clusterResources,
     scheduler: effectiveScheduler(scheduler),

@@ -50,6 +50,7 @@ export const PLACE_GRACE_MS = 5_000;
 /** Picks let through at one go, before others are heard. */
 export const DRAIN_MAX = 128;
 const SWEEP_MS = 1_000;
+const CANCELLED = "rejected-context-cancelled";
 
 export class PickQueue {
   readonly #options: PickQueueOptions;
@@ -129,24 +130,28 @@ export class PickQueue {
     this.drainSoon();
   }
 
-  /** How many requests the pool has room for, as its detector sees it. O(endpoints). */
-  room(): number {
-    return this.#meter.room(this.#options.pool());
-  }
-
   /**
    * How many requests may be let through elsewhere without one that comes here having to wait; none while
    * anybody does. O(endpoints + bands).
    */
   creditRoom(): number {
-    const mayPass = !this.#isPassing && this.#options.hasRoom();
-    return mayPass ? creditRoom(this.#controller, this.#meter, this.#options.pool()) : 0;
+    const { hasRoom, capacity, pool } = this.#options;
+    if (this.#isPassing || !hasRoom()) return 0;
+    const room = creditRoom(this.#controller, this.#meter, pool());
+    return capacity?.roomOf(room) ?? room;
   }
 
   /** A request was let through elsewhere, on credit. */
   passed(request: QueuedRequest): void {
-    if (this.#controller.passed(request, this.#options.clock()))
-      this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
+    if (!this.#controller.passed(request, this.#options.clock())) return;
+    this.#options.capacity?.spend();
+    this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
+  }
+
+  /** Requests that the pool has room for as its detector sees it, and would have if it were idle. O(endpoints). */
+  poolRoom() {
+    const view = this.#options.pool();
+    return { room: this.#meter.room(view), capacity: this.#meter.capacity(view) };
   }
 
   /** Another object is asked from now on: Workers that wait ask again at once, and are sent there. */
@@ -180,13 +185,13 @@ export class PickQueue {
 
   /** Its Worker has left. Of a pick that another handle speaks for it changes nothing. */
   dropped(pick: WaitingPick, holder: number): void {
-    if (pick.holder === holder && this.isWaiting(pick)) this.#cancel(pick);
+    if (pick.holder === holder && this.isWaiting(pick)) this.#end(pick, CANCELLED);
   }
 
   /** The client of a waiting request has left. */
   leave(requestId: string, attempt: number): void {
     const pick = this.#picks.get(entryKey(requestId, attempt));
-    if (pick !== undefined) this.#cancel(pick);
+    if (pick !== undefined) this.#end(pick, CANCELLED);
   }
 
   /** A request that was let through has ended; without usage what was expected stands. */
@@ -446,7 +451,7 @@ export class PickQueue {
     this.#sweepAtMs = nowMs + SWEEP_MS;
     this.#ended.sweep(nowMs);
     for (const pick of this.#picks.values())
-      if (pick.askByMs <= nowMs && pick.holder === 0) this.#cancel(pick);
+      if (pick.askByMs <= nowMs && pick.holder === 0) this.#end(pick, CANCELLED);
     if (this.#measure().endpointCount === 0) this.#sendElsewhere();
     for (const pick of this.#open) if (pick.openUntilMs <= nowMs) this.#renewCall(pick);
     // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
@@ -457,14 +462,8 @@ export class PickQueue {
 
   /** Endpoints have gone: who can ask another pool does. */
   #sendElsewhere(): void {
-    for (const pick of this.#picks.values()) {
-      if (pick.waitsForEndpoints) continue;
-      this.#end(pick, EMPTY.reason, EMPTY.detail);
-    }
-  }
-
-  #cancel(pick: WaitingPick): void {
-    this.#end(pick, "rejected-context-cancelled");
+    for (const pick of this.#picks.values())
+      if (!pick.waitsForEndpoints) this.#end(pick, EMPTY.reason, EMPTY.detail);
   }
 
   /** Of one that waits. */

@@ -100,13 +100,15 @@ function loadOf(facts: PoolFacts, usable: readonly number[]): LoadSignal | undef
   );
   if (youngestMs === -Infinity) return undefined;
   const of = usable.length > 0 ? usable : present;
+  const own = present.map((slot) => table.ownLoad(slot));
   return {
     ageMs: Math.max(0, nowMs - youngestMs),
     saturation: finite(outlook.saturation),
     waitMs: usable.length > 0 ? waitOf(facts, usable) : WAIT_MS_MAX,
     queued: outlook.waiting,
-    inFlightRequests: total(present, columns.inFlightRequests),
-    inFlightTokens: total(present, columns.inFlightTokens),
+    // The columns count those of the pool's other objects, too.
+    inFlightRequests: own.reduce((sum, { requests }) => sum + requests, 0),
+    inFlightTokens: own.reduce((sum, { tokens }) => sum + tokens, 0),
     pendingPrefillTokens: of.reduce((sum, slot) => sum + pendingTokens(columns, slot, nowMs), 0),
     queueDepth: mean(of, columns.queueDepth),
     kvUsage: mean(of, columns.kvUsage),

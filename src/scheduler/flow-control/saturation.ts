@@ -93,9 +93,22 @@ export class SaturationMeter {
     return Math.min(ofPrefill, ofDecode);
   }
 
+  /** How many it takes that has nothing to do: of its smallest stage. O(endpoints). */
+  capacity(view: PoolView): number {
+    const { all, prefill, decode } = this.#list(view);
+    const of = (slots: Int32Array, count: number) => this.#capacityOf(part(view, slots, count));
+    if (prefill + decode === 0) return of(this.#all, all);
+    const ofPrefill = prefill > 0 ? of(this.#prefill, prefill) : Infinity;
+    return Math.min(ofPrefill, decode > 0 ? of(this.#decode, decode) : Infinity);
+  }
+
+  #capacityOf(looked: SaturationView): number {
+    return looked.candidateCount * (this.#detector.requestsOfFull?.(looked) ?? 1);
+  }
+
   #roomOf(looked: SaturationView, ceiling: number): number {
-    const room = looked.candidateCount * (ceiling - this.#detector.saturation(looked));
-    const requests = room * (this.#detector.requestsOfFull?.(looked) ?? 1);
+    const free = ceiling - this.#detector.saturation(looked);
+    const requests = free * this.#capacityOf(looked);
     return requests > 0 ? requests : 0;
   }
 

@@ -69,7 +69,8 @@ function mergeLoads(loads: readonly LoadSignal[], count: number): LoadSignal | u
     queued: Math.round(total(({ queued }) => queued)),
     inFlightRequests: Math.round(total(({ inFlightRequests }) => inFlightRequests)),
     inFlightTokens: Math.round(total(({ inFlightTokens }) => inFlightTokens)),
-    pendingPrefillTokens: total(({ pendingPrefillTokens }) => pendingPrefillTokens),
+    // Each object knows of the others' prefill as well.
+    pendingPrefillTokens: mean(loads.map(({ pendingPrefillTokens }) => pendingPrefillTokens)),
   };
 }
 

@@ -1,0 +1,63 @@
+// What the objects of one pool tell each other, off the requests' way.
+//
+//   shard ── ShardTold, about every 250 ms while it has traffic ──▶ lead (shard 0), itself among them
+//   shard ◀── ShardAnswer: the map, what the others have, credit ── lead
+//
+// What adds up is told as totals, what stands as it stands, so a message that is lost, late or doubled does
+// no harm. Fields are only ever added, as optional ones.
+
+import type { CreditAsk, CreditGrant } from "../../scheduler/credits/contracts.ts";
+import type { ShardMap } from "../../scheduler/shards/contracts.ts";
+import type { PromptSample } from "../../scheduler/shards/hot-roots.ts";
+import type { Total } from "../../scheduler/shards/totals.ts";
+
+/** What stands at endpoints, as OthersLoad has it: one value an address. */
+export interface EndpointLoads {
+  readonly addresses: readonly string[];
+  readonly requests: Float64Array;
+  readonly tokens: Float64Array;
+  readonly unseen: Float64Array;
+}
+
+export interface ShardTold {
+  readonly shard: number;
+  /** Random at each construction of the object. */
+  readonly epoch: string;
+  /** Rises with each message of the epoch. */
+  readonly seq: number;
+  /** The map that it goes by. */
+  readonly count: number;
+  readonly mapVersion: number;
+  /** It has nothing to do any more, and says nothing until it has. */
+  readonly isLeaving: boolean;
+  /** The answer should have all totals. */
+  readonly wantsAll: boolean;
+  /** At most SAMPLES_TOLD_MAX. */
+  readonly samples: readonly PromptSample[];
+  readonly loads: EndpointLoads;
+  /** Prefill sent to endpoints, in ms, by address. */
+  readonly work: readonly Total[];
+  /** What flows have been served, see FlowController.attained. */
+  readonly service: readonly Total[];
+  /** For requests that its queue lets through: a token each. */
+  readonly credit?: CreditAsk;
+}
+
+export interface ShardAnswer {
+  /** The lead's. */
+  readonly epoch: string;
+  /** Absent where the shard has it. */
+  readonly map?: ShardMap;
+  /** All of these are of the other shards together. */
+  readonly loads: EndpointLoads;
+  readonly work: readonly Total[];
+  readonly service: readonly Total[];
+  /** Absent while the lead may not grant any, and without flow control. */
+  readonly credit?: CreditGrant;
+}
+
+/** The lead, wherever it is. */
+export interface LeadPort {
+  /** An object of the version before has no such word, and then the call rejects. */
+  tellLead(address: string, told: ShardTold): Promise<ShardAnswer & Partial<Disposable>>;
+}

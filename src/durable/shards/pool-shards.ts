@@ -1,0 +1,305 @@
+// A pool's object as one of several: what it tells the lead and hears of the others, which requests are its
+// own, and what its queue may let through. The only object of a pool does none of it.
+//
+//   prompts it has seen, loads, work, service, credit ask ─► exchange ─► lead, perhaps itself
+//   the map, the others' loads, work and service, credit  ◄──┘
+//
+// In memory but for a lead's map.
+
+import type { Configure } from "../../agents/protocol/messages.ts";
+import { type PoolsBindings, poolsFor } from "../../config/coordinators.ts";
+import { poolAddress } from "../../config/pool-address.ts";
+import { ONE_SHARD, type ShardMap } from "../../scheduler/shards/contracts.ts";
+import { PromptSampler, sampleIntervalMs } from "../../scheduler/shards/hot-roots.ts";
+import { TotalsOfOthers } from "../../scheduler/shards/totals.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import type { MovedPick, PoolObjectConfig } from "../contract.ts";
+import type { Endpoints } from "../endpoints.ts";
+import type { PickQueue } from "../queue/pick-queue.ts";
+import type { QueueCapacity } from "../queue/queue-options.ts";
+import type { LeadPort, ShardAnswer, ShardTold } from "./contract.ts";
+import { ownLoads, ownWork, showOthers } from "./endpoint-loads.ts";
+import { KeptMap } from "./kept-map.ts";
+import { ShardCapacity } from "./shard-capacity.ts";
+import { ShardExchange } from "./shard-exchange.ts";
+import { ShardLead } from "./shard-lead.ts";
+
+/** Of an object: its pool's other objects can be in other processes. */
+export type ShardsEnv = Partial<PoolsBindings<LeadPort>>;
+
+export interface PoolShardsOptions {
+  readonly env: ShardsEnv;
+  readonly storage: DurableObjectStorage;
+  readonly clock: Clock;
+  /** Random at each construction of the object. */
+  readonly epoch: string;
+  readonly registry: MetricRegistry;
+  readonly endpoints: Endpoints;
+  readonly queue: () => PickQueue | undefined;
+  /** Requests are under way. */
+  readonly hasTickets: () => boolean;
+  /** Agents and isolates are to be told. */
+  readonly mapChanged: () => void;
+}
+
+interface Place {
+  readonly pool: string;
+  readonly index: number;
+  readonly count: number;
+  /** Of the lead. */
+  readonly address: ReturnType<typeof poolAddress>;
+}
+
+export class PoolShards implements QueueCapacity {
+  readonly #options: PoolShardsOptions;
+  readonly #kept: KeptMap;
+  readonly #sampler = new PromptSampler();
+  readonly #work = new TotalsOfOthers();
+  readonly #service = new TotalsOfOthers();
+  readonly #exchange: ShardExchange;
+  #place: Place | undefined;
+  #lead: ShardLead | undefined;
+  #capacity: ShardCapacity | undefined;
+  /** As told by the lead; the count is the configuration's. */
+  #map: ShardMap = ONE_SHARD;
+  #seq = 0;
+
+  constructor(options: PoolShardsOptions) {
+    this.#options = options;
+    const { clock, registry, storage } = options;
+    this.#kept = new KeptMap(storage);
+    this.#exchange = new ShardExchange({
+      clock,
+      tell: (isLeaving) => this.#tell(isLeaving),
+      isBusy: () => this.#isBusy,
+      answered: (answer, askedAtMs) => this.#answered(answer, askedAtMs),
+      silent: () => this.#showAlone(),
+      told: (outcome) => registry.inc(METRIC.shardMessagesTotal, { outcome }),
+    });
+    registry.onRender(() => this.#showMetrics());
+  }
+
+  configure(config: PoolObjectConfig | null): void {
+    const before = this.#place;
+    this.#place = config === null ? undefined : placeOf(config);
+    if (config === null) this.#lead = undefined;
+    const { count = 1, index = 0, pool } = this.#place ?? {};
+    if (pool !== before?.pool) this.#capacity = undefined;
+    if (index === 0) this.#leadsFor(count);
+    else this.#setMap({ ...this.#map, count });
+    if (!this.#isOneOfSeveral) this.#exchange.stop();
+    this.#showAlone();
+    if (this.moved() !== undefined) this.#options.queue()?.sendAway();
+  }
+
+  /** How the pool is spread; undefined for the only object of a pool, which nobody has to tell of it. */
+  get map(): ShardMap | undefined {
+    return this.#place === undefined ? undefined : this.#map;
+  }
+
+  /** The same for agents, who are told which of the objects they talk to. */
+  get agentsMap(): Configure["shards"] {
+    if (this.#place === undefined) return undefined;
+    const splits = this.#map.splits.map(([low, high, block]): [number, number, number] => [
+      low,
+      high,
+      block,
+    ]);
+    return { ...this.#map, index: this.#index, splits };
+  }
+
+  get #index(): number {
+    return this.#place?.index ?? 0;
+  }
+
+  /** Where to go instead, with a new request; undefined where it is served here. */
+  moved(): MovedPick | undefined {
+    if (this.#place === undefined || this.#place.index < this.#place.count) return undefined;
+    return { ok: "moved", shards: this.#map };
+  }
+
+  /** A request has come to this shard, by whatever way. */
+  observe(keys: Uint32Array): void {
+    if (!this.#isOneOfSeveral) return;
+    const intervalMs = sampleIntervalMs(this.#map.count);
+    this.#sampler.observe(keys, this.#options.clock(), intervalMs);
+    this.#exchange.noticed();
+  }
+
+  /** Another shard's word, or this one's own: it is the lead. */
+  told(told: ShardTold): ShardAnswer {
+    this.#lead ??= this.#createLead(this.#map);
+    return this.#lead.told(told);
+  }
+
+  isThere(): boolean {
+    return !this.#isOneOfSeveral || (this.#capacity?.isThere() ?? true);
+  }
+
+  spend(): void {
+    if (this.#isOneOfSeveral) this.#capacity?.spend();
+  }
+
+  wanted(requests: number): void {
+    if (this.#isOneOfSeveral) this.#capacity?.wanted(requests);
+  }
+
+  /** Of what the pool seems to have room for, what this shard may let through without asking anybody. */
+  roomOf(poolRoom: number): number {
+    if (!this.#isOneOfSeveral) return poolRoom;
+    const available = this.#capacity?.available ?? Infinity;
+    return available === Infinity ? poolRoom / this.#map.count : Math.min(poolRoom, available);
+  }
+
+  get #isOneOfSeveral(): boolean {
+    const place = this.#place;
+    if (place !== undefined && place.count > 1) return true;
+    // One that is to go tells the lead what it still has, and the lead has to hear of it.
+    return place !== undefined && place.index > 0 ? true : this.#lead?.isAnyHeard === true;
+  }
+
+  get #isBusy(): boolean {
+    const { hasTickets, queue } = this.#options;
+    return this.#isOneOfSeveral && (hasTickets() || (queue()?.waitingCount ?? 0) > 0);
+  }
+
+  #leadsFor(count: number): void {
+    if (count > 1) this.#lead ??= this.#createLead(this.#kept.read());
+    this.#lead?.setCount(count);
+    if (this.#lead === undefined) this.#setMap(ONE_SHARD);
+    else this.#setMap(this.#lead.map);
+  }
+
+  #createLead(map: ShardMap): ShardLead {
+    const { clock, epoch, queue, hasTickets } = this.#options;
+    return new ShardLead(
+      {
+        clock,
+        epoch,
+        pool: () => queue()?.poolRoom(),
+        heard: () => {
+          this.#exchange.noticed();
+          // What was told is in the columns before anything is granted by them.
+          if (hasTickets() || queue() !== undefined) this.#hearOthers();
+        },
+        mapChanged: (changed) => {
+          this.#kept.write(changed);
+          if (this.#index === 0) this.#setMap(changed);
+        },
+      },
+      map,
+    );
+  }
+
+  #setMap(map: ShardMap): void {
+    const { version, count } = this.#map;
+    this.#map = map;
+    if (map.version !== version || map.count !== count) this.#options.mapChanged();
+  }
+
+  async #tell(isLeaving: boolean): Promise<ShardAnswer & Partial<Disposable>> {
+    const told = this.#compose(isLeaving);
+    if (this.#index === 0) return this.told(told);
+    const { env } = this.#options;
+    if (env.POOLS === undefined) throw new Error("there is no binding to other objects");
+    const { address } = this.#place!;
+    return poolsFor(env as PoolsBindings<LeadPort>, address).tellLead(address, told);
+  }
+
+  #compose(isLeaving: boolean): ShardTold {
+    const { epoch, endpoints, queue, clock } = this.#options;
+    const waiting = queue();
+    if (waiting !== undefined) this.#capacity ??= this.#createCapacity();
+    else this.#capacity = undefined;
+    return {
+      shard: this.#index,
+      epoch,
+      seq: ++this.#seq,
+      count: this.#map.count,
+      mapVersion: this.#map.version,
+      isLeaving,
+      wantsAll: this.#work.wantsAll(clock()),
+      samples: this.#sampler.take(),
+      loads: ownLoads(endpoints.table),
+      work: ownWork(endpoints.table, epoch),
+      service: (waiting?.attained() ?? []).map((total) => ({
+        ...total,
+        life: `${epoch}.${total.life}`,
+      })),
+      ...(this.#capacity === undefined ? {} : { credit: this.#capacity.ask() }),
+    };
+  }
+
+  #createCapacity(): ShardCapacity {
+    const { clock, epoch } = this.#options;
+    return new ShardCapacity({
+      clock,
+      pool: this.#place?.pool ?? "",
+      epoch,
+      ask: () => this.#exchange.hurry(),
+    });
+  }
+
+  #answered(answer: ShardAnswer, askedAtMs: number): void {
+    // It may have become another one's meanwhile.
+    if (!this.#isOneOfSeveral) return;
+    const nowMs = this.#options.clock();
+    const { map, credit, epoch } = answer;
+    if (map !== undefined && this.#index !== 0) this.#takeMap(map);
+    if (credit !== undefined) this.#capacity?.granted(credit, askedAtMs);
+    this.#showLoads(answer, nowMs);
+    const { table } = this.#options.endpoints;
+    for (const [address, workMs] of this.#work.heard(epoch, answer.work, nowMs)) {
+      const slot = table.slotOfAddress(address);
+      if (slot !== undefined) table.workedElsewhere(slot, workMs, nowMs);
+    }
+    const queue = this.#options.queue();
+    queue?.servedElsewhere(this.#service.heard(epoch, answer.service, nowMs));
+    queue?.drainSoon();
+  }
+
+  /** The configuration says how many there are; a lead that has not heard of it yet, or no more, does not. */
+  #takeMap(map: ShardMap): void {
+    this.#setMap({ ...map, count: this.#place?.count ?? map.count });
+  }
+
+  #showLoads({ loads }: Pick<ShardAnswer, "loads">, nowMs: number): void {
+    // Without a grant it goes by its share alone: to count the others as well would be to count them twice.
+    if (this.#capacity?.isTogether === false) return this.#showAlone();
+    const { table } = this.#options.endpoints;
+    table.assumeAlike(1);
+    showOthers(table, loads, nowMs);
+  }
+
+  /** Nothing is known of the others. */
+  #showAlone(): void {
+    const { endpoints, clock } = this.#options;
+    const isAlone = this.#isOneOfSeveral && this.#map.count > 1;
+    endpoints.table.assumeAlike(isAlone ? this.#map.count : 1);
+    showOthers(endpoints.table, undefined, clock());
+  }
+
+  #hearOthers(): void {
+    const nowMs = this.#options.clock();
+    this.#showLoads({ loads: this.#lead!.othersOf(0) }, nowMs);
+  }
+
+  #showMetrics(): void {
+    const { registry } = this.#options;
+    if (this.#place === undefined) return;
+    registry.set(METRIC.shardCount, {}, this.#map.count);
+    registry.set(METRIC.shardSplits, {}, this.#map.splits.length);
+    const capacity = this.#capacity;
+    const credit = capacity?.isTogether === true ? capacity.available : 0;
+    registry.set(METRIC.shardCreditRequests, {}, credit);
+    registry.set(METRIC.shardsAlone, {}, capacity?.isTogether === false ? 1 : 0);
+  }
+}
+
+function placeOf({ name, shard }: PoolObjectConfig): Place | undefined {
+  if (shard === undefined) return undefined;
+  const { index, count, jurisdiction } = shard;
+  return { pool: name, index, count, address: poolAddress({ name, jurisdiction }) };
+}

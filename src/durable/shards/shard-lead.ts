@@ -1,0 +1,139 @@
+// The lead of a pool of several objects: it hears what each of them has, tells it to the others, plans where
+// prompts are split, and grants what their queues may let through.
+//
+//   room to grant = what the pool has room for, as the lead sees it with everything that was told
+//                   − a fair share of the capacity for each shard that has fallen silent
+//
+// Nothing is on a request's way. All it knows is told anew by the others within a second, but the map, which
+// is stored.
+
+import type { CreditAsk, CreditGrant } from "../../scheduler/credits/contracts.ts";
+import {
+  CREDIT_TOLD_WITHIN_MS,
+  CREDIT_TTL_MS,
+  CreditIssuer,
+} from "../../scheduler/credits/credit-issuer.ts";
+import type { ShardMap } from "../../scheduler/shards/contracts.ts";
+import { HotRoots, SAMPLES_TOLD_MAX } from "../../scheduler/shards/hot-roots.ts";
+import { SplitPlanner } from "../../scheduler/shards/plan-splits.ts";
+import { TotalsOfAll } from "../../scheduler/shards/totals.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { PoolRoom } from "../queue/queue-options.ts";
+import type { EndpointLoads, ShardAnswer, ShardTold } from "./contract.ts";
+import { Members } from "./members.ts";
+
+/** Between two plans: what is sampled lasts a minute. */
+export const PLAN_EVERY_MS = 10_000;
+
+/** A little longer than an issuer grants nothing after its start. */
+export const QUIET_MS = 1.1 * CREDIT_TTL_MS + CREDIT_TOLD_WITHIN_MS;
+
+export interface ShardLeadOptions {
+  readonly clock: Clock;
+  /** Random at each construction of the object. */
+  readonly epoch: string;
+  /** Undefined while the pool has no flow control. */
+  readonly pool: () => PoolRoom | undefined;
+  /** Another shard has told something: the lead's own view of it is to be renewed first. */
+  readonly heard: () => void;
+  readonly mapChanged: (map: ShardMap) => void;
+}
+
+export class ShardLead {
+  readonly #options: ShardLeadOptions;
+  readonly #members = new Members();
+  readonly #work: TotalsOfAll;
+  readonly #service: TotalsOfAll;
+  readonly #roots = new HotRoots();
+  readonly #planner = new SplitPlanner();
+  readonly #issuer: CreditIssuer;
+  /** Before it another life's grants may be in use, and this one's would say nothing. */
+  readonly #grantsFromMs: number;
+  #map: ShardMap;
+  #planAtMs: number;
+
+  constructor(options: ShardLeadOptions, map: ShardMap) {
+    this.#options = options;
+    this.#map = map;
+    const { epoch, clock } = options;
+    const startedAtMs = clock();
+    this.#work = new TotalsOfAll(epoch);
+    this.#service = new TotalsOfAll(epoch);
+    this.#issuer = new CreditIssuer({ epoch, startedAtMs });
+    this.#grantsFromMs = startedAtMs + QUIET_MS;
+    this.#planAtMs = startedAtMs + PLAN_EVERY_MS;
+  }
+
+  get map(): ShardMap {
+    return this.#map;
+  }
+
+  /** Requests that shards may let through without asking, now. */
+  get outstanding(): number {
+    return this.#issuer.outstanding(this.#options.clock());
+  }
+
+  /** Whether another object of the pool has been heard of lately. */
+  get isAnyHeard(): boolean {
+    return this.#members.isAnyHeard(this.#options.clock());
+  }
+
+  /** So many objects from now on. Splits stay: they say where prompts part, and not to whom they go. */
+  setCount(count: number): void {
+    if (count === this.#map.count) return;
+    this.#setMap({ ...this.#map, count, version: this.#map.version + 1 });
+  }
+
+  /** What the others have at endpoints. */
+  othersOf(shard: number): EndpointLoads {
+    return this.#members.othersOf(shard, this.#options.clock());
+  }
+
+  told(told: ShardTold): ShardAnswer {
+    const { clock, epoch, heard } = this.#options;
+    const nowMs = clock();
+    const { shard } = told;
+    if (this.#members.told(told, nowMs)) this.#take(told, nowMs);
+    this.#plan(nowMs);
+    if (shard !== 0) heard();
+    const isKnown = told.mapVersion === this.#map.version && told.count === this.#map.count;
+    const credit = told.credit && this.#grant(told.credit, nowMs);
+    return {
+      epoch,
+      ...(isKnown ? {} : { map: this.#map }),
+      loads: this.#members.othersOf(shard, nowMs),
+      work: this.#work.othersOf(shard, told.wantsAll, nowMs),
+      service: this.#service.othersOf(shard, told.wantsAll, nowMs),
+      ...(credit === undefined ? {} : { credit }),
+    };
+  }
+
+  #take({ shard, samples, work, service, mapVersion, count }: ShardTold, nowMs: number): void {
+    for (const sample of samples.slice(0, SAMPLES_TOLD_MAX)) this.#roots.add(sample, nowMs);
+    this.#work.told(shard, work, nowMs);
+    this.#service.told(shard, service, nowMs);
+    // A lead that has lost its map begins at 0: what it says must be newer than what others have.
+    const isBehind = mapVersion > this.#map.version;
+    if (isBehind && count === this.#map.count)
+      this.#setMap({ ...this.#map, version: mapVersion + 1 });
+  }
+
+  #grant(ask: CreditAsk, nowMs: number): CreditGrant | undefined {
+    const pool = this.#options.pool();
+    if (pool === undefined || nowMs < this.#grantsFromMs) return undefined;
+    const reserved = (this.#members.silentCount(nowMs) * pool.capacity) / this.#map.count;
+    return this.#issuer.grant(ask, Math.max(0, pool.room - reserved), nowMs);
+  }
+
+  #plan(nowMs: number): void {
+    if (nowMs < this.#planAtMs) return;
+    this.#planAtMs = nowMs + PLAN_EVERY_MS;
+    const planned = this.#planner.plan(this.#map, this.#roots.samples(nowMs), nowMs);
+    if (planned !== this.#map) this.#setMap(planned);
+  }
+
+  #setMap(map: ShardMap): void {
+    this.#map = map;
+    this.#options.mapChanged(map);
+  }
+}
