@@ -32,8 +32,8 @@ export interface EdgeWay {
 }
 
 export interface EdgeCallsOptions {
-  /** What goes with a call besides commits and ends. `untoldTokens`: of commits that do not go with it. */
-  readonly ask: (nowMs: number, untoldTokens: number) => Pick<EdgeSync, "known" | "credit">;
+  /** What goes with a call besides commits and ends. `untoldCount`: commits that do not go with it. */
+  readonly ask: (nowMs: number, untoldCount: number) => Pick<EdgeSync, "known" | "credit">;
   /** Of the replica's last dispatch. */
   readonly lastNumber: () => number;
   /** `shown`: the object had been told of the dispatches up to this one. */
@@ -51,6 +51,7 @@ export class EdgeCalls {
   #leaseUntilMs = -Infinity;
   /** Of the call that is under way. */
   #firstUnderWay: number | undefined;
+  #countUnderWay = 0;
   /** Of the work that has the lease. */
   #turn = 0;
 
@@ -59,9 +60,9 @@ export class EdgeCalls {
     this.#outbox = new Outbox(options.dropped);
   }
 
-  /** Reserved by commits that the object was not told. */
-  get untoldTokens(): number {
-    return this.#outbox.tokens;
+  /** Commits that the object is not known to have heard of. */
+  get untoldCount(): number {
+    return this.#outbox.commitCount + this.#countUnderWay;
   }
 
   /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
@@ -108,19 +109,22 @@ export class EdgeCalls {
   async #tell(way: EdgeWay): Promise<boolean> {
     const askedAtMs = Date.now();
     const batch = this.#outbox.take();
-    const asked = this.#options.ask(askedAtMs, this.#outbox.tokens);
+    const asked = this.#options.ask(askedAtMs, this.#outbox.commitCount);
     const shown = this.shownNow();
     this.#firstUnderWay = batch.commits[0]?.number;
+    this.#countUnderWay = batch.commits.length;
     const commits = batch.commits.map((pending) => commitAt(pending, askedAtMs));
     try {
       const call = callOf(way, { ...asked, commits, ends: batch.ends });
       const synced = await withDeadline(call, SYNC_DEADLINE_MS);
       this.#firstUnderWay = undefined;
+      this.#countUnderWay = 0;
       this.#options.answered(synced, { askedAtMs, shown });
       return true;
     } catch (error) {
       // Unreachable, overloaded, too slow, or reset during the call.
       this.#firstUnderWay = undefined;
+      this.#countUnderWay = 0;
       this.#outbox.putBack(batch);
       this.#options.failed(error);
       return false;

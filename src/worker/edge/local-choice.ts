@@ -57,12 +57,11 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | Cons
     rttMs: input.rttMs,
     snapshot: input.snapshot,
     credit: credit.available(nowMs),
-    // How much of the prompt is cached where it goes is not known yet.
-    neededTokens: outputTokens,
+    neededTokens: 1,
     priority: request.priority,
   });
   // What is refused counts as wanted.
-  if (terms.reason === "no-credit") credit.trySpend(request.promptTokens + outputTokens, nowMs);
+  if (terms.reason === "no-credit") credit.trySpend(1, nowMs);
   if (terms.where === "consult" || replica === undefined) return terms;
   const picked = pickFrom(replica, pick, input);
   if (!picked.ok) return { ...terms, where: "consult", reason: "full" };
@@ -73,7 +72,7 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | Cons
   const uncachedTokens = Math.max(0, request.promptTokens - cachedTokens);
   const reservedTokens = uncachedTokens + outputTokens;
   // While the object is away there is nobody to ask: what is over, relays bound.
-  if (!isAway && !credit.trySpend(reservedTokens, nowMs))
+  if (!isAway && !credit.trySpend(1, nowMs))
     return { ...told, where: "consult", reason: "no-credit" };
   return { picked, slot, terms: told, uncachedTokens, outputTokens, reservedTokens };
 }

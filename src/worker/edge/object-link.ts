@@ -10,6 +10,7 @@ import { PoolReplica } from "../../scheduler/edge/pool-replica.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import { metrics } from "../metrics.ts";
 import { knownPools } from "../pools/known-pools.ts";
+import { poolShards } from "../shards/pool-shards.ts";
 import type { PoolView } from "../upstream/pool-view.ts";
 import { EdgeCalls, type EdgeWay } from "./edge-calls.ts";
 import { ObjectRtt } from "./object-rtt.ts";
@@ -18,9 +19,9 @@ import { ObjectRtt } from "./object-rtt.ts";
 export const REPLICA_ASK_MS = 100;
 /** The same where the isolate does not decide alone: only while the object is away. */
 export const REPLICA_ASK_IDLE_MS = 1_000;
-/** Credit that is asked for where nothing was wanted lately: a request or two. */
-const CREDIT_WANT_MIN = 8_192;
-const CREDIT_WANT_MAX = 4_000_000;
+/** Requests, as all of a pool's credit is. What is asked for where nothing was wanted lately. */
+const CREDIT_WANT_MIN = 4;
+const CREDIT_WANT_MAX = 4_096;
 
 export interface ObjectLinkOptions {
   readonly pool: string;
@@ -63,9 +64,9 @@ export class ObjectLink {
       wantMax: CREDIT_WANT_MAX,
     });
     this.calls = new EdgeCalls({
-      ask: (nowMs, untoldTokens) => ({
+      ask: (nowMs, untoldCount) => ({
         known: this.#known(nowMs),
-        credit: this.credit.ask(nowMs, untoldTokens),
+        credit: this.credit.ask(nowMs, untoldCount),
       }),
       lastNumber: () => this.#replica?.lastDispatch ?? 0,
       answered: (synced, at) => this.#synced(synced, { ...at, nowMs: Date.now() }),
@@ -101,7 +102,7 @@ export class ObjectLink {
     const isOld = ageMs >= (isAlone ? REPLICA_ASK_MS : REPLICA_ASK_IDLE_MS);
     return {
       ...(isOld ? { edge: this.#known(nowMs) } : {}),
-      ...(isAlone ? { credit: this.credit.ask(nowMs, this.calls.untoldTokens) } : {}),
+      ...(isAlone ? { credit: this.credit.ask(nowMs, this.calls.untoldCount) } : {}),
     };
   }
 
@@ -154,6 +155,7 @@ export class ObjectLink {
     this.#replica ??= new PoolReplica({ seed: this.#options.seed });
     const applied = this.#replica.apply(snapshot, { asOfMs, nowMs, shown });
     if (snapshot.summary !== undefined) knownPools.heard(snapshot.summary, nowMs);
+    if (snapshot.shards !== undefined) poolShards.heard(this.#options.pool, snapshot.shards, nowMs);
     if (applied.ok) for (const slot of applied.left) this.#options.endpointLeft(slot);
   }
 }

@@ -28,7 +28,6 @@ export class Outbox {
   #commits: PendingCommit[] = [];
   #ends: LocalEnd[] = [];
   #keyBytes = 0;
-  #tokens = 0;
   readonly #dropped: (count: number) => void;
 
   /** `dropped` is told of what will never be told. */
@@ -40,9 +39,9 @@ export class Outbox {
     return this.#commits.length === 0 && this.#ends.length === 0;
   }
 
-  /** Reserved by the commits that wait. */
-  get tokens(): number {
-    return this.#tokens;
+  /** Commits that wait. */
+  get commitCount(): number {
+    return this.#commits.length;
   }
 
   /** Of the oldest commit; undefined without one. */
@@ -81,12 +80,10 @@ export class Outbox {
     this.#commits = [];
     this.#ends = [];
     this.#keyBytes = 0;
-    this.#tokens = 0;
   }
 
   #count({ commit }: PendingCommit, sign: 1 | -1): void {
     this.#keyBytes += sign * commit.keys.byteLength;
-    this.#tokens += sign * commit.reservedTokens;
   }
 
   #bound(): void {

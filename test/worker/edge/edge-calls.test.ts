@@ -28,8 +28,8 @@ class Told {
   last = 0;
   answer: () => Promise<EdgeSynced> = async () => ({});
   readonly calls = new EdgeCalls({
-    ask: (_, untoldTokens) => {
-      this.untold.push(untoldTokens);
+    ask: (_, untoldCount) => {
+      this.untold.push(untoldCount);
       return { known: { epoch: "e", version: 1 } };
     },
     lastNumber: () => this.last,
@@ -49,7 +49,7 @@ class Told {
 
   commit(): void {
     const number = ++this.last;
-    const commit = { ticket: `t${number}`, keys: new Uint32Array(2), reservedTokens: 10 };
+    const commit = { ticket: `t${number}`, keys: new Uint32Array(2) };
     const pending = { number, decidedAtMs: Date.now(), commit } as unknown as PendingCommit;
     this.calls.commit(pending, this.way);
   }
@@ -103,14 +103,12 @@ describe("commits", () => {
     told.answer = () => Promise.reject(new Error("away"));
     told.commit();
     await after(EDGE_GATHER_MS);
-    expect([told.failed.length, told.calls.untoldTokens, told.calls.shownNow()]).toEqual([
-      1, 10, 0,
-    ]);
+    expect([told.failed.length, told.calls.untoldCount, told.calls.shownNow()]).toEqual([1, 1, 0]);
     told.commit();
     told.answer = async () => ({});
     await after(SYNC_RETRY_MS);
     expect(told.tickets).toEqual([["t1"], ["t1", "t2"]]);
-    expect([told.calls.untoldTokens, told.held.length]).toEqual([0, 1]);
+    expect([told.calls.untoldCount, told.held.length]).toEqual([0, 1]);
   });
 
   it("go on waiting for the next request where one has tried for long enough", async () => {
@@ -165,6 +163,6 @@ describe("a renewal", () => {
     const told = new Told();
     for (let i = 0; i < 257; i++) told.commit();
     await after(EDGE_GATHER_MS);
-    expect([told.untold[0], told.syncs[0]!.commits.length]).toEqual([10, 256]);
+    expect([told.untold[0], told.syncs[0]!.commits.length]).toEqual([1, 256]);
   });
 });

@@ -7,8 +7,8 @@ import {
   type PendingCommit,
 } from "../../../src/worker/edge/outbox.ts";
 
-function pending(number: number, { keys = new Uint32Array(2), reservedTokens = 10 } = {}) {
-  return { number, decidedAtMs: 0, commit: { keys, reservedTokens } } as PendingCommit;
+function pending(number: number, { keys = new Uint32Array(2) } = {}) {
+  return { number, decidedAtMs: 0, commit: { keys } } as PendingCommit;
 }
 
 function filled(count: number) {
@@ -24,12 +24,12 @@ describe("what was not told", () => {
   it("goes in batches, oldest first", () => {
     const { outbox } = filled(EDGE_BATCH_MAX + 1);
     outbox.addEnd(end("a"));
-    expect([outbox.firstNumber, outbox.tokens]).toEqual([1, 10 * (EDGE_BATCH_MAX + 1)]);
+    expect([outbox.firstNumber, outbox.commitCount]).toEqual([1, EDGE_BATCH_MAX + 1]);
     const first = outbox.take();
     expect([first.commits.length, first.ends]).toEqual([EDGE_BATCH_MAX, [end("a")]]);
-    expect([outbox.firstNumber, outbox.tokens]).toEqual([EDGE_BATCH_MAX + 1, 10]);
+    expect([outbox.firstNumber, outbox.commitCount]).toEqual([EDGE_BATCH_MAX + 1, 1]);
     expect(outbox.take().commits.map(({ number }) => number)).toEqual([EDGE_BATCH_MAX + 1]);
-    expect([outbox.isEmpty, outbox.firstNumber, outbox.tokens]).toEqual([true, undefined, 0]);
+    expect([outbox.isEmpty, outbox.firstNumber, outbox.commitCount]).toEqual([true, undefined, 0]);
   });
 
   it("is told again, before what came since, where a call has failed", () => {
@@ -39,7 +39,7 @@ describe("what was not told", () => {
     outbox.addCommit(pending(3));
     outbox.addEnd(end("b"));
     outbox.putBack(batch);
-    expect([outbox.firstNumber, outbox.tokens]).toEqual([1, 30]);
+    expect([outbox.firstNumber, outbox.commitCount]).toEqual([1, 3]);
     const again = outbox.take();
     expect(again.commits.map(({ number }) => number)).toEqual([1, 2, 3]);
     expect(again.ends).toEqual([end("a"), end("b")]);
