@@ -286,9 +286,9 @@ export class Rekeyer {
   }
 
   #linkOn(link: number, tokens: number): number {
+    if (this.#chains === undefined || link === NONE) return NONE;
     const { stateLow, stateHigh } = this.#chain;
-    const low = keyLow(stateLow);
-    return this.#chains?.add(link, low, keyHigh(stateLow, stateHigh), tokens) ?? NONE;
+    return this.#chains.add(link, keyLow(stateLow), keyHigh(stateLow, stateHigh), tokens);
   }
 
   /** Whether the entry is of the block at whose end the chain stands. */
