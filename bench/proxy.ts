@@ -81,7 +81,8 @@ interface Round {
   readonly requestsPerSecond: number;
 }
 
-interface Pair {
+/** A round of each, one after the other. */
+export interface Pair {
   readonly fairlead: Round;
   readonly bare: Round;
 }
@@ -109,7 +110,8 @@ export async function* measureProxy(
   );
 }
 
-async function measurePairs(
+/** Sends both the same, in turn. */
+export async function measurePairs(
   stack: Stack,
   load: {
     readonly bodies: readonly string[];

@@ -1,0 +1,98 @@
+// Every way in which a request comes to its endpoint, beside the bare Worker in the same run: decided by the
+// isolate alone, by the pool's object, and by its queue; with one object and with four.
+//
+// Each way has a Fairlead of its own, with the one pool: what objects do in the background is part of its figure,
+// and four do more of it than one. Objects are in the same process, so consulting costs here what it takes
+// workerd, and no time on the way; `fairlead up --object-rtt-ms` is for that.
+
+import { createChatBody } from "./conversation.ts";
+import { EDGE_METRIC } from "../src/telemetry/edge-names.ts";
+import { type Measurement, median, quartileRange } from "./measure.ts";
+import { measurePairs, type Pair, type ProxyBudget } from "./proxy.ts";
+import { type Stack, startStack } from "./subjects.ts";
+
+export const WAYS_NAME = "ways";
+const AGAINST = "bare Worker";
+const BODY_BYTES = 4_000;
+const BODIES = 256;
+const CONNECTIONS = 16;
+const SHARDS = 4;
+/** Of the pool with a queue: fewer than there are connections, so that most requests wait for another's end. */
+const CONCURRENCY_MAX = 4;
+
+const BUDGET: ProxyBudget = { warmUpRequests: 1_200, requestsPerRound: 300, rounds: 5 };
+
+interface Way {
+  readonly name: string;
+  /** Further members of the pool's configuration. */
+  readonly pool: object;
+}
+
+const WAYS: readonly Way[] = [
+  { name: "local", pool: { decide: "local" } },
+  { name: "consult", pool: { decide: "consult" } },
+  { name: "queue", pool: { decide: "consult", scheduler: queueing() } },
+  { name: "local_4_shards", pool: { decide: "local", shards: SHARDS } },
+  { name: "consult_4_shards", pool: { decide: "consult", shards: SHARDS } },
+];
+
+/** `names`: of ways; all of them unless said otherwise. */
+export async function* measureWays(
+  budget = BUDGET,
+  names = WAYS.map(({ name }) => name),
+): AsyncGenerator<Measurement> {
+  for (const way of WAYS) if (names.includes(way.name)) yield* measureWay(way, budget);
+}
+
+async function* measureWay({ name, pool }: Way, budget: ProxyBudget): AsyncGenerator<Measurement> {
+  const bodies = Array.from({ length: BODIES }, (_, seed) =>
+    createChatBody({ bodyBytes: BODY_BYTES, isStream: false, seed }),
+  );
+  const stack = await startStack(bodies, { pool });
+  let pairs: Pair[];
+  let localShare: number;
+  try {
+    const load = { bodies, isStream: false, connections: CONNECTIONS, budget };
+    pairs = await measurePairs(stack, load);
+    localShare = await readLocalShare(stack);
+  } finally {
+    await stack.stop();
+  }
+  const of = (value: (pair: Pair) => number) => pairs.map(value);
+  const ratios = of(({ fairlead, bare }) => fairlead.cpuMsPerRequest / bare.cpuMsPerRequest);
+  const cpuMs = median(of(({ fairlead }) => fairlead.cpuMsPerRequest));
+  const alone = { bench: WAYS_NAME, ratio: null, against: null };
+  const compared = { bench: WAYS_NAME, ratio: median(ratios), against: AGAINST };
+  yield { ...compared, metric: `cpu_ratio_${name}`, value: median(ratios), unit: "x" };
+  yield { ...alone, metric: `spread_${name}`, value: quartileRange(ratios), unit: "x" };
+  yield { ...compared, metric: `cpu_ms_${name}`, value: cpuMs, unit: "ms" };
+  yield { ...alone, metric: `local_${name}`, value: localShare, unit: "" };
+}
+
+/** Of the picks, warm-up included: until its first answer an isolate has to ask. */
+async function readLocalShare({ url, adminKey }: Pick<Stack, "url" | "adminKey">): Promise<number> {
+  const headers = { authorization: `Bearer ${adminKey}` };
+  const text = await (await fetch(`${url}/metrics`, { headers })).text();
+  const counts = { local: 0, consult: 0 };
+  for (const line of text.split("\n")) {
+    if (!line.startsWith(`${EDGE_METRIC.edgeDecisionsTotal.name}{`)) continue;
+    const where = /where="(local|consult)"/.exec(line)![1] as keyof typeof counts;
+    counts[where] += Number(line.slice(line.lastIndexOf(" ")));
+  }
+  return counts.local / Math.max(1, counts.local + counts.consult);
+}
+
+/** Our default profile, with flow control and room for a few at once. */
+function queueing(): object {
+  const profile = ["ejection-filter", "metrics-freshness-filter", "latency-cost-scorer"];
+  const detector = "concurrency-detector";
+  return {
+    featureGates: ["flowControl"],
+    plugins: [
+      ...profile.map((type) => ({ type })),
+      { type: detector, parameters: { maxConcurrency: CONCURRENCY_MAX } },
+    ],
+    schedulingProfiles: [{ name: "default", plugins: profile.map((pluginRef) => ({ pluginRef })) }],
+    flowControl: { saturationDetector: { pluginRef: detector } },
+  };
+}
