@@ -1,6 +1,9 @@
 // A pool's object that answers as a test says, and what became of what it handed out.
 
 import type {
+  EdgePort,
+  EdgeSync,
+  EdgeSynced,
   HeldGrant,
   HeldWait,
   NumberedPlace,
@@ -93,7 +96,12 @@ export class ScriptedObject {
     this.#answers = answers;
   }
 
-  readonly port = (): PoolPort => {
+  readonly syncs: EdgeSync[] = [];
+  /** Of the version before, unless a test says otherwise. */
+  syncAnswer: () => Promise<EdgeSynced> = () =>
+    Promise.reject(new Error('The receiver does not implement the method "sync".'));
+
+  readonly port = (): PoolPort & EdgePort => {
     this.portCount++;
     return {
       pick: (request) => {
@@ -103,6 +111,10 @@ export class ScriptedObject {
       leave: (...place) => {
         this.left.push(place);
         return Promise.reject(new Error("of the version before"));
+      },
+      sync: (sync) => {
+        this.syncs.push(sync);
+        return this.syncAnswer();
       },
     };
   };
