@@ -295,7 +295,7 @@ export class PoolObject extends DurableObject {
       registry: this.#registry,
       endpoints: this.#endpoints,
       queue: () => this.#picks.admission.queue,
-      hasTickets: () => this.#picks.hasTickets,
+      tickets: () => this.#picks.tickets,
       mapChanged: () => this.#agents.configure(),
     });
   }

@@ -38,8 +38,7 @@ export interface PoolShardsOptions {
   readonly registry: MetricRegistry;
   readonly endpoints: Endpoints;
   readonly queue: () => PickQueue | undefined;
-  /** Requests are under way. */
-  readonly hasTickets: () => boolean;
+  readonly tickets: () => { readonly open: number; readonly unsettled: number };
   /** Agents and isolates are to be told. */
   readonly mapChanged: () => void;
 }
@@ -161,8 +160,8 @@ export class PoolShards implements QueueCapacity {
   }
 
   get #isBusy(): boolean {
-    const { hasTickets, queue } = this.#options;
-    return this.#isOneOfSeveral && (hasTickets() || (queue()?.waitingCount ?? 0) > 0);
+    const { tickets, queue } = this.#options;
+    return this.#isOneOfSeveral && (tickets().open > 0 || (queue()?.waitingCount ?? 0) > 0);
   }
 
   #leadsFor(count: number): void {
@@ -173,7 +172,7 @@ export class PoolShards implements QueueCapacity {
   }
 
   #createLead(map: ShardMap): ShardLead {
-    const { clock, epoch, queue, hasTickets } = this.#options;
+    const { clock, epoch, queue } = this.#options;
     return new ShardLead(
       {
         clock,
@@ -182,7 +181,7 @@ export class PoolShards implements QueueCapacity {
         heard: () => {
           this.#exchange.noticed();
           // What was told is in the columns before anything is granted by them.
-          if (hasTickets() || queue() !== undefined) this.#hearOthers();
+          this.#hearOthers();
         },
         mapChanged: (changed) => {
           this.#kept.write(changed);
@@ -238,6 +237,7 @@ export class PoolShards implements QueueCapacity {
       clock,
       pool: this.#place?.pool ?? "",
       epoch,
+      underWay: () => this.#options.tickets().open,
       ask: () => this.#exchange.hurry(),
     });
   }
@@ -248,7 +248,8 @@ export class PoolShards implements QueueCapacity {
     const nowMs = this.#options.clock();
     const { map, credit, epoch } = answer;
     if (map !== undefined && this.#index !== 0) this.#takeMap(map);
-    if (credit !== undefined) this.#capacity?.granted(credit, askedAtMs);
+    if (credit === undefined) this.#capacity?.notGranted();
+    else this.#capacity?.granted(credit, askedAtMs);
     this.#showLoads(answer, nowMs);
     const { table } = this.#options.endpoints;
     for (const [address, workMs] of this.#work.heard(epoch, answer.work, nowMs)) {

@@ -2,22 +2,30 @@
 //
 //   together   the lead answers, and its grant has not ended: as many requests as were granted. When they
 //              are used up and somebody waits, it asks at once
+//   forsaken   the lead grants nothing, and the last grant has not ended: as many requests under way as there
+//              were, or could have been, when it last did. Nobody else can have been granted those
 //   alone      no grant: as much as if each of the others did what it does itself, that is its share of
 //              the pool. Nothing is asked of anybody
 //
-// Together, the pool is over full by no more than the credits outstanding. Alone, no shard takes more than
+// Together and forsaken, the pool is over full by no more than the credits outstanding. Alone, no shard takes more than
 // its share of what it sees; one that was idle and cannot reach the lead while the others can adds its
 // share to theirs, for as long as it is cut off.
 
 import type { CreditAsk, CreditGrant } from "../../scheduler/credits/contracts.ts";
 import { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
+import { TELL_EVERY_MS } from "./shard-exchange.ts";
+
+/** A lead that has not granted for so long does not. */
+const FORSAKEN_MS = 3 * TELL_EVERY_MS;
 
 export interface ShardCapacityOptions {
   readonly clock: Clock;
   readonly pool: string;
   /** The object's epoch. */
   readonly epoch: string;
+  /** Requests under way here. */
+  readonly underWay: () => number;
   /** Somebody waits for credit that only the lead has. */
   readonly ask: () => void;
 }
@@ -27,6 +35,9 @@ export class ShardCapacity {
   readonly #holder: CreditHolder;
   #endsMs = -Infinity;
   #waiting = 0;
+  #grantedAtMs = -Infinity;
+  /** Requests that could have been under way here when the lead granted last. */
+  #level = 0;
 
   constructor(options: ShardCapacityOptions) {
     this.#options = options;
@@ -41,7 +52,10 @@ export class ShardCapacity {
   /** Requests that may be let through now; Infinity while it is alone, and a share is all there is. */
   get available(): number {
     const nowMs = this.#options.clock();
-    return nowMs < this.#endsMs ? this.#holder.available(nowMs) : Infinity;
+    if (nowMs >= this.#endsMs) return Infinity;
+    const granted = this.#holder.available(nowMs);
+    if (nowMs - this.#grantedAtMs < FORSAKEN_MS) return granted;
+    return Math.max(granted, this.#level - this.#options.underWay());
   }
 
   isThere(): boolean {
@@ -64,6 +78,11 @@ export class ShardCapacity {
     return { ...ask, want: Math.max(ask.want, waiting) };
   }
 
+  /** The lead has answered, and may not grant anything. */
+  notGranted(): void {
+    this.#grantedAtMs = -Infinity;
+  }
+
   /** Takes the answer to an ask that was made at `askedAtMs`. */
   granted(grant: CreditGrant, askedAtMs: number): void {
     const before = this.#holder.epoch;
@@ -73,6 +92,13 @@ export class ShardCapacity {
       this.#endsMs = -Infinity;
       this.#options.ask();
     } else if (this.#holder.epoch === grant.epoch)
-      this.#endsMs = Math.max(this.#endsMs, askedAtMs + grant.ttlMs);
+      this.#keep(Math.max(this.#endsMs, askedAtMs + grant.ttlMs));
+  }
+
+  #keep(untilMs: number): void {
+    const nowMs = this.#options.clock();
+    this.#endsMs = untilMs;
+    this.#grantedAtMs = nowMs;
+    this.#level = this.#options.underWay() + this.#holder.available(nowMs);
   }
 }
