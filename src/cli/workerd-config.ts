@@ -116,17 +116,22 @@ export function coordinatorConfig(options: CoordinatorOptions): string {
   const { ordinal, coordinators } = options;
   const hasControl = ordinal === CONTROL_ORDINAL;
   const objects = hasControl ? OBJECTS : OBJECTS.filter(({ binding }) => binding === "POOL");
-  // The directory tells all pools what to do, and they tell it how they are, wherever they are.
-  const remote = hasControl
-    ? remotePools(coordinators, ordinal)
-    : { services: [external("control", coordinators.control)], bindings: [] };
+  // The directory tells all pools what to do, and they tell it how they are, wherever they are; objects of
+  // one pool tell each other.
+  const remote = remotePools(coordinators, ordinal);
+  const controlServices = hasControl ? [] : [external("control", coordinators.control)];
   const control = serviceBinding("CONTROL", hasControl ? self("Control") : text("control"));
   const sockets = [rpcSocket("pools", coordinators.pools[ordinal]!, "Pools")];
   if (hasControl) sockets.push(rpcSocket("control", coordinators.control, "Control"));
   return render({
     bundleFile: options.bundleFile,
     // Objects fetch nothing, so there is no way out.
-    services: [NO_INTERNET, storage(options.storageDir), ...remote.services],
+    services: [
+      NO_INTERNET,
+      storage(options.storageDir),
+      ...remote.services,
+      ...controlServices,
+    ],
     sockets,
     bindings: [...objects.map(namespaceBinding), ...remote.bindings, control],
     objects,

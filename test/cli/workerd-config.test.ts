@@ -122,7 +122,7 @@ describe("edgeConfig and coordinatorConfig", () => {
     );
   });
 
-  it("lets the directory reach every pool and pools the directory, and neither anything else", () => {
+  it("lets directory and pools reach every pool and pools the directory, and neither anything else", () => {
     const first = coordinator(0, 2);
     expect(first).toContain(
       '(name = "POOLS", service = (name = "fairlead", entrypoint = "Pools"))',
@@ -134,7 +134,10 @@ describe("edgeConfig and coordinatorConfig", () => {
     const second = coordinator(1, 2);
     expect(second).toContain('(name = "CONTROL", service = "control")');
     expect(second).toContain('(name = "control", external = (address = "unix:/tmp/f/control.sock"');
-    expect(second).not.toContain("pools-0");
+    expect(second).toContain('(name = "POOLS", service = "pools-0")');
+    expect(second).toContain(
+      '(name = "POOLS_1", service = (name = "fairlead", entrypoint = "Pools"))',
+    );
     for (const config of [first, coordinator(1, 2)]) {
       expect(config).toContain("allow = []");
       expect(config).not.toContain(ADMIN_KEY_VARIABLE);

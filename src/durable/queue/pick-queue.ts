@@ -135,17 +135,14 @@ export class PickQueue {
    * anybody does. O(endpoints + bands).
    */
   creditRoom(): number {
-    const { hasRoom, capacity, pool } = this.#options;
-    if (this.#isPassing || !hasRoom()) return 0;
-    const room = creditRoom(this.#controller, this.#meter, pool());
-    return capacity?.roomOf(room) ?? room;
+    const mayPass = !this.#isPassing && this.#options.hasRoom();
+    return mayPass ? creditRoom(this.#controller, this.#meter, this.#options.pool()) : 0;
   }
 
   /** A request was let through elsewhere, on credit. */
   passed(request: QueuedRequest): void {
-    if (!this.#controller.passed(request, this.#options.clock())) return;
-    this.#options.capacity?.spend();
-    this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
+    if (this.#controller.passed(request, this.#options.clock()))
+      this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
   }
 
   /** Requests that the pool has room for as its detector sees it, and would have if it were idle. O(endpoints). */

@@ -34,8 +34,6 @@ export interface QueueCapacity {
   isThere(): boolean;
   /** A request was let through. */
   spend(): void;
-  /** Of what the pool has room for, what may be let through here without asking anybody. */
-  roomOf(poolRoom: number): number;
   /** So many wait that were not let through. */
   wanted(requests: number): void;
 }
