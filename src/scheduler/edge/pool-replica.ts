@@ -9,12 +9,13 @@
 // and itself, twice, or after a later one was refused. What does not fit is refused as a value: then `known`
 // says what is there, and the object's next answer fits, or is whole.
 
-import type { PickInput } from "../endpoint-picker.ts";
+import type { EndpointPicker, Picked, PickInput } from "../endpoint-picker.ts";
 import { isFresh } from "../freshness.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { EndpointTable, ENDPOINTS_MAX, type PromptWork } from "../model/endpoint-table.ts";
 import type { InferenceRequest } from "../model/inference-request.ts";
 import { CONTENT_BLOCK_TOKENS } from "../kv/content-keys.ts";
+import type { Dropped } from "../outcome.ts";
 import type { EndpointDirectory, PrefixSources } from "../plugin.ts";
 import { createRng } from "../support/rng.ts";
 import {
@@ -54,6 +55,13 @@ export type Applied =
    * `older`: nothing is lost. Else the next answer brings a whole one: `known` asks for it.
    */
   | { readonly ok: false; readonly reason: "older" | "wrong-base" | "other-epoch" | "malformed" };
+
+/** A decision's moment, the seed of its draws, and the addresses that failed for its request. */
+export interface PickAt {
+  readonly nowMs: number;
+  readonly seed: number;
+  readonly exclude?: readonly string[];
+}
 
 const UNKNOWN: EdgeKnown = { epoch: "", version: 0, digest: "" };
 
@@ -150,14 +158,19 @@ export class PoolReplica {
     return { ok: true, left };
   }
 
-  /** For EndpointPicker.pick. Valid until the next snapshot. Only after a first one. */
-  pickInput(
-    request: InferenceRequest,
-    at: { readonly nowMs: number; readonly seed: number; readonly exclude?: readonly string[] },
-  ): PickInput {
-    const { nowMs, seed, exclude } = at;
+  /**
+   * Decides as the pool's object would. Only after a first snapshot. `picker` has the pool's configuration; what it
+   * gives is valid until its next pick.
+   */
+  pick(picker: EndpointPicker, request: InferenceRequest, at: PickAt): Picked | Dropped {
+    const input = this.pickInput(request, at);
+    this.#unseen.reckon(picker, input);
+    return picker.pick(input);
+  }
+
+  /** What there is to decide on, as it was at the snapshot but for own dispatches and those reckoned before. */
+  pickInput(request: InferenceRequest, { nowMs, seed, exclude }: PickAt): PickInput {
     this.#nowMs = nowMs;
-    this.#unseen.reckon(nowMs);
     return {
       request,
       endpoints: this.#table.columns,
@@ -303,8 +316,7 @@ export class PoolReplica {
     for (const { slot, tokens, atMs, prompt } of this.#own.all())
       this.#table.dispatchedBefore(slot, tokens, atMs, prompt);
     const ownPerS = this.#ownRate.perS(nowMs);
-    const { rate, staleAfterMs } = this.#snapshot!;
-    this.#unseen.begin(rate, { asOfMs, ownPerS, staleAfterMs });
+    this.#unseen.begin(this.#snapshot!.rate, asOfMs, ownPerS);
   }
 }
 

@@ -84,5 +84,5 @@ function pickFrom(
 ) {
   const seed = (Math.random() * 2 ** 32) >>> 0;
   const at = exclude.length === 0 ? { nowMs, seed } : { nowMs, seed, exclude };
-  return picker.pick(replica.pickInput(request, at));
+  return replica.pick(picker, request, at);
 }
