@@ -13,7 +13,6 @@ import type {
 } from "../scheduler/edge/contracts.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
-import type { PoolSummary } from "../scheduler/pools/summary.ts";
 import type { ShardMap } from "../scheduler/shards/contracts.ts";
 import type { PoolUpstream } from "./upstreams/pool-upstream.ts";
 
@@ -23,8 +22,6 @@ export interface PickRequest {
   readonly attempt: number;
   /** Endpoint addresses that already failed for this request. */
   readonly exclude: readonly string[];
-  /** The caller's snapshot of the pool is old, or it has none. */
-  readonly wantsSnapshot?: boolean;
   /**
    * Who waits, and for how long, where the pool is full. Absent from a Worker of a version that
    * cannot wait: it is refused instead.
@@ -37,7 +34,10 @@ export interface PickRequest {
   readonly choice?: string;
   /** Why the object is asked, as encodeTerms in decisions/decided-where.ts writes it, for `explain`. */
   readonly terms?: string;
-  /** What the isolate has of the pool: the answer brings it up to date. Absent: it wants nothing. */
+  /**
+   * What the isolate has of the pool: the answer brings it up to date. Absent: it wants nothing. A Worker of
+   * the release before says `wantsSnapshot` instead: it gets none, and does without where the object is away.
+   */
   readonly edge?: EdgeKnown;
   /** For requests that the isolate decides on alone: a token each. */
   readonly credit?: CreditAsk;
@@ -56,16 +56,6 @@ export interface PickFlow {
   readonly waitsForEndpoints: boolean;
 }
 
-/** Endpoints that may be picked and their loads at one moment: enough to do without the object for a while. */
-export interface PoolSnapshot {
-  /** At most SNAPSHOT_ENDPOINTS_MAX. */
-  readonly addresses: readonly string[];
-  /** Requests running, waiting and under way, per address. */
-  readonly loads: readonly number[];
-  /** What the pool says of itself, for the choice among pools. */
-  readonly summary?: PoolSummary;
-}
-
 export interface PickGrant {
   readonly ok: true;
   /** Names the claim on capacity; travels to the relay, which reports its end. */
@@ -79,7 +69,6 @@ export interface PickGrant {
   readonly stages?: readonly string[];
   /** Random at each construction of the object. */
   readonly objectEpoch: string;
-  readonly snapshot?: PoolSnapshot;
   /** Headers for the client, which plugins of the pool set. The Worker heeds the first eight. */
   readonly responseHeaders?: readonly GrantHeader[];
   /** Relays are to learn what the prompt's content becomes: see x-fairlead-content. */

@@ -2,6 +2,8 @@
 // and the records that `explain` shows.
 
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+import { DecidedWhere } from "../scheduler/decisions/decided-where.ts";
+import { LocalDecisions } from "../scheduler/decisions/local-decisions.ts";
 import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
 import type { DecisionRecord, DecisionResult, QueueFacts } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
@@ -41,6 +43,10 @@ export class Decider {
   readonly #decisions = new DecisionRing();
   readonly #recorder = new DecisionRecorder(this.#decisions);
   readonly #poolChoices = new PoolChoices();
+  /** At the edge or here, and why. */
+  readonly where = new DecidedWhere();
+  /** Decisions of isolates, without what only they know. */
+  readonly local = new LocalDecisions();
   #picker: EndpointPicker | undefined;
   /** Configuration of #picker: one object while it does not change. */
   #scheduler: SchedulerConfig | undefined;
@@ -137,6 +143,7 @@ export class Decider {
   /** How an attempt went, for its record. */
   ended(requestId: string, attempt: number, result: DecisionResult): void {
     this.#decisions.settle(requestId, attempt, result);
+    this.local.ended(requestId, attempt, result);
   }
 
   /** Among which pools the request was chosen. */

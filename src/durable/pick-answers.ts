@@ -1,14 +1,8 @@
 // Picks as Workers receive them: a grant with the handle that guards it, a wait with the handle that
 // tells its end, a numbered place, or a refusal.
 
-import type {
-  MovedPick,
-  NumberedPlace,
-  PickGrant,
-  PickRefusal,
-  PickRequest,
-  PoolSnapshot,
-} from "./contract.ts";
+import type { MovedPick, NumberedPlace, PickGrant, PickRefusal, PickRequest } from "./contract.ts";
+import type { EdgeAsked, EdgeDesk } from "./edge/edge-desk.ts";
 import { PickHandle } from "./pick-handle.ts";
 import type { Picks } from "./picks.ts";
 import { type GuardedGrant, WaitHandle } from "./queue/wait-handle.ts";
@@ -21,30 +15,29 @@ interface GuardedWait {
   readonly asksForCapacity?: true;
 }
 
-interface Asked {
+/** What is asked for beside endpoints goes with a grant that has been waited for, too. */
+interface Asked extends EdgeAsked {
   readonly holder: number;
-  /** Also of a grant that has been waited for: a pool that is always full must not lose it. */
-  readonly wantsSnapshot: boolean;
 }
 
 export type PickAnswer = GuardedGrant | GuardedWait | PickRefusal | NumberedPlace | MovedPick;
 
 export class PickAnswers {
   readonly #picks: Picks;
-  readonly #snapshot: () => PoolSnapshot;
+  readonly #edge: Pick<EdgeDesk, "withGrant">;
   /** Tells each handle from every other one of the object. */
   #handleCount = 0;
 
-  constructor(picks: Picks, snapshot: () => PoolSnapshot) {
+  constructor(picks: Picks, edge: Pick<EdgeDesk, "withGrant">) {
     this.#picks = picks;
-    this.#snapshot = snapshot;
+    this.#edge = edge;
   }
 
   pick(request: PickRequest): PickAnswer {
     this.#handleCount += 1;
     const holder = this.#handleCount;
     const answer = this.#picks.pick(request, holder);
-    const asked = { holder, wantsSnapshot: request.wantsSnapshot === true };
+    const asked = { holder, edge: request.edge, credit: request.credit };
     if (answer instanceof WaitingPick) return this.#withCapacity(this.#wait(answer, asked));
     if (answer.ok === "queued") return this.#withCapacity(answer);
     return answer.ok === true ? this.#guard(answer, asked) : answer;
@@ -64,10 +57,9 @@ export class PickAnswers {
     return { ok: "queued", handle };
   }
 
-  #guard(grant: PickGrant, { holder, wantsSnapshot }: Asked): GuardedGrant {
-    const handle = new PickHandle(this.#picks.ends, grant.ticket, holder);
-    const guarded = { ...grant, handle };
-    return wantsSnapshot ? { ...guarded, snapshot: this.#snapshot() } : guarded;
+  #guard(grant: PickGrant, asked: Asked): GuardedGrant {
+    const handle = new PickHandle(this.#picks.ends, grant.ticket, asked.holder);
+    return { ...grant, ...this.#edge.withGrant(asked), handle };
   }
 
   /** Whoever held the handle has left, or has been answered. */

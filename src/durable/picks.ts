@@ -12,6 +12,8 @@ import type { BuiltConfig } from "./built-config.ts";
 import type { MovedPick, PickRefusal, PickRequest, PickResult } from "./contract.ts";
 import { Decider, type DeciderOptions } from "./decider.ts";
 import { countDecision, countSplit } from "./decision-counts.ts";
+import { LocalCommits } from "./edge/local-commits.ts";
+import { ROOM_PER_ENDPOINT_MAX } from "./edge/pool-credit.ts";
 import { grantOf, ticketSpecOf } from "./granted-ticket.ts";
 import { refuse } from "./pick-refusal.ts";
 import { Admission } from "./queue/admission.ts";
@@ -54,6 +56,8 @@ export class Picks {
   /** What becomes of the tickets. */
   readonly ends: TicketEnds;
   readonly admission: Admission;
+  /** What isolates decide alone. */
+  readonly commits: LocalCommits;
   readonly #ledger: TicketLedger;
   readonly #warmUp: WarmUp;
 
@@ -71,11 +75,25 @@ export class Picks {
       decider: this.decider,
       queue: () => this.admission.queue,
     });
+    this.commits = new LocalCommits({
+      ...options,
+      ledger: this.#ledger,
+      ends: this.ends,
+      decider: this.decider,
+      queue: () => this.admission.queue,
+    });
   }
 
   get tickets(): { readonly open: number; readonly unsettled: number } {
     const open = this.#ledger.openCount;
     return { open, unsettled: this.#ledger.size - open };
+  }
+
+  /** Requests that may be let through elsewhere, on credit. O(endpoints + bands). */
+  creditRoom(): number {
+    const { queue } = this.admission;
+    if (queue !== undefined) return queue.creditRoom();
+    return this.#ledger.hasRoom ? ROOM_PER_ENDPOINT_MAX * this.#options.endpoints.table.size : 0;
   }
 
   get hasTickets(): boolean {
@@ -106,8 +124,14 @@ export class Picks {
     if (moved !== undefined) return moved;
     this.#options.shards.observe(pick.request.keys);
     const bounded = { ...pick, request: boundRequest(pick.request) };
-    if (pick.choice !== undefined) this.decider.chosenAmong(pick.request.requestId, pick.choice);
+    this.#keepWhy(pick);
     return this.admission.answer(bounded, holder) ?? this.#pickNow(bounded, { holder });
+  }
+
+  /** For `explain`. */
+  #keepWhy({ request, attempt, choice, terms }: PickRequest): void {
+    if (choice !== undefined) this.decider.chosenAmong(request.requestId, choice);
+    if (terms !== undefined) this.decider.where.add(request.requestId, attempt, terms);
   }
 
   #pickNow(

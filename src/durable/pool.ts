@@ -28,7 +28,8 @@ import type {
   PoolState,
   QueueState,
 } from "./state.ts";
-import type { PickRequest, PoolObjectConfig, PoolSnapshot } from "./contract.ts";
+import type { EdgeSync, EdgeSynced, PickRequest, PoolObjectConfig } from "./contract.ts";
+import { EdgeDesk } from "./edge/edge-desk.ts";
 import { Endpoints } from "./endpoints.ts";
 import { type PickAnswer, PickAnswers } from "./pick-answers.ts";
 import { showResidency } from "./kv/residency-metrics.ts";
@@ -37,7 +38,6 @@ import { Picks } from "./picks.ts";
 import { createPoolMetrics } from "./pool-metrics.ts";
 import { JournalStorage } from "./prefix/journal-storage.ts";
 import { PrefixMemory } from "./prefix/memory.ts";
-import { takeSnapshot } from "./pool-snapshot.ts";
 import { QueueMetrics } from "./queue-metrics.ts";
 import { reportedAs } from "./pool-shard.ts";
 import { PoolStorage, type StoredConfig } from "./pool-storage.ts";
@@ -68,6 +68,7 @@ export class PoolObject extends DurableObject {
   readonly #resident: ResidentKnowledge;
   readonly #picks: Picks;
   readonly #shards: PoolShards;
+  readonly #edge: EdgeDesk;
   readonly #answers: PickAnswers;
   readonly #debts: KeptDebts;
   readonly #agents: AgentConnections;
@@ -103,8 +104,8 @@ export class PoolObject extends DurableObject {
     this.#settled = new SettledTickets((ticket) => this.#stored.isSettled(ticket));
     this.#endpoints = new Endpoints({
       clock: systemClock,
-      onRemoved: (slot) => this.#picks.endpointRemoved(slot),
-      onRestarted: (slot) => this.#picks.endpointRestarted(slot),
+      onRemoved: (slot) => this.#slotVoid(slot, "removed"),
+      onRestarted: (slot) => this.#slotVoid(slot, "restarted"),
     });
     for (const { agent, endpoints } of this.#stored.claims()) {
       this.#endpoints.membership.restore(agent, endpoints);
@@ -120,7 +121,8 @@ export class PoolObject extends DurableObject {
     this.#resident = this.#createResident();
     this.#shards = this.#createShards(env);
     this.#picks = this.#createPicks();
-    this.#answers = new PickAnswers(this.#picks, () => this.#snapshot());
+    this.#edge = this.#createEdge();
+    this.#answers = new PickAnswers(this.#picks, this.#edge);
     this.#resources = this.#createResources(env);
     this.#configurePicks();
     this.#debts = new KeptDebts(ctx.storage);
@@ -176,6 +178,13 @@ export class PoolObject extends DurableObject {
     return answer;
   }
 
+  /** What an isolate has decided alone, and what it asks for; see EdgePort. */
+  sync(sync: EdgeSync): EdgeSynced {
+    const synced = this.#edge.sync(sync);
+    this.#upkeep.schedule();
+    return synced;
+  }
+
   /** See PoolPort. */
   leave(requestId: string, attempt: number): void {
     this.#picks.admission.queue?.leave(requestId, attempt);
@@ -188,14 +197,17 @@ export class PoolObject extends DurableObject {
 
   /** Why the request went where it went, for each of its attempts that is still on record. */
   explain(requestId: string): PoolExplanation {
-    const records = this.#picks.decider.records(requestId);
+    const { decider } = this.#picks;
+    const records = decider.records(requestId);
+    const local = decider.local.find(requestId);
+    const decided = (attempt: number) => decider.where.find(requestId, attempt);
     const refused = this.#refusals.find(requestId);
-    const pools = this.#picks.decider.poolChoice(requestId);
+    const pools = decider.poolChoice(requestId);
     const pool = this.#config.config?.name ?? "";
     return {
       isConfigured: this.#config.config !== null,
       objectEpoch: this.#objectEpoch,
-      explanation: explainAll({ requestId, pool, refused, pools }, records) ?? null,
+      explanation: explainAll({ requestId, pool, refused, pools, local, decided }, records) ?? null,
     };
   }
 
@@ -332,14 +344,29 @@ export class PoolObject extends DurableObject {
     });
   }
 
-  #snapshot(): PoolSnapshot {
-    const at = { nowMs: systemClock(), staleAfterMs: this.#picks.decider.staleAfterMs };
-    const snapshot = takeSnapshot(this.#endpoints.table, { ...at, start: Math.random() });
-    const summary = this.#reports.summary();
-    // That of one of several objects is not the pool's.
-    return summary === undefined || summary.shard !== undefined
-      ? snapshot
-      : { ...snapshot, summary };
+  #slotVoid(slot: number, why: "removed" | "restarted"): void {
+    if (why === "removed") this.#picks.endpointRemoved(slot);
+    else this.#picks.endpointRestarted(slot);
+    this.#edge.slotVoid();
+  }
+
+  #createEdge(): EdgeDesk {
+    return new EdgeDesk({
+      epoch: this.#objectEpoch,
+      clock: systemClock,
+      registry: this.#registry,
+      endpoints: this.#endpoints,
+      prefixes: this.#prefixes,
+      resident: this.#resident,
+      picks: this.#picks,
+      shards: this.#shards,
+      pool: () => this.#config.config?.name,
+      summary: () => {
+        const summary = this.#reports.summary();
+        // That of one of several objects is not the pool's.
+        return summary?.shard === undefined ? summary : undefined;
+      },
+    });
   }
 
   /** Types are bounded by the registry. */
@@ -411,6 +438,7 @@ export class PoolObject extends DurableObject {
       debts: this.#debts,
       reports: this.#reports,
       agents: this.#agents,
+      edge: this.#edge,
     });
   }
 

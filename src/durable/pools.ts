@@ -5,7 +5,7 @@
 import { WorkerEntrypoint } from "cloudflare:workers";
 import { poolObject } from "../config/pool-address.ts";
 import { POOL_UPGRADE_HEADER } from "./agent-connection.ts";
-import type { PickRequest, PoolPort, PoolObjectConfig } from "./contract.ts";
+import type { EdgePort, EdgeSync, PickRequest, PoolObjectConfig, PoolPort } from "./contract.ts";
 import type {
   DecisionPage,
   DecisionQuery,
@@ -29,6 +29,12 @@ export class Pools extends WorkerEntrypoint<PoolsEnv> {
   pick(address: string, request: PickRequest): ReturnType<PoolPort["pick"]> {
     // The object's own answer, passed on: what is disposed at the Worker is disposed there.
     return this.#object(address).pick(request) as unknown as ReturnType<PoolPort["pick"]>;
+  }
+
+  /** What an isolate has decided alone; see EdgePort. */
+  sync(address: string, sync: EdgeSync): ReturnType<EdgePort["sync"]> {
+    // The object's own answer, passed on.
+    return this.#object(address).sync(sync) as unknown as ReturnType<EdgePort["sync"]>;
   }
 
   /** See PoolPort. */

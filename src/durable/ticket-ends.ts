@@ -7,6 +7,7 @@ import type {
   TicketOpened,
   TicketPrefilled,
 } from "../agents/protocol/messages.ts";
+import type { DecisionResult } from "../scheduler/decisions/record.ts";
 import type { Ejected } from "../scheduler/flow-control/outcomes.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
@@ -108,23 +109,28 @@ export class TicketEnds implements PickDesk {
 
   /** A relay's report of a ticket's end. */
   closed(report: TicketClosed, slot: number): void {
-    const end = endOf(report, slot);
-    const { ticket, attempt } = report;
+    const { ticket, attempt, promptTokens, completionTokens } = report;
     const { resident, decider } = this.#options;
     const believed = this.#ledger.believedOf(ticket, attempt);
+    const result = this.#resultOf(report);
+    const end = { ...endOf(report, slot), result };
     const settlement = this.#ledger.closed(ticket, attempt, end, subjectOf(report));
     if (settlement === undefined) return;
     const failedCount = report.failed.length;
-    const predictedTokens = believed && resident.ended(believed, { ...end, failedCount });
-    const { endpoint, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
-    const isVictim = this.#victims.delete(ticket);
-    const outcome = isVictim && report.outcome === "cancelled" ? "evicted" : report.outcome;
-    const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
-    const predicted = { ...result, predictedTokens: predictedTokens ?? null };
-    const whole = { ...predicted, ...prefillResultOf(report) };
+    const predicted = believed && resident.ended(believed, { ...end, failedCount });
+    const whole = { ...result, predictedTokens: predicted ?? null };
     decider.ended(settlement.requestId, settlement.attempt, whole);
     // Who leaves before the engine has told its usage has used what was expected of it.
     this.settled(settlement, promptTokens !== null && completionTokens !== null);
+  }
+
+  /** For the decision's record. */
+  #resultOf(report: TicketClosed): DecisionResult {
+    const { ticket, endpoint, ttftMs, promptTokens, cachedTokens, completionTokens } = report;
+    const isVictim = this.#victims.delete(ticket);
+    const outcome = isVictim && report.outcome === "cancelled" ? "evicted" : report.outcome;
+    const result = { endpoint, outcome, ttftMs, promptTokens, cachedTokens, completionTokens };
+    return { ...result, predictedTokens: null, ...prefillResultOf(report) };
   }
 
   /** Ends what has expired. */

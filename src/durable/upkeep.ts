@@ -1,6 +1,7 @@
 // What a pool's object does as time passes: it ends leases, and writes down what must outlive it.
 
 import type { AgentConnections } from "./agent-connection.ts";
+import type { EdgeDesk } from "./edge/edge-desk.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import type { Picks } from "./picks.ts";
@@ -26,6 +27,7 @@ export interface UpkeepOptions {
   readonly debts: KeptDebts;
   readonly reports: PoolReports;
   readonly agents: AgentConnections;
+  readonly edge: EdgeDesk;
 }
 
 export class Upkeep {
@@ -65,6 +67,7 @@ export class Upkeep {
   #tick(): void {
     const { picks, prefixes, debts, endpoints, resident, stored, agents } = this.#options;
     picks.ends.sweep();
+    this.#options.edge.sweep();
     // In a turn of its own: in one transaction with confirmed writes it would hold replies back.
     if (prefixes.journal.isDirty) setTimeout(() => prefixes.journal.write(), 0);
     debts.keep(picks.admission.queue, systemClock());

@@ -3,6 +3,36 @@
 import type { MetricDefinition } from "./metrics.ts";
 
 export const EDGE_METRIC = {
+  edgeCommitsTotal: {
+    name: "fairlead_edge_commits_total",
+    kind: "counter",
+    help: "Local picks that isolates have told a pool's object of, by what became of them: opened, completed after a relay's report, known, ended, late, no-room, malformed, beyond-batch, failed.",
+    labels: ["outcome"],
+  },
+  edgeSyncsHeardTotal: {
+    name: "fairlead_edge_syncs_heard_total",
+    kind: "counter",
+    help: "Calls of isolates that a pool's object has heard: answered, or not-configured.",
+    labels: ["outcome"],
+  },
+  edgeSnapshotsTotal: {
+    name: "fairlead_edge_snapshots_total",
+    kind: "counter",
+    help: "Snapshots of a pool given to isolates, whole or as a delta.",
+    labels: ["kind"],
+  },
+  edgeSnapshotBytesTotal: {
+    name: "fairlead_edge_snapshot_bytes_total",
+    kind: "counter",
+    help: "Rows and digests in snapshots of a pool, in bytes.",
+    labels: ["kind"],
+  },
+  edgeCreditOutstanding: {
+    name: "fairlead_edge_credit_outstanding",
+    kind: "gauge",
+    help: "Requests that isolates may let into the pool without asking its object.",
+    labels: ["name"],
+  },
   edgeDecisionsTotal: {
     name: "fairlead_edge_decisions_total",
     kind: "counter",

@@ -94,14 +94,15 @@ export class TestWorker implements Disposable {
     const result = (await env.POOLS.pick(POOL, request)) as unknown as HeldGrant | PickRefusal;
     if (!result.ok) return result;
     this.#held.push(result);
-    const { ticket, endpoints, stages, objectEpoch, snapshot, responseHeaders } = result;
+    const { ticket, endpoints, stages, objectEpoch, edge, credit, responseHeaders } = result;
     return {
       ok: true,
       ticket,
       endpoints,
       ...(stages && { stages }),
       objectEpoch,
-      ...(snapshot && { snapshot }),
+      ...(edge && { edge }),
+      ...(credit && { credit }),
       ...(responseHeaders && { responseHeaders }),
     };
   }

@@ -1,6 +1,7 @@
 // What a pool's object knows of one ticket: a claim on an endpoint's capacity.
 
 import type { TicketName } from "../../agents/protocol/ticket-name.ts";
+import type { DecisionResult } from "../../scheduler/decisions/record.ts";
 import type { TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { Dispatched } from "../../scheduler/model/endpoint-table.ts";
 import type { PickGrant } from "../contract.ts";
@@ -144,6 +145,8 @@ export interface TicketEnd {
   readonly failedCount?: number;
   /** Prefill was to run apart, and the endpoint computed the prompt all the same. */
   readonly isDecodeOnly?: boolean;
+  /** The same for the decision's record, which may come later. */
+  readonly result?: DecisionResult;
 }
 
 /** Usage of one ticket, once. */

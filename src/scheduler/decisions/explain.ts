@@ -42,18 +42,23 @@ export interface ExplainedRequest {
   /** The attempt that was refused in the queue: it has no record. */
   readonly refused: RefusedAttempt | undefined;
   readonly pools: readonly ExplainedPool[] | undefined;
+  /** Attempts that an isolate has decided on alone, as far as it has told. */
+  readonly local?: readonly RefusedAttempt[];
   /** Where an attempt was decided; undefined where that is not known. */
   readonly decided?: (attempt: number) => ExplainedWhere | undefined;
 }
 
 /** The same with all that is known of the request. */
 export function explainAll(
-  { requestId, pool, refused, pools, decided }: ExplainedRequest,
+  { requestId, pool, refused, pools, local = [], decided }: ExplainedRequest,
   records: readonly DecisionRecord[],
 ): Explanation | undefined {
-  if (records.length === 0 && refused === undefined) return undefined;
+  if (records.length + local.length === 0 && refused === undefined) return undefined;
   const explained = records.map(explainAttempt);
-  const all = refused === undefined ? explained : [...explained, refused];
+  const unrecorded = local.filter(({ attempt }) =>
+    explained.every((one) => one.attempt !== attempt),
+  );
+  const all = [...explained, ...unrecorded, ...(refused === undefined ? [] : [refused])];
   const attempts = all.map((attempt) => {
     const where = decided?.(attempt.attempt);
     return where === undefined ? attempt : { ...attempt, decided: where };

@@ -137,9 +137,9 @@ describe("a pool's object", () => {
     await until(async () => (await poolStub().state()).endpoints[0]?.isFresh);
     using grant = (await env.POOLS.pick(POOL, {
       ...pickRequest("r"),
-      wantsSnapshot: true,
+      edge: { epoch: "", version: 0 },
     })) as unknown as HeldGrant;
-    expect(grant.snapshot?.summary).toMatchObject({
+    expect(grant.edge?.summary).toMatchObject({
       pool: POOL,
       membership: { endpoints: 1, usable: 1 },
       load: { inFlightRequests: 1 },

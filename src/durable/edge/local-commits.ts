@@ -1,0 +1,175 @@
+// What isolates have decided alone, brought into the object's account: the ledger, flow control, what caches
+// are believed to hold, metrics, and what `explain` tells.
+//
+// Each commit is taken by itself: one that is not sound, or throws, is counted, and the others are as good.
+
+import { encodeTerms } from "../../scheduler/decisions/decided-where.ts";
+import { EDGE_BATCH_MAX, type LocalCommit, type LocalEnd } from "../../scheduler/edge/contracts.ts";
+import type { QueuedRequest, TokenUsage } from "../../scheduler/flow-control/contracts.ts";
+import type { Clock } from "../../scheduler/support/clock.ts";
+import type { MetricRegistry } from "../../telemetry/metrics.ts";
+import { METRIC } from "../../telemetry/names.ts";
+import type { Decider } from "../decider.ts";
+import { countDecision } from "../decision-counts.ts";
+import type { Endpoints } from "../endpoints.ts";
+import type { ResidentKnowledge } from "../kv/resident-knowledge.ts";
+import type { PickQueue } from "../queue/pick-queue.ts";
+import type { PoolShards } from "../shards/pool-shards.ts";
+import type { TicketEnds } from "../ticket-ends.ts";
+import type { TicketLedger } from "../tickets/ledger.ts";
+import type { Committed, CommitOutcome } from "../tickets/local-tickets.ts";
+import { NO_SLOT, type TicketEnd } from "../tickets/ticket.ts";
+import { isHow, isSoundCommit, isSoundEnd } from "./check-commit.ts";
+
+/** Closed set; a metric label. */
+type EdgeOutcome = CommitOutcome | "malformed" | "beyond-batch" | "failed";
+
+export interface LocalCommitsOptions {
+  readonly clock: Clock;
+  readonly ledger: TicketLedger;
+  readonly ends: TicketEnds;
+  readonly decider: Decider;
+  readonly endpoints: Endpoints;
+  readonly resident: ResidentKnowledge;
+  readonly registry: MetricRegistry;
+  /** undefined where flow control is off. */
+  readonly queue: () => PickQueue | undefined;
+  readonly shards: Pick<PoolShards, "observe" | "spend">;
+}
+
+export class LocalCommits {
+  readonly #options: LocalCommitsOptions;
+
+  constructor(options: LocalCommitsOptions) {
+    this.#options = options;
+  }
+
+  /** Commits before ends: what ends has been decided on before. */
+  apply(commits: readonly LocalCommit[], ends: readonly LocalEnd[]): void {
+    for (const commit of commits.slice(0, EDGE_BATCH_MAX)) this.#count(this.#tryCommit(commit));
+    for (const end of ends.slice(0, EDGE_BATCH_MAX)) this.#end(end);
+    const beyond = beyondBatch(commits) + beyondBatch(ends);
+    if (beyond > 0) this.#count("beyond-batch", beyond);
+  }
+
+  #tryCommit(commit: LocalCommit): EdgeOutcome {
+    try {
+      return isSoundCommit(commit) ? this.#commit(commit) : "malformed";
+    } catch (error) {
+      // A field that this release goes by is missing, or a plugin has failed.
+      return error instanceof TypeError ? "malformed" : "failed";
+    }
+  }
+
+  #commit(commit: LocalCommit): CommitOutcome {
+    const { ledger, endpoints, ends } = this.#options;
+    const slot = endpoints.slotOfAddress(commit.endpoints[0]!);
+    const { ticket, prefill, fairnessId: _, terms: __, record: ___, ...spec } = commit;
+    const committed = ledger.local.commit({
+      ...spec,
+      id: ticket,
+      slot,
+      prefill: this.#prefillOf(prefill),
+      isWorkers: endpoints.hasUpstreams,
+    });
+    if (committed.settlement !== undefined) ends.settled(committed.settlement);
+    if (isNews(committed)) this.#heardOf(commit, slot, committed);
+    return committed.outcome;
+  }
+
+  /** The first that is heard of it from whoever decided on it. */
+  #heardOf(commit: LocalCommit, slot: number, { outcome, end }: Committed): void {
+    const { decider, endpoints, resident, registry, clock } = this.#options;
+    const { model, keys, promptTokens } = commit;
+    const endpoint = endpoints.table.endpoint(slot)?.id ?? "";
+    countDecision(registry, { status: "success", model, endpoint });
+    if (keys.length > 0 && promptTokens > 0) {
+      const labels = { plugin_name: "prefix-cache-scorer" };
+      const hitRatio = Math.max(0, 1 - uncachedTokens(commit) / promptTokens);
+      registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
+    }
+    this.#options.shards.observe(keys);
+    const { configVersion } = decider;
+    decider.local.add(commit, { atMs: clock() - commit.decidedAgoMs, configVersion });
+    decider.where.add(commit.requestId, commit.attempt, encodeTerms(commit.terms));
+    if (outcome !== "ended" && slot !== NO_SLOT) {
+      const prefill = this.#prefillOf(commit.prefill)?.slot;
+      const slots = Int32Array.of(slot);
+      const isSplit = prefill !== undefined;
+      resident.picked(keys, isSplit ? { slots, prefill: Int32Array.of(prefill) } : { slots });
+    }
+    this.#passed(commit, end);
+    if (end?.result !== undefined) decider.ended(commit.requestId, commit.attempt, end.result);
+  }
+
+  /** A local pick is a dispatch: its flow is charged, and it is in flight until it ends. */
+  #passed(commit: LocalCommit, end: TicketEnd | undefined): void {
+    const queue = this.#options.queue();
+    if (queue === undefined) return;
+    this.#options.shards.spend();
+    queue.passed(queuedRequestOf(commit, this.#options.clock()));
+    if (end !== undefined) queue.settled(commit.requestId, commit.attempt, usageOf(end));
+  }
+
+  #end(end: LocalEnd): void {
+    const { ticket, attempt, how } = end;
+    if (isSoundEnd(end) && isHow(how)) this.#options.ledger.endLocal(ticket, attempt, how);
+    else this.#count("malformed");
+  }
+
+  #prefillOf(prefill: LocalCommit["prefill"]) {
+    const [address] = prefill?.endpoints ?? [];
+    if (prefill === undefined || address === undefined) return undefined;
+    const slot = this.#options.endpoints.slotOfAddress(address);
+    const { endpoints, uncachedTokens } = prefill;
+    return slot === NO_SLOT ? undefined : { slot, tries: endpoints.length, uncachedTokens };
+  }
+
+  #count(outcome: EdgeOutcome, by = 1): void {
+    this.#options.registry.inc(METRIC.edgeCommitsTotal, { outcome }, by);
+  }
+}
+
+function isNews({ outcome, end }: Committed): boolean {
+  return outcome === "opened" || outcome === "completed" || end !== undefined;
+}
+
+function beyondBatch(entries: readonly unknown[]): number {
+  return Math.max(0, entries.length - EDGE_BATCH_MAX);
+}
+
+function uncachedTokens({ reservedTokens, outputTokens }: LocalCommit): number {
+  return Math.max(0, reservedTokens - outputTokens);
+}
+
+/** As flow control sees it: without keys, for it does not wait. */
+function queuedRequestOf(commit: LocalCommit, nowMs: number): QueuedRequest {
+  const { requestId, attempt, fairnessId, priority, weight, promptTokens, outputTokens } = commit;
+  return {
+    requestId,
+    attempt,
+    fairnessId,
+    priority,
+    weight,
+    bytes: 0,
+    promptTokens,
+    uncachedTokens: uncachedTokens(commit),
+    outputTokens,
+    receivedAtMs: nowMs - commit.decidedAgoMs,
+    keys: NO_KEYS,
+    blocksPerKey: 1,
+  };
+}
+
+/** Undefined where the engine has not told: what was expected stands. */
+function usageOf({ promptTokens, cachedTokens, completionTokens }: TicketEnd) {
+  if (promptTokens === null || completionTokens === null) return undefined;
+  const uncached = Math.max(0, promptTokens - (cachedTokens ?? 0));
+  return {
+    promptTokens,
+    uncachedTokens: uncached,
+    outputTokens: completionTokens,
+  } satisfies TokenUsage;
+}
+
+const NO_KEYS = new Uint32Array(0);
