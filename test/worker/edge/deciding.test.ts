@@ -1,0 +1,170 @@
+// Deciding at the edge with everything real but the engines: the Worker, pools' objects, a relay on a socket, and
+// agents on WebSockets.
+
+import { env } from "cloudflare:workers";
+import { runInDurableObject } from "cloudflare:test";
+import { beforeAll, describe, expect, it } from "vitest";
+import { isEdgeTicket } from "../../../src/agents/protocol/ticket-name.ts";
+import { OBJECT_RTT_BINDING } from "../../../src/config/object-rtt.ts";
+import type { ExplanationDocument } from "../../../src/scheduler/decisions/document.ts";
+import { endpoint, POOL, poolStub, TestAgent, until } from "../../durable/pool-client.ts";
+import {
+  adminSend,
+  applyConfiguration,
+  chat,
+  chatBody,
+  configuration,
+  deploy,
+  seenBy,
+  send,
+  TENANT_KEY,
+} from "../support/deployment.ts";
+
+/** An object is away for so long. */
+const AWAY_MS = 3_500;
+
+/** `decide` of the pool; resolves when isolate and object know it. */
+async function decideBy(decide: string, change: object = {}): Promise<void> {
+  const config = configuration();
+  const [pool, ...others] = config.pools;
+  await applyConfiguration({ ...config, pools: [{ ...pool, decide, ...change }, ...others] });
+}
+
+/** Two idle endpoints, as of now. */
+function sample(): void {
+  collector.metrics([0, 1].map((endpoint) => ({ endpoint, fields: [0, 0, 0, 16, 4_000] })));
+}
+
+/** One chat, and the ticket that its relay got. */
+async function sent(fields: object = {}) {
+  sample();
+  const response = await chat(chatBody(fields));
+  const text = await response.text();
+  const { headers } = await seenBy(response);
+  const requestId = response.headers.get("x-fairlead-request-id")!;
+  const ticket = headers["x-fairlead-ticket"]!;
+  return { response, text, requestId, ticket, isLocal: isEdgeTicket(ticket) };
+}
+
+/** Chats until one is decided here. */
+const sentLocally = () =>
+  until(async () => {
+    const each = await sent();
+    return each.isLocal ? each : undefined;
+  });
+
+async function explained(requestId: string): Promise<ExplanationDocument | undefined> {
+  const answer = await adminSend(`/admin/v1/explain/${requestId}`);
+  return answer.status === 200 ? answer.json() : undefined;
+}
+
+let collector: TestAgent;
+
+beforeAll(async () => {
+  collector = await deploy();
+  await decideBy("local");
+});
+
+const decidedOn = (requestId: string) =>
+  until(async () => (await explained(requestId))?.attempts[0]?.decided);
+
+/** Local decisions that the object was told of. */
+const decisionCount = async () => {
+  const metrics = await poolStub().metrics();
+  const [, count = "0"] = /^fairlead_edge_commits_total\{[^}]*\} (\d+)/m.exec(metrics) ?? [];
+  return Number(count);
+};
+
+const openTickets = async () => (await env.POOLS.state(POOL)).tickets.open;
+
+describe("a pool that is decided on at the edge", () => {
+  it("is asked for credit once, and then only told", async () => {
+    const { response, requestId, text } = await sentLocally();
+    expect([response.status, text.length > 0]).toEqual([200, true]);
+    expect(await decidedOn(requestId)).toMatchObject({ where: "local", reason: "forced-local" });
+  });
+
+  it("has what runs counted by its object, and given back at its end", async () => {
+    await until(async () => (await openTickets()) === 0);
+    const slow = sent({ user: "slow:1500" });
+    await until(async () => (await openTickets()) === 1);
+    expect((await slow).isLocal).toBe(true);
+    await until(async () => (await openTickets()) === 0);
+  });
+
+  it("hears of a request whose client has left at once", async () => {
+    await sentLocally();
+    const client = new AbortController();
+    sample();
+    const left = send("/v1/chat/completions", {
+      method: "POST",
+      headers: { authorization: `Bearer ${TENANT_KEY}`, "content-type": "application/json" },
+      body: JSON.stringify(chatBody({ user: "slow:1000" })),
+      signal: client.signal,
+    });
+    left.catch(() => undefined);
+    const before = await decisionCount();
+    client.abort();
+    await until(async () => (await decisionCount()) > before);
+    await until(async () => (await openTickets()) === 0);
+  });
+
+  it("serves on over a reset of its object, which takes what it was told as before", async () => {
+    await sentLocally();
+    await runInDurableObject(poolStub(), (_, ctx) => ctx.abort("reset")).catch(() => undefined);
+    collector = await TestAgent.greeted();
+    collector.membership([endpoint(1), endpoint(2)]);
+    const { response } = await sent();
+    expect(response.status).toBe(200);
+    const { requestId } = await sentLocally();
+    expect(await decidedOn(requestId)).toMatchObject({ where: "local" });
+  });
+
+  it("serves on while its object does not answer, which counts all of it afterwards", async () => {
+    await sentLocally();
+    const blocked = runInDurableObject(poolStub(), (_, ctx) =>
+      ctx.blockConcurrencyWhile(() => scheduler.wait(AWAY_MS)),
+    );
+    const endMs = Date.now() + AWAY_MS - 200;
+    const all: Awaited<ReturnType<typeof sent>>[] = [];
+    while (Date.now() < endMs) {
+      all.push(await sent());
+      await scheduler.wait(50);
+    }
+    await blocked;
+    expect(all.filter(({ response }) => response.status !== 200)).toEqual([]);
+    const local = all.filter(({ isLocal }) => isLocal);
+    expect(local.length).toBeGreaterThan(all.length / 2);
+    const reasons = new Set<string>();
+    for (const { requestId } of local) reasons.add((await decidedOn(requestId)).reason);
+    expect(reasons).toContain("object-away");
+    await until(async () => (await openTickets()) === 0);
+  });
+});
+
+describe("an isolate that is told otherwise", () => {
+  it("asks the object from then on", async () => {
+    await decideBy("consult");
+    await until(async () => !(await sent()).isLocal);
+    const { requestId } = await sent();
+    expect(await decidedOn(requestId)).toMatchObject({ reason: "forced-consult" });
+    await decideBy("local");
+    await sentLocally();
+  });
+
+  it("asks an object that is near, where it may choose", async () => {
+    await decideBy("auto");
+    await until(async () => !(await sent()).isLocal);
+    const { requestId } = await sent();
+    expect(await decidedOn(requestId)).toMatchObject({ reason: "near" });
+  });
+
+  it("decides itself where the object is far, and asks again where credit is used up", async () => {
+    Reflect.set(env, OBJECT_RTT_BINDING, 40);
+    const far = await sentLocally();
+    const terms = await decidedOn(far.requestId);
+    expect(terms).toMatchObject({ where: "local", reason: "nothing-to-gain" });
+    expect(terms.rttMs).toBeGreaterThan(30);
+    Reflect.deleteProperty(env, OBJECT_RTT_BINDING);
+  });
+});
