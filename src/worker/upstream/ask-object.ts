@@ -10,6 +10,7 @@ import type {
   PickRequest,
   PoolPort,
 } from "../../durable/contract.ts";
+import type { ShardMap } from "../../scheduler/shards/contracts.ts";
 import { awaitCall, pause } from "./await-call.ts";
 
 /** A pause before the one retry of a call that the runtime calls retryable. */
@@ -20,6 +21,14 @@ export interface PoolUnavailable {
   readonly ok: false;
   readonly reason: "unavailable";
   readonly detail: string;
+}
+
+/** The object takes no requests any more; others of the pool do. */
+export interface PoolMoved {
+  readonly ok: false;
+  readonly reason: "moved";
+  readonly detail: string;
+  readonly shards: ShardMap;
 }
 
 export type ObjectAnswer = HeldGrant | PickRefusal | HeldWait | NumberedPlace;
@@ -48,14 +57,15 @@ export async function askObject(
   way: ObjectWay,
   request: PickRequest,
   deadlineMs: number,
-): Promise<ObjectAnswer | PoolUnavailable> {
+): Promise<ObjectAnswer | PoolUnavailable | PoolMoved> {
   const { signal } = way;
   for (let isRetry = false; ; isRetry = true) {
     if (signal.aborted) return CLIENT_LEFT;
     const taken = Promise.withResolvers<void>();
-    const late = (answer: ObjectAnswer) => taken.resolve(giveBack(answer, way, request));
+    const late = (answer: ObjectAnswer | PoolMoved) =>
+      taken.resolve(giveBack(answer, way, request));
     // Async, so that what is thrown at once counts as a call that fails.
-    const asked = (async () => unmoved(await way.port().pick(request)))();
+    const asked = (async () => readMoved(await way.port().pick(request)))();
     const askedAtMs = Date.now();
     const called = await awaitCall(asked, { deadlineMs, signal, late });
     if (called.how === "answered") {
@@ -75,9 +85,10 @@ export async function askObject(
   }
 }
 
-function unmoved(answer: ObjectAnswer | MovedPick): ObjectAnswer {
-  if (answer.ok === "moved") throw new Error("the shard takes no requests");
-  return answer;
+function readMoved(answer: ObjectAnswer | MovedPick): ObjectAnswer | PoolMoved {
+  if (answer.ok !== "moved") return answer;
+  const detail = "the object takes no requests any more";
+  return { ok: false, reason: "moved", detail, shards: answer.shards };
 }
 
 /** Tells the object that nobody waits for this any more. */
@@ -93,7 +104,11 @@ export async function leavePlace(
 }
 
 /** An answer that came too late. A place is left only if nobody will ask for it again. */
-async function giveBack(answer: ObjectAnswer, way: ObjectWay, request: PickRequest): Promise<void> {
+async function giveBack(
+  answer: ObjectAnswer | PoolMoved,
+  way: ObjectWay,
+  request: PickRequest,
+): Promise<void> {
   if (Symbol.dispose in answer) answer[Symbol.dispose]();
   const isPlace = answer.ok === "queued" && !("handle" in answer);
   if (isPlace && way.signal.aborted) await leavePlace(way, request);

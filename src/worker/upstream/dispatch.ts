@@ -17,8 +17,9 @@ import { metrics } from "../metrics.ts";
 import { breakers } from "../pools/breakers.ts";
 import { countForHedging, discard, tryHedged } from "./hedge.ts";
 import { clientLeft, type Dispatched, type Job, type Leg, type PoolOutcome } from "./job.ts";
+import { views } from "./pick-in-pool.ts";
 import { countRequest, mayRetry } from "./retry-gate.ts";
-import { ATTEMPTS_PER_POOL_MAX, type PoolTry, tryPool, views } from "./try-pool.ts";
+import { ATTEMPTS_PER_POOL_MAX, type PoolTry, tryPool } from "./try-pool.ts";
 
 type Failure = Extract<PoolOutcome, { ok: false }>;
 type Success = Extract<PoolOutcome, { ok: true }>;

@@ -10,6 +10,7 @@
 // The loser's ticket is marked before its connection is closed: the relay reports the end of what it lost to
 // the same object, and by then the object is to know that nobody pays for it.
 
+import type { PoolConfig } from "../../config/deployment.ts";
 import { poolAddress } from "../../config/pool-address.ts";
 import type { WorkerRelease } from "../../durable/contract.ts";
 import { METRIC } from "../../telemetry/names.ts";
@@ -88,9 +89,15 @@ function secondTry(
   const route = others.find((other) => other.pool.config.name !== pool);
   if (route !== undefined) return { ...once, route, exclude: [] };
   const [slow] = grant?.endpoints ?? [];
-  const edge = edgePools.at(poolAddress(how.route.pool.config));
-  const isAlone = slow === undefined || edge?.knowsOther(slow) !== true;
+  const isAlone = slow === undefined || !knowsOther(how.route.pool.config, slow);
   return isAlone ? undefined : { ...once, route: how.route, exclude: [slow] };
+}
+
+/** Whether the pool has, as far as is known of any of its objects, an endpoint beside this one. */
+function knowsOther(config: PoolConfig, address: string): boolean {
+  for (let shard = 0; shard < config.shards; shard++)
+    if (edgePools.at(poolAddress(config, shard))?.knowsOther(address) === true) return true;
+  return false;
 }
 
 async function decide(job: Leg, first: Way, second: Way): Promise<PoolOutcome> {

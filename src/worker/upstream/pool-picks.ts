@@ -21,6 +21,7 @@ import {
   CLIENT_LEFT,
   leavePlace,
   type ObjectWay,
+  type PoolMoved,
   type PoolUnavailable,
 } from "./ask-object.ts";
 import type { PoolView } from "./pool-view.ts";
@@ -61,6 +62,8 @@ export interface PickContext extends ObjectWay {
   readonly hasQueue: boolean;
   /** Another pool may take the request: it does not wait long for an object that is away. */
   readonly hasOther: boolean;
+  /** Another object of the pool takes the request if this one is away: no replica stands in for it yet. */
+  readonly hasOtherShard?: boolean | undefined;
   /** Only what the object grants will do. */
   readonly needsObject?: boolean | undefined;
   /** The object has to carry it as well: it may be asked for twice, or is settled by this Worker. */
@@ -84,8 +87,8 @@ interface Asking extends PickContext {
 export async function pickEndpoints(
   request: PickRequest,
   context: PickContext,
-): Promise<Grant | PickRefusal | PoolUnavailable> {
-  const { edge, view, hasQueue, hasOther } = context;
+): Promise<Grant | PickRefusal | PoolUnavailable | PoolMoved> {
+  const { edge, view, hasQueue, hasOther, hasOtherShard = false } = context;
   const nowMs = Date.now();
   const isAway = view.isAway(nowMs);
   // Where the object is away, and another pool is not, nobody waits for it.
@@ -93,15 +96,16 @@ export async function pickEndpoints(
   if ("ok" in decided) return decided;
   if (isAway && hasOther) return STILL_AWAY;
   const canServe = edge.canServe(nowMs);
-  const isShort = hasOther || (canServe && !hasQueue);
+  const isShort = hasOther || hasOtherShard || (canServe && !hasQueue);
   const deadlineMs = isShort ? PICK_DEADLINE_WITH_REPLICA_MS : PICK_DEADLINE_MS;
-  if (canServe || hasOther) view.beginProbe(nowMs, deadlineMs);
+  if (canServe || hasOther || hasOtherShard) view.beginProbe(nowMs, deadlineMs);
   const measured = (ms: number, atMs: number) => edge.link.measured(ms, atMs);
   const asking = { ...context, terms: decided, askedAtMs: nowMs, measured };
   const answer = await askWithRoom(request, asking, deadlineMs);
   if (!answer.ok && answer.reason === "unavailable") {
     const awayMs = Date.now();
     view.markAway(awayMs);
+    if (hasOtherShard) return answer;
     const standIn = edge.decide(request, context, { nowMs: awayMs, isAway: true });
     return "ok" in standIn ? standIn : answer;
   }
@@ -124,7 +128,7 @@ async function askWithRoom(
   request: PickRequest,
   context: Asking,
   deadlineMs: number,
-): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+): Promise<HeldGrant | PickRefusal | PoolUnavailable | PoolMoved> {
   const { bodies } = context;
   const { bodyBytes } = request.request;
   if (!bodies.tryHold(bodyBytes)) return askWithoutRoom(request, context, deadlineMs);
@@ -140,7 +144,7 @@ async function askWithoutRoom(
   pick: PickRequest,
   context: Asking,
   deadlineMs: number,
-): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+): Promise<HeldGrant | PickRefusal | PoolUnavailable | PoolMoved> {
   const request = { request: pick.request, attempt: pick.attempt, exclude: pick.exclude };
   const answer = await ask(request, context, deadlineMs);
   // An object of another version may let it wait.
@@ -182,7 +186,7 @@ async function waitInQueue(
   queued: HeldWait | NumberedPlace,
   request: PickRequest,
   context: Asking,
-): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+): Promise<HeldGrant | PickRefusal | PoolUnavailable | PoolMoved> {
   const startedMs = Date.now();
   try {
     return await awaitTurn(queued, turnOf(request, context));

@@ -1,5 +1,5 @@
-// What one isolate keeps of a pool besides its replica: whether its object answers, and how many retries it may
-// still cost.
+// What one isolate keeps of a pool besides its replica: whether an object of it answers, and how many retries
+// the pool may still cost.
 
 import { DEPLOYMENT_LIMITS } from "../../config/deployment.ts";
 import { RetryBudget } from "../../scheduler/support/retry-budget.ts";
@@ -13,8 +13,8 @@ export const AWAY_MS = 1_000;
  * for their first byte in another cluster when that is lost.
  */
 export const WORKER_RETRY_RESERVE = 512;
-/** Pools remembered; every pool of a full deployment fits. */
-export const VIEWS_MAX = DEPLOYMENT_LIMITS.poolsMax;
+/** Pools and objects remembered: every pool of a full deployment fits, with some objects each. */
+export const VIEWS_MAX = 4 * DEPLOYMENT_LIMITS.poolsMax;
 
 export class PoolView {
   readonly retries = new RetryBudget(WORKER_RETRY_RESERVE, () =>
@@ -49,6 +49,7 @@ export class PoolView {
 export class PoolViews {
   readonly #views = new Map<string, PoolView>();
 
+  /** By the name of a pool, or the address of one of its objects. */
   of(pool: string): PoolView {
     const known = this.#views.get(pool);
     if (known !== undefined) return known;

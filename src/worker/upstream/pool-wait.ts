@@ -15,6 +15,7 @@ import {
   CLIENT_LEFT,
   type ObjectAnswer,
   type ObjectWay,
+  type PoolMoved,
   type PoolUnavailable,
   unavailable,
 } from "./ask-object.ts";
@@ -38,7 +39,7 @@ export const WAIT_MS_MAX = CLAIMED_WAIT_MS_MAX;
 
 export interface Turn extends ObjectWay {
   /** The same pick once more. */
-  readonly askAgain: () => Promise<ObjectAnswer | PoolUnavailable>;
+  readonly askAgain: () => Promise<ObjectAnswer | PoolUnavailable | PoolMoved>;
   /** Gives the request's place up, where no handle does it. */
   readonly leave: () => Promise<void>;
   /** The pool has no endpoints, and nobody has asked for some yet. */
@@ -51,9 +52,9 @@ type Waiting = HeldWait | NumberedPlace;
 export async function awaitTurn(
   first: Waiting,
   turn: Turn,
-): Promise<HeldGrant | PickRefusal | PoolUnavailable> {
+): Promise<HeldGrant | PickRefusal | PoolUnavailable | PoolMoved> {
   const startedMs = Date.now();
-  let answer: ObjectAnswer | PoolUnavailable = first;
+  let answer: ObjectAnswer | PoolUnavailable | PoolMoved = first;
   let lostInARow = 0;
   for (;;) {
     if (answer.ok === "queued") {
@@ -93,7 +94,10 @@ export function giveUp(waiting: Waiting, turn: Turn, why: PickRefusal): PickRefu
   return why;
 }
 
-function waitOnce(waiting: Waiting, turn: Turn): Promise<ObjectAnswer | PoolUnavailable> {
+function waitOnce(
+  waiting: Waiting,
+  turn: Turn,
+): Promise<ObjectAnswer | PoolUnavailable | PoolMoved> {
   return "handle" in waiting ? waitHeld(waiting, turn) : waitAway(waiting, turn);
 }
 
@@ -117,13 +121,16 @@ async function waitHeld(
   }
 }
 
-async function waitAway(place: NumberedPlace, turn: Turn): Promise<ObjectAnswer | PoolUnavailable> {
+async function waitAway(
+  place: NumberedPlace,
+  turn: Turn,
+): Promise<ObjectAnswer | PoolUnavailable | PoolMoved> {
   const askAgainMs = Math.min(ASK_AGAIN_MS.max, Math.max(ASK_AGAIN_MS.min, place.askAgainMs));
   const spreadMs = Math.random() * Math.min(ASK_AGAIN_SPREAD_MS, askAgainMs / 10);
   const isHere = await pause(askAgainMs + spreadMs, turn.signal);
   return isHere ? turn.askAgain() : giveUp(place, turn, CLIENT_LEFT);
 }
 
-function isLost(answer: ObjectAnswer | PoolUnavailable): answer is PoolUnavailable {
+function isLost(answer: ObjectAnswer | PoolUnavailable | PoolMoved): answer is PoolUnavailable {
   return answer.ok === false && answer.reason === "unavailable";
 }

@@ -1,7 +1,7 @@
 // The attempts at one pool: in each a pick and a relay, and until the first byte another one, after a
 // pause, as long as the budgets for retries last and the pool's breaker does not open.
 //
-//   pick ── full, no endpoints, object away ──► next pool, nothing was sent
+//   pick ── full, no endpoints, objects away ─► next pool, nothing was sent
 //     │  └─ expired, client left … ───────────► refuse
 //   relay ─ unreachable, stopping ────────────► next relay; the next pool where there is none, or else again
 //     │  ├─ busy ─────────────────────────────► the same
@@ -15,13 +15,9 @@
 //     │  └─ come round ───────────────────────► refuse
 //   answer
 
-import { poolAddress } from "../../config/pool-address.ts";
 import type { RelayConfig, UpstreamConfig } from "../../config/deployment.ts";
 import type { PickRefusal, WorkerRelease } from "../../durable/contract.ts";
-import type { ResolvedObjective } from "../../scheduler/flow-control/objectives.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import type { Pool } from "../directory-index.ts";
-import { edgePools } from "../edge/edge-pools.ts";
 import { metrics } from "../metrics.ts";
 import type { ModelRoute } from "../model-routes.ts";
 import { dropError } from "../openai/errors.ts";
@@ -31,11 +27,11 @@ import { requestIdAt } from "../request-id.ts";
 import { keyByTokens } from "../token-keys/token-keys.ts";
 import type { PoolUnavailable } from "./ask-object.ts";
 import { askUpstream, grantedUpstream, shunnedUpstreams } from "./ask-upstream.ts";
-import { askForCapacity } from "./capacity-webhook.ts";
 import { clientLeft, type Leg, type PoolOutcome } from "./job.ts";
-import { claimOf, pickRequest } from "./pick-request.ts";
-import { type Grant, type PickContext, pickEndpoints } from "./pool-picks.ts";
-import { type PoolView, PoolViews } from "./pool-view.ts";
+import { type Picking, pickInPool, views } from "./pick-in-pool.ts";
+import { claimOf } from "./pick-request.ts";
+import type { Grant } from "./pool-picks.ts";
+import type { PoolView } from "./pool-view.ts";
 import { fetchRelay, type RelayAnswer, type RelayRequest } from "./relay-fetch.ts";
 import {
   acquireRelay,
@@ -48,12 +44,8 @@ import {
 import { type Met, nobodyLeft, refused, stopped } from "./pool-refusals.ts";
 import { mayRetry } from "./retry-gate.ts";
 import { settleAtEnd } from "./settled-answer.ts";
-import { WaitingBodies } from "./waiting-bodies.ts";
 
 export const ATTEMPTS_PER_POOL_MAX = 3;
-
-export const views = new PoolViews();
-const bodies = new WaitingBodies();
 
 /** How a pool is to be tried. */
 export interface PoolTry {
@@ -70,18 +62,13 @@ export interface PoolTry {
 }
 
 /** Where a request stands in one pool. */
-interface Attempt extends Met {
-  readonly pool: Pool;
-  readonly prepared: Prepared;
-  readonly claim: ResolvedObjective;
-  readonly view: PoolView;
+interface Attempt extends Met, Picking {
+  /** Of the pool: what it may cost. */
+  readonly view: Pick<PoolView, "retries">;
   /** The first one is next. None in a pool that has upstreams. */
   readonly relays: RelayConfig[];
   /** Endpoints that a relay could not reach, and upstreams that did not answer. */
   readonly tried: string[];
-  readonly waits: boolean;
-  readonly hasOther: boolean;
-  readonly needsObject: boolean | undefined;
   /** Nobody but upstreams that are lost or full could be picked: they are. */
   isAnyUsed: boolean;
 }
@@ -178,8 +165,7 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
   const attempt = leg.nextAttempt();
   const shunned = at.isAnyUsed ? [] : shunnedUpstreams(at.pool, at.tried, breakers, Date.now());
   const exclude = [...at.tried, ...shunned];
-  const request = pickRequest({ ...leg, ...at, exclude, attempt });
-  const grant = await pickEndpoints(request, pickContext(leg, at));
+  const grant = await pickInPool(leg, at, { exclude, attempt });
   if (!grant.ok) {
     record(at, permits, NOT_SENT);
     facts.detail = grant.detail;
@@ -293,36 +279,6 @@ function notGranted(grant: PickRefusal | PoolUnavailable, at: Attempt): PoolOutc
   if (grant.reason === "rejected-saturated") return { ok: false, error, why: "full" };
   const isElsewhere = isEmpty || grant.reason === "rejected-shutting-down";
   return { ok: false, error, why: isElsewhere ? "refused" : "final" };
-}
-
-function pickContext(
-  leg: Leg,
-  { pool, prepared, view, hasOther, needsObject }: Attempt,
-): PickContext {
-  const { name, capacityWebhook } = pool.config;
-  const address = poolAddress(pool.config);
-  const { facts } = leg.telemetry;
-  return {
-    port: () => leg.port(address),
-    view,
-    edge: edgePools.of(address, pool, view),
-    hasQueue: pool.hasQueue,
-    hasOther,
-    needsObject,
-    // Of two attempts at once the loser is marked before its connection is closed; an upstream's end is settled
-    // here: neither waits for a batch.
-    isConsulted: leg.watch !== undefined || pool.config.upstreams.length > 0,
-    signal: leg.signal,
-    hold: leg.hold,
-    bodies,
-    waited: (waitMs) => (facts.queueMs = (facts.queueMs ?? 0) + waitMs),
-    askForCapacity() {
-      if (capacityWebhook === undefined) return;
-      const at = new Date().toISOString();
-      const ask = { pool: name, model: prepared.model, reason: "no-endpoints", at } as const;
-      leg.hold(askForCapacity(capacityWebhook, ask));
-    },
-  };
 }
 
 function relayRequest(leg: Leg, at: Attempt, grant: Grant, attempt: number): RelayRequest {

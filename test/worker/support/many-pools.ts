@@ -13,7 +13,7 @@ import type { DropReason } from "../../../src/scheduler/outcome.ts";
 import type { PoolCandidate } from "../../../src/scheduler/pools/contracts.ts";
 import { poolAddress } from "../../../src/config/pool-address.ts";
 import { edgePools } from "../../../src/worker/edge/edge-pools.ts";
-import { views } from "../../../src/worker/upstream/try-pool.ts";
+import { views } from "../../../src/worker/upstream/pick-in-pool.ts";
 import { createCall } from "../../../src/worker/call.ts";
 import { DirectoryIndex } from "../../../src/worker/directory-index.ts";
 import { BUILT_PARSERS } from "../../../src/worker/parsers/built-parsers.ts";

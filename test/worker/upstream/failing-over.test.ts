@@ -6,7 +6,8 @@ import { REQUESTS_PER_RETRY } from "../../../src/scheduler/support/retry-budget.
 import { METRIC } from "../../../src/telemetry/names.ts";
 import { metrics } from "../../../src/worker/metrics.ts";
 import { breakers } from "../../../src/worker/pools/breakers.ts";
-import { ATTEMPTS_PER_POOL_MAX, views } from "../../../src/worker/upstream/try-pool.ts";
+import { views } from "../../../src/worker/upstream/pick-in-pool.ts";
+import { ATTEMPTS_PER_POOL_MAX } from "../../../src/worker/upstream/try-pool.ts";
 import { ManyPools } from "../support/many-pools.ts";
 
 const DEAD = () => [inject("deadUrl")];
