@@ -64,6 +64,13 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
     ...(attempt.queue === undefined ? [] : [`  ${describeQueue(attempt, attempt.queue)}`]),
   ];
   if (isQueueRefusal(attempt)) return lines;
+  if (isLocal(attempt)) {
+    lines.push(
+      `  about ${attempt.promptTokens} prompt tokens`,
+      `  configuration version ${attempt.configVersion}; who else was considered is not on record`,
+    );
+    return lines.concat(nextOf(attempt));
+  }
   lines.push(
     `  about ${attempt.promptTokens} prompt tokens, ${attempt.totalBlocks} full blocks of text`,
     `  ${attempt.candidateCount} candidates${removed.map((text) => `; ${text}`).join("")}`,
@@ -73,8 +80,16 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
   if (excluded.length > 0) lines.push(`  not tried again: ${excluded.join(", ")}`);
   lines.push(...describeSplit(attempt).map((line) => `  ${line}`));
   if (attempt.shadow !== undefined) lines.push(`  ${describeShadow(attempt)}`);
-  if (chosen.length > 1) lines.push(`  if it fails, next: ${chosen.slice(1).join(", ")}`);
-  return lines;
+  return lines.concat(nextOf(attempt));
+}
+
+/** Decided by an isolate, which tells the object its choice and its terms only. */
+function isLocal({ candidateCount, decided }: ExplainedAttempt): boolean {
+  return decided?.where === "local" && candidateCount === 0;
+}
+
+function nextOf({ chosen }: ExplainedAttempt): string[] {
+  return chosen.length > 1 ? [`  if it fails, next: ${chosen.slice(1).join(", ")}`] : [];
 }
 
 /** How it came through the queue, or how its wait ended there. */

@@ -89,6 +89,28 @@ describe("renderExplanation", () => {
     expect(text.split("\n")[0]).toBe(`Request ${requestId} in pool local, object 11 of it`);
   });
 
+  it("says of a decision at the edge in which numbers it was taken, and that no more is on record", () => {
+    const decided = {
+      where: "local",
+      reason: "nothing-to-gain",
+      rttMs: 40,
+      snapshotAgeMs: 120,
+      credit: 12,
+      saturation: 0.5,
+      knownTokens: 64,
+      possibleTokens: 64,
+      gainMs: 0,
+    } as const;
+    const none = { candidates: [], candidateCount: 0, scorers: [], filters: [] };
+    const text = renderExplanation(explanation({ ...none, decided, result: null }));
+    expect(text).toContain(
+      `  decided at the edge, because asking could have saved less than it takes: round trip 40 ms`,
+    );
+    expect(text).toContain("  configuration version 3; who else was considered is not on record\n");
+    expect(text).toContain("  if it fails, next: 127.0.0.1:9001\n");
+    expect(text).not.toContain("What was seen");
+  });
+
   it("says what was seen, how it was scored and why the others lost", () => {
     expect(renderExplanation(explanation())).toBe(`Request fl-0a1b2c3d-00-x in pool local
 
