@@ -14,6 +14,8 @@ import type { ReleasedBy } from "../tickets/ticket.ts";
 /** Of each of a commit's texts. */
 export const COMMIT_TEXT_CHARS_MAX = 1_024;
 const ATTEMPTS_MAX = 1_000;
+/** Longer than any isolate keeps a commit that it could not tell. */
+const DECIDED_AGO_MS_MAX = 3_600_000;
 
 export function isSoundCommit(commit: LocalCommit): boolean {
   const { requestId, ticket, tenant, fairnessId, model, keys, endpoints, prefill } = commit;
@@ -25,7 +27,7 @@ export function isSoundCommit(commit: LocalCommit): boolean {
     Number.isFinite(priority) &&
     weight > 0 &&
     weight < Infinity &&
-    decidedAgoMs >= 0 &&
+    isCount(decidedAgoMs, DECIDED_AGO_MS_MAX) &&
     keys instanceof Uint32Array &&
     keys.length <= 2 * CONTENT_KEYS_MAX &&
     keys.length % 2 === 0 &&

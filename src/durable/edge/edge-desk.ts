@@ -46,7 +46,9 @@ export class EdgeDesk {
     this.#options = options;
     const { epoch, clock, registry, picks, shards } = options;
     this.#snapshots = this.#createSnapshots();
-    const room = () => shards.roomOf(picks.creditRoom());
+    // One that does not count any more has others decide.
+    const isLeaving = () => shards.moved() !== undefined;
+    const room = () => (isLeaving() ? 0 : shards.roomOf(picks.creditRoom()));
     this.#credit = new PoolCredit({ epoch, clock, room });
     registry.onRender(() => {
       const name = options.pool() ?? "";

@@ -64,7 +64,7 @@ export class LocalCommits {
   #commit(commit: LocalCommit): CommitOutcome {
     const { ledger, endpoints, ends } = this.#options;
     const slot = endpoints.slotOfAddress(commit.endpoints[0]!);
-    const { ticket, prefill, fairnessId: _, terms: __, record: ___, ...spec } = commit;
+    const { ticket, prefill, fairnessId: _, terms: __, ...spec } = commit;
     const committed = ledger.local.commit({
       ...spec,
       id: ticket,

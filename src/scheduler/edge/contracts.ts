@@ -115,8 +115,6 @@ export interface LocalCommit {
   readonly decidedAgoMs: number;
   /** Why it was not consulted, for `explain`. */
   readonly terms: ConsultTerms;
-  /** The decision as decisions/ records one; absent where the isolate keeps none. */
-  readonly record?: Uint8Array;
 }
 
 /** A request of an isolate's own that has ended without a relay. */

@@ -1,0 +1,84 @@
+// A pool's object against a naive account: isolates and a relay tell it of the same requests in any order, each
+// perhaps twice, perhaps not at all.
+
+import { reset, runInDurableObject } from "cloudflare:test";
+import fc from "fast-check";
+import { afterEach, describe, expect, it } from "vitest";
+import { poolStub, poolWithEndpoints, TestAgent, until } from "../pool-client.ts";
+import { closedOf, localCommit, openedOf, sync } from "./support.ts";
+
+const RUNS = 12;
+const REQUESTS = 4;
+
+afterEach(() => reset());
+
+type Event = { readonly what: "commit" | "opened" | "closed" | "left"; readonly n: number };
+
+const event: fc.Arbitrary<Event> = fc.record({
+  what: fc.constantFrom("commit", "commit", "opened", "closed", "left"),
+  n: fc.nat(REQUESTS - 1),
+});
+
+/** What should be: whose load is charged, and how many are settled. */
+class Account {
+  readonly #told = new Set<number>();
+  readonly #carried = new Set<number>();
+  readonly #closed = new Set<number>();
+  readonly #left = new Set<number>();
+
+  apply({ what, n }: Event): void {
+    if (what === "closed") this.#closed.add(n);
+    else if (what === "opened") this.#carried.add(n);
+    else if (what === "left") this.#leave(n);
+    else if (!this.#left.has(n)) this.#told.add(n);
+  }
+
+  /** Nobody carries it, unless a relay does. */
+  #leave(n: number): void {
+    this.#left.add(n);
+    this.#told.delete(n);
+  }
+
+  get settled(): number {
+    return this.#closed.size;
+  }
+
+  get open(): number {
+    const charged = new Set([...this.#told, ...this.#carried]);
+    return [...charged].filter((n) => !this.#closed.has(n)).length;
+  }
+}
+
+describe("an object that hears of the same requests from isolates and a relay", () => {
+  it("charges each once, and settles each that has ended once", async () => {
+    await fc.assert(
+      fc
+        .asyncProperty(fc.array(event, { maxLength: 16 }), async (events) => {
+          await poolWithEndpoints(1);
+          const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+          const account = new Account();
+          for (const told of events) {
+            const commit = localCommit(told.n);
+            const { ticket, attempt } = commit;
+            account.apply(told);
+            if (told.what === "commit") await sync({ commits: [commit] });
+            else if (told.what === "left") await sync({ ends: [{ ticket, attempt, how: "left" }] });
+            else relay.reports([told.what === "opened" ? openedOf(commit) : closedOf(commit)]);
+            await until(async () => (await poolStub().state()).tickets.open === account.open);
+          }
+          const { endpoints } = await poolStub().state();
+          expect(endpoints[0]!.inFlightRequests).toBe(account.open);
+          await until(async () => (await settledRequests()) === account.settled);
+        })
+        .afterEach(() => reset()),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+  }, 60_000);
+});
+
+/** For good. */
+const settledRequests = () =>
+  runInDurableObject(poolStub(), (_, { storage }) => {
+    const [row] = storage.sql.exec("SELECT TOTAL(requests) AS requests FROM usage").toArray();
+    return row!["requests"];
+  });
