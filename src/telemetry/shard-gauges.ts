@@ -36,6 +36,7 @@ const RULES: Readonly<Record<GaugeRule, readonly MetricDefinition[]>> = {
     FLOW.queueInFlight,
     METRIC.shardCreditRequests,
     METRIC.shardsAlone,
+    METRIC.edgeCreditOutstanding,
   ],
   mean: [
     METRIC.averageKvUsage,

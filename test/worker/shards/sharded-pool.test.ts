@@ -8,6 +8,7 @@ import type { PoolState } from "../../../src/durable/state.ts";
 import { forgetDirectory } from "../../../src/worker/directory.ts";
 import { PoolStorage } from "../../../src/durable/pool-storage.ts";
 import { poolShards } from "../../../src/worker/shards/pool-shards.ts";
+import { gaugeRuleOf } from "../../../src/telemetry/shard-gauges.ts";
 import { parseRequestId } from "../../../src/worker/request-id.ts";
 import type { AnsweredShards } from "../../../src/worker/shards/answers.ts";
 import type { MergedPage } from "../../../src/worker/shards/merge-decisions.ts";
@@ -196,6 +197,15 @@ describe("an operator's view of it", () => {
     );
     expect(queue).toMatchObject({ hasEndpoints: true, waiting: { requests: 0 } });
     expect(shards).toEqual({ count: SHARDS, missing: [] });
+  });
+
+  it("has a rule for each gauge that an object shows", async () => {
+    await apply(SHARDS, { scheduler: { featureGates: ["flowControl"] } });
+    await ask(3);
+    const text = await object(1).metrics();
+    const gauges = [...text.matchAll(/^# TYPE (\S+) gauge$/gm)].map(([, name]) => name!);
+    expect(gauges.length).toBeGreaterThan(15);
+    expect(gauges.filter((name) => gaugeRuleOf(name) === undefined)).toEqual([]);
   });
 
   it("is one text of metrics, without a series twice, and with all requests", async () => {
