@@ -159,12 +159,15 @@ describe("an isolate that is told otherwise", () => {
     expect(await decidedOn(requestId)).toMatchObject({ reason: "near" });
   });
 
-  it("decides itself where the object is far, and asks again where credit is used up", async () => {
+  it("decides itself where the object is far", async () => {
     Reflect.set(env, OBJECT_RTT_BINDING, 40);
-    const far = await sentLocally();
-    const terms = await decidedOn(far.requestId);
+    // What was measured when it was near counts for a while.
+    const terms = await until(async () => {
+      const { isLocal, requestId } = await sent();
+      const decided = isLocal ? await decidedOn(requestId) : undefined;
+      return (decided?.rttMs ?? 0) > 30 ? decided : undefined;
+    });
     expect(terms).toMatchObject({ where: "local", reason: "nothing-to-gain" });
-    expect(terms.rttMs).toBeGreaterThan(30);
     Reflect.deleteProperty(env, OBJECT_RTT_BINDING);
   });
 });
