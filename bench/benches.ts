@@ -12,6 +12,7 @@ import { KV_ACCURACY_NAME, measureKvAccuracy } from "./kv-accuracy.ts";
 import { KV_EVENT_DECODING_NAME, measureKvEventDecoding } from "./kv-event-decoding.ts";
 import { KV_STREAM_NAME, measureKvIngest, measureKvMemory } from "./kv-stream/ingest.ts";
 import { KV_SOCKET_NAME, measureKvSocket } from "./kv-stream/socket.ts";
+import { measurePairDigest, PAIR_DIGEST_NAME } from "./pair-digest.ts";
 import { measurePick } from "./pick.ts";
 import { measureObjectRestart, RESTART_NAME } from "./object-restart.ts";
 import { measurePrefixTree, PREFIX_TREE_NAME } from "./prefix-tree.ts";
@@ -41,6 +42,7 @@ export const BENCHES: readonly Bench[] = [
   { name: DISAGGREGATION_NAME, needsProc: false, measure: () => measureDisaggregation() },
   { name: PREFIX_TREE_NAME, needsProc: false, measure: () => measurePrefixTree() },
   { name: DIGEST_NAME, needsProc: false, measure: () => measureDigest() },
+  { name: PAIR_DIGEST_NAME, needsProc: false, measure: () => measurePairDigest() },
   { name: FLOW_CONTROL_NAME, needsProc: false, measure: () => measureFlowControl() },
   { name: QUEUE_DRAIN_NAME, needsProc: false, measure: () => measureQueueDrain() },
   { name: KV_EVENT_DECODING_NAME, needsProc: false, measure: () => measureKvEventDecoding() },

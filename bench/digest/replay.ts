@@ -70,14 +70,15 @@ const CHAT = conversationWorkload(about, {
 /** A pool's caches, as its object believes them to be. */
 export class ReplayedPool {
   readonly tree: PrefixTree;
-  readonly #matched = new Int32Array(ENDPOINTS);
+  readonly #matched: Int32Array;
   readonly #rng: Rng;
 
   /** Blocks of one endpoint. */
-  constructor(blocksMax: number, seed: number) {
-    this.tree = new PrefixTree({ slotsMax: ENDPOINTS });
+  constructor(blocksMax: number, seed: number, endpoints = ENDPOINTS) {
+    this.#matched = new Int32Array(endpoints);
+    this.tree = new PrefixTree({ slotsMax: endpoints });
     this.#rng = createRng(seed);
-    for (let slot = 0; slot < ENDPOINTS; slot++) this.tree.setCapacity(slot, blocksMax);
+    for (let slot = 0; slot < endpoints; slot++) this.tree.setCapacity(slot, blocksMax);
   }
 
   /** Blocks that the best endpoint holds. */
@@ -86,10 +87,16 @@ export class ReplayedPool {
     return Math.max(...this.#matched);
   }
 
+  /** Blocks that each endpoint holds; valid until the next call. */
+  heldBy(keys: Uint32Array): Int32Array {
+    this.tree.match(keys, this.#matched);
+    return this.#matched;
+  }
+
   serve(keys: Uint32Array): void {
     const isElsewhere = this.#rng() < ELSEWHERE_SHARE || this.matchedBlocks(keys) === 0;
     const slot = isElsewhere
-      ? Math.floor(this.#rng() * ENDPOINTS)
+      ? Math.floor(this.#rng() * this.#matched.length)
       : this.#matched.indexOf(Math.max(...this.#matched));
     this.tree.insert(keys, slot);
   }

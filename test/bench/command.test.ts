@@ -100,6 +100,7 @@ it("has the benchmarks that the documentation names", () => {
     "disaggregation",
     "prefix-tree",
     "digest",
+    "pair-digest",
     "flow-control",
     "queue-drain",
     "kv-event-decoding",

@@ -8,6 +8,7 @@ import { measureFlowControl } from "../../bench/flow-control.ts";
 import { measureKvEventDecoding } from "../../bench/kv-event-decoding.ts";
 import { measureKvIngest, measureKvMemory } from "../../bench/kv-stream/ingest.ts";
 import type { Measurement } from "../../bench/measure.ts";
+import { measurePairDigest } from "../../bench/pair-digest.ts";
 import { measurePick } from "../../bench/pick.ts";
 import { measurePrefixTree } from "../../bench/prefix-tree.ts";
 import { measureQueueDrain } from "../../bench/queue/drain.ts";
@@ -63,6 +64,23 @@ describe("measureDigest", () => {
       chat_2s_old_found: "%",
       million_keys_ms: "ms",
       match_100_blocks_us: "us",
+    });
+  });
+});
+
+describe("measurePairDigest", () => {
+  it("says how far off isolates' copies are by size and by age, and what they cost", async () => {
+    const units: Record<string, string> = {};
+    for await (const { metric, value, unit } of measurePairDigest(0.02, TIMING)) {
+      expect(value).toBeGreaterThanOrEqual(0);
+      units[metric] = unit;
+    }
+    expect(units).toMatchObject({
+      trace_256_128k_off: "tokens",
+      chat_64_64k_asked_in_vain: "%",
+      "trace_64_0.1s_old_found": "%",
+      match_128_blocks_64_us: "us",
+      add_500_pairs_us: "us",
     });
   });
 });

@@ -19,7 +19,7 @@ export const PAIR_DIGEST_BYTES = 128 * 1024;
  * Of the pairs, how many may be gone from the caches. A pair that is gone makes an endpoint look as if it held
  * a prompt's end still; a new build makes every isolate take the whole again.
  */
-const GONE_SHARE_MAX = 1 / 8;
+export const GONE_SHARE_MAX = 1 / 32;
 /** Between two looks at whether a new build is due. */
 const RENEW_INTERVAL_MS = 1_000;
 

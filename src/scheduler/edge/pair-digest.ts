@@ -24,6 +24,7 @@ export class PairDigest {
   readonly #isComplete: boolean;
   readonly #sampling: number;
   readonly #bits: BloomBits;
+  #setBits: number;
   #falsePositiveRate: number;
   #runOnBlocks: number;
   // Of the prompt that is asked about: its blocks in the sample, and how many these are.
@@ -38,7 +39,8 @@ export class PairDigest {
     this.#bits = new BloomBits(bits, header.getUint8(2));
     this.#isComplete = (header.getUint8(3) & FLAG_INCOMPLETE) === 0;
     this.#sampling = header.getUint32(4, true);
-    this.#falsePositiveRate = this.#bits.falsePositiveRate();
+    this.#setBits = this.#bits.countSet();
+    this.#falsePositiveRate = this.#bits.falsePositiveRate(this.#setBits);
     this.#runOnBlocks = runOnBlocks(this.#falsePositiveRate, this.#sampling);
   }
 
@@ -52,11 +54,11 @@ export class PairDigest {
     return this.#falsePositiveRate;
   }
 
-  /** Pairs that came since, as the object's digest has taken them up. O(words + bits). */
+  /** Pairs that came since, as the object's digest has taken them up. O(words). */
   add(words: Uint32Array): void {
-    if (words.length === 0) return;
-    for (let at = 0; at + 1 < words.length; at += 2) this.#bits.add(words[at]!, words[at + 1]!);
-    this.#falsePositiveRate = this.#bits.falsePositiveRate();
+    for (let at = 0; at + 1 < words.length; at += 2)
+      this.#setBits += this.#bits.add(words[at]!, words[at + 1]!);
+    this.#falsePositiveRate = this.#bits.falsePositiveRate(this.#setBits);
     this.#runOnBlocks = runOnBlocks(this.#falsePositiveRate, this.#sampling);
   }
 

@@ -39,6 +39,10 @@ export class RecentPrefixes {
     }
   }
 
+  get byteLength(): number {
+    return (this.#newer?.byteLength ?? 0) + (this.#older?.byteLength ?? 0);
+  }
+
   /** Its cache is void, or the slot is free. */
   forget(slot: number): void {
     this.#newer?.removeEndpoint(slot);

@@ -14,20 +14,20 @@ export class BloomBits {
     this.#hashes = hashes;
   }
 
-  /** True if it was not there, as far as the filter can tell. */
+  /** Gives how many bits it has set anew: 0 for a key that was there, as far as the filter can tell. */
   // Hot path: digest in bench/.
-  add(low: number, high: number): boolean {
+  add(low: number, high: number): number {
     const stride = strideOf(low);
-    let isNew = 0;
+    let set = 0;
     let at = high;
     for (let i = 0; i < this.#hashes; i++) {
       const bit = at & this.#bitMask;
       const mask = 1 << (bit & 7);
-      isNew |= ~this.#bits[bit >>> 3]! & mask;
+      if ((this.#bits[bit >>> 3]! & mask) === 0) set += 1;
       this.#bits[bit >>> 3]! |= mask;
       at = (at + stride) | 0;
     }
-    return isNew !== 0;
+    return set;
   }
 
   // Hot path: digest and pair-digest in bench/.
@@ -42,9 +42,14 @@ export class BloomBits {
     return true;
   }
 
-  /** Of a key that nobody added, by the bits that are set: as measured. O(bits). */
-  falsePositiveRate(): number {
-    return (countSet(this.#bits) / (this.#bits.length * 8)) ** this.#hashes;
+  /** Bits that are set. O(bits). */
+  countSet(): number {
+    return countSet(this.#bits);
+  }
+
+  /** Of a key that nobody added, where so many bits are set. */
+  falsePositiveRate(setBits: number): number {
+    return (setBits / (this.#bits.length * 8)) ** this.#hashes;
   }
 }
 

@@ -48,7 +48,7 @@ export class CacheDigestBuilder {
   /** True if the digest has changed. */
   // Hot path: digest in bench/.
   add(low: number, high: number): boolean {
-    return low % this.#sampling === 0 && this.#bits.add(low, high);
+    return low % this.#sampling === 0 && this.#bits.add(low, high) > 0;
   }
 
   /** Something that the pool knows was not added: nobody may conclude anything from what is not found. */

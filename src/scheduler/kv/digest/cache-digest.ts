@@ -42,7 +42,7 @@ export class CacheDigest {
     this.isComplete = (header.getUint8(3) & FLAG_INCOMPLETE) === 0;
     this.sampling = header.getUint32(4, true);
     this.keyCount = header.getUint32(8, true);
-    this.falsePositiveRate = this.#bits.falsePositiveRate();
+    this.falsePositiveRate = this.#bits.falsePositiveRate(this.#bits.countSet());
     this.#runOnBlocks = runOnBlocks(this.falsePositiveRate, this.sampling);
   }
 
