@@ -60,13 +60,13 @@ export const EDGE_METRIC = {
   edgeReplicaBytes: {
     name: "fairlead_edge_replica_bytes",
     kind: "gauge",
-    help: "Memory of this isolate's replicas of pools, estimated.",
+    help: "Memory of this isolate's replicas of pools, about.",
     labels: [],
   },
-  edgeCreditTokens: {
-    name: "fairlead_edge_credit_tokens",
+  edgeCreditRequests: {
+    name: "fairlead_edge_credit_requests",
     kind: "gauge",
-    help: "Tokens that this isolate may let into a pool without asking.",
+    help: "Requests that this isolate may let into a pool without asking.",
     labels: ["pool"],
   },
   edgeRttSeconds: {

@@ -117,6 +117,12 @@ export class PoolReplica {
     return this.#table.endpoint(slot)?.address;
   }
 
+  /** About: what does not grow, digest and prefixes. */
+  get byteLength(): number {
+    const { digest, recent } = this.#knowledge;
+    return FIXED_BYTES + (digest?.byteLength ?? 0) + recent.byteLength;
+  }
+
   /** What the rule goes by. */
   facts(nowMs: number): SnapshotFacts | undefined {
     if (this.#snapshot === undefined) return undefined;
@@ -320,6 +326,8 @@ export class PoolReplica {
   }
 }
 
+/** Of the table and the buffers by slot. */
+const FIXED_BYTES = 200_000;
 const NO_BYTES = new Uint8Array(0);
 /** Clocks drift; engines do not start anew in so little time. */
 const RESTART_TOLERANCE_MS = 1_000;

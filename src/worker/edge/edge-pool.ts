@@ -73,6 +73,11 @@ export class EdgePool {
     return this.#link;
   }
 
+  /** Of its replica, about. */
+  get byteLength(): number {
+    return this.#link.replica?.byteLength ?? 0;
+  }
+
   /** Whether requests can be served while the object is away. */
   canServe(nowMs: number): boolean {
     const ageMs = this.#link.facts(nowMs)?.ageMs ?? Infinity;
@@ -91,7 +96,6 @@ export class EdgePool {
   /** A grant of this isolate's own; or why the object is to be asked. */
   // Hot path.
   decide(pick: PickRequest, way: DecidingWay, at: DecidingAt): Grant | ConsultTerms {
-    this.usedAtMs = at.nowMs;
     const chosen = this.#choose(pick, way, at);
     const terms = "picked" in chosen ? chosen.terms : chosen;
     const { where, reason } = terms;

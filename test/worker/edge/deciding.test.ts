@@ -36,7 +36,7 @@ function sample(): void {
 }
 
 /** One chat, and the ticket that its relay got. */
-async function sent(fields: object = {}) {
+async function sent(fields: Readonly<Record<string, unknown>> = {}) {
   sample();
   const response = await chat(chatBody(fields));
   const text = await response.text();
