@@ -11,7 +11,7 @@ import type {
 } from "../../../src/durable/contract.ts";
 import type { DropReason } from "../../../src/scheduler/outcome.ts";
 import type { PoolCandidate } from "../../../src/scheduler/pools/contracts.ts";
-import { poolAddress } from "../../../src/config/pool-address.ts";
+import { poolAddress, poolNameOf, shardIndexOf } from "../../../src/config/pool-address.ts";
 import { edgePools } from "../../../src/worker/edge/edge-pools.ts";
 import { views } from "../../../src/worker/upstream/pick-in-pool.ts";
 import { createCall } from "../../../src/worker/call.ts";
@@ -33,6 +33,10 @@ export interface TestPool {
   /** Base URLs; of one, "" means a relay at the pool's own place. */
   relays?: readonly string[];
   refuses?: DropReason | "unavailable";
+  /** Objects that it has. */
+  shards?: number;
+  /** What some of them do instead: refuse, or send on to so many. */
+  at?: Readonly<Record<number, DropReason | "unavailable" | { readonly count: number }>>;
   hasQueue?: boolean;
   isFallback?: boolean;
   /** All that its object knows. */
@@ -56,8 +60,9 @@ export class ManyPools {
     this.released = pools.map(() => []);
     const parsed = parseDeployment({
       version: 1,
-      pools: pools.map(({ relays = [""] }, i) => ({
+      pools: pools.map(({ relays = [""], shards = 1 }, i) => ({
         name: this.names[i],
+        shards,
         region: "eu",
         models: ["m"],
         agentToken: "agent-token-0123456789",
@@ -130,7 +135,7 @@ export class ManyPools {
       choice,
       routing: this.#index.routing,
       headers: request.headers,
-      port: (pool) => this.#port(this.names.indexOf(pool)),
+      port: (address) => this.#port(this.names.indexOf(poolNameOf(address)), shardIndexOf(address)),
       signal,
       bindings: {},
       hold: (work) => void held.push(work),
@@ -149,11 +154,14 @@ export class ManyPools {
     };
   }
 
-  #port(i: number): PoolPort & EdgePort {
+  #port(i: number, shard: number): PoolPort & EdgePort {
     return {
       pick: (request) => {
         this.asked[i]!.push(request);
-        const { refuses, hasQueue } = this.pools[i]!;
+        const { at, hasQueue } = this.pools[i]!;
+        const refuses = at?.[shard] ?? this.pools[i]!.refuses;
+        if (typeof refuses === "object")
+          return Promise.resolve({ ok: "moved", shards: { ...refuses, version: 0, splits: [] } });
         if (refuses === "unavailable") return Promise.reject(new Error("away"));
         if (refuses !== undefined && !(hasQueue === true && request.flow !== undefined)) {
           const refusal = { ok: false, reason: refuses, detail: "", retryAfterMs: 1_000 } as const;
