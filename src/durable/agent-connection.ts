@@ -268,6 +268,10 @@ export class AgentConnections {
     if (hello.pool !== config.name) {
       return this.#refuse(connection, "wrong-pool", `this is pool ${config.name}`);
     }
+    const index = config.shard?.index ?? 0;
+    if ((hello.shard ?? 0) !== index) {
+      return this.#refuse(connection, "wrong-pool", `this is object ${index} of ${config.name}`);
+    }
     this.#replaceEarlier(hello);
     connection.hello = hello;
     connection.frames = new AgentFrames(hello.v);

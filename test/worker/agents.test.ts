@@ -56,7 +56,9 @@ describe("an agent's connection", () => {
       const messages: string[] = [];
       socket.addEventListener("message", ({ data }) => messages.push(String(data)));
       socket.accept();
-      socket.send('{"t":"hello","v":2,"role":"relay","pool":"us-1","agent":"r","epoch":"e1"}');
+      const shard = query === "?shard=1" ? { shard: 1 } : {};
+      const hello = { t: "hello", v: 2, role: "relay", pool: "us-1", agent: "r", epoch: "e1" };
+      socket.send(JSON.stringify({ ...hello, ...shard }));
       await until(() => messages.length > 1);
       epochs.push((JSON.parse(messages[0]!) as { objectEpoch: string }).objectEpoch);
       // An agent goes by it.
@@ -69,6 +71,18 @@ describe("an agent's connection", () => {
     }
     expect(epochs[1]).toBe(epochs[0]);
     expect(epochs[2]).not.toBe(epochs[0]);
+  });
+
+  it("is refused by an object that it was not meant for", async () => {
+    const response = await connect("eu-1", AGENT_TOKEN);
+    const socket = response.webSocket!;
+    const messages: string[] = [];
+    socket.addEventListener("message", ({ data }) => messages.push(String(data)));
+    socket.accept();
+    const hello = { t: "hello", v: 2, role: "relay", pool: "eu-1", agent: "r", epoch: "e1" };
+    socket.send(JSON.stringify({ ...hello, shard: 1 }));
+    await until(() => messages.length > 0);
+    expect(JSON.parse(messages[0]!)).toMatchObject({ t: "refused", code: "wrong-pool" });
   });
 
   it.for(["1", "16", "-1", "1.0", "x", ""])(

@@ -100,6 +100,11 @@ export const helloSchema = z.strictObject({
   agent: name,
   /** Random at each start of the agent's process: with `seq` it orders everything the agent says. */
   epoch: name,
+  /**
+   * Which of the pool's objects this is for; the first one where absent. What passes it on may know nothing
+   * of several: objects of before, of which there is one, refuse it.
+   */
+  shard: z.int().min(0).max(0xff).optional(),
 });
 export type Hello = z.output<typeof helloSchema>;
 

@@ -194,9 +194,9 @@ export class PoolSession {
   }
 
   #greet(socket: WebSocket): void {
-    const { role, pool, agent } = this.#options;
+    const { role, pool, agent, shard = 0 } = this.#options;
     const hello: Hello = { t: "hello", v: this.#offered, role, pool, agent, epoch: this.#epoch };
-    socket.send(JSON.stringify(hello));
+    socket.send(JSON.stringify(shard === 0 ? hello : { ...hello, shard }));
     this.#heardAtMs = performance.now();
     this.#handshake = setTimeout(() => {
       this.#options.logger.warn("the object did not answer the hello");

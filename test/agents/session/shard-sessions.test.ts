@@ -84,6 +84,13 @@ describe("sessions with all objects of a pool", () => {
     await waitFor(() => expect(shardsOpen()).toEqual([0, 1, 2]));
     await waitFor(() => expect(sessions!.isEstablished).toBe(true));
     expect(pool.objects[2]!.upgrades[0]!.url).toBe("/agents/v1/eu?shard=2");
+    // So that no other one takes it for its own, whoever passes it on.
+    expect(pool.objects.map(({ hellos }) => hellos[0]?.shard)).toEqual([
+      undefined,
+      1,
+      2,
+      undefined,
+    ]);
     expect(pool.objects[3]!.upgrades).toEqual([]);
     expect(maps).toEqual([{ count: 3, version: 7, splits: [[1, 2, 3]] }]);
   });

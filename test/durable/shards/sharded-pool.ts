@@ -47,7 +47,10 @@ export async function connectAgents(shards: number, endpoints: number): Promise<
   const records = Array.from({ length: endpoints }, (_, i) => endpoint(i + 1));
   return Promise.all(
     Array.from({ length: shards }, async (_, shard) => {
-      const agent = await TestAgent.connect({ pool: POOL }, addressOf(shard));
+      const agent = await TestAgent.connect(
+        { pool: POOL, ...(shard === 0 ? {} : { shard }) },
+        addressOf(shard),
+      );
       agent.hello();
       await agent.received("configure");
       agent.membership(records);
