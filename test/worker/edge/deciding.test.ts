@@ -105,7 +105,7 @@ describe("a pool that is decided on at the edge", () => {
     left.catch(() => undefined);
     const before = await decisionCount();
     client.abort();
-    await until(async () => (await decisionCount()) > before);
+    await expect.poll(decisionCount, { timeout: 5_000 }).toBeGreaterThan(before);
     await until(async () => (await openTickets()) === 0);
   });
 
