@@ -64,7 +64,9 @@ export class EdgeDesk {
     registry.inc(METRIC.edgeSyncsHeardTotal, { outcome });
     if (!isConfigured) return {};
     picks.commits.apply(commits, ends);
-    const { edge: snapshot, ...granted } = this.#answer({ edge: known, credit }, true);
+    // Whoever tells has the pool looked at: so what was told before is in every later snapshot.
+    const isTold = commits.length + ends.length > 0;
+    const { edge: snapshot, ...granted } = this.#answer({ edge: known, credit }, isTold);
     return { ...granted, ...(snapshot === undefined ? {} : { snapshot }) };
   }
 

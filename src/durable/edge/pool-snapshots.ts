@@ -4,7 +4,7 @@
 // that has just told something is shown the pool with that. The digest over pairs, which listens to every key
 // that is learned, is kept for DIGEST_LEASE_MS after somebody has asked for it.
 
-import type { EdgeKnown, EdgeSnapshot } from "../../scheduler/edge/contracts.ts";
+import type { EdgeDigest, EdgeKnown, EdgeSnapshot } from "../../scheduler/edge/contracts.ts";
 import { PairDigestSource } from "../../scheduler/edge/pair-digest-source.ts";
 import { type PoolFacts, SnapshotSource } from "../../scheduler/edge/snapshot-source.ts";
 import type { KeyTable } from "../../scheduler/kv/block-table.ts";
@@ -18,6 +18,9 @@ export const DIGEST_LEASE_MS = 60_000;
 export const FACTS_INTERVAL_MS = 20;
 /** Between two summaries. Each isolate is told each once. */
 const SUMMARY_INTERVAL_MS = 1_000;
+
+/** Whoever has a digest has it no more. */
+const NO_DIGEST: EdgeDigest = { version: "", bytes: new Uint8Array(0) };
 
 /** What is told besides the endpoints. */
 export type EdgeFacts = Omit<PoolFacts, "summary">;
@@ -44,6 +47,8 @@ export class PoolSnapshots {
   readonly #source: SnapshotSource;
   readonly #digest: PairDigestSource;
   #digestUntilMs = -Infinity;
+  /** It has been told to somebody, and is kept up since. */
+  #isDigestThere = false;
   #facts: EdgeFacts | undefined;
   #factsAtMs = -Infinity;
   #summary: PoolSummary | undefined;
@@ -62,7 +67,7 @@ export class PoolSnapshots {
       incarnation: epoch,
       slotsEnd: () => table.columns.slotCount,
     });
-    const digest = (known: string) => this.#digest.part(known);
+    const digest = (known: string) => this.#digestFor(known);
     this.#source = new SnapshotSource({ epoch, table, clock, digest });
   }
 
@@ -89,7 +94,16 @@ export class PoolSnapshots {
   sweep(): void {
     if (this.#options.clock() < this.#digestUntilMs) return;
     this.#digestUntilMs = Infinity;
+    this.#isDigestThere = false;
     this.#digest.stop();
+  }
+
+  #digestFor(known: string): EdgeDigest | undefined {
+    const part = this.#digest.part(known);
+    if (part !== undefined) this.#isDigestThere = true;
+    // What has come since nobody tells: it might be believed to hold all.
+    else if (!this.#isDigestThere && known !== "") return NO_DIGEST;
+    return part;
   }
 
   #summaryFor(known: EdgeKnown, { base, version }: EdgeSnapshot, nowMs: number) {
