@@ -76,7 +76,6 @@ describe("summaries of a pool's objects", () => {
         queued: 6,
         inFlightRequests: 6,
         inFlightTokens: 600,
-        pendingPrefillTokens: 100,
       }),
     );
   });
