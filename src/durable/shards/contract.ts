@@ -41,6 +41,8 @@ export interface ShardTold {
   readonly service: readonly Total[];
   /** For requests that its queue lets through: a token each. */
   readonly credit?: CreditAsk;
+  /** Requests that wait. */
+  readonly waiting?: number;
 }
 
 export interface ShardAnswer {
@@ -54,6 +56,8 @@ export interface ShardAnswer {
   readonly service: readonly Total[];
   /** Absent while the lead may not grant any, and without flow control. */
   readonly credit?: CreditGrant;
+  /** Requests wait in some shard: all are to say sooner what has ended. */
+  readonly isPressed?: true;
 }
 
 /** The lead, wherever it is. */

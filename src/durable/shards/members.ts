@@ -1,8 +1,8 @@
 // What a lead was told last by each shard of its pool.
 //
 //   heard within SHARD_LEASE_MS    its loads count as it told them
-//   silent without a word          its share of the capacity is kept for it, for RESERVED_MS: it may let
-//                                  that much through without asking
+//   not granted anything yet       it may have its share of the capacity, which is kept for it
+//   silent without a word          the same, for RESERVED_MS
 //   said that it has nothing to do nothing
 
 import type { OthersLoad } from "../../scheduler/model/shared-loads.ts";
@@ -19,18 +19,23 @@ interface Member {
   readonly seq: number;
   readonly atMs: number;
   readonly isLeaving: boolean;
+  readonly isWaiting: boolean;
   readonly loads: ReadonlyMap<string, OthersLoad>;
 }
 
 export class Members {
   readonly #byShard = new Map<number, Member>();
+  /** Shards that go by this lead's credit, and what they may have under way with it. */
+  readonly #granted = new Map<number, { readonly epoch: string; readonly level: number }>();
 
   /** False for a message that is older than one that was taken, or of no shard. */
-  told({ shard, epoch, seq, isLeaving, loads }: ShardTold, nowMs: number): boolean {
+  told({ shard, epoch, seq, isLeaving, waiting = 0, loads }: ShardTold, nowMs: number): boolean {
     if (!Number.isInteger(shard) || shard < 0 || shard >= SHARDS_MAX) return false;
     const known = this.#byShard.get(shard);
     if (known?.epoch === epoch && seq <= known.seq) return false;
-    this.#byShard.set(shard, { epoch, seq, isLeaving, atMs: nowMs, loads: unpackLoads(loads) });
+    const isWaiting = waiting > 0;
+    const at = { epoch, seq, isLeaving, isWaiting, atMs: nowMs };
+    this.#byShard.set(shard, { ...at, loads: unpackLoads(loads) });
     return true;
   }
 
@@ -41,14 +46,35 @@ export class Members {
     return false;
   }
 
-  /** Shards that have fallen silent in the middle of their work. */
-  silentCount(nowMs: number): number {
-    let silent = 0;
-    for (const { isLeaving, atMs } of this.#byShard.values()) {
+  /** It goes by this lead's credit from now on, and may let so many more through until it asks again. */
+  granted({ shard, epoch, loads }: ShardTold, requests: number): void {
+    const level = requestsOf(unpackLoads(loads)) + requests;
+    this.#granted.set(shard, { epoch, level });
+  }
+
+  /** Requests wait somewhere. */
+  isAnyWaiting(nowMs: number): boolean {
+    for (const { isWaiting, atMs } of this.#byShard.values())
+      if (isWaiting && nowMs - atMs < SHARD_LEASE_MS) return true;
+    return false;
+  }
+
+  /**
+   * What shards may have by their share, beyond what they have told, given what that is: those that have
+   * fallen silent in the middle of their work, and those that have no credit of this lead yet.
+   */
+  reserved(share: number, asking: number, nowMs: number): number {
+    let reserved = 0;
+    for (const [shard, { epoch, isLeaving, atMs, loads }] of this.#byShard) {
       const ageMs = nowMs - atMs;
-      if (!isLeaving && ageMs >= SHARD_LEASE_MS && ageMs < RESERVED_MS) silent += 1;
+      if (shard === asking || isLeaving || ageMs >= RESERVED_MS) continue;
+      const granted = this.#granted.get(shard);
+      const isGranted = granted?.epoch === epoch;
+      // What it told last is in nobody's columns any more.
+      if (ageMs >= SHARD_LEASE_MS) reserved += Math.max(share, isGranted ? granted.level : 0);
+      else if (!isGranted) reserved += Math.max(0, share - requestsOf(loads));
     }
-    return silent;
+    return reserved;
   }
 
   /** What all but that one have at endpoints. */
@@ -68,4 +94,10 @@ export class Members {
     }
     return packLoads([...sums]);
   }
+}
+
+function requestsOf(loads: ReadonlyMap<string, OthersLoad>): number {
+  let sum = 0;
+  for (const { requests } of loads.values()) sum += requests;
+  return sum;
 }

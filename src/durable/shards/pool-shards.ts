@@ -148,8 +148,9 @@ export class PoolShards implements QueueCapacity {
   /** Of what the pool seems to have room for, what this shard may let through without asking anybody. */
   roomOf(poolRoom: number): number {
     if (!this.#isOneOfSeveral) return poolRoom;
-    const available = this.#capacity?.available ?? Infinity;
-    return available === Infinity ? poolRoom / this.#map.count : Math.min(poolRoom, available);
+    const isShared = this.#capacity?.isTogether !== true;
+    const seen = isShared ? poolRoom / this.#map.count : poolRoom;
+    return Math.min(seen, this.#capacity?.available ?? Infinity);
   }
 
   get #isOneOfSeveral(): boolean {
@@ -228,6 +229,7 @@ export class PoolShards implements QueueCapacity {
         life: `${epoch}.${total.life}`,
       })),
       ...(this.#capacity === undefined ? {} : { credit: this.#capacity.ask() }),
+      waiting: waiting?.waitingCount ?? 0,
     };
   }
 
@@ -239,6 +241,7 @@ export class PoolShards implements QueueCapacity {
       epoch,
       underWay: () => this.#options.tickets().open,
       ask: () => this.#exchange.hurry(),
+      press: () => this.#exchange.press(),
     });
   }
 

@@ -4,6 +4,7 @@
 //              are used up and somebody waits, it asks at once
 //   forsaken   the lead grants nothing, and the last grant has not ended: as many requests under way as there
 //              were, or could have been, when it last did. Nobody else can have been granted those
+//              for a moment longer than the grant lasts, until those of all others have ended, too
 //   alone      no grant: as much as if each of the others did what it does itself, that is its share of
 //              the pool. Nothing is asked of anybody
 //
@@ -12,6 +13,7 @@
 // share to theirs, for as long as it is cut off.
 
 import type { CreditAsk, CreditGrant } from "../../scheduler/credits/contracts.ts";
+import { CREDIT_TTL_MS } from "../../scheduler/credits/credit-issuer.ts";
 import { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import { TELL_EVERY_MS } from "./shard-exchange.ts";
@@ -28,13 +30,18 @@ export interface ShardCapacityOptions {
   readonly underWay: () => number;
   /** Somebody waits for credit that only the lead has. */
   readonly ask: () => void;
+  /** Somebody waits, and perhaps only because it is not known what has ended elsewhere. */
+  readonly press: () => void;
 }
 
 export class ShardCapacity {
   readonly #options: ShardCapacityOptions;
   readonly #holder: CreditHolder;
   #endsMs = -Infinity;
+  /** Until then others may go by grants of the same lead. */
+  #othersEndMs = -Infinity;
   #waiting = 0;
+  #usedAtMs = -Infinity;
   #grantedAtMs = -Infinity;
   /** Requests that could have been under way here when the lead granted last. */
   #level = 0;
@@ -49,10 +56,10 @@ export class ShardCapacity {
     return this.#options.clock() < this.#endsMs;
   }
 
-  /** Requests that may be let through now; Infinity while it is alone, and a share is all there is. */
+  /** Requests that may be let through now; Infinity where only its share says how many. */
   get available(): number {
     const nowMs = this.#options.clock();
-    if (nowMs >= this.#endsMs) return Infinity;
+    if (nowMs >= this.#othersEndMs) return Infinity;
     const granted = this.#holder.available(nowMs);
     if (nowMs - this.#grantedAtMs < FORSAKEN_MS) return granted;
     return Math.max(granted, this.#level - this.#options.underWay());
@@ -63,24 +70,33 @@ export class ShardCapacity {
   }
 
   spend(): void {
-    this.#holder.trySpend(1, this.#options.clock());
+    this.#usedAtMs = this.#options.clock();
+    this.#holder.trySpend(1, this.#usedAtMs);
   }
 
   wanted(requests: number): void {
     this.#waiting = requests;
-    if (!this.isThere()) this.#options.ask();
+    this.#usedAtMs = this.#options.clock();
+    if (this.isThere()) this.#options.press();
+    else this.#options.ask();
   }
 
   ask(): CreditAsk {
-    const ask = this.#holder.ask(this.#options.clock());
+    const nowMs = this.#options.clock();
+    const ask = this.#holder.ask(nowMs);
     const waiting = this.#waiting;
     this.#waiting = 0;
-    return { ...ask, want: Math.max(ask.want, waiting) };
+    // Nothing at hand where nothing comes: in a full pool another shard could not have it.
+    const isUsed = nowMs - this.#usedAtMs < CREDIT_TTL_MS;
+    return { ...ask, want: isUsed ? Math.max(ask.want, waiting) : 0 };
   }
 
   /** The lead has answered, and may not grant anything. */
   notGranted(): void {
+    if (this.#grantedAtMs === -Infinity) return;
     this.#grantedAtMs = -Infinity;
+    // Others may have been granted something by the lead before, until just now.
+    this.#othersEndMs = this.#options.clock() + CREDIT_TTL_MS;
   }
 
   /** Takes the answer to an ask that was made at `askedAtMs`. */
@@ -90,6 +106,7 @@ export class ShardCapacity {
     // The first grant of another lead only says that there is one: what it grants is asked for anew.
     if (this.#holder.epoch === "" && before !== "") {
       this.#endsMs = -Infinity;
+      this.#othersEndMs = -Infinity;
       this.#options.ask();
     } else if (this.#holder.epoch === grant.epoch)
       this.#keep(Math.max(this.#endsMs, askedAtMs + grant.ttlMs));
@@ -98,6 +115,8 @@ export class ShardCapacity {
   #keep(untilMs: number): void {
     const nowMs = this.#options.clock();
     this.#endsMs = untilMs;
+    // Where it is cut off, the lead keeps its share for it by then.
+    this.#othersEndMs = untilMs + FORSAKEN_MS;
     this.#grantedAtMs = nowMs;
     this.#level = this.#options.underWay() + this.#holder.available(nowMs);
   }

@@ -1,6 +1,7 @@
 // When a shard tells its lead what it has, and how long it goes by the answer.
 //
 //   noticed ──► tell ──250 ms──► tell ──► … while there is work ──► a last word ──► silence
+//                 │             └─50 ms where requests wait, here or elsewhere
 //                 ▲ hurry: at once, where somebody waits for credit
 //
 // Whoever notices something sets a timer and no more, so a pick never waits for it. One message at a time. The
@@ -12,6 +13,8 @@ import { SHARD_LEASE_MS } from "./members.ts";
 
 /** Between two messages of a shard with work. */
 export const TELL_EVERY_MS = 250;
+/** Between two where requests wait in some shard. */
+export const PRESSED_MS = 50;
 /** Between two where credit is wanted. */
 export const HURRY_MS = 10;
 /** A message that takes longer is taken for lost. */
@@ -40,6 +43,7 @@ export class ShardExchange {
   /** Since the last message. */
   #isNoticed = false;
   #isHurried = false;
+  #isPressed = false;
   /** The last word has been said. */
   #hasLeft = true;
   #toldAtMs = -Infinity;
@@ -62,6 +66,12 @@ export class ShardExchange {
     this.#isNoticed = true;
     this.#isHurried = true;
     this.#lookAt(this.#toldAtMs + HURRY_MS);
+  }
+
+  /** Requests wait, here or in another shard. O(1). */
+  press(): void {
+    this.#isPressed = true;
+    this.#lookAt(this.#toldAtMs + PRESSED_MS);
   }
 
   /** It is one of several no more. */
@@ -92,6 +102,7 @@ export class ShardExchange {
     this.#isUnderWay = true;
     this.#isNoticed = false;
     this.#isHurried = false;
+    this.#isPressed = false;
     const askedAtMs = this.#options.clock();
     this.#toldAtMs = askedAtMs;
     try {
@@ -99,6 +110,7 @@ export class ShardExchange {
       this.#answeredAtMs = askedAtMs;
       this.#hasLeft = isLeaving;
       this.#isSilent = false;
+      this.#isPressed ||= answer.isPressed === true;
       this.#options.answered(answer, askedAtMs);
       // An answer that is not disposed keeps the lead in memory.
       answer[Symbol.dispose]?.();
@@ -110,7 +122,12 @@ export class ShardExchange {
       this.#isUnderWay = false;
     }
     if (this.#hasLeft && !this.#isNoticed) return;
-    this.#lookAt(askedAtMs + (this.#isHurried ? HURRY_MS : TELL_EVERY_MS));
+    this.#lookAt(askedAtMs + this.#pauseMs);
+  }
+
+  get #pauseMs(): number {
+    if (this.#isHurried) return HURRY_MS;
+    return this.#isPressed ? PRESSED_MS : TELL_EVERY_MS;
   }
 
   async #call(isLeaving: boolean): Promise<ShardAnswer & Partial<Disposable>> {

@@ -2,7 +2,7 @@
 // prompts are split, and grants what their queues may let through.
 //
 //   room to grant = what the pool has room for, as the lead sees it with everything that was told
-//                   − a fair share of the capacity for each shard that has fallen silent
+//                   − what shards may let through without asking: see Members.reserved
 //
 // Nothing is on a request's way. All it knows is told anew by the others within a second, but the map, which
 // is stored.
@@ -97,7 +97,7 @@ export class ShardLead {
     this.#plan(nowMs);
     if (shard !== 0) heard();
     const isKnown = told.mapVersion === this.#map.version && told.count === this.#map.count;
-    const credit = told.credit && this.#grant(told.credit, nowMs);
+    const credit = told.credit && this.#grant(told, told.credit, nowMs);
     return {
       epoch,
       ...(isKnown ? {} : { map: this.#map }),
@@ -105,6 +105,7 @@ export class ShardLead {
       work: this.#work.othersOf(shard, told.wantsAll, nowMs),
       service: this.#service.othersOf(shard, told.wantsAll, nowMs),
       ...(credit === undefined ? {} : { credit }),
+      ...(this.#members.isAnyWaiting(nowMs) ? { isPressed: true } : {}),
     };
   }
 
@@ -118,11 +119,15 @@ export class ShardLead {
       this.#setMap({ ...this.#map, version: mapVersion + 1 });
   }
 
-  #grant(ask: CreditAsk, nowMs: number): CreditGrant | undefined {
+  #grant(told: ShardTold, ask: CreditAsk, nowMs: number): CreditGrant | undefined {
     const pool = this.#options.pool();
     if (pool === undefined || nowMs < this.#grantsFromMs) return undefined;
-    const reserved = (this.#members.silentCount(nowMs) * pool.capacity) / this.#map.count;
-    return this.#issuer.grant(ask, Math.max(0, pool.room - reserved), nowMs);
+    const share = Math.ceil(pool.capacity / this.#map.count);
+    const reserved = this.#members.reserved(share, told.shard, nowMs);
+    const grant = this.#issuer.grant(ask, Math.max(0, pool.room - reserved), nowMs);
+    const spent = ask.epoch === this.#options.epoch ? ask.spent : 0;
+    this.#members.granted(told, Math.max(0, grant.limit - spent));
+    return grant;
   }
 
   #plan(nowMs: number): void {

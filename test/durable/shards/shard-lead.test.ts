@@ -1,0 +1,153 @@
+// What a lead tells the shards of its pool, of what they have told.
+
+import { describe, expect, it } from "vitest";
+import type { ShardTold } from "../../../src/durable/shards/contract.ts";
+import { NO_LOADS, packLoads, unpackLoads } from "../../../src/durable/shards/endpoint-loads.ts";
+import { RESERVED_MS, SHARD_LEASE_MS } from "../../../src/durable/shards/members.ts";
+import { PLAN_EVERY_MS, QUIET_MS, ShardLead } from "../../../src/durable/shards/shard-lead.ts";
+import { ONE_SHARD, type ShardMap } from "../../../src/scheduler/shards/contracts.ts";
+import { sampleOf } from "../../../src/scheduler/shards/hot-roots.ts";
+
+function createLead(count = 4, kept: ShardMap = ONE_SHARD) {
+  let nowMs = 1_000_000;
+  const maps: ShardMap[] = [];
+  const pool = { room: 100, capacity: 100 };
+  const lead = new ShardLead(
+    {
+      clock: () => nowMs,
+      epoch: "lead",
+      pool: () => pool,
+      heard: () => undefined,
+      mapChanged: (map) => maps.push(map),
+    },
+    kept,
+  );
+  lead.setCount(count);
+  let seq = 0;
+  const tell = (shard: number, told: Partial<ShardTold> = {}) =>
+    lead.told({
+      shard,
+      epoch: `s${shard}`,
+      seq: ++seq,
+      count,
+      mapVersion: lead.map.version,
+      isLeaving: false,
+      wantsAll: true,
+      samples: [],
+      loads: NO_LOADS,
+      work: [],
+      service: [],
+      ...told,
+    });
+  return { lead, maps, pool, tell, pass: (ms: number) => void (nowMs += ms) };
+}
+
+const at = (address: string, requests: number) =>
+  packLoads([[address, { requests, tokens: requests * 10, unseen: 1 }]]);
+const ask = (shard: number, want: number) => ({
+  credit: { scope: "pool/p", holder: `s${shard}`, epoch: "lead", spent: 0, want },
+});
+
+describe("a lead", () => {
+  it("tells each shard what all others have at endpoints, for as long as they say so", () => {
+    const { tell, pass } = createLead();
+    tell(0, { loads: at("a", 1) });
+    tell(1, { loads: at("a", 2) });
+    expect(Object.fromEntries(unpackLoads(tell(2, { loads: at("b", 4) }).loads))).toEqual({
+      a: { requests: 3, tokens: 30, unseen: 2 },
+    });
+    pass(SHARD_LEASE_MS - 1);
+    expect(unpackLoads(tell(1, { loads: at("a", 5) }).loads).get("a")?.requests).toBe(1);
+    pass(1);
+    expect(Object.fromEntries(unpackLoads(tell(2).loads))).toEqual({
+      a: { requests: 5, tokens: 50, unseen: 1 },
+    });
+  });
+
+  it("takes no message twice, nor one that another has overtaken", () => {
+    const { tell } = createLead();
+    tell(1, { loads: at("a", 2), seq: 7 });
+    tell(1, { loads: at("a", 9), seq: 6 });
+    tell(1, { loads: at("a", 9), seq: 7 });
+    expect(unpackLoads(tell(2).loads).get("a")?.requests).toBe(2);
+    // Another life of the shard begins at 1 again.
+    tell(1, { loads: at("a", 4), seq: 1, epoch: "anew" });
+    expect(unpackLoads(tell(2).loads).get("a")?.requests).toBe(4);
+    tell(99, { loads: at("a", 1_000) });
+    tell(-1, { loads: at("a", 1_000) });
+    expect(unpackLoads(tell(2).loads).get("a")?.requests).toBe(4);
+  });
+
+  it("adds up work and service", () => {
+    const { tell } = createLead();
+    const total = (key: string, of: number) => ({ key, life: "x", total: of });
+    tell(1, { work: [total("a", 100)], service: [total("0 acme", 7)] });
+    tell(2, { work: [total("a", 50)] });
+    const { work, service } = tell(3);
+    expect(work).toMatchObject([{ key: "a", total: 150 }]);
+    expect(service).toMatchObject([{ key: "0 acme", total: 7 }]);
+  });
+
+  it("grants nothing until the grants of a life before have ended, and then what there is room for", () => {
+    const { tell, pass, pool } = createLead();
+    expect(tell(1, ask(1, 10)).credit).toBeUndefined();
+    pass(QUIET_MS);
+    expect(tell(1, ask(1, 10)).credit).toMatchObject({ epoch: "lead", limit: 10 });
+    pool.room = 0;
+    expect(tell(2, ask(2, 10)).credit).toMatchObject({ limit: 0 });
+  });
+
+  it("keeps a share for a shard that has fallen silent in its work, and none for one that said so", () => {
+    const { tell, pass } = createLead();
+    tell(1, { isLeaving: true });
+    tell(2);
+    pass(QUIET_MS);
+    // Half of the room at most, of 100 less a fourth.
+    expect(tell(3, ask(3, 1_000)).credit!.limit).toBe(37);
+    pass(RESERVED_MS);
+    expect(tell(3, ask(3, 1_000)).credit!.limit).toBe(50);
+  });
+
+  it("says when requests wait anywhere", () => {
+    const { tell, pass } = createLead();
+    expect(tell(1).isPressed).toBeUndefined();
+    tell(2, { waiting: 3 });
+    expect(tell(1).isPressed).toBe(true);
+    pass(SHARD_LEASE_MS);
+    expect(tell(1).isPressed).toBeUndefined();
+  });
+
+  it("plans splits, keeps them when the count changes, and tells who goes by an older map", () => {
+    const { lead, maps, tell, pass } = createLead();
+    const head = crypto.getRandomValues(new Uint32Array(16));
+    // Eight blocks that all begin with, and two of their own.
+    const next = () => Uint32Array.of(...head, ...crypto.getRandomValues(new Uint32Array(4)));
+    for (let i = 0; i < 20; i++)
+      tell(i % 4, { samples: Array.from({ length: 30 }, () => sampleOf(next(), 1)) });
+    expect(lead.map).toEqual({ count: 4, version: 1, splits: [] });
+    pass(PLAN_EVERY_MS);
+    const { map } = tell(1);
+    expect(map).toBe(lead.map);
+    expect(map).toMatchObject({
+      count: 4,
+      version: 2,
+      splits: [[expect.any(Number), expect.any(Number), 8]],
+    });
+    expect(tell(2, { mapVersion: 2 }).map).toBeUndefined();
+    lead.setCount(2);
+    expect(lead.map).toEqual({ ...map, count: 2, version: 3 });
+    expect(maps.map(({ version }) => version)).toEqual([1, 2, 3]);
+  });
+
+  it("that has lost its map says one that is newer than what others have", () => {
+    const { lead, tell } = createLead();
+    const { map } = tell(3, { mapVersion: 40 });
+    expect(map?.version).toBe(41);
+    expect(lead.map.version).toBe(41);
+  });
+
+  it("goes on with the map that it has kept", () => {
+    const kept: ShardMap = { count: 4, version: 9, splits: [[1, 2, 8]] };
+    expect(createLead(4, kept).lead.map).toBe(kept);
+  });
+});
