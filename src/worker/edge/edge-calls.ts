@@ -13,8 +13,10 @@ import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
 import { withDeadline } from "../shared-copy.ts";
 import { Outbox, type PendingCommit } from "./outbox.ts";
 
-/** Commits wait so long for others to go with. */
-export const EDGE_GATHER_MS = 5;
+/** Commits wait so long for others to go with: less than the way takes that they save. */
+export const EDGE_GATHER_MS = 20;
+/** An answer's end waits so long for a commit to go with: its relay tells it as well. */
+export const LEFT_GATHER_MS = 250;
 export const SYNC_DEADLINE_MS = 2_000;
 /** Between a call that failed and the next. */
 export const SYNC_RETRY_MS = 500;
@@ -44,6 +46,12 @@ export interface EdgeCallsOptions {
   readonly dropped: (count: number) => void;
 }
 
+interface Work {
+  readonly startedMs: number;
+  readonly gatherMs: number;
+  readonly turn: number;
+}
+
 export class EdgeCalls {
   readonly #options: EdgeCallsOptions;
   readonly #outbox: Outbox;
@@ -54,6 +62,8 @@ export class EdgeCalls {
   #countUnderWay = 0;
   /** Of the work that has the lease. */
   #turn = 0;
+  /** It waits with ends only: who has a commit takes over. */
+  #isInNoHurry = false;
 
   constructor(options: EdgeCallsOptions) {
     this.#options = options;
@@ -78,14 +88,20 @@ export class EdgeCalls {
 
   end(end: LocalEnd, way: EdgeWay): void {
     this.#outbox.addEnd(end);
-    this.begin(way, Date.now());
+    this.#begin(way, Date.now(), end.how === "left" ? LEFT_GATHER_MS : EDGE_GATHER_MS);
   }
 
   /** Sees to it that the object is asked, if only how the pool is. */
   begin(way: EdgeWay, nowMs: number): void {
-    if (nowMs < this.#leaseUntilMs) return;
+    this.#begin(way, nowMs, EDGE_GATHER_MS);
+  }
+
+  #begin(way: EdgeWay, nowMs: number, gatherMs: number): void {
+    const isSooner = this.#isInNoHurry && gatherMs < LEFT_GATHER_MS;
+    if (nowMs < this.#leaseUntilMs && !isSooner) return;
+    this.#isInNoHurry = gatherMs === LEFT_GATHER_MS;
     this.#leaseUntilMs = nowMs + LEASE_MS;
-    way.hold(this.#work(way, nowMs, ++this.#turn));
+    way.hold(this.#work(way, { startedMs: nowMs, gatherMs, turn: ++this.#turn }));
   }
 
   /** Nobody is to hear of what was not told. */
@@ -93,11 +109,12 @@ export class EdgeCalls {
     this.#outbox.clear();
   }
 
-  async #work(way: EdgeWay, startedMs: number, turn: number): Promise<void> {
-    let pauseMs = EDGE_GATHER_MS;
+  async #work(way: EdgeWay, { startedMs, gatherMs, turn }: Work): Promise<void> {
+    let pauseMs = gatherMs;
     do {
       await pause(pauseMs);
       if (turn !== this.#turn) return;
+      this.#isInNoHurry = false;
       const isTold = await this.#tell(way);
       if (turn !== this.#turn) return;
       this.#leaseUntilMs = Date.now() + LEASE_MS;

@@ -5,6 +5,7 @@ import type { EdgeSync, EdgeSynced } from "../../../src/durable/contract.ts";
 import {
   EDGE_GATHER_MS,
   EdgeCalls,
+  LEFT_GATHER_MS,
   SYNC_DEADLINE_MS,
   SYNC_RETRY_MS,
   TELL_MS_MAX,
@@ -147,6 +148,33 @@ describe("commits", () => {
     told.commit();
     await after(EDGE_GATHER_MS + SYNC_DEADLINE_MS);
     expect(told.failed).toHaveLength(1);
+  });
+});
+
+describe("ends", () => {
+  const end = (how: string) => ({ ticket: "t1", attempt: 1, how });
+
+  it("of answers wait for a commit to go with, but not for ever", async () => {
+    const told = new Told();
+    told.calls.end(end("left"), told.way);
+    await after(EDGE_GATHER_MS);
+    expect(told.syncs).toEqual([]);
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect(told.syncs).toMatchObject([{ commits: [{ ticket: "t1" }], ends: [end("left")] }]);
+    await after(LEFT_GATHER_MS);
+    expect(told.syncs).toHaveLength(1);
+    told.calls.end(end("left"), told.way);
+    await after(LEFT_GATHER_MS);
+    expect(told.syncs).toHaveLength(2);
+  });
+
+  it("that free an endpoint wait no longer than commits", async () => {
+    const told = new Told();
+    told.calls.end(end("left"), told.way);
+    told.calls.end(end("relay-unreachable"), told.way);
+    await after(EDGE_GATHER_MS);
+    expect(told.syncs[0]!.ends).toEqual([end("left"), end("relay-unreachable")]);
   });
 });
 

@@ -106,7 +106,7 @@ describe("a pick of the isolate's own", () => {
     });
     grant[Symbol.dispose]();
     grant[Symbol.dispose]();
-    await vi.advanceTimersByTimeAsync(200);
+    await vi.advanceTimersByTimeAsync(500);
     await Promise.all(held);
     const [sync, later] = object.syncs;
     expect(object.syncs).toHaveLength(2);
