@@ -10,6 +10,7 @@ import {
   SplitPlanner,
 } from "../../../src/scheduler/shards/plan-splits.ts";
 import { prepareShards, shardOf } from "../../../src/scheduler/shards/shard-of.ts";
+import { hitRate, plannedMap } from "./simulated-caches.ts";
 import { createTraffic, type Traffic } from "./traffic.ts";
 
 const SAMPLES = 1_500;
@@ -197,4 +198,31 @@ describe("loadsOf", () => {
     );
     loads.forEach((load, shard) => expect(load).toBeCloseTo(counts[shard]!, 6));
   });
+});
+
+const longChat: Traffic = {
+  sharedBlocks: 8,
+  conversations: 900,
+  zipf: 0.6,
+  turnBlocks: 6,
+  turnsMax: 6,
+};
+
+describe("hit rates of a pool of shards, against one object", () => {
+  it.each<[string, number, Traffic]>([
+    ["that all share a block", 4, { ...longChat, sharedBlocks: 1 }],
+    ["that all share 8 blocks", 4, longChat],
+    ["that all share 40 blocks", 4, { ...longChat, sharedBlocks: 40 }],
+    ["by Zipf", 4, { ...longChat, zipf: 1 }],
+    ["that all share 8 blocks, over 16 shards", 16, longChat],
+  ])(
+    "are within 2%% for prompts %s",
+    (name, count, traffic) => {
+      const one = hitRate({ count: 1, version: 0, splits: [] }, traffic);
+      const many = hitRate(plannedMap(count, traffic), traffic);
+      expect(one).toBeGreaterThan(0.3);
+      expect(many).toBeGreaterThan(one * 0.98);
+    },
+    60_000,
+  );
 });

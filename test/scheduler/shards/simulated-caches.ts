@@ -5,7 +5,6 @@
 // last. That is the worst case: where collectors tell what is resident, every block of a prompt is
 // known to its shard, as shard-of.test.ts shows, and nothing is lost at all.
 
-import { describe, expect, it } from "vitest";
 import type { ShardMap } from "../../../src/scheduler/shards/contracts.ts";
 import { sampleOf } from "../../../src/scheduler/shards/hot-roots.ts";
 import { SplitPlanner } from "../../../src/scheduler/shards/plan-splits.ts";
@@ -45,7 +44,7 @@ class Cache {
 }
 
 /** The share of all blocks that was found. */
-function hitRate(map: ShardMap, traffic: Traffic): number {
+export function hitRate(map: ShardMap, traffic: Traffic): number {
   const next = createTraffic(traffic, 21);
   const rng = createRng(5);
   const shards = prepareShards(map);
@@ -91,7 +90,7 @@ function hitRate(map: ShardMap, traffic: Traffic): number {
   return hits / blocks;
 }
 
-function plannedMap(count: number, traffic: Traffic): ShardMap {
+export function plannedMap(count: number, traffic: Traffic): ShardMap {
   const next = createTraffic(traffic, 8);
   const planner = new SplitPlanner();
   let map: ShardMap = { count, version: 0, splits: [] };
@@ -101,30 +100,3 @@ function plannedMap(count: number, traffic: Traffic): ShardMap {
   }
   return map;
 }
-
-const chat: Traffic = {
-  sharedBlocks: 8,
-  conversations: 900,
-  zipf: 0.6,
-  turnBlocks: 6,
-  turnsMax: 6,
-};
-
-describe("hit rates of a pool of shards, against one object", () => {
-  it.each<[string, number, Traffic]>([
-    ["that all share a block", 4, { ...chat, sharedBlocks: 1 }],
-    ["that all share 8 blocks", 4, chat],
-    ["that all share 40 blocks", 4, { ...chat, sharedBlocks: 40 }],
-    ["by Zipf", 4, { ...chat, zipf: 1 }],
-    ["that all share 8 blocks, over 16 shards", 16, chat],
-  ])(
-    "are within 2%% for prompts %s",
-    (name, count, traffic) => {
-      const one = hitRate({ count: 1, version: 0, splits: [] }, traffic);
-      const many = hitRate(plannedMap(count, traffic), traffic);
-      expect(one).toBeGreaterThan(0.3);
-      expect(many).toBeGreaterThan(one * 0.98);
-    },
-    60_000,
-  );
-});
