@@ -67,7 +67,7 @@ describe("shards of a pool", () => {
 
   it("are retired once they are empty and no isolate can think that they count", async () => {
     await put(2);
-    const collector = await TestAgent.connect({ pool: "eu-1" }, "eu-1~1");
+    const collector = await TestAgent.connect({ pool: "eu-1", shard: 1 }, "eu-1~1");
     collector.hello();
     await collector.received("configure");
     collector.membership([endpoint(1)]);

@@ -40,7 +40,7 @@ async function apply(shards: number, fields: object = {}): Promise<void> {
 
 /** A collector's session with each object. */
 async function collect(shard: number): Promise<void> {
-  const agent = await TestAgent.connect({ pool }, addressOf(shard));
+  const agent = await TestAgent.connect({ pool, shard }, addressOf(shard));
   agent.hello();
   await agent.received("configure");
   agent.membership(ENDPOINTS);
