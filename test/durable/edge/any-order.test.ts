@@ -57,14 +57,19 @@ describe("an object that hears of the same requests from isolates and a relay", 
           await poolWithEndpoints(1);
           const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
           const account = new Account();
+          let frames = 0;
           for (const told of events) {
             const commit = localCommit(told.n);
             const { ticket, attempt } = commit;
             account.apply(told);
             if (told.what === "commit") await sync({ commits: [commit] });
             else if (told.what === "left") await sync({ ends: [{ ticket, attempt, how: "left" }] });
-            else relay.reports([told.what === "opened" ? openedOf(commit) : closedOf(commit)]);
-            await until(async () => (await poolStub().state()).tickets.open === account.open);
+            else {
+              const report = told.what === "opened" ? openedOf(commit) : closedOf(commit);
+              // Nobody's load: it shows that the frame has been read.
+              relay.reports([report, openedOf(mark(++frames))]);
+            }
+            await until(async () => (await openTickets()) === account.open + frames);
           }
           const { endpoints } = await poolStub().state();
           expect(endpoints[0]!.inFlightRequests).toBe(account.open);
@@ -75,6 +80,10 @@ describe("an object that hears of the same requests from isolates and a relay", 
     );
   }, 60_000);
 });
+
+const openTickets = async () => (await poolStub().state()).tickets.open;
+
+const mark = (n: number) => localCommit(1_000 + n, { endpoints: ["10.9.9.9:8000"] });
 
 /** For good. */
 const settledRequests = () =>
