@@ -28,12 +28,18 @@ interface Way {
   readonly pool: object;
 }
 
+/**
+ * The engine answers at once, and its end is told some hundred ms later: what is in flight is far more than what
+ * runs. Nobody is to take the pool for full by that, but where it is to be.
+ */
+const ROOMY = scheduling([], 4_096);
+const FULL = scheduling(["flowControl"], CONCURRENCY_MAX);
 const WAYS: readonly Way[] = [
-  { name: "local", pool: { decide: "local" } },
-  { name: "consult", pool: { decide: "consult" } },
-  { name: "queue", pool: { decide: "consult", scheduler: queueing() } },
-  { name: "local_4_shards", pool: { decide: "local", shards: SHARDS } },
-  { name: "consult_4_shards", pool: { decide: "consult", shards: SHARDS } },
+  { name: "local", pool: { decide: "local", ...ROOMY } },
+  { name: "consult", pool: { decide: "consult", ...ROOMY } },
+  { name: "queue", pool: { decide: "consult", ...FULL } },
+  { name: "local_4_shards", pool: { decide: "local", shards: SHARDS, ...ROOMY } },
+  { name: "consult_4_shards", pool: { decide: "consult", shards: SHARDS, ...ROOMY } },
 ];
 
 /** `names`: of ways; all of them unless said otherwise. */
@@ -82,17 +88,21 @@ async function readLocalShare({ url, adminKey }: Pick<Stack, "url" | "adminKey">
   return counts.local / Math.max(1, counts.local + counts.consult);
 }
 
-/** Our default profile, with flow control and room for a few at once. */
-function queueing(): object {
+/** Our default profile, with room for so many at once. */
+function scheduling(featureGates: readonly string[], maxConcurrency: number): object {
   const profile = ["ejection-filter", "metrics-freshness-filter", "latency-cost-scorer"];
   const detector = "concurrency-detector";
+  const plugins = profile.map((pluginRef) => ({ pluginRef }));
   return {
-    featureGates: ["flowControl"],
-    plugins: [
-      ...profile.map((type) => ({ type })),
-      { type: detector, parameters: { maxConcurrency: CONCURRENCY_MAX } },
-    ],
-    schedulingProfiles: [{ name: "default", plugins: profile.map((pluginRef) => ({ pluginRef })) }],
-    flowControl: { saturationDetector: { pluginRef: detector } },
+    allowExperimentalPlugins: true,
+    scheduler: {
+      featureGates,
+      plugins: [
+        ...profile.map((type) => ({ type })),
+        { type: detector, parameters: { maxConcurrency } },
+      ],
+      schedulingProfiles: [{ name: "default", plugins }],
+      flowControl: { saturationDetector: { pluginRef: detector } },
+    },
   };
 }

@@ -90,6 +90,7 @@ it("has the benchmarks that the documentation names", () => {
     "proxy-json-400k",
     "proxy-sse-100",
     "proxy-3-pools",
+    "shards",
     "ways",
     "decision-1k-tokens",
     "decision-10k-tokens",

@@ -1,0 +1,219 @@
+// What runs in the Worker beside the objects: asks them for picks, without HTTP between, and keeps what endpoints
+// have cached.
+//
+// It does what Workers do for requests but for the requests themselves: the shard by the map that it was told, a
+// pick, the end of it some time later. Time is the driver's own, and stands still while objects are slower than
+// the rate of the order: so every pool is asked the same at the same time.
+
+import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
+import type { PickRequest } from "../../src/durable/contract.ts";
+import type { ShardMap } from "../../src/scheduler/shards/contracts.ts";
+import { prepareShards, shardOf } from "../../src/scheduler/shards/shard-of.ts";
+import type { Batch, BatchAnswer, BatchEnd } from "./batch.ts";
+import { BlockCache, keysOf, Traffic, type Turn } from "./traffic.ts";
+
+/** What comes in this time goes with one call to each object. */
+const TICK_MS = 20;
+/** From a pick to the end of its answer. */
+const SERVICE_MS = 1_500;
+/** How often each object is asked for a snapshot, which has the map. */
+const SNAPSHOT_MS = 500;
+const OUTPUT_TOKENS = 64;
+
+export interface DriveOrder {
+  /** Names of the pool's objects, in their order. */
+  readonly objects: readonly string[];
+  readonly model: string;
+  readonly seed: number;
+  readonly perSecond: number;
+  /** Before what counts, by the driver's time; longer while there are no splits and `awaitsSplits`. */
+  readonly warmUpMs: number;
+  readonly awaitsSplits: boolean;
+  readonly measureMs: number;
+  /** Of one endpoint. */
+  readonly cacheBlocks: number;
+}
+
+export interface DriveReport {
+  readonly decisions: number;
+  readonly seconds: number;
+  /** With the warm-up. */
+  readonly allSeconds: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  /** Of `decisions`, at each object. */
+  readonly perObject: readonly number[];
+  readonly splits: number;
+  /** Why there was no grant, and how often; with those of the warm-up. */
+  readonly refused: Readonly<Record<string, number>>;
+}
+
+export interface DriverEnv {
+  readonly POOL: { getByName(name: string): { drive(batch: Batch): Promise<BatchAnswer> } };
+}
+
+/** A turn that is being picked for. */
+interface Asked {
+  readonly turn: Turn;
+  readonly request: PickRequest;
+}
+
+/** An answer that is under way. */
+interface UnderWay {
+  readonly turn: Turn;
+  readonly shard: number;
+  readonly end: BatchEnd;
+  readonly endsMs: number;
+}
+
+export class Driver {
+  readonly #env: DriverEnv;
+  readonly #order: DriveOrder;
+  readonly #traffic: Traffic;
+  readonly #caches = new Map<string, BlockCache>();
+  readonly #refused: Record<string, number> = {};
+  readonly #snapshotAtMs: number[];
+  /** Earliest end first: all take the same time. */
+  #underWay: UnderWay[] = [];
+  #map: ShardMap;
+  #shards;
+  #nowMs = 0;
+  #requestCount = 0;
+  #isMeasured = false;
+  readonly #counted = { decisions: 0, promptTokens: 0, cachedTokens: 0 };
+  readonly #perObject: number[];
+
+  constructor(env: DriverEnv, order: DriveOrder) {
+    this.#env = env;
+    this.#order = order;
+    this.#traffic = new Traffic(order.seed);
+    this.#map = { count: order.objects.length, version: 0, splits: [] };
+    this.#shards = prepareShards(this.#map);
+    this.#perObject = order.objects.map(() => 0);
+    this.#snapshotAtMs = order.objects.map(() => 0);
+  }
+
+  async run(): Promise<DriveReport> {
+    const { warmUpMs, measureMs, awaitsSplits } = this.#order;
+    const beganMs = Date.now();
+    await this.#send(() => {
+      const isSpread = !awaitsSplits || this.#map.splits.length > 0;
+      return isSpread && this.#nowMs >= warmUpMs;
+    });
+    this.#isMeasured = true;
+    const startedMs = Date.now();
+    const endMs = this.#nowMs + measureMs;
+    await this.#send(() => this.#nowMs >= endMs);
+    const endedMs = Date.now();
+    return {
+      ...this.#counted,
+      seconds: (endedMs - startedMs) / 1_000,
+      allSeconds: (endedMs - beganMs) / 1_000,
+      perObject: this.#perObject,
+      splits: this.#map.splits.length,
+      refused: this.#refused,
+    };
+  }
+
+  async #send(isOver: () => boolean): Promise<void> {
+    const perTick = (this.#order.perSecond * TICK_MS) / 1_000;
+    while (!isOver()) {
+      const startedMs = Date.now();
+      this.#nowMs += TICK_MS;
+      const ends = this.#takeEnds();
+      const batches = this.#order.objects.map(() => [] as Asked[]);
+      for (let i = 0; i < perTick; i++) this.#ask(batches, startedMs);
+      await Promise.all(batches.map((batch, shard) => this.#call(shard, batch, ends[shard]!)));
+      const tookMs = Date.now() - startedMs;
+      if (tookMs < TICK_MS) await pause(TICK_MS - tookMs);
+    }
+  }
+
+  #ask(batches: readonly Asked[][], realMs: number): void {
+    const turn = this.#traffic.next(this.#nowMs);
+    const keys = keysOf(turn.blocks);
+    const number = ++this.#requestCount;
+    const shard = shardOf(keys, this.#shards, number);
+    const isOld = realMs - this.#snapshotAtMs[shard]! >= SNAPSHOT_MS;
+    if (isOld) this.#snapshotAtMs[shard] = realMs;
+    const edge = isOld ? { edge: { epoch: "", version: 0 } } : {};
+    const request = { request: this.#requestOf(turn, keys, number), attempt: 0, exclude: [] };
+    batches[shard]!.push({ turn, request: { ...request, ...edge } });
+  }
+
+  async #call(shard: number, asked: readonly Asked[], ends: readonly BatchEnd[]): Promise<void> {
+    if (asked.length + ends.length === 0) return;
+    const object = this.#env.POOL.getByName(this.#order.objects[shard]!);
+    const picks = asked.map(({ request }) => request);
+    const { answers, shards } = await object.drive({ picks, ends });
+    if (shards !== undefined) this.#heard(shards);
+    answers.forEach((answer, i) => {
+      const each = asked[i]!;
+      if (answer.ok) this.#granted(each, answer.endpoint, shard);
+      else this.#refused[answer.why] = (this.#refused[answer.why] ?? 0) + 1;
+    });
+  }
+
+  #granted({ turn, request }: Asked, endpoint: string, shard: number): void {
+    const cachedTokens = this.#serve(turn, endpoint);
+    const { promptTokens } = turn;
+    const usage = { promptTokens, cachedTokens, completionTokens: OUTPUT_TOKENS };
+    const times = { ttftMs: SERVICE_MS / 3, durationMs: SERVICE_MS };
+    const end = { status: 200, outcome: "completed", ...times, usage } as const;
+    const { requestId } = request.request;
+    const endsMs = this.#nowMs + SERVICE_MS;
+    this.#underWay.push({ turn, shard, end: { requestId, end }, endsMs });
+    if (!this.#isMeasured) return;
+    this.#counted.decisions += 1;
+    this.#counted.promptTokens += promptTokens;
+    this.#counted.cachedTokens += cachedTokens;
+    this.#perObject[shard]! += 1;
+  }
+
+  /** For each object what has ended there. */
+  #takeEnds(): BatchEnd[][] {
+    const first = this.#underWay.findIndex(({ endsMs }) => endsMs > this.#nowMs);
+    const ended = this.#underWay.splice(0, first === -1 ? this.#underWay.length : first);
+    const ends = this.#order.objects.map(() => [] as BatchEnd[]);
+    for (const { turn, shard, end } of ended) {
+      ends[shard]!.push(end);
+      this.#traffic.answered(turn, this.#nowMs);
+    }
+    return ends;
+  }
+
+  #requestOf({ promptTokens }: Turn, keys: Uint32Array, number: number): PickRequest["request"] {
+    const { model, seed } = this.#order;
+    const id = `${seed.toString(16).padStart(8, "0")}${number.toString(16).padStart(24, "0")}`;
+    return {
+      requestId: `fl-00000000-00-${id}`,
+      model,
+      tenant: "bench",
+      priority: 0,
+      keys,
+      promptTokens,
+      outputTokensMax: OUTPUT_TOKENS,
+      bodyBytes: 4 * promptTokens,
+    };
+  }
+
+  #heard(map: ShardMap): void {
+    if (map.version <= this.#map.version) return;
+    this.#map = map;
+    this.#shards = prepareShards(map);
+  }
+
+  /** Tokens that were cached where it went. */
+  #serve({ blocks }: Turn, endpoint: string): number {
+    let cache = this.#caches.get(endpoint);
+    if (cache === undefined) {
+      cache = new BlockCache(this.#order.cacheBlocks);
+      this.#caches.set(endpoint, cache);
+    }
+    return cache.serve(blocks) * CONTENT_BLOCK_TOKENS;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
