@@ -13,7 +13,7 @@ import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
 import { withDeadline } from "../shared-copy.ts";
 import { Outbox, type PendingCommit } from "./outbox.ts";
 
-/** Commits wait so long for others to go with: less than the way takes that they save. */
+/** Commits wait so long for others to go with. The object hears of a load so much later, and is called so much less. */
 export const EDGE_GATHER_MS = 20;
 /** An answer's end waits so long for a commit to go with: its relay tells it as well. */
 export const LEFT_GATHER_MS = 250;
