@@ -8,6 +8,9 @@
 //   alone      no grant: as much as if each of the others did what it does itself, that is its share of
 //              the pool. Nothing is asked of anybody
 //
+// One that has said nothing for a while is alone until its first answer, that is for a few milliseconds, and
+// may then add its share to what others were granted.
+//
 // Together and forsaken, the pool is over full by no more than the credits outstanding. Alone, no shard takes more than
 // its share of what it sees; one that was idle and cannot reach the lead while the others can adds its
 // share to theirs, for as long as it is cut off.

@@ -56,12 +56,14 @@ export class ShardLead {
     this.#options = options;
     this.#map = map;
     const { epoch, clock } = options;
-    const startedAtMs = clock();
+    const nowMs = clock();
+    // Of a pool that had one object nobody can have been granted anything.
+    const startedAtMs = map.count === 1 ? -Infinity : nowMs;
     this.#work = new TotalsOfAll(epoch);
     this.#service = new TotalsOfAll(epoch);
     this.#issuer = new CreditIssuer({ epoch, startedAtMs });
     this.#grantsFromMs = startedAtMs + QUIET_MS;
-    this.#planAtMs = startedAtMs + PLAN_EVERY_MS;
+    this.#planAtMs = nowMs + PLAN_EVERY_MS;
   }
 
   get map(): ShardMap {

@@ -58,9 +58,12 @@ const total = async (shards = SHARDS) =>
 describe("shards of a pool", () => {
   it("let through their share each, before the lead grants anything", async () => {
     await shardedPool();
+    // One that begins anew does not for a while: grants of the life before may be in use.
+    await loseMemory(0);
+    await until(async () => (await openTickets(1))[0] === 0);
     const bursts = await Promise.all([0, 1, 2].map((shard) => burst(shard, 5)));
-    expect(bursts.map(({ grants }) => grants.length)).toEqual([2, 2, 2]);
-    expect(await total()).toBe(CAPACITY);
+    expect(bursts.slice(1).map(({ grants }) => grants.length)).toEqual([2, 2]);
+    expect(await total()).toBeLessThanOrEqual(CAPACITY);
     for (const { grants, waits } of bursts)
       for (const each of [...grants, ...waits]) each[Symbol.dispose]();
   });
@@ -94,7 +97,7 @@ describe("shards of a pool", () => {
     for (const each of [...rest, ...granted, ...waits, ...late.waits]) each[Symbol.dispose]();
   });
 
-  it("never have more under way than the pool holds, whatever comes where", async () => {
+  it("never have more under way than the pool holds and a share, whatever comes where", async () => {
     await shardedPool();
     let most = 0;
     let held = 0;
@@ -113,7 +116,8 @@ describe("shards of a pool", () => {
     });
     await Promise.all(requests);
     expect(served).toBe(90);
-    expect(most).toBeLessThanOrEqual(CAPACITY);
+    // One that wakes goes by its share until the lead has answered it.
+    expect(most).toBeLessThanOrEqual(CAPACITY + CAPACITY / SHARDS);
     await until(async () => (await total()) === 0);
   }, 40_000);
 

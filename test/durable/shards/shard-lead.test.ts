@@ -89,12 +89,17 @@ describe("a lead", () => {
   });
 
   it("grants nothing until the grants of a life before have ended, and then what there is room for", () => {
-    const { tell, pass, pool } = createLead();
+    const { tell, pass, pool } = createLead(4, { count: 4, version: 1, splits: [] });
     expect(tell(1, ask(1, 10)).credit).toBeUndefined();
     pass(QUIET_MS);
     expect(tell(1, ask(1, 10)).credit).toMatchObject({ epoch: "lead", limit: 10 });
     pool.room = 0;
     expect(tell(2, ask(2, 10)).credit).toMatchObject({ limit: 0 });
+  });
+
+  it("grants at once where the pool has had one object until now", () => {
+    const { tell } = createLead(4, ONE_SHARD);
+    expect(tell(1, ask(1, 10)).credit).toMatchObject({ limit: 10 });
   });
 
   it("keeps a share for a shard that has fallen silent in its work, and none for one that said so", () => {
