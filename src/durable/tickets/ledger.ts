@@ -284,8 +284,11 @@ export class TicketLedger {
     const ticket = this.#leases.get(id);
     if (ticket === undefined) this.#ended.left(id);
     else if (ticket.attempt !== attempt) return;
-    else if (how === "left") this.abandon(id, NO_HOLDER);
-    else this.release(id, how, NO_HOLDER);
+    else if (how !== "left") this.release(id, how, NO_HOLDER);
+    else {
+      this.abandon(id, NO_HOLDER);
+      this.#forgetUnheardOf(ticket);
+    }
   }
 
   /** The prompt's keys, of a ticket that was opened without them. */
@@ -315,6 +318,7 @@ export class TicketLedger {
       const isUnheardOf = !ticket.isWithRelay && ticket.isWorkers !== true;
       ticket.isVoid ||= isUnheardOf && isEdgeTicket(ticket.id);
       this.#release(ticket, "expired");
+      this.#forgetUnheardOf(ticket);
     }
     const settlements: Settlement[] = [];
     for (const ticket of this.#leases.unsettledDue(nowMs)) {
@@ -381,6 +385,14 @@ export class TicketLedger {
     this.#load.move(ticket, NO_SLOT);
     this.#prefills.released(ticket);
     this.#options.onReleased?.(by, ticket);
+  }
+
+  /** An isolate's that nobody carries: a relay that does after all says so, as of one that it does not know. */
+  #forgetUnheardOf(ticket: TicketState): void {
+    const { id, isVoid, releasedBy } = ticket;
+    // Not one that its Worker has said more of: whether it is to be paid for.
+    const isAllSaid = releasedBy === "handle" || releasedBy === "expired";
+    if (isEdgeTicket(id) && isVoid && isAllSaid) this.#giveUp(ticket);
   }
 
   /** No report came: an estimate, unless the ticket is void. */

@@ -211,7 +211,6 @@ describe("a commit", () => {
     world.commit(1);
     world.pass(TICKET_LIMITS.beforeRelayMs);
     expect(world.chargedFor(1)).toBe(0);
-    world.pass(TICKET_LIMITS.settleMs);
     expect(world.ledger.size).toBe(0);
     expect(world.settlementsOf(1)).toEqual([]);
     world.closed(1);
@@ -249,6 +248,19 @@ describe("an end that an isolate tells", () => {
     expect([world.chargedFor(1), world.chargedFor(2)]).toEqual([0, 1]);
     world.ended(2, "cancelled");
     expect(world.chargedFor(2)).toBe(0);
+  });
+
+  it("is not the last word where a relay has it after all", () => {
+    const world = new World();
+    world.commit(1);
+    world.ended(1, "left");
+    world.opened(1);
+    expect(world.chargedFor(1)).toBe(1);
+    expect(world.commit(1).outcome).toBe("completed");
+    expect(world.chargedFor(1)).toBe(1);
+    world.closed(1);
+    expect(world.chargedFor(1)).toBe(0);
+    expect(world.settlementsOf(1)).toHaveLength(1);
   });
 
   it("ends no ticket of an object's", () => {
