@@ -284,6 +284,8 @@ function deployment(relayPort: number): unknown {
         name: POOL,
         region: "here",
         models: [MODEL],
+        // What is compared here is on the object's record.
+        decide: "consult",
         agentToken: TOKEN,
         relays: [
           { url: `http://${RELAY_HOST}:${relayPort}`, keys: [{ id: "k1", secret: RELAY_SECRET }] },

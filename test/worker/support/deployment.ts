@@ -33,6 +33,8 @@ export function configuration(relays: readonly string[] = [inject("relayUrl")]) 
     region: "eu",
     models: [MODEL],
     agentToken: AGENT_TOKEN,
+    // On a busy machine the object is far enough away for some picks to be made at the edge.
+    decide: "consult",
     relays: relays.map((url) => ({ url, keys: [RELAY_KEY] })),
   };
   return {
