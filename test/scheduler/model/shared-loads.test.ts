@@ -108,7 +108,7 @@ describe("loads of a pool's other objects", () => {
           } else if (each.do === "alike") {
             factor = each.objects;
             table.assumeAlike(factor);
-          } else {
+          } else if (each.do === "told") {
             ({ requests, tokens } = each);
             table.setOthersLoad(slot, { requests, tokens, unseen: 0 }, NOW);
           }
