@@ -1,4 +1,5 @@
-// PoolObject: one InferencePool's endpoints, tickets and decisions. One object per pool.
+// PoolObject: one InferencePool's endpoints, tickets and decisions. Most pools have one object, large ones several
+// (shards/).
 //
 // In memory: endpoints and their loads, what is believed of their caches, open tickets, decision
 // records. In SQLite: configuration, last known membership, settled usage. A pick writes nothing.
