@@ -19,6 +19,10 @@ const SERVICE_MS = 1_500;
 /** How often each object is asked for a snapshot, which has the map. */
 const SNAPSHOT_MS = 500;
 const OUTPUT_TOKENS = 64;
+/** Splits are planned every ten seconds: for longer than that there are no new ones. */
+const SETTLED_MS = 12_000;
+/** Real time in which splits must have settled. */
+const SETTLE_MS_MAX = 60_000;
 
 export interface DriveOrder {
   /** Names of the pool's objects, in their order. */
@@ -26,7 +30,7 @@ export interface DriveOrder {
   readonly model: string;
   readonly seed: number;
   readonly perSecond: number;
-  /** Before what counts, by the driver's time; longer while there are no splits and `awaitsSplits`. */
+  /** Before what counts, by the driver's time; longer while splits are new and `awaitsSplits`. */
   readonly warmUpMs: number;
   readonly awaitsSplits: boolean;
   readonly measureMs: number;
@@ -78,6 +82,8 @@ export class Driver {
   #map: ShardMap;
   #shards;
   #nowMs = 0;
+  /** Of the last change, in real time. */
+  #mapAtMs = 0;
   #requestCount = 0;
   #isMeasured = false;
   readonly #counted = { decisions: 0, promptTokens: 0, cachedTokens: 0 };
@@ -97,7 +103,10 @@ export class Driver {
     const { warmUpMs, measureMs, awaitsSplits } = this.#order;
     const beganMs = Date.now();
     await this.#send(() => {
-      const isSpread = !awaitsSplits || this.#map.splits.length > 0;
+      const nowMs = Date.now();
+      // A conversation that changes its object loses what that one knew of it: once.
+      const isSettled = this.#map.splits.length > 0 && nowMs - this.#mapAtMs >= SETTLED_MS;
+      const isSpread = !awaitsSplits || isSettled || nowMs - beganMs >= SETTLE_MS_MAX;
       return isSpread && this.#nowMs >= warmUpMs;
     });
     this.#isMeasured = true;
@@ -200,6 +209,7 @@ export class Driver {
   #heard(map: ShardMap): void {
     if (map.version <= this.#map.version) return;
     this.#map = map;
+    this.#mapAtMs = Date.now();
     this.#shards = prepareShards(map);
   }
 

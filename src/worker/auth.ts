@@ -9,6 +9,11 @@ import { type ApiError, type Checked, refuse } from "./openai/errors.ts";
 /** Longer ones cannot be configured, so they are not hashed either. */
 const SECRET_CHARS_MAX = 512;
 
+/** Keys whose hash an isolate remembers. Past it all are forgotten. */
+export const KNOWN_KEYS_MAX = 1_024;
+/** Hashes of keys that were some tenant's: what anybody else presents is not kept. */
+const knownKeys = new Map<string, string>();
+
 const BEARER = /^bearer +([\x21-\x7e]+) *$/i;
 
 /** The tenant whose key the request carries. */
@@ -24,12 +29,22 @@ export async function resolveTenant(
     );
   }
   // A lookup by hash: its time says nothing about any key.
-  const tenant = directory.tenantOf(await keyHash(key));
-  if (tenant !== undefined) return { ok: true, value: tenant };
+  const known = knownKeys.get(key);
+  const hash = known ?? (await keyHash(key));
+  const tenant = directory.tenantOf(hash);
+  if (tenant !== undefined) {
+    if (known === undefined) remember(key, hash);
+    return { ok: true, value: tenant };
+  }
   return unauthorized(
     "invalid_api_key",
     "The API key is not valid. Check it, or ask the operator of this deployment for one.",
   );
+}
+
+function remember(key: string, hash: string): void {
+  if (knownKeys.size >= KNOWN_KEYS_MAX) knownKeys.clear();
+  knownKeys.set(key, hash);
 }
 
 /** Undefined for an administrator; otherwise why the caller is none. */

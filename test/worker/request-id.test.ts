@@ -6,6 +6,7 @@ import {
   parseRequestId,
   poolTag,
   requestIdAt,
+  requestSeed,
 } from "../../src/worker/request-id.ts";
 
 const RANDOM = "0123456789abcdef0123456789abcdef";
@@ -15,8 +16,11 @@ describe("our request ids", () => {
     const first = createRequestId(RANDOM);
     expect(first).toBe(`fl-00000000-00-${RANDOM}`);
     const asked = requestIdAt(requestIdAt(first, poolTag("eu-1")), poolTag("us-1"));
-    expect(parseRequestId(asked)).toEqual({ poolTag: poolTag("us-1") });
+    expect(parseRequestId(asked)).toEqual({ poolTag: poolTag("us-1"), shard: 0 });
     expect(asked).toContain(RANDOM);
+    const sharded = requestIdAt(asked, poolTag("us-1"), 11);
+    expect(parseRequestId(sharded)).toEqual({ poolTag: poolTag("us-1"), shard: 11 });
+    expect([requestSeed(first), requestSeed(sharded)]).toEqual([0x0123_4567, 0x0123_4567]);
   });
 
   it("have tags that every version computes alike", () => {

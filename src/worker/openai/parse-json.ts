@@ -76,9 +76,12 @@ function malformed(text: string): ReturnType<typeof refuse> {
   );
 }
 
+/** Has no state between two whole texts. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 function decodeUtf8(bytes: Uint8Array): string | undefined {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return decoder.decode(bytes);
   } catch {
     // Fatal decoding throws a TypeError for bytes that are not UTF-8.
     return undefined;
