@@ -1,23 +1,28 @@
 // Whether an isolate decides on a request alone, or asks the pool's object.
 //
 //   1  before the pick, what is certain at once      mode, object away, plugins, near, snapshot, queue, credit
-//   2  after it, what the pick may have missed       gain > round trip: ask
+//   2  after it, what the pick may have missed       gain > round trip / (1 + own work / PATIENCE_MS): ask
 //
 //   gain = cache + load                                                                   in ms
 //   cache = (possible − known) × prefillMsPerToken
-//   load  = work / 2 × min(x, √x)      x = others' requests/s × min(age, work) / endpoints
+//   load  = uncached share × (ahead − min(age, ahead) / 2) × min(x, √x)
+//           x = others' requests/s × work × min(1, age / ahead) / endpoints
 //
 // cache: `known` is what the pick took the chosen endpoint to hold. `possible` goes beyond it by the most that
 // any endpoint may hold without the pick having known, by a digest without a false no: who chose by what he
 // knew cannot have lost more. What other endpoints hold and are known to hold is no gain: the pick has weighed
 // it, and the object would weigh it alike.
 //
-// load: what others have sent since the snapshot and no engine is done with yet. A prompt takes an engine
-// `work` ms (mean uncached tokens × prefillMsPerToken), so at most the last `work` ms of dispatches are still
-// there: x of them at an endpoint in the mean, each with half of its work left. Asking avoids the endpoint that
-// has got more than its share: with few dispatches (x < 1) the one that is there at all, with many those
-// over the mean, which are about √x. It counts no herd: a replica reckons with others' dispatches (see
-// unseen-dispatches.ts), so that two isolates with the same snapshot do not both go on filling one endpoint.
+// load: what others have sent since the snapshot and no engine is done with yet. A prompt takes an engine `work`
+// ms in the mean (uncached tokens × prefillMsPerToken); the one that an engine is at when somebody comes takes
+// `ahead` ms, which is more, for long ones are met more often. So of the last `ahead` ms of dispatches x are at an
+// endpoint in the mean, and were sent there half of the age ago. Asking avoids the endpoint that has got more than its share: with few (x < 1)
+// the one that is there at all, with many those over the mean, which are about √x. It counts no herd: a pick spreads
+// over endpoints (see unseen-dispatches.ts). Nor does it count for what is cached of the prompt: that part goes
+// where it is, whoever decides.
+//
+// own work: a gain is a mean over many that meet nobody and a few that wait long. A long prompt is late by any such
+// wait, and by the way to the object hardly more than it is; a short one the other way round.
 //
 // A request of a priority below the default is always asked about where requests may have to wait: it is the
 // first to be held back, and it is in no hurry.
@@ -36,6 +41,9 @@ export const SNAPSHOT_SERVES_AWAY_MS = 60_000;
 export const SATURATION_LOCAL_MAX = 0.95;
 /** Below the default priority: a pool that is fuller may hold them back. */
 const SATURATION_SHEDDABLE_MAX = 0.5;
+
+/** Own work with which asking is worth it for half of the round trip. */
+const PATIENCE_MS = 250;
 
 /** As a pool's configuration says, or whoever measures forces it. */
 export type DecideMode = "auto" | "local" | "consult";
@@ -71,6 +79,8 @@ export interface Missed {
   /** Of the chosen endpoint. */
   readonly prefillMsPerToken: number;
   readonly loadMs: number;
+  /** What computing the rest of the prompt will take in any case. */
+  readonly ownMs: number;
 }
 
 const UNKNOWN_AGE_MS = -1;
@@ -119,7 +129,8 @@ export function afterPick(terms: ConsultTerms, missed: Missed): ConsultTerms {
   const cacheMs = Math.max(0, possibleTokens - knownTokens) * missed.prefillMsPerToken;
   const gainMs = cacheMs + missed.loadMs;
   const told = { ...terms, knownTokens, possibleTokens, gainMs };
-  if (terms.reason !== "nothing-to-gain" || gainMs <= terms.rttMs) return told;
+  const worthMs = terms.rttMs / (1 + missed.ownMs / PATIENCE_MS);
+  if (terms.reason !== "nothing-to-gain" || gainMs <= worthMs) return told;
   // What asking is for: the larger part of it.
   const reason = cacheMs >= missed.loadMs ? "cache-elsewhere" : "stale";
   return { ...told, where: "consult", reason };
@@ -131,10 +142,13 @@ export function unseenLoadMs(load: {
   readonly ageMs: number;
   /** What a request keeps an engine busy with its prompt, in the mean. */
   readonly workMs: number;
+  /** The same of the request that whoever comes finds at work. */
+  readonly aheadMs: number;
   readonly endpoints: number;
 }): number {
-  const { othersPerS, ageMs, workMs, endpoints } = load;
-  if (endpoints === 0) return 0;
-  const unseen = (othersPerS * Math.min(Math.max(0, ageMs), workMs)) / 1_000 / endpoints;
-  return (workMs / 2) * Math.min(unseen, Math.sqrt(unseen));
+  const { othersPerS, ageMs, workMs, aheadMs, endpoints } = load;
+  if (endpoints === 0 || !(aheadMs > 0)) return 0;
+  const unseenMs = Math.min(aheadMs, Math.max(0, ageMs));
+  const unseen = ((othersPerS / 1_000) * workMs * unseenMs) / aheadMs / endpoints;
+  return (aheadMs - unseenMs / 2) * Math.min(unseen, Math.sqrt(unseen));
 }

@@ -70,6 +70,11 @@ export interface DispatchRate {
   readonly promptTokens: number;
   readonly uncachedTokens: number;
   readonly kvTokens: number;
+  /**
+   * The same of the request that an uncached token is of, in the mean over tokens: what whoever comes to a busy
+   * engine finds at work there. Absent: as large as the mean request.
+   */
+  readonly aheadTokens?: number;
 }
 
 export interface EdgeEndpoint {

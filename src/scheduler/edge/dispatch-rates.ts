@@ -10,7 +10,7 @@ const NEWEST_SHARE = 0.5;
 
 export class DispatchRates {
   readonly #totals: DispatchTotals;
-  #read: Readonly<Omit<DispatchTotals, "add">> | undefined;
+  #read: Readonly<Omit<DispatchTotals, "add" | "addUncached">> | undefined;
   #readAtMs = -Infinity;
   #rate: DispatchRate | undefined;
 
@@ -27,8 +27,8 @@ export class DispatchRates {
     const passedMs = nowMs - this.#readAtMs;
     if (passedMs < READ_EACH_MS) return;
     const before = this.#read;
-    const { requests, promptTokens, uncachedTokens, kvTokens } = this.#totals;
-    this.#read = { requests, promptTokens, uncachedTokens, kvTokens };
+    const { requests, promptTokens, uncachedTokens, kvTokens, uncachedSquares } = this.#totals;
+    this.#read = { requests, promptTokens, uncachedTokens, kvTokens, uncachedSquares };
     this.#readAtMs = nowMs;
     if (before === undefined) return;
     const sent = requests - before.requests;
@@ -38,6 +38,11 @@ export class DispatchRates {
       promptTokens: mean(promptTokens - before.promptTokens, sent, known?.promptTokens),
       uncachedTokens: mean(uncachedTokens - before.uncachedTokens, sent, known?.uncachedTokens),
       kvTokens: mean(kvTokens - before.kvTokens, sent, known?.kvTokens),
+      aheadTokens: mean(
+        uncachedSquares - before.uncachedSquares,
+        uncachedTokens - before.uncachedTokens,
+        known?.aheadTokens,
+      ),
     };
     this.#rate = known === undefined ? newest : blended(known, newest);
   }
@@ -49,12 +54,15 @@ function mean(tokens: number, sent: number, before = 0): number {
 }
 
 function blended(known: DispatchRate, newest: DispatchRate): DispatchRate {
-  const blend = (name: keyof DispatchRate) =>
-    known[name] + NEWEST_SHARE * (newest[name] - known[name]);
+  const blend = (name: keyof DispatchRate) => {
+    const before = known[name] ?? 0;
+    return before + NEWEST_SHARE * ((newest[name] ?? 0) - before);
+  };
   return {
     requestsPerS: blend("requestsPerS"),
     promptTokens: blend("promptTokens"),
     uncachedTokens: blend("uncachedTokens"),
     kvTokens: blend("kvTokens"),
+    aheadTokens: blend("aheadTokens"),
   };
 }

@@ -1,6 +1,6 @@
 // An isolate's copy of a pool: what an EndpointPicker needs to decide as the pool's object would.
 //
-//   columns = rows of the snapshots + own dispatches that they do not show yet + what others may have sent since
+//   columns = rows of the snapshots + own dispatches that they do not show yet
 //
 // The copy is an EndpointTable, and dispatches count in it by the same arithmetic as in the object's. A snapshot
 // takes every endpoint back to its row, and counts again what it does not show.
@@ -17,7 +17,6 @@ import type { InferenceRequest } from "../model/inference-request.ts";
 import { CONTENT_BLOCK_TOKENS } from "../kv/content-keys.ts";
 import type { Dropped } from "../outcome.ts";
 import type { EndpointDirectory, PrefixSources } from "../plugin.ts";
-import { createRng } from "../support/rng.ts";
 import {
   type Missed,
   SNAPSHOT_RENEW_MS,
@@ -73,7 +72,8 @@ export class PoolReplica {
   readonly #asOfMs = new Float64Array(ENDPOINTS_MAX);
   readonly #own = new OwnDispatches();
   readonly #ownRate = new OwnRate();
-  readonly #unseen: UnseenDispatches;
+  readonly #unseen = new UnseenDispatches();
+  readonly #matched = new Int32Array(ENDPOINTS_MAX);
   readonly #knowledge = new ReplicaKnowledge();
   #known = UNKNOWN;
   /** Without its bytes. */
@@ -88,7 +88,6 @@ export class PoolReplica {
 
   constructor({ seed }: ReplicaOptions) {
     this.#seed = seed;
-    this.#unseen = new UnseenDispatches(this.#table, createRng(seed));
   }
 
   /** What to ask the object with. */
@@ -170,11 +169,18 @@ export class PoolReplica {
    */
   pick(picker: EndpointPicker, request: InferenceRequest, at: PickAt): Picked | Dropped {
     const input = this.pickInput(request, at);
-    this.#unseen.reckon(picker, input);
-    return picker.pick(input);
+    const match = (): Int32Array => {
+      this.prefixSources.approximate(request.keys, this.#matched);
+      return this.#matched;
+    };
+    const leftOut = this.#unseen.leftOut(this.#table.columns, match, at);
+    if (leftOut.length === 0) return picker.pick(input);
+    const picked = picker.pick({ ...input, exclude: [...(input.exclude ?? []), ...leftOut] });
+    // Plugins may have let nobody pass of the few.
+    return picked.ok ? picked : picker.pick(input);
   }
 
-  /** What there is to decide on, as it was at the snapshot but for own dispatches and those reckoned before. */
+  /** What there is to decide on, as it was at the snapshot but for own dispatches. */
   pickInput(request: InferenceRequest, { nowMs, seed, exclude }: PickAt): PickInput {
     this.#nowMs = nowMs;
     return {
@@ -183,7 +189,7 @@ export class PoolReplica {
       pool: this.#table,
       prefixSources: this.prefixSources,
       nowMs,
-      staleAfterMs: this.#snapshot?.staleAfterMs ?? 0,
+      staleAfterMs: this.#staleAfterMs(nowMs),
       seed,
       ...(exclude === undefined
         ? {}
@@ -192,20 +198,31 @@ export class PoolReplica {
   }
 
   /** What the pick of `slot` may have missed, for the rule's second step. */
-  missed(request: Pick<InferenceRequest, "keys">, slot: number, nowMs: number): Missed {
+  missed(
+    request: Pick<InferenceRequest, "keys" | "promptTokens">,
+    slot: number,
+    nowMs: number,
+  ): Missed {
     const at = { ...this.#slotsAt(nowMs), leftOut: this.#snapshot?.leftOut ?? 0 };
     const { known, possible } = this.#knowledge.missed(request.keys, slot, at);
     const prefillMsPerToken = this.#table.columns.prefillMsPerToken[slot]!;
+    const knownTokens = known * CONTENT_BLOCK_TOKENS;
+    const { uncachedTokens = 0, aheadTokens = uncachedTokens } = this.#snapshot?.rate ?? {};
+    const loadMs = unseenLoadMs({
+      othersPerS: this.#unseen.othersPerS,
+      ageMs: this.#ageMs(nowMs),
+      workMs: uncachedTokens * prefillMsPerToken,
+      aheadMs: aheadTokens * prefillMsPerToken,
+      endpoints: this.#freshCount(nowMs),
+    });
+    const ownTokens = Math.max(0, request.promptTokens - knownTokens);
+    const uncachedShare = ownTokens / Math.max(1, request.promptTokens);
     return {
-      knownTokens: known * CONTENT_BLOCK_TOKENS,
+      knownTokens,
       possibleTokens: possible * CONTENT_BLOCK_TOKENS,
       prefillMsPerToken,
-      loadMs: unseenLoadMs({
-        othersPerS: this.#unseen.othersPerS,
-        ageMs: this.#ageMs(nowMs),
-        workMs: (this.#snapshot?.rate?.uncachedTokens ?? 0) * prefillMsPerToken,
-        endpoints: this.#freshCount(nowMs),
-      }),
+      loadMs: uncachedShare * loadMs,
+      ownMs: ownTokens * prefillMsPerToken,
     };
   }
 
@@ -255,8 +272,13 @@ export class PoolReplica {
     return Math.max(0, nowMs - this.#snapshotAtMs);
   }
 
+  /** Of samples: endpoints are as fresh as the object found them. How old that is, the rule looks at. */
+  #staleAfterMs(nowMs: number): number {
+    return this.#snapshot === undefined ? 0 : this.#snapshot.staleAfterMs + this.#ageMs(nowMs);
+  }
+
   #freshCount(nowMs: number): number {
-    const staleAfterMs = this.#snapshot?.staleAfterMs ?? 0;
+    const staleAfterMs = this.#staleAfterMs(nowMs);
     const context = { endpoints: this.#table.columns, nowMs, staleAfterMs };
     let fresh = 0;
     for (const slot of this.#table.slots()) if (isFresh(context, slot)) fresh += 1;

@@ -1,103 +1,80 @@
-// What others have sent since the snapshot, as far as it can be reckoned.
+// What others have sent since the snapshot, and how not to send there too.
 //
-//   others' rate × time since then = so many requests, each of the mean size and cold
-//   each goes where the pool's own scheduler would send it now, and is counted there as ours are
+// Isolates with alike snapshots see the same idle endpoint, and until the next one would all fill it. Where each
+// has gone nobody knows, so a pick chooses among few of the endpoints, others for each pick:
 //
-// Without it every isolate with the same snapshot fills the endpoint that looked idle in it until the next one
-// comes. With it an idle endpoint fills up in each isolate's view about as fast as all of them together fill it.
-// Then the view is level, and ties fall differently in each. A real difference lasts longer than what fills it, and
-// is used that long.
+//   kept  = those that hold more of the prompt than most do: that is worth more, and others know it too
+//         + endpoints / (OTHERS_EACH × others' requests since the snapshot) of the rest, one at least;
+//           the least busy first, and by chance among those that are busy alike
 //
-// The next snapshot, which has counted what was really sent, replaces all of it.
+// With nobody else there, or right after a snapshot, all are kept, and the pick is the object's. With many
+// it is a random one of those that are idle as far as is known: of what others have sent meanwhile it then meets no
+// more than its share. docs/decisions/058-simulation-at-the-edge.md has what each way costs.
 
-import type { EndpointPicker, PickInput } from "../endpoint-picker.ts";
-import type { EndpointTable } from "../model/endpoint-table.ts";
-import type { InferenceRequest } from "../model/inference-request.ts";
-import type { Rng } from "../support/rng.ts";
+import type { EndpointColumns } from "../model/endpoint-columns.ts";
+import { createRng } from "../support/rng.ts";
 import type { DispatchRate } from "./contracts.ts";
 
-/** Decisions of others that are taken at once, a few microseconds each: with more, several go one way. */
-const PICKS_MAX = 8;
-/** Requests reckoned at once; what is beyond it is not worth the time: the snapshot is too old then. */
-const REQUESTS_MAX = 256;
-const NO_KEYS = new Uint32Array(0);
+/** A request of others for so many endpoints kept may be at the one that is chosen. */
+const OTHERS_EACH = 4;
+/** Prompts that have been sent to one and not to the other make a difference; less is no news of a load. */
+const BUSY_STEP_MS = 25;
+/** Blocks beyond what most hold, from which a prefix speaks for an endpoint; 512 tokens. */
+const MORE_BLOCKS = 8;
 
 export class UnseenDispatches {
-  readonly #table: EndpointTable;
-  readonly #rng: Rng;
-  #rate: DispatchRate | undefined;
   /** Per ms, without this isolate's own. */
   #others = 0;
-  #reckonedToMs = 0;
-  /** Requests that are not counted yet; less than one after a reckoning. */
-  #due = 0;
-
-  constructor(table: EndpointTable, rng: Rng) {
-    this.#table = table;
-    this.#rng = rng;
-  }
+  #asOfMs = -Infinity;
+  readonly #sorted: number[] = [];
 
   /** Requests that others send, in a second. */
   get othersPerS(): number {
     return this.#others * 1_000;
   }
 
-  /** The table is as of `asOfMs` again. `ownPerS` is what this isolate sends by itself. */
+  /** A snapshot has come, as of `asOfMs`. `ownPerS` is what this isolate sends by itself. */
   begin(rate: DispatchRate | undefined, asOfMs: number, ownPerS: number): void {
-    this.#rate = rate;
     this.#others = Math.max(0, (rate?.requestsPerS ?? 0) - ownPerS) / 1_000;
-    this.#reckonedToMs = asOfMs;
-    this.#due = 0;
+    this.#asOfMs = asOfMs;
   }
 
-  /** Counts what others have sent up to `input.nowMs`. `input` is what `picker` is going to decide on. */
-  reckon(picker: EndpointPicker, input: PickInput): void {
-    const { nowMs } = input;
-    const rate = this.#rate;
-    const passedMs = nowMs - this.#reckonedToMs;
-    if (passedMs <= 0 || rate === undefined) return;
-    this.#reckonedToMs = nowMs;
-    this.#due = Math.min(REQUESTS_MAX, this.#due + passedMs * this.#others);
-    const count = Math.floor(this.#due);
-    this.#due -= count;
-    const each = Math.max(1, Math.ceil(count / PICKS_MAX));
-    const request = othersRequest(input.request, rate);
-    for (let left = count; left > 0; left -= each) {
-      const seed = Math.floor(this.#rng() * 2 ** 32);
-      const picked = picker.pick({ ...input, request, seed });
-      if (!picked.ok) return;
-      const slot = picked.slots[0]!;
-      const prefillSlot = picked.prefill?.[0] ?? slot;
-      for (let n = Math.min(each, left); n > 0; n--) this.#dispatch(slot, prefillSlot, nowMs);
-    }
+  /**
+   * The slots that a pick is to leave out. `match` gives what each is likely to hold of the prompt, in blocks.
+   * O(endpoints × log).
+   */
+  leftOut(
+    columns: EndpointColumns,
+    match: () => Int32Array,
+    { nowMs, seed }: { readonly nowMs: number; readonly seed: number },
+  ): number[] {
+    const unseen = this.#others * Math.max(0, nowMs - this.#asOfMs);
+    const slots = presentSlots(columns);
+    const kept = Math.max(1, Math.floor(slots.length / Math.max(1, OTHERS_EACH * unseen)));
+    if (kept >= slots.length) return [];
+    const matchedBlocks = match();
+    const most = this.#median(slots, matchedBlocks) + MORE_BLOCKS;
+    const others = slots.filter((slot) => matchedBlocks[slot]! <= most);
+    const rng = createRng(seed);
+    const ranks = new Map(others.map((slot) => [slot, rankOf(columns, slot, nowMs) + rng()]));
+    return others.toSorted((one, other) => ranks.get(one)! - ranks.get(other)!).slice(kept);
   }
 
-  /** Caches are not counted as filled: what each of them is sent evens out over more time than a snapshot's. */
-  #dispatch(slot: number, prefillSlot: number, nowMs: number): void {
-    const { kvTokens, uncachedTokens } = this.#rate!;
-    const prompt = { promptTokens: 0, uncachedTokens };
-    if (prefillSlot === slot) {
-      this.#table.dispatched(slot, kvTokens, nowMs, prompt);
-      return;
-    }
-    this.#table.dispatched(prefillSlot, uncachedTokens, nowMs, prompt);
-    this.#table.dispatched(slot, kvTokens, nowMs);
+  #median(slots: readonly number[], matchedBlocks: Int32Array): number {
+    const sorted = this.#sorted;
+    sorted.length = 0;
+    for (const slot of slots) sorted.push(matchedBlocks[slot]!);
+    sorted.sort((one, other) => one - other);
+    return sorted[sorted.length >> 1]!;
   }
 }
 
-/** As cold as the mean: what is cached of a prompt is no work anywhere. */
-function othersRequest(
-  { model }: InferenceRequest,
-  { uncachedTokens }: DispatchRate,
-): InferenceRequest {
-  return {
-    requestId: "",
-    model,
-    tenant: "",
-    priority: 0,
-    keys: NO_KEYS,
-    promptTokens: uncachedTokens,
-    outputTokensMax: null,
-    bodyBytes: 0,
-  };
+function rankOf({ prefillBusyUntilMs }: EndpointColumns, slot: number, nowMs: number): number {
+  return Math.floor(Math.max(0, prefillBusyUntilMs[slot]! - nowMs) / BUSY_STEP_MS);
+}
+
+function presentSlots({ slotCount, isPresent }: EndpointColumns): number[] {
+  const slots: number[] = [];
+  for (let slot = 0; slot < slotCount; slot++) if (isPresent[slot] === 1) slots.push(slot);
+  return slots;
 }

@@ -5,6 +5,8 @@ export class DispatchTotals {
   promptTokens = 0;
   uncachedTokens = 0;
   kvTokens = 0;
+  /** The sum of squares of requests' uncached tokens. */
+  uncachedSquares = 0;
 
   add(
     kvTokens: number,
@@ -12,7 +14,13 @@ export class DispatchTotals {
   ): void {
     this.requests += 1;
     this.promptTokens += prompt.promptTokens;
-    this.uncachedTokens += prompt.uncachedTokens;
     this.kvTokens += kvTokens;
+    this.addUncached(prompt.uncachedTokens);
+  }
+
+  /** Of a request that was counted before. */
+  addUncached(tokens: number): void {
+    this.uncachedTokens += tokens;
+    this.uncachedSquares += tokens * tokens;
   }
 }

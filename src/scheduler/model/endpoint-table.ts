@@ -320,6 +320,7 @@ export class EndpointTable {
     const msPerToken = columns.prefillMsPerToken[slot]!;
     columns.work.added(slot, { nowMs, ...prompt, msPerToken }, this.size);
     this.#shared.worked(slot, prompt.uncachedTokens * msPerToken);
+    this.totals.addUncached(prompt.uncachedTokens);
   }
 
   /** A request that `slot` has served teaches how fast it is. */

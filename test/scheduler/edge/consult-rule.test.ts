@@ -76,7 +76,13 @@ describe("decideWhere", () => {
 });
 
 describe("afterPick", () => {
-  const missed = { knownTokens: 1_000, possibleTokens: 1_400, prefillMsPerToken: 0.1, loadMs: 0 };
+  const missed = {
+    knownTokens: 1_000,
+    possibleTokens: 1_400,
+    prefillMsPerToken: 0.1,
+    loadMs: 0,
+    ownMs: 0,
+  };
 
   it("asks only where that could save more than the way there and back", () => {
     const local = decideWhere(FACTS);
@@ -100,6 +106,13 @@ describe("afterPick", () => {
     expect(terms).toMatchObject({ where: "consult", gainMs: 45 });
   });
 
+  it("asks sooner about a prompt that takes long anyway", () => {
+    const waiting = { ...missed, possibleTokens: 1_000, loadMs: 21 };
+    const local = decideWhere(FACTS);
+    expect(afterPick(local, waiting).where).toBe("local");
+    expect(afterPick(local, { ...waiting, ownMs: 250 }).where).toBe("consult");
+  });
+
   it("leaves forced decisions, and those without the object, as they are", () => {
     const much = { ...missed, possibleTokens: 100_000 };
     const forced = decideWhere({ ...FACTS, mode: "local" });
@@ -110,12 +123,17 @@ describe("afterPick", () => {
 });
 
 describe("unseenLoadMs", () => {
-  const load = { othersPerS: 10, ageMs: 500, workMs: 200, endpoints: 8 };
+  const load = { othersPerS: 10, ageMs: 500, workMs: 200, aheadMs: 200, endpoints: 8 };
 
-  it("is half of a prompt's work where one of others is likely to be, for each that is", () => {
-    // 10/s × 0.2 s / 8 = 0.25 of a request at each endpoint.
+  it("is what is left of the work where one of others is likely to be, for each that is", () => {
+    // 10/s × 0.2 s / 8 = 0.25 of a request at each endpoint, half done.
     expect(unseenLoadMs(load)).toBeCloseTo(25);
-    expect(unseenLoadMs({ ...load, ageMs: 100 })).toBeCloseTo(12.5);
+    // Half as many, of which a quarter is done.
+    expect(unseenLoadMs({ ...load, ageMs: 100 })).toBeCloseTo(0.125 * 150);
+  });
+
+  it("goes by the long prompts, which are met more often", () => {
+    expect(unseenLoadMs({ ...load, aheadMs: 400 })).toBeCloseTo(50);
   });
 
   it("grows with the spread of many, not with their number", () => {
@@ -123,7 +141,13 @@ describe("unseenLoadMs", () => {
   });
 
   it("is nothing without others, without age and without endpoints", () => {
-    for (const part of [{ othersPerS: 0 }, { ageMs: 0 }, { endpoints: 0 }, { workMs: 0 }])
+    for (const part of [
+      { othersPerS: 0 },
+      { ageMs: 0 },
+      { endpoints: 0 },
+      { workMs: 0 },
+      { workMs: 0, aheadMs: 0 },
+    ])
       expect(unseenLoadMs({ ...load, ...part })).toBe(0);
   });
 });

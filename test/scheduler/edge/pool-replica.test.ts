@@ -353,7 +353,7 @@ describe("what a pick may have missed", () => {
     pool.settle();
     edge.catchUp();
     // Endpoint 2 holds more, and the pick knew.
-    const missed = edge.replica.missed({ keys: pathOf(1, 40) }, 0, pool.nowMs);
+    const missed = edge.replica.missed({ keys: pathOf(1, 40), promptTokens: 2_560 }, 0, pool.nowMs);
     expect(missed).toMatchObject({ knownTokens: 0, possibleTokens: 0, loadMs: 0 });
     expect(edge.replica.possibleBlocks(pathOf(1, 40), pool.nowMs)).toBe(40);
   });
@@ -364,11 +364,15 @@ describe("what a pick may have missed", () => {
     const edge = new Edge(pool);
     edge.catchUp();
     const keys = pathOf(1, 40);
-    expect(edge.replica.missed({ keys }, 0, pool.nowMs).possibleTokens).toBe(40 * 64);
+    expect(edge.replica.missed({ keys, promptTokens: 2_560 }, 0, pool.nowMs).possibleTokens).toBe(
+      40 * 64,
+    );
     pool.settle();
     edge.catchUp();
     expect(edge.replica.known.digest).not.toBe("");
-    expect(edge.replica.missed({ keys }, 0, pool.nowMs).possibleTokens).toBe(40 * 64);
+    expect(edge.replica.missed({ keys, promptTokens: 2_560 }, 0, pool.nowMs).possibleTokens).toBe(
+      40 * 64,
+    );
   });
 
   it("is what an endpoint holds that is not in the sample", () => {
@@ -383,7 +387,7 @@ describe("what a pick may have missed", () => {
     pool.tree.insert(pathOf(1, 40), outside);
     edge.catchUp();
     expect(edge.replica.snapshot!.leftOut).toBe(44);
-    const missed = edge.replica.missed({ keys: pathOf(1, 40) }, 0, pool.nowMs);
+    const missed = edge.replica.missed({ keys: pathOf(1, 40), promptTokens: 2_560 }, 0, pool.nowMs);
     expect(missed.possibleTokens - missed.knownTokens).toBe(40 * 64);
     expect(edge.replica.possibleBlocks(pathOf(1, 40), pool.nowMs)).toBe(40);
   });

@@ -81,12 +81,14 @@ describe("SnapshotSource", () => {
       requestsPerS: 20,
       ...PROMPT,
       kvTokens: 700,
+      aheadTokens: 500,
     });
     pool.nowMs += 2_000;
     expect(pool.source.take(NONE, FACTS, true).rate).toEqual({
       requestsPerS: 10,
       ...PROMPT,
       kvTokens: 700,
+      aheadTokens: 500,
     });
   });
 
