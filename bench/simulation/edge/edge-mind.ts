@@ -1,6 +1,6 @@
 // An isolate that goes by the shipped rule, with the shipped replica, picker and credit.
 //
-// Mirrors src/worker/edge/{edge-pool,edge-calls}.ts, which need real time: one call at a time to each object;
+// Mirrors src/worker/edge/{local-choice,object-link,edge-calls}.ts, which need real time: one call at a time to each object;
 // what comes meanwhile goes with the next, and one that got lost is made again.
 
 import { encodeTicketName } from "../../../src/agents/protocol/ticket-name.ts";
@@ -11,7 +11,7 @@ import {
   type DecideMode,
   decideWhere,
 } from "../../../src/scheduler/edge/consult-rule.ts";
-import type { ConsultTerms, LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
+import type { ConsultTerms } from "../../../src/scheduler/edge/contracts.ts";
 import { PoolReplica } from "../../../src/scheduler/edge/pool-replica.ts";
 import type { Picked } from "../../../src/scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
@@ -20,6 +20,7 @@ import {
   reservedOutputTokens,
 } from "../../../src/scheduler/model/inference-request.ts";
 import { ObjectRtt } from "../../../src/worker/edge/object-rtt.ts";
+import { Outbox } from "../../../src/worker/edge/outbox.ts";
 import type { AnsweredAt, Asked, Decided, Mind, MindContext } from "./ways.ts";
 
 /** Commits wait so long for others to go with. */
@@ -29,8 +30,9 @@ const SYNC_DEADLINE_MS = 2_000;
 const SYNC_RETRY_MS = 500;
 /** A replica of this age is renewed with the next pick that is asked for. */
 const REPLICA_ASK_MS = 100;
-const CREDIT_WANT_MIN = 8_192;
-const CREDIT_WANT_MAX = 4_000_000;
+/** Requests. */
+const CREDIT_WANT_MIN = 4;
+const CREDIT_WANT_MAX = 4_096;
 
 export class EdgeMind implements Mind {
   readonly #context: MindContext;
@@ -59,12 +61,6 @@ export class EdgeMind implements Mind {
   }
 }
 
-interface Pending {
-  readonly number: number;
-  readonly commit: Omit<LocalCommit, "decidedAgoMs">;
-  readonly decidedAtMs: number;
-}
-
 /** What is spent, and what for. */
 interface Claim {
   readonly slot: number;
@@ -80,9 +76,10 @@ class ShardView {
   readonly #replica: PoolReplica;
   readonly #credit: CreditHolder;
   readonly #rtt = new ObjectRtt();
-  #pending: Pending[] = [];
-  /** Number of the last commit that the object has been told. */
-  #told = 0;
+  readonly #outbox = new Outbox(() => {});
+  /** Of the call that is under way. */
+  #firstUnderWay: number | undefined;
+  #countUnderWay = 0;
   #isCalling = false;
   #tickets = 0;
 
@@ -100,7 +97,6 @@ class ShardView {
 
   decide(request: InferenceRequest, mode: DecideMode): Decided {
     const nowMs = this.#context.nowMs();
-    const neededTokens = reservedOutputTokens(request.outputTokensMax);
     const terms = decideWhere({
       mode,
       isLocalCapable: true,
@@ -108,11 +104,11 @@ class ShardView {
       rttMs: this.#rtt.rttMs(nowMs) ?? Infinity,
       snapshot: this.#replica.facts(nowMs),
       credit: this.#credit.available(nowMs),
-      neededTokens,
+      neededTokens: 1,
       priority: request.priority,
     });
-    if (terms.reason === "no-credit")
-      this.#credit.trySpend(request.promptTokens + neededTokens, nowMs);
+    // What is refused counts as wanted.
+    if (terms.reason === "no-credit") this.#credit.trySpend(1, nowMs);
     if (terms.where === "consult") return { reason: terms.reason, local: undefined };
     return this.#pick(request, terms);
   }
@@ -120,15 +116,14 @@ class ShardView {
   #pick(request: InferenceRequest, before: ConsultTerms): Decided {
     const nowMs = this.#context.nowMs();
     const seed = seedOf(this.#context.rng);
-    const picked = this.#context.picker.pick(this.#replica.pickInput(request, { nowMs, seed }));
+    const picked = this.#replica.pick(this.#context.picker, request, { nowMs, seed });
     if (!picked.ok) return { reason: "full", local: undefined };
     const slot = picked.slots[0]!;
     const terms = afterPick(before, this.#replica.missed(request, slot, nowMs));
     if (terms.where === "consult") return { reason: terms.reason, local: undefined };
     const cachedTokens = picked.matchedBlocks * CONTENT_BLOCK_TOKENS;
     const claim = claimOf(request, slot, cachedTokens);
-    if (!this.#credit.trySpend(claim.reservedTokens, nowMs))
-      return { reason: "no-credit", local: undefined };
+    if (!this.#credit.trySpend(1, nowMs)) return { reason: "no-credit", local: undefined };
     return this.#send(request, picked, { terms, claim });
   }
 
@@ -149,14 +144,14 @@ class ShardView {
     const endpoints = slots.map((each) => this.#replica.addressOf(each)!);
     const whose = { requestId, attempt: 0, tenant, fairnessId: tenant, weight: 1, model };
     const commit = { ...whose, ...facts, ticket, keys, endpoints, terms };
-    this.#pending.push({ number, commit, decidedAtMs: nowMs });
+    this.#outbox.addCommit({ number, commit, decidedAtMs: nowMs });
     this.#callAfter(GATHER_MS);
     return { reason: terms.reason, local: { slots, ticket } };
   }
 
   asks(): Asked {
     const nowMs = this.#context.nowMs();
-    const credit = this.#credit.ask(nowMs, this.#untoldTokens);
+    const credit = this.#credit.ask(nowMs, this.#outbox.commitCount + this.#countUnderWay);
     const ageMs = this.#replica.facts(nowMs)?.ageMs ?? Infinity;
     return { credit, ...(ageMs >= REPLICA_ASK_MS ? { edge: this.#replica.known } : {}) };
   }
@@ -165,7 +160,7 @@ class ShardView {
     const nowMs = this.#context.nowMs();
     const replica = this.#replica;
     this.#rtt.add(nowMs - askedAtMs, nowMs);
-    this.#heard(answer, { askedAtMs, shown: this.#told });
+    this.#heard(answer, { askedAtMs, shown: this.#shownNow() });
     if (slot !== undefined && replica.snapshot !== undefined) {
       const cachedTokens = replica.knownBlocks(request.keys, slot, nowMs) * CONTENT_BLOCK_TOKENS;
       const { reservedTokens, uncachedTokens } = claimOf(request, slot, cachedTokens);
@@ -177,8 +172,10 @@ class ShardView {
     if (replica.known.digest === "" || replica.isToBeRenewed(nowMs)) this.#callAfter(GATHER_MS);
   }
 
-  get #untoldTokens(): number {
-    return this.#pending.reduce((sum, { commit }) => sum + commit.reservedTokens, 0);
+  /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
+  #shownNow(): number {
+    const first = this.#firstUnderWay ?? this.#outbox.firstNumber;
+    return first === undefined ? this.#replica.lastDispatch : first - 1;
   }
 
   #heard({ snapshot, credit }: EdgeSynced, at: { askedAtMs: number; shown: number }): void {
@@ -197,32 +194,34 @@ class ShardView {
 
   #call(): void {
     const askedAtMs = this.#context.nowMs();
-    const batch = this.#pending;
-    this.#pending = [];
-    const commits = batch.map(({ commit, decidedAtMs }) => {
+    const batch = this.#outbox.take();
+    const credit = this.#credit.ask(askedAtMs, this.#outbox.commitCount);
+    const shown = this.#shownNow();
+    this.#firstUnderWay = batch.commits[0]?.number;
+    this.#countUnderWay = batch.commits.length;
+    const commits = batch.commits.map(({ commit, decidedAtMs }) => {
       return { ...commit, decidedAgoMs: askedAtMs - decidedAtMs };
     });
-    const credit = this.#credit.ask(askedAtMs, this.#untoldTokens);
     let isOver = false;
     const end = (synced: EdgeSynced | undefined): void => {
       if (isOver) return;
       isOver = true;
       this.#isCalling = false;
-      if (synced === undefined) this.#pending.unshift(...batch);
-      else this.#synced(synced, { askedAtMs, told: batch.at(-1)?.number ?? 0 });
-      if (this.#pending.length > 0)
-        this.#callAfter(synced === undefined ? SYNC_RETRY_MS : GATHER_MS);
+      this.#firstUnderWay = undefined;
+      this.#countUnderWay = 0;
+      if (synced === undefined) this.#outbox.putBack(batch);
+      else this.#synced(synced, { askedAtMs, shown });
+      if (!this.#outbox.isEmpty) this.#callAfter(synced === undefined ? SYNC_RETRY_MS : GATHER_MS);
     };
     const sync = { known: this.#replica.known, credit, commits, ends: [] };
     this.#context.sync(this.#shard, sync, end);
     this.#context.after(SYNC_DEADLINE_MS, () => end(undefined));
   }
 
-  #synced(synced: EdgeSynced, { askedAtMs, told }: { askedAtMs: number; told: number }): void {
+  #synced(synced: EdgeSynced, at: { askedAtMs: number; shown: number }): void {
     const nowMs = this.#context.nowMs();
-    this.#rtt.add(nowMs - askedAtMs, nowMs);
-    this.#told = Math.max(this.#told, told);
-    this.#heard(synced, { askedAtMs, shown: this.#told });
+    this.#rtt.add(nowMs - at.askedAtMs, nowMs);
+    this.#heard(synced, at);
   }
 }
 

@@ -17,6 +17,8 @@ import {
   type InferenceRequest,
   reservedOutputTokens,
 } from "../../../src/scheduler/model/inference-request.ts";
+import { creditRoom, type QueueOutlook, queueOutlook } from "../../../src/durable/queue/outlook.ts";
+import type { PoolView, SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
 import { Plugins } from "../../../src/scheduler/plugins.ts";
 
 export interface GateOptions {
@@ -60,6 +62,21 @@ export class Gate {
     if (answer.ok) for (const displaced of answer.displaced) this.#refuse(displaced.request);
     else this.#refuse(queued);
     this.advance(nowMs);
+  }
+
+  /** What one may expect that comes now; undefined where nobody ever waits. */
+  outlook(meter: SaturationMeter, view: PoolView): QueueOutlook | undefined {
+    return this.#controller && queueOutlook(this.#controller, meter, view);
+  }
+
+  /** Requests that may be let through elsewhere; undefined where nothing says how many. */
+  creditRoom(meter: SaturationMeter, view: PoolView): number | undefined {
+    return this.#controller && creditRoom(this.#controller, meter, view);
+  }
+
+  /** A request was let through elsewhere. */
+  passed(request: QueuedRequest, nowMs: number): void {
+    this.#controller?.passed(request, nowMs);
   }
 
   /** A request that was let through has ended. */

@@ -17,7 +17,9 @@ import {
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
 import { saturationDetectorOf } from "../../../src/scheduler/flow-control/of-config.ts";
-import { SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
+import { type PoolView, SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
+import { passingOutlook, type QueueOutlook } from "../../../src/durable/queue/outlook.ts";
+import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
 import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { type EndpointSample, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
@@ -81,7 +83,7 @@ export class PoolObject {
       config,
       endpointCount,
       tree: this.tree,
-      saturation: () => this.saturation(),
+      saturation: () => this.#meter.measure(this.#view).saturation,
     });
   }
 
@@ -89,11 +91,31 @@ export class PoolObject {
     return this.#options.queue.nowMs;
   }
 
-  saturation(): number {
+  get #view(): PoolView {
     const { table, staleAfterMs } = this;
-    const nowMs = this.#nowMs;
-    const view = { endpoints: table.columns, pool: table, nowMs, staleAfterMs };
-    return this.#meter.measure(view).saturation;
+    return { endpoints: table.columns, pool: table, nowMs: this.#nowMs, staleAfterMs };
+  }
+
+  /** What a request may expect that comes now. */
+  outlook(): Pick<QueueOutlook, "saturation" | "waiting" | "isHeld"> {
+    return this.gate.outlook(this.#meter, this.#view) ?? passingOutlook(this.#meter, this.#view);
+  }
+
+  /** See Gate. */
+  creditRoom(): number | undefined {
+    return this.gate.creditRoom(this.#meter, this.#view);
+  }
+
+  /** An isolate has decided on a request, which may have ended already. */
+  passed(commit: LocalCommit, end: TicketEnd | undefined): void {
+    const { requestId, fairnessId, priority, weight, promptTokens, outputTokens } = commit;
+    const uncachedTokens = Math.max(0, commit.reservedTokens - outputTokens);
+    const whose = { requestId, attempt: 0, fairnessId, priority, weight, bytes: 0 };
+    const tokens = { promptTokens, uncachedTokens, outputTokens };
+    const receivedAtMs = this.#nowMs - commit.decidedAgoMs;
+    const nothing = { keys: NO_KEYS, blocksPerKey: 1 };
+    this.gate.passed({ ...whose, ...tokens, receivedAtMs, ...nothing }, this.#nowMs);
+    if (end !== undefined) this.gate.settled(requestId, usageOfEnd(end), this.#nowMs);
   }
 
   /** Answers at once, or when it is the request's turn. */
@@ -157,6 +179,13 @@ export class PoolObject {
     };
   }
 }
+
+function usageOfEnd({ promptTokens, cachedTokens, completionTokens }: TicketEnd) {
+  const uncachedTokens = Math.max(0, promptTokens! - (cachedTokens ?? 0));
+  return { promptTokens: promptTokens!, uncachedTokens, outputTokens: completionTokens! };
+}
+
+const NO_KEYS = new Uint32Array(0);
 
 /** The endpoint in `slot`, the same in every object. */
 export function simulatedEndpoint(slot: number) {

@@ -16,6 +16,7 @@ import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { ENDPOINTS_MAX, type EndpointSample } from "../../../src/scheduler/model/endpoint-table.ts";
 import { type PreparedShards, prepareShards } from "../../../src/scheduler/shards/shard-of.ts";
 import { createRng, type Rng } from "../../../src/scheduler/support/rng.ts";
+import { EDGE_EPOCH_PREFIX } from "../../../src/agents/protocol/ticket-name.ts";
 import { EventQueue } from "../event-queue.ts";
 import { Flight } from "../flight.ts";
 import type { Outcome } from "../outcome.ts";
@@ -125,8 +126,17 @@ class EdgeSimulation {
     const objects = this.#shardLoads.map((_, index) => this.#createObject(index));
     const { sharding } = way;
     const clock = () => queue.nowMs;
+    const defer = (callback: () => void) => queue.add(queue.nowMs, callback);
     this.#desks = objects.map((object) => {
-      return new EdgeDesk({ object, epoch: `desk${object.index}`, clock });
+      const { index } = object;
+      return new EdgeDesk({
+        object,
+        epoch: `desk${index}`,
+        clock,
+        defer,
+        shards: () => (shards === 1 ? undefined : this.#shards.map),
+        observe: (keys) => this.#shards.observe(keys, index),
+      });
     });
     this.#shards = new ShardSet({ objects, sharding, queue });
     this.#bank = new EngineBank(topology.shape, queue, {
@@ -174,7 +184,7 @@ class EdgeSimulation {
   #createIsolate(at: { colo: number; rttMs: number; number: number }): Isolate {
     const { topology, way, seed } = this.#options;
     const { colo, rttMs, number } = at;
-    const epoch = `isolate${colo}x${number}`;
+    const epoch = `${EDGE_EPOCH_PREFIX}${colo}x${number}`;
     const mind = way.createMind?.({
       topology,
       picker: this.#picker,
@@ -225,7 +235,6 @@ class EdgeSimulation {
     if (isMeasured) this.#shardLoads[shard]!++;
     if (decided.local === undefined) return this.#ask(journey);
     journey.ticket = decided.local.ticket;
-    this.#shards.observe(inference.keys, shard);
     this.#relay(journey, decided.local.slots);
   }
 
@@ -253,7 +262,7 @@ class EdgeSimulation {
   /** With a pick's answer. */
   #tellAlong(shard: number, { edge, credit }: Asked): EdgeSynced {
     const asked = { ...(edge && { known: edge }), ...(credit && { credit }) };
-    const told = this.#desks[shard]!.answer(asked, false);
+    const told = this.#desks[shard]!.withGrant(asked);
     this.#messages.bytes.snapshots += weigh(told);
     return told;
   }
@@ -276,7 +285,7 @@ class EdgeSimulation {
     this.#messages.bytes.syncCount++;
     this.#messages.bytes.commits += weigh(sync);
     this.#messages.travelIfAtAll(isolate.rttMs, () => {
-      const synced = desk.answer(sync, true);
+      const synced = desk.sync(sync);
       this.#messages.bytes.snapshots += weigh(synced);
       this.#messages.travelIfAtAll(isolate.rttMs, () => {
         this.#heardOfShards(isolate);
