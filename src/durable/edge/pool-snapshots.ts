@@ -4,7 +4,13 @@
 // that has just told something is shown the pool with that. The digest over pairs, which listens to every key
 // that is learned, is kept for DIGEST_LEASE_MS after somebody has asked for it.
 
-import type { EdgeDigest, EdgeKnown, EdgeSnapshot } from "../../scheduler/edge/contracts.ts";
+import type {
+  EdgeDigest,
+  EdgeKnown,
+  EdgeLane,
+  EdgeSnapshot,
+} from "../../scheduler/edge/contracts.ts";
+import { Lanes } from "../../scheduler/edge/lanes.ts";
 import { PairDigestSource } from "../../scheduler/edge/pair-digest-source.ts";
 import { type PoolFacts, SnapshotSource } from "../../scheduler/edge/snapshot-source.ts";
 import type { KeyTable } from "../../scheduler/kv/block-table.ts";
@@ -46,6 +52,7 @@ export class PoolSnapshots {
   readonly #options: PoolSnapshotsOptions;
   readonly #source: SnapshotSource;
   readonly #digest: PairDigestSource;
+  readonly #lanes = new Lanes();
   #digestUntilMs = -Infinity;
   /** It has been told to somebody, and is kept up since. */
   #isDigestThere = false;
@@ -82,7 +89,17 @@ export class PoolSnapshots {
     if (known.digest !== undefined) this.#digestUntilMs = nowMs + DIGEST_LEASE_MS;
     const snapshot = this.#source.take(known, this.#facts, isCurrent);
     const summary = this.#summaryFor(known, snapshot, nowMs);
-    return summary === undefined ? snapshot : { ...snapshot, summary };
+    const lane = this.#laneOf(known, nowMs);
+    return {
+      ...snapshot,
+      ...(summary === undefined ? {} : { summary }),
+      ...(lane === undefined ? {} : { lane }),
+    };
+  }
+
+  /** Of an isolate that decides alone: it wants to know what caches hold. */
+  #laneOf({ seed, digest }: EdgeKnown, nowMs: number): EdgeLane | undefined {
+    return seed === undefined || digest === undefined ? undefined : this.#lanes.of(seed, nowMs);
   }
 
   /** What `slot` held is gone. */

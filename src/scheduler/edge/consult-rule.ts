@@ -43,7 +43,7 @@ export const SATURATION_LOCAL_MAX = 0.95;
 const SATURATION_SHEDDABLE_MAX = 0.5;
 
 /** Own work with which asking is worth it for half of the round trip. */
-const PATIENCE_MS = 250;
+const PATIENCE_MS = 400;
 
 /** As a pool's configuration says, or whoever measures forces it. */
 export type DecideMode = "auto" | "local" | "consult";

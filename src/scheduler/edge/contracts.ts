@@ -55,12 +55,20 @@ export interface EdgeSnapshot {
   readonly isHeld: boolean;
   /** What is sent to all of the pool's endpoints in the mean. Absent: too little to tell. */
   readonly rate?: DispatchRate;
+  /** The isolate's own part of the endpoints; see lanes.ts. Absent: it has none. */
+  readonly lane?: EdgeLane;
   readonly digest?: EdgeDigest;
   readonly shards?: ShardMap;
   /** Relays are to learn what prompts' content becomes: see PickGrant in durable/contract.ts. */
   readonly wantsContent?: boolean;
   /** What the pool says of itself, for the choice among pools. */
   readonly summary?: PoolSummary;
+}
+
+/** Every `count`-th of the endpoints, from the one at `index` on, by their slots' order. */
+export interface EdgeLane {
+  readonly index: number;
+  readonly count: number;
 }
 
 /** Who decides alone reckons with what others send meanwhile. */

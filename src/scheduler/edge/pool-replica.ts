@@ -344,7 +344,7 @@ export class PoolReplica {
     for (const { slot, tokens, atMs, prompt } of this.#own.all())
       this.#table.dispatchedBefore(slot, tokens, atMs, prompt);
     const ownPerS = this.#ownRate.perS(nowMs);
-    this.#unseen.begin(this.#snapshot!.rate, asOfMs, ownPerS);
+    this.#unseen.begin(this.#snapshot!, asOfMs, ownPerS);
   }
 }
 

@@ -46,6 +46,7 @@ export type PoolFacts = Omit<
   | "names"
   | "leftOut"
   | "rate"
+  | "lane"
   | "digest"
 >;
 

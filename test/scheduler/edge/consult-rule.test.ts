@@ -110,7 +110,7 @@ describe("afterPick", () => {
     const waiting = { ...missed, possibleTokens: 1_000, loadMs: 21 };
     const local = decideWhere(FACTS);
     expect(afterPick(local, waiting).where).toBe("local");
-    expect(afterPick(local, { ...waiting, ownMs: 250 }).where).toBe("consult");
+    expect(afterPick(local, { ...waiting, ownMs: 400 }).where).toBe("consult");
   });
 
   it("leaves forced decisions, and those without the object, as they are", () => {

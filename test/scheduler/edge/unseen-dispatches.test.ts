@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { EdgeLane } from "../../../src/scheduler/edge/contracts.ts";
 import { UnseenDispatches } from "../../../src/scheduler/edge/unseen-dispatches.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 
@@ -19,12 +20,12 @@ function keptAt(
     table = createTable(),
     matched = new Int32Array(ENDPOINTS),
     seed = 1,
-    rate = RATE,
     own = 0,
+    lane = undefined as EdgeLane | undefined,
   } = {},
 ): number[] {
   const unseen = new UnseenDispatches();
-  unseen.begin(rate, 1_000, own);
+  unseen.begin({ rate: RATE, lane }, 1_000, own);
   const at = { nowMs: 1_000 + ageMs, seed };
   const leftOut = new Set(unseen.leftOut(table.columns, () => matched, at));
   return [...table.slots()].filter((slot) => !leftOut.has(slot));
@@ -54,6 +55,34 @@ describe("UnseenDispatches", () => {
     const prompt = { promptTokens: 10_000, uncachedTokens: 10_000 };
     for (let slot = 1; slot < ENDPOINTS; slot++) table.dispatched(slot, 10_000, 1_000, prompt);
     for (let seed = 0; seed < 10; seed++) expect(keptAt(300, { table, seed })).toEqual([0]);
+  });
+
+  it("keeps what is idle of the isolate's own lane, and now and then one of the rest", () => {
+    const table = createTable();
+    table.dispatched(11, 10_000, 1_000, { promptTokens: 10_000, uncachedTokens: 10_000 });
+    const sizes = Array.from({ length: 400 }, (_, seed) => {
+      const kept = keptAt(300, { table, seed, lane: { index: 3, count: 8 } });
+      expect(kept).toEqual(expect.arrayContaining([3, 19, 27]));
+      expect(kept).not.toContain(11);
+      return kept.length;
+    });
+    expect(new Set(sizes)).toEqual(new Set([3, 4]));
+    const beyond = sizes.filter((size) => size === 4).length;
+    expect(beyond).toBeGreaterThan(25);
+    expect(beyond).toBeLessThan(80);
+  });
+
+  it("leaves one of the rest where nothing of the lane is idle", () => {
+    const table = createTable();
+    const prompt = { promptTokens: 10_000, uncachedTokens: 10_000 };
+    for (const slot of [3, 11, 19, 27]) table.dispatched(slot, 10_000, 1_000, prompt);
+    const kept = keptAt(300, { table, lane: { index: 3, count: 8 } });
+    expect(kept).toHaveLength(1);
+    expect([3, 11, 19, 27]).not.toContain(kept[0]);
+  });
+
+  it("shares endpoints where there are more isolates than these", () => {
+    expect(keptAt(1_000, { lane: { index: 2 * ENDPOINTS + 5, count: 99 } })).toContain(5);
   });
 
   it("keeps who holds more of the prompt than most", () => {
