@@ -54,6 +54,7 @@ export function runEdgeJob(job: EdgeJob): EdgeJobResult {
     phase: last.phase,
     seed,
     config: scenario.config,
+    concurrencyMax: scenario.concurrencyMax,
   });
   const figures = edgeFiguresOf(result, workload.slo);
   return { job, figures, wallMs: performance.now() - startedMs };

@@ -21,7 +21,7 @@ const SEEDS = [1, 2, 3] as const;
 const SWEEP_SEEDS = SEEDS.slice(0, 1);
 /** Swept by the way to the pool. */
 const SWEPT = ["trace", "chat"] as const;
-const SWEPT_WAYS = ["auto", "instant", "ask", "local"] as const;
+const SWEPT_WAYS = ["auto", "instant", "ask"] as const;
 
 interface Output {
   readonly print: (text: string) => void;
@@ -126,8 +126,20 @@ function describe(results: readonly EdgeJobResult[]): string {
     });
     return shardSection(`**${workload}**, one object and ${SHARDS}`, rows);
   });
-  return [...sections, ...sharded, costTable(results)].join("\n\n");
+  return [...sections, boundsText(runsOf), ...sharded, costTable(results)].join("\n\n");
 }
+
+function boundsText(runsOf: (scenario: string, way: string) => readonly EdgeFigures[]): string {
+  const { ways } = findScenario(BOUNDS);
+  const body = ways.map(({ name }) => {
+    const { overshoot, outstanding, violations } = meanEdgeFigures(runsOf(BOUNDS, name));
+    const over = String(Math.max(0, overshoot));
+    return [name, over, outstanding.toFixed(0), violations.toFixed(0)];
+  });
+  const heads = ["Way", "Over an endpoint's bound", "Credit outstanding", "Over by more than that"];
+  return `Requests of **${BOUNDS}**, at most in any run, and how often.\n\n${markdownTable(heads, body)}`;
+}
+const BOUNDS = "bounds";
 
 const HEADS = [
   "Way",

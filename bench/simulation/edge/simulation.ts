@@ -21,6 +21,7 @@ import { EventQueue } from "../event-queue.ts";
 import { Flight } from "../flight.ts";
 import type { Outcome } from "../outcome.ts";
 import type { Phase, Session } from "../workload.ts";
+import { type BoundFigures, BoundWatch } from "./bound-watch.ts";
 import { ContentNames, keysOf } from "./content-names.ts";
 import { EdgeDesk } from "./edge-desk.ts";
 import { EngineBank } from "./engine-bank.ts";
@@ -41,6 +42,8 @@ export interface EdgeOptions {
   readonly seed: number;
   /** As a person would write it; undefined is what a pool does that configures nothing. */
   readonly config?: unknown;
+  /** Requests under way at one endpoint at most, as the configuration has it. */
+  readonly concurrencyMax?: number | undefined;
 }
 
 export interface EdgeOutcome extends Outcome {
@@ -50,12 +53,6 @@ export interface EdgeOutcome extends Outcome {
   readonly colo: number;
   /** Of the prompt, held by whoever held most of it when it came to its engine. */
   readonly bestTokens: number;
-}
-
-export interface BoundFigures {
-  readonly overshoot: number;
-  readonly outstanding: number;
-  readonly violations: number;
 }
 
 export interface EdgeResult {
@@ -89,6 +86,8 @@ interface Journey {
   ticket: string;
   /** When the relay had it. */
   relayedAtMs: number;
+  /** The endpoint that was chosen for it; -1 before. */
+  charged: number;
   bestTokens: number;
 }
 
@@ -102,6 +101,7 @@ class EdgeSimulation {
   readonly #shards: ShardSet;
   readonly #desks: readonly EdgeDesk[];
   readonly #messages: Messages;
+  readonly #bounds: BoundWatch;
   readonly #isolates: readonly Isolate[];
   readonly #rng: Rng;
   readonly #journeys = new Map<Flight, Journey>();
@@ -144,6 +144,10 @@ class EdgeSimulation {
       sampled: (slot, sample, atMs) => this.#sampled(slot, sample, atMs),
       blocksChanged: (slot, stored, removed) => this.#blocksChanged(slot, stored, removed),
     });
+    const { concurrencyMax = Infinity } = options;
+    this.#bounds = new BoundWatch(concurrencyMax, topology.shape.endpointCount, () =>
+      this.#desks.reduce((sum, { outstanding }) => sum + outstanding, 0),
+    );
     this.#isolates = topology.colos.flatMap(({ rttMs }, colo) =>
       Array.from({ length: topology.isolatesPerColo }, (__, i) =>
         this.#createIsolate({ colo, rttMs: way.isInstant === true ? 0 : rttMs, number: i }),
@@ -162,7 +166,7 @@ class EdgeSimulation {
       virtualMs: this.#queue.nowMs,
       bytes: this.#messages.bytes,
       splitChanges: this.#shards.changes,
-      bounds: { overshoot: 0, outstanding: 0, violations: 0 },
+      bounds: this.#bounds.figures,
       shardLoads: this.#shardLoads,
     };
   }
@@ -228,7 +232,7 @@ class EdgeSimulation {
     const { inference } = flight.request;
     const shard = shardFor(inference.keys, isolate.shards, index);
     const decided = isolate.mind?.decide(inference, shard) ?? ASKED;
-    const untold = { ticket: "", relayedAtMs: 0, bestTokens: 0 };
+    const untold = { ticket: "", relayedAtMs: 0, charged: -1, bestTokens: 0 };
     const journey: Journey = { flight, isolate, shard, decided, ...untold };
     this.#journeys.set(flight, journey);
     if (isMeasured) this.#measuredLeft++;
@@ -313,6 +317,8 @@ class EdgeSimulation {
 
   #relay(journey: Journey, slots: readonly number[]): void {
     const { isolate, flight, shard } = journey;
+    journey.charged = slots[0]!;
+    this.#bounds.sent(journey.charged, this.#queue.nowMs);
     const { toEngineMs, reportMs } = this.#options.topology.shape.network;
     // The way to the engines takes its time also where asking takes none.
     const { rttMs } = this.#options.topology.colos[isolate.colo]!;
@@ -383,7 +389,8 @@ class EdgeSimulation {
     this.#outcomes.push({ ...facts, bestTokens, ...end });
   }
 
-  #ended({ flight, isolate }: Journey): void {
+  #ended({ flight, isolate, charged }: Journey): void {
+    if (charged >= 0) this.#bounds.ended(charged);
     const { session, turn, request } = flight;
     this.#turnsLeft--;
     const next = session.turns[turn + 1];
