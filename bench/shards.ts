@@ -29,8 +29,6 @@ import type { DriveOrder, DriveReport } from "./shards/driver.ts";
 
 export const SHARDS_NAME = "shards";
 const SHARDS = 4;
-/** They have nothing new to say, and are many. */
-const SCRAPE_MS = 2_000;
 const ENDPOINTS = 64;
 const GUARD = fileURLToPath(new URL("../src/cli/up/guard.ts", import.meta.url));
 const AGENTS = fileURLToPath(new URL("../src/agents/main.ts", import.meta.url));
@@ -87,10 +85,15 @@ export async function* measureShards(budget = BUDGET): AsyncGenerator<Measuremen
     const admin = new Admin(client);
     await admin.configure([MANY, ONE]);
     const { port } = engines.address() as AddressInfo;
-    for (const { name } of [MANY, ONE]) started.push(startCollector(name, port, url));
-    const pids = [workerd];
-    const many = await drive(admin, MANY, { budget, pids });
-    const one = await drive(admin, ONE, { budget, pids });
+    const driven: Driven[] = [];
+    for (const pool of [MANY, ONE]) {
+      // Only of the pool that is driven: what the other's says would be in its figures.
+      const collector = startCollector(pool.name, port, url);
+      started.push(collector);
+      driven.push(await drive(admin, pool, { budget, pids: [workerd] }));
+      await collector.stop();
+    }
+    const [many, one] = driven as [Driven, Driven];
     yield* figures(many, one);
     await client.close();
   } finally {
@@ -241,13 +244,7 @@ class Admin {
     const relays = [
       { url: "http://127.0.0.1:1", keys: [{ id: "k1", secret: "bench-secret-of-the-relay" }] },
     ];
-    const inCommon = {
-      region: "local",
-      models: [MODEL],
-      agentToken: AGENT_TOKEN,
-      relays,
-      scrapeIntervalMs: SCRAPE_MS,
-    };
+    const inCommon = { region: "local", models: [MODEL], agentToken: AGENT_TOKEN, relays };
     await until("workerd answers", async () => {
       const document = {
         version: 1,
