@@ -1,8 +1,12 @@
 // Endpoints for a request in one pool: from the object that its prompt belongs to.
 //
 //   shard ── granted, refused ──────────────► answer
-//     ├── away, or not configured yet ──────► the next one; after SHARDS_ASKED_MAX the first one's replica
+//     ├── away ─────────────────────────────► the next one; after SHARDS_ASKED_MAX the first one's replica
+//     ├── without endpoints ────────────────► the first of all; where none of them has any, that is the answer
 //     └── moved: it does not count any more ► the shard by the count that it says, with the same attempt
+//
+// An object that has just been added is not configured yet, or has not heard of its endpoints. The pool's own
+// object was there before all others.
 //
 // Every object knows every endpoint, so one that is away costs hits in caches, and nothing else. A pool of
 // one object has none of this.
@@ -77,20 +81,47 @@ async function pickFrom(
   pick: PickTry,
   { home, count }: Shards,
 ): Promise<Grant | PickRefusal | PoolUnavailable | PoolMoved> {
-  const asked = count === 1 ? 0 : Math.min(count, SHARDS_ASKED_MAX);
-  for (let step = 0; step < asked; step++) {
-    const shard = (home + step) % count;
-    if (viewOf(at.pool, shard).isAway(Date.now())) continue;
-    const answer = await pickAt(leg, { ...at, hasOtherShard: true }, pick, shard);
+  const askedMost = count === 1 ? 0 : Math.min(count, SHARDS_ASKED_MAX);
+  const asked: number[] = [];
+  /** The first that has not answered: its replica may stand in. */
+  let away: number | undefined;
+  let empty: PickRefusal | undefined;
+  for (let shard = home; asked.length < askedMost;) {
+    asked.push(shard);
+    const isAway = viewOf(at.pool, shard).isAway(Date.now());
+    const answer = isAway ? AWAY : await pickAt(leg, { ...at, hasOtherShard: true }, pick, shard);
     if (answer.ok || !isElsewhere(answer)) return answer;
+    const isEmpty = answer.reason === "rejected-no-endpoints";
+    if (isEmpty) empty ??= answer;
+    else away ??= shard;
+    shard = isEmpty && !asked.includes(0) ? 0 : nextOf(home, count, asked);
   }
-  return pickAt(leg, at, pick, home);
+  // Where none of them has an endpoint it may wait for one, at the object that it belongs to.
+  const mayWait = at.waits && at.pool.hasQueue && !at.hasOther;
+  if (away !== undefined || empty === undefined || mayWait)
+    return pickAt(leg, at, pick, away ?? home);
+  nameShard(leg, at, home);
+  return empty;
+}
+
+const AWAY: PoolUnavailable = { ok: false, reason: "unavailable", detail: "asked a moment ago" };
+
+/** The first one from `home` on, around, that was not asked. */
+function nextOf(home: number, count: number, asked: readonly number[]): number {
+  let shard = home;
+  while (asked.includes(shard) && asked.length < count) shard = (shard + 1) % count;
+  return shard;
 }
 
 /** Another object of the pool may do better. */
 function isElsewhere({ reason }: PickRefusal | PoolUnavailable | PoolMoved): boolean {
-  return reason === "unavailable" || reason === "rejected-shutting-down";
+  return ELSEWHERE.has(reason);
 }
+const ELSEWHERE: ReadonlySet<string> = new Set([
+  "unavailable",
+  "rejected-shutting-down",
+  "rejected-no-endpoints",
+]);
 
 function pickAt(
   leg: Leg,
@@ -98,8 +129,16 @@ function pickAt(
   pick: PickTry,
   shard: number,
 ): Promise<Grant | PickRefusal | PoolUnavailable | PoolMoved> {
-  leg.call.requestId = requestIdAt(leg.call.requestId, at.pool.tag, shard);
-  return pickEndpoints(pickRequest({ ...leg, ...at, ...pick }), contextOf(leg, at, shard));
+  nameShard(leg, at, shard);
+  // At an object beside others nobody waits for endpoints that those may have.
+  const hasOther = at.hasOther || at.hasOtherShard === true;
+  const request = pickRequest({ ...leg, ...at, ...pick, hasOther });
+  return pickEndpoints(request, contextOf(leg, at, shard));
+}
+
+/** Its id says which shard it was asked at last. */
+function nameShard({ call }: Leg, { pool }: Picking, shard: number): void {
+  call.requestId = requestIdAt(call.requestId, pool.tag, shard);
 }
 
 function viewOf({ config }: Pool, shard: number) {

@@ -163,7 +163,10 @@ export class ManyPools {
         if (typeof refuses === "object")
           return Promise.resolve({ ok: "moved", shards: { ...refuses, version: 0, splits: [] } });
         if (refuses === "unavailable") return Promise.reject(new Error("away"));
-        if (refuses !== undefined && !(hasQueue === true && request.flow !== undefined)) {
+        const { flow } = request;
+        const isEmpty = refuses === "rejected-no-endpoints";
+        const waits = flow !== undefined && (!isEmpty || flow.waitsForEndpoints);
+        if (refuses !== undefined && !(hasQueue === true && waits)) {
           const refusal = { ok: false, reason: refuses, detail: "", retryAfterMs: 1_000 } as const;
           return Promise.resolve(refusal);
         }

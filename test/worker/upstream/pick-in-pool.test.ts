@@ -53,6 +53,46 @@ describe("a pool's objects", () => {
     },
   );
 
+  it("that know no endpoints yet leave a request to the first of all", async () => {
+    const home = await homeOf(PROMPT);
+    expect(home).toBeGreaterThan(0);
+    const pools = new ManyPools([
+      { shards: SHARDS, at: at(ALL.slice(1), "rejected-no-endpoints") },
+    ]);
+    const { status, requestId } = await pools.send(PROMPT);
+    expect(status).toBe(200);
+    expect(askedOf(pools)).toEqual([home, 0]);
+    expect(pools.asked[0]!.map(({ attempt }) => attempt)).toEqual([1, 1]);
+    expect(parseRequestId(requestId)!.shard).toBe(0);
+  });
+
+  it("leave it to the one behind where the first of all has begun anew", async () => {
+    const home = await homeOf(PROMPT);
+    const pools = new ManyPools([{ shards: SHARDS, at: at([0, home], "rejected-no-endpoints") }]);
+    expect((await pools.send(PROMPT)).status).toBe(200);
+    expect(askedOf(pools)).toEqual([home, 0, (home + 1) % SHARDS]);
+  });
+
+  it("are a pool without endpoints where all that are asked say so", async () => {
+    const home = await homeOf(PROMPT);
+    const pools = new ManyPools([{ shards: SHARDS, refuses: "rejected-no-endpoints" }]);
+    const { status, requestId } = await pools.send(PROMPT);
+    expect(status).toBe("no_endpoints");
+    expect(askedOf(pools)).toEqual([home, 0, (home + 1) % SHARDS]);
+    expect(parseRequestId(requestId)!.shard).toBe(home);
+  });
+
+  it("have nobody wait for endpoints before some of them were asked", async () => {
+    const pools = new ManyPools([
+      { shards: SHARDS, hasQueue: true, refuses: "rejected-no-endpoints" },
+    ]);
+    const home = await homeOf(PROMPT);
+    expect((await pools.send(PROMPT)).status).toBe(200);
+    const flows = pools.asked[0]!.map(({ flow }) => flow?.waitsForEndpoints);
+    expect(flows).toEqual([false, false, false, true]);
+    expect(askedOf(pools)).toEqual([home, 0, (home + 1) % SHARDS, home]);
+  });
+
   it("are not asked again for a while where they are away", async () => {
     const home = await homeOf(PROMPT);
     const pools = new ManyPools([{ shards: SHARDS, at: at([home], "unavailable") }]);
