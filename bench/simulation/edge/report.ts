@@ -45,10 +45,15 @@ export async function runEdge(
       complain(`${++done}/${jobs.length} ${job.scenario} ${job.way} seed ${job.seed} ${took}`);
     },
   );
+  print(describe(results));
+  if (isDocumented) documentEdge(results);
+}
+
+/** Writes what there are results of. */
+export function documentEdge(results: readonly EdgeJobResult[]): void {
   const text = describe(results);
-  print(text);
-  if (!isDocumented) return;
   const swept = rttResults(results);
+  if (swept.length === 0) return writeSection("edge", "--edge --write-docs", text);
   writePlot("edge-ttft-p90.svg", ttftPlot(swept));
   writePlot("edge-reasons.svg", reasonsPlot(swept.filter(({ job }) => job.way === AUTO.name)));
   const images = EDGE_PLOT_TITLES.map(([title, file]) => `![${title}](plots/${file})`);
@@ -114,7 +119,9 @@ function describe(results: readonly EdgeJobResult[]): string {
       .map(({ figures }) => figures);
   const sections = EDGE_SCENARIOS.map((scenario) => {
     const { name, about, ways } = scenario;
-    const rows = ways.map((way) => ({ name: way.name, runs: runsOf(name, way.name) }));
+    const rows = ways
+      .map((way) => ({ name: way.name, runs: runsOf(name, way.name) }))
+      .filter(({ runs }) => runs.length > 0);
     return section(`**${name}**. ${about}`, rows);
   });
   const sharded = SHARD_WORKLOADS.map((workload) => {
@@ -131,7 +138,8 @@ function describe(results: readonly EdgeJobResult[]): string {
 
 function boundsText(runsOf: (scenario: string, way: string) => readonly EdgeFigures[]): string {
   const { ways } = findScenario(BOUNDS);
-  const body = ways.map(({ name }) => {
+  const shown = ways.filter(({ name }) => runsOf(BOUNDS, name).length > 0);
+  const body = shown.map(({ name }) => {
     const { overshoot, outstanding, violations } = meanEdgeFigures(runsOf(BOUNDS, name));
     const over = String(Math.max(0, overshoot));
     return [name, over, outstanding.toFixed(0), violations.toFixed(0)];

@@ -8,7 +8,7 @@ describe("Lanes", () => {
     for (const seed of seeds) lanes.of(seed, 0);
     const given = seeds.map((seed) => lanes.of(seed, 10));
     expect(given.map((lane) => lane!.count)).toEqual([4, 4, 4, 4]);
-    expect(given.map((lane) => lane!.index).toSorted()).toEqual([0, 1, 2, 3]);
+    expect(new Set(given.map((lane) => lane!.index))).toEqual(new Set([0, 1, 2, 3]));
   });
 
   it("gives on those of isolates that ask no more", () => {
