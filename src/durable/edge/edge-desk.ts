@@ -64,7 +64,7 @@ export class EdgeDesk {
     registry.inc(METRIC.edgeSyncsHeardTotal, { outcome });
     if (!isConfigured) return {};
     picks.commits.apply(commits, ends);
-    // Whoever tells has the pool looked at: so what was told before is in every later snapshot.
+    // Whoever tells has what it touches looked at: so what was told before is in every later snapshot.
     const isTold = commits.length + ends.length > 0;
     const { edge: snapshot, ...granted } = this.#answer({ edge: known, credit }, isTold);
     return { ...granted, ...(snapshot === undefined ? {} : { snapshot }) };
@@ -127,11 +127,12 @@ export class EdgeDesk {
     const { picks, shards, resident } = this.#options;
     const outlook = picks.admission.outlook();
     if (outlook === undefined) return undefined;
-    const { configVersion, staleAfterMs } = picks.decider;
+    const { configVersion, schedulerHash, staleAfterMs } = picks.decider;
     const { saturation, waiting, isHeld } = outlook;
     const { map } = shards;
     return {
       configVersion,
+      ...(schedulerHash === undefined ? {} : { schedulerHash }),
       staleAfterMs,
       saturation,
       waiting,

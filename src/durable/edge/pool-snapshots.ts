@@ -1,7 +1,7 @@
 // Snapshots of a pool for isolates that ask: what has changed since the one they have, and the pool's facts.
 //
-// Whatever the number of isolates, the pool is looked at for all of them at most once within a few ms; an isolate
-// that has just told something is shown the pool with that. The digest over pairs, which listens to every key
+// Whatever the number of isolates, the whole pool is looked at for all of them at most once within a few ms; an
+// isolate that has just told of requests is shown the endpoints with them. The digest over pairs, which listens to every key
 // that is learned, is kept for DIGEST_LEASE_MS after somebody has asked for it.
 
 import type {
@@ -20,7 +20,7 @@ import type { Clock } from "../../scheduler/support/clock.ts";
 
 /** After the last isolate has asked for a digest none is kept. */
 export const DIGEST_LEASE_MS = 60_000;
-/** The pool's facts are of so long ago at most, for who has told nothing. */
+/** The pool's facts are of so long ago at most. */
 export const FACTS_INTERVAL_MS = 20;
 /** Between two summaries. Each isolate is told each once. */
 const SUMMARY_INTERVAL_MS = 1_000;
@@ -78,10 +78,10 @@ export class PoolSnapshots {
     this.#source = new SnapshotSource({ epoch, table, clock, digest });
   }
 
-  /** Undefined for a pool that is not configured. `isCurrent`: with all that was told up to now. */
+  /** Undefined for a pool that is not configured. `isCurrent`: with all requests that were told of up to now. */
   take(known: EdgeKnown, isCurrent: boolean): EdgeSnapshot | undefined {
     const nowMs = this.#options.clock();
-    if (isCurrent || nowMs - this.#factsAtMs >= FACTS_INTERVAL_MS) {
+    if (this.#facts === undefined || nowMs - this.#factsAtMs >= FACTS_INTERVAL_MS) {
       this.#facts = this.#options.facts();
       this.#factsAtMs = nowMs;
     }

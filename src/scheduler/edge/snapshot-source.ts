@@ -3,12 +3,14 @@
 //   scan   each slot's row is compared with the one of the scan before; the version rises if any differs
 //   take   rows whose version of change is above the one that the isolate has
 //
-// A scan costs O(endpoints), is made when somebody asks, and not again within SCAN_INTERVAL_MS: nothing is done for
-// a request. Nothing is kept of an isolate: the memory is one row and two numbers a slot, however many isolates
+// A scan costs O(endpoints), is made when somebody asks, and not again within SCAN_INTERVAL_MS. Who has just told of
+// requests is shown them: meanwhile the slots alone are compared that requests have changed since the last look,
+// each once, however many isolates tell. Nothing is kept of an isolate: the memory is one row and two numbers a slot, however many isolates
 // there are, and any version of this epoch can be brought up to date.
 //
 // Of a pool of more than EDGE_ENDPOINTS_MAX endpoints an isolate has a sample: those whose numbers, mixed with its
-// seed, are the least. Where endpoints have come or left since its version it gets a whole snapshot.
+// seed, are the least. Where endpoints have come or left since its version it gets a whole snapshot, and so it does
+// when the pool is no larger than that any more.
 
 import { type EndpointTable, ENDPOINTS_MAX, type Endpoint } from "../model/endpoint-table.ts";
 import type { Clock } from "../support/clock.ts";
@@ -22,7 +24,7 @@ import { DispatchRates } from "./dispatch-rates.ts";
 import { mixed } from "../kv/pair-words.ts";
 import { RowPacker } from "./rows.ts";
 
-/** Between two scans for answers that need not show what the asker has just told. */
+/** Between two scans of all endpoints. */
 export const SCAN_INTERVAL_MS = 20;
 
 export interface SnapshotSourceOptions {
@@ -65,6 +67,8 @@ export class SnapshotSource {
   readonly #endpointVersions = new Float64Array(ENDPOINTS_MAX);
   /** Version at which an endpoint came or left last. */
   #membershipVersion = 1;
+  /** Who has this version or an older one may have a sample only. */
+  #sampledVersion = 0;
 
   constructor(options: SnapshotSourceOptions) {
     this.#options = options;
@@ -72,12 +76,14 @@ export class SnapshotSource {
   }
 
   /**
-   * Brings an isolate up to date. `isCurrent`: with all that it has told up to now, as the answer to `sync` must.
+   * Brings an isolate up to date. `isCurrent`: with all requests that were told of up to now, as the answer to `sync`
+   * must.
    */
   take(known: EdgeKnown, facts: PoolFacts, isCurrent: boolean): EdgeSnapshot {
     const { epoch, clock, table, digest } = this.#options;
     const nowMs = clock();
-    if (isCurrent || this.#isScanOld(nowMs)) this.#scan(nowMs);
+    if (this.#isScanOld(nowMs)) this.#scan(nowMs);
+    else if (isCurrent) this.#scanTouched();
     const slots = this.#sampleFor(known.seed ?? 0);
     const isDelta = this.#isDelta(known, slots);
     const base = isDelta ? known.version : null;
@@ -114,7 +120,7 @@ export class SnapshotSource {
   #isDelta({ epoch, version }: EdgeKnown, slots: readonly number[]): boolean {
     if (epoch !== this.#options.epoch || version < 1 || version > this.#version) return false;
     const isSample = slots.length < this.#options.table.size;
-    return !isSample || this.#membershipVersion <= version;
+    return isSample ? this.#membershipVersion <= version : this.#sampledVersion < version;
   }
 
   #removedSince(version: number): number[] {
@@ -145,7 +151,22 @@ export class SnapshotSource {
       const isOther = this.#scanEndpoint(slot, next);
       if (this.#scanRow(slot, isOther, next) || isOther) isAny = true;
     }
-    if (isAny) this.#version = next;
+    table.touched.take();
+    this.#hasScanned(isAny);
+  }
+
+  /** Endpoints are those of the last scan. */
+  #scanTouched(): void {
+    const next = this.#version + 1;
+    let isAny = false;
+    for (const slot of this.#options.table.touched.take())
+      if (this.#scanRow(slot, false, next)) isAny = true;
+    this.#hasScanned(isAny);
+  }
+
+  #hasScanned(isAny: boolean): void {
+    if (isAny) this.#version += 1;
+    if (this.#options.table.size > EDGE_ENDPOINTS_MAX) this.#sampledVersion = this.#version;
   }
 
   #scanEndpoint(slot: number, version: number): boolean {

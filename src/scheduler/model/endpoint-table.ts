@@ -8,6 +8,7 @@ import type { HandOver, SpeedObservation } from "./engine-speeds.ts";
 import { ProcessStarts } from "./process-starts.ts";
 import { DISPATCH_TRAVEL_MS, RecentDispatches } from "./recent-dispatches.ts";
 import { type OthersLoad, type OwnLoad, SharedLoads } from "./shared-loads.ts";
+import { TouchedSlots } from "./touched-slots.ts";
 
 /** Slots of one pool: pods times data-parallel ranks. */
 export const ENDPOINTS_MAX = 1024;
@@ -87,6 +88,8 @@ function capacityTokens(blockSize: number, blocks: number): number {
 /** One per pool. About 150 kB, whatever the number of endpoints, and 8 kB a scalar. */
 export class EndpointTable {
   readonly totals = new DispatchTotals();
+  /** By requests that were sent, or have ended. For one reader: see SnapshotSource. */
+  readonly touched = new TouchedSlots(ENDPOINTS_MAX);
   readonly #columns = new Columns(ENDPOINTS_MAX);
   readonly #shared = new SharedLoads(this.#columns);
   readonly #endpoints: (Endpoint | undefined)[] = [];
@@ -294,6 +297,7 @@ export class EndpointTable {
   }
 
   #dispatched(slot: number, tokens: number, nowMs: number, prompt: PromptWork): Dispatched {
+    this.touched.add(slot);
     const columns = this.#columns;
     const isHeld = this.#isHeld(slot, tokens);
     const msPerToken = columns.prefillMsPerToken[slot]!;
@@ -308,6 +312,7 @@ export class EndpointTable {
 
   /** The prompt of a dispatched request is not going to be computed at `slot` after all. */
   takenBack(slot: number, uncachedTokens: number, nowMs: number): void {
+    this.touched.add(slot);
     const columns = this.#columns;
     const uncachedMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
     columns.work.takenBack(slot, uncachedMs, nowMs);
@@ -316,6 +321,7 @@ export class EndpointTable {
 
   /** A request that was sent to `slot` to be decoded is going to be computed there as well. */
   promptAdded(slot: number, prompt: PromptWork, nowMs: number): void {
+    this.touched.add(slot);
     const columns = this.#columns;
     const msPerToken = columns.prefillMsPerToken[slot]!;
     columns.work.added(slot, { nowMs, ...prompt, msPerToken }, this.size);
@@ -343,6 +349,7 @@ export class EndpointTable {
    * counts it no more; where one has, the engine's numbers do until its next sample.
    */
   released(slot: number, tokens: number, dispatchedAtMs: number): void {
+    this.touched.add(slot);
     if (dispatchedAtMs !== SHOWN_MS) this.#dispatches.remove(slot, dispatchedAtMs);
     this.#setQueueDepth(slot);
     this.#shared.released(slot, tokens);

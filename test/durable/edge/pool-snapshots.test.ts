@@ -62,16 +62,22 @@ describe("PoolSnapshots", () => {
     expect(pool.snapshots.take({ epoch: "", version: 0 }, true)).toBeUndefined();
   });
 
-  it("looks at the pool once for all who ask within some ms, and anew for who has told something", () => {
+  it("looks at the pool once for all who ask or tell within some ms", () => {
     const pool = new Pool();
     const known = { epoch: "", version: 0 };
-    for (let n = 0; n < 100; n++) pool.snapshots.take(known, false);
+    for (let n = 0; n < 100; n++) pool.snapshots.take(known, n % 2 === 0);
     expect(pool.factsMade).toBe(1);
+    pool.nowMs += FACTS_INTERVAL_MS;
     pool.snapshots.take(known, true);
     expect(pool.factsMade).toBe(2);
-    pool.nowMs += FACTS_INTERVAL_MS;
-    pool.snapshots.take(known, false);
-    expect(pool.factsMade).toBe(3);
+  });
+
+  it("says how a pool is that was configured a moment ago", () => {
+    const pool = new Pool();
+    pool.facts = undefined;
+    pool.snapshots.take({ epoch: "", version: 0 }, false);
+    pool.facts = FACTS;
+    expect(pool.snapshots.take({ epoch: "", version: 0 }, false)).toMatchObject(FACTS);
   });
 
   it("tells each isolate each summary once", () => {

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { SNAPSHOT_RENEW_MS } from "../../../src/scheduler/edge/consult-rule.ts";
 import type { EdgeSnapshot } from "../../../src/scheduler/edge/contracts.ts";
 import { OWN_DISPATCH_COUNTS_MS } from "../../../src/scheduler/edge/own-dispatches.ts";
+import { SCAN_INTERVAL_MS } from "../../../src/scheduler/edge/snapshot-source.ts";
 import { PoolReplica } from "../../../src/scheduler/edge/pool-replica.ts";
 import { COLUMN_NAMES } from "../../../src/scheduler/decisions/record.ts";
 import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
@@ -41,7 +42,9 @@ class Edge {
     this.replica = new PoolReplica({ seed });
   }
 
+  /** With all that has changed up to now. */
   ask(isCurrent = true): EdgeSnapshot {
+    if (isCurrent) this.#pool.nowMs += SCAN_INTERVAL_MS;
     return this.#pool.source.take(this.replica.known, FACTS, isCurrent);
   }
 

@@ -1,12 +1,18 @@
 // What the object tells isolates, and how little it keeps for that.
 
 import { describe, expect, it } from "vitest";
-import { EDGE_ENDPOINTS_MAX } from "../../../src/scheduler/edge/contracts.ts";
+import { EDGE_ENDPOINTS_MAX, type EdgeSnapshot } from "../../../src/scheduler/edge/contracts.ts";
+import { PoolReplica } from "../../../src/scheduler/edge/pool-replica.ts";
+import { unpackRows } from "../../../src/scheduler/edge/rows.ts";
 import { SCAN_INTERVAL_MS } from "../../../src/scheduler/edge/snapshot-source.ts";
 import { FACTS, PoolObject } from "./pool-object.ts";
 
 const NONE = { epoch: "", version: 0 };
 const PROMPT = { promptTokens: 1_000, uncachedTokens: 500 };
+
+function slotsIn({ rows, names = [] }: EdgeSnapshot): number[] | undefined {
+  return unpackRows({ rows, names })?.map(({ slot }) => slot);
+}
 
 describe("SnapshotSource", () => {
   it("looks at the pool anew for who has just told something, else not at every request", () => {
@@ -70,6 +76,42 @@ describe("SnapshotSource", () => {
     });
     pool.remove(first.endpoints[7]!.slot);
     expect(pool.source.take(known, FACTS, true).base).toBeNull();
+  });
+
+  it("tells all of a pool that is no sample any more to who has a sample of it", () => {
+    const pool = new PoolObject(EDGE_ENDPOINTS_MAX + 44);
+    const replica = new PoolReplica({ seed: 7 });
+    const renew = () => {
+      const at = { asOfMs: pool.nowMs, nowMs: pool.nowMs, shown: 0 };
+      const snapshot = pool.source.take(replica.known, FACTS, false);
+      expect(replica.apply(snapshot, at)).toMatchObject({ ok: true });
+      return snapshot;
+    };
+    renew();
+    for (let slot = 0; slot < 50; slot++) pool.remove(slot);
+    expect(renew()).toMatchObject({ base: null, leftOut: 0 });
+    const { isPresent, slotCount } = replica.columns;
+    expect(isPresent.slice(0, slotCount).filter((is) => is === 1)).toHaveLength(pool.table.size);
+    // Who has the whole pool is told of what has changed, and once more so.
+    expect(renew().base).not.toBeNull();
+    pool.remove(60);
+    expect(renew()).toMatchObject({ removed: [60], leftOut: 0 });
+  });
+
+  it("looks only at what requests have changed for who tells of requests", () => {
+    const pool = new PoolObject(3);
+    const { version, epoch } = pool.source.take(NONE, FACTS, true);
+    pool.nowMs += 1;
+    pool.sample(0, { waiting: 7 });
+    pool.table.dispatched(1, 10, pool.nowMs, PROMPT);
+    const told = pool.source.take({ epoch, version }, FACTS, true);
+    expect(slotsIn(told)).toEqual([1]);
+    // Nothing has changed since: nothing is told again.
+    const again = pool.source.take({ epoch, version: told.version }, FACTS, true);
+    expect(again).toMatchObject({ version: told.version, base: told.version });
+    pool.nowMs += SCAN_INTERVAL_MS;
+    const later = pool.source.take({ epoch, version: told.version }, FACTS, false);
+    expect(slotsIn(later)).toEqual([0]);
   });
 
   it("tells what is sent to the pool in the mean, once it is known", () => {
