@@ -40,6 +40,12 @@ export interface PickInput {
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
   /**
+   * By slot, 1: others are likelier to send there. A profile chooses among the rest of those that its filters let
+   * pass, as long as there are any, and names the spared behind them, to fall back on. Not recorded: for a picker
+   * at the edge.
+   */
+  readonly spared?: Uint8Array | undefined;
+  /**
    * What was decided of the request elsewhere, whatever is chosen here: plugins that learn from picks
    * are told of it in the place of the choice, with the results of the profiles that ran there. For a
    * picker whose choice is only looked at.
@@ -91,6 +97,9 @@ export interface PickRecorder {
   staged(stages: SchedulingStages): void;
 }
 
+/** Endpoints of a choice among few, with the spared ones behind them. */
+const FALL_BACK_ON = 4;
+
 /** Endpoints of one choice. */
 export const DESTINATIONS_MAX = 8;
 
@@ -110,6 +119,8 @@ export class EndpointPicker {
   /** Candidates of every profile. */
   readonly #eligible = new Int32Array(ENDPOINTS_MAX);
   readonly #candidates = new Int32Array(ENDPOINTS_MAX);
+  /** The spared of a run. */
+  readonly #aside = new Int32Array(ENDPOINTS_MAX);
   readonly #keep = new Uint8Array(ENDPOINTS_MAX);
   readonly #keptBefore = new Uint8Array(ENDPOINTS_MAX);
   readonly #totals = new Float64Array(ENDPOINTS_MAX);
@@ -117,6 +128,7 @@ export class EndpointPicker {
   readonly #results = new Results();
   readonly #data: Data;
   #seed = 0;
+  #spared: Uint8Array | undefined;
   readonly #responseHeaders: readonly ResponseHeader[];
   /** Refilled by its producer, which has its last word after the choice. */
   readonly #cacheSource: CacheSource | undefined;
@@ -204,6 +216,7 @@ export class EndpointPicker {
     this.#results.clear();
     this.#data.clear();
     this.#seed = input.seed;
+    this.#spared = input.spared;
     this.#plugins.calls.begin(input.seed);
     return {
       request,
@@ -316,14 +329,44 @@ export class EndpointPicker {
     runnable.next = -1;
     calls.begin(this.#seed ^ salt);
     if (profile.filter(context, all, watcher) > 0) {
+      const spared = this.#setAside(context);
       profile.score(context, this.#totals, this.#scores, watcher);
       const count = profile.pick(context, this.#totals, createRng(this.#seed ^ salt), slots);
-      chosen = slots.subarray(0, count);
+      const isMoreWanted = count === context.candidateCount;
+      chosen = this.#withSpared(slots, count, isMoreWanted ? spared : 0);
       if (this.#profiles.size > 1) runnable.next = nextBest(context, this.#totals, chosen);
     }
     calls.begin(this.#seed);
     recorder?.picked(context, this.#totals, chosen);
     this.#results.add(profile.name, chosen);
+  }
+
+  /** Takes the spared out of the candidates, unless that leaves none. Gives how many these are. */
+  #setAside(context: NarrowingContext): number {
+    const spared = this.#spared;
+    if (spared === undefined) return 0;
+    const { candidates, candidateCount } = context;
+    let [kept, aside] = [0, 0];
+    for (let i = 0; i < candidateCount; i++) {
+      const slot = candidates[i]!;
+      if (spared[slot] === 1) this.#aside[aside++] = slot;
+      else candidates[kept++] = slot;
+    }
+    if (kept === 0) {
+      candidates.set(this.#aside.subarray(0, aside));
+      return 0;
+    }
+    context.candidateCount = kept;
+    return aside;
+  }
+
+  /** Those chosen, and behind them, where all that were not spared are, some of the `aside`, beginning anywhere. */
+  #withSpared(slots: Int32Array, chosenCount: number, aside: number): Int32Array {
+    if (chosenCount === 0 || aside === 0) return slots.subarray(0, chosenCount);
+    const count = Math.max(chosenCount, Math.min(FALL_BACK_ON, chosenCount + aside));
+    for (let i = chosenCount; i < count; i++)
+      slots[i] = this.#aside[((this.#seed >>> 0) + i) % aside]!;
+    return slots.subarray(0, count);
   }
 
   #result(context: NarrowingContext, stages: SchedulingStages): Picked {

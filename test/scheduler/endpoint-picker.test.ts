@@ -124,6 +124,27 @@ describe("EndpointPicker", () => {
     expect(chosen).toBe(slot ?? "rejected-no-endpoints");
   });
 
+  it("chooses among those that are not spared, and falls back on the others", () => {
+    const pool = new TestPool(6);
+    pool.sampleAll();
+    const spared = Uint8Array.from([1, 1, 0, 1, 0, 1]);
+    const firsts = Array.from({ length: 20 }, (_, seed) => {
+      const slots = slotsOf(pool.pick(LONG, { spared, seed }));
+      expect(new Set(slots).size).toBe(4);
+      expect(new Set(slots.slice(0, 2))).toEqual(new Set([2, 4]));
+      return slots[0]!;
+    });
+    expect(new Set(firsts)).toEqual(new Set([2, 4]));
+  });
+
+  it("sends to the spared where filters let nobody else pass", () => {
+    const pool = new TestPool(3);
+    pool.sampleAll();
+    pool.table.eject(0, NOW_MS + 60_000);
+    const spared = Uint8Array.from([0, 1, 1]);
+    expect(slotsOf(pool.pick(LONG, { spared }))).not.toContain(0);
+  });
+
   it("refuses when there is no endpoint, or all are excluded", () => {
     const refusal = { ok: false, reason: "rejected-no-endpoints" };
     expect(new TestPool(0).pick("x")).toMatchObject(refusal);

@@ -74,6 +74,7 @@ export class PoolReplica {
   readonly #ownRate = new OwnRate();
   readonly #unseen = new UnseenDispatches();
   readonly #matched = new Int32Array(ENDPOINTS_MAX);
+  readonly #spared = new Uint8Array(ENDPOINTS_MAX);
   readonly #knowledge = new ReplicaKnowledge();
   #known = UNKNOWN;
   /** Without its bytes. */
@@ -173,11 +174,10 @@ export class PoolReplica {
       this.prefixSources.approximate(request.keys, this.#matched);
       return this.#matched;
     };
-    const leftOut = this.#unseen.leftOut(this.#table.columns, match, at);
-    if (leftOut.length === 0) return picker.pick(input);
-    const picked = picker.pick({ ...input, exclude: [...(input.exclude ?? []), ...leftOut] });
-    // Plugins may have let nobody pass of the few.
-    return picked.ok ? picked : picker.pick(input);
+    const { nowMs, staleAfterMs } = input;
+    const view = { columns: this.#table.columns, nowMs, staleAfterMs };
+    const isAnySpared = this.#unseen.spare(view, match, at.seed, this.#spared);
+    return picker.pick(isAnySpared ? { ...input, spared: this.#spared } : input);
   }
 
   /** What there is to decide on, as it was at the snapshot but for own dispatches. */
@@ -260,7 +260,7 @@ export class PoolReplica {
 
   /** A prompt was sent there, by this isolate's choice or by the object's. */
   learn(keys: Uint32Array, slot: number, nowMs: number): void {
-    this.#knowledge.recent.learn(keys, slot, nowMs);
+    this.#knowledge.learn(keys, slot, nowMs);
   }
 
   #slotsAt(nowMs: number) {
@@ -317,7 +317,7 @@ export class PoolReplica {
     this.#table.remove(slot);
     this.#rows[slot] = undefined;
     this.#own.forget(slot);
-    this.#knowledge.recent.forget(slot);
+    this.#knowledge.forgetSlot(slot);
   }
 
   #takeRow(row: EdgeRow, asOfMs: number): void {
@@ -331,7 +331,7 @@ export class PoolReplica {
     restoreColumns(this.#table, row, asOfMs);
     // Its engine has started anew: what was sent there before is not there.
     const isRestarted = this.#table.columns.cameAtMs[slot]! > cameAtMs + RESTART_TOLERANCE_MS;
-    if (isKnown && isRestarted) this.#knowledge.recent.forget(slot);
+    if (isKnown && isRestarted) this.#knowledge.forgetSlot(slot);
   }
 
   /** Every endpoint as its row says, and on top what rows do not show. */

@@ -29,8 +29,9 @@ export class ReplicaKnowledge {
   #digest: PairDigest | undefined;
   #version = "";
   #slotsEnd = 0;
-  /** Of the last prompt that was looked up, by slot. */
+  /** The last prompt that was looked up, and when; and by slot, what came of it. */
   #keys: Uint32Array | undefined;
+  #lookedAtMs = -Infinity;
   readonly #likely = new Int32Array(ENDPOINTS_MAX);
   readonly #bounds = new Int32Array(ENDPOINTS_MAX);
 
@@ -61,6 +62,18 @@ export class ReplicaKnowledge {
     this.#digest = undefined;
     this.#version = "";
     this.#keys = undefined;
+  }
+
+  /** A prompt was sent there. */
+  learn(keys: Uint32Array, slot: number, nowMs: number): void {
+    this.#keys = undefined;
+    this.recent.learn(keys, slot, nowMs);
+  }
+
+  /** The slot is another endpoint's, or nobody's. */
+  forgetSlot(slot: number): void {
+    this.#keys = undefined;
+    this.recent.forget(slot);
   }
 
   /** As PrefixSources.approximate. */
@@ -101,8 +114,10 @@ export class ReplicaKnowledge {
     keys: Uint32Array,
     { slotCount, isPresent, nowMs }: ReplicaSlots & { nowMs: number },
   ): void {
+    if (keys === this.#keys && nowMs === this.#lookedAtMs) return;
     const digest = this.#digest;
     this.#keys = keys;
+    this.#lookedAtMs = nowMs;
     digest?.ask(keys);
     for (let slot = 0; slot < slotCount; slot++) {
       if (digest !== undefined && isPresent[slot] === 1) {

@@ -10,10 +10,14 @@
 //          endpoints / (OTHERS_EACH × others' requests since the snapshot) of the rest, one at least; the least
 //          busy first, and by chance among those that are busy alike
 //
-// With nobody else there, or right after a snapshot, all are kept, and the pick is the object's.
+// None of these is ejected, silent, short of memory, or has a longer queue than the others' requests can have made
+// of the shortest ones. With nobody else there, or right after a snapshot, all are kept, and the pick is the object's.
 // docs/decisions/058-simulation-at-the-edge.md has what each way costs.
 
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
+import { isEjected } from "../ejection.ts";
+import { isFresh } from "../freshness.ts";
+import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
 import { createRng } from "../support/rng.ts";
 import type { DispatchRate, EdgeLane } from "./contracts.ts";
 
@@ -23,15 +27,27 @@ const OTHERS_EACH = 4;
 const BEYOND_SHARE = 1 / 8;
 /** Prompts that have been sent to one and not to the other make a difference; less is no news of a load. */
 const BUSY_STEP_MS = 25;
+/** Of KV memory in use: a request is likely to wait for some. */
+const FULL = 0.95;
 /** Blocks beyond what most hold, from which a prefix speaks for an endpoint; 512 tokens. */
 const MORE_BLOCKS = 8;
+
+/** A replica at the moment of a pick. */
+export interface UnseenView {
+  readonly columns: EndpointColumns;
+  readonly nowMs: number;
+  readonly staleAfterMs: number;
+}
 
 export class UnseenDispatches {
   /** Per ms, without this isolate's own. */
   #others = 0;
   #asOfMs = -Infinity;
   #lane: EdgeLane | undefined;
-  readonly #sorted: number[] = [];
+  /** Those that are there, and by slot how busy they are. */
+  readonly #slots = new Int32Array(ENDPOINTS_MAX);
+  readonly #ranks = new Float64Array(ENDPOINTS_MAX);
+  readonly #sorted = new Float64Array(ENDPOINTS_MAX);
 
   /** Requests that others send, in a second. */
   get othersPerS(): number {
@@ -53,28 +69,54 @@ export class UnseenDispatches {
   }
 
   /**
-   * The slots that a pick is to leave out. `match` gives what each is likely to hold of the prompt, in blocks.
-   * O(endpoints × log).
+   * Writes 1 into `spared` for each slot that a pick is to spare, 0 for all others; see PickInput. `match` gives
+   * what each endpoint is likely to hold of the prompt, in blocks. False where all are kept, and nothing is written.
+   * O(endpoints × log), no allocation but the draws'.
    */
-  leftOut(
-    columns: EndpointColumns,
-    match: () => Int32Array,
-    { nowMs, seed }: { readonly nowMs: number; readonly seed: number },
-  ): number[] {
-    const unseen = this.#others * Math.max(0, nowMs - this.#asOfMs);
-    const slots = presentSlots(columns);
-    const kept = Math.max(1, Math.floor(slots.length / Math.max(1, OTHERS_EACH * unseen)));
-    if (kept >= slots.length) return [];
+  // Hot path: ways in bench/.
+  spare(view: UnseenView, match: () => Int32Array, seed: number, spared: Uint8Array): boolean {
+    const unseen = this.#others * Math.max(0, view.nowMs - this.#asOfMs);
+    const { columns } = view;
+    const count = this.#list(view);
+    const kept = Math.max(1, Math.floor(count / Math.max(1, OTHERS_EACH * unseen)));
+    if (kept >= count) return false;
     const matchedBlocks = match();
-    const most = this.#median(slots, matchedBlocks) + MORE_BLOCKS;
-    const others = slots.filter((slot) => matchedBlocks[slot]! <= most);
+    const most = this.#median(count, matchedBlocks) + MORE_BLOCKS;
+    const level = this.#level(count, columns, unseen);
     const rng = createRng(seed);
-    const ranks = new Map(others.map((slot) => [slot, rankOf(columns, slot, nowMs) + rng()]));
-    const isMine = (slot: number) =>
-      this.#isInLane(slots.indexOf(slot), slots.length) && ranks.get(slot)! < 1;
-    const beyond = others.filter((slot) => !isMine(slot));
-    const keptBeyond = beyond.length === others.length ? kept : rng() < BEYOND_SHARE ? 1 : 0;
-    return beyond.toSorted((one, other) => ranks.get(one)! - ranks.get(other)!).slice(keptBeyond);
+    spared.fill(1, 0, columns.slotCount);
+    let [others, beyond] = [0, 0];
+    for (let place = 0; place < count; place++) {
+      const slot = this.#slots[place]!;
+      const rank = rankOf(view, slot) + rng();
+      this.#ranks[slot] = Infinity;
+      if (matchedBlocks[slot]! > most) spared[slot] = 0;
+      if (spared[slot] === 0 || columns.queueDepth[slot]! >= level) continue;
+      others += 1;
+      if (rank < 1 && this.#isInLane(place, count)) {
+        spared[slot] = 0;
+        continue;
+      }
+      this.#ranks[slot] = rank;
+      this.#sorted[beyond++] = rank;
+    }
+    const keptBeyond = beyond === others ? kept : rng() < BEYOND_SHARE ? 1 : 0;
+    this.#keepLeast(spared, { count, beyond, kept: keptBeyond });
+    return true;
+  }
+
+  /** Of the `beyond` that are spared, those of the least ranks are not. */
+  #keepLeast(
+    spared: Uint8Array,
+    { count, beyond, kept }: { readonly count: number; beyond: number; kept: number },
+  ): void {
+    if (kept === 0 || beyond === 0) return;
+    const sorted = this.#sorted.subarray(0, beyond).sort();
+    const least = sorted[Math.min(kept, beyond) - 1]!;
+    for (let place = 0; place < count; place++) {
+      const slot = this.#slots[place]!;
+      if (spared[slot] === 1 && this.#ranks[slot]! <= least) spared[slot] = 0;
+    }
   }
 
   #isInLane(place: number, placeCount: number): boolean {
@@ -83,21 +125,46 @@ export class UnseenDispatches {
     return count < placeCount ? place % count === index : place === index % placeCount;
   }
 
-  #median(slots: readonly number[], matchedBlocks: Int32Array): number {
-    const sorted = this.#sorted;
-    sorted.length = 0;
-    for (const slot of slots) sorted.push(matchedBlocks[slot]!);
-    sorted.sort((one, other) => one - other);
-    return sorted[sorted.length >> 1]!;
+  /** Those that a request can be sent to, or all where there is none. */
+  #list(view: UnseenView): number {
+    const usable = this.#listIf(view, isUsable);
+    return usable > 0 ? usable : this.#listIf(view, () => true);
+  }
+
+  #listIf(view: UnseenView, isListed: (view: UnseenView, slot: number) => boolean): number {
+    const { slotCount, isPresent } = view.columns;
+    let count = 0;
+    for (let slot = 0; slot < slotCount; slot++)
+      if (isPresent[slot] === 1 && isListed(view, slot)) this.#slots[count++] = slot;
+    return count;
+  }
+
+  /** The length to which queues have grown where each of the others went to the shortest one; over the least. */
+  #level(count: number, { queueDepth }: EndpointColumns, unseen: number): number {
+    for (let place = 0; place < count; place++)
+      this.#sorted[place] = queueDepth[this.#slots[place]!]!;
+    const sorted = this.#sorted.subarray(0, count).sort();
+    let [sum, level] = [0, Infinity];
+    for (let filled = 1; filled <= count; filled++) {
+      sum += sorted[filled - 1]!;
+      level = (sum + Math.max(1, unseen)) / filled;
+      if (filled === count || level <= sorted[filled]!) break;
+    }
+    return level;
+  }
+
+  #median(count: number, matchedBlocks: Int32Array): number {
+    for (let place = 0; place < count; place++)
+      this.#sorted[place] = matchedBlocks[this.#slots[place]!]!;
+    return this.#sorted.subarray(0, count).sort()[count >> 1]!;
   }
 }
 
-function rankOf({ prefillBusyUntilMs }: EndpointColumns, slot: number, nowMs: number): number {
-  return Math.floor(Math.max(0, prefillBusyUntilMs[slot]! - nowMs) / BUSY_STEP_MS);
+function rankOf({ columns, nowMs }: UnseenView, slot: number): number {
+  return Math.floor(Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs) / BUSY_STEP_MS);
 }
 
-function presentSlots({ slotCount, isPresent }: EndpointColumns): number[] {
-  const slots: number[] = [];
-  for (let slot = 0; slot < slotCount; slot++) if (isPresent[slot] === 1) slots.push(slot);
-  return slots;
+function isUsable({ columns: endpoints, nowMs, staleAfterMs }: UnseenView, slot: number): boolean {
+  const view = { endpoints, nowMs, staleAfterMs };
+  return endpoints.kvUsage[slot]! < FULL && isFresh(view, slot) && !isEjected(view, slot);
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { EdgeLane } from "../../../src/scheduler/edge/contracts.ts";
 import { UnseenDispatches } from "../../../src/scheduler/edge/unseen-dispatches.ts";
-import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import { ENDPOINTS_MAX, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 
 const ENDPOINTS = 32;
 const RATE = { requestsPerS: 100, promptTokens: 1_000, uncachedTokens: 500, kvTokens: 700 };
@@ -26,9 +26,11 @@ function keptAt(
 ): number[] {
   const unseen = new UnseenDispatches();
   unseen.begin({ rate: RATE, lane }, 1_000, own);
-  const at = { nowMs: 1_000 + ageMs, seed };
-  const leftOut = new Set(unseen.leftOut(table.columns, () => matched, at));
-  return [...table.slots()].filter((slot) => !leftOut.has(slot));
+  const view = { columns: table.columns, nowMs: 1_000 + ageMs, staleAfterMs: 10_000 };
+  // What a pick before has left there means nothing.
+  const spared = new Uint8Array(ENDPOINTS_MAX).fill(1);
+  const isAnySpared = unseen.spare(view, () => matched, seed, spared);
+  return [...table.slots()].filter((slot) => !isAnySpared || spared[slot] === 0);
 }
 
 describe("UnseenDispatches", () => {
@@ -83,6 +85,38 @@ describe("UnseenDispatches", () => {
 
   it("shares endpoints where there are more isolates than these", () => {
     expect(keptAt(1_000, { lane: { index: 2 * ENDPOINTS + 5, count: 99 } })).toContain(5);
+  });
+
+  it.for([
+    { name: "ejected", spoil: (table: EndpointTable) => table.eject(3, 60_000) },
+    {
+      name: "silent",
+      spoil: (table: EndpointTable) => table.applySample(3, { waiting: 0, running: 0 }, -60_000),
+    },
+    {
+      name: "short of memory",
+      spoil: (table: EndpointTable) => table.applySample(3, { waiting: 0, kvUsage: 0.99 }, 1_000),
+    },
+    {
+      name: "full",
+      spoil: (table: EndpointTable) => table.applySample(3, { waiting: 60, kvUsage: 0 }, 1_000),
+    },
+  ])("keeps nobody for being the isolate's own who is $name", ({ spoil }) => {
+    const table = createTable();
+    // The others are busy with prompts, and the spoilt one, which is sent none, is not.
+    for (let slot = 0; slot < ENDPOINTS; slot++) {
+      table.applySample(slot, { waiting: 0, running: 0, kvUsage: 0 }, 1_000);
+      if (slot !== 3) {
+        const prompt = { promptTokens: 10_000, uncachedTokens: 10_000 };
+        table.dispatched(slot, 10_000, 1_000, prompt);
+      }
+    }
+    spoil(table);
+    for (let seed = 0; seed < 20; seed++) {
+      const kept = keptAt(300, { table, seed, lane: { index: 3, count: 8 } });
+      expect(kept).not.toContain(3);
+      expect(kept.length).toBeGreaterThan(0);
+    }
   });
 
   it("keeps who holds more of the prompt than most", () => {
