@@ -111,10 +111,11 @@ export class ShardLead {
     };
   }
 
-  #take({ shard, samples, work, service, mapVersion, count }: ShardTold, nowMs: number): void {
+  #take(told: ShardTold, nowMs: number): void {
+    const { samples, mapVersion, count } = told;
     for (const sample of samples.slice(0, SAMPLES_TOLD_MAX)) this.#roots.add(sample, nowMs);
-    this.#work.told(shard, work, nowMs);
-    this.#service.told(shard, service, nowMs);
+    this.#work.told(told, told.work, nowMs);
+    this.#service.told(told, told.service, nowMs);
     // A lead that has lost its map begins at 0: what it says must be newer than what others have.
     const isBehind = mapVersion > this.#map.version;
     if (isBehind && count === this.#map.count)

@@ -33,10 +33,10 @@ export interface Counter {
   /** It holds a debt of a life before and was not served since: it is no measure for others. */
   isOwing: boolean;
   index: number;
-  /** Served here, since the flow is known. */
+  /** Served here, since the flow is known and others are told of it. */
   attained: number;
-  /** Tells it from the counter of the same flow before it was forgotten. */
-  readonly life: number;
+  /** Another one: `attained` began at 0 again. */
+  life: number;
 }
 
 type Tokens = Pick<TokenUsage, "uncachedTokens" | "outputTokens">;
@@ -175,8 +175,16 @@ export class TokenCounters {
     counter.attained += tokens;
     this.#served.delete(counter);
     this.#served.add(counter);
-    if (this.#served.size > ATTAINED_MAX) this.#served.delete(this.#served.values().next().value!);
+    if (this.#served.size > ATTAINED_MAX) this.#forgetOldest();
     this.#charge(counter, tokens);
+  }
+
+  /** Others are not told of it any more. Should they be again, then of nothing that they may have heard. */
+  #forgetOldest(): void {
+    const [oldest] = this.#served;
+    this.#served.delete(oldest!);
+    oldest!.attained = 0;
+    oldest!.life = ++this.#lives;
   }
 
   #charge(counter: Counter, tokens: number): void {

@@ -6,6 +6,10 @@
 // Totals and not differences: a message that is lost is made up for by the next one, and one that comes
 // twice says nothing new. Whoever begins anew begins at 0 under another name: a total's life. Totals may
 // fall, as service does that was reserved and not used.
+//
+// A total counts in full only where it is known to have begun at 0 since its teller was heard last. Where
+// that is not known (a shard's first message to a lead, a total that was forgotten meanwhile) it is where one
+// begins to count: what was done long ago must not weigh on anybody now.
 
 /** Totals that a lead keeps. Those that have not changed for longest are forgotten. */
 export const TOTALS_MAX = 8_192;
@@ -33,13 +37,26 @@ interface Sum {
   changedAtMs: number;
 }
 
+/** Who tells. */
+export interface Teller {
+  readonly shard: number;
+  /** Random at each start of its object. */
+  readonly epoch: string;
+}
+
 /** The lead's. */
 export class TotalsOfAll {
   readonly #name: string;
   readonly #max: number;
   /** Those that changed longest ago first. */
   readonly #sums = new Map<string, Sum>();
+  /** Of them those that changed within TOLD_AGAIN_MS, and perhaps some more, in the same order. */
+  readonly #recent = new Map<string, Sum>();
+  /** By shard: those whose first message was taken. As many as a pool has objects. */
+  readonly #epochs = new Map<number, string>();
   #lives = 0;
+  /** Some totals have been left out or forgotten: one that is not known may be old. */
+  #hasForgotten = false;
 
   /** `name`: random at each start. */
   constructor(name: string, max = TOTALS_MAX) {
@@ -51,37 +68,53 @@ export class TotalsOfAll {
     return this.#sums.size;
   }
 
-  /** Takes a shard's totals; `life` of each is to be unlike those of its lives before. */
-  told(shard: number, totals: readonly Total[], nowMs: number): void {
+  /** Takes all totals that a shard has; `life` of each is to be unlike those of its lives before. */
+  told({ shard, epoch }: Teller, totals: readonly Total[], nowMs: number): void {
+    const isFirst = this.#epochs.get(shard) !== epoch;
+    this.#epochs.set(shard, epoch);
+    if (totals.length > this.#max) this.#hasForgotten = true;
     for (const { key, life, total } of totals.slice(0, this.#max)) {
       if (!Number.isFinite(total)) continue;
-      const sum = this.#sums.get(key) ?? this.#begin();
-      const part = sum.parts.get(shard) ?? { life, told: 0, sum: 0 };
-      const delta = part.life === life ? total - part.told : total;
-      sum.parts.set(shard, part);
-      part.life = life;
-      part.told = total;
-      if (delta === 0 && this.#sums.has(key)) continue;
-      part.sum += delta;
+      const known = this.#sums.get(key);
+      const sum = known ?? this.#begin();
+      const part = sum.parts.get(shard);
+      let delta = total - (part?.life === life ? part.told : 0);
+      if (isFirst || (part === undefined && this.#hasForgotten)) delta = 0;
+      sum.parts.set(shard, { life, told: total, sum: (part?.sum ?? 0) + delta });
+      if (delta === 0 && known !== undefined) continue;
       sum.sum += delta;
-      sum.changedAtMs = nowMs;
-      this.#sums.delete(key);
-      this.#sums.set(key, sum);
+      this.#changed(key, sum, nowMs);
     }
-    for (const [oldest] of this.#sums) {
-      if (this.#sums.size <= this.#max) break;
-      this.#sums.delete(oldest);
-    }
+    this.#forgetOldest();
   }
 
   /** Those of all other shards: all there are, or what has changed lately. */
   othersOf(shard: number, wantsAll: boolean, nowMs: number): Total[] {
-    const totals: Total[] = [];
-    for (const [key, { life, sum, parts, changedAtMs }] of this.#sums) {
-      if (!wantsAll && nowMs - changedAtMs > TOLD_AGAIN_MS) continue;
-      totals.push({ key, life, total: sum - (parts.get(shard)?.sum ?? 0) });
+    for (const [key, { changedAtMs }] of this.#recent) {
+      if (nowMs - changedAtMs <= TOLD_AGAIN_MS) break;
+      this.#recent.delete(key);
     }
+    const totals: Total[] = [];
+    for (const [key, { life, sum, parts }] of wantsAll ? this.#sums : this.#recent)
+      totals.push({ key, life, total: sum - (parts.get(shard)?.sum ?? 0) });
     return totals;
+  }
+
+  #changed(key: string, sum: Sum, nowMs: number): void {
+    sum.changedAtMs = nowMs;
+    for (const sums of [this.#sums, this.#recent]) {
+      sums.delete(key);
+      sums.set(key, sum);
+    }
+  }
+
+  #forgetOldest(): void {
+    for (const [oldest] of this.#sums) {
+      if (this.#sums.size <= this.#max) break;
+      this.#sums.delete(oldest);
+      this.#recent.delete(oldest);
+      this.#hasForgotten = true;
+    }
   }
 
   #begin(): Sum {
@@ -95,6 +128,13 @@ export class TotalsOfOthers {
   #source = "";
   #heardAtMs = -Infinity;
   #known = new Map<string, Total>();
+  /** Of what that lead has told. */
+  #hasForgotten = false;
+  readonly #max: number;
+
+  constructor(max = TOTALS_MAX) {
+    this.#max = max;
+  }
 
   /** Whether the next answer should have everything: some may have been missed. */
   wantsAll(nowMs: number): boolean {
@@ -112,21 +152,25 @@ export class TotalsOfOthers {
    */
   heard(source: string, totals: readonly Total[], nowMs: number): Map<string, number> {
     const isNew = source !== this.#source;
-    if (isNew) this.#known = new Map();
+    if (isNew) {
+      this.#known = new Map();
+      this.#hasForgotten = false;
+    }
     this.#source = source;
     this.#heardAtMs = nowMs;
     const changes = new Map<string, number>();
-    for (const total of totals.slice(0, TOTALS_MAX)) {
+    for (const total of totals.slice(0, this.#max)) {
       const known = this.#known.get(total.key);
       this.#known.delete(total.key);
       this.#known.set(total.key, total);
-      if (isNew) continue;
+      if (isNew || (known === undefined && this.#hasForgotten)) continue;
       const change = total.total - (known?.life === total.life ? known.total : 0);
       if (change !== 0) changes.set(total.key, change);
     }
     for (const [oldest] of this.#known) {
-      if (this.#known.size <= TOTALS_MAX) break;
+      if (this.#known.size <= this.#max) break;
       this.#known.delete(oldest);
+      this.#hasForgotten = true;
     }
     return changes;
   }

@@ -15,7 +15,7 @@ function createPool(count: number, fairness = "weighted-token-fairness") {
   const others = controllers.map(() => new TotalsOfOthers());
   const exchange = (nowMs = NOW_MS) => {
     for (const [shard, controller] of controllers.entries()) {
-      lead.told(shard, controller.attained(), nowMs);
+      lead.told({ shard, epoch: "e" }, controller.attained(), nowMs);
       const answer = lead.othersOf(shard, true, nowMs);
       controller.servedElsewhere(others[shard]!.heard("lead", answer, nowMs));
     }
@@ -72,6 +72,11 @@ describe("service of the other objects", () => {
     expect(keys).toHaveLength(ATTAINED_MAX);
     expect(keys).not.toContain("0 f0");
     expect(keys.at(-1)).toBe(`0 f${ATTAINED_MAX}`);
+    // What it was served before may have been told, or not: it begins anew.
+    enqueue(controllers[0]!, "f0");
+    controllers[0]!.next(NOW_MS, { saturation: 0 });
+    expect(controllers[0]!.attained().at(-1)).toMatchObject({ key: "0 f0", total: 1_200 });
+    expect(controllers[0]!.attained().at(-1)!.life).toBe(`${ATTAINED_MAX + 2}`);
   });
 
   it("is nothing to policies that keep no count, and to bands and flows that are not there", () => {
