@@ -126,15 +126,18 @@ export class Driver {
 
   async #send(isOver: () => boolean): Promise<void> {
     const perTick = (this.#order.perSecond * TICK_MS) / 1_000;
+    let dueMs = Date.now();
     while (!isOver()) {
       const startedMs = Date.now();
+      // A tick that took too long is made up for by the next ones, a pause is not.
+      dueMs = Math.max(dueMs + TICK_MS, startedMs);
       this.#nowMs += TICK_MS;
       const ends = this.#takeEnds();
       const batches = this.#order.objects.map(() => [] as Asked[]);
       for (let i = 0; i < perTick; i++) this.#ask(batches, startedMs);
       await Promise.all(batches.map((batch, shard) => this.#call(shard, batch, ends[shard]!)));
-      const tookMs = Date.now() - startedMs;
-      if (tookMs < TICK_MS) await pause(TICK_MS - tookMs);
+      const leftMs = dueMs - Date.now();
+      if (leftMs > 0) await pause(leftMs);
     }
   }
 
