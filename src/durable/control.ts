@@ -61,6 +61,14 @@ export class Control extends WorkerEntrypoint<ControlEnv> {
     return this.#directory().metrics();
   }
 
+  /**
+   * Whether a pool has an object of this number: one that counts, or that has not ended what it has. To ask
+   * another for anything would create it.
+   */
+  async hasShard(pool: string, shard: number): Promise<boolean> {
+    return this.#directory().hasShard(pool, shard);
+  }
+
   /** An operator's word: the pool gets no new requests, or gets them again. */
   async drainPool(pool: string, isDrained: boolean): Promise<PoolDrained> {
     return this.#directory().setDrained(pool, isDrained);

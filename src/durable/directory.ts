@@ -11,7 +11,7 @@ import {
   DEPLOYMENT_LIMITS,
   parseDeployment,
 } from "../config/deployment.ts";
-import { poolNameOf } from "../config/pool-address.ts";
+import { type PoolAddress, poolNameOf, shardIndexOf } from "../config/pool-address.ts";
 import { hashKeys, redactDeployment, resolveKeptSecrets } from "../config/secrets.ts";
 import type { PoolSummary } from "../scheduler/pools/summary.ts";
 import { MetricRegistry } from "../telemetry/metrics.ts";
@@ -142,6 +142,17 @@ export class DirectoryObject extends DurableObject<PoolTellerEnv> {
     const deployment =
       version === this.#current.version ? this.#current.deployment : this.#stored.get(version);
     return deployment === undefined ? null : redactDeployment(deployment);
+  }
+
+  /** Whether a pool has an object of this number: one that counts, or that has not ended what it has. */
+  hasShard(pool: string, shard: number): boolean {
+    const configured = this.#current.deployment.pools.find(({ name }) => name === pool);
+    if (configured === undefined) return false;
+    const isLeaving = (address: PoolAddress) =>
+      poolNameOf(address) === pool && shardIndexOf(address) === shard;
+    return (
+      shard < configured.shards || this.#stored.leaving().some(({ address }) => isLeaving(address))
+    );
   }
 
   /** An operator's word: the pool gets no new requests, or gets them again. */

@@ -1,5 +1,10 @@
+import { listDurableObjectIds } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, it } from "vitest";
+import { createCall } from "../../src/worker/call.ts";
+import { poolTag, requestIdAt } from "../../src/worker/request-id.ts";
 import {
+  adminSend,
   AGENT_TOKEN,
   applyConfiguration,
   configuration,
@@ -95,6 +100,16 @@ describe("an agent's connection", () => {
       expect(error.message).toContain("the pool has 1");
     },
   );
+
+  it("creates no object that the pool does not have", async () => {
+    expect((await connect("eu-1?shard=15", AGENT_TOKEN)).status).toBe(404);
+    const missing = createCall(new Request("https://fairlead.test")).requestId;
+    const path = `/admin/v1/explain/${requestIdAt(missing, poolTag("eu-1"), 14)}`;
+    expect((await adminSend(path)).status).toBe(404);
+    const ids = await listDurableObjectIds(env.POOL);
+    const created = ["eu-1~14", "eu-1~15"].map((name) => String(env.POOL.idFromName(name)));
+    expect(ids.map(String).filter((id) => created.includes(id))).toEqual([]);
+  });
 
   it("must be an upgrade", async () => {
     const response = await connect("eu-1", AGENT_TOKEN, { upgrade: "h2c" });

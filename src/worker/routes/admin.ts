@@ -17,7 +17,7 @@ import { parseJsonBody } from "../openai/parse-json.ts";
 import { readBody } from "../openai/read-body.ts";
 import { parseRequestId } from "../request-id.ts";
 import { forgetSettings } from "../settings.ts";
-import { askPool, askShard } from "./ask-pool.ts";
+import { askPool, askShard, hasShard } from "./ask-pool.ts";
 
 const SETTINGS_BYTES_MAX = 4_096;
 
@@ -108,8 +108,8 @@ export async function explainRequest(c: Context<AppEnv>): Promise<Response> {
 }
 
 /**
- * The object that the id names is asked first, also where it does not count any more: it may have its
- * records still. Then all others, for a configuration may have changed under the request.
+ * The object that the id names is asked first, also where it does not count any more: until it is retired it has
+ * its records. Then all others, for a configuration may have changed under the request.
  */
 async function explainIn(
   c: Context<AppEnv>,
@@ -117,15 +117,32 @@ async function explainIn(
   { requestId, shard }: { readonly requestId: string; readonly shard: number },
 ): Promise<Checked<Explanation | null>> {
   const explain = (address: PoolAddress) => poolsFor(c.env, address).explain(address, requestId);
-  const named = await askShard(config, shard, explain);
-  if (named.ok && named.value.explanation !== null)
-    return { ok: true, value: named.value.explanation };
-  if (config.shards === 1 && shard === 0) return named.ok ? { ok: true, value: null } : named;
+  const named = await explainAt(c, config, { shard, explain });
+  if (named.ok && named.value !== null) return named;
+  if (config.shards === 1 && shard === 0) return named;
   const asked = await askPool(c, config.name, explain);
   if (!asked.ok) return asked;
   for (const { value } of asked.value.answers)
     if (value.explanation !== null) return { ok: true, value: value.explanation };
   return named.ok && asked.value.missing.length === 0 ? { ok: true, value: null } : SHARD_MISSING;
+}
+
+async function explainAt(
+  c: Context<AppEnv>,
+  config: PoolConfig,
+  {
+    shard,
+    explain,
+  }: {
+    readonly shard: number;
+    readonly explain: (address: PoolAddress) => Promise<{ explanation: Explanation | null }>;
+  },
+): Promise<Checked<Explanation | null>> {
+  const isThere = await hasShard(c, config, shard);
+  if (!isThere.ok) return isThere;
+  if (!isThere.value) return { ok: true, value: null };
+  const asked = await askShard(config, shard, explain);
+  return asked.ok ? { ok: true, value: asked.value.explanation } : asked;
 }
 
 const SHARD_MISSING = refuse(

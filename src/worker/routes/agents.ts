@@ -9,6 +9,7 @@ import type { AppEnv } from "../call.ts";
 import { readDirectory } from "../directory.ts";
 import { SHARDS_MAX } from "../../scheduler/shards/contracts.ts";
 import { errorResponse, refuse } from "../openai/errors.ts";
+import { hasShard } from "./ask-pool.ts";
 
 export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
   const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
@@ -28,6 +29,9 @@ export async function connectAgent(c: Context<AppEnv>): Promise<Response> {
   const shard = parseShard(c.req.query("shard"));
   const { shards } = pool!.config;
   if (shard === undefined) return noSuchShard(shards);
+  const isThere = await hasShard(c, pool!.config, shard);
+  if (!isThere.ok) return errorResponse(isThere.error);
+  if (!isThere.value) return noSuchShard(shards);
   // A new request: the object sees no header of the agent's.
   const address = poolAddress(pool!.config, shard);
   const answer = await poolsFor(c.env, address).fetch(

@@ -36,7 +36,25 @@ export async function askPool<Answer>(
   return { ok: true, value: { count, answers, missing } };
 }
 
-/** Asks one object of a pool. It may be beyond the pool's count: it had been one, or answers that it knows nothing. */
+/**
+ * Whether the pool has an object of this number. One beyond the count that this isolate knows may be newer, or have
+ * something to end: the directory knows. Any other would be created by being asked.
+ */
+export async function hasShard(
+  c: Context<AppEnv>,
+  { name, shards }: PoolConfig,
+  shard: number,
+): Promise<Checked<boolean>> {
+  if (shard < shards) return { ok: true, value: true };
+  try {
+    const asked = c.env.CONTROL.hasShard(name, shard);
+    return { ok: true, value: await withDeadline(asked, ASK_DEADLINE_MS) };
+  } catch {
+    return refuse("configuration_unavailable", "The configuration cannot be read. Retry.");
+  }
+}
+
+/** Asks one object of a pool, which has it. */
 export async function askShard<Answer>(
   config: PoolConfig,
   shard: number,

@@ -92,6 +92,22 @@ describe("shards of a pool", () => {
     expect(await isConfigured("eu-1")).toBe(true);
   });
 
+  it("are there while they count, and until they are retired", async () => {
+    const there = async () => {
+      const shards = [0, 1, 2, 3, 15];
+      const are = await Promise.all(shards.map((shard) => directory().hasShard("eu-1", shard)));
+      return shards.filter((_, i) => are[i]);
+    };
+    await put(3);
+    expect(await there()).toEqual([0, 1, 2]);
+    await put(2);
+    expect(await there()).toEqual([0, 1, 2]);
+    await letTimePass(SHARD_LEAVES_MS);
+    await runDurableObjectAlarm(directory());
+    expect(await there()).toEqual([0, 1]);
+    expect(await directory().hasShard("eu-2", 0)).toBe(false);
+  });
+
   it("count again where they are wanted again while they leave", async () => {
     await put(2);
     await put(1);
