@@ -130,7 +130,9 @@ export class PoolObject extends DurableObject {
     this.#picks.admission.queue?.restoreDebts(this.#debts.read(systemClock()));
     this.#reports = this.#createReports(env);
     this.#toldByAgents = this.#createToldByAgents();
-    // Last: it greets the sockets that survived, and everything they may cause must stand.
+    this.#shards.configure(this.#config.config);
+    // Last: it greets the sockets that survived, tells them of the pool's shards, and everything they may
+    // cause must stand.
     this.#agents = new AgentConnections({
       ctx,
       objectEpoch: this.#objectEpoch,
@@ -139,7 +141,6 @@ export class PoolObject extends DurableObject {
       events: this.#toldByAgents.events(),
     });
     this.#upkeep = this.#createUpkeep();
-    this.#shards.configure(this.#config.config);
     this.#upstreamLoads = this.#createUpstreamLoads(env);
     this.#upstreamLoads.configure(this.#config.config?.upstreams ?? []);
     this.#upkeep.schedule();
@@ -309,7 +310,8 @@ export class PoolObject extends DurableObject {
       endpoints: this.#endpoints,
       queue: () => this.#picks.admission.queue,
       tickets: () => this.#picks.tickets,
-      mapChanged: () => this.#agents.configure(),
+      // Before there are any they need not be told: they will be greeted with it.
+      mapChanged: () => (this.#agents as AgentConnections | undefined)?.configure(),
     });
   }
 

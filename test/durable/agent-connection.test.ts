@@ -484,6 +484,18 @@ describe("hibernation", () => {
     expect((await poolStub().state()).agents).toMatchObject([{ agent: "collector-0" }]);
   });
 
+  it("tells of the pool's shards at once: who hears of one object leaves the others", async () => {
+    const scheduler = schedulerConfigSchema.parse({});
+    const shard = { index: 0, count: 3 };
+    await poolStub().configure({ name: POOL, scrapeIntervalMs: 200, scheduler, shard }, 1);
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    await evictDurableObject(poolStub());
+    relay.reports([], { oldest: 1, first: 1 });
+    await relay.received("configure", 2);
+    const configures = relay.messages.filter((message) => message.t === "configure");
+    expect(configures.map(({ shards }) => shards?.count)).toEqual([3, 3]);
+  });
+
   it("does not take what was under way for more than it is", async () => {
     await configurePool();
     const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
