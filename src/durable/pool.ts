@@ -193,7 +193,7 @@ export class PoolObject extends DurableObject {
   }
 
   /** Another of the pool's objects says what it has; see LeadPort. */
-  tellLead(told: ShardTold): ShardAnswer {
+  tellLead(told: ShardTold): ShardAnswer | undefined {
     return this.#shards.told(told);
   }
 

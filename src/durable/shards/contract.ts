@@ -62,6 +62,12 @@ export interface ShardAnswer {
 
 /** The lead, wherever it is. */
 export interface LeadPort {
-  /** An object of the version before has no such word, and then the call rejects. */
-  tellLead(address: string, told: ShardTold): Promise<ShardAnswer & Partial<Disposable>>;
+  /**
+   * Undefined from an object that leads no pool, such as one that is not configured yet. One of the version
+   * before has no such word, and then the call rejects.
+   */
+  tellLead(
+    address: string,
+    told: ShardTold,
+  ): Promise<(ShardAnswer & Partial<Disposable>) | undefined>;
 }

@@ -18,8 +18,8 @@ import { METRIC } from "../../telemetry/names.ts";
 import type { MovedPick, PoolObjectConfig } from "../contract.ts";
 import type { Endpoints } from "../endpoints.ts";
 import type { PickQueue } from "../queue/pick-queue.ts";
-import type { QueueCapacity } from "../queue/queue-options.ts";
-import type { LeadPort, ShardAnswer, ShardTold } from "./contract.ts";
+import type { PoolRoom, QueueCapacity } from "../queue/queue-options.ts";
+import type { EndpointLoads, LeadPort, ShardAnswer, ShardTold } from "./contract.ts";
 import { ownLoads, ownWork, showOthers } from "./endpoint-loads.ts";
 import { KeptMap } from "./kept-map.ts";
 import { ShardCapacity } from "./shard-capacity.ts";
@@ -61,6 +61,10 @@ export class PoolShards implements QueueCapacity {
   #place: Place | undefined;
   #lead: ShardLead | undefined;
   #capacity: ShardCapacity | undefined;
+  /** It is the pool's first object, which leads the others if there are any. */
+  #isLead = false;
+  /** The others' loads stand in the columns, as they were told. */
+  #showsOthers = false;
   /** As told by the lead; the count is the configuration's. */
   #map: ShardMap = ONE_SHARD;
   #seq = 0;
@@ -83,7 +87,8 @@ export class PoolShards implements QueueCapacity {
   configure(config: PoolObjectConfig | null): void {
     const before = this.#place;
     this.#place = config === null ? undefined : placeOf(config);
-    if (config === null) this.#lead = undefined;
+    this.#isLead = config !== null && (config.shard?.index ?? 0) === 0;
+    if (!this.#isLead) this.#lead = undefined;
     const { count = 1, index = 0, pool } = this.#place ?? {};
     if (pool !== before?.pool) this.#capacity = undefined;
     if (index === 0) this.#leadsFor(count);
@@ -127,9 +132,11 @@ export class PoolShards implements QueueCapacity {
     this.#exchange.noticed();
   }
 
-  /** Another shard's word, or this one's own: it is the lead. */
-  told(told: ShardTold): ShardAnswer {
-    this.#lead ??= this.#createLead(this.#map);
+  /** Another shard's word, or the lead's own; undefined where this is no lead. */
+  told(told: ShardTold): ShardAnswer | undefined {
+    if (!this.#isLead) return undefined;
+    // There are others, or were until just now.
+    this.#lead ??= this.#createLead(this.#map, false);
     return this.#lead.told(told);
   }
 
@@ -166,23 +173,26 @@ export class PoolShards implements QueueCapacity {
   }
 
   #leadsFor(count: number): void {
-    if (count > 1) this.#lead ??= this.#createLead(this.#kept.read());
+    if (count > 1 && this.#lead === undefined) {
+      const kept = this.#kept.read();
+      this.#lead = this.#createLead(kept, kept.count === 1);
+    }
     this.#lead?.setCount(count);
     if (this.#lead === undefined) this.#setMap(ONE_SHARD);
     else this.#setMap(this.#lead.map);
   }
 
-  #createLead(map: ShardMap): ShardLead {
-    const { clock, epoch, queue } = this.#options;
+  #createLead(map: ShardMap, isFirst: boolean): ShardLead {
+    const { clock, epoch } = this.#options;
     return new ShardLead(
       {
         clock,
         epoch,
-        pool: () => queue()?.poolRoom(),
+        isFirst,
+        pool: () => this.#poolRoom(),
         heard: () => {
           this.#exchange.noticed();
-          // What was told is in the columns before anything is granted by them.
-          this.#hearOthers();
+          this.#showLoads(this.#lead!.othersOf(0));
         },
         mapChanged: (changed) => {
           this.#kept.write(changed);
@@ -199,7 +209,7 @@ export class PoolShards implements QueueCapacity {
     if (map.version !== version || map.count !== count) this.#options.mapChanged();
   }
 
-  async #tell(isLeaving: boolean): Promise<ShardAnswer & Partial<Disposable>> {
+  async #tell(isLeaving: boolean): Promise<(ShardAnswer & Partial<Disposable>) | undefined> {
     const told = this.#compose(isLeaving);
     if (this.#index === 0) return this.told(told);
     const { env } = this.#options;
@@ -246,14 +256,14 @@ export class PoolShards implements QueueCapacity {
   }
 
   #answered(answer: ShardAnswer, askedAtMs: number): void {
-    // It may have become another one's meanwhile.
-    if (!this.#isOneOfSeveral) return;
+    // The last of the others may have gone meanwhile.
+    if (!this.#isOneOfSeveral) return this.#showAlone();
     const nowMs = this.#options.clock();
     const { map, credit, epoch } = answer;
     if (map !== undefined && this.#index !== 0) this.#takeMap(map);
     if (credit === undefined) this.#capacity?.notGranted();
     else this.#capacity?.granted(credit, askedAtMs);
-    this.#showLoads(answer, nowMs);
+    this.#showLoads(answer.loads);
     const { table } = this.#options.endpoints;
     for (const [address, workMs] of this.#work.heard(epoch, answer.work, nowMs)) {
       const slot = table.slotOfAddress(address);
@@ -269,25 +279,41 @@ export class PoolShards implements QueueCapacity {
     this.#setMap({ ...map, count: this.#place?.count ?? map.count });
   }
 
-  #showLoads({ loads }: Pick<ShardAnswer, "loads">, nowMs: number): void {
+  #showLoads(loads: EndpointLoads): void {
     // Without a grant it goes by its share alone: to count the others as well would be to count them twice.
-    if (this.#capacity?.isTogether === false) return this.#showAlone();
-    const { table } = this.#options.endpoints;
-    table.assumeAlike(1);
-    showOthers(table, loads, nowMs);
+    if (this.#capacity?.isTogether === false) this.#showAlone();
+    else this.#showTogether(loads);
+  }
+
+  #showTogether(loads: EndpointLoads): void {
+    const { endpoints, clock } = this.#options;
+    this.#showsOthers = true;
+    endpoints.table.assumeAlike(1);
+    showOthers(endpoints.table, loads, clock());
   }
 
   /** Nothing is known of the others. */
   #showAlone(): void {
     const { endpoints, clock } = this.#options;
     const isAlone = this.#isOneOfSeveral && this.#map.count > 1;
+    this.#showsOthers = false;
     endpoints.table.assumeAlike(isAlone ? this.#map.count : 1);
     showOthers(endpoints.table, undefined, clock());
   }
 
-  #hearOthers(): void {
-    const nowMs = this.#options.clock();
-    this.#showLoads({ loads: this.#lead!.othersOf(0) }, nowMs);
+  /**
+   * What the lead grants by: always what all have told, also while its own queue goes by its share, with the
+   * columns as if it were alone. They show the others for as long as it takes to look.
+   */
+  #poolRoom(): PoolRoom | undefined {
+    const queue = this.#options.queue();
+    if (queue === undefined || this.#showsOthers) return queue?.poolRoom();
+    this.#showTogether(this.#lead!.othersOf(0));
+    try {
+      return queue.poolRoom();
+    } finally {
+      this.#showAlone();
+    }
   }
 
   #showMetrics(): void {

@@ -1,7 +1,8 @@
 // What a shard's queue may let through: by credit of the lead, or alone.
 //
 //   together   the lead answers, and its grant has not ended: as many requests as were granted. When they
-//              are used up and somebody waits, it asks at once
+//              are used up and somebody waits, it asks at once; but once for each time that they are, and
+//              then as often as all do while requests wait, for the pool is full
 //   forsaken   the lead grants nothing, and the last grant has not ended: as many requests under way as there
 //              were, or could have been, when it last did. Nobody else can have been granted those
 //              for a moment longer than the grant lasts, until those of all others have ended, too
@@ -44,6 +45,8 @@ export class ShardCapacity {
   /** Until then others may go by grants of the same lead. */
   #othersEndMs = -Infinity;
   #waiting = 0;
+  /** The lead has been told that somebody waits, since credit was used last. */
+  #isToldOfWait = false;
   #usedAtMs = -Infinity;
   #grantedAtMs = -Infinity;
   /** Requests that could have been under way here when the lead granted last. */
@@ -74,13 +77,14 @@ export class ShardCapacity {
 
   spend(): void {
     this.#usedAtMs = this.#options.clock();
+    this.#isToldOfWait = false;
     this.#holder.trySpend(1, this.#usedAtMs);
   }
 
   wanted(requests: number): void {
     this.#waiting = requests;
     this.#usedAtMs = this.#options.clock();
-    if (this.isThere()) this.#options.press();
+    if (this.#isToldOfWait || this.isThere()) this.#options.press();
     else this.#options.ask();
   }
 
@@ -89,6 +93,7 @@ export class ShardCapacity {
     const ask = this.#holder.ask(nowMs);
     const waiting = this.#waiting;
     this.#waiting = 0;
+    if (waiting > 0) this.#isToldOfWait = true;
     // Nothing at hand where nothing comes: in a full pool another shard could not have it.
     const isUsed = nowMs - this.#usedAtMs < CREDIT_TTL_MS;
     return { ...ask, want: isUsed ? Math.max(ask.want, waiting) : 0 };

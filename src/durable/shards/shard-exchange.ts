@@ -4,6 +4,9 @@
 //                 │             └─50 ms where requests wait, here or elsewhere
 //                 ▲ hurry: at once, where somebody waits for credit
 //
+// After the last answer a timer is left until it ends: what was told of the others is taken back then, also
+// where nothing happens any more. A last word that is not heard is said again, ever later.
+//
 // Whoever notices something sets a timer and no more, so a pick never waits for it. One message at a time. The
 // lead goes the same way, to itself.
 
@@ -19,14 +22,21 @@ export const PRESSED_MS = 50;
 export const HURRY_MS = 10;
 /** A message that takes longer is taken for lost. */
 export const TELL_DEADLINE_MS = 1_000;
+/**
+ * So often a last word is said that nobody hears, each time after a pause twice as long, for RESERVED_MS in
+ * all: then nothing is kept any more for a shard that has fallen silent.
+ */
+export const LAST_WORDS_MAX = 8;
 
 /** How a message ended; also a metric's label. */
 export type TellOutcome = "ok" | "failed";
 
+type Answer = ShardAnswer & Partial<Disposable>;
+
 export interface ShardExchangeOptions {
   readonly clock: Clock;
-  /** Composes a message and sends it. `isLeaving`: the last one for now. */
-  readonly tell: (isLeaving: boolean) => Promise<ShardAnswer & Partial<Disposable>>;
+  /** Composes a message and sends it. `isLeaving`: the last one for now. Undefined: it was not to the lead. */
+  readonly tell: (isLeaving: boolean) => Promise<Answer | undefined>;
   readonly isBusy: () => boolean;
   /** `askedAtMs`: when the message was composed. */
   readonly answered: (answer: ShardAnswer, askedAtMs: number) => void;
@@ -44,8 +54,12 @@ export class ShardExchange {
   #isNoticed = false;
   #isHurried = false;
   #isPressed = false;
-  /** The last word has been said. */
+  /** The last word has been said, and heard or given up. */
   #hasLeft = true;
+  /** Last words in turn that nobody has heard. */
+  #unheard = 0;
+  /** Rises with each stop: a message of the time before says nothing any more. */
+  #generation = 0;
   #toldAtMs = -Infinity;
   #answeredAtMs = -Infinity;
   #isSilent = true;
@@ -78,7 +92,9 @@ export class ShardExchange {
   stop(): void {
     clearTimeout(this.#timer);
     this.#timerAtMs = Infinity;
+    this.#generation += 1;
     this.#answeredAtMs = -Infinity;
+    this.#isUnderWay = false;
     this.#hasLeft = true;
     this.#isNoticed = false;
     this.#checkLease();
@@ -96,6 +112,7 @@ export class ShardExchange {
     this.#checkLease();
     const goesOn = this.#isNoticed || this.#options.isBusy();
     if (goesOn || !this.#hasLeft) void this.#tell(!goesOn);
+    else this.#awaitSilence();
   }
 
   async #tell(isLeaving: boolean): Promise<void> {
@@ -103,37 +120,56 @@ export class ShardExchange {
     this.#isNoticed = false;
     this.#isHurried = false;
     this.#isPressed = false;
+    const generation = this.#generation;
     const askedAtMs = this.#options.clock();
     this.#toldAtMs = askedAtMs;
+    const isHeard = await this.#ask(isLeaving, askedAtMs);
+    this.#options.told(isHeard ? "ok" : "failed");
+    if (generation !== this.#generation) return;
+    this.#isUnderWay = false;
+    this.#unheard = isLeaving && !isHeard ? this.#unheard + 1 : 0;
+    this.#hasLeft = isLeaving && (isHeard || this.#unheard === LAST_WORDS_MAX);
+    if (this.#hasLeft && !this.#isNoticed) this.#awaitSilence();
+    else this.#lookAt(askedAtMs + this.#pauseMs);
+  }
+
+  /** False where there was no answer, or none that could be taken. */
+  async #ask(isLeaving: boolean, askedAtMs: number): Promise<boolean> {
+    const generation = this.#generation;
+    let answer: Answer | undefined;
     try {
-      const answer = await this.#call(isLeaving);
+      answer = await this.#call(isLeaving);
+      if (answer === undefined) return false;
+      if (generation !== this.#generation) return true;
       this.#answeredAtMs = askedAtMs;
-      this.#hasLeft = isLeaving;
       this.#isSilent = false;
       this.#isPressed ||= answer.isPressed === true;
       this.#options.answered(answer, askedAtMs);
-      // An answer that is not disposed keeps the lead in memory.
-      answer[Symbol.dispose]?.();
-      this.#options.told("ok");
+      return true;
     } catch {
-      this.#hasLeft = isLeaving;
-      this.#options.told("failed");
+      return false;
     } finally {
-      this.#isUnderWay = false;
+      dispose(answer);
     }
-    if (this.#hasLeft && !this.#isNoticed) return;
-    this.#lookAt(askedAtMs + this.#pauseMs);
+  }
+
+  /** What was told is taken back when its time is over, if nothing comes before. */
+  #awaitSilence(): void {
+    if (!this.#isSilent) this.#lookAt(this.#answeredAtMs + SHARD_LEASE_MS);
   }
 
   get #pauseMs(): number {
     if (this.#isHurried) return HURRY_MS;
-    return this.#isPressed ? PRESSED_MS : TELL_EVERY_MS;
+    return this.#isPressed ? PRESSED_MS : TELL_EVERY_MS * 2 ** this.#unheard;
   }
 
-  async #call(isLeaving: boolean): Promise<ShardAnswer & Partial<Disposable>> {
+  async #call(isLeaving: boolean): Promise<Answer | undefined> {
     const { promise: deadline, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(() => reject(new Error("deadline")), TELL_DEADLINE_MS);
     const called = this.#options.tell(isLeaving);
+    const timer = setTimeout(() => {
+      called.then(dispose, () => undefined);
+      reject(new Error("deadline"));
+    }, TELL_DEADLINE_MS);
     return Promise.race([called, deadline]).finally(() => clearTimeout(timer));
   }
 
@@ -142,4 +178,9 @@ export class ShardExchange {
     this.#isSilent = true;
     this.#options.silent();
   }
+}
+
+/** An answer that is not disposed keeps the lead in memory. */
+function dispose(answer: Answer | undefined): void {
+  answer?.[Symbol.dispose]?.();
 }

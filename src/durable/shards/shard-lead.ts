@@ -32,7 +32,9 @@ export interface ShardLeadOptions {
   readonly clock: Clock;
   /** Random at each construction of the object. */
   readonly epoch: string;
-  /** Undefined while the pool has no flow control. */
+  /** The pool has had one object until now: nobody can have been granted anything. */
+  readonly isFirst: boolean;
+  /** With what all have told, as othersOf has it; undefined while the pool has no flow control. */
   readonly pool: () => PoolRoom | undefined;
   /** Another shard has told something: the lead's own view of it is to be renewed first. */
   readonly heard: () => void;
@@ -55,10 +57,9 @@ export class ShardLead {
   constructor(options: ShardLeadOptions, map: ShardMap) {
     this.#options = options;
     this.#map = map;
-    const { epoch, clock } = options;
+    const { epoch, clock, isFirst } = options;
     const nowMs = clock();
-    // Of a pool that had one object nobody can have been granted anything.
-    const startedAtMs = map.count === 1 ? -Infinity : nowMs;
+    const startedAtMs = isFirst ? -Infinity : nowMs;
     this.#work = new TotalsOfAll(epoch);
     this.#service = new TotalsOfAll(epoch);
     this.#issuer = new CreditIssuer({ epoch, startedAtMs });

@@ -124,6 +124,7 @@ class Simulation {
       {
         clock: () => this.nowMs,
         epoch: `lead${this.lives++}`,
+        isFirst: false,
         pool: () => {
           const others = unpackLoads(lead.othersOf(0)).get("e")?.requests ?? 0;
           return { room: Math.max(0, capacity - zero!.own - others), capacity };

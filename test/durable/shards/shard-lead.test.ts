@@ -16,6 +16,7 @@ function createLead(count = 4, kept: ShardMap = ONE_SHARD) {
     {
       clock: () => nowMs,
       epoch: "lead",
+      isFirst: kept.count === 1,
       pool: () => pool,
       heard: () => undefined,
       mapChanged: (map) => maps.push(map),
@@ -81,10 +82,16 @@ describe("a lead", () => {
   it("adds up work and service", () => {
     const { tell } = createLead();
     const total = (key: string, of: number) => ({ key, life: "x", total: of });
+    // What they have done before a lead has heard of them is nobody's concern any more.
+    tell(1, { work: [total("b", 1_000)] });
+    tell(2);
     tell(1, { work: [total("a", 100)], service: [total("0 acme", 7)] });
     tell(2, { work: [total("a", 50)] });
     const { work, service } = tell(3);
-    expect(work).toMatchObject([{ key: "a", total: 150 }]);
+    expect(work).toMatchObject([
+      { key: "b", total: 0 },
+      { key: "a", total: 150 },
+    ]);
     expect(service).toMatchObject([{ key: "0 acme", total: 7 }]);
   });
 

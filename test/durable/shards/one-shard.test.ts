@@ -1,0 +1,186 @@
+// What one of a pool's objects takes the pool to be, and what it says and grants by that.
+
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { ShardTold } from "../../../src/durable/shards/contract.ts";
+import { NO_LOADS, packLoads } from "../../../src/durable/shards/endpoint-loads.ts";
+import { SHARD_LEASE_MS } from "../../../src/durable/shards/members.ts";
+import { PRESSED_MS, TELL_EVERY_MS } from "../../../src/durable/shards/shard-exchange.ts";
+import { QUIET_MS } from "../../../src/durable/shards/shard-lead.ts";
+import { ADDRESS, ModelShard } from "./model-shard.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+function leadOf(count: number, capacity: number) {
+  const lead = new ModelShard({
+    index: 0,
+    count,
+    capacity,
+    kept: { count, version: 3, splits: [] },
+  });
+  let seq = 0;
+  /** Another shard tells it that it has so many requests there. */
+  const hear = (shard: number, requests: number, more: Partial<ShardTold> = {}) =>
+    lead.shards.told({
+      shard,
+      epoch: `s${shard}`,
+      seq: ++seq,
+      count,
+      mapVersion: 4,
+      isLeaving: false,
+      wantsAll: true,
+      samples: [],
+      loads: packLoads([[ADDRESS, { requests, tokens: requests, unseen: 0 }]]),
+      work: [],
+      service: [],
+      ...more,
+    });
+  return { lead, hear };
+}
+
+const ask = (shard: number, want: number) => ({
+  waiting: want,
+  credit: { scope: "pool/p", holder: `s${shard}`, epoch: "s0.1", spent: 0, want },
+});
+
+describe("a lead that has begun anew", () => {
+  it("grants by what all have told, also before it has granted itself anything", async () => {
+    const { lead, hear } = leadOf(4, 40);
+    const limits: number[] = [];
+    // Its own words, each PRESSED_MS after the first of another, come a while after the quiet time has ended.
+    await pass(30);
+    // Three have their whole share under way; what is left is the lead's own.
+    for (let atMs = 0; atMs < 2 * QUIET_MS; atMs += 20) {
+      const { credit } = hear(1 + ((atMs / 20) % 3), 10, ask(1 + ((atMs / 20) % 3), 30))!;
+      if (credit !== undefined) limits.push(credit.limit);
+      await pass(20);
+    }
+    expect(limits.length).toBeGreaterThan(100);
+    // Half of the room at most, which is ten.
+    expect(Math.max(...limits)).toBeLessThanOrEqual(5);
+    expect(lead.seen).toBe(30);
+  });
+});
+
+describe("the loads of others", () => {
+  it("are gone soon after the last of them, where the pool is one object again", async () => {
+    const { lead, hear } = leadOf(2, 40);
+    lead.configure(1);
+    lead.own = 1;
+    for (let atMs = 0; atMs < 2 * QUIET_MS; atMs += TELL_EVERY_MS) {
+      hear(1, 7);
+      await pass(TELL_EVERY_MS);
+    }
+    expect(lead.seen).toBe(7);
+    await pass(2 * SHARD_LEASE_MS + TELL_EVERY_MS);
+    expect(lead.seen).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("are gone from a shard that has had nothing to do for a while", async () => {
+    const told: ShardTold[] = [];
+    const others = packLoads([[ADDRESS, { requests: 7, tokens: 7, unseen: 0 }]]);
+    const tellLead = async (each: ShardTold) => {
+      told.push(each);
+      const credit = { scope: "pool/p", epoch: "lead", seq: told.length, limit: 9, ttlMs: 2_000 };
+      return { epoch: "lead", loads: others, work: [], service: [], credit };
+    };
+    const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
+    shard.request();
+    await pass(0);
+    shard.ended(1);
+    await pass(2 * TELL_EVERY_MS);
+    expect(told.at(-1)).toMatchObject({ isLeaving: true, loads: NO_LOADS });
+    expect(shard.seen).toBe(7);
+    await pass(SHARD_LEASE_MS);
+    expect(shard.seen).toBe(0);
+  });
+});
+
+describe("an object that leads no pool", () => {
+  it("does not take what it is told", async () => {
+    const { lead, hear } = leadOf(2, 40);
+    expect(hear(1, 7)).toBeDefined();
+    lead.retire();
+    expect(hear(1, 7)).toBeUndefined();
+    expect(lead.seen).toBe(0);
+    const other = new ModelShard({ index: 1, count: 2, capacity: 40 });
+    expect(other.shards.told({ ...NOTHING, shard: 0 })).toBeUndefined();
+    await pass(60_000);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("says no last word to itself when it goes in the middle of a message", async () => {
+    const { lead } = leadOf(2, 40);
+    lead.request();
+    // The message is composed in a turn of its own, and answered later in that.
+    vi.advanceTimersByTime(0);
+    lead.retire();
+    await pass(10_000);
+    expect(lead.told("failed")).toBe(0);
+    expect(lead.told("ok")).toBe(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe("a shard of a full pool", () => {
+  it("asks for credit no more often than all tell while requests wait", async () => {
+    const { lead } = leadOf(4, 8);
+    for (let i = 0; i < 20; i++) lead.request();
+    await pass(2 * QUIET_MS);
+    const before = lead.told("ok");
+    await pass(1_000);
+    expect(lead.told("ok") - before).toBeLessThanOrEqual(1_000 / PRESSED_MS);
+    expect(lead.told("ok") - before).toBeGreaterThan(5);
+  });
+
+  it("asks no more often of a lead that is away", async () => {
+    let asked = 0;
+    const tellLead = async () => {
+      asked += 1;
+      if (asked > 1) throw new Error("away");
+      const credit = { scope: "pool/p", epoch: "lead", seq: 1, limit: 2, ttlMs: 2_000 };
+      return { epoch: "lead", loads: NO_LOADS, work: [], service: [], credit };
+    };
+    const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
+    shard.request();
+    await pass(TELL_EVERY_MS / 2);
+    for (let i = 0; i < 20; i++) shard.request();
+    for (let atMs = 0; atMs < 500; atMs += 5) {
+      shard.drain();
+      await pass(5);
+    }
+    expect(asked).toBeLessThanOrEqual(2 + 500 / PRESSED_MS);
+    expect(asked).toBeGreaterThan(5);
+  });
+
+  it("asks at once for each time that its credit is used up", async () => {
+    const asked: number[] = [];
+    const tellLead = async () => {
+      asked.push(Date.now());
+      const limit = asked.length;
+      const credit = { scope: "pool/p", epoch: "lead", seq: limit, limit, ttlMs: 2_000 };
+      return { epoch: "lead", loads: NO_LOADS, work: [], service: [], credit };
+    };
+    const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
+    for (let i = 0; i < 60; i++) shard.request();
+    await pass(TELL_EVERY_MS);
+    expect(asked.length).toBeGreaterThan(15);
+  });
+});
+
+const NOTHING: ShardTold = {
+  shard: 1,
+  epoch: "s1",
+  seq: 1,
+  count: 2,
+  mapVersion: 0,
+  isLeaving: false,
+  wantsAll: true,
+  samples: [],
+  loads: NO_LOADS,
+  work: [],
+  service: [],
+};
