@@ -29,7 +29,7 @@ const FLASH_CROWD_ABOUT = "Half-way, one request in seven asks about one new doc
 const FLOW_CONTROL = { featureGates: ["flowControl"] };
 
 /** Requests under way at one endpoint at most. */
-export const CONCURRENCY_MAX = 24;
+const CONCURRENCY_MAX = 24;
 const BOUNDED = {
   featureGates: ["flowControl"],
   plugins: [
