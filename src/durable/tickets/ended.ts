@@ -3,9 +3,10 @@
 //
 //   known of     what comes later         becomes
 //   closed       opened, closed           nothing
-//   closed       commit                   a lesson: whose prompt it was that the endpoint has read
-//   left         commit                   nothing: nobody carries it, as far as its Worker knows
-//   left         opened, closed           as of a ticket that was never heard of
+//   closed       commit                   a lesson, once: whose prompt it was that the endpoint has read
+//   gone         commit                   nothing: nobody carries it, as far as its Worker knows
+//   left         commit                   a ticket, where a relay may have it
+//   gone, left   opened, closed           as of a ticket that was never heard of, but for a commit told before
 //
 // In memory only. What is lost with it is told again by relays' reports, or ends with the lease.
 
@@ -14,55 +15,72 @@ import { NO_SLOT, type TicketEnd } from "./ticket.ts";
 /** As many as there may be tickets at once. The oldest are forgotten first. */
 export const ENDED_TICKETS_MAX = 20_000;
 
-/** What became of it, as far as its commit has still to learn it; null where that has come. */
-type Ended = { end: TicketEnd | null };
-
-const LEFT = "left";
+interface Ended {
+  /**
+   * `closed`: a relay has reported its end, or it was settled without. `gone`: its Worker has given it up, or nobody
+   * was heard of that carries it. `left`: nobody there will say more of it.
+   */
+  readonly how: "closed" | "gone" | "left";
+  /** Its commit has come. */
+  readonly isTold: boolean;
+  /** What its commit has still to learn; null where there is nothing. */
+  readonly end: TicketEnd | null;
+}
 
 export class EndedTickets {
-  readonly #byId = new Map<string, Ended | typeof LEFT>();
+  readonly #byId = new Map<string, Ended>();
 
-  /** A relay has reported its end, or it was settled without. `end`: where its commit has not come. */
-  closed(id: string, end: TicketEnd | null): void {
-    this.#set(id, { end });
+  /** `isTold`: its commit has come. */
+  closed(id: string, end: TicketEnd, isTold: boolean): void {
+    const isKnown = isTold || this.isTold(id);
+    this.#set(id, { how: "closed", isTold: isKnown, end: isKnown ? null : end });
   }
 
-  /** Its Worker has given it up, or nobody was heard of that carries it. */
-  left(id: string): void {
-    if (!this.isClosed(id)) this.#set(id, LEFT);
+  /** Its Worker has said the last of one that is not known here. */
+  left(id: string, how: "gone" | "left"): void {
+    if (!this.isClosed(id)) this.#set(id, { how, isTold: this.isTold(id), end: null });
   }
 
   /** Nobody has told its end in time. */
-  givenUp(id: string, isVoid: boolean): void {
-    if (isVoid) this.left(id);
-    else this.closed(id, null);
+  givenUp(id: string, { isVoid, isTold }: { readonly isVoid: boolean; readonly isTold: boolean }) {
+    if (isVoid && this.isClosed(id)) return;
+    const isKnown = isTold || this.isTold(id);
+    this.#set(id, { how: isVoid ? "gone" : "closed", isTold: isKnown, end: null });
   }
 
   isClosed(id: string): boolean {
-    return typeof this.#byId.get(id) === "object";
+    return this.#byId.get(id)?.how === "closed";
   }
 
   has(id: string): boolean {
     return this.#byId.has(id);
   }
 
+  /** A relay may have it, and say so yet. */
+  mayRun(id: string): boolean {
+    return this.#byId.get(id)?.how === "left";
+  }
+
+  isTold(id: string): boolean {
+    return this.#byId.get(id)?.isTold === true;
+  }
+
   /** How a closed ticket ended; once. */
   takeEnd(id: string): TicketEnd | undefined {
     const ended = this.#byId.get(id);
-    if (typeof ended !== "object" || ended.end === null) return undefined;
-    const { end } = ended;
-    ended.end = null;
-    return end;
+    if (ended === undefined || ended.end === null) return undefined;
+    this.#byId.set(id, { ...ended, isTold: true, end: null });
+    return ended.end;
   }
 
   endpointRemoved(slot: number): void {
-    for (const ended of this.#byId.values()) {
-      if (ended === LEFT || ended.end?.slot !== slot) continue;
-      ended.end = { ...ended.end, slot: NO_SLOT };
+    for (const [id, ended] of this.#byId) {
+      if (ended.end?.slot !== slot) continue;
+      this.#byId.set(id, { ...ended, end: { ...ended.end, slot: NO_SLOT } });
     }
   }
 
-  #set(id: string, ended: Ended | typeof LEFT): void {
+  #set(id: string, ended: Ended): void {
     this.#byId.delete(id);
     this.#byId.set(id, ended);
     if (this.#byId.size <= ENDED_TICKETS_MAX) return;

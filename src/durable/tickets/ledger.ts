@@ -229,13 +229,13 @@ export class TicketLedger {
       this.#release(ticket, "report");
       this.#forget(ticket);
       const isEdge = isEdgeTicket(id);
-      if (isEdge) this.#ended.closed(id, ticket.isCommitted ? null : end);
+      if (isEdge) this.#ended.closed(id, end, ticket.isCommitted);
       return settlementOf(ticket, end, this.#isEarlier(id) && !isEdge);
     }
     const name = this.#earlierName(id);
     if (name === undefined || subject === undefined) return undefined;
     const isEdge = isEdgeTicket(id);
-    if (isEdge) this.#ended.closed(id, end);
+    if (isEdge) this.#ended.closed(id, end, false);
     else this.#options.onRestored?.("closed");
     return settlementOf({ ...name, ...subject, id, attempt }, end, !isEdge);
   }
@@ -278,14 +278,17 @@ export class TicketLedger {
     this.#release(ticket, "handle");
   }
 
-  /** An isolate tells the end of one of its own, as a handle would. One that is not known begins no more. */
+  /**
+   * An isolate tells the end of one of its own, as a handle would. One that is not known begins no more. `left` says only
+   * that nobody there will tell more: the report of a relay that has it may be on its way, so its lease goes on.
+   */
   endLocal(id: string, attempt: number, how: ReleasedBy | "left"): void {
     if (!isEdgeTicket(id)) return;
     const ticket = this.#leases.get(id);
-    if (ticket === undefined) this.#ended.left(id);
+    if (ticket === undefined) this.#ended.left(id, how === "left" ? how : "gone");
     else if (ticket.attempt !== attempt) return;
     else if (how !== "left") this.release(id, how, NO_HOLDER);
-    else {
+    else if (ticket.isWorkers === true) {
       this.abandon(id, NO_HOLDER);
       this.#forgetUnheardOf(ticket);
     }
@@ -364,6 +367,8 @@ export class TicketLedger {
     if (!hasRoom || !isEdgeTicket(told.id)) this.#options.onRestored?.(outcome);
     if (!hasRoom) return undefined;
     const ticket = restoredTicket(told);
+    // It was forgotten here. What only its isolate knows is not told twice.
+    ticket.isCommitted = this.#ended.isTold(told.id);
     // Not found by its request: whoever picks again has lost the answer, and so this ticket.
     this.#leaseToRelay(ticket);
     // Its prompt was most likely computed in the object's earlier life.
@@ -397,9 +402,9 @@ export class TicketLedger {
 
   /** No report came: an estimate, unless the ticket is void. */
   #giveUp(ticket: TicketState): Settlement | undefined {
-    const { id, isVoid } = ticket;
+    const { id, isVoid, isCommitted: isTold } = ticket;
     this.#forget(ticket);
-    if (isEdgeTicket(id)) this.#ended.givenUp(id, isVoid);
+    if (isEdgeTicket(id)) this.#ended.givenUp(id, { isVoid, isTold });
     return isVoid ? undefined : estimateOf(ticket);
   }
 

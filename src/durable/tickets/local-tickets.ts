@@ -75,7 +75,8 @@ export class LocalTickets {
     const known = leases.get(spec.id);
     if (known !== undefined)
       return { outcome: this.#complete(known, spec) ? "completed" : "known" };
-    if (ended.has(spec.id)) return this.#endedBefore(spec);
+    const mayRun = ended.mayRun(spec.id) && spec.isWorkers !== true;
+    if (ended.has(spec.id) && !mayRun) return this.#endedBefore(spec);
     if (spec.decidedAgoMs >= beforeRelayMs) return { outcome: "late" };
     const { hasRoom, settlement } = makeRoom();
     if (!hasRoom) return { outcome: "no-room" };

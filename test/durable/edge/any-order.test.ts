@@ -24,19 +24,12 @@ class Account {
   readonly #told = new Set<number>();
   readonly #carried = new Set<number>();
   readonly #closed = new Set<number>();
-  readonly #left = new Set<number>();
 
+  /** Who leaves has said nothing of what a relay has. */
   apply({ what, n }: Event): void {
     if (what === "closed") this.#closed.add(n);
     else if (what === "opened") this.#carried.add(n);
-    else if (what === "left") this.#leave(n);
-    else if (!this.#left.has(n)) this.#told.add(n);
-  }
-
-  /** Nobody carries it, unless a relay does. */
-  #leave(n: number): void {
-    this.#left.add(n);
-    this.#told.delete(n);
+    else if (what === "commit") this.#told.add(n);
   }
 
   get settled(): number {

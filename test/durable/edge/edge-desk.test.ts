@@ -171,7 +171,7 @@ describe("what an isolate should not say", () => {
 });
 
 function endOf({ ticket, attempt }: LocalCommit) {
-  return { ticket, attempt, how: "left" };
+  return { ticket, attempt, how: "cancelled" };
 }
 
 describe("an end that an isolate tells", () => {

@@ -192,12 +192,21 @@ describe("a commit", () => {
 
   it("opens nothing when its Worker has given it up before", () => {
     const world = new World();
-    world.ended(1, "left");
+    world.ended(1, "cancelled");
     expect(world.commit(1).outcome).toBe("ended");
     world.opened(1);
     expect(world.chargedFor(1)).toBe(1);
     world.closed(1);
     expect(world.settlementsOf(1)).toHaveLength(1);
+  });
+
+  it("opens what a relay may have, though nobody there is left to say so", () => {
+    const world = new World();
+    world.ended(1, "left");
+    expect(world.commit(1).outcome).toBe("opened");
+    world.ended(2, "left");
+    // Its Worker would carry it, and has gone.
+    expect(world.commit(2, { isWorkers: true }).outcome).toBe("ended");
   });
 
   it("that is as old as a lease opens nothing", () => {
@@ -238,29 +247,46 @@ describe("a commit", () => {
 });
 
 describe("an end that an isolate tells", () => {
-  it("releases what no relay has, and leaves what one has to it", () => {
+  it("leaves to relays what one may have, and releases what its Worker has given up", () => {
     const world = new World();
-    world.commit(1);
-    world.commit(2);
+    for (const n of [1, 2, 3]) world.commit(n);
+    world.commit(4, { isWorkers: true });
     world.opened(2);
-    world.ended(1, "left");
-    world.ended(2, "left");
-    expect([world.chargedFor(1), world.chargedFor(2)]).toEqual([0, 1]);
+    for (const n of [1, 2, 4]) world.ended(n, "left");
+    world.ended(3, "cancelled");
+    expect([1, 2, 3, 4].map((n) => world.chargedFor(n))).toEqual([1, 1, 0, 0]);
     world.ended(2, "cancelled");
     expect(world.chargedFor(2)).toBe(0);
+    world.pass(TICKET_LIMITS.beforeRelayMs);
+    expect(world.chargedFor(1)).toBe(0);
+    expect(world.settlementsOf(1)).toEqual([]);
   });
 
-  it("is not the last word where a relay has it after all", () => {
+  it("is not the last word where a relay has it: it is known, counts and teaches as if it had not been told", () => {
     const world = new World();
     world.commit(1);
     world.ended(1, "left");
     world.opened(1);
     expect(world.chargedFor(1)).toBe(1);
-    expect(world.commit(1).outcome).toBe("completed");
-    expect(world.chargedFor(1)).toBe(1);
+    expect(world.commit(1).outcome).toBe("known");
     world.closed(1);
     expect(world.chargedFor(1)).toBe(0);
-    expect(world.settlementsOf(1)).toHaveLength(1);
+    expect(world.settlementsOf(1)).toMatchObject([{ isEstimated: false }]);
+    expect(world.learned).toContainEqual([1, 1]);
+    expect(world.commit(1)).toEqual({ outcome: "ended" });
+  });
+
+  it("of a commit that was told, and forgotten with its lease, makes no news of it again", () => {
+    const world = new World();
+    for (const n of [1, 2]) world.commit(n);
+    world.pass(TICKET_LIMITS.beforeRelayMs);
+    world.opened(1);
+    expect(world.commit(1).outcome).toBe("known");
+    for (const n of [1, 2]) {
+      world.closed(n);
+      expect(world.commit(n)).toEqual({ outcome: "ended" });
+      expect(world.settlementsOf(n)).toHaveLength(1);
+    }
   });
 
   it("ends no ticket of an object's", () => {
@@ -277,15 +303,15 @@ describe("an end that an isolate tells", () => {
 describe("EndedTickets", () => {
   it("forgets the oldest past its maximum", () => {
     const ended = new EndedTickets();
-    for (let n = 0; n <= ENDED_TICKETS_MAX; n++) ended.left(`i-${n}`);
+    for (let n = 0; n <= ENDED_TICKETS_MAX; n++) ended.left(`i-${n}`, "gone");
     expect(ended.has("i-0")).toBe(false);
     expect(ended.has(`i-${ENDED_TICKETS_MAX}`)).toBe(true);
   });
 
   it("keeps what is closed so, whatever else is said", () => {
     const ended = new EndedTickets();
-    ended.closed("i-1", null);
-    ended.left("i-1");
+    ended.closed("i-1", end(1, true), true);
+    ended.left("i-1", "left");
     expect(ended.isClosed("i-1")).toBe(true);
   });
 });
