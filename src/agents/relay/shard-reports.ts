@@ -14,7 +14,12 @@ import type { Carried, Evictions } from "./evictions.ts";
 import type { EndpointMarks } from "./endpoint-marks.ts";
 import { tellMarks } from "./mark-reports.ts";
 import { StartedReports } from "./started-reports.ts";
-import { OUTBOX_REPORTS_MAX, TicketOutbox, type TicketSubject } from "./ticket-outbox.ts";
+import {
+  type OpenTicket,
+  OUTBOX_REPORTS_MAX,
+  TicketOutbox,
+  type TicketSubject,
+} from "./ticket-outbox.ts";
 
 export type ShardReportsOptions = Omit<SessionOptions, "role" | "events" | "shard"> & {
   readonly marks: Pick<EndpointMarks, "standing">;
@@ -50,24 +55,24 @@ export class ShardReports {
 
   /** See TicketOutbox, as what follows. */
   opened(subject: TicketSubject, endpoint: string): void {
-    this.#of(shardOfRequest(subject.requestId)).outbox.opened(subject, endpoint);
+    this.#outboxOf(subject.requestId, subject).opened(subject, endpoint);
   }
 
   prefilled(requestId: string, report: TicketPrefilled): void {
-    this.#of(shardOfRequest(requestId)).outbox.prefilled(report);
+    this.#outboxOf(requestId, report).prefilled(report);
   }
 
   closed(report: TicketClosed): void {
-    this.#of(shardOfRequest(report.requestId ?? "")).outbox.closed(report);
+    this.#outboxOf(report.requestId ?? "", report).closed(report);
   }
 
   /** An answer has begun; see StartedReports. */
   begun(carried: Carried): void {
-    this.#of(carried.shard).started.add(carried);
+    this.#known(carried.shard).started.add(carried);
   }
 
   ended(carried: Carried): void {
-    this.#of(carried.shard).started.ended(carried);
+    this.#known(carried.shard).started.ended(carried);
   }
 
   /** What was just seen of endpoints. */
@@ -90,9 +95,17 @@ export class ShardReports {
     await this.#sessions.close();
   }
 
-  /** Where there can be no such shard, the pool's own object knows best what to make of it. */
-  #of(shard: number): ReportedShard {
-    return this.#sessions.wanted(shard) ?? this.#sessions.use(0)!;
+  /** Of the object that has granted the ticket, or of the first one, which it was handed over to. */
+  #outboxOf(requestId: string, ticket: OpenTicket): TicketOutbox {
+    const first = this.#sessions.use(0)!;
+    if (first.outbox.hasOpen(ticket)) return first.outbox;
+    // Where there can be no such shard, the pool's own object knows best what to make of it.
+    return (this.#sessions.wanted(shardOfRequest(requestId)) ?? first).outbox;
+  }
+
+  /** Without dialling: a ticket's object is known, or was left, from when it was opened. */
+  #known(shard: number): ReportedShard {
+    return this.#sessions.use(shard) ?? this.#sessions.use(0)!;
   }
 
   #open(shard: number, session: PoolSession): ReportedShard {

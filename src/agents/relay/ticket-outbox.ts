@@ -60,6 +60,9 @@ export interface TicketSubject {
   readonly model: string;
 }
 
+/** What names a ticket that is open. */
+export type OpenTicket = Pick<TicketReport, "ticket" | "attempt">;
+
 export class TicketOutbox {
   readonly #open = new Map<string, TicketOpened>();
   #entries: Entry[] = [];
@@ -120,6 +123,11 @@ export class TicketOutbox {
     return this.#entries.length === 0 && this.#open.size === 0;
   }
 
+  /** Whether it was opened here, or handed over while it was, and has not been closed. */
+  hasOpen(ticket: OpenTicket): boolean {
+    return this.#open.has(keyOf(ticket));
+  }
+
   /** A ticket's endpoint is being tried; said again when another one is. */
   opened(subject: TicketSubject, endpoint: string): void {
     const report: TicketOpened = { kind: "opened", ...subject, endpoint };
@@ -166,7 +174,10 @@ export class TicketOutbox {
     for (const report of this.#open.values()) if (!waiting.has(report)) this.#add(report, report);
   }
 
-  /** Says to another object all that this one was to be told and did not acknowledge. */
+  /**
+   * Says to another object all that this one was to be told and did not acknowledge. What becomes of the tickets
+   * that are open is for that one's outbox from now on.
+   */
   handOver(to: TicketOutbox): void {
     for (const [key, report] of this.#open) to.#open.set(key, report);
     for (const { report, plain } of this.#entries) to.#add(report, plain);
@@ -261,8 +272,8 @@ export class TicketOutbox {
   }
 }
 
-function keyOf(report: TicketReport): string {
-  return `${report.attempt} ${report.ticket}`;
+function keyOf({ ticket, attempt }: OpenTicket): string {
+  return `${attempt} ${ticket}`;
 }
 
 /** A report as version 1 knows it: its objects refuse fields they do not know. */

@@ -144,6 +144,18 @@ describe("reports of a pool with several objects", () => {
     await waitFor(() => expect(told(0)).toContain("closed t-over"));
     expect(told(0)).toContain("opened t-running");
     await waitFor(() => expect(reports.size).toBe(0));
+    // What becomes of it is for whoever was told last that it is open.
+    const dialled = pool.objects[1]!.hellos.length;
+    const carried = evictions.enter({ ticket: running.ticket, attempt: 0 }, 1);
+    carried.hasBegun = true;
+    reports.begun(carried);
+    reports.ended(carried);
+    reports.closed(closed(running));
+    await waitFor(() => expect(told(0)).toContain("closed t-running"));
+    await waitFor(() => expect(reports.size).toBe(0));
+    reports.renew();
+    expect(reports.size).toBe(0);
+    expect(pool.objects[1]!.hellos).toHaveLength(dialled);
   });
 
   it("wait for one object while others are told", async () => {
