@@ -36,12 +36,19 @@ const SETTLE_MS = 30_000;
 const SPLIT_MS = 90_000;
 
 let up: Fairlead;
+let whileItGrew: readonly Answered[];
 beforeAll(async () => {
-  up = await startFairlead("--shards", String(SHARDS), "--kv-events", "--engines", String(ENGINES));
+  up = await startFairlead("--kv-events", "--engines", String(ENGINES));
   // Decisions of objects say all that they went by.
   await up.configurePool({ scheduler: SCHEDULER, decide: "consult" });
-  await allHear(SHARDS);
-});
+  await allHear(1);
+  // Objects that nobody knows yet: they have neither endpoints nor a configuration.
+  whileItGrew = await underLoad(4, async () => {
+    await up.configurePool({ shards: SHARDS });
+    await allHear(SHARDS);
+    await sleep(500);
+  });
+}, 2 * SETTLE_MS);
 afterAll(() => up?.[Symbol.asyncDispose]());
 
 interface Message {
@@ -187,6 +194,12 @@ async function underLoad(width: number, during: () => Promise<void>): Promise<re
 }
 
 describe("a pool of several objects", () => {
+  it("has lost no request when it was one until then", () => {
+    expect(whileItGrew.filter(({ status }) => status !== 200)).toEqual([]);
+    const shards = new Set(whileItGrew.map(({ requestId }) => shardOfRequest(requestId)));
+    expect(shards.size).toBeGreaterThan(1);
+  });
+
   it("serves conversations by all of them, and a conversation by one", async () => {
     const conversations: (readonly Answered[])[] = [];
     for (let n = 0; n < 16; n++) conversations.push(await converse(`number ${n}`));

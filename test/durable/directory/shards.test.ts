@@ -41,6 +41,16 @@ async function lose(address: string, method: string): Promise<void> {
 const resetObject = (address: string) =>
   runInDurableObject(object(address), (_, ctx) => ctx.abort("reset")).catch(() => undefined);
 
+/**
+ * What the directory has to do is due. On a busy machine its alarm, which is a few seconds away, may have rung by
+ * itself: go by what it has done, not by whether this has rung it.
+ */
+const ring = () => runDurableObjectAlarm(directory());
+
+/** The directory has nothing more to do. */
+const isDone = () =>
+  runInDurableObject(directory(), async (_, { storage }) => (await storage.getAlarm()) === null);
+
 const isConfigured = async (address: string) => (await object(address).state()).isConfigured;
 
 describe("shards of a pool", () => {
@@ -77,18 +87,18 @@ describe("shards of a pool", () => {
     });
     await put(1);
     await letTimePass(SHARD_LEAVES_MS - 60_000);
-    await runDurableObjectAlarm(directory());
+    await ring();
     expect(await isConfigured("eu-1~1")).toBe(true);
     await letTimePass(60_000);
-    await runDurableObjectAlarm(directory());
+    await ring();
     expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 1 });
     grant[Symbol.dispose]();
     await until(async () => (await object("eu-1~1").state()).tickets.open === 0);
     // Its usage is not settled yet: no relay has said anything. A reset forgets that.
     await resetObject("eu-1~1");
-    expect(await runDurableObjectAlarm(directory())).toBe(true);
-    expect(await isConfigured("eu-1~1")).toBe(false);
-    expect(await runDurableObjectAlarm(directory())).toBe(false);
+    await ring();
+    await until(async () => !(await isConfigured("eu-1~1")));
+    await until(isDone);
     expect(await isConfigured("eu-1")).toBe(true);
   });
 
@@ -103,7 +113,7 @@ describe("shards of a pool", () => {
     await put(2);
     expect(await there()).toEqual([0, 1, 2]);
     await letTimePass(SHARD_LEAVES_MS);
-    await runDurableObjectAlarm(directory());
+    await ring();
     expect(await there()).toEqual([0, 1]);
     expect(await directory().hasShard("eu-2", 0)).toBe(false);
   });
@@ -113,7 +123,7 @@ describe("shards of a pool", () => {
     await put(1);
     await put(2);
     await letTimePass(SHARD_LEAVES_MS);
-    expect(await runDurableObjectAlarm(directory())).toBe(false);
+    await until(isDone);
     expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 2 });
   });
 
@@ -121,7 +131,7 @@ describe("shards of a pool", () => {
     await put(2);
     await put(1);
     await letTimePass(SHARD_LEAVES_MS);
-    await runDurableObjectAlarm(directory());
+    await ring();
     expect(await isConfigured("eu-1~1")).toBe(false);
     await put(2);
     expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 2 });
@@ -133,7 +143,7 @@ describe("shards of a pool", () => {
     await put(1, { pools: ["eu-2"] });
     for (const address of ["eu-1", "eu-1~1", "eu-1~2"])
       expect(await isConfigured(address)).toBe(false);
-    expect(await runDurableObjectAlarm(directory())).toBe(false);
+    await until(isDone);
   });
 
   it("that could not be told are told by alarm, and named once", async () => {
@@ -141,13 +151,15 @@ describe("shards of a pool", () => {
     await lose("eu-1~2", "configure");
     expect(await put(4)).toMatchObject({ pending: ["eu-1"] });
     await resetObject("eu-1~1");
-    await runDurableObjectAlarm(directory());
+    await ring();
+    await until(async () => (await shardOf("eu-1~1")) !== null);
     expect(await shardOf("eu-1~1")).toEqual({ index: 1, count: 4 });
     expect(await isConfigured("eu-1~2")).toBe(false);
     // It is not forgotten either where it does not count any more before it was told.
     await put(2);
     await resetObject("eu-1~2");
-    expect(await runDurableObjectAlarm(directory())).toBe(true);
+    await ring();
+    await until(async () => (await shardOf("eu-1~2")) !== null);
     expect(await shardOf("eu-1~2")).toEqual({ index: 2, count: 2 });
   });
 
