@@ -2,6 +2,7 @@
 // and the records that `explain` shows.
 
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+import { schedulerHash } from "../scheduler/config/scheduler-hash.ts";
 import { DecidedWhere } from "../scheduler/decisions/decided-where.ts";
 import { LocalDecisions } from "../scheduler/decisions/local-decisions.ts";
 import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
@@ -50,6 +51,7 @@ export class Decider {
   #picker: EndpointPicker | undefined;
   /** Configuration of #picker: one object while it does not change. */
   #scheduler: SchedulerConfig | undefined;
+  #schedulerHash: string | undefined;
   #shadow: Shadow | undefined;
   /** Configuration of #shadow. */
   #shadowScheduler: SchedulerConfig | undefined;
@@ -79,6 +81,11 @@ export class Decider {
     return this.#scheduler;
   }
 
+  /** Of it, for isolates that decide alone. */
+  get schedulerHash(): string | undefined {
+    return this.#schedulerHash;
+  }
+
   /** undefined without a shadow configuration. */
   get shadow(): ShadowState | undefined {
     return this.#shadow?.state;
@@ -91,6 +98,7 @@ export class Decider {
     if (JSON.stringify(scheduler) !== JSON.stringify(this.#scheduler)) {
       // Only then: a new picker's scorers have forgotten what they learned.
       this.#scheduler = scheduler;
+      this.#schedulerHash = scheduler && schedulerHash(scheduler);
       this.#picker = picker;
       if (scheduler !== undefined) {
         this.#options.prefixes.setCapacityRule(capacityRuleOf(scheduler));

@@ -45,6 +45,12 @@ export const EDGE_METRIC = {
     help: "Calls that told a pool's object of local picks: answered, refused by a release of before, failed.",
     labels: ["pool", "outcome"],
   },
+  edgeSnapshotsUnreadableTotal: {
+    name: "fairlead_edge_snapshots_unreadable_total",
+    kind: "counter",
+    help: "Snapshots of a pool that this isolate could not read, as of another release: it asks the object until it can.",
+    labels: ["pool"],
+  },
   edgeCommitsDroppedTotal: {
     name: "fairlead_edge_commits_dropped_total",
     kind: "counter",

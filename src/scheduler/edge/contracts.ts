@@ -36,6 +36,8 @@ export interface EdgeSnapshot {
   /** The version that this one is to be applied to; null for a whole one. */
   readonly base: number | null;
   readonly configVersion: number;
+  /** Of what the object schedules by; see config/scheduler-hash.ts. Absent: of a release before. */
+  readonly schedulerHash?: string;
   readonly staleAfterMs: number;
   /** Those that are new, or whose address, engine or labels have changed. */
   readonly endpoints: readonly EdgeEndpoint[];

@@ -6,12 +6,13 @@
 // One call at a time, so that snapshots come in order: what comes meanwhile goes with the next. A timer and a
 // call belong to the request that began them, so the request whose commit finds nobody at work does that work,
 // behind its answer, also if its client leaves, and goes on for as long as others bring more, up to
-// TELL_MS_MAX. Where its context ends before, the next request takes over when LEASE_MS is over.
+// TELL_MS_MAX. Where its context ends before, the next request takes over when LEASE_MS is over, with what was
+// under way: whether the object has heard of that is not known, and telling it twice does no harm.
 
 import type { EdgePort, EdgeSync, EdgeSynced } from "../../durable/contract.ts";
 import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
 import { withDeadline } from "../shared-copy.ts";
-import { Outbox, type PendingCommit } from "./outbox.ts";
+import { type Batch, Outbox, type PendingCommit } from "./outbox.ts";
 
 /** Commits wait so long for others to go with. The object hears of a load so much later, and is called so much less. */
 export const EDGE_GATHER_MS = 20;
@@ -38,9 +39,9 @@ export interface EdgeCallsOptions {
   readonly ask: (nowMs: number, untoldCount: number) => Pick<EdgeSync, "known" | "credit">;
   /** Of the replica's last dispatch. */
   readonly lastNumber: () => number;
-  /** `shown`: the object had been told of the dispatches up to this one. */
+  /** `shown`: the object had been told of the dispatches up to this one. Never throws. */
   readonly answered: (synced: EdgeSynced, at: { askedAtMs: number; shown: number }) => void;
-  /** The object is away, or of a release that has no such word. */
+  /** The object is away, busy, or of a release that has no such word. Never throws. */
   readonly failed: (error: unknown) => void;
   /** Of commits and ends that will never be told. */
   readonly dropped: (count: number) => void;
@@ -57,9 +58,8 @@ export class EdgeCalls {
   readonly #outbox: Outbox;
   /** Until then a request is at work. */
   #leaseUntilMs = -Infinity;
-  /** Of the call that is under way. */
-  #firstUnderWay: number | undefined;
-  #countUnderWay = 0;
+  /** Of the call whose answer nobody has seen yet. */
+  #underWay: Batch | undefined;
   /** Of the work that has the lease. */
   #turn = 0;
   /** It waits with ends only: who has a commit takes over. */
@@ -72,12 +72,12 @@ export class EdgeCalls {
 
   /** Commits that the object is not known to have heard of. */
   get untoldCount(): number {
-    return this.#outbox.commitCount + this.#countUnderWay;
+    return this.#outbox.commitCount + (this.#underWay?.commits.length ?? 0);
   }
 
   /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
   shownNow(): number {
-    const first = this.#firstUnderWay ?? this.#outbox.firstNumber;
+    const first = this.#underWay?.commits[0]?.number ?? this.#outbox.firstNumber;
     return first === undefined ? this.#options.lastNumber() : first - 1;
   }
 
@@ -100,6 +100,7 @@ export class EdgeCalls {
     const isSooner = this.#isInNoHurry && gatherMs < LEFT_GATHER_MS;
     if (nowMs < this.#leaseUntilMs && !isSooner) return;
     this.#isInNoHurry = gatherMs === LEFT_GATHER_MS;
+    this.#putBack();
     this.#leaseUntilMs = nowMs + LEASE_MS;
     way.hold(this.#work(way, { startedMs: nowMs, gatherMs, turn: ++this.#turn }));
   }
@@ -123,29 +124,34 @@ export class EdgeCalls {
     this.#leaseUntilMs = -Infinity;
   }
 
+  /** What is under way waits again. */
+  #putBack(): void {
+    if (this.#underWay !== undefined) this.#outbox.putBack(this.#underWay);
+    this.#underWay = undefined;
+  }
+
   async #tell(way: EdgeWay): Promise<boolean> {
     const askedAtMs = Date.now();
     const batch = this.#outbox.take();
     const asked = this.#options.ask(askedAtMs, this.#outbox.commitCount);
-    const shown = this.shownNow();
-    this.#firstUnderWay = batch.commits[0]?.number;
-    this.#countUnderWay = batch.commits.length;
     const commits = batch.commits.map((pending) => commitAt(pending, askedAtMs));
+    // The answer shows what goes with the call.
+    const shown = this.shownNow();
+    this.#underWay = batch;
+    let synced: EdgeSynced;
     try {
       const call = callOf(way, { ...asked, commits, ends: batch.ends });
-      const synced = await withDeadline(call, SYNC_DEADLINE_MS);
-      this.#firstUnderWay = undefined;
-      this.#countUnderWay = 0;
-      this.#options.answered(synced, { askedAtMs, shown });
-      return true;
+      synced = await withDeadline(call, SYNC_DEADLINE_MS);
     } catch (error) {
       // Unreachable, overloaded, too slow, or reset during the call.
-      this.#firstUnderWay = undefined;
-      this.#countUnderWay = 0;
-      this.#outbox.putBack(batch);
+      if (this.#underWay === batch) this.#putBack();
       this.#options.failed(error);
       return false;
     }
+    // Else another request has taken over, and tells it again.
+    if (this.#underWay === batch) this.#underWay = undefined;
+    this.#options.answered(synced, { askedAtMs, shown });
+    return true;
   }
 }
 

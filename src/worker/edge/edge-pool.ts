@@ -11,10 +11,8 @@ import type { PoolReplica } from "../../scheduler/edge/pool-replica.ts";
 import type { Picked } from "../../scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
 import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
-import { METRIC } from "../../telemetry/names.ts";
 import { randomHex } from "../crypto.ts";
 import type { Pool } from "../directory-index.ts";
-import { metrics } from "../metrics.ts";
 import type { Grant } from "../upstream/pool-picks.ts";
 import type { EdgeWay } from "./edge-calls.ts";
 import { chooseHere, type Chosen } from "./local-choice.ts";
@@ -69,7 +67,7 @@ export class EdgePool {
     if (this.#local !== undefined) this.#local = LocalPicker.for(pool, this.#local);
   }
 
-  get link(): Pick<ObjectLink, "rttMs" | "measured" | "facts" | "renew" | "credit"> {
+  get link(): Pick<ObjectLink, "rttMs" | "measured" | "facts" | "credit"> {
     return this.#link;
   }
 
@@ -97,15 +95,22 @@ export class EdgePool {
   // Hot path.
   decide(pick: PickRequest, way: DecidingWay, at: DecidingAt): Grant | ConsultTerms {
     const chosen = this.#choose(pick, way, at);
-    const terms = "picked" in chosen ? chosen.terms : chosen;
-    const { where, reason } = terms;
-    metrics.inc(METRIC.edgeDecisionsTotal, { pool: this.#name, where, reason });
     return "picked" in chosen ? this.#grant(pick, chosen, { way, nowMs: at.nowMs }) : chosen;
   }
 
   /** The same pick as the object is to be asked for it. */
-  asking(pick: PickRequest, terms: ConsultTerms, nowMs: number): PickRequest {
-    return { ...pick, terms: encodeTerms(terms), ...this.#link.asked(nowMs) };
+  asking(
+    pick: PickRequest,
+    terms: ConsultTerms,
+    { isConsulted = false }: Pick<DecidingWay, "isConsulted">,
+    nowMs: number,
+  ): PickRequest {
+    return { ...pick, terms: encodeTerms(terms), ...this.#link.asked(nowMs, isConsulted) };
+  }
+
+  /** Behind a request that the object was asked about: the next ones may be decided here. */
+  renew(way: DecidingWay, nowMs: number): void {
+    if (way.isConsulted !== true) this.#link.renew(way, nowMs);
   }
 
   /** The object has let a request through. `askedAtMs`: when it was asked. */
@@ -134,7 +139,8 @@ export class EdgePool {
     const needsObject = way.needsObject === true;
     return chooseHere(pick, {
       mode: this.#pool.config.decide,
-      isLocalCapable: isLocalCapable && way.isConsulted !== true && !needsObject,
+      isLocalCapable:
+        isLocalCapable && !this.#hasUpstreams && way.isConsulted !== true && !needsObject,
       isAway: isAway && !needsObject,
       rttMs: link.rttMs(nowMs) ?? Infinity,
       snapshot: this.#factsAt(at),
@@ -145,11 +151,17 @@ export class EdgePool {
     });
   }
 
-  /** What was configured otherwise is as good as old; while the object is away it will do. */
+  /**
+   * What schedules otherwise is as good as old; while the object is away it will do. The rest of the configuration
+   * may differ: it changes with every pool's.
+   */
   #factsAt({ nowMs, isAway }: DecidingAt) {
     const facts = this.#link.facts(nowMs);
     if (facts === undefined || isAway) return facts;
-    const isSame = this.#link.replica!.snapshot!.configVersion === this.#pool.configVersion;
+    const { configVersion, schedulerHash } = this.#link.replica!.snapshot!;
+    const isSame =
+      configVersion === this.#pool.configVersion ||
+      schedulerHash === this.#scheduling.schedulerHash;
     return isSame ? facts : { ...facts, ageMs: Infinity };
   }
 
@@ -201,14 +213,20 @@ export class EdgePool {
     };
   }
 
+  /** An upstream's end is settled by this Worker, and must not wait for a batch. */
+  get #hasUpstreams(): boolean {
+    return this.#pool.config.upstreams.length > 0;
+  }
+
   get #scheduling(): LocalPicker {
     return (this.#local ??= LocalPicker.for(this.#pool, undefined));
   }
 
-  /** Requests may be decided here, as far as the way to the object goes. */
+  /** Requests may be decided here, as far as the pool and the way to its object go. */
   #decidesAlone(nowMs: number): boolean {
     const { decide } = this.#pool.config;
-    if (decide === "consult" || !this.#scheduling.isLocalCapable) return false;
+    const isCapable = this.#scheduling.isLocalCapable && !this.#hasUpstreams;
+    if (decide === "consult" || !isCapable) return false;
     return decide === "local" || (this.#link.rttMs(nowMs) ?? 0) >= NEAR_MS;
   }
 }

@@ -33,7 +33,7 @@ export function localGrant(
     settle({ status }) {
       // An upstream's, while the object is away: nobody will tell the object what it has used.
       if (status < 400) metrics.inc(METRIC.unmeteredAnswersTotal, {});
-      end("unmetered");
+      end(status >= 400 ? "refused" : "unmetered");
       return Promise.resolve();
     },
     lose() {

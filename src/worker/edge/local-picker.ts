@@ -4,6 +4,7 @@
 import { effectiveScheduler, readableScheduler } from "../../config/scheduling.ts";
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
 import { isLocalCapable } from "../../scheduler/edge/local-capable.ts";
+import { schedulerHash } from "../../scheduler/config/scheduler-hash.ts";
 import { EndpointPicker } from "../../scheduler/endpoint-picker.ts";
 import type { Pool } from "../directory-index.ts";
 
@@ -11,11 +12,14 @@ export class LocalPicker {
   readonly picker: EndpointPicker;
   /** Has no plugin that only works in the object. */
   readonly isLocalCapable: boolean;
+  /** Snapshots of an object that schedules alike have the same. */
+  readonly schedulerHash: string;
   readonly #text: string;
 
   private constructor(config: SchedulerConfig, text: string) {
     this.picker = new EndpointPicker(config);
     this.isLocalCapable = isLocalCapable(config);
+    this.schedulerHash = schedulerHash(config);
     this.#text = text;
   }
 

@@ -19,6 +19,8 @@ import { ObjectRtt } from "./object-rtt.ts";
 export const REPLICA_ASK_MS = 100;
 /** The same where the isolate does not decide alone: only while the object is away. */
 export const REPLICA_ASK_IDLE_MS = 1_000;
+/** After a snapshot that cannot be read none is asked for. */
+export const UNREADABLE_PAUSE_MS = 1_000;
 /** Requests, as all of a pool's credit is. What is asked for where nothing was wanted lately. */
 const CREDIT_WANT_MIN = 4;
 const CREDIT_WANT_MAX = 4_096;
@@ -28,7 +30,7 @@ export interface ObjectLinkOptions {
   /** Of the object. */
   readonly address: string;
   /** What is known of whether the object answers. */
-  readonly view: Pick<PoolView, "markAway" | "markBack">;
+  readonly view: Pick<PoolView, "markBack">;
   /** The isolate's; see EdgeKnown. */
   readonly seed: number;
   /** Random, of this link. */
@@ -37,6 +39,12 @@ export interface ObjectLinkOptions {
   readonly decidesAlone: (nowMs: number) => boolean;
   /** The slot is free, or another endpoint's. */
   readonly endpointLeft: (slot: number) => void;
+}
+
+/** What a pick asks for besides endpoints. */
+interface EdgeAsked {
+  readonly edge?: EdgeKnown;
+  readonly credit?: CreditAsk;
 }
 
 /** When an answer came, and to what. */
@@ -53,6 +61,8 @@ export class ObjectLink {
   readonly credit: CreditHolder;
   readonly calls: EdgeCalls;
   #replica: PoolReplica | undefined;
+  /** Until then no snapshot is asked for but by what is told. */
+  #unreadableUntilMs = -Infinity;
 
   constructor(options: ObjectLinkOptions) {
     this.#options = options;
@@ -65,8 +75,8 @@ export class ObjectLink {
     });
     this.calls = new EdgeCalls({
       ask: (nowMs, untoldCount) => ({
-        known: this.#known(nowMs),
-        credit: this.credit.ask(nowMs, untoldCount),
+        known: this.#known(nowMs, false),
+        ...(options.decidesAlone(nowMs) ? { credit: this.credit.ask(nowMs, untoldCount) } : {}),
       }),
       lastNumber: () => this.#replica?.lastDispatch ?? 0,
       answered: (synced, at) => this.#synced(synced, { ...at, nowMs: Date.now() }),
@@ -95,13 +105,14 @@ export class ObjectLink {
     return this.#replica?.facts(nowMs);
   }
 
-  /** What a pick asks for besides endpoints. */
-  asked(nowMs: number): { readonly edge?: EdgeKnown; readonly credit?: CreditAsk } {
-    const isAlone = this.#options.decidesAlone(nowMs);
+  /** `isConsulted`: the pick is never decided on here. */
+  asked(nowMs: number, isConsulted: boolean): EdgeAsked {
+    const isAlone = !isConsulted && this.#options.decidesAlone(nowMs);
     const ageMs = this.facts(nowMs)?.ageMs ?? Infinity;
     const isOld = ageMs >= (isAlone ? REPLICA_ASK_MS : REPLICA_ASK_IDLE_MS);
+    const asksForIt = isOld && nowMs >= this.#unreadableUntilMs;
     return {
-      ...(isOld ? { edge: this.#known(nowMs) } : {}),
+      ...(asksForIt ? { edge: this.#known(nowMs, isConsulted) } : {}),
       ...(isAlone ? { credit: this.credit.ask(nowMs, this.calls.untoldCount) } : {}),
     };
   }
@@ -116,15 +127,20 @@ export class ObjectLink {
   renew(way: EdgeWay, nowMs: number): void {
     const replica = this.#replica;
     if (replica === undefined || !this.#options.decidesAlone(nowMs)) return;
+    if (nowMs < this.#unreadableUntilMs) return;
     const hasDigest = replica.known.digest !== "";
     if (!hasDigest || replica.isToBeRenewed(nowMs)) this.calls.begin(way, nowMs);
   }
 
-  /** Without a digest where nothing is decided by it. */
-  #known(nowMs: number): EdgeKnown {
+  /**
+   * Without a digest where nothing is decided by it. A request that is none of the isolate's to decide begins
+   * none, and keeps up the one that others decide by.
+   */
+  #known(nowMs: number, isConsulted: boolean): EdgeKnown {
     const { seed, decidesAlone } = this.#options;
     const known = this.#replica?.known ?? { epoch: "", version: 0, digest: "", seed };
-    if (decidesAlone(nowMs)) return known;
+    const isUseful = !isConsulted || known.digest !== "";
+    if (isUseful && decidesAlone(nowMs)) return known;
     const { digest: _, ...others } = known;
     return others;
   }
@@ -140,16 +156,30 @@ export class ObjectLink {
     else this.#replica?.forget();
   }
 
+  /** Does not take the object for away: one that is slow may have requests waiting, which no other may pass. */
   #syncFailed(error: unknown): void {
     const isUnknown = error instanceof Error && UNKNOWN_WORD.test(error.message);
     const outcome = isUnknown ? "unknown" : "failed";
     metrics.inc(METRIC.edgeSyncsTotal, { pool: this.#options.pool, outcome });
-    if (!isUnknown) return this.#options.view.markAway(Date.now());
+    // Its snapshot and its credit run out, and then a pick asks it: that finds out whether it is there.
+    if (!isUnknown) return;
     // An object of a release before has come, which learns from relays. The replica grows old, and then it decides.
     this.calls.clear();
   }
 
-  #apply(snapshot: EdgeSnapshot, { nowMs, askedAtMs, shown }: AnsweredAt): void {
+  /** One that cannot be read leaves nothing behind: what came with it is as good. */
+  #apply(snapshot: EdgeSnapshot, at: AnsweredAt): void {
+    try {
+      this.#take(snapshot, at);
+    } catch {
+      // Of another release: a field is not what it was, or is missing.
+      metrics.inc(METRIC.edgeSnapshotsUnreadableTotal, { pool: this.#options.pool });
+      this.#replica?.forget();
+      this.#unreadableUntilMs = at.nowMs + UNREADABLE_PAUSE_MS;
+    }
+  }
+
+  #take(snapshot: EdgeSnapshot, { nowMs, askedAtMs, shown }: AnsweredAt): void {
     const rttMs = this.rttMs(nowMs) ?? 0;
     const asOfMs = Math.max(askedAtMs, nowMs - rttMs / 2);
     this.#replica ??= new PoolReplica({ seed: this.#options.seed });

@@ -13,10 +13,13 @@
 
 import { poolAddress } from "../../config/pool-address.ts";
 import type { PickRefusal } from "../../durable/contract.ts";
+import type { ConsultTerms } from "../../scheduler/edge/contracts.ts";
 import type { ResolvedObjective } from "../../scheduler/flow-control/objectives.ts";
 import { shardOf } from "../../scheduler/shards/shard-of.ts";
+import { METRIC } from "../../telemetry/names.ts";
 import type { Pool } from "../directory-index.ts";
 import { edgePools } from "../edge/edge-pools.ts";
+import { metrics } from "../metrics.ts";
 import type { Prepared } from "../parsers/parser.ts";
 import { requestIdAt, requestSeed } from "../request-id.ts";
 import { poolShards } from "../shards/pool-shards.ts";
@@ -58,6 +61,31 @@ export async function pickInPool(
   at: Picking,
   pick: PickTry,
 ): Promise<Grant | PickRefusal | PoolUnavailable> {
+  const decided: Decided = {};
+  const answer = await pickWhereItIs(leg, { ...at, decided }, pick);
+  const { terms } = decided;
+  // Whatever was asked before: a request is one decision.
+  if (terms !== undefined) {
+    const { where, reason } = terms;
+    metrics.inc(METRIC.edgeDecisionsTotal, { pool: at.pool.config.name, where, reason });
+  }
+  return answer;
+}
+
+/** The terms of the last decision on where to decide. */
+interface Decided {
+  terms?: ConsultTerms;
+}
+
+interface PickingOnce extends Picking {
+  readonly decided: Decided;
+}
+
+async function pickWhereItIs(
+  leg: Leg,
+  at: PickingOnce,
+  pick: PickTry,
+): Promise<Grant | PickRefusal | PoolUnavailable> {
   const { config } = at.pool;
   for (let moves = 0; ; moves++) {
     const shards = poolShards.of(config, Date.now());
@@ -77,7 +105,7 @@ interface Shards {
 
 async function pickFrom(
   leg: Leg,
-  at: Picking,
+  at: PickingOnce,
   pick: PickTry,
   { home, count }: Shards,
 ): Promise<Grant | PickRefusal | PoolUnavailable | PoolMoved> {
@@ -125,7 +153,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
 
 function pickAt(
   leg: Leg,
-  at: Picking & { readonly hasOtherShard?: boolean },
+  at: PickingOnce & { readonly hasOtherShard?: boolean },
   pick: PickTry,
   shard: number,
 ): Promise<Grant | PickRefusal | PoolUnavailable | PoolMoved> {
@@ -147,7 +175,7 @@ function viewOf({ config }: Pool, shard: number) {
 
 function contextOf(
   leg: Leg,
-  { pool, prepared, hasOther, hasOtherShard, needsObject }: Parameters<typeof pickAt>[1],
+  { pool, prepared, hasOther, hasOtherShard, needsObject, decided }: Parameters<typeof pickAt>[1],
   shard: number,
 ): PickContext {
   const { name, capacityWebhook } = pool.config;
@@ -162,12 +190,12 @@ function contextOf(
     hasOther,
     hasOtherShard,
     needsObject,
-    // Of two attempts at once the loser is marked before its connection is closed; an upstream's end is settled
-    // here: neither waits for a batch.
-    isConsulted: leg.watch !== undefined || pool.config.upstreams.length > 0,
+    // Of two attempts at once the loser is marked before its connection is closed: that waits for no batch.
+    isConsulted: leg.watch !== undefined,
     signal: leg.signal,
     hold: leg.hold,
     bodies,
+    decided: (terms) => void (decided.terms = terms),
     waited: (waitMs) => (facts.queueMs = (facts.queueMs ?? 0) + waitMs),
     askForCapacity() {
       if (capacityWebhook === undefined) return;

@@ -66,12 +66,14 @@ export interface PickContext extends ObjectWay {
   readonly hasOtherShard?: boolean | undefined;
   /** Only what the object grants will do. */
   readonly needsObject?: boolean | undefined;
-  /** The object has to carry it as well: it may be asked for twice, or is settled by this Worker. */
+  /** The object has to carry it as well: it may be asked for twice. */
   readonly isConsulted?: boolean | undefined;
   /** Of the isolate. */
   readonly bodies: WaitingBodies;
   /** The pool has no endpoints, and nobody has asked for some yet. */
   readonly askForCapacity: () => void;
+  /** Told of each decision on where to decide; the last one stands. */
+  readonly decided: (terms: ConsultTerms) => void;
   /** The request has waited in the pool's queue for so long. Called once, if it has. */
   readonly waited: (waitMs: number) => void;
 }
@@ -93,6 +95,7 @@ export async function pickEndpoints(
   const isAway = view.isAway(nowMs);
   // Where the object is away, and another pool is not, nobody waits for it.
   const decided = edge.decide(request, context, { nowMs, isAway });
+  context.decided("ok" in decided ? decided.terms : decided);
   if ("ok" in decided) return decided;
   if (isAway && hasOther) return STILL_AWAY;
   const canServe = edge.canServe(nowMs);
@@ -107,10 +110,12 @@ export async function pickEndpoints(
     view.markAway(awayMs);
     if (hasOtherShard) return answer;
     const standIn = edge.decide(request, context, { nowMs: awayMs, isAway: true });
-    return "ok" in standIn ? standIn : answer;
+    if (!("ok" in standIn)) return answer;
+    context.decided(standIn.terms);
+    return standIn;
   }
   const grant = answer.ok ? adopt(answer, request, asking) : answer;
-  edge.link.renew(context, Date.now());
+  edge.renew(context, Date.now());
   return grant;
 }
 
@@ -167,7 +172,7 @@ const FULL: PickRefusal = {
 
 async function ask(request: PickRequest, context: Asking, deadlineMs: number) {
   const { edge, terms, view } = context;
-  const pick = edge.asking(request, terms, Date.now());
+  const pick = edge.asking(request, terms, context, Date.now());
   const answer = await askObject(context, pick, deadlineMs);
   const isAnswer = answer.ok !== false || answer.reason !== "unavailable";
   if (isAnswer && answer !== CLIENT_LEFT) view.markBack();

@@ -142,6 +142,41 @@ describe("commits", () => {
     expect(told.tickets).toEqual([["t1", "t2", "t3"]]);
   });
 
+  it("are told again where the context ended while they were under way", async () => {
+    const told = new Told();
+    told.answer = () => new Promise(() => undefined);
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets).toEqual([["t1"]]);
+    vi.clearAllTimers();
+    expect([told.calls.untoldCount, told.calls.shownNow()]).toEqual([1, 0]);
+    vi.setSystemTime(Date.now() + SYNC_DEADLINE_MS + 2 * SYNC_RETRY_MS);
+    told.answer = async () => ({});
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets).toEqual([["t1"], ["t1", "t2"]]);
+    expect(told.answered).toEqual([{ shown: 2 }]);
+    // What goes with the call is told.
+    expect(told.untold).toEqual([0, 0]);
+    expect([told.calls.untoldCount, told.calls.shownNow()]).toEqual([0, 2]);
+  });
+
+  it("are told once more where the answer comes after another has taken over", async () => {
+    const told = new Told();
+    const late = Promise.withResolvers<EdgeSynced>();
+    told.answer = () => late.promise;
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    // Its context sleeps, and is not gone.
+    vi.setSystemTime(Date.now() + SYNC_DEADLINE_MS + 2 * SYNC_RETRY_MS);
+    told.answer = async () => ({});
+    told.commit();
+    late.resolve({});
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets).toEqual([["t1"], ["t1", "t2"]]);
+    expect([told.calls.untoldCount, told.calls.shownNow()]).toEqual([0, 2]);
+  });
+
   it("wait for no answer for ever", async () => {
     const told = new Told();
     told.answer = () => new Promise(() => undefined);

@@ -3,8 +3,12 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { isEdgeTicket, parseTicketName } from "../../../src/agents/protocol/ticket-name.ts";
+import { effectiveScheduler } from "../../../src/config/scheduling.ts";
 import type { PickRequest } from "../../../src/durable/contract.ts";
+import { schedulerHash } from "../../../src/scheduler/config/scheduler-hash.ts";
 import type { PoolFacts } from "../../../src/scheduler/edge/snapshot-source.ts";
+import { EDGE_GATHER_MS, SYNC_DEADLINE_MS } from "../../../src/worker/edge/edge-calls.ts";
+import { UNREADABLE_PAUSE_MS } from "../../../src/worker/edge/object-link.ts";
 import { EdgePool } from "../../../src/worker/edge/edge-pool.ts";
 import { PoolView } from "../../../src/worker/upstream/pool-view.ts";
 import {
@@ -18,6 +22,7 @@ import {
   edgeSnapshot,
   pickContext,
   PICK,
+  refuses,
   ScriptedObject,
 } from "../support/scripted-object.ts";
 
@@ -38,17 +43,25 @@ interface Setting {
   readonly facts?: Partial<PoolFacts>;
   readonly limit?: number;
   readonly rttMs?: number;
+  readonly hasDigest?: boolean;
 }
 
+const UPSTREAMS = {
+  relays: [],
+  upstreams: [{ name: "one", kind: "openai", url: "https://one.example/v1" }],
+};
+
 /** An isolate that knows a pool of two endpoints, and how far its object is. */
-function isolate({ config = {}, facts = {}, limit = CREDIT.limit, rttMs = FAR_MS }: Setting = {}) {
+function isolate(setting: Setting = {}) {
+  const { config = {}, facts = {}, limit = CREDIT.limit, rttMs = FAR_MS } = setting;
   const object = new ScriptedObject();
   const view = new PoolView();
   const edge = new EdgePool({ address: "eu-1", pool: edgePool(config), view, seed: 1 });
   edge.link.measured(rttMs, Date.now());
   const credit = { ...CREDIT, limit };
   const digest = { version: "d", added: new Uint32Array(0) };
-  const snapshot = { ...edgeSnapshot(ADDRESSES, facts), digest };
+  const others = edgeSnapshot(ADDRESSES, facts);
+  const snapshot = setting.hasDigest === false ? others : { ...others, digest };
   edge.granted(object.grant({ edge: snapshot, credit }), PICK_BEFORE, Date.now());
   object.syncAnswer = async () => ({ snapshot: edgeSnapshot(ADDRESSES, facts), credit });
   const held: Promise<void>[] = [];
@@ -138,6 +151,19 @@ describe("a pick of the isolate's own", () => {
     expect(ends.map(({ how }) => how)).toEqual(["relay-unreachable"]);
   });
 
+  it.for([
+    { status: 200, how: "unmetered" },
+    { status: 429, how: "refused" },
+    { status: 502, how: "refused" },
+  ])("of which its own Worker carried a $status is told as $how", async ({ status, how }) => {
+    const { object, pick } = isolate();
+    const grant = await pick(SHORT);
+    if (!grant.ok) throw new Error(grant.detail);
+    await grant.settle({ status, outcome: "completed", ttftMs: 1, durationMs: 2 });
+    await vi.advanceTimersByTimeAsync(200);
+    expect(object.syncs.flatMap((sync) => sync.ends)).toMatchObject([{ how }]);
+  });
+
   it("counts where it goes before any snapshot shows it, and spares what was excluded", async () => {
     const { pick } = isolate({ limit: 1e6 });
     const firsts = [];
@@ -171,8 +197,13 @@ describe("the object is asked", () => {
     { name: "one that holds back", setting: { facts: { isHeld: true } }, reason: "held" },
     { name: "one of a full pool", setting: { facts: { saturation: 1 } }, reason: "full" },
     {
-      name: "configured otherwise",
+      name: "configured otherwise, of a release that says no more",
       setting: { facts: { configVersion: 2 } },
+      reason: "stale",
+    },
+    {
+      name: "scheduling otherwise",
+      setting: { facts: { configVersion: 2, schedulerHash: "other" } },
       reason: "stale",
     },
     { name: "out of the isolate's credit", setting: { limit: 0 }, reason: "no-credit" },
@@ -213,11 +244,33 @@ describe("the object is asked", () => {
     expect(object.calls[0]!.edge).toMatchObject({ epoch: "e" });
   });
 
-  it("for a request that may be asked for twice, or whose end is settled here", async () => {
+  it("for a request that may be asked for twice", async () => {
     const { object, pick } = isolate();
     object.goOn(object.grants);
     const outcome = await pick(SHORT, {}, { isConsulted: true });
     expect(termsOf(outcome)).toMatchObject({ reason: "not-local" });
+  });
+
+  it.for([
+    { name: "requests are asked about each", config: {}, isConsulted: true },
+    { name: "upstreams answer", config: UPSTREAMS, isConsulted: false },
+  ])("for no more than endpoints where $name", async ({ config, isConsulted }) => {
+    const { object, pick } = isolate({ config, hasDigest: false });
+    for (let attempt = 1; attempt <= 20; attempt++) {
+      object.goOn(async () => {
+        const { edge, ...grant } = object.grant();
+        return object.calls.at(-1)!.edge === undefined ? grant : { ...grant, edge: edge! };
+      });
+      await pick(SHORT, { attempt }, { isConsulted });
+      await vi.advanceTimersByTimeAsync(60);
+    }
+    expect(object.calls).toHaveLength(20);
+    expect(object.calls.filter(({ credit }) => credit !== undefined)).toEqual([]);
+    const known = object.calls.flatMap(({ edge }) => (edge === undefined ? [] : [edge]));
+    // 20 times 100 ms: what stands in while the object is away.
+    expect(known).toHaveLength(1);
+    expect(known[0]).not.toHaveProperty("digest");
+    expect(object.syncs).toEqual([]);
   });
 });
 
@@ -241,6 +294,16 @@ describe("while the object is away", () => {
     expect(termsOf(await pick(SHORT, { attempt: 4 })).reason).toBe("no-credit");
   });
 
+  it("is found out by picks: who takes long to be told may have requests waiting", async () => {
+    const { object, pick } = isolate({ limit: 1, facts: { saturation: 0.5 } });
+    object.syncAnswer = () => new Promise(() => undefined);
+    expect(termsOf(await pick(SHORT)).reason).toBe("nothing-to-gain");
+    await vi.advanceTimersByTimeAsync(SYNC_DEADLINE_MS + EDGE_GATHER_MS);
+    object.goOn(refuses("rejected-saturated"));
+    expect(await pick(SHORT, { attempt: 2 })).toMatchObject({ reason: "rejected-saturated" });
+    expect(object.calls).toHaveLength(1);
+  });
+
   it("serves nothing that only the object may grant", async () => {
     const { object, pick } = isolate();
     object.goOn(() => Promise.reject(new Error("gone")));
@@ -249,7 +312,39 @@ describe("while the object is away", () => {
   });
 });
 
+describe("a snapshot that cannot be read", () => {
+  const unreadable = () => ({ ...edgeSnapshot(), endpoints: undefined }) as never;
+
+  it("is as none, and what came with it is as good", async () => {
+    const { object, pick } = isolate();
+    await vi.advanceTimersByTimeAsync(200);
+    const credit = { ...CREDIT, seq: 2, limit: 50 };
+    object.syncAnswer = async () => ({ snapshot: unreadable(), credit });
+    await pick(SHORT);
+    await vi.advanceTimersByTimeAsync(400);
+    expect(object.syncs.flatMap(({ commits }) => commits)).toHaveLength(1);
+    object.goOn(async () => object.grant({ edge: unreadable() }));
+    expect(termsOf(await pick(SHORT, { attempt: 2 }))).toMatchObject({
+      reason: "no-snapshot",
+      credit: 49,
+    });
+    await vi.advanceTimersByTimeAsync(UNREADABLE_PAUSE_MS);
+    object.goOn(async () => object.grant({ edge: edgeSnapshot() }));
+    await pick(SHORT, { attempt: 3 });
+    expect(object.calls.map(({ edge }) => edge?.version)).toEqual([undefined, 0]);
+    expect(termsOf(await pick(SHORT, { attempt: 4 })).reason).toBe("nothing-to-gain");
+  });
+});
+
 describe("another configuration", () => {
+  it("of other pools changes nothing here", async () => {
+    const hash = schedulerHash(effectiveScheduler({}));
+    const { object, edge, pick } = isolate({ facts: { schedulerHash: hash } });
+    edge.configure({ ...edgePool(), configVersion: 2 });
+    expect(termsOf(await pick(SHORT)).reason).toBe("nothing-to-gain");
+    expect(object.calls).toEqual([]);
+  });
+
   it("is decided by when the object has it, too", async () => {
     const { object, edge, pick } = isolate();
     const pool = { ...edgePool(), configVersion: 2 };

@@ -207,6 +207,7 @@ export function pickContext(object: ScriptedObject, more: Partial<PickContext> =
     hasOther: false,
     bodies: new WaitingBodies(),
     askForCapacity: () => undefined,
+    decided: () => undefined,
     waited: () => undefined,
     ...more,
   };

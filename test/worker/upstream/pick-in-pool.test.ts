@@ -2,6 +2,8 @@
 
 import { describe, expect, it } from "vitest";
 import { SHARDS_ASKED_MAX } from "../../../src/worker/upstream/pick-in-pool.ts";
+import { METRIC } from "../../../src/telemetry/names.ts";
+import { metrics } from "../../../src/worker/metrics.ts";
 import { parseRequestId } from "../../../src/worker/request-id.ts";
 import { ManyPools, type TestPool } from "../support/many-pools.ts";
 
@@ -22,6 +24,13 @@ const PROMPT = { messages: [{ role: "user", content: "one two three ".repeat(100
 const at = (shards: readonly number[], what: NonNullable<TestPool["at"]>[number]) =>
   Object.fromEntries(shards.map((shard) => [shard % SHARDS, what]));
 const ALL = Array.from({ length: SHARDS }, (_, shard) => shard);
+
+/** Of this isolate, wherever they were taken. */
+function decisionCount(): number {
+  const { name } = METRIC.edgeDecisionsTotal;
+  const lines = metrics.render().matchAll(new RegExp(`^${name}\\{.*\\} (\\d+)$`, "gm"));
+  return lines.reduce((sum, [, count]) => sum + Number(count), 0);
+}
 
 describe("a pool's objects", () => {
   it("are asked by the prompt, and name themselves in the request's id", async () => {
@@ -52,6 +61,15 @@ describe("a pool's objects", () => {
       expect(parseRequestId(requestId)!.shard).toBe((home + 2) % SHARDS);
     },
   );
+
+  it("are one decision each, however many of them are asked", async () => {
+    const home = await homeOf(PROMPT);
+    const pools = new ManyPools([{ shards: SHARDS, at: at([home, home + 1], "unavailable") }]);
+    const before = decisionCount();
+    await pools.send(PROMPT);
+    expect(askedOf(pools)).toHaveLength(3);
+    expect(decisionCount()).toBe(before + 1);
+  });
 
   it("that know no endpoints yet leave a request to the first of all", async () => {
     const home = await homeOf(PROMPT);
