@@ -1,8 +1,8 @@
 // Metrics of decisions.
 
-import { disaggregationOf } from "../scheduler/disaggregation/pick-stages.ts";
+import { disaggregationOf, type Split } from "../scheduler/disaggregation/pick-stages.ts";
 import { StagedProfiles } from "../scheduler/disaggregation/stages.ts";
-import type { EndpointPicker, Picked } from "../scheduler/endpoint-picker.ts";
+import type { EndpointPicker } from "../scheduler/endpoint-picker.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import { METRIC } from "../telemetry/names.ts";
 
@@ -25,10 +25,10 @@ export function countSplit(
   registry: MetricRegistry,
   { plugins }: EndpointPicker,
   model: string,
-  picked: Picked,
+  split: Split,
 ): void {
   const { name, type, plugin } = plugins.handler;
   if (!(plugin instanceof StagedProfiles)) return;
-  const decision = { model_name: model, decision_type: disaggregationOf(picked) };
+  const decision = { model_name: model, decision_type: disaggregationOf(split) };
   registry.inc(METRIC.disaggDecisionsTotal, { plugin_name: name, plugin_type: type, ...decision });
 }

@@ -5,6 +5,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { TicketReport } from "../../src/agents/protocol/messages.ts";
 import type { PickGrant } from "../../src/durable/contract.ts";
+import { localCommit, sync } from "./edge/support.ts";
 import {
   closed,
   configurePool,
@@ -228,5 +229,18 @@ describe("metrics", () => {
       expect(lines[i]).toContain(labels(type));
       expect(lines[i]).toMatch(/\} 1$/);
     }
+  });
+
+  it("counts splits of isolates with its own, by who computes the prompt", async () => {
+    const split = { endpoints: [DECODE], prefill: { endpoints: [PREFILL], uncachedTokens: 320 } };
+    await sync({ commits: [localCommit(1, split), localCommit(2, { endpoints: [DECODE] })] });
+    const lines = (await env.POOLS.metrics(POOL)).split("\n");
+    const counted = lines.filter((line) => line.startsWith("llm_d_epp_disagg_decision_total{"));
+    expect(counted).toHaveLength(2);
+    for (const type of ["decode-only", "prefill-decode"])
+      expect(counted.filter((line) => line.includes(`decision_type="${type}"} 1`))).toHaveLength(1);
+    // The one has a quarter of its prompt to compute, the other all of it.
+    const ratios = lines.find((line) => line.startsWith("llm_d_epp_prefix_indexer_hit_ratio_sum"));
+    expect(ratios).toMatch(/ 0\.75$/);
   });
 });

@@ -10,7 +10,7 @@ import type { Clock } from "../../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { Decider } from "../decider.ts";
-import { countDecision } from "../decision-counts.ts";
+import { countDecision, countSplit } from "../decision-counts.ts";
 import type { Endpoints } from "../endpoints.ts";
 import type { ResidentKnowledge } from "../kv/resident-knowledge.ts";
 import type { PickQueue } from "../queue/pick-queue.ts";
@@ -65,6 +65,7 @@ export class LocalCommits {
     const { ledger, endpoints, ends } = this.#options;
     const slot = endpoints.slotOfAddress(commit.endpoints[0]!);
     const { ticket, prefill, fairnessId: _, terms: __, ...spec } = commit;
+    ledger.supersede(commit.requestId, commit.attempt, ticket);
     const committed = ledger.local.commit({
       ...spec,
       id: ticket,
@@ -79,15 +80,9 @@ export class LocalCommits {
 
   /** The first that is heard of it from whoever decided on it. */
   #heardOf(commit: LocalCommit, slot: number, { outcome, end }: Committed): void {
-    const { decider, endpoints, resident, registry, clock } = this.#options;
-    const { model, keys, promptTokens } = commit;
-    const endpoint = endpoints.table.endpoint(slot)?.id ?? "";
-    countDecision(registry, { status: "success", model, endpoint });
-    if (keys.length > 0 && promptTokens > 0) {
-      const labels = { plugin_name: "prefix-cache-scorer" };
-      const hitRatio = Math.max(0, 1 - uncachedTokens(commit) / promptTokens);
-      registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
-    }
+    const { decider, resident, clock } = this.#options;
+    const { keys } = commit;
+    this.#countDecision(commit, slot);
     this.#options.shards.observe(keys);
     const { configVersion } = decider;
     decider.local.add(commit, { atMs: clock() - commit.decidedAgoMs, configVersion });
@@ -100,6 +95,18 @@ export class LocalCommits {
     }
     this.#passed(commit, end);
     if (end?.result !== undefined) decider.ended(commit.requestId, commit.attempt, end.result);
+  }
+
+  #countDecision(commit: LocalCommit, slot: number): void {
+    const { decider, endpoints, registry } = this.#options;
+    const { model, keys, promptTokens, prefill } = commit;
+    const endpoint = endpoints.table.endpoint(slot)?.id ?? "";
+    countDecision(registry, { status: "success", model, endpoint });
+    if (decider.picker !== undefined) countSplit(registry, decider.picker, model, { prefill });
+    if (keys.length === 0 || promptTokens <= 0) return;
+    const labels = { plugin_name: "prefix-cache-scorer" };
+    const hitRatio = Math.max(0, 1 - uncachedTokens(commit) / promptTokens);
+    registry.observe(METRIC.prefixIndexerHitRatio, labels, hitRatio);
   }
 
   /** A local pick is a dispatch: its flow is charged, and it is in flight until it ends. */
@@ -138,8 +145,9 @@ function beyondBatch(entries: readonly unknown[]): number {
   return Math.max(0, entries.length - EDGE_BATCH_MAX);
 }
 
-function uncachedTokens({ reservedTokens, outputTokens }: LocalCommit): number {
-  return Math.max(0, reservedTokens - outputTokens);
+/** Of who computes the prompt. */
+function uncachedTokens({ reservedTokens, outputTokens, prefill }: LocalCommit): number {
+  return prefill?.uncachedTokens ?? Math.max(0, reservedTokens - outputTokens);
 }
 
 /** As flow control sees it: without keys, for it does not wait. */

@@ -141,6 +141,8 @@ export class PickQueue {
 
   /** A request was let through elsewhere, on credit. */
   passed(request: QueuedRequest): void {
+    // It is not waited for here any more, where it was.
+    this.leave(request.requestId, request.attempt);
     if (this.#controller.passed(request, this.#options.clock()))
       this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
   }

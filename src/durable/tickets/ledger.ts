@@ -392,6 +392,16 @@ export class TicketLedger {
     this.#options.onReleased?.(by, ticket);
   }
 
+  /**
+   * Its Worker has had no answer, and has decided itself, under the name `id`: what was granted here is used by nobody, unless
+   * a relay has it.
+   */
+  supersede(requestId: string, attempt: number, id: string): void {
+    const granted = this.#leases.ofRequest(requestId, attempt);
+    if (granted !== undefined && granted.id !== id && !isEdgeTicket(granted.id))
+      this.abandon(granted.id, granted.holder);
+  }
+
   /** An isolate's that nobody carries: a relay that does after all says so, as of one that it does not know. */
   #forgetUnheardOf(ticket: TicketState): void {
     const { id, isVoid, releasedBy } = ticket;

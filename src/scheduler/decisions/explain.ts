@@ -54,7 +54,10 @@ export function explainAll(
   records: readonly DecisionRecord[],
 ): Explanation | undefined {
   if (records.length + local.length === 0 && refused === undefined) return undefined;
-  const explained = records.map(explainAttempt);
+  // An isolate that was not answered in time decides itself: what was granted meanwhile was used by nobody.
+  const isLocal = ({ attempt }: { readonly attempt: number }) =>
+    decided?.(attempt)?.where === "local" && local.some((one) => one.attempt === attempt);
+  const explained = records.filter((record) => !isLocal(record)).map(explainAttempt);
   const unrecorded = local.filter(({ attempt }) =>
     explained.every((one) => one.attempt !== attempt),
   );

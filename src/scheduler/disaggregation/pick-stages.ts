@@ -48,8 +48,14 @@ export function prefillOf(picked: Picked, promptTokens: number): PickedPrefill |
   return { slot, tries: prefillers.length, uncachedTokens };
 }
 
+/** Whether somebody else has these parts of a request; undefined: nobody. */
+export interface Split {
+  readonly prefill?: unknown;
+  readonly encode?: unknown;
+}
+
 /** What became of a request that may be split, in llm-d's words. Closed set; a metric label. */
-export function disaggregationOf({ prefill, encode }: Pick<Picked, "prefill" | "encode">) {
+export function disaggregationOf({ prefill, encode }: Split) {
   if (prefill === undefined) return encode === undefined ? "decode-only" : "encode-decode";
   return encode === undefined ? "prefill-decode" : "encode-prefill-decode";
 }

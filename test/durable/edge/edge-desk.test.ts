@@ -295,6 +295,57 @@ describe("flow control", () => {
   });
 });
 
+describe("a request that an isolate has decided on, tired of waiting for the object", () => {
+  const flowControl = (maxConcurrency: number) => ({
+    featureGates: ["flowControl"],
+    plugins: [{ type: "concurrency-detector", parameters: { maxConcurrency } }],
+    saturationDetector: { pluginRef: "concurrency-detector" },
+  });
+  const inFlight = async () => {
+    const state = await poolStub().queueState();
+    return state?.bands.flatMap(({ flows }) => flows.map((flow) => flow.inFlight)) ?? [];
+  };
+
+  it("is in the account as the isolate's, though the object's grant is given back later", async () => {
+    await poolWithEndpoints(2, flowControl(4));
+    const relay = await TestAgent.greeted(relayHello);
+    const commit = localCommit(1, { endpoints: ["10.0.0.2:8000"] });
+    using worker = new TestWorker();
+    await worker.pick({ ...pickRequest(commit.requestId), attempt: commit.attempt });
+    expect((await load()).open).toBe(1);
+    await sync({ commits: [commit] });
+    expect(await load()).toEqual({ open: 1, inFlight: [0, 1] });
+    worker[Symbol.dispose]();
+    relay.reports([openedOf(commit), openedOf(localCommit(2))]);
+    await until(async () => (await load()).open === 2);
+    expect(await inFlight()).toEqual([1]);
+    const { explanation } = await poolStub().explain(commit.requestId);
+    expect(explanation?.attempts).toMatchObject([
+      { chosen: commit.endpoints, decided: { where: "local" } },
+    ]);
+    relay.reports([closedOf(commit)]);
+    await until(async () => (await inFlight()).every((count) => count === 0));
+  });
+
+  it("does not wait in the object any more", async () => {
+    await poolWithEndpoints(1, flowControl(1));
+    await sync({ commits: [localCommit(1)] });
+    const late = localCommit(2);
+    const flow = {
+      fairnessId: "acme",
+      weight: 1,
+      receivedAtMs: Date.now(),
+      waitsForEndpoints: true,
+    };
+    const asked = { ...pickRequest(late.requestId), attempt: late.attempt, flow };
+    const queued = await env.POOLS.pick("eu-1", asked);
+    expect(queued.ok).toBe("queued");
+    await sync({ commits: [late] });
+    expect(await inFlight()).toEqual([2]);
+    expect((await poolStub().queueState())?.places).toBe(0);
+  });
+});
+
 describe("a Worker of the release before", () => {
   it("is granted without a snapshot", async () => {
     await poolWithEndpoints(1);

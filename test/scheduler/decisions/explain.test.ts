@@ -3,7 +3,7 @@ import {
   type ExplainedAttempt,
   explanationSchema,
 } from "../../../src/scheduler/decisions/document.ts";
-import { explain } from "../../../src/scheduler/decisions/explain.ts";
+import { explain, explainAll, explainAttempt } from "../../../src/scheduler/decisions/explain.ts";
 import { DecisionRing } from "../../../src/scheduler/decisions/ring.ts";
 import { NOW_MS } from "../support/pick-context.ts";
 import { profileConfig } from "../support/profile-config.ts";
@@ -11,6 +11,17 @@ import { promptKeys, TestPool } from "../support/pool.ts";
 import { recordPick, type RecordedOptions } from "../support/recorded.ts";
 
 const PROMPT = "a prompt of some length ".repeat(50);
+
+const DECIDED = {
+  reason: "object-away",
+  rttMs: null,
+  snapshotAgeMs: null,
+  credit: null,
+  saturation: null,
+  knownTokens: null,
+  possibleTokens: null,
+  gainMs: null,
+};
 
 /** The explanation of one pick, after a trip through JSON as on its way to the CLI. */
 function explained(pool: TestPool, options: RecordedOptions = {}): ExplainedAttempt {
@@ -21,6 +32,25 @@ function explained(pool: TestPool, options: RecordedOptions = {}): ExplainedAtte
 
 const whyOf = (attempt: ExplainedAttempt) =>
   Object.fromEntries(attempt.candidates.map(({ id, why }) => [id.replace("default/", ""), why]));
+
+describe("explainAll", () => {
+  it("shows what an isolate has decided itself in the place of a grant that came too late", () => {
+    const record = recordPick(new TestPool(2), PROMPT)!;
+    const { requestId } = record;
+    const recorded = explainAttempt(record);
+    const local = [{ ...recorded, chosen: ["10.9.9.9:8000"] }];
+    const chosenWhere = (where: "local" | "consult") => {
+      const known = { requestId, pool: "p", refused: undefined, pools: undefined, local };
+      const { attempts } = explainAll({ ...known, decided: () => ({ ...DECIDED, where }) }, [
+        record,
+      ])!;
+      expect(attempts).toHaveLength(1);
+      return attempts[0]!.chosen;
+    };
+    expect(chosenWhere("local")).toEqual(["10.9.9.9:8000"]);
+    expect(chosenWhere("consult")).toEqual(recorded.chosen);
+  });
+});
 
 describe("explain", () => {
   it("says nothing of a request without a record", () => {
