@@ -53,6 +53,7 @@ export class ShardLead {
   readonly #grantsFromMs: number;
   #map: ShardMap;
   #planAtMs: number;
+  #planning: ReturnType<SplitPlanner["steps"]> | undefined;
 
   constructor(options: ShardLeadOptions, map: ShardMap) {
     this.#options = options;
@@ -134,11 +135,21 @@ export class ShardLead {
     return grant;
   }
 
+  /** Not at once: whoever has told something waits for an answer. */
   #plan(nowMs: number): void {
     if (nowMs < this.#planAtMs) return;
     this.#planAtMs = nowMs + PLAN_EVERY_MS;
-    const planned = this.#planner.plan(this.#map, this.#roots.samples(nowMs), nowMs);
-    if (planned !== this.#map) this.#setMap(planned);
+    const map = this.#map;
+    const steps = this.#planner.steps(map, this.#roots.samples(nowMs), nowMs);
+    const goOn = () => {
+      // Another plan has begun, or the map is not what this one began with.
+      if (this.#planning !== steps || this.#map !== map) return;
+      const step = steps.next();
+      if (step.done !== true) setTimeout(goOn, 0);
+      else if (step.value !== map) this.#setMap(step.value);
+    };
+    this.#planning = steps;
+    setTimeout(goOn, 0);
   }
 
   #setMap(map: ShardMap): void {

@@ -12,6 +12,9 @@
 //
 // A split that was made stays until it is cold, so plans of the same traffic settle, and a unit near a
 // bound does not go to and fro. What changes at once is bounded by ADDED_MAX.
+//
+// All samples are walked once; a split concerns those of its unit and no others. The lead has other things to
+// do meanwhile, so a plan is made in steps: none of them looks at more than a part of the samples.
 
 import { CONTENT_KEYS_MAX } from "../kv/content-keys.ts";
 import { type ShardMap, type Split, SPLITS_MAX } from "./contracts.ts";
@@ -30,6 +33,11 @@ const UNIT_SAMPLES_MIN = 8;
 const ALIKE_MAX = 0.5;
 /** Where even the best block leaves so much together, the prompts are the same one. */
 const SAME_SHARE = 0.9;
+/** Samples that are walked in a step, and looked at for where they part. */
+const STEP_SAMPLES = 256;
+
+/** Nothing, until the end: somebody else may do something between two. */
+type Steps<T> = Generator<undefined, T, undefined>;
 
 /** Prompts that go by the same key. */
 interface Unit {
@@ -42,14 +50,13 @@ interface Unit {
   weight: number;
 }
 
-/** Where the traffic of the samples goes by a map. */
+/** Where the traffic of samples goes by a map. */
 interface Spread {
-  readonly units: ReadonlyMap<number, Unit>;
+  readonly units: Map<number, Unit>;
   /** By shard. */
   readonly loads: Float64Array;
-  readonly total: number;
   /** What has met each split, by idOf. */
-  readonly met: ReadonlyMap<number, number>;
+  readonly met: Map<number, number>;
 }
 
 /** Keeps since when splits are cold. One a pool, at its lead. */
@@ -58,16 +65,24 @@ export class SplitPlanner {
 
   /** The map with which it should go on: the same one where nothing has to change. */
   plan(map: ShardMap, samples: readonly PromptSample[], nowMs: number): ShardMap {
-    if (map.count <= 1) return map;
-    if (samples.length < PLAN_SAMPLES_MIN) return map;
-    const warm = this.#withoutCold(map, spreadOf(map, samples), nowMs);
-    const splits = addSplits({ ...map, splits: warm }, samples);
-    const isSame = splits.length === map.splits.length && warm.length === map.splits.length;
+    return endOf(this.steps(map, samples, nowMs));
+  }
+
+  /** The same in steps that are short. */
+  *steps(map: ShardMap, samples: readonly PromptSample[], nowMs: number): Steps<ShardMap> {
+    if (map.count <= 1 || samples.length < PLAN_SAMPLES_MIN) return map;
+    let spread = yield* spreadOf(map, samples);
+    const warm = this.#withoutCold(map, spread, nowMs);
+    const isWarm = warm.length === map.splits.length;
+    if (!isWarm) spread = yield* spreadOf({ ...map, splits: warm }, samples);
+    const splits = yield* new AddedSplits({ ...map, splits: warm }, spread).steps();
+    const isSame = isWarm && splits.length === map.splits.length;
     return isSame ? map : { count: map.count, version: map.version + 1, splits };
   }
 
-  #withoutCold(map: ShardMap, { met, total }: Spread, nowMs: number): readonly Split[] {
+  #withoutCold(map: ShardMap, { met, loads }: Spread, nowMs: number): readonly Split[] {
     const known = this.#coldSinceMs;
+    const total = sumOf(loads);
     const ids = new Set(map.splits.map(([low, high]) => idOf(low, high)));
     for (const id of known.keys()) if (!ids.has(id)) known.delete(id);
     return map.splits.filter(([low, high]) => {
@@ -83,77 +98,117 @@ export class SplitPlanner {
 
 /** What each shard has of the traffic, by the samples. */
 export function loadsOf(map: ShardMap, samples: readonly PromptSample[]): Float64Array {
-  const { loads, total } = spreadOf(map, samples);
+  const { loads } = endOf(spreadOf(map, samples));
+  const total = sumOf(loads);
   return loads.map((load) => load / total);
 }
 
-function addSplits(map: ShardMap, samples: readonly PromptSample[]): readonly Split[] {
-  let { splits } = map;
-  let spread = spreadOf(map, samples);
-  const tried = new Set<number>();
-  for (let added = 0; added < ADDED_MAX && splits.length < SPLITS_MAX;) {
-    const unit = nextUnit(spread, map.count, tried);
-    if (unit === undefined) break;
-    tried.add(idOf(unit.low, unit.high));
-    const split = splitOf(unit);
-    if (split === undefined) continue;
-    const next = spreadOf({ ...map, splits: [...splits, split] }, samples);
-    const isHeavy = unit.weight > spread.total / (2 * map.count);
-    if (!isHeavy && unevenness(next) >= unevenness(spread)) continue;
-    splits = [...splits, split];
-    spread = next;
-    added += 1;
-  }
-  return splits;
-}
+/** The splits of a map, and those that it needs besides. */
+class AddedSplits {
+  readonly #map: ShardMap;
+  readonly #spread: Spread;
+  readonly #total: number;
+  readonly #tried = new Set<number>();
+  #splits: readonly Split[];
+  #added = 0;
 
-/** The heaviest unit if it is too heavy, else the heaviest of the busiest shard if that has too much. */
-function nextUnit(
-  { units, loads, total }: Spread,
-  count: number,
-  tried: ReadonlySet<number>,
-): Unit | undefined {
-  let heaviest: Unit | undefined;
-  let ofBusiest: Unit | undefined;
-  const busiest = loads.indexOf(Math.max(...loads));
-  const isUneven = loads[busiest]! > (UNEVEN * total) / count;
-  for (const [id, unit] of units) {
-    if (tried.has(id) || unit.samples.length < UNIT_SAMPLES_MIN) continue;
-    if (unit.weight > (heaviest?.weight ?? total / (2 * count))) heaviest = unit;
-    if (!isUneven || unit.shard !== busiest) continue;
-    if (unit.weight > (ofBusiest?.weight ?? total / (8 * count))) ofBusiest = unit;
+  /** `spread`: of the samples by the map. */
+  constructor(map: ShardMap, spread: Spread) {
+    this.#map = map;
+    this.#splits = map.splits;
+    this.#spread = spread;
+    this.#total = sumOf(spread.loads);
   }
-  return heaviest ?? ofBusiest;
+
+  /** All splits, at the end. */
+  *steps(): Steps<readonly Split[]> {
+    while (this.#added < ADDED_MAX && this.#splits.length < SPLITS_MAX) {
+      const unit = this.#nextUnit();
+      if (unit === undefined) break;
+      this.#tried.add(idOf(unit.low, unit.high));
+      const block = yield* blockFor(unit);
+      if (block !== undefined) yield* this.#try(unit, [unit.low, unit.high, block]);
+    }
+    return this.#splits;
+  }
+
+  /** Adds the split of a unit that is heavy, or where it makes the shards more even. */
+  *#try(unit: Unit, split: Split): Steps<void> {
+    const splits = [...this.#splits, split];
+    // Nobody but those who go by its key meets the split.
+    const parts = yield* spreadOf({ ...this.#map, splits }, unit.samples);
+    const loads = this.#loadsWith(unit, parts);
+    const isHeavy = unit.weight > this.#total / (2 * this.#map.count);
+    if (!isHeavy && unevenness(loads) >= unevenness(this.#spread.loads)) return;
+    this.#splits = splits;
+    this.#added += 1;
+    this.#replace(unit, parts, loads);
+  }
+
+  /** The heaviest unit if it is too heavy, else the heaviest of the busiest shard if that has too much. */
+  #nextUnit(): Unit | undefined {
+    const { units, loads } = this.#spread;
+    const { count } = this.#map;
+    const total = this.#total;
+    let heaviest: Unit | undefined;
+    let ofBusiest: Unit | undefined;
+    const busiest = loads.indexOf(Math.max(...loads));
+    const isUneven = loads[busiest]! > (UNEVEN * total) / count;
+    for (const [id, unit] of units) {
+      if (unit.samples.length < UNIT_SAMPLES_MIN || this.#tried.has(id)) continue;
+      if (unit.weight > (heaviest?.weight ?? total / (2 * count))) heaviest = unit;
+      if (!isUneven || unit.shard !== busiest) continue;
+      if (unit.weight > (ofBusiest?.weight ?? total / (8 * count))) ofBusiest = unit;
+    }
+    return heaviest ?? ofBusiest;
+  }
+
+  #loadsWith({ shard, weight }: Unit, parts: Spread): Float64Array {
+    const loads = this.#spread.loads.map((load, index) => load + parts.loads[index]!);
+    loads[shard]! -= weight;
+    return loads;
+  }
+
+  #replace({ low, high }: Unit, parts: Spread, loads: Float64Array): void {
+    const { units } = this.#spread;
+    units.delete(idOf(low, high));
+    for (const [id, part] of parts.units) units.set(id, part);
+    this.#spread.loads.set(loads);
+  }
 }
 
 /** Less is more even. */
-function unevenness({ loads }: Spread): number {
+function unevenness(loads: Float64Array): number {
   return loads.reduce((sum, load) => sum + load * load, 0);
 }
 
-/** Where to split a unit; undefined where it cannot be. */
-function splitOf(unit: Unit): Split | undefined {
-  const block = blockFor(unit);
-  return block === undefined ? undefined : [unit.low, unit.high, block];
+/** Below which block to split a unit; undefined where it cannot be. */
+function* blockFor({ at, samples, weight }: Unit): Steps<number | undefined> {
+  const longest = samples.reduce((most, { blocks }) => Math.max(most, blocks), 0);
+  const blocks = SPLIT_BLOCKS.filter((block) => block > at && block < longest);
+  const last = blocks.at(-1);
+  if (last !== undefined) {
+    const least = yield* largestAlike(samples, last);
+    const most = Math.max(least, ALIKE_MAX * weight);
+    if (least <= SAME_SHARE * weight) return yield* firstAlike(samples, blocks, most);
+  }
+  return splitBlockAfter(Math.max(at, longest - 1)) ?? pastTheEnd(at);
 }
 
-function blockFor({ at, samples, weight }: Unit): number | undefined {
-  let best: number | undefined;
-  let least = Infinity;
-  let longest = 0;
-  for (const { blocks } of samples) longest = Math.max(longest, blocks);
-  for (const block of SPLIT_BLOCKS) {
-    if (block <= at) continue;
-    if (block >= longest) break;
-    const alike = largestAlike(samples, block) / weight;
-    if (alike <= ALIKE_MAX) return block;
-    if (alike < least) {
-      least = alike;
-      best = block;
-    }
+/** The first of the blocks at which no more than `most` is alike. From block to block it never becomes more. */
+function* firstAlike(
+  samples: readonly PromptSample[],
+  blocks: readonly number[],
+  most: number,
+): Steps<number> {
+  let from = 0;
+  let to = blocks.length - 1;
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if ((yield* largestAlike(samples, blocks[middle]!)) <= most) to = middle;
+    else from = middle + 1;
   }
-  if (least <= SAME_SHARE) return best;
-  return splitBlockAfter(Math.max(at, longest - 1)) ?? pastTheEnd(at);
+  return blocks[from]!;
 }
 
 function pastTheEnd(at: number): number | undefined {
@@ -161,10 +216,11 @@ function pastTheEnd(at: number): number | undefined {
 }
 
 /** Of the traffic, what is the same at `block`, or ends before it with the same block. */
-function largestAlike(samples: readonly PromptSample[], block: number): number {
+function* largestAlike(samples: readonly PromptSample[], block: number): Steps<number> {
   const weights = new Map<number, number>();
   let largest = 0;
-  for (const sample of samples) {
+  for (const [i, sample] of samples.entries()) {
+    if (i % STEP_SAMPLES === STEP_SAMPLES - 1) yield;
     const id = idAt(sample, Math.min(block, sample.blocks - 1));
     const weight = (weights.get(id) ?? 0) + sample.weight;
     weights.set(id, weight);
@@ -173,14 +229,13 @@ function largestAlike(samples: readonly PromptSample[], block: number): number {
   return largest;
 }
 
-function spreadOf(map: ShardMap, samples: readonly PromptSample[]): Spread {
+function* spreadOf(map: ShardMap, samples: readonly PromptSample[]): Steps<Spread> {
   const shards = prepareShards(map);
   const units = new Map<number, Unit>();
   const met = new Map<number, number>();
   const loads = new Float64Array(shards.count);
-  let total = 0;
-  for (const sample of samples) {
-    total += sample.weight;
+  for (const [i, sample] of samples.entries()) {
+    if (i % STEP_SAMPLES === STEP_SAMPLES - 1) yield;
     const at = decidingBlock(sample, shards, met);
     if (at === undefined) {
       // By chance, one as often as another.
@@ -193,7 +248,18 @@ function spreadOf(map: ShardMap, samples: readonly PromptSample[]): Spread {
     unit.weight += sample.weight;
     loads[unit.shard]! += sample.weight;
   }
-  return { units, loads, total, met };
+  return { units, loads, met };
+}
+
+function endOf<T>(steps: Steps<T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+function sumOf(loads: Float64Array): number {
+  return loads.reduce((sum, load) => sum + load, 0);
 }
 
 /** As shardOf does it; undefined where there is nothing to go by. */

@@ -1,6 +1,6 @@
 // What a lead tells the shards of its pool, of what they have told.
 
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { ShardTold } from "../../../src/durable/shards/contract.ts";
 import { NO_LOADS, packLoads, unpackLoads } from "../../../src/durable/shards/endpoint-loads.ts";
 import { RESERVED_MS, SHARD_LEASE_MS } from "../../../src/durable/shards/members.ts";
@@ -129,7 +129,7 @@ describe("a lead", () => {
     expect(tell(1).isPressed).toBeUndefined();
   });
 
-  it("plans splits, keeps them when the count changes, and tells who goes by an older map", () => {
+  it("plans splits, keeps them when the count changes, and tells who goes by an older map", async () => {
     const { lead, maps, tell, pass } = createLead();
     const head = crypto.getRandomValues(new Uint32Array(16));
     // Eight blocks that all begin with, and two of their own.
@@ -138,7 +138,10 @@ describe("a lead", () => {
       tell(i % 4, { samples: Array.from({ length: 30 }, () => sampleOf(next(), 1)) });
     expect(lead.map).toEqual({ count: 4, version: 1, splits: [] });
     pass(PLAN_EVERY_MS);
-    const { map } = tell(1);
+    // Nobody waits for a plan.
+    expect(tell(1).map).toBeUndefined();
+    await vi.waitFor(() => expect(lead.map.version).toBe(2));
+    const { map } = tell(1, { mapVersion: 1 });
     expect(map).toBe(lead.map);
     expect(map).toMatchObject({
       count: 4,
@@ -149,6 +152,20 @@ describe("a lead", () => {
     lead.setCount(2);
     expect(lead.map).toEqual({ ...map, count: 2, version: 3 });
     expect(maps.map(({ version }) => version)).toEqual([1, 2, 3]);
+  });
+
+  it("leaves a plan of a map that is another one meanwhile", async () => {
+    const { lead, tell, pass } = createLead();
+    const prompt = () => crypto.getRandomValues(new Uint32Array(4));
+    const samples = () =>
+      Array.from({ length: 30 }, () => sampleOf(Uint32Array.of(1, 1, ...prompt()), 1));
+    for (let i = 0; i < 20; i++) tell(i % 4, { samples: samples() });
+    pass(PLAN_EVERY_MS);
+    tell(1);
+    lead.setCount(3);
+    const { map } = lead;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(lead.map).toBe(map);
   });
 
   it("that has lost its map says one that is newer than what others have", () => {

@@ -76,6 +76,23 @@ describe("a plan", () => {
     expect(map).toEqual({ count: 4, version: 0, splits: [] });
   });
 
+  it("is made in steps, few where nothing has to change", () => {
+    const stepsOf = (map: ShardMap, samples: readonly PromptSample[]) => {
+      const steps = new SplitPlanner().steps(map, samples, 0);
+      let count = 1;
+      for (; steps.next().done !== true; count++);
+      return count;
+    };
+    const none: ShardMap = { count: 8, version: 0, splits: [] };
+    // One look at all samples, by parts.
+    expect(stepsOf(none, samplesOf(createTraffic(chat, 5), 2_048))).toBe(9);
+    const samples = samplesOf(createTraffic({ ...chat, sharedBlocks: 200 }, 5), 2_048);
+    expect(stepsOf(none, samples)).toBeGreaterThan(50);
+    const settled = new SplitPlanner().plan(none, samples, 0);
+    expect(settled.splits).not.toEqual([]);
+    expect(stepsOf(settled, samples)).toBe(9);
+  });
+
   it("goes through a beginning that hardly anybody leaves early", () => {
     const next = createTraffic({ ...chat, sharedBlocks: 20 }, 9);
     const odd = createTraffic({ ...chat, sharedBlocks: 20 }, 10);
