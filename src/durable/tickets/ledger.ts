@@ -272,6 +272,8 @@ export class TicketLedger {
   abandon(id: string, holder: number): void {
     const ticket = this.#leases.open(id);
     if (ticket?.holder !== holder || ticket.isWithRelay) return;
+    // An isolate has sent it, whatever became of an answer of ours to a later call.
+    if (isEdgeTicket(id) && ticket.isWorkers !== true) return void (ticket.holder = NO_HOLDER);
     this.#lessons.unteach(ticket);
     // A grant that came too late was used by nobody; what a relay has after all, its report counts.
     ticket.isVoid = true;

@@ -276,6 +276,14 @@ describe("an end that an isolate tells", () => {
     expect(world.commit(1)).toEqual({ outcome: "ended" });
   });
 
+  it("is not told by a handle that an object has given out for it since", () => {
+    const world = new World();
+    world.commit(1);
+    world.ledger.reopen("r1", 0, 5);
+    world.ledger.abandon(ticket(1).id, 5);
+    expect(world.chargedFor(1)).toBe(1);
+  });
+
   it("of a commit that was told, and forgotten with its lease, makes no news of it again", () => {
     const world = new World();
     for (const n of [1, 2]) world.commit(n);
