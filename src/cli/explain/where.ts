@@ -25,14 +25,18 @@ export function describeWhere(decided: ExplainedWhere): string {
   // One of a newer release says so itself.
   const because = BECAUSE[decided.reason as WhereReason] ?? decided.reason;
   const { rttMs, snapshotAgeMs, saturation, knownTokens, possibleTokens, gainMs } = decided;
-  const terms = [
-    `round trip ${milliseconds(rttMs)}`,
-    snapshotAgeMs === null ? "no snapshot" : `snapshot ${milliseconds(snapshotAgeMs)} old`,
-    `credit ${count(decided.credit)}`,
-    `saturation ${saturation?.toFixed(2) ?? "-"}`,
-    `cached ${count(knownTokens)} known, ${count(possibleTokens)} possible`,
-    `gain ${milliseconds(gainMs)}`,
-  ];
+  // Without a snapshot the numbers of the pool stand for nothing.
+  const ofSnapshot =
+    snapshotAgeMs === null
+      ? ["no snapshot"]
+      : [
+          `snapshot ${milliseconds(snapshotAgeMs)} old`,
+          `credit ${count(decided.credit)}`,
+          `saturation ${saturation?.toFixed(2) ?? "-"}`,
+          `cached ${count(knownTokens)} known, ${count(possibleTokens)} possible`,
+          `gain ${milliseconds(gainMs)}`,
+        ];
+  const terms = [`round trip ${milliseconds(rttMs)}`, ...ofSnapshot];
   return `decided ${place}, because ${because}: ${terms.join(", ")}`;
 }
 
