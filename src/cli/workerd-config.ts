@@ -126,12 +126,7 @@ export function coordinatorConfig(options: CoordinatorOptions): string {
   return render({
     bundleFile: options.bundleFile,
     // Objects fetch nothing, so there is no way out.
-    services: [
-      NO_INTERNET,
-      storage(options.storageDir),
-      ...remote.services,
-      ...controlServices,
-    ],
+    services: [NO_INTERNET, storage(options.storageDir), ...remote.services, ...controlServices],
     sockets,
     bindings: [...objects.map(namespaceBinding), ...remote.bindings, control],
     objects,
