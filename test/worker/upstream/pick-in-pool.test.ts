@@ -29,7 +29,7 @@ const ALL = Array.from({ length: SHARDS }, (_, shard) => shard);
 function decisionCount(): number {
   const { name } = METRIC.edgeDecisionsTotal;
   const lines = metrics.render().matchAll(new RegExp(`^${name}\\{.*\\} (\\d+)$`, "gm"));
-  return lines.reduce((sum, [, count]) => sum + Number(count), 0);
+  return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
 describe("a pool's objects", () => {
