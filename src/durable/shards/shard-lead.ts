@@ -97,11 +97,13 @@ export class ShardLead {
     const { clock, epoch, heard } = this.#options;
     const nowMs = clock();
     const { shard } = told;
-    if (this.#members.told(told, nowMs)) this.#take(told, nowMs);
+    const isNew = this.#members.told(told, nowMs);
+    if (isNew) this.#take(told, nowMs);
     this.#plan(nowMs);
     if (shard !== 0) heard();
     const isKnown = told.mapVersion === this.#map.version && told.count === this.#map.count;
-    const credit = told.credit && this.#grant(told, told.credit, nowMs);
+    // Nobody hears the answer to a message that was overtaken, or doubled: what it grants would be kept in vain.
+    const credit = isNew && told.credit ? this.#grant(told, told.credit, nowMs) : undefined;
     return {
       epoch,
       ...(isKnown ? {} : { map: this.#map }),

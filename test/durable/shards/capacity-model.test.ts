@@ -1,21 +1,16 @@
-// What shards let through by the lead's credit, whatever happens to messages and objects: real leads, real
-// holders, and one number for the pool's capacity.
+// What shards let through by the lead's credit, whatever happens to messages and objects: all real, but for
+// their endpoint, one number for the pool's capacity, and the time.
 
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ShardAnswer, ShardTold } from "../../../src/durable/shards/contract.ts";
-import { packLoads, unpackLoads } from "../../../src/durable/shards/endpoint-loads.ts";
-import { SHARD_LEASE_MS } from "../../../src/durable/shards/members.ts";
-import { ShardCapacity } from "../../../src/durable/shards/shard-capacity.ts";
-import {
-  PRESSED_MS,
-  TELL_DEADLINE_MS,
-  TELL_EVERY_MS,
-} from "../../../src/durable/shards/shard-exchange.ts";
-import { ShardLead } from "../../../src/durable/shards/shard-lead.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
+import { ModelShard } from "./model-shard.ts";
 
 const STEP_MS = 10;
+/** What comes of something that happens can happen so much later. */
+const TURN_MS = 2;
+const WAITING_MAX = 3;
 
 interface World {
   readonly shards: number;
@@ -28,171 +23,103 @@ interface World {
   readonly seed: number;
 }
 
-class Shard {
-  readonly capacity: ShardCapacity;
-  readonly index: number;
-  own = 0;
-  others = 0;
-  answeredAtMs = -Infinity;
-  toldAtMs = -Infinity;
-  seq = 0;
-  pauseMs = TELL_EVERY_MS;
-  isWaiting = false;
-  readonly #world: Simulation;
-
-  constructor(world: Simulation, index: number) {
-    this.#world = world;
-    this.index = index;
-    this.capacity = new ShardCapacity({
-      clock: () => world.nowMs,
-      pool: "p",
-      epoch: `s${index}.${world.lives++}`,
-      underWay: () => this.own,
-      ask: () => (this.pauseMs = STEP_MS),
-      press: () => (this.pauseMs = Math.min(this.pauseMs, PRESSED_MS)),
-    });
-  }
-
-  get isAlone(): boolean {
-    const isSilent = this.#world.nowMs - this.answeredAtMs >= SHARD_LEASE_MS;
-    return isSilent || !this.capacity.isTogether;
-  }
-
-  /** As the queue does it: by what it sees, and by credit. */
-  letThrough(): void {
-    const { shards, capacity } = this.#world.given;
-    const seen = this.isAlone ? this.own * shards : this.own + this.others;
-    this.isWaiting = seen >= capacity || !this.capacity.isThere();
-    if (this.isWaiting) return this.capacity.wanted(3);
-    this.capacity.spend();
-    this.own += 1;
-  }
-
-  tell(): ShardTold {
-    this.toldAtMs = this.#world.nowMs;
-    this.pauseMs = TELL_EVERY_MS;
-    return {
-      shard: this.index,
-      epoch: `s${this.index}`,
-      seq: ++this.seq,
-      count: this.#world.given.shards,
-      mapVersion: 0,
-      isLeaving: false,
-      wantsAll: false,
-      samples: [],
-      loads: packLoads([["e", { requests: this.own, tokens: 0, unseen: 0 }]]),
-      work: [],
-      service: [],
-      credit: this.capacity.ask(),
-      waiting: this.isWaiting ? 3 : 0,
-    };
-  }
-
-  hear({ credit, loads, isPressed }: ShardAnswer, askedAtMs: number): void {
-    if (isPressed === true) this.pauseMs = Math.min(this.pauseMs, PRESSED_MS);
-    this.answeredAtMs = askedAtMs;
-    this.others = unpackLoads(loads).get("e")?.requests ?? 0;
-    if (credit === undefined) this.capacity.notGranted();
-    else this.capacity.granted(credit, askedAtMs);
-    // Who waits is let through at once.
-    for (let i = 0; i < 3 && this.isWaiting; i++) this.letThrough();
-  }
-}
-
 class Simulation {
-  nowMs = 1_000_000;
-  lives = 0;
   most = 0;
   served = 0;
   readonly given: World;
   readonly #rng: () => number;
-  readonly #shards: Shard[];
-  #lead: ShardLead;
-  readonly #due: { atMs: number; run: () => void }[] = [];
+  readonly #shards: ModelShard[];
+  #isCutOff = false;
 
   constructor(given: World) {
     this.given = given;
     this.#rng = createRng(given.seed);
-    this.#shards = Array.from({ length: given.shards }, (_, i) => new Shard(this, i));
-    this.#lead = this.#createLead();
-  }
-
-  #createLead(): ShardLead {
-    const { capacity, shards } = this.given;
-    const [zero] = this.#shards;
-    const lead: ShardLead = new ShardLead(
-      {
-        clock: () => this.nowMs,
-        epoch: `lead${this.lives++}`,
-        isFirst: false,
-        pool: () => {
-          const others = unpackLoads(lead.othersOf(0)).get("e")?.requests ?? 0;
-          return { room: Math.max(0, capacity - zero!.own - others), capacity };
-        },
-        heard: () => undefined,
-        mapChanged: () => undefined,
-      },
-      { count: shards, version: 0, splits: [] },
+    const { shards: count, capacity } = given;
+    const kept = { count, version: 0, splits: [] };
+    const tellLead = (told: ShardTold) => this.#send(told);
+    this.#shards = Array.from(
+      { length: count },
+      (_, index) => new ModelShard({ index, count, capacity, kept, tellLead }),
     );
-    return lead;
   }
 
-  run(forMs: number): void {
-    const { restarts, cutOff, shards } = this.given;
-    const endMs = this.nowMs + forMs;
-    const cutFromMs = this.nowMs + forMs / 3;
-    const cutUntilMs = cutFromMs + 4_000;
-    for (; this.nowMs < endMs; this.nowMs += STEP_MS) {
-      if (this.#rng() < (restarts * STEP_MS) / forMs) this.#lead = this.#createLead();
-      for (const due of this.#due.splice(0)) {
-        if (due.atMs <= this.nowMs) due.run();
-        else this.#due.push(due);
+  async run(forMs: number): Promise<void> {
+    const { restarts, cutOff } = this.given;
+    const startMs = Date.now();
+    const cutFromMs = startMs + forMs / 3;
+    for (let nowMs = startMs; nowMs < startMs + forMs; nowMs += STEP_MS) {
+      if (this.#rng() < (restarts * STEP_MS) / forMs) this.#shards[0]!.beginAnew();
+      this.#isCutOff = cutOff && nowMs >= cutFromMs && nowMs < cutFromMs + 4_000;
+      for (let i = 0; i < STEP_MS / TURN_MS; i++) {
+        vi.advanceTimersByTime(TURN_MS);
+        await turns();
       }
-      for (const shard of this.#shards) {
-        const isCut =
-          cutOff &&
-          shard.index === shards - 1 &&
-          this.nowMs >= cutFromMs &&
-          this.nowMs < cutUntilMs;
-        this.#step(shard, isCut);
-      }
+      for (const shard of this.#shards) this.#come(shard);
       const underWay = this.#shards.reduce((sum, { own }) => sum + own, 0);
       this.most = Math.max(this.most, underWay);
+      for (const shard of this.#shards) this.#end(shard);
     }
   }
 
-  #step(shard: Shard, isCut: boolean): void {
-    for (let i = 0; i < 3; i++) if (this.#rng() < 0.3) shard.letThrough();
-    for (let i = shard.own; i > 0; i--)
-      if (this.#rng() < 0.05) {
-        shard.own -= 1;
-        this.served += 1;
-      }
-    const isUnderWay =
-      shard.answeredAtMs < shard.toldAtMs && this.nowMs - shard.toldAtMs < TELL_DEADLINE_MS;
-    if (!isUnderWay && this.nowMs - shard.toldAtMs >= shard.pauseMs) this.#exchange(shard, isCut);
+  stop(): void {
+    for (const shard of this.#shards) shard.retire();
   }
 
-  #exchange(shard: Shard, isCut: boolean): void {
-    const told = shard.tell();
-    const askedAtMs = this.nowMs;
-    // The lead's own words take no way.
-    if (shard.index === 0) return shard.hear(this.#lead.told(told), askedAtMs);
-    const { lost, delayMaxMs } = this.given;
-    const deliver = () => {
-      const answer = this.#lead.told(told);
-      if (isCut || this.#rng() < lost) return;
-      this.#later(delayMaxMs, () => shard.hear(answer, askedAtMs));
-    };
-    if (isCut || this.#rng() < lost) return;
-    this.#later(delayMaxMs, deliver);
-    if (this.#rng() < 0.1) this.#later(3 * delayMaxMs, deliver);
+  #come(shard: ModelShard): void {
+    for (let i = 0; i < 3; i++)
+      if (this.#rng() < 0.3 && shard.waiting < WAITING_MAX) shard.request();
   }
 
-  #later(maxMs: number, run: () => void): void {
-    this.#due.push({ atMs: this.nowMs + this.#rng() * maxMs, run });
+  #end(shard: ModelShard): void {
+    let ended = 0;
+    for (let i = shard.own; i > 0; i--) if (this.#rng() < 0.05) ended += 1;
+    if (ended === 0) return;
+    shard.ended(ended);
+    this.served += ended;
+    shard.drain();
+  }
+
+  async #send(told: ShardTold): Promise<ShardAnswer | undefined> {
+    const isFrom = told.shard === this.given.shards - 1;
+    const isLost = () => (isFrom && this.#isCutOff) || this.#rng() < this.given.lost;
+    if (isLost()) return never();
+    await this.#way();
+    const answer = this.#lead.told(told);
+    if (this.#rng() < 0.1) void this.#way(3).then(() => this.#lead.told(told));
+    if (isLost()) return never();
+    await this.#way();
+    return answer;
+  }
+
+  get #lead() {
+    return this.#shards[0]!.shards;
+  }
+
+  #way(times = 1): Promise<void> {
+    const ms = this.#rng() * this.given.delayMaxMs * times;
+    return new Promise((done) => void setTimeout(done, ms));
   }
 }
+
+/** All that follows from what has happened, without any time passing. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 30; i++) await Promise.resolve();
+}
+
+function never(): Promise<never> {
+  return new Promise(() => undefined);
+}
+
+async function simulate(given: World, forMs: number): Promise<Simulation> {
+  const simulation = new Simulation(given);
+  await simulation.run(forMs);
+  simulation.stop();
+  vi.clearAllTimers();
+  return simulation;
+}
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
 
 const facts = {
   shards: fc.integer({ min: 2, max: 8 }),
@@ -204,12 +131,11 @@ const facts = {
 };
 
 describe("what shards of a pool let through together", () => {
-  it("is what the pool holds, while the lead is there and heard", () => {
+  it("is what the pool holds, while the lead is there and heard", async () => {
     const sound = fc.record({ ...facts, lost: fc.constant(0), restarts: fc.constant(0) });
-    fc.assert(
-      fc.property(sound, (given) => {
-        const simulation = new Simulation({ ...given, cutOff: false });
-        simulation.run(8_000);
+    await fc.assert(
+      fc.asyncProperty(sound, async (given) => {
+        const simulation = await simulate({ ...given, cutOff: false }, 8_000);
         // Before the first grant each goes by its share, rounded up.
         expect(simulation.most).toBeLessThanOrEqual(given.capacity + given.shards);
         expect(simulation.served).toBeGreaterThan(0);
@@ -218,11 +144,10 @@ describe("what shards of a pool let through together", () => {
     );
   }, 60_000);
 
-  it("is no more than a share beyond it, whatever is lost, late, cut off or begun anew", () => {
-    fc.assert(
-      fc.property(fc.record({ ...facts, cutOff: fc.boolean() }), (given) => {
-        const simulation = new Simulation(given);
-        simulation.run(12_000);
+  it("is no more than a share beyond it, whatever is lost, late, cut off or begun anew", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.record({ ...facts, cutOff: fc.boolean() }), async (given) => {
+        const simulation = await simulate(given, 12_000);
         const share = Math.ceil(given.capacity / given.shards);
         expect(simulation.most).toBeLessThanOrEqual(given.capacity + share + given.shards);
         expect(simulation.served).toBeGreaterThan(0);
@@ -231,12 +156,13 @@ describe("what shards of a pool let through together", () => {
     );
   }, 60_000);
 
-  it("is nearly all that the pool holds while nothing is lost", () => {
+  it("is nearly all that the pool holds while nothing is lost", async () => {
     const world = { shards: 4, capacity: 40, lost: 0, delayMaxMs: 5, restarts: 0, cutOff: false };
     const simulation = new Simulation({ ...world, seed: 1 });
-    simulation.run(4_000);
+    await simulation.run(4_000);
     const before = simulation.served;
-    simulation.run(6_000);
+    await simulation.run(6_000);
+    simulation.stop();
     // Each request takes 200 ms in the mean.
     expect(simulation.served - before).toBeGreaterThan(0.7 * 6 * (40 / 200) * 1_000);
   });

@@ -109,6 +109,14 @@ describe("a lead", () => {
     expect(tell(1, ask(1, 10)).credit).toMatchObject({ limit: 10 });
   });
 
+  it("grants nothing to a message that comes twice, or that another has overtaken", () => {
+    const { lead, tell } = createLead(4, ONE_SHARD);
+    expect(tell(1, { ...ask(1, 10), seq: 7 }).credit).toMatchObject({ limit: 10 });
+    expect(tell(1, { ...ask(1, 40), seq: 7 }).credit).toBeUndefined();
+    expect(tell(1, { ...ask(1, 40), seq: 6 }).credit).toBeUndefined();
+    expect(lead.outstanding).toBe(10);
+  });
+
   it("keeps a share for a shard that has fallen silent in its work, and none for one that said so", () => {
     const { tell, pass } = createLead();
     tell(1, { isLeaving: true });
