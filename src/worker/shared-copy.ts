@@ -99,14 +99,18 @@ export class SharedCopy<Value> {
   }
 }
 
-/** Rejects after `deadlineMs`. The work itself goes on: the runtime cannot cancel a call. */
+/** Rejects after `deadlineMs`. The work itself goes on: the runtime cannot cancel a call. `late` takes its result. */
 export async function withDeadline<Value>(
   work: Promise<Value>,
   deadlineMs: number,
+  late?: (value: Value) => void,
 ): Promise<Value> {
   let timer: ReturnType<typeof setTimeout> | null = null;
   const deadline = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);
+    timer = setTimeout(() => {
+      reject(new Error(`no answer within ${deadlineMs} ms`));
+      if (late !== undefined) work.then(late, () => undefined);
+    }, deadlineMs);
   });
   try {
     return await Promise.race([work, deadline]);

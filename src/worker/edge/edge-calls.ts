@@ -11,6 +11,7 @@
 
 import type { EdgePort, EdgeSync, EdgeSynced } from "../../durable/contract.ts";
 import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
+import { disposeResult } from "../dispose-result.ts";
 import { withDeadline } from "../shared-copy.ts";
 import { type Batch, Outbox, type PendingCommit } from "./outbox.ts";
 
@@ -141,7 +142,7 @@ export class EdgeCalls {
     let synced: EdgeSynced;
     try {
       const call = callOf(way, { ...asked, commits, ends: batch.ends });
-      synced = await withDeadline(call, SYNC_DEADLINE_MS);
+      synced = await withDeadline(call, SYNC_DEADLINE_MS, disposeResult);
     } catch (error) {
       // Unreachable, overloaded, too slow, or reset during the call.
       if (this.#underWay === batch) this.#putBack();
@@ -151,6 +152,7 @@ export class EdgeCalls {
     // Else another request has taken over, and tells it again.
     if (this.#underWay === batch) this.#underWay = undefined;
     this.#options.answered(synced, { askedAtMs, shown });
+    disposeResult(synced);
     return true;
   }
 }

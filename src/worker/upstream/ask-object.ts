@@ -11,6 +11,7 @@ import type {
   PoolPort,
 } from "../../durable/contract.ts";
 import type { ShardMap } from "../../scheduler/shards/contracts.ts";
+import { disposeResult } from "../dispose-result.ts";
 import { awaitCall, pause } from "./await-call.ts";
 
 /** A pause before the one retry of a call that the runtime calls retryable. */
@@ -71,6 +72,8 @@ export async function askObject(
     if (called.how === "answered") {
       const nowMs = Date.now();
       way.measured?.(nowMs - askedAtMs, nowMs);
+      // Others are disposed by whoever uses what they hold.
+      if (!("handle" in called.value)) disposeResult(called.value);
       return called.value;
     }
     if (called.how === "left") {
@@ -87,6 +90,7 @@ export async function askObject(
 
 function readMoved(answer: ObjectAnswer | MovedPick): ObjectAnswer | PoolMoved {
   if (answer.ok !== "moved") return answer;
+  disposeResult(answer);
   const detail = "the object takes no requests any more";
   return { ok: false, reason: "moved", detail, shards: answer.shards };
 }
@@ -109,7 +113,7 @@ async function giveBack(
   way: ObjectWay,
   request: PickRequest,
 ): Promise<void> {
-  if (Symbol.dispose in answer) answer[Symbol.dispose]();
+  disposeResult(answer);
   const isPlace = answer.ok === "queued" && !("handle" in answer);
   if (isPlace && way.signal.aborted) await leavePlace(way, request);
 }

@@ -177,6 +177,23 @@ describe("commits", () => {
     expect([told.calls.untoldCount, told.calls.shownNow()]).toEqual([0, 2]);
   });
 
+  it("have the answer disposed, in time or not", async () => {
+    const told = new Told();
+    let disposed = 0;
+    const answer = () => ({ [Symbol.dispose]: () => void (disposed += 1) }) as EdgeSynced;
+    told.answer = async () => answer();
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect(disposed).toBe(1);
+    const late = Promise.withResolvers<EdgeSynced>();
+    told.answer = () => late.promise;
+    told.commit();
+    await after(EDGE_GATHER_MS + SYNC_DEADLINE_MS);
+    late.resolve(answer());
+    await after(1);
+    expect([disposed, told.answered.length]).toEqual([2, 1]);
+  });
+
   it("wait for no answer for ever", async () => {
     const told = new Told();
     told.answer = () => new Promise(() => undefined);
