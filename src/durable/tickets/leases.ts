@@ -6,12 +6,13 @@ export class Leases {
   readonly #byRequest = new Map<string, TicketState>();
   // Each lease is constant, so insertion order is order of expiry: a sweep looks at the heads only.
   readonly #beforeRelay = new Map<string, TicketState>();
+  readonly #afterLeft = new Map<string, TicketState>();
   readonly #withRelay = new Map<string, TicketState>();
   readonly #unsettled = new Map<string, TicketState>();
 
   /** Tickets that load an endpoint. */
   get openCount(): number {
-    return this.#beforeRelay.size + this.#withRelay.size;
+    return this.#beforeRelay.size + this.#afterLeft.size + this.#withRelay.size;
   }
 
   get size(): number {
@@ -23,7 +24,7 @@ export class Leases {
   }
 
   open(id: string): TicketState | undefined {
-    return this.#beforeRelay.get(id) ?? this.#withRelay.get(id);
+    return this.#beforeRelay.get(id) ?? this.#withRelay.get(id) ?? this.#afterLeft.get(id);
   }
 
   /** The open ticket of a pick; one that was put back is not found so. */
@@ -41,9 +42,16 @@ export class Leases {
     this.#beforeRelay.set(ticket.id, ticket);
   }
 
+  /** The same, in the place of the lease before a relay. */
+  leaseAfterLeft(ticket: TicketState): void {
+    this.#beforeRelay.delete(ticket.id);
+    this.#afterLeft.set(ticket.id, ticket);
+  }
+
   /** The same, in the place of the lease it had. */
   leaseToRelay(ticket: TicketState): void {
     this.#beforeRelay.delete(ticket.id);
+    this.#afterLeft.delete(ticket.id);
     this.#withRelay.delete(ticket.id);
     this.#withRelay.set(ticket.id, ticket);
   }
@@ -53,6 +61,7 @@ export class Leases {
     const key = requestKey(ticket.requestId, ticket.attempt);
     if (this.#byRequest.get(key) === ticket) this.#byRequest.delete(key);
     this.#beforeRelay.delete(ticket.id);
+    this.#afterLeft.delete(ticket.id);
     this.#withRelay.delete(ticket.id);
     this.#unsettled.set(ticket.id, ticket);
   }
@@ -70,6 +79,7 @@ export class Leases {
   /** Whose lease has ended and whose load has not. Each may be released as it comes. */
   *expired(nowMs: number): Generator<TicketState> {
     yield* dueOf(this.#beforeRelay, nowMs);
+    yield* dueOf(this.#afterLeft, nowMs);
     yield* dueOf(this.#withRelay, nowMs);
   }
 
@@ -84,6 +94,7 @@ export class Leases {
 
   *all(): Generator<TicketState> {
     yield* this.#beforeRelay.values();
+    yield* this.#afterLeft.values();
     yield* this.#withRelay.values();
     yield* this.#unsettled.values();
   }

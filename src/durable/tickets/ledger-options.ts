@@ -12,6 +12,8 @@ export const TICKET_LIMITS = {
   keyBytesMax: 16 * 1024 * 1024,
   /** Lease of a ticket that no relay has taken yet. */
   beforeRelayMs: 30_000,
+  /** The same once its isolate has left: a relay that has it is heard of by then, unless it is cut off. */
+  afterLeftMs: 3_000,
   /** Lease of a ticket a relay has; each `opened` renews it. */
   withRelayMs: 600_000,
   /** From release to an estimated settlement. */

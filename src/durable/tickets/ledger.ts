@@ -82,7 +82,7 @@ export class TicketLedger {
       prefills: this.#prefills,
       load: this.#load,
       ended: this.#ended,
-      beforeRelayMs: this.#limits.beforeRelayMs,
+      limits: this.#limits,
       makeRoom: () => this.makeRoom(),
       leaseToWorker: (ticket) => this.#leaseToWorker(ticket),
     });
@@ -282,7 +282,7 @@ export class TicketLedger {
 
   /**
    * An isolate tells the end of one of its own, as a handle would. One that is not known begins no more. `left` says only
-   * that nobody there will tell more: the report of a relay that has it may be on its way, so its lease goes on.
+   * that nobody there will tell more: the report of a relay that has it may be on its way.
    */
   endLocal(id: string, attempt: number, how: ReleasedBy | "left"): void {
     if (!isEdgeTicket(id)) return;
@@ -293,7 +293,7 @@ export class TicketLedger {
     else if (ticket.isWorkers === true) {
       this.abandon(id, NO_HOLDER);
       this.#forgetUnheardOf(ticket);
-    }
+    } else this.local.left(ticket);
   }
 
   /** The prompt's keys, of a ticket that was opened without them. */

@@ -11,6 +11,7 @@
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { EndedTickets } from "./ended.ts";
 import type { Leases } from "./leases.ts";
+import type { TicketLimits } from "./ledger-options.ts";
 import type { Lessons } from "./lessons.ts";
 import type { Prefills, PrefillSpec } from "./prefills.ts";
 import { computesPrompt } from "./speed-lesson.ts";
@@ -53,8 +54,7 @@ export interface LocalTicketsOptions {
   readonly prefills: Prefills;
   readonly load: TicketLoad;
   readonly ended: EndedTickets;
-  /** Lease of a ticket that no relay has taken yet. */
-  readonly beforeRelayMs: number;
+  readonly limits: Pick<TicketLimits, "beforeRelayMs" | "afterLeftMs">;
   readonly makeRoom: () => {
     readonly hasRoom: boolean;
     readonly settlement: Settlement | undefined;
@@ -71,22 +71,34 @@ export class LocalTickets {
   }
 
   commit(spec: CommittedSpec): Committed {
-    const { leases, ended, beforeRelayMs, makeRoom } = this.#options;
+    const { leases, ended, limits, makeRoom } = this.#options;
     const known = leases.get(spec.id);
     if (known !== undefined)
       return { outcome: this.#complete(known, spec) ? "completed" : "known" };
     const mayRun = ended.mayRun(spec.id) && spec.isWorkers !== true;
     if (ended.has(spec.id) && !mayRun) return this.#endedBefore(spec);
-    if (spec.decidedAgoMs >= beforeRelayMs) return { outcome: "late" };
+    if (spec.decidedAgoMs >= limits.beforeRelayMs) return { outcome: "late" };
     const { hasRoom, settlement } = makeRoom();
     if (!hasRoom) return { outcome: "no-room" };
-    this.#open(spec);
+    const ticket = this.#open(spec);
+    if (mayRun) this.left(ticket);
     return { outcome: "opened", settlement };
   }
 
-  #open({ id, decidedAgoMs, prefill, ...spec }: CommittedSpec): void {
+  /** Its isolate tells no more of it. Where no relay is heard of in a moment, nobody has it. */
+  left(ticket: TicketState): void {
+    const { clock, leases, limits } = this.#options;
+    const isBeforeRelay = leases.open(ticket.id) === ticket && !ticket.isWithRelay;
+    const dueAtMs = clock() + limits.afterLeftMs;
+    // Told again, or so late that its lease ends before: it has that.
+    if (!isBeforeRelay || dueAtMs >= ticket.dueAtMs) return;
+    ticket.dueAtMs = dueAtMs;
+    leases.leaseAfterLeft(ticket);
+  }
+
+  #open({ id, decidedAgoMs, prefill, ...spec }: CommittedSpec): TicketState {
     const { clock, leases, lessons, prefills, load } = this.#options;
-    const { beforeRelayMs, leaseToWorker } = this.#options;
+    const { limits, leaseToWorker } = this.#options;
     const ticket: TicketState = {
       ...spec,
       ...BEGUN,
@@ -95,13 +107,14 @@ export class LocalTickets {
       isCommitted: true,
       keys: lessons.keep(spec.keys),
       // Not sooner for having been decided on before: those of one lease end in the order they came.
-      dueAtMs: clock() + beforeRelayMs,
+      dueAtMs: clock() + limits.beforeRelayMs,
       prefill: prefill && prefills.begin(prefill, spec.promptTokens),
     };
     this.#claimRequest(ticket);
     if (spec.isWorkers === true) leaseToWorker(ticket);
     else leases.leaseBeforeRelay(ticket);
     load.dispatchBefore(ticket, decidedAgoMs);
+    return ticket;
   }
 
   /** A relay's report has put it back. False if it was told before, or is no isolate's. */

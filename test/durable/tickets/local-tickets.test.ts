@@ -257,7 +257,11 @@ describe("an end that an isolate tells", () => {
     expect([1, 2, 3, 4].map((n) => world.chargedFor(n))).toEqual([1, 1, 0, 0]);
     world.ended(2, "cancelled");
     expect(world.chargedFor(2)).toBe(0);
-    world.pass(TICKET_LIMITS.beforeRelayMs);
+    world.pass(TICKET_LIMITS.afterLeftMs - 1);
+    // Told again it is no later.
+    world.ended(1, "left");
+    expect(world.chargedFor(1)).toBe(1);
+    world.pass(1);
     expect(world.chargedFor(1)).toBe(0);
     expect(world.settlementsOf(1)).toEqual([]);
   });
