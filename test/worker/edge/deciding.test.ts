@@ -112,7 +112,7 @@ describe("a pool that is decided on at the edge", () => {
       return each.isLocal ? each : undefined;
     });
     await until(async () => (await openTickets()) === 1);
-    await slow;
+    expect((await slow).response.status).toBe(200);
     await until(async () => (await openTickets()) === 0);
   });
 
