@@ -7,6 +7,10 @@
 // An object that a block belongs to now is told of it before the one that it belonged to hears that it is gone,
 // and Workers that go by the map before find what they look for a while longer. What engines say meanwhile goes
 // by the new map at once. A few keys at a time: nobody waits for it.
+//
+// A change while keys are copied does not begin anew: what has been walked is walked once more behind the rest, so
+// every key is come to however often the map changes. An object is done when everything has been walked since it
+// gained keys last, whatever others gain meanwhile.
 
 import { EVERY_SHARD } from "../../../scheduler/shards/shard-of.ts";
 import type { KvStream } from "./kv-stream.ts";
@@ -35,9 +39,14 @@ export class KeyMover {
   #phase: "idle" | "copying" | "waiting" | "dropping" = "idle";
   #count = 1;
   #copiedAtMs = 0;
+  /** The next first: each endpoint of each stream at most once, and the first of them perhaps again. */
   #walks: Walk[] = [];
-  /** In the last of #walks. */
+  /** In the first of #walks. */
   #at = 0;
+  /** Walks that have come to their end, since the mover began. */
+  #walked = 0;
+  /** By shard that has gained keys: at how many walks it has got them all. */
+  readonly #doneAt = new Map<number, number>();
 
   constructor(options: KeyMoverOptions) {
     this.#options = options;
@@ -48,12 +57,16 @@ export class KeyMover {
     return this.#phase !== "copying";
   }
 
-  /** The pool has so many objects, and keys belong elsewhere than before. */
-  begin(count: number): void {
+  /** The pool has so many objects, and keys belong elsewhere than before: these objects have gained some. */
+  begin(count: number, gainers: ReadonlySet<number>): void {
     this.#count = count;
+    if (this.#phase !== "copying") this.#walks = [];
     this.#phase = "copying";
     this.#walkAll();
-    for (const stream of this.#counted()) stream.beginMove();
+    for (const shard of gainers) {
+      this.#options.streams.get(shard)?.beginMove();
+      this.#doneAt.set(shard, this.#walked + this.#walks.length);
+    }
   }
 
   step(nowMs: number): void {
@@ -61,8 +74,8 @@ export class KeyMover {
       case "idle":
         return;
       case "copying":
-        if (!this.#walk(this.#copy)) return;
-        for (const stream of this.#counted()) stream.endMove();
+        if (!this.#walkOn(this.#copy)) return;
+        this.#endMoves(Infinity);
         this.#copiedAtMs = nowMs;
         this.#phase = "waiting";
         return;
@@ -75,7 +88,7 @@ export class KeyMover {
         return;
       }
       case "dropping":
-        if (this.#walk(this.#drop)) this.#phase = "idle";
+        if (this.#walkOn(this.#drop)) this.#phase = "idle";
     }
   }
 
@@ -85,28 +98,47 @@ export class KeyMover {
     );
   }
 
+  /** Everything is walked from now on, behind what is still to be. */
   #walkAll(): void {
-    this.#walks = [...this.#options.streams].flatMap(([shard, { mirrors }]) =>
-      mirrors.endpoints.map((endpoint) => ({ shard, endpoint })),
-    );
-    this.#at = 0;
+    if (this.#walks.length === 0) this.#at = 0;
+    const whole = this.#at === 0 ? this.#walks : this.#walks.slice(1);
+    const known = new Set(whole.map(({ shard, endpoint }) => `${shard} ${endpoint}`));
+    for (const [shard, { mirrors }] of this.#options.streams)
+      for (const endpoint of mirrors.endpoints)
+        if (!known.has(`${shard} ${endpoint}`)) this.#walks.push({ shard, endpoint });
   }
 
   /** Goes a step on. Whether it has come to the end. */
-  #walk(each: (walk: Walk, low: number, high: number, ranks: number) => void): boolean {
+  #walkOn(each: (walk: Walk, low: number, high: number, ranks: number) => void): boolean {
     let left = MOVED_AT_ONCE;
     while (left > 0) {
-      const walk = this.#walks.at(-1);
+      const walk = this.#walks[0];
       if (walk === undefined) return true;
       // One that is gone has no keys.
       const mirror = this.#options.streams.get(walk.shard)?.mirrors.get(walk.endpoint);
       const from = this.#at;
       const next = mirror?.visit(from, left, (low, high, ranks) => each(walk, low, high, ranks));
-      if (next === undefined) this.#walks.pop();
-      this.#at = next ?? 0;
+      if (next === undefined) this.#walkEnded();
+      else this.#at = next;
       left -= Math.max(1, (next ?? mirror?.entriesEnd ?? 0) - from);
     }
     return this.#walks.length === 0;
+  }
+
+  #walkEnded(): void {
+    this.#walks.shift();
+    this.#at = 0;
+    this.#walked += 1;
+    this.#endMoves(this.#walked);
+  }
+
+  /** Of those that have all their keys after so many walks. */
+  #endMoves(walked: number): void {
+    for (const [shard, doneAt] of this.#doneAt) {
+      if (doneAt > walked) continue;
+      this.#doneAt.delete(shard);
+      this.#options.streams.get(shard)?.endMove();
+    }
   }
 
   readonly #copy = (from: Walk, low: number, high: number, ranks: number): void => {

@@ -11,6 +11,7 @@
 import type { Holding, HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
 import type { KeyChains } from "../../../scheduler/kv/residency/key-chains.ts";
 import { ONE_SHARD, type ShardMap } from "../../../scheduler/shards/contracts.ts";
+import { gainersOf } from "../../../scheduler/shards/map-changes.ts";
 import { EVERY_SHARD } from "../../../scheduler/shards/shard-of.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { FramePlace } from "../../protocol/codec.ts";
@@ -66,9 +67,10 @@ export class ShardStreams implements HoldingSink {
 
   /** The pool is spread so from now on; every shard that is counted has its stream. */
   use(map: ShardMap): void {
+    const gainers = gainersOf(this.#map, map);
     this.#map = map;
     this.#options.chains.use(map);
-    this.#mover.begin(map.count);
+    if (gainers !== undefined) this.#mover.begin(map.count, gainers);
   }
 
   /** See HoldingSink: of the accounts' slots. */

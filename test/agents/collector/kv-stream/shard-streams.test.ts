@@ -246,6 +246,44 @@ describe("the objects of a pool", () => {
     }
   });
 
+  it("go on knowing all where a change gives them nothing", () => {
+    const fixture = new Fixture();
+    const keys = Array.from({ length: 12_000 }, (_, i) => prompt(fixture, [i, i])).flat();
+    for (const key of keys) fixture.hold(0, key);
+    for (let i = 0; i < 10; i++) fixture.flush();
+    fixture.use({ count: 2, version: 1, splits: [] });
+    for (let i = 0; i < 10; i++) {
+      fixture.flush();
+      expect(fixture.objects.get(0)!.whole).toEqual(["a", "b"]);
+    }
+    settle(fixture);
+    // Another number, and all as it was.
+    fixture.use({ count: 2, version: 2, splits: [] });
+    expect(fixture.streams.isMoved).toBe(true);
+    fixture.flush();
+    for (const { whole } of fixture.objects.values()) expect(whole).toEqual(["a", "b"]);
+  });
+
+  it("get all they gain though the map changes again and again before they have it", () => {
+    const fixture = new Fixture();
+    const keys = Array.from({ length: 24_000 }, (_, i) => prompt(fixture, [i, i])).flat();
+    for (const key of keys) fixture.hold(0, key);
+    for (let i = 0; i < 15; i++) fixture.flush();
+    fixture.use({ count: 2, version: 1, splits: [] });
+    // A walk takes more steps than there are between two changes, which give the second object nothing.
+    const roots = Array.from({ length: 100 }, (_, i) => prompt(fixture, [i])[0]!);
+    const its = roots.filter((key) => fixture.chains.shardOf(...key) === 1);
+    for (let i = 0; i < 15; i++) {
+      const splits = its.slice(0, i + 1).map((key) => [...key, 1] as const);
+      fixture.use({ count: 2, version: 2 + i, splits });
+      for (let step = 0; step < 2; step++) fixture.flush();
+    }
+    expect(fixture.streams.isMoved).toBe(false);
+    const known = fixture.knownTo(1, "a");
+    expect(fixture.objects.get(1)!.whole).toEqual(["a", "b"]);
+    expect([...fixture.belonging("a", 1)].filter((key) => !known.has(key))).toEqual([]);
+  });
+
   it("that leave hand on what only they know", () => {
     const fixture = new Fixture();
     fixture.use({ count: 3, version: 1, splits: [] });
