@@ -162,7 +162,11 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
     expect(ring.page({ ...query, before: next }).records[0]!.requestId).toBe("r298");
     for (let i = 310; i < 3_000; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
     expect(ring.find("r298")).toEqual([]);
-    expect(ring.page({ ...query, before: next })).toEqual({ records: [], numbers: [], next: undefined });
+    expect(ring.page({ ...query, before: next })).toEqual({
+      records: [],
+      numbers: [],
+      next: undefined,
+    });
   });
 
   it("adds how an attempt went, and ignores one it no longer has", () => {
