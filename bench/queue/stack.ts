@@ -36,6 +36,8 @@ export function waitingHeaders(index: number): Readonly<Record<string, string>> 
 export function startQueueStack(bodies: readonly string[], waitingMax: number): Promise<Stack> {
   const pool = {
     objectives: OBJECTIVES,
+    // What waits, waits in the object.
+    decide: "consult",
     allowExperimentalPlugins: true,
     scheduler: scheduler(waitingMax),
   };
