@@ -107,7 +107,12 @@ interface Aftermath {
   /** Those that failed though they began when all was known again. */
   readonly failedWhole: readonly number[];
   /** Decisions that said otherwise than engines reported, when all was over. */
-  readonly wrong: readonly unknown[];
+  readonly wrong: readonly WrongDecision[];
+}
+
+interface WrongDecision {
+  /** Believed beyond what was reported. */
+  readonly blocks: number;
 }
 
 /** Kills under load, and waits until the object knows everything again. */
@@ -127,9 +132,9 @@ async function killed(kill: () => Promise<void>, msMax = WHOLE_MS_MAX): Promise<
 }
 
 /** Asks one after another, and gives what decisions said is cached that engines do not report. */
-async function wrongDecisions(): Promise<unknown[]> {
+async function wrongDecisions(): Promise<WrongDecision[]> {
   await whole();
-  const wrong: unknown[] = [];
+  const wrong: WrongDecision[] = [];
   for (let i = 0; i < PROBES; i++) {
     await stack.settle();
     const { body, ended } = traffic.next();
@@ -187,7 +192,10 @@ describe("knowledge of caches, when parts are killed under load", { timeout: 60_
       expect(await stack.agents()).not.toContain("collector-0");
     });
     expect(statuses.filter((status) => status !== 200)).toEqual([]);
-    expect(wrong).toEqual([]);
+    // What the killed one had just heard of and not told is found out when it is computed next: too little is
+    // believed of such a prompt until then, and never too much.
+    expect(wrong.length).toBeLessThanOrEqual(1);
+    expect(wrong.filter(({ blocks }) => blocks > 0)).toEqual([]);
   });
 
   it("is shown as partial while no collector is there, and whole again by replay", async () => {

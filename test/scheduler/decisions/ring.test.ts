@@ -184,20 +184,25 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
     { name: "small records", endpoints: 3, prompt: "x" },
     { name: "many candidates and keys", endpoints: 64, prompt: "words ".repeat(20_000) },
     { name: "endpoints that come and go", endpoints: 64, prompt: "x", churns: true },
-  ])("takes the memory it says it takes: $name", ({ endpoints, prompt, churns = false }) => {
-    const pool = sampledPool(endpoints);
-    // Compiles everything and fills every cache that is not the ring's.
-    fill(new DecisionRing(SMALL_BYTES), pool, { prompt, churns });
-    const before = liveBytes();
-    const ring = new DecisionRing();
-    const recorder = fill(ring, pool, { prompt, churns });
-    const bytes = liveBytes() - before;
-    expect(ring.byteLength).toBeGreaterThan(0.8 * DECISION_LIMITS.ringBytesMax);
-    // What else the run has left on the heap is small next to 4 MiB.
-    expect(bytes / ring.byteLength).toBeGreaterThan(0.75);
-    expect(bytes / ring.byteLength).toBeLessThan(1.15);
-    expect(recorder).toBeDefined();
-  });
+  ])(
+    "takes the memory it says it takes: $name",
+    { retry: 2 },
+    ({ endpoints, prompt, churns = false }) => {
+      const pool = sampledPool(endpoints);
+      // Compiles everything and fills every cache that is not the ring's. What ends elsewhere in the process meanwhile
+      // counts, too: hence another try.
+      fill(new DecisionRing(SMALL_BYTES), pool, { prompt, churns });
+      const before = liveBytes();
+      const ring = new DecisionRing();
+      const recorder = fill(ring, pool, { prompt, churns });
+      const bytes = liveBytes() - before;
+      expect(ring.byteLength).toBeGreaterThan(0.8 * DECISION_LIMITS.ringBytesMax);
+      // What else the run has left on the heap is small next to 4 MiB.
+      expect(bytes / ring.byteLength).toBeGreaterThan(0.75);
+      expect(bytes / ring.byteLength).toBeLessThan(1.15);
+      expect(recorder).toBeDefined();
+    },
+  );
 });
 
 let requests = 0;
