@@ -113,6 +113,8 @@ interface Aftermath {
 interface WrongDecision {
   /** Believed beyond what was reported. */
   readonly blocks: number;
+  /** What else there is to show. */
+  readonly [shown: string]: unknown;
 }
 
 /** Kills under load, and waits until the object knows everything again. */
