@@ -20,6 +20,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "undici";
+import { WORKER_MODULE } from "../src/cli/up/bundle.ts";
 import { ADMIN_KEY_VARIABLE, workerdConfig } from "../src/cli/workerd-config.ts";
 import { start, type Started } from "./child.ts";
 import { MODEL } from "./conversation.ts";
@@ -150,16 +151,9 @@ function* figures(many: Driven, one: Driven): Generator<Measurement> {
 async function startWorkerd(started: Started[], dir: string, socketPath: string): Promise<number> {
   const bundleFile = "worker.js";
   await build({
+    ...WORKER_MODULE,
     stdin: { contents: entry(), resolveDir: dir, loader: "ts" },
     outfile: join(dir, bundleFile),
-    bundle: true,
-    format: "esm",
-    target: "es2024",
-    platform: "neutral",
-    conditions: ["workerd", "worker", "browser", "import"],
-    mainFields: ["browser", "module", "main"],
-    external: ["cloudflare:*", "node:*"],
-    logLevel: "silent",
   });
   const storageDir = join(dir, "storage");
   mkdirSync(storageDir);

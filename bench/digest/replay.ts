@@ -10,7 +10,7 @@ import { contentKeys } from "../simulation/content-keys.ts";
 import type { Workload } from "../simulation/workload.ts";
 import { TraceRequests } from "../simulation/workloads/mooncake-trace.ts";
 import { conversationTrace } from "../simulation/workloads/packed-trace.ts";
-import { conversationWorkload } from "../simulation/workloads/conversations.ts";
+import { conversationWorkload, INTERACTIVE_CHAT } from "../simulation/workloads/conversations.ts";
 
 export const POOLS = 3;
 const ENDPOINTS = 8;
@@ -56,13 +56,7 @@ const about: Omit<Workload, "create"> = {
 };
 /** Lengths and pauses of llm-d's interactive-chat, as in bench/simulation/workloads.ts. */
 const CHAT = conversationWorkload(about, {
-  sharedTokens: 1_000,
-  privateTokens: { kind: "lognormal", min: 500, max: 15_000, mean: 4_000, stdDev: 2_500 },
-  turns: { kind: "lognormal", min: 1, max: 15, mean: 4, stdDev: 2.5 },
-  inputTokens: { kind: "lognormal", min: 10, max: 1_000, mean: 50, stdDev: 40 },
-  outputTokens: { kind: "normal", min: 10, max: 1_000, mean: 300, stdDev: 150 },
-  pauseS: { kind: "lognormal", min: 5, max: 300, mean: 45, stdDev: 40 },
-  modelLengthMax: 40_960,
+  ...INTERACTIVE_CHAT,
   requests: 14_000,
   warmUpShare: 0,
 });

@@ -1,7 +1,7 @@
 // Every workload that can be named on the command line.
 
 import type { Workload } from "./workload.ts";
-import { conversationWorkload } from "./workloads/conversations.ts";
+import { conversationWorkload, INTERACTIVE_CHAT } from "./workloads/conversations.ts";
 import { traceWorkload } from "./workloads/mooncake-trace.ts";
 import { type SharedPrefixShape, sharedPrefixWorkload } from "./workloads/shared-prefix.ts";
 
@@ -93,13 +93,7 @@ export const WORKLOADS: readonly Workload[] = [
       saturationRate: 16.5,
     },
     {
-      sharedTokens: 1_000,
-      privateTokens: { kind: "lognormal", min: 500, max: 15_000, mean: 4_000, stdDev: 2_500 },
-      turns: { kind: "lognormal", min: 1, max: 15, mean: 4, stdDev: 2.5 },
-      inputTokens: { kind: "lognormal", min: 10, max: 1_000, mean: 50, stdDev: 40 },
-      outputTokens: { kind: "normal", min: 10, max: 1_000, mean: 300, stdDev: 150 },
-      pauseS: { kind: "lognormal", min: 5, max: 300, mean: 45, stdDev: 40 },
-      modelLengthMax: 40_960,
+      ...INTERACTIVE_CHAT,
       requests: 4_000,
       warmUpShare: 0.5,
     },

@@ -3,9 +3,14 @@
 import { createRng } from "../../../src/scheduler/support/rng.ts";
 import { BlockNames, BlockStream } from "../block-stream.ts";
 import type { Phase, Session, Slo } from "../workload.ts";
-import { type ConversationShape, conversationWorkload } from "../workloads/conversations.ts";
-import { type TraceLine, TraceRequests } from "../workloads/mooncake-trace.ts";
+import {
+  type ConversationShape,
+  conversationWorkload,
+  INTERACTIVE_CHAT,
+} from "../workloads/conversations.ts";
+import { TraceRequests } from "../workloads/mooncake-trace.ts";
 import { conversationTrace } from "../workloads/packed-trace.ts";
+import { spreadTimes } from "../workloads/spread-times.ts";
 
 export interface EdgeWorkload {
   readonly name: string;
@@ -32,13 +37,8 @@ const TRACE_SLO: Slo = { ttftMs: 5_000, tpotMs: 100 };
 
 /** As the simulation's chat, by people who answer quickly: a run need not be so long to have all turns. */
 const CHAT: ConversationShape = {
-  sharedTokens: 1_000,
-  privateTokens: { kind: "lognormal", min: 500, max: 15_000, mean: 4_000, stdDev: 2_500 },
-  turns: { kind: "lognormal", min: 1, max: 15, mean: 4, stdDev: 2.5 },
-  inputTokens: { kind: "lognormal", min: 10, max: 1_000, mean: 50, stdDev: 40 },
-  outputTokens: { kind: "normal", min: 10, max: 1_000, mean: 300, stdDev: 150 },
+  ...INTERACTIVE_CHAT,
   pauseS: { kind: "lognormal", min: 2, max: 60, mean: 12, stdDev: 10 },
-  modelLengthMax: 40_960,
   requests: 0,
   warmUpShare: 0.4,
 };
@@ -54,8 +54,6 @@ function createChat(shape: Partial<ConversationShape>, options: LoadOptions): Ph
 /** Seeds read different parts of the trace. */
 const SEEDS_APART = 3_000;
 const TRACE_WARM_UP_SHARE = 0.25;
-/** Requests of the trace come in batches of 3 s: each is spread until the next. */
-const TRACE_BATCH_MS = 3_000;
 
 function createTrace({ rate, requests, seed }: LoadOptions): Phase {
   const trace = conversationTrace();
@@ -72,22 +70,6 @@ function createTrace({ rate, requests, seed }: LoadOptions): Phase {
     measuredFromMs: durationMs * TRACE_WARM_UP_SHARE,
     measuredUntilMs: durationMs,
   };
-}
-
-function spreadTimes(lines: readonly TraceLine[], durationMs: number): number[] {
-  const times: number[] = [];
-  let sinceMs = 0;
-  for (let i = 0; i < lines.length;) {
-    let end = i + 1;
-    while (end < lines.length && lines[end]!.timestamp === lines[i]!.timestamp) end++;
-    const gapMs = end < lines.length ? lines[end]!.timestamp - lines[i]!.timestamp : 0;
-    // Where the trace begins again.
-    const batchMs = gapMs > 0 ? gapMs : TRACE_BATCH_MS;
-    for (let k = i; k < end; k++) times.push(sinceMs + (batchMs * (k - i)) / (end - i));
-    sinceMs += batchMs;
-    i = end;
-  }
-  return times.map((atMs) => (atMs * durationMs) / sinceMs);
 }
 
 /** What everybody asks about at once. */

@@ -12,6 +12,7 @@ import { createRng, type Rng } from "../../../src/scheduler/support/rng.ts";
 import type { TraceLine } from "../workloads/mooncake-trace.ts";
 import { TraceRequests } from "../workloads/mooncake-trace.ts";
 import { conversationTrace } from "../workloads/packed-trace.ts";
+import { spreadTimes } from "../workloads/spread-times.ts";
 import type { Session } from "../workload.ts";
 import { REGIONS } from "./topology.ts";
 
@@ -61,13 +62,13 @@ export function createLoad({ rate, shares, seed, requests = REQUESTS }: LoadOpti
   );
   const rng = createRng(seed);
   const durationMs = (requests / rate) * 1_000;
-  const toMs = stretch(lines, durationMs);
+  const times = spreadTimes(lines, durationMs);
   const dayMs = durationMs * (1 - WARM_UP_SHARE);
   const sessions = new Sessions();
   const truths = new TraceRequests();
   const regions: number[] = [];
   const arrivals = lines.map((line, i): Arrival => {
-    const startMs = toMs(i);
+    const startMs = times[i]!;
     const sessionIndex = sessions.of(line);
     regions[sessionIndex] ??= drawRegion(shares(startMs / dayMs), rng);
     const region = regions[sessionIndex];
@@ -76,24 +77,6 @@ export function createLoad({ rate, shares, seed, requests = REQUESTS }: LoadOpti
   });
   return { arrivals, measuredFromMs: durationMs * WARM_UP_SHARE };
 }
-
-/** Requests of the trace come in batches of 3 s: each batch is spread until the next. */
-function stretch(lines: readonly TraceLine[], durationMs: number): (index: number) => number {
-  const times: number[] = [];
-  let sinceMs = 0;
-  for (let i = 0; i < lines.length;) {
-    let end = i + 1;
-    while (end < lines.length && lines[end]!.timestamp === lines[i]!.timestamp) end++;
-    const gapMs = end < lines.length ? lines[end]!.timestamp - lines[i]!.timestamp : 0;
-    // Where the trace begins again.
-    const batchMs = gapMs > 0 ? gapMs : BATCH_MS;
-    for (let k = i; k < end; k++) times.push(sinceMs + (batchMs * (k - i)) / (end - i));
-    sinceMs += batchMs;
-    i = end;
-  }
-  return (index) => (times[index]! * durationMs) / sinceMs;
-}
-const BATCH_MS = 3_000;
 
 /** Tells sessions apart by the blocks that their requests share. */
 class Sessions {

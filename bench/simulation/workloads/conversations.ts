@@ -85,3 +85,14 @@ function createTurns(shape: ConversationShape, stream: BlockStream, rng: Rng): T
     delayMs: i === 0 || shape.pauseS === undefined ? 0 : 1_000 * draw(shape.pauseS, rng),
   }));
 }
+
+/** Lengths and pauses of llm-d's interactive-chat. */
+export const INTERACTIVE_CHAT = {
+  sharedTokens: 1_000,
+  privateTokens: { kind: "lognormal", min: 500, max: 15_000, mean: 4_000, stdDev: 2_500 },
+  turns: { kind: "lognormal", min: 1, max: 15, mean: 4, stdDev: 2.5 },
+  inputTokens: { kind: "lognormal", min: 10, max: 1_000, mean: 50, stdDev: 40 },
+  outputTokens: { kind: "normal", min: 10, max: 1_000, mean: 300, stdDev: 150 },
+  pauseS: { kind: "lognormal", min: 5, max: 300, mean: 45, stdDev: 40 },
+  modelLengthMax: 40_960,
+} as const satisfies Partial<ConversationShape>;
