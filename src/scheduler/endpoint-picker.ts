@@ -41,8 +41,7 @@ export interface PickInput {
   readonly exclude?: readonly (number | undefined)[];
   /**
    * By slot, 1: others are likelier to send there. A profile chooses among the rest of those that its filters let
-   * pass, as long as there are any, and names the spared behind them, to fall back on. Not recorded: for a picker
-   * at the edge.
+   * pass, as long as there are any, and names the spared behind them, to fall back on. For a picker at the edge.
    */
   readonly spared?: Uint8Array | undefined;
   /**
@@ -85,8 +84,8 @@ export interface PickedHeader {
 
 /** Sees a whole decision: who was considered, what each plugin said, who was chosen. */
 export interface PickRecorder {
-  /** First call: all that may be chosen, before any plugin. */
-  considered(context: NarrowingContext): void;
+  /** First call: all that may be chosen, before any plugin, and who of them is spared; see PickInput. */
+  considered(context: NarrowingContext, spared?: Uint8Array): void;
   /** After each screener, in order: `keep[i]` is 0 for those of the considered that are out by now. */
   screened(keep: Uint8Array): void;
   /** A profile begins to run over all that were considered; gives who watches it. */
@@ -172,7 +171,7 @@ export class EndpointPicker {
   pick(input: PickInput, recorder?: PickRecorder): Picked | Dropped {
     const context = this.#begin(input);
     if (context.candidateCount === 0) return drop("rejected-no-endpoints", NO_ENDPOINTS);
-    recorder?.considered(context);
+    recorder?.considered(context, input.spared);
     this.#screen(context, recorder);
     const outcome = this.#decide(context, recorder);
     const sent = input.sentTo ?? outcome;

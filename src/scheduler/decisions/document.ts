@@ -43,6 +43,8 @@ const candidateSchema = rowSchema.extend({
     .optional(),
   /** Name of the screener that refused it, before any profile ran. */
   screenedBy: z.string().nullable().optional(),
+  /** Others were likelier to send there; see PickInput. Absent: not. */
+  isSpared: z.literal(true).optional(),
   /** All that a plugin could read of it, exactly; null for a time that never was. */
   columns: z.record(z.string(), z.number().nullable()).optional(),
   /** matchedBlocks, each times the weight of its tier. */

@@ -161,9 +161,9 @@ function explainRun(record: DecisionRecord, run: RecordedRun): ExplainedRun {
   rankRows(run, rows);
   const winner = rows[run.chosen[0] ?? -1];
   for (const [i, row] of rows.entries()) {
-    const { screenedBy } = record.candidates[i]!;
+    const { screenedBy, isSpared } = record.candidates[i]!;
     if (screenedBy >= 0) row.why = `screened out by ${record.screeners[screenedBy]!}`;
-    else row.why = why({ run, row, winner });
+    else row.why = isSpared && row.total === null ? whySpared(row) : why({ run, row, winner });
   }
   return {
     profile: run.profile,
@@ -239,6 +239,7 @@ function candidateOf(
     ...(row ?? unseen),
     slot: candidate.slot,
     screenedBy: screener,
+    ...(candidate.isSpared ? { isSpared: true as const } : {}),
     columns: finiteColumns(columns),
     weightedBlocks: candidate.weightedBlocks,
     engine: endpoint.engine,
@@ -267,6 +268,13 @@ function rankRows(run: RecordedRun, rows: ExplainedRow[]): void {
   order.forEach((row, index) => {
     row.rank = index + 1;
   });
+}
+
+function whySpared({ removedBy, rank }: ExplainedRow): string {
+  if (typeof removedBy === "string") return `removed by ${removedBy}`;
+  return rank === null
+    ? "spared: others may have sent there since"
+    : "spared: others may have sent there since; to fall back on";
 }
 
 function why(input: {

@@ -6,7 +6,7 @@
 //   runs    = RUN_FIELDS of each profile that ran
 //   float-rows = one stretch of rowCount a float64 column, weighted blocks if isTiered,
 //                then one a scorer of each run (NaN: not scored)
-//   int-rows   = one stretch of rowCount each: int32 columns, slot, endpoint, matched, screened by,
+//   int-rows   = one stretch of rowCount each: int32 columns, slot, endpoint, matched, screened by or spared,
 //                adapters if hasAdapters, then of each run: removed by, and one float32 a term
 //   tail    = of each run: removed[filterCount] (scorer name)[termCount] chosen[chosenCount];
 //             verdicts[verdictCount] (verdicts.ts) excluded[excludedCount] keys[2 × keyCount]

@@ -24,6 +24,7 @@ import {
 } from "./layout.ts";
 import type { DecisionSegment } from "./segment.ts";
 import type { DropReason } from "../outcome.ts";
+import { NOT_SCREENED, SPARED } from "./rows.ts";
 import { readVerdicts } from "./verdicts.ts";
 
 type Header = Readonly<Record<(typeof FLOAT_FIELDS)[number] | (typeof INT_FIELDS)[number], number>>;
@@ -182,7 +183,8 @@ function readRows(segment: DecisionSegment, { header, runHeaders, rowsAt }: Head
       weightedBlocks: isTiered === 1 ? segment.floats[weightsAt + row]! : matchedBlocks,
       columns: readColumns(segment, { floatsAt: rowsAt + row, intsAt: intsAt + row, rowCount }),
       adapters: unpackAdapters(hasAdapters === 1 ? ints[adaptersAt + row]! : 0),
-      screenedBy: int(3),
+      screenedBy: Math.max(NOT_SCREENED, int(3)),
+      isSpared: int(3) === SPARED,
     };
   });
   return { candidates, places, cursor };

@@ -121,6 +121,8 @@ export interface RecordedCandidate {
   readonly adapters: RecordedAdapters;
   /** Index among the screeners of the one that refused it, or -1. */
   readonly screenedBy: number;
+  /** Others were likelier to send there, so only who is left of the rest was to be chosen. */
+  readonly isSpared: boolean;
 }
 
 /** A plugin instance as it is told: by its name, and its type where that differs. */

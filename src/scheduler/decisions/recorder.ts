@@ -5,7 +5,15 @@ import { DECISION_LIMITS, type DecisionFacts, STAGE_ROLES } from "./record.ts";
 import type { DecisionRing } from "./ring.ts";
 import { keepLargest } from "./keep-largest.ts";
 import { copyVerdicts } from "./verdicts.ts";
-import { NOT_REMOVED, NOT_THERE, type SeenDecision, type SeenRun, type SeenTerm } from "./rows.ts";
+import {
+  NOT_REMOVED,
+  NOT_SCREENED,
+  NOT_THERE,
+  type SeenDecision,
+  type SeenRun,
+  type SeenTerm,
+  SPARED,
+} from "./rows.ts";
 import { DESTINATIONS_MAX, type PickRecorder } from "../endpoint-picker.ts";
 import { SCHEDULER_LIMITS } from "../config/limits.ts";
 import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
@@ -70,13 +78,17 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     this.#ring = ring;
   }
 
-  considered(context: PickContext): void {
+  considered(context: PickContext, spared?: Uint8Array): void {
     const count = context.candidateCount;
     const seen = this.#seen;
     this.#context = context;
     copyInts(context.candidates, this.#considered, count);
     seen.candidateCount = count;
-    seen.screenedBy.fill(-1, 0, count);
+    seen.screenedBy.fill(NOT_SCREENED, 0, count);
+    if (spared !== undefined) {
+      for (let c = 0; c < count; c++)
+        if (spared[context.candidates[c]!] === 1) seen.screenedBy[c] = SPARED;
+    }
     seen.runCount = 0;
     seen.verdicts = [];
     this.#screenerCount = 0;
@@ -86,7 +98,7 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     const { candidateCount, screenedBy } = this.#seen;
     const index = this.#screenerCount++;
     for (let c = 0; c < candidateCount; c++)
-      if (keep[c] === 0 && screenedBy[c] === -1) screenedBy[c] = index;
+      if (keep[c] === 0 && screenedBy[c]! < 0) screenedBy[c] = index;
   }
 
   began(context: PickContext): ProfileRecorder {
@@ -104,7 +116,7 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     run.scoredIndex.fill(-1, 0, candidateCount);
     if (this.#screenerCount > 0) {
       for (let c = 0; c < candidateCount; c++)
-        if (screenedBy[c] !== -1) run.removedBy[c] = NOT_THERE;
+        if (screenedBy[c]! >= 0) run.removedBy[c] = NOT_THERE;
     }
     return this;
   }
@@ -192,18 +204,19 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     }
   }
 
-  /** As a rule the scored are the considered that no filter removed, in their order. */
+  /** As a rule the scored are the considered that no filter removed and that were not spared, in their order. */
   #indexScored({ candidates, candidateCount }: PickContext): void {
-    if (candidateCount === 0) return;
     const { removedBy, scoredIndex } = this.#run;
+    const considered = this.#considered;
     let scored = 0;
-    for (let c = 0; c < this.#seen.candidateCount; c++) {
-      if (removedBy[c] !== NOT_REMOVED) continue;
-      const slot = this.#considered[c]!;
-      const index = scored++;
-      scoredIndex[c] =
-        candidates[index] === slot ? index : candidates.subarray(0, candidateCount).indexOf(slot);
+    for (let c = 0; c < this.#seen.candidateCount && scored < candidateCount; c++) {
+      if (removedBy[c] === NOT_REMOVED && candidates[scored] === considered[c])
+        scoredIndex[c] = scored++;
     }
+    if (scored === candidateCount) return;
+    const inAnyOrder = candidates.subarray(0, candidateCount);
+    for (let c = 0; c < this.#seen.candidateCount; c++)
+      if (removedBy[c] === NOT_REMOVED) scoredIndex[c] = inAnyOrder.indexOf(considered[c]!);
   }
 
   #keepAll(candidateCount: number): void {

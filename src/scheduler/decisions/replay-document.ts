@@ -31,6 +31,7 @@ export interface ReplayableCandidate {
   readonly adapters: RecordedAdapters;
   readonly columns: Readonly<Record<ColumnName, number>>;
   readonly screenedBy: string | null;
+  readonly isSpared?: true | undefined;
 }
 
 /** What a profile's plugins said. */

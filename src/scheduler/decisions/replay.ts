@@ -63,6 +63,7 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
       nowMs: attempt.atMs,
       staleAfterMs: attempt.staleAfterMs,
       seed: attempt.seed,
+      spared: pool.spared,
     },
     recorder,
   );
@@ -75,12 +76,22 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
 
 function isSameChoice(a: ReplayableAttempt, b: WrittenAttempt): boolean {
   if ((a.dropped?.reason ?? null) !== (b.dropped?.reason ?? null)) return false;
-  if (!isSameOrder(a.chosen, b.chosen)) return false;
+  const isComparable = comparableIn(a);
+  if (!isSameOrder(a.chosen.filter(isComparable), b.chosen.filter(isComparable))) return false;
   return ["prefill", "encode"].every((role) => {
     const before = a.runs.find((run) => run.role === role);
     const now = b.stages?.find((stage) => stage.role === role);
     return isSameOrder(before?.chosen ?? [], now?.chosen ?? []);
   });
+}
+
+/** Whom of the spared to fall back on is drawn from all of them, of which a record may have a part. */
+function comparableIn({ candidates, candidateCount }: ReplayableAttempt) {
+  const spared = new Set<string>();
+  if (candidateCount > candidates.length)
+    for (const { address, isSpared, total } of candidates)
+      if (isSpared === true && total === null) spared.add(address);
+  return (address: string) => !spared.has(address);
 }
 
 function isSameOrder(a: readonly string[], b: readonly string[]): boolean {
@@ -91,6 +102,8 @@ function isSameOrder(a: readonly string[], b: readonly string[]): boolean {
 class RebuiltPool {
   readonly columns: EndpointColumns;
   readonly matchedBlocks = new Int32Array(ENDPOINTS_MAX);
+  /** As PickInput has it; undefined where nobody was spared. */
+  spared: Uint8Array | undefined;
   readonly #endpoints: (Endpoint | undefined)[] = [];
 
   constructor(columns: EndpointColumns) {
@@ -106,6 +119,7 @@ class RebuiltPool {
     this.#endpoints[slot] = { id, address, engine, labels };
     this.matchedBlocks[slot] = candidate.matchedBlocks;
     this.columns.isPresent[slot] = 1;
+    if (candidate.isSpared === true) (this.spared ??= new Uint8Array(ENDPOINTS_MAX))[slot] = 1;
     for (const name of COLUMN_NAMES) this.columns[name][slot] = candidate.columns[name];
   }
 }

@@ -36,6 +36,10 @@ export interface SeenTerm {
 export const NOT_REMOVED = -1;
 /** A screener had refused it before the profile ran. */
 export const NOT_THERE = -2;
+/** In `screenedBy`: no screener has refused it. */
+export const NOT_SCREENED = -1;
+/** The same, and it was to be spared; see PickInput. */
+export const SPARED = -2;
 
 /** What a DecisionRecorder saw of one pick. Its buffers are reused for the next. */
 export interface SeenDecision {
@@ -45,7 +49,7 @@ export interface SeenDecision {
   readonly slots: Int32Array;
   /** By row: its index among the considered. */
   readonly kept: Int32Array;
-  /** By considered: the screener that refused it, or -1. */
+  /** By considered: the screener that refused it, NOT_SCREENED, or SPARED. */
   readonly screenedBy: Int8Array;
   runCount: number;
   readonly runs: SeenRun[];

@@ -7,7 +7,7 @@ import {
   parseReplayable,
   type ReplayableAttempt,
 } from "../../../src/scheduler/decisions/replay-document.ts";
-import type { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+import { type EndpointTable, ENDPOINTS_MAX } from "../../../src/scheduler/model/endpoint-table.ts";
 import { EXAMPLE } from "../../conformance/contexts.ts";
 import { inferenceRequest, NOW_MS, STALE_AFTER_MS } from "./pick-context.ts";
 import { promptKeys, type TestPool } from "./pool.ts";
@@ -63,6 +63,11 @@ function subsetOf(table: EndpointTable): string[] {
   return [...slots].filter((_, n) => n % 2 === 0).map((slot) => table.endpoint(slot)!.address);
 }
 
+/** By slot; two of three, others for each seed. */
+function sparedBy(seed: number): Uint8Array {
+  return Uint8Array.from({ length: ENDPOINTS_MAX }, (_, slot) => ((seed >>> 3) + slot) % 3 && 1);
+}
+
 /** As TestPool.send, but a configuration may refuse. */
 function trySend(pool: TestPool, prompt: string): void {
   const picked = pool.pick(prompt);
@@ -110,7 +115,9 @@ export function live(pool: TestPool, events: readonly Event[]): ReplayableAttemp
         ...(load === 1 ? { subset: subsetOf(table) } : {}),
         ...(load > 2 ? { ttftSloMs: load * 10, tpotSloMs: 5 } : {}),
       });
-      attempts.push(recordedAttempt(pool, text, { seed, exclude, request }));
+      // As a pick at the edge does.
+      const spared = seed % 2 === 0 ? undefined : sparedBy(seed);
+      attempts.push(recordedAttempt(pool, text, { seed, exclude, request, spared }));
     }
   }
   return attempts;
