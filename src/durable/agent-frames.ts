@@ -26,6 +26,7 @@ import {
   type TicketReport,
   ticketReportsSchema,
 } from "../agents/protocol/messages.ts";
+import { arePlainReports } from "../agents/protocol/plain-reports.ts";
 import { type ResourcesPayload, resourcesSchema } from "../agents/protocol/resources.ts";
 import { ROW_FIELDS } from "../agents/protocol/metrics-specification.ts";
 import { SINCE_VERSION } from "../agents/protocol/version.ts";
@@ -198,10 +199,11 @@ export class AgentFrames {
       const parsed = parsePayload(ticketReportsSchema, payload);
       return parsed === undefined ? undefined : { ...parsed, numbers: null };
     }
-    const parsed = parsePayload(numberedReportsSchema, payload);
+    const json = readJson(payload);
+    const parsed = arePlainReports(json) ? json : numberedReportsSchema.safeParse(json).data;
     if (parsed === undefined) return undefined;
-    const { reports, ...numbers } = parsed;
-    return { reports, numbers };
+    const { reports, oldest, first } = parsed;
+    return { reports, numbers: { oldest, first } };
   }
 
   #decodeMetrics(payload: Uint8Array, isAfterGap: boolean): FrameOutcome {
@@ -282,14 +284,19 @@ function parsePayload<S extends z.ZodType>(
   schema: S,
   payload: Uint8Array,
 ): z.output<S> | undefined {
-  let text: string;
+  return schema.safeParse(readJson(payload)).data;
+}
+
+const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Undefined for anything that is not UTF-8 or not JSON. */
+function readJson(payload: Uint8Array): unknown {
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload);
+    return parseJson(UTF_8.decode(payload));
   } catch {
     // Not UTF-8.
     return undefined;
   }
-  return schema.safeParse(parseJson(text)).data;
 }
 
 function parseJson(text: string): unknown {

@@ -266,6 +266,15 @@ const ticketOpenedSchema = z.strictObject({
   ...ticketSubject,
 });
 
+/** How a request ended, as its relay saw it. Closed set. */
+export const CLOSED_OUTCOMES = [
+  "ok",
+  "engine-error",
+  "unreachable",
+  "cancelled",
+  "broken-stream",
+] as const;
+
 /** A ticket's end as the relay saw it. */
 const ticketClosedSchema = z.strictObject({
   kind: z.literal("closed"),
@@ -273,7 +282,7 @@ const ticketClosedSchema = z.strictObject({
   attempt: z.int().nonnegative(),
   /** Address of the endpoint that answered, or was tried last. */
   endpoint: hostPortSchema,
-  outcome: z.enum(["ok", "engine-error", "unreachable", "cancelled", "broken-stream"]),
+  outcome: z.enum(CLOSED_OUTCOMES),
   /** HTTP status of the engine's answer; null if none came. */
   status: z.int().nullable(),
   /** Request received to first body byte, and to the end, on the relay's clock. */
@@ -320,6 +329,7 @@ export const numberedReportsSchema = z
     reports,
   })
   .refine(({ oldest, first }) => oldest <= first, "oldest is above first");
+export type NumberedReports = z.output<typeof numberedReportsSchema>;
 
 /** Why a mark was set; `answered` takes it back. Closed set; also a metric label. */
 export const MARK_REASONS = ["refused", "reset", "timeout", "unavailable", "answered"] as const;
