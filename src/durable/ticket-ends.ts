@@ -147,11 +147,19 @@ export class TicketEnds implements PickDesk {
   }
 
   /** A ticket's load has left. */
-  released(by: ReleasedBy, { requestId, attempt, isVoid }: ReleasedTicket): void {
+  released(by: ReleasedBy, ticket: ReleasedTicket): void {
+    const { requestId, attempt, isVoid } = ticket;
     this.#options.registry.inc(METRIC.ticketsTotal, { released_by: by });
+    if (!isVoid) return this.#options.queue()?.released(requestId, attempt);
     // Nobody was asked to compute anything.
-    if (isVoid) this.#options.queue()?.settled(requestId, attempt, NO_USAGE);
-    else this.#options.queue()?.released(requestId, attempt);
+    this.#options.queue()?.settled(requestId, attempt, NO_USAGE);
+    this.#unsent(ticket);
+  }
+
+  /** Its prompt is not on its way to its first endpoint. */
+  #unsent({ keys, endpoints: [first = ""] }: ReleasedTicket): void {
+    const slot = this.#options.endpoints.table.slotOfAddress(first);
+    if (keys !== null && slot !== undefined) this.#options.resident.unsent(keys, slot);
   }
 
   /** Its place is needed for another. */

@@ -101,6 +101,12 @@ export const KV_STREAM_METRIC = {
     help: "Requests decided by exact knowledge that are not compared, by why.",
     labels: ["name", "reason"],
   },
+  kvSpeculationEndsTotal: {
+    name: "fairlead_kv_speculation_ends_total",
+    kind: "counter",
+    help: "Prompts that counted as cached where they were just sent, by what ended that: confirmed or contradicted by events, withdrawn because nobody read them, or expired.",
+    labels: ["name", "end"],
+  },
   kvPredictionWithinBlockRatio: {
     name: "fairlead_kv_prediction_within_block_ratio",
     kind: "gauge",

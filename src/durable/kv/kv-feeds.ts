@@ -75,6 +75,8 @@ export interface KvFeedsOptions {
   readonly silentAfterMs: () => number;
   /** Calls back in a later turn. */
   readonly defer: (callback: () => void) => void;
+  /** A section of an endpoint's account was applied. */
+  readonly told?: (slot: number) => void;
   readonly limits?: KvFeedLimits;
 }
 
@@ -135,6 +137,23 @@ export class KvFeeds {
   knownBlocks(slot: number): number {
     const lane = this.#feeds.get(slot)?.answering ?? NO_LANE;
     return lane === NO_LANE ? 0 : this.#index.heldBlocks(lane);
+  }
+
+  /** How many blocks of a path an endpoint holds without a gap from the first, by what was told of it. O(blocks). */
+  heldOf(slot: number, keys: Uint32Array): number {
+    const lane = this.#feeds.get(slot)?.answering ?? NO_LANE;
+    const count = keys.length >>> 1;
+    if (lane === NO_LANE) return 0;
+    let held = 0;
+    while (held < count && this.#index.isHeld(lane, keys[held * 2]!, keys[held * 2 + 1]!)) held++;
+    return held;
+  }
+
+  /** Whether an endpoint holds the last block of a path. */
+  holdsEnd(slot: number, keys: Uint32Array): boolean {
+    const lane = this.#feeds.get(slot)?.answering ?? NO_LANE;
+    const { length } = keys;
+    return lane !== NO_LANE && this.#index.isHeld(lane, keys[length - 2]!, keys[length - 1]!);
   }
 
   /** A collector says which endpoints it follows, in place of what it said before. */
@@ -205,6 +224,7 @@ export class KvFeeds {
       }
       feed.nextSeq++;
       this.#apply(feed, section);
+      this.#options.told?.(feed.slot);
     }
     this.#pump();
     sender.uncreditedBytes += frame.bytes;

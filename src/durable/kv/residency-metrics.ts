@@ -40,6 +40,9 @@ export function showResidency(
   for (const [what, count] of Object.entries(predictionCounts.demotions)) {
     registry.set(METRIC.kvDemotionsTotal, { name, what }, count);
   }
+  for (const [end, count] of Object.entries(predictionCounts.claimEnds)) {
+    registry.set(METRIC.kvSpeculationEndsTotal, { name, end }, count);
+  }
   registry.set(METRIC.kvDemotedModels, { name }, residency.demotedModels ?? 0);
 }
 

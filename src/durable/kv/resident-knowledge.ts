@@ -28,7 +28,7 @@ import { CacheTrust, type DemotionCounts } from "./cache-trust.ts";
 import type { CachePrediction } from "./cache-prediction.ts";
 import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_NONE, RATED_PARTIAL } from "./kv-feeds.ts";
 import { compare, type ServedEnd, type SkipReason, type Verdict } from "./prediction.ts";
-import { Speculation } from "./speculation.ts";
+import { type ClaimEnd, Speculation, type ToldBlocks } from "./speculation.ts";
 
 /** Tiers as events and configuration call them. */
 const GPU_TIER = "gpu";
@@ -58,6 +58,8 @@ export interface PredictionCounts {
   readonly verdicts: Readonly<Record<Verdict, number>>;
   readonly skipped: Readonly<Record<SkipReason, number>>;
   readonly demotions: Readonly<DemotionCounts>;
+  /** Of prompts that counted as cached where they were sent. */
+  readonly claimEnds: Readonly<Record<ClaimEnd, number>>;
 }
 
 export class ResidentKnowledge {
@@ -65,6 +67,7 @@ export class ResidentKnowledge {
   readonly #index = new ResidentIndex();
   readonly #feeds: KvFeeds;
   readonly #speculation = new Speculation();
+  readonly #blocks: ToldBlocks;
   readonly #trust = new CacheTrust();
   readonly #verdicts = { right: 0, over: 0, under: 0 };
   readonly #skipped = { unreported: 0, elsewhere: 0, restarted: 0, waited: 0, unknown: 0 };
@@ -92,7 +95,14 @@ export class ResidentKnowledge {
       exact: (keys, matchedBlocks, tierBlocks) => this.#exact(keys, matchedBlocks, tierBlocks),
     };
     const index = this.#index;
-    this.#feeds = new KvFeeds({ table, index, clock, firstStream, tell, defer, silentAfterMs });
+    const told = (slot: number) => this.#told(slot);
+    const from = { table, index, clock, firstStream, tell, defer, silentAfterMs };
+    this.#feeds = new KvFeeds({ ...from, told });
+    this.#blocks = {
+      heldOf: (slot, keys) => this.#feeds.heldOf(slot, keys),
+      holdsEnd: (slot, keys) => this.#feeds.holdsEnd(slot, keys),
+      isKnown: (low, high) => index.isKnown(low, high),
+    };
   }
 
   /**
@@ -154,7 +164,8 @@ export class ResidentKnowledge {
 
   get predictionCounts(): PredictionCounts {
     const { demotions } = this.#trust;
-    return { verdicts: this.#verdicts, skipped: this.#skipped, demotions };
+    const { ends: claimEnds } = this.#speculation;
+    return { verdicts: this.#verdicts, skipped: this.#skipped, demotions, claimEnds };
   }
 
   /** Since the beginning. */
@@ -198,6 +209,17 @@ export class ResidentKnowledge {
     this.#speculation.claim(keys, slot, nowMs + this.#speculationMs);
   }
 
+  /** What was picked has not been sent: nobody has taken it over, and nobody will. */
+  unsent(keys: Uint32Array, slot: number): void {
+    this.#speculation.withdraw(keys, slot);
+  }
+
+  #told(slot: number): void {
+    if (this.#speculation.size === 0) return;
+    const isWhole = this.#feeds.ratings()[slot] === RATED_EXACT;
+    this.#speculation.told(slot, this.#blocks, { nowMs: this.#options.clock(), isWhole });
+  }
+
   /**
    * What the decision that was taken last believed to be cached at `slot`; undefined where it did not go by
    * exact knowledge. `keys` are those it was taken with.
@@ -223,8 +245,12 @@ export class ResidentKnowledge {
     const { slot } = prediction;
     const isThere =
       end.isPromptCached && end.slot === slot && this.#lives[slot] === prediction.life;
-    // It has been computed now. That its content becomes known may take as long again.
-    if (isThere && keys !== null && this.#speculationMs > 0) this.#claim(keys, slot);
+    if (keys !== null && this.#speculationMs > 0) {
+      const nowMs = this.#options.clock();
+      // It has been computed now. That its content becomes known may take as long again.
+      if (isThere) this.#speculation.read(keys, slot, { nowMs, ttlMs: this.#speculationMs });
+      else this.#speculation.withdraw(keys, slot);
+    }
     const compared = compare(prediction, end, this.#lives[slot]!, (blocks) =>
       keys === null || blocks * 2 > keys.length
         ? undefined

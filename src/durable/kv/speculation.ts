@@ -1,13 +1,21 @@
 // What endpoints are about to hold: the prompts that were just sent there, until their engines' events
 // say so themselves.
 //
-//   claim ──ttl──► taken back      an event confirms it in the index; the claim is then without effect
+//   claim ──┬── all of it was told ──────────────────────────► confirmed: events speak for it from now on
+//           ├── not sent after all, or nothing came of it ───► withdrawn
+//           ├── read, told of since, and what the endpoint
+//           │   does not hold of it is known elsewhere ──────► contradicted
+//           └── ttl ─────────────────────────────────────────► taken back
+//
+// A claim that ended by being confirmed does not outlive an eviction, as one that ends by time does. Blocks
+// that nobody holds contradict nothing: what their content became may not be learned yet.
 //
 // Paths are claimed from the first block on, so a match here is one without a gap. Lost with the object's
 // memory, as is all that it would be compared with.
 //
 // Source: llm-d-router pkg/epp/framework/plugins/requestcontrol/dataproducer/preciseprefixcache. There an
-// entry of one request that expires takes blocks with it which another has just claimed; here it does not.
+// entry of one request that expires takes blocks with it which another has just claimed, and nothing but time
+// ends one; here neither is so.
 
 import type { KeyTable } from "../../scheduler/kv/block-table.ts";
 import { PrefixTree } from "../../scheduler/kv/prefix-tree.ts";
@@ -19,28 +27,57 @@ export const SPECULATION_LIMITS = {
   /** Keys of all claims. */
   keyBytesMax: 4 * 1024 * 1024,
   treeBytesMax: 4 * 1024 * 1024,
+  /** Claims of an endpoint that are looked at each time that it is told of; the others have their turn the next time. */
+  lookedAtMax: 32,
+  /** From when a prompt was read until its blocks have been told, where what its content became is known. */
+  toldAfterMs: 500,
 } as const;
 
-interface Expiring {
+/** What was told of endpoints. */
+export interface ToldBlocks {
+  /** Blocks of a path that the endpoint holds without a gap from the first. O(blocks). */
+  heldOf(slot: number, keys: Uint32Array): number;
+  /** Whether it holds the path's last block. */
+  holdsEnd(slot: number, keys: Uint32Array): boolean;
+  /** Whether any endpoint holds a block. */
+  isKnown(low: number, high: number): boolean;
+}
+
+/** How claims ended, since the beginning. Closed set; a metric label. */
+export type ClaimEnd = "confirmed" | "contradicted" | "withdrawn" | "expired";
+
+interface Standing {
   readonly claim: PrefixClaim;
   readonly expiresAtMs: number;
+  /** The endpoint has read the prompt: when that was known. Undefined before, and once it was judged by it. */
+  readAtMs: number | undefined;
+  hasEnded: boolean;
 }
 
 export class Speculation {
+  readonly ends: Record<ClaimEnd, number> = {
+    confirmed: 0,
+    contradicted: 0,
+    withdrawn: 0,
+    expired: 0,
+  };
   readonly #tree = new PrefixTree({ bytesMax: SPECULATION_LIMITS.treeBytesMax });
   readonly #claims = new PrefixClaims({
     learn: (keys, slot) => this.#tree.insert(keys, slot),
     forget: (keys, firstBlock, slot) =>
       this.#tree.removeHolder(keys.subarray(firstBlock * 2), slot),
   });
-  /** Oldest first; from #head on. */
-  #expiring: Expiring[] = [];
+  /** Oldest first, from #head on; with those that have ended early. */
+  #expiring: Standing[] = [];
   #head = 0;
+  /** Who was looked at longest ago comes first. */
+  readonly #bySlot = new Map<number, Set<Standing>>();
+  #size = 0;
   #keyBytes = 0;
 
   /** Claims that stand. */
   get size(): number {
-    return this.#expiring.length - this.#head;
+    return this.#size;
   }
 
   /** Of all prompts that are claimed. */
@@ -55,19 +92,43 @@ export class Speculation {
 
   /** The prompt is on its way. `keys` are kept until then and must not change. */
   claim(keys: Uint32Array, slot: number, expiresAtMs: number): void {
-    const { claimsMax, keyBytesMax } = SPECULATION_LIMITS;
-    if (keys.length === 0 || keys.byteLength > keyBytesMax) return;
-    while (this.size >= claimsMax || this.#keyBytes + keys.byteLength > keyBytesMax) {
-      this.#takeBackOldest();
+    this.#stand(keys, slot, { expiresAtMs, readAtMs: undefined });
+  }
+
+  /** The endpoint has read the prompt just now: it counts as there for as long again. */
+  read(keys: Uint32Array, slot: number, { nowMs, ttlMs }: { nowMs: number; ttlMs: number }): void {
+    this.#endOne(keys, slot);
+    this.#stand(keys, slot, { expiresAtMs: nowMs + ttlMs, readAtMs: nowMs });
+  }
+
+  /** The prompt was not sent there after all, or was not read: one claim of it ends. */
+  withdraw(keys: Uint32Array, slot: number): void {
+    if (this.#endOne(keys, slot)) this.ends.withdrawn++;
+  }
+
+  /** More was told of what the endpoint holds; `isWhole`: nothing of it is missing. */
+  told(slot: number, blocks: ToldBlocks, { nowMs, isWhole }: { nowMs: number; isWhole: boolean }) {
+    const standing = this.#bySlot.get(slot);
+    if (standing === undefined) return;
+    const looked = [...take(standing, SPECULATION_LIMITS.lookedAtMax)];
+    for (const each of looked) {
+      const end = endOf(each, blocks, isWhole ? nowMs : undefined);
+      if (end !== undefined) {
+        this.ends[end]++;
+        this.#end(each);
+        continue;
+      }
+      standing.delete(each);
+      standing.add(each);
     }
-    this.#keyBytes += keys.byteLength;
-    this.#expiring.push({ claim: this.#claims.claim(keys, slot), expiresAtMs });
   }
 
   /** Takes back what has expired. */
   expire(nowMs: number): void {
-    while (this.size > 0 && this.#expiring[this.#head]!.expiresAtMs <= nowMs) {
-      this.#takeBackOldest();
+    for (let oldest = this.#oldest(); oldest !== undefined; oldest = this.#oldest()) {
+      if (oldest.expiresAtMs > nowMs) return;
+      this.ends.expired++;
+      this.#end(oldest);
     }
   }
 
@@ -79,21 +140,94 @@ export class Speculation {
 
   /** Nothing that was sent there is there any more, or the slot is free. */
   endpointRemoved(slot: number): void {
-    const left = this.#expiring.slice(this.#head).filter(({ claim }) => claim.slot !== slot);
-    this.#expiring = left;
-    this.#head = 0;
-    this.#keyBytes = left.reduce((sum, { claim }) => sum + claim.keys.byteLength, 0);
+    for (const each of this.#bySlot.get(slot) ?? []) this.#forget(each);
+    this.#bySlot.delete(slot);
     this.#claims.endpointRemoved(slot);
     this.#tree.removeEndpoint(slot);
   }
 
-  #takeBackOldest(): void {
-    const { claim } = this.#expiring[this.#head++]!;
-    this.#keyBytes -= claim.keys.byteLength;
+  #stand(keys: Uint32Array, slot: number, times: Pick<Standing, "expiresAtMs" | "readAtMs">): void {
+    const { claimsMax, keyBytesMax } = SPECULATION_LIMITS;
+    if (keys.length === 0 || keys.byteLength > keyBytesMax) return;
+    while (this.#size >= claimsMax || this.#keyBytes + keys.byteLength > keyBytesMax) {
+      this.ends.expired++;
+      this.#end(this.#oldest()!);
+    }
+    this.#size++;
+    this.#keyBytes += keys.byteLength;
+    const standing = { claim: this.#claims.claim(keys, slot), ...times, hasEnded: false };
+    this.#expiring.push(standing);
+    const beside = this.#bySlot.get(slot);
+    if (beside === undefined) this.#bySlot.set(slot, new Set([standing]));
+    else beside.add(standing);
+  }
+
+  /** Ends one claim of the same prompt at the same endpoint. False where none stands. */
+  #endOne(keys: Uint32Array, slot: number): boolean {
+    for (const each of this.#bySlot.get(slot) ?? []) {
+      if (!isSamePath(each.claim.keys, keys)) continue;
+      this.#end(each);
+      return true;
+    }
+    return false;
+  }
+
+  #end(standing: Standing): void {
+    const { claim } = standing;
+    this.#forget(standing);
+    const beside = this.#bySlot.get(claim.slot);
+    beside?.delete(standing);
+    if (beside?.size === 0) this.#bySlot.delete(claim.slot);
     this.#claims.takeBack(claim);
+  }
+
+  #forget(standing: Standing): void {
+    standing.hasEnded = true;
+    this.#size--;
+    this.#keyBytes -= standing.claim.keys.byteLength;
+  }
+
+  /** The oldest that stands. Those before it that have ended are let go of, amortised O(1). */
+  #oldest(): Standing | undefined {
+    while (this.#expiring[this.#head]?.hasEnded === true) this.#head++;
     // Half of it is behind the head: moved once for as many steps.
-    if (this.#head * 2 <= this.#expiring.length) return;
-    this.#expiring = this.#expiring.slice(this.#head);
-    this.#head = 0;
+    if (this.#head * 2 > this.#expiring.length) {
+      this.#expiring = this.#expiring.slice(this.#head);
+      this.#head = 0;
+    }
+    return this.#expiring[this.#head];
+  }
+}
+
+/** What events say of a claim; undefined where it stands. `nowMs` where nothing is missing of what was told. */
+function endOf(
+  standing: Standing,
+  blocks: ToldBlocks,
+  nowMs: number | undefined,
+): ClaimEnd | undefined {
+  const { keys, slot } = standing.claim;
+  const count = keys.length >>> 1;
+  if (blocks.holdsEnd(slot, keys) && blocks.heldOf(slot, keys) === count) return "confirmed";
+  const { readAtMs } = standing;
+  const isDue = readAtMs !== undefined && nowMs !== undefined;
+  if (!isDue || nowMs < readAtMs + SPECULATION_LIMITS.toldAfterMs) return undefined;
+  // Once: it costs a look-up of the path.
+  standing.readAtMs = undefined;
+  const held = blocks.heldOf(slot, keys);
+  const isKnown = held < count && blocks.isKnown(keys[held * 2]!, keys[held * 2 + 1]!);
+  return isKnown ? "contradicted" : undefined;
+}
+
+/** Keys name their whole path: the last ones tell. */
+function isSamePath(a: Uint32Array, b: Uint32Array): boolean {
+  const { length } = a;
+  return length === b.length && a[length - 2] === b[length - 2] && a[length - 1] === b[length - 1];
+}
+
+function* take<T>(items: Iterable<T>, count: number): Generator<T> {
+  let left = count;
+  for (const item of items) {
+    if (left-- === 0) return;
+    yield item;
   }
 }

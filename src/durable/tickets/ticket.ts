@@ -111,7 +111,9 @@ export function restoredTicket(told: ToldTicket): TicketState {
 }
 
 /** Of one whose load has left. */
-export type ReleasedTicket = Readonly<Pick<TicketState, "requestId" | "attempt" | "isVoid">>;
+export type ReleasedTicket = Readonly<
+  Pick<TicketState, "requestId" | "attempt" | "isVoid" | "keys" | "endpoints">
+>;
 
 /** A relay from its start to its end. */
 export interface RelayLife {

@@ -218,6 +218,19 @@ export class ResidentIndex {
     return set === 0 ? NONE : id;
   }
 
+  /** Whether anybody holds a block: then what it stands for is known. */
+  isKnown(low: number, high: number): boolean {
+    return this.#table.find(low, high) !== NONE;
+  }
+
+  /** Whether a lane holds a block, on any tier. */
+  isHeld(lane: number, low: number, high: number): boolean {
+    const id = this.#table.find(low, high);
+    if (id === NONE) return false;
+    const set = this.#table.payload(id);
+    return this.#sets.has(set, lane * 2) || this.#sets.has(set, lane * 2 + 1);
+  }
+
   /** Where content ends with an entry that `hold` has just given; in any unit that is the same for all. */
   setEnd(entry: number, end: number): void {
     this.#ends.set(entry, end);

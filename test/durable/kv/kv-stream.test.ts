@@ -256,10 +256,20 @@ describe("a pool whose collectors stream what engines hold", { timeout: 30_000 }
     const [collector] = await poolWith("c0");
     await known("exact", collector!);
     const keys = contentKeys(99, BLOCKS);
-    const first = await pick("burst-0", keys);
+    using worker = new TestWorker();
+    const sent = await worker.pick(pickRequest("burst-0", { keys }));
+    const [first] = sent.ok ? sent.endpoints : [];
     const burst: string[] = [];
     for (let i = 1; i < 6; i++) burst.push(await pick(`burst-${i}`, keys));
     expect(new Set(burst)).toEqual(new Set([first]));
+  });
+
+  it("does not count a prompt as cached where it was not sent after all", async () => {
+    const [collector] = await poolWith("c0");
+    await known("exact", collector!);
+    for (let i = 0; i < 2; i++) await pick(`unsent-${i}`, contentKeys(99, BLOCKS));
+    const metrics = await env.POOLS.metrics("eu-1");
+    expect(metrics).toContain('fairlead_kv_speculation_ends_total{name="eu-1",end="withdrawn"} 2');
   });
 
   it("asks anew on another stream where a section is missing", async () => {

@@ -191,6 +191,48 @@ describe("ResidentKnowledge", () => {
     expect(fixture.answer()[0]![0]).toBe(5);
   });
 
+  it("believes events instead of what was just sent, once they have told of all of it", () => {
+    const fixture = new Fixture(0);
+    fixture.tell(3, 2);
+    fixture.speculate();
+    const { knowledge } = fixture;
+    for (const slot of [0, 1]) knowledge.picked(KEYS, { slots: Int32Array.of(slot) });
+    const section = (n: number, change: Partial<KvSection>): void => {
+      const { stream } = fixture.told.flatMap((each) =>
+        each.t === "kv-send" ? each.streams : [],
+      )[0]!;
+      const none = { begins: false, completes: false, onGpuCount: 0, belowCount: 0 };
+      const keys = new Uint32Array(KEYS);
+      knowledge.received("c", [{ stream, seq: n, ...none, keys, ...change }], {
+        seq: n,
+        bytes: 10,
+      });
+    };
+    section(1, { onGpuCount: KEYS.length / 2 });
+    expect(fixture.answer().map(([matched]) => matched)).toEqual([20, 20, 0]);
+    // Evicted, well within the time for which it counted as sent there.
+    section(2, {});
+    expect(fixture.answer().map(([matched]) => matched)).toEqual([0, 20, 0]);
+    expect(knowledge.predictionCounts.claimEnds.confirmed).toBe(1);
+  });
+
+  it("does not believe any longer what was not sent after all, or was not read", () => {
+    const fixture = new Fixture(0);
+    fixture.tell(3, 2);
+    fixture.speculate();
+    const { knowledge } = fixture;
+    const matched = () => fixture.answer()[0]![0];
+    knowledge.picked(KEYS, { slots: Int32Array.of(0) });
+    knowledge.unsent(KEYS.slice(), 0);
+    expect(matched()).toBe(5);
+    const prediction = knowledge.predictionFor(KEYS, 0)!;
+    knowledge.picked(KEYS, { slots: Int32Array.of(0) });
+    const end = { slot: 1, isPromptCached: true, ttftMs: 1, failedCount: 1 };
+    const usage = { promptTokens: 1_280, cachedTokens: 0 };
+    knowledge.ended({ prediction, model: "m", keys: KEYS }, { ...end, ...usage });
+    expect(matched()).toBe(5);
+  });
+
   it("knows the tokens of keys that are of tokens", () => {
     const fixture = new Fixture(8);
     fixture.isOfTokens = true;

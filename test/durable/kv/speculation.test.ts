@@ -1,5 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { Speculation, SPECULATION_LIMITS } from "../../../src/durable/kv/speculation.ts";
+import {
+  Speculation,
+  SPECULATION_LIMITS,
+  type ToldBlocks,
+} from "../../../src/durable/kv/speculation.ts";
 import { CONTENT_KEYS_MAX } from "../../../src/scheduler/kv/content-keys.ts";
 import { contentKeys } from "../pool-client.ts";
 
@@ -66,4 +70,113 @@ describe("Speculation", () => {
     speculation.expire(2_000);
     expect(matched(speculation, keys)).toEqual(only(4, 0));
   });
+
+  describe("goes by what is told of the endpoint", () => {
+    const keys = contentKeys(1);
+    const other = contentKeys(2);
+    const { toldAfterMs, lookedAtMax } = SPECULATION_LIMITS;
+
+    it("ends with the events that confirm all of it, and not with those that confirm a part", () => {
+      const speculation = new Speculation();
+      speculation.claim(keys, 3, 2_000);
+      speculation.claim(other, 3, 2_000);
+      const at = { nowMs: 10, isWhole: true };
+      speculation.told(3, holding(3, keys.subarray(0, 38)), at);
+      // The path's end without its beginning, as frames may come.
+      speculation.told(3, holding(3, keys.subarray(2)), at);
+      speculation.told(4, holding(4, keys), at);
+      expect(matched(speculation, keys)).toEqual(only(3, 20));
+      speculation.told(3, holding(3, keys), at);
+      expect(matched(speculation, keys)).toEqual(only(3, 0));
+      expect(matched(speculation, other)).toEqual(only(3, 20));
+      speculation.expire(2_000);
+      expect(speculation.ends).toEqual({
+        confirmed: 1,
+        contradicted: 0,
+        withdrawn: 0,
+        expired: 1,
+      });
+    });
+
+    const contradiction = (
+      change: Partial<{ afterMs: number; isWhole: boolean; known: number }>,
+    ) => {
+      const { afterMs = toldAfterMs, isWhole = true, known = 20 } = change;
+      const speculation = new Speculation();
+      speculation.claim(keys, 3, 2_000);
+      speculation.read(keys, 3, { nowMs: 100, ttlMs: 2_000 });
+      expect(speculation.size).toBe(1);
+      const blocks = holding(3, keys.subarray(0, 10), keys.subarray(0, known * 2));
+      speculation.told(3, blocks, { nowMs: 100 + afterMs, isWhole });
+      return speculation;
+    };
+
+    it("ends when the prompt was read, and what the endpoint lacks of it is known", () => {
+      const speculation = contradiction({});
+      expect(matched(speculation, keys)).toEqual(only(3, 0));
+      expect(speculation.ends.contradicted).toBe(1);
+    });
+
+    it.for([
+      { name: "too early", change: { afterMs: toldAfterMs - 1 } },
+      { name: "something may be missing", change: { isWhole: false } },
+      { name: "what it became is not known yet", change: { known: 5 } },
+    ])("stands where $name", ({ change }) => {
+      const speculation = contradiction(change);
+      expect(matched(speculation, keys)).toEqual(only(3, 20));
+      speculation.expire(2_099);
+      expect(speculation.size).toBe(1);
+      speculation.expire(2_100);
+      expect(speculation.size).toBe(0);
+    });
+
+    it("is not contradicted while nobody says that the prompt was read", () => {
+      const speculation = new Speculation();
+      speculation.claim(keys, 3, 2_000);
+      speculation.told(3, holding(3, new Uint32Array(0), keys), { nowMs: 1_999, isWhole: true });
+      expect(matched(speculation, keys)).toEqual(only(3, 20));
+    });
+
+    it("ends one claim of a prompt that was not sent", () => {
+      const speculation = new Speculation();
+      speculation.claim(keys, 3, 2_000);
+      speculation.claim(keys, 3, 2_000);
+      speculation.withdraw(other, 3);
+      speculation.withdraw(keys, 4);
+      speculation.withdraw(keys, 3);
+      expect(matched(speculation, keys)).toEqual(only(3, 20));
+      speculation.withdraw(keys, 3);
+      expect(matched(speculation, keys)).toEqual(only(3, 0));
+      speculation.withdraw(keys, 3);
+      expect(speculation.ends.withdrawn).toBe(2);
+    });
+
+    it("looks at so many claims at a time, and comes by each in its turn", () => {
+      const speculation = new Speculation();
+      for (let i = 0; i <= lookedAtMax; i++) speculation.claim(contentKeys(10 + i), 3, 2_000);
+      const last = contentKeys(10 + lookedAtMax);
+      const at = { nowMs: 10, isWhole: true };
+      speculation.told(3, holding(3, last), at);
+      expect(speculation.ends.confirmed).toBe(0);
+      speculation.told(3, holding(3, last), at);
+      expect(speculation.ends.confirmed).toBe(1);
+    });
+  });
 });
+
+/** An endpoint holds these keys, and others those that are known besides. */
+function holding(slot: number, held: Uint32Array, known = held): ToldBlocks {
+  const names = (keys: Uint32Array) =>
+    Array.from({ length: keys.length / 2 }, (_, i) => `${keys[i * 2]}:${keys[i * 2 + 1]}`);
+  const here = new Set(names(held));
+  const anywhere = new Set([...here, ...names(known)]);
+  return {
+    heldOf(of, keys) {
+      const gap = names(keys).findIndex((name) => !here.has(name));
+      if (of !== slot) return 0;
+      return gap < 0 ? keys.length / 2 : gap;
+    },
+    holdsEnd: (of, keys) => of === slot && here.has(names(keys).at(-1)!),
+    isKnown: (low, high) => anywhere.has(`${low}:${high}`),
+  };
+}
