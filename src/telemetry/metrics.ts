@@ -6,6 +6,8 @@ export const LABEL_VALUES_MAX = 1_000;
 /** Series one metric may have; past it, new label combinations count under "other". */
 export const SERIES_MAX = 5_000;
 const OTHER = "other";
+/** Between label values in a series' key. */
+const SEPARATOR = "\u0000";
 
 export type MetricKind = "counter" | "gauge" | "histogram";
 
@@ -39,19 +41,22 @@ class Metric {
   }
 
   series(labels: Readonly<Record<string, string>>): Series {
+    return this.#series.get(keyOf(this.definition.labels, labels)) ?? this.#newSeries(labels);
+  }
+
+  /** Of values that no series has: they may count as others. */
+  #newSeries(labels: Readonly<Record<string, string>>): Series {
     let values = this.definition.labels.map((label, i) => this.#bounded(i, labels[label] ?? ""));
-    let key = values.join("\u0000");
-    let series = this.#series.get(key);
+    let series = this.#series.get(values.join(SEPARATOR));
     if (series !== undefined) return series;
     if (this.#series.size >= SERIES_MAX) {
       values = values.map(() => OTHER);
-      key = values.join("\u0000");
-      series = this.#series.get(key);
+      series = this.#series.get(values.join(SEPARATOR));
       if (series !== undefined) return series;
     }
     const width = this.definition.kind === "histogram" ? this.definition.buckets!.length + 2 : 1;
     series = { labels: values, values: new Float64Array(width) };
-    this.#series.set(key, series);
+    this.#series.set(values.join(SEPARATOR), series);
     return series;
   }
 
@@ -102,6 +107,14 @@ class Metric {
     }
     return lines.join("\n") + "\n";
   }
+}
+
+/** The label values, in their order: looked up several times a request, so nothing is built but the text. */
+function keyOf(names: readonly string[], labels: Readonly<Record<string, string>>): string {
+  if (names.length === 0) return "";
+  let key = labels[names[0]!] ?? "";
+  for (let i = 1; i < names.length; i++) key += SEPARATOR + (labels[names[i]!] ?? "");
+  return key;
 }
 
 /** Holds the series of one process or object. Metrics appear in `render` once they were touched. */

@@ -88,6 +88,8 @@ export class EngineSpeeds {
   readonly #transfer: Learned;
   readonly #service: Learned;
   readonly #pool: number;
+  /** Of the slots that anything was said of: no more are looked at for a request. */
+  #slotsEnd = 0;
 
   constructor(slots: number) {
     this.#pool = slots;
@@ -105,8 +107,9 @@ export class EngineSpeeds {
     return counts[this.#pool]! > 0;
   }
 
-  /** The slot is another endpoint's now: it begins with what the pool has learned. */
+  /** The slot is another endpoint's from now on: it begins with what the pool has learned. */
   clear(slot: number): void {
+    this.#slotsEnd = Math.max(this.#slotsEnd, slot + 1);
     for (const { values, counts } of [this.#prefill, this.#transfer, this.#service]) {
       counts[slot] = 0;
       values[slot] = values[this.#pool]!;
@@ -120,11 +123,10 @@ export class EngineSpeeds {
       const { prefillMsPerTokenMin: min, prefillMsPerTokenMax: max } = SPEED_LIMITS;
       this.#learnMedian(this.#prefill, slot, { observed: msPerToken, min, max });
     }
-    if (decodeMs !== null && decodeMs > 0) {
-      this.#learnService(this.#pool, decodeMs);
-      this.#learnService(slot, decodeMs);
-    }
-    this.#shareWithUnlearned();
+    if (decodeMs === null || decodeMs <= 0) return;
+    this.#learnService(this.#pool, decodeMs);
+    this.#learnService(slot, decodeMs);
+    this.#share(this.#service, slot);
   }
 
   /** `slot` has answered what another endpoint had computed. */
@@ -133,12 +135,11 @@ export class EngineSpeeds {
     const observed = Math.max(0, transferMs - TRANSFER_OVERHEAD_MS) / tokens;
     const { transferMsPerTokenMin: min, transferMsPerTokenMax: max } = SPEED_LIMITS;
     this.#learnMedian(this.#transfer, slot, { observed, min, max });
-    this.#shareWithUnlearned();
   }
 
   /** Of the slot and of the pool. */
   #learnMedian(
-    { values, counts }: Learned,
+    learned: Learned,
     slot: number,
     {
       observed,
@@ -146,6 +147,7 @@ export class EngineSpeeds {
       max,
     }: { readonly observed: number; readonly min: number; readonly max: number },
   ): void {
+    const { values, counts } = learned;
     for (const at of [this.#pool, slot]) {
       const believed = values[at]!;
       const count = (counts[at]! += 1);
@@ -153,6 +155,7 @@ export class EngineSpeeds {
       const next = observed > believed ? believed * step : believed / step;
       values[at] = Math.min(max, Math.max(min, next));
     }
+    this.#share(learned, slot);
   }
 
   #learnService(at: number, decodeMs: number): void {
@@ -163,11 +166,10 @@ export class EngineSpeeds {
     values[at]! += share * (bounded - values[at]!);
   }
 
-  /** Endpoints that have served nothing yet follow the pool. */
-  #shareWithUnlearned(): void {
-    const pool = this.#pool;
-    for (const { values, counts } of [this.#prefill, this.#transfer, this.#service]) {
-      for (let slot = 0; slot < pool; slot++) if (counts[slot] === 0) values[slot] = values[pool]!;
-    }
+  /** Endpoints that have served nothing yet follow the pool, which `slot` has taught. */
+  #share({ values, counts }: Learned, slot: number): void {
+    this.#slotsEnd = Math.max(this.#slotsEnd, slot + 1);
+    const believed = values[this.#pool]!;
+    for (let at = 0; at < this.#slotsEnd; at++) if (counts[at] === 0) values[at] = believed;
   }
 }

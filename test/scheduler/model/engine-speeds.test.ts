@@ -66,9 +66,12 @@ describe("service", () => {
 describe("an endpoint that has served nothing", () => {
   it("has what the pool learned, before and after it came", () => {
     const speeds = new EngineSpeeds(SLOTS);
+    speeds.clear(1);
     speeds.observe(0, prompt(1, { decodeMs: 500 }));
     const learned = speeds.prefillMsPerToken[0]!;
     expect([speeds.prefillMsPerToken[1], speeds.serviceMs[1]]).toEqual([learned, 500]);
+    speeds.clear(2);
+    expect([speeds.prefillMsPerToken[2], speeds.serviceMs[2]]).toEqual([learned, 500]);
     speeds.observe(1, prompt(0.001, { decodeMs: 90 }));
     speeds.clear(1);
     expect(speeds.serviceMs[1]).toBe(speeds.serviceMs[2]);
