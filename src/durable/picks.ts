@@ -92,7 +92,7 @@ export class Picks {
   /** Requests that may be let through elsewhere, on credit. O(endpoints + bands). */
   creditRoom(): number {
     const { queue } = this.admission;
-    if (queue !== undefined) return queue.creditRoom();
+    if (queue !== undefined) return queue.gate.creditRoom();
     return this.#ledger.hasRoom ? ROOM_PER_ENDPOINT_MAX * this.#options.endpoints.table.size : 0;
   }
 

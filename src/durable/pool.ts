@@ -127,7 +127,7 @@ export class PoolObject extends DurableObject {
     this.#resources = this.#createResources(env);
     this.#configurePicks();
     this.#debts = new KeptDebts(ctx.storage);
-    this.#picks.admission.queue?.restoreDebts(this.#debts.read(systemClock()));
+    this.#picks.admission.queue?.gate.restoreDebts(this.#debts.read(systemClock()));
     this.#reports = this.#createReports(env);
     this.#toldByAgents = this.#createToldByAgents();
     this.#shards.configure(this.#config.config);

@@ -70,7 +70,7 @@ export class Upkeep {
     this.#options.edge.sweep();
     // In a turn of its own: in one transaction with confirmed writes it would hold replies back.
     if (prefixes.journal.isDirty) setTimeout(() => prefixes.journal.write(), 0);
-    debts.keep(picks.admission.queue, systemClock());
+    debts.keep(picks.admission.queue?.gate, systemClock());
     const gone = endpoints.membership.expire();
     if (gone.length > 0) {
       endpoints.sync();

@@ -54,7 +54,7 @@ export class Admission {
 
   /** What a request may expect that comes now; undefined for a pool that is not configured. */
   outlook(): QueueOutlook | undefined {
-    if (this.queue !== undefined) return this.queue.outlook();
+    if (this.queue !== undefined) return this.queue.gate.outlook();
     return this.#meter && passingOutlook(this.#meter, this.#options.pool());
   }
 

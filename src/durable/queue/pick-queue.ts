@@ -15,19 +15,11 @@
 // It lives in memory. Workers of an object that has lost it ask again with the time of their first
 // arrival, which is their place.
 
-import type {
-  FairnessContext,
-  QueuedRequest,
-  TokenUsage,
-} from "../../scheduler/flow-control/contracts.ts";
+import type { QueuedRequest, TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { QueueFacts } from "../../scheduler/decisions/record.ts";
-import type { FlowDebt } from "../../scheduler/flow-control/debts.ts";
-import { FlowController } from "../../scheduler/flow-control/flow-controller.ts";
 import type { Ejected } from "../../scheduler/flow-control/outcomes.ts";
-import type { Total } from "../../scheduler/shards/totals.ts";
 import { assert } from "../../scheduler/support/assert.ts";
 import { entryKey } from "../../scheduler/flow-control/queue-entry.ts";
-import { SaturationMeter, toldOf } from "../../scheduler/flow-control/saturation.ts";
 import type { NumberedPlace, PickGrant, PickRefusal, PickRequest } from "../contract.ts";
 import type { QueueState } from "../state.ts";
 import { EMPTY, failedDecision, FULL, refusalOf } from "../pick-refusal.ts";
@@ -37,7 +29,7 @@ import { CapacityAsks } from "./capacity-asks.ts";
 import { EndedPlaces } from "./ended-places.ts";
 import { findDisplaceable, HeldBytes } from "./held-bytes.ts";
 import { OpenWaits } from "./open-waits.ts";
-import { creditRoom, type QueueOutlook, queueOutlook } from "./outlook.ts";
+import { FlowGate } from "./flow-gate.ts";
 import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
 import { QueueTimers } from "./queue-timers.ts";
@@ -60,15 +52,11 @@ export class PickQueue {
   readonly #ended: EndedPlaces;
   readonly #bytes: HeldBytes;
   readonly #timers: QueueTimers;
-  #controller: FlowController;
-  #meter: SaturationMeter;
-  #isPassing = false;
+  /** By which rules who waits is let through. */
+  readonly gate: FlowGate;
   #isDraining = false;
   #isDrainPlanned = false;
-  #endpointCount = 0;
   #sequence = 0;
-  /** Tells the controller from those before. */
-  #controllerBegun = "";
   #sweepAtMs = 0;
   readonly #capacityAsks = new CapacityAsks();
 
@@ -85,11 +73,11 @@ export class PickQueue {
       isNeeded: () => this.#picks.size + this.#ended.size > 0,
       untilMs: () => this.#controller.wakeAtMs - options.clock(),
     });
-    const nowMs = options.clock();
-    this.#controller = new FlowController(settings.flowControl, nowMs);
-    this.#controllerBegun = `${nowMs}.0`;
-    this.#controller.declarePriorities(settings.priorities, nowMs);
-    this.#meter = new SaturationMeter(settings.detector);
+    this.gate = new FlowGate(settings, options);
+  }
+
+  get #controller() {
+    return this.gate.controller;
   }
 
   get waitingCount(): number {
@@ -108,14 +96,7 @@ export class PickQueue {
   /** Other rules from now on. Who waits goes on waiting, where the new rules have room. */
   configure(settings: QueueSettings): void {
     const nowMs = this.#options.clock();
-    const before = this.#controller;
-    this.#controller = new FlowController(settings.flowControl, nowMs, before.regime);
-    this.#controllerBegun = `${nowMs}.${++this.#sequence}`;
-    this.#controller.declarePriorities(settings.priorities, nowMs);
-    this.#controller.restoreDebts(before.debts(), nowMs);
-    this.#meter = new SaturationMeter(settings.detector);
-    this.#isPassing = false;
-    for (const queued of before.waitingRequests()) this.#enqueueAgain(queued, nowMs);
+    for (const queued of this.gate.configure(settings)) this.#enqueueAgain(queued, nowMs);
     this.drainSoon();
   }
 
@@ -126,17 +107,8 @@ export class PickQueue {
 
   /** Nobody has to wait any more: who does is let through. */
   letAllThrough(): void {
-    this.#isPassing = true;
+    this.gate.open();
     this.drainSoon();
-  }
-
-  /**
-   * How many requests may be let through elsewhere without one that comes here having to wait; none while
-   * anybody does. O(endpoints + bands).
-   */
-  creditRoom(): number {
-    const mayPass = !this.#isPassing && this.#options.hasRoom();
-    return mayPass ? creditRoom(this.#controller, this.#meter, this.#options.pool()) : 0;
   }
 
   /** A request was let through elsewhere, on credit. */
@@ -145,12 +117,6 @@ export class PickQueue {
     this.leave(request.requestId, request.attempt);
     if (this.#controller.passed(request, this.#options.clock()))
       this.#options.ended({ ...request, reason: "dispatched", waitMs: 0 });
-  }
-
-  /** Requests that the pool has room for as its detector sees it, and would have if it were idle. O(endpoints). */
-  poolRoom() {
-    const view = this.#options.pool();
-    return { room: this.#meter.room(view), capacity: this.#meter.capacity(view) };
   }
 
   /** Another object is asked from now on: Workers that wait ask again at once, and are sent there. */
@@ -221,40 +187,11 @@ export class PickQueue {
     });
   }
 
-  debts(): FlowDebt[] {
-    return this.#controller.debts();
-  }
-
-  restoreDebts(debts: readonly FlowDebt[]): void {
-    this.#controller.restoreDebts(debts, this.#options.clock());
-  }
-
-  /** What flows have been served here; see FlowController. Each queue's totals are another life's. */
-  attained(): Total[] {
-    const life = (total: Total) => `${this.#controllerBegun}.${total.life}`;
-    return this.#controller.attained().map((total) => ({ ...total, life: life(total) }));
-  }
-
-  /** What the pool's other objects have served meanwhile: somebody else's turn may have come. */
-  servedElsewhere(tokens: ReadonlyMap<string, number>): void {
-    if (tokens.size > 0) this.#controller.servedElsewhere(tokens);
-  }
-
-  outlook(): QueueOutlook {
-    return queueOutlook(this.#controller, this.#meter, this.#options.pool());
-  }
-
   state(): QueueState {
-    const view = this.#options.pool();
-    // As it is, where nobody has asked for a while.
-    const measured = this.#meter.measure(view);
-    this.#controller.setEndpointCount(measured.endpointCount, view.nowMs);
     return {
-      ...this.#controller.snapshot(view.nowMs),
-      ...toldOf(measured),
+      ...this.gate.state(),
       openWaits: this.#open.size,
       places: this.#picks.size - this.#open.size,
-      staleEndpoints: this.#meter.staleCount(view),
     };
   }
 
@@ -262,7 +199,7 @@ export class PickQueue {
   #enter(pick: WaitingPick): PickGrant | PickRefusal | undefined {
     const nowMs = this.#options.clock();
     const { priority, fairnessId } = pick.queued;
-    this.#measure();
+    this.gate.measure();
     const enqueued = this.#controller.enqueue(pick.queued, nowMs, "later");
     if (!enqueued.ok) return this.#refused(pick, refusalOf(enqueued), 0);
     this.#picks.set(pick.key, pick);
@@ -279,7 +216,7 @@ export class PickQueue {
 
   /** It has to wait: if it may, and there is room for what it keeps. */
   #settleDown(pick: WaitingPick): PickRefusal | NumberedPlace | WaitingPick {
-    const isElsewhere = this.#endpointCount === 0 && !pick.waitsForEndpoints;
+    const isElsewhere = this.gate.endpointCount === 0 && !pick.waitsForEndpoints;
     if (!pick.canWait) return this.#end(pick, FULL.reason, FULL.detail);
     if (isElsewhere) return this.#end(pick, EMPTY.reason, EMPTY.detail);
     while (!this.#bytes.hasRoomFor(pick)) {
@@ -357,7 +294,7 @@ export class PickQueue {
   }
 
   get #isWithoutCapacity(): boolean {
-    return this.#endpointCount === 0 && this.#picks.size > 0;
+    return this.gate.endpointCount === 0 && this.#picks.size > 0;
   }
 
   #setAway(pick: WaitingPick, isAway: boolean): void {
@@ -384,17 +321,16 @@ export class PickQueue {
   }
 
   #letOneThrough(): boolean {
-    if (this.#controller.waitingCount === 0) return false;
-    const { saturation } = this.#measure();
     const nowMs = this.#options.clock();
-    const next = this.#controller.next(nowMs, { saturation, matchTokens: this.#matchTokens });
+    const next = this.gate.next(nowMs);
     if (next === undefined) return false;
-    const pick = this.#picks.get(entryKey(next.requestId, next.attempt))!;
+    const { turn, saturation } = next;
+    const pick = this.#picks.get(entryKey(turn.requestId, turn.attempt))!;
     const waitedMs = nowMs - pick.enqueuedAtMs;
-    const { priority, fairnessId } = next;
+    const { priority, fairnessId } = turn;
     const answer = this.#decide(pick, { waitedMs, priority, fairnessId, saturation });
     if (answer.ok) this.#options.capacity?.spend();
-    else this.#controller.settled(next.requestId, next.attempt, { nowMs, usage: NO_USAGE });
+    else this.#controller.settled(turn.requestId, turn.attempt, { nowMs, usage: NO_USAGE });
     const reason = answer.ok ? "dispatched" : answer.reason;
     this.#options.ended({ priority, fairnessId, reason, waitMs: waitedMs });
     this.#gone(pick);
@@ -412,26 +348,8 @@ export class PickQueue {
     }
   }
 
-  #measure(): { readonly saturation: number; readonly endpointCount: number } {
-    const view = this.#options.pool();
-    const { saturation, endpointCount } = this.#meter.measure(view);
-    this.#controller.setEndpointCount(endpointCount, view.nowMs);
-    this.#endpointCount = endpointCount;
-    // Below every ceiling.
-    if (this.#isPassing) return { saturation: -1, endpointCount };
-    const { hasRoom, capacity } = this.#options;
-    const mayPass = hasRoom() && (capacity?.isThere() ?? true);
-    return { saturation: mayPass ? saturation : Infinity, endpointCount };
-  }
-
-  readonly #matchTokens: NonNullable<FairnessContext["matchTokens"]> = ({ keys, blocksPerKey }) =>
-    this.#options.matchTokens(keys, blocksPerKey);
-
   #evict(): void {
-    const view = this.#options.pool();
-    const lagMs = this.#meter.lagMs(view.staleAfterMs);
-    const freshSaturation = () => this.#meter.freshSaturation(view);
-    for (const victim of this.#controller.evictions(view.nowMs, { lagMs, freshSaturation })) {
+    for (const victim of this.gate.evictions()) {
       const { priority, fairnessId } = victim.request;
       this.#options.ended({ priority, fairnessId, reason: "evicted", waitMs: 0 });
       this.#options.evict(victim);
@@ -440,7 +358,7 @@ export class PickQueue {
 
   #tick(): void {
     const nowMs = this.#options.clock();
-    this.#measure();
+    this.gate.measure();
     for (const ejected of this.#controller.advance(nowMs)) this.#eject(ejected);
     if (nowMs >= this.#sweepAtMs) this.#sweep(nowMs);
     this.#drain();
@@ -451,7 +369,7 @@ export class PickQueue {
     this.#ended.sweep(nowMs);
     for (const pick of this.#picks.values())
       if (pick.askByMs <= nowMs && pick.holder === 0) this.#end(pick, CANCELLED);
-    if (this.#measure().endpointCount === 0) this.#sendElsewhere();
+    if (this.gate.measure().endpointCount === 0) this.#sendElsewhere();
     for (const pick of this.#open) if (pick.openUntilMs <= nowMs) this.#renewCall(pick);
     // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
     const [pick] = this.#open;

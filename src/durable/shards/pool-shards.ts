@@ -234,7 +234,7 @@ export class PoolShards implements QueueCapacity {
       samples: this.#sampler.take(),
       loads: ownLoads(endpoints.table),
       work: ownWork(endpoints.table, epoch),
-      service: (waiting?.attained() ?? []).map((total) => ({
+      service: (waiting?.gate.attained() ?? []).map((total) => ({
         ...total,
         life: `${epoch}.${total.life}`,
       })),
@@ -270,7 +270,7 @@ export class PoolShards implements QueueCapacity {
       if (slot !== undefined) table.workedElsewhere(slot, workMs, nowMs);
     }
     const queue = this.#options.queue();
-    queue?.servedElsewhere(this.#service.heard(epoch, answer.service, nowMs));
+    queue?.gate.servedElsewhere(this.#service.heard(epoch, answer.service, nowMs));
     queue?.drainSoon();
   }
 
@@ -307,10 +307,10 @@ export class PoolShards implements QueueCapacity {
    */
   #poolRoom(): PoolRoom | undefined {
     const queue = this.#options.queue();
-    if (queue === undefined || this.#showsOthers) return queue?.poolRoom();
+    if (queue === undefined || this.#showsOthers) return queue?.gate.poolRoom();
     this.#showTogether(this.#lead!.othersOf(0));
     try {
-      return queue.poolRoom();
+      return queue.gate.poolRoom();
     } finally {
       this.#showAlone();
     }

@@ -130,12 +130,14 @@ export class ModelShard {
       get waitingCount() {
         return shard.waiting;
       },
-      poolRoom() {
-        const { capacity } = shard.#options;
-        return { room: Math.max(0, capacity - shard.seen), capacity };
+      gate: {
+        poolRoom() {
+          const { capacity } = shard.#options;
+          return { room: Math.max(0, capacity - shard.seen), capacity };
+        },
+        attained: () => [],
+        servedElsewhere: () => undefined,
       },
-      attained: () => [],
-      servedElsewhere: () => undefined,
       sendAway: () => undefined,
       drainSoon() {
         if (isPlanned) return;
