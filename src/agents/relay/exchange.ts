@@ -178,7 +178,9 @@ async function carry(exchange: Exchange, body: PreparedBody & { release(): void 
     headHeldMsMax: context.headHeldMsMax,
     startPhase: (name) => span.startPhase(name),
     onTry(endpoint) {
-      if (tried !== endpoint) context.reports.opened(subject, endpoint);
+      const isFirst = tried === "" && endpoint === admitted.destinations[0];
+      const isExpected = isFirst && admitted.offListCount === 0;
+      if (tried !== endpoint) context.reports.opened(subject, endpoint, isExpected);
       tried = endpoint;
     },
     onAttempt: (outcome) => context.registry.inc(METRIC.relayAttemptsTotal, { outcome }),

@@ -54,8 +54,8 @@ export class ShardReports {
   }
 
   /** See TicketOutbox, as what follows. */
-  opened(subject: TicketSubject, endpoint: string): void {
-    this.#outboxOf(subject.requestId, subject).opened(subject, endpoint);
+  opened(subject: TicketSubject, endpoint: string, isExpected: boolean): void {
+    this.#outboxOf(subject.requestId, subject).opened(subject, endpoint, isExpected);
   }
 
   prefilled(requestId: string, report: TicketPrefilled): void {

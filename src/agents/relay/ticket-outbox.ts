@@ -13,6 +13,10 @@
 // An object says in its `configure` whether it wants to know of stages, and nothing leaves before it has, or not
 // for long. One that does not is told in place of a `prefilled` the `opened` that it was told last of the ticket:
 // the number is kept, and nothing new is said.
+//
+// Of a request that an isolate has decided on the object knows without its relay: its beginning is held back
+// (held-openings.ts), and its end waits longer for others to go with. Nobody waits for its place: where somebody
+// does, isolates have no credit.
 
 import { encodeFrame, FRAME, type FramePlace } from "../protocol/codec.ts";
 import { PROTOCOL_LIMITS } from "../protocol/limits.ts";
@@ -22,8 +26,10 @@ import type {
   TicketPrefilled,
   TicketReport,
 } from "../protocol/messages.ts";
+import { isEdgeTicket } from "../protocol/ticket-name.ts";
 import { SINCE_VERSION } from "../protocol/version.ts";
 import type { Acknowledged } from "../session/pool-session.ts";
+import { HeldOpenings } from "./held-openings.ts";
 
 /** Unacknowledged reports kept while the object is away; the oldest leave first. */
 export const OUTBOX_REPORTS_MAX = 20_000;
@@ -31,6 +37,8 @@ export const OUTBOX_REPORTS_MAX = 20_000;
 const FRAME_PAYLOAD_BYTES_MAX = 256 * 1024;
 /** How long reports gather into one frame. */
 const GATHER_MS = 10;
+/** The same of what isolates have decided: a little longer than they gather commits, so that those come first. */
+export const EDGE_GATHER_MS = 30;
 /** Pace of new attempts while the session is down or its buffer full. */
 const RETRY_MS = 200;
 /** How long an object's `configure` is waited for, which follows its `welcome`. */
@@ -65,6 +73,7 @@ export type OpenTicket = Pick<TicketReport, "ticket" | "attempt">;
 
 export class TicketOutbox {
   readonly #open = new Map<string, TicketOpened>();
+  readonly #held = new HeldOpenings((report) => this.#add(report, report));
   #entries: Entry[] = [];
   /** Number of the first entry. */
   #oldest = 1;
@@ -72,10 +81,12 @@ export class TicketOutbox {
   #sentCount = 0;
   #sender: ReportSender | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** The timer may be set to an earlier moment: it waits for nothing but more reports. */
+  #isInNoHurry = false;
   /** The object at the other end wants to know of stages. */
   #tellsStages = false;
   /** Set while nothing is said because nobody knows what the object wants to know. */
-  #held: NodeJS.Timeout | undefined;
+  #unconfigured: NodeJS.Timeout | undefined;
   readonly #onDropped: (count: number) => void;
   #onEmpty: (() => void)[] = [];
   /** Reports kept, at most. */
@@ -100,16 +111,16 @@ export class TicketOutbox {
 
   /** Another object may be connected: nothing is said until it has said what it wants to know, or not for long. */
   hold(): void {
-    clearTimeout(this.#held);
-    this.#held = setTimeout(() => this.configure(false), CONFIGURE_MS_MAX);
+    clearTimeout(this.#unconfigured);
+    this.#unconfigured = setTimeout(() => this.configure(false), CONFIGURE_MS_MAX);
   }
 
   /** Whether the object that is connected wants to know of stages. */
   configure(tellsStages: boolean): void {
     this.#tellsStages = tellsStages;
-    if (this.#held === undefined) return;
-    clearTimeout(this.#held);
-    this.#held = undefined;
+    if (this.#unconfigured === undefined) return;
+    clearTimeout(this.#unconfigured);
+    this.#unconfigured = undefined;
     this.#schedule(0);
   }
 
@@ -128,21 +139,33 @@ export class TicketOutbox {
     return this.#open.has(keyOf(ticket));
   }
 
-  /** A ticket's endpoint is being tried; said again when another one is. */
-  opened(subject: TicketSubject, endpoint: string): void {
+  /**
+   * A ticket's endpoint is being tried; said again when another one is. `isExpected`: it is the one that whoever
+   * granted the ticket has put first.
+   */
+  opened(subject: TicketSubject, endpoint: string, isExpected = false): void {
     const report: TicketOpened = { kind: "opened", ...subject, endpoint };
-    this.#open.set(keyOf(report), report);
-    this.#add(report, report);
+    const key = keyOf(report);
+    this.#open.set(key, report);
+    this.#held.take(key);
+    if (isExpected && isEdgeTicket(report.ticket)) this.#held.hold(key, report);
+    else this.#add(report, report);
   }
 
   /** An endpoint has done with a ticket's prefill. Nobody needs to know of one that is not open. */
   prefilled(report: TicketPrefilled): void {
-    const opened = this.#open.get(keyOf(report));
-    if (opened !== undefined) this.#add(report, opened);
+    const key = keyOf(report);
+    const opened = this.#open.get(key);
+    if (opened === undefined) return;
+    const held = this.#held.take(key);
+    if (held !== undefined) this.#add(held, held);
+    this.#add(report, opened);
   }
 
   closed(report: TicketClosed): void {
-    this.#open.delete(keyOf(report));
+    const key = keyOf(report);
+    this.#open.delete(key);
+    this.#held.take(key);
     const { stages, ...plain } = report;
     this.#add(report, stages === undefined ? report : plain);
   }
@@ -170,6 +193,7 @@ export class TicketOutbox {
 
   /** Says again which tickets are open, so that long answers do not outlive the object's lease. */
   renew(): void {
+    this.#held.clear();
     const waiting = new Set(this.#entries.map((entry) => entry.report));
     for (const report of this.#open.values()) if (!waiting.has(report)) this.#add(report, report);
   }
@@ -182,6 +206,7 @@ export class TicketOutbox {
     for (const [key, report] of this.#open) to.#open.set(key, report);
     for (const { report, plain } of this.#entries) to.#add(report, plain);
     this.#open.clear();
+    this.#held.clear();
     this.#remove(this.#entries.length);
     to.renew();
   }
@@ -201,7 +226,8 @@ export class TicketOutbox {
 
   close(): void {
     clearTimeout(this.#timer);
-    clearTimeout(this.#held);
+    clearTimeout(this.#unconfigured);
+    this.#held.clear();
     this.#timer = undefined;
     this.#sender = undefined;
   }
@@ -209,7 +235,7 @@ export class TicketOutbox {
   #add(report: TicketReport, plain: PlainReport): void {
     this.#entries.push({ report, plain, seq: 0 });
     this.#dropExcess();
-    this.#schedule(GATHER_MS);
+    this.#schedule(isEdgeTicket(report.ticket) ? EDGE_GATHER_MS : GATHER_MS);
   }
 
   #dropExcess(): void {
@@ -228,7 +254,11 @@ export class TicketOutbox {
   }
 
   #schedule(delayMs: number): void {
-    if (this.#sender === undefined || this.#timer !== undefined) return;
+    if (this.#sender === undefined) return;
+    const isSooner = this.#isInNoHurry && delayMs < EDGE_GATHER_MS;
+    if (this.#timer !== undefined && !isSooner) return;
+    clearTimeout(this.#timer);
+    this.#isInNoHurry = delayMs === EDGE_GATHER_MS;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#flush();
@@ -236,7 +266,7 @@ export class TicketOutbox {
   }
 
   #flush(): void {
-    if (this.#held !== undefined) return;
+    if (this.#unconfigured !== undefined) return;
     while (this.#sentCount < this.#entries.length) {
       const { entries, texts } = this.#nextBatch();
       const numbers = `"oldest":${this.#oldest},"first":${this.#oldest + this.#sentCount}`;

@@ -249,7 +249,6 @@ export class TicketLedger {
     ticket.isVoid = !hasRun;
     // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
     ticket.isUnpaid = by === "hedge-lost" || by === "relay-unreachable";
-    if (!hasRun) this.#lessons.unteach(ticket);
     this.#release(ticket, by);
   }
 
@@ -274,7 +273,6 @@ export class TicketLedger {
     if (ticket?.holder !== holder || ticket.isWithRelay) return;
     // An isolate has sent it, whatever became of an answer of ours to a later call.
     if (isEdgeTicket(id) && ticket.isWorkers !== true) return void (ticket.holder = NO_HOLDER);
-    this.#lessons.unteach(ticket);
     // A grant that came too late was used by nobody; what a relay has after all, its report counts.
     ticket.isVoid = true;
     this.#release(ticket, "handle");
@@ -282,18 +280,20 @@ export class TicketLedger {
 
   /**
    * An isolate tells the end of one of its own, as a handle would. One that is not known begins no more. `left` says only
-   * that nobody there will tell more: the report of a relay that has it may be on its way.
+   * that nobody there will tell more: the report of a relay that has it may be on its way. So does `cancelled`, of
+   * one that no relay was heard of: they do not tell of a beginning at once.
    */
   endLocal(id: string, attempt: number, how: ReleasedBy | "left"): void {
     if (!isEdgeTicket(id)) return;
     const ticket = this.#leases.get(id);
     if (ticket === undefined) this.#ended.left(id, how === "left" ? how : "gone");
     else if (ticket.attempt !== attempt) return;
-    else if (how !== "left") this.release(id, how, NO_HOLDER);
-    else if (ticket.isWorkers === true) {
+    else if (how === "left" && ticket.isWorkers === true) {
       this.abandon(id, NO_HOLDER);
       this.#forgetUnheardOf(ticket);
-    } else this.local.left(ticket);
+    } else if (how === "left" || (how === "cancelled" && isUnheardOf(ticket)))
+      this.local.left(ticket);
+    else this.release(id, how, NO_HOLDER);
   }
 
   /** The prompt's keys, of a ticket that was opened without them. */
@@ -320,8 +320,7 @@ export class TicketLedger {
     const nowMs = this.#options.clock();
     for (const ticket of this.#leases.expired(nowMs)) {
       // A relay that has it will tell, also where it is not known any more.
-      const isUnheardOf = !ticket.isWithRelay && ticket.isWorkers !== true;
-      ticket.isVoid ||= isUnheardOf && isEdgeTicket(ticket.id);
+      ticket.isVoid ||= isUnheardOf(ticket) && isEdgeTicket(ticket.id);
       this.#release(ticket, "expired");
       this.#forgetUnheardOf(ticket);
     }
@@ -389,6 +388,7 @@ export class TicketLedger {
     ticket.releasedBy = by;
     ticket.dueAtMs = this.#options.clock() + this.#limits.settleMs;
     this.#leases.released(ticket);
+    if (ticket.isVoid) this.#lessons.unteach(ticket);
     this.#load.move(ticket, NO_SLOT);
     this.#prefills.released(ticket);
     this.#options.onReleased?.(by, ticket);
@@ -426,4 +426,9 @@ export class TicketLedger {
     this.#prefills.forget(ticket);
     this.#lessons.forget(ticket);
   }
+}
+
+/** A relay may have it, and has not said so. */
+function isUnheardOf({ isWithRelay, isWorkers }: TicketState): boolean {
+  return !isWithRelay && isWorkers !== true;
 }

@@ -1,7 +1,8 @@
 // Tickets of requests that isolates have decided on alone. An isolate tells of them afterwards, in batches, and
 // relays' reports may come before:
 //
-//   commit ──► open ──opened──► with relay ──closed──► …          as of a pick's
+//   commit ──► open ─────────────────────────closed──► …          as of a pick's
+//   commit ──► open ──opened──► with relay ──closed──► …          of one that takes long
 //   opened ──► with relay, put back by its name ──commit──► … completed with what only the isolate knows
 //   closed ──► settled ──commit──► nothing but a lesson
 //
@@ -113,6 +114,9 @@ export class LocalTickets {
     this.#claimRequest(ticket);
     if (spec.isWorkers === true) leaseToWorker(ticket);
     else leases.leaseBeforeRelay(ticket);
+    // It has been sent. Its relay says so only if it takes long.
+    lessons.teach(ticket, ticket.slot);
+    prefills.teach(ticket);
     load.dispatchBefore(ticket, decidedAgoMs);
     return ticket;
   }

@@ -135,7 +135,10 @@ export class Prefills {
 
   /** The ticket's load leaves all endpoints. */
   released({ prefill, isVoid }: PrefillTicket): void {
-    if (prefill !== undefined) this.#giveBack(prefill, isVoid);
+    if (prefill === undefined) return;
+    this.#giveBack(prefill, isVoid);
+    // Nobody was sent the prompt.
+    if (isVoid) this.#correct(prefill, null, NO_ENDPOINT);
   }
 
   /** Nothing more will be known of the ticket. */

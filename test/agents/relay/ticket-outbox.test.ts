@@ -13,8 +13,10 @@ import {
   type TicketReport,
 } from "../../../src/agents/protocol/messages.ts";
 import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
+import { OPENED_HOLD_MS } from "../../../src/agents/relay/held-openings.ts";
 import {
   CONFIGURE_MS_MAX,
+  EDGE_GATHER_MS,
   OUTBOX_REPORTS_MAX,
   TicketOutbox,
   type TicketSubject,
@@ -372,5 +374,105 @@ describe("reports of stages", () => {
     tell();
     vi.advanceTimersByTime(CONFIGURE_MS_MAX);
     expect(sender.frames[0]!.map(({ kind }) => kind)).toEqual(["opened", "opened", "closed"]);
+  });
+});
+
+describe("a request that an isolate has decided on", () => {
+  const edge = (n: number) => `i77-${n}.1.1.1.0`;
+
+  it("is told by its end alone where it is short", () => {
+    outbox.attach(sender);
+    outbox.opened(subject(edge(1)), "h:1", true);
+    vi.advanceTimersByTime(OPENED_HOLD_MS - 1);
+    outbox.closed(closed(edge(1)));
+    vi.advanceTimersByTime(OPENED_HOLD_MS);
+    expect(sender.frames.map(kinds)).toEqual([[`closed ${edge(1)}`]]);
+    expect(sender.numbers).toEqual([[1, 1]]);
+  });
+
+  it("is told to be open once it takes long, each in its time", () => {
+    outbox.attach(sender);
+    outbox.opened(subject(edge(1)), "h:1", true);
+    vi.advanceTimersByTime(OPENED_HOLD_MS / 2);
+    outbox.opened(subject(edge(2)), "h:1", true);
+    vi.advanceTimersByTime(OPENED_HOLD_MS / 2 + EDGE_GATHER_MS);
+    expect(sender.frames.map(kinds)).toEqual([[`opened ${edge(1)}`]]);
+    vi.advanceTimersByTime(OPENED_HOLD_MS / 2);
+    expect(sender.frames.map(kinds)).toEqual([[`opened ${edge(1)}`], [`opened ${edge(2)}`]]);
+  });
+
+  it("is told at once where it is tried elsewhere than was decided", () => {
+    outbox.attach(sender);
+    outbox.opened(subject(edge(1)), "h:2", false);
+    outbox.opened(subject(edge(2)), "h:1", true);
+    outbox.opened(subject(edge(2)), "h:2", false);
+    vi.advanceTimersByTime(OPENED_HOLD_MS * 2);
+    expect(sender.frames.flat()).toMatchObject([
+      { ticket: edge(1), endpoint: "h:2" },
+      { ticket: edge(2), endpoint: "h:2" },
+    ]);
+  });
+
+  it("is told to be open before a prefill of it is, and to an object that has forgotten", () => {
+    outbox.attach(sender);
+    outbox.configure(true);
+    for (const n of [1, 2]) outbox.opened(subject(edge(n)), "h:1", true);
+    outbox.prefilled({
+      kind: "prefilled",
+      ticket: edge(1),
+      attempt: 0,
+      endpoint: "p:1",
+      outcome: "ok",
+      durationMs: 1,
+      promptTokens: 1,
+      cachedTokens: 0,
+    });
+    vi.advanceTimersByTime(EDGE_GATHER_MS);
+    expect(sender.frames.map(kinds)).toEqual([[`opened ${edge(1)}`, `prefilled ${edge(1)}`]]);
+    outbox.resync();
+    vi.advanceTimersByTime(0);
+    expect(sender.frames.slice(1).map(kinds)).toEqual([
+      [`opened ${edge(1)}`, `prefilled ${edge(1)}`, `opened ${edge(2)}`],
+    ]);
+    vi.advanceTimersByTime(OPENED_HOLD_MS * 2);
+    expect(sender.frames).toHaveLength(2);
+  });
+
+  it("is still open, and is told by whoever takes it over", () => {
+    outbox.attach(sender);
+    outbox.opened(subject(edge(1)), "h:1", true);
+    expect(outbox.hasOpen({ ticket: edge(1), attempt: 0 })).toBe(true);
+    expect(outbox.isDone).toBe(false);
+    const other = new TicketOutbox();
+    outbox.handOver(other);
+    expect([outbox.isDone, other.size]).toEqual([true, 1]);
+    vi.advanceTimersByTime(OPENED_HOLD_MS * 2);
+    expect(sender.frames).toEqual([]);
+    other.close();
+  });
+
+  it("has its end wait longer, unless an object's is to be told", () => {
+    outbox.attach(sender);
+    vi.advanceTimersByTime(EDGE_GATHER_MS);
+    outbox.closed(closed(edge(1)));
+    vi.advanceTimersByTime(EDGE_GATHER_MS - 1);
+    expect(sender.frames).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(sender.frames.map(kinds)).toEqual([[`closed ${edge(1)}`]]);
+    outbox.closed(closed(edge(2)));
+    outbox.closed(closed("a"));
+    vi.advanceTimersByTime(10);
+    expect(sender.frames.slice(1).map(kinds)).toEqual([[`closed ${edge(2)}`, "closed a"]]);
+  });
+
+  it("does not hasten what waits for the session to be back", () => {
+    sender.isUp = false;
+    let tries = 0;
+    outbox.attach({ send: () => (tries++, false) });
+    outbox.closed(closed("a"));
+    vi.advanceTimersByTime(10);
+    outbox.closed(closed("b"));
+    vi.advanceTimersByTime(100);
+    expect(tries).toBe(1);
   });
 });

@@ -178,7 +178,7 @@ describe("an end that an isolate tells", () => {
   it("releases what no relay has taken, in the call that tells the commit, too", async () => {
     await poolWithEndpoints(2);
     const commit = localCommit(1);
-    await sync({ commits: [commit], ends: [endOf(commit)] });
+    await sync({ commits: [commit], ends: [{ ...endOf(commit), how: "relay-unreachable" }] });
     expect(await load()).toEqual({ open: 0, inFlight: [0, 0] });
   });
 });

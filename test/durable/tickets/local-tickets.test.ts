@@ -17,6 +17,7 @@ class World {
   readonly #slots = new Map<number, number>();
   readonly learned: [number, number][] = [];
   /** By ticket: its settlements in all lives. */
+  readonly forgotten: [key: number, slot: number][] = [];
   readonly settlements = new Map<string, Settlement[]>();
   readonly settledBefore = new Set<string>();
   ledger: TicketLedger;
@@ -121,7 +122,7 @@ class World {
           this.learned.push([keys[0]!, slot]);
           return 0;
         },
-        forget: () => undefined,
+        forget: (keys, _, slot) => void this.forgotten.push([keys[0]!, slot]),
       },
       isSettled: (id) => this.settledBefore.has(id),
     });
@@ -151,6 +152,17 @@ describe("a commit", () => {
     world.closed(1);
     expect(world.chargedFor(1)).toBe(0);
     expect(world.settlementsOf(1)).toMatchObject([{ isEstimated: false, mayBeReported: false }]);
+  });
+
+  it("teaches where its prompt is until nobody has it", () => {
+    const world = new World();
+    for (const n of [1, 2, 3]) world.commit(n);
+    expect(world.learned).toEqual([1, 2, 3].map((n) => [n, 1]));
+    world.ended(1, "relay-unreachable");
+    expect(world.forgotten).toEqual([[1, 1]]);
+    world.opened(2);
+    world.pass(TICKET_LIMITS.beforeRelayMs);
+    expect(world.forgotten).toEqual([1, 3].map((n) => [n, 1]));
   });
 
   it("is known when it is told again, before its end and after", () => {
@@ -241,7 +253,7 @@ describe("a commit", () => {
     const world = new World({ ...TICKET_LIMITS, ticketsMax: 1 });
     world.commit(1);
     expect(world.commit(2).outcome).toBe("no-room");
-    world.ended(1, "cancelled");
+    world.ended(1, "relay-unreachable");
     expect(world.commit(2).outcome).toBe("opened");
   });
 });
@@ -253,7 +265,7 @@ describe("an end that an isolate tells", () => {
     world.commit(4, { isWorkers: true });
     world.opened(2);
     for (const n of [1, 2, 4]) world.ended(n, "left");
-    world.ended(3, "cancelled");
+    world.ended(3, "relay-unreachable");
     expect([1, 2, 3, 4].map((n) => world.chargedFor(n))).toEqual([1, 1, 0, 0]);
     world.ended(2, "cancelled");
     expect(world.chargedFor(2)).toBe(0);
@@ -264,6 +276,19 @@ describe("an end that an isolate tells", () => {
     world.pass(1);
     expect(world.chargedFor(1)).toBe(0);
     expect(world.settlementsOf(1)).toEqual([]);
+  });
+
+  it("of a client that has left leaves it to a relay that may not have said yet that it has it", () => {
+    const world = new World();
+    for (const n of [1, 2]) world.commit(n);
+    world.commit(3, { isWorkers: true });
+    for (const n of [1, 2, 3]) world.ended(n, "cancelled");
+    expect([1, 2, 3].map((n) => world.chargedFor(n))).toEqual([1, 1, 0]);
+    world.closed(1);
+    world.pass(TICKET_LIMITS.afterLeftMs);
+    expect([1, 2].map((n) => world.chargedFor(n))).toEqual([0, 0]);
+    expect(world.settlementsOf(1)).toMatchObject([{ isEstimated: false }]);
+    expect(world.settlementsOf(2)).toEqual([]);
   });
 
   it("is not the last word where a relay has it: it is known, counts and teaches as if it had not been told", () => {
