@@ -14,3 +14,11 @@ export interface HoldingSink {
   /** The endpoint at `slot` now holds the block of this key so. It held it otherwise before. */
   held(slot: number, low: number, high: number, holding: Holding): void;
 }
+
+/** Gets where hits can end in caches whose groups need more for that than that a block is held: hit-ends.ts. */
+export interface EndingSink {
+  /** Hits of the endpoint at `slot` end only where that is told, or again with any block that it holds. */
+  endsMarked(slot: number, isMarked: boolean): void;
+  /** Whether a hit can end with the block of this key. Every change is told, one at a time. */
+  endsHit(slot: number, low: number, high: number, isEnd: boolean): void;
+}

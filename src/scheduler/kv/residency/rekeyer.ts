@@ -10,9 +10,9 @@
 //
 // Hybrid models have several groups of caches, which hold the same blocks and let go of them one by one. A block
 // is held where all groups hold it whose blocks a prefix needs all of; the first of these to be seen leads, with
-// counts by tier, and the others have a count each, on the GPU. Groups of other kinds, such as windows, let go
-// of blocks while the prefix can still be had: what they say changes nothing. A prefix that ends where the
-// window's blocks are gone is a shorter hit than it is taken for.
+// counts by tier, and the others have a count each, on the GPU. Groups of other kinds, windows and states, let go
+// of blocks while the prefix can still be had: they decide where a hit can end, see hit-ends.ts. Where nobody wants
+// to know that, what they say changes nothing.
 //
 // Blocks are announced more than once (overlapping offload chunks, two copies of a block) and removed as
 // often, so announcements are counted. Blocks that nothing holds are kept while there is room: children and
@@ -23,10 +23,12 @@
 import { BlockTable, NONE } from "../block-table.ts";
 import { AdapterIndexes } from "./adapter-indexes.ts";
 import { ADAPTER_SHIFT, ANNOUNCEMENT_LIMITS, Announcements, TIER_SHIFTS } from "./announcements.ts";
-import { type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
+import { blocksNeeded, HIT_END_COST_BYTES, HitEnds, PROMPT_START } from "./hit-ends.ts";
+import { type EndingSink, type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
 import {
   type KvBlocksRemoved,
   type KvBlocksStored,
+  type KvCacheGroup,
   type KvExtraKey,
   WHOLE_PREFIX_KINDS,
 } from "./kv-event.ts";
@@ -57,12 +59,17 @@ const UNHELD = 2;
 const OFFSET_SHIFT = LINK_BITS;
 const GROUP_COUNTS = 4;
 
+/** Places of groups that need a part of a prefix begin here. */
+const PARTIAL = 32;
+
 export interface RekeyerOptions {
   readonly bytesMax?: number;
   /** The sink is told only of blocks that end where requests have keys of tokens. Otherwise of every block. */
   readonly isSparse?: boolean;
   /** Is told which block is behind which, in tokens. */
   readonly chains?: KeyChains;
+  /** Is told where hits can end, if not with every block. Absent: nobody wants to know. */
+  readonly endings?: EndingSink;
 }
 
 export class Rekeyer {
@@ -71,7 +78,8 @@ export class Rekeyer {
   readonly #sink: HoldingSink;
   readonly #isSparse: boolean;
   readonly #table: BlockTable;
-  readonly #entriesMax: number;
+  readonly #bytesMax: number;
+  #entriesMax: number;
   readonly #rows = new Rows(ROW_WORDS);
   readonly #announcements: Announcements;
   readonly #chain = new TokenKeyChain();
@@ -85,6 +93,9 @@ export class Rekeyer {
   #blockSize = 0;
   readonly #unheld = new UnheldList(this.#rows, UNHELD);
   #heldCount = 0;
+  readonly #endings: EndingSink | undefined;
+  /** Undefined until there is a group that needs a part of a prefix. */
+  #ends: HitEnds | undefined;
 
   /** `slot` is what the sink is told. */
   constructor(slot: number, sink: HoldingSink, options: RekeyerOptions = {}) {
@@ -93,6 +104,8 @@ export class Rekeyer {
     this.#sink = sink;
     this.#isSparse = isSparse;
     this.#chains = options.chains;
+    this.#endings = options.endings;
+    this.#bytesMax = bytesMax;
     const entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
     // A chunk of rows that is not used up costs as much as one that is.
     this.#entriesMax = entriesMax - (entriesMax > CHUNK_ROWS ? entriesMax % CHUNK_ROWS : 0);
@@ -102,7 +115,7 @@ export class Rekeyer {
 
   /** Bytes of all arrays. */
   get byteLength(): number {
-    return this.#table.byteLength + this.#rows.byteLength;
+    return this.#table.byteLength + this.#rows.byteLength + (this.#ends?.byteLength ?? 0);
   }
 
   /** Blocks the source holds on any tier. */
@@ -151,15 +164,14 @@ export class Rekeyer {
       this.counts.otherTier += blocks;
       return;
     }
-    const place = groupIndex === null ? 0 : this.#groups.indexOf(groupIndex);
+    const place = groupIndex === null ? 0 : this.#knownPlace(groupIndex);
     if (place < 0 || (place > 0 && shift > 0)) {
       this.counts.otherGroup += blocks;
       return;
     }
     for (let i = 0; i < blocks; i++) {
       const id = this.#find(hashes, i);
-      if (id === NONE || this.#announcements.count(id, shift, place) === 0) this.counts.unknown++;
-      else this.#count(id, shift, place, -1);
+      if (id === NONE || !this.#takeBack(id, shift, place)) this.counts.unknown++;
     }
   }
 
@@ -175,11 +187,18 @@ export class Rekeyer {
       this.#announcements.clear(id);
       this.#changed(id, was);
     }
+    this.#ends?.clear();
+  }
+
+  /** The source is not followed any more: nothing that it holds is told from now on. */
+  gone(): void {
+    this.cleared();
+    this.#dropEnds();
   }
 
   /** The source is a new process: nothing that the one before said means anything. */
   begunAnew(): void {
-    this.cleared();
+    this.gone();
     while (this.#forgetOldest());
     this.#adapters.clear();
     this.#groups = [];
@@ -192,6 +211,10 @@ export class Rekeyer {
       const holding = this.#announcements.holding(id, this.#groups.length);
       if (holding !== NOT_HELD) this.#tell(id, holding);
     }
+    if (this.#ends === undefined) return;
+    this.#endings!.endsMarked(this.#slot, true);
+    for (let id = 0; id < this.#ends.idsEnd; id++)
+      if (this.#ends.isTold(id)) this.#tellEnd(id, true);
   }
 
   /** Engines may count instead of hashing; the table needs keys whose bits are spread. */
@@ -200,23 +223,63 @@ export class Rekeyer {
     return this.#table.find(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
   }
 
+  /** -1 for a group that is not looked at, or not yet. */
+  #knownPlace(index: number): number {
+    const place = this.#groups.indexOf(index);
+    if (place >= 0 || this.#ends === undefined) return place;
+    const partial = this.#ends.placeOf(index);
+    return partial < 0 ? -1 : PARTIAL + partial;
+  }
+
   /** 0 for the group that leads and where there are none; -1 for a group that is not looked at. */
-  #placeOf({ group, tier, tokens, blockSize }: KvBlocksStored): number {
+  #placeOf(event: KvBlocksStored): number {
+    const { group, tier, tokens, blockSize } = event;
     if (group === null) return 0;
     const { index, kind } = group;
-    const place = this.#groups.indexOf(index);
-    const isOther = place >= 0 && kind !== null && !WHOLE_PREFIX_KINDS.has(kind);
+    const place = this.#knownPlace(index);
+    const isWhole = kind !== null && WHOLE_PREFIX_KINDS.has(kind);
     // A new process that could not be told from the one before.
-    if (isOther) this.begunAnew();
+    if (place >= 0 && kind !== null && isWhole !== place < PARTIAL) this.begunAnew();
     else if (place >= 0) return place;
-    if (kind === null || !WHOLE_PREFIX_KINDS.has(kind) || tier !== "gpu") return -1;
+    if (kind === null || tier !== "gpu") return -1;
+    if (!isWhole) return this.#addPartial(event, group);
     if (this.#groups.length === 0) this.#blockSize = blockSize;
     else if (tokens.length === 0 || blockSize !== this.#blockSize) return -1;
     if (this.#groups.length > ANNOUNCEMENT_LIMITS.otherGroupsMax) return -1;
     const before = this.#groups.length;
     this.#groups.push(index);
     if (before > 0) this.#regroup(before);
+    if (this.#ends !== undefined && this.#ends.blockSize !== blockSize) this.#dropEnds();
     return before;
+  }
+
+  /** A group more that needs a part of a prefix. -1 where it is not known which, or nobody wants to know. */
+  #addPartial({ tokens, blockSize }: KvBlocksStored, group: KvCacheGroup): number {
+    const needed = blocksNeeded(group, blockSize);
+    const isOfSize = this.#blockSize === 0 || blockSize === this.#blockSize;
+    if (this.#endings === undefined || needed === undefined || tokens.length === 0 || !isOfSize)
+      return -1;
+    if (this.#ends === undefined) {
+      this.#ends = new HitEnds({
+        blockSize,
+        holding: (id) => this.#announcements.holding(id, this.#groups.length),
+        tell: (id, isEnd) => this.#tellEnd(id, isEnd),
+      });
+      this.#entriesMax = Math.floor(this.#bytesMax / (ENTRY_COST_BYTES + HIT_END_COST_BYTES));
+      this.#endings.endsMarked(this.#slot, true);
+    }
+    const place =
+      this.#ends.blockSize === blockSize ? this.#ends.addGroup(group.index, needed) : -1;
+    return place < 0 ? -1 : PARTIAL + place;
+  }
+
+  /** Hits end with any block again. */
+  #dropEnds(): void {
+    const ends = this.#ends;
+    if (ends === undefined) return;
+    this.#ends = undefined;
+    for (let id = 0; id < ends.idsEnd; id++) if (ends.isTold(id)) this.#tellEnd(id, false);
+    this.#endings!.endsMarked(this.#slot, false);
   }
 
   /** One group more is known: what it did not announce is not held. */
@@ -241,6 +304,7 @@ export class Rekeyer {
     }
     const chain = this.#chain;
     let link = this.#linkAt(event.parent);
+    let before = this.#ends === undefined ? NONE : this.#before(event.parent);
     for (let i = 0; i < blocks; i++) {
       const extras = extraKeys?.[i];
       if (extras !== undefined && hasUnplaced(extras, i > 0 || event.parent !== null)) {
@@ -250,17 +314,31 @@ export class Rekeyer {
       link = this.#linkOn(link, blockSize);
       this.#offset = (this.#offset + blockSize) % KEY_TOKENS;
       let id = this.#find(hashes, i);
-      if (id === NONE) id = this.#addEntry(hashes, i, adapter);
-      else if (!this.#isHere(id, adapter) && !this.#rewrite(id, adapter)) {
+      if (id === NONE) {
+        // It may have to make room.
+        if (before === this.#unheld.oldest && this.#isFull) before = NONE;
+        id = this.#addEntry(hashes, i, adapter);
+      } else if (!this.#isHere(id, adapter) && !this.#rewrite(id, adapter)) {
         this.counts.conflicting++;
+        before = NONE;
         continue;
       }
       if (id === NONE) {
         this.counts.leftOut += blocks - i;
         return;
       }
+      this.#ends?.link(id, before);
+      before = id;
       this.#announce(id, shift, place);
     }
+  }
+
+  #before(parent: Uint32Array | null): number {
+    return parent === null ? PROMPT_START : this.#find(parent, 0);
+  }
+
+  get #isFull(): boolean {
+    return this.#table.size >= this.#entriesMax;
   }
 
   /** Puts the chain where the event's first block begins. False if that is not known. */
@@ -302,7 +380,7 @@ export class Rekeyer {
 
   /** An unheld entry at the chain's place, or NONE where there is no room. */
   #addEntry(hashes: Uint32Array, at: number, adapter: number): number {
-    if (this.#table.size >= this.#entriesMax && !this.#forgetOldest()) return NONE;
+    if (this.#isFull && !this.#forgetOldest()) return NONE;
     const low = hashes[at * 2]!;
     const id = this.#table.add(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
     if (id === NONE) return NONE;
@@ -320,6 +398,7 @@ export class Rekeyer {
 
   /** An entry that nobody holds is of the block at whose end the chain stands. */
   #place(id: number, adapter: number): void {
+    this.#ends?.forget(id);
     this.#announcements.begin(id, adapter);
     this.#rows.set(id, STATE_LOW, this.#chain.stateLow);
     this.#rows.set(id, STATE_HIGH, this.#chain.stateHigh);
@@ -328,8 +407,18 @@ export class Rekeyer {
   }
 
   #announce(id: number, shift: number, place: number): void {
-    if (this.#announcements.isFull(id, shift, place)) this.counts.leftOut++;
+    if (place >= PARTIAL) {
+      if (!this.#ends!.count(id, place - PARTIAL, 1)) this.counts.leftOut++;
+    } else if (this.#announcements.isFull(id, shift, place)) this.counts.leftOut++;
     else this.#count(id, shift, place, 1);
+  }
+
+  /** False where it was not announced. */
+  #takeBack(id: number, shift: number, place: number): boolean {
+    if (place >= PARTIAL) return this.#ends!.count(id, place - PARTIAL, -1);
+    if (this.#announcements.count(id, shift, place) === 0) return false;
+    this.#count(id, shift, place, -1);
+    return true;
   }
 
   /** Counts an announcement, or takes one back. */
@@ -353,6 +442,14 @@ export class Rekeyer {
       this.#adapters.heldChanged(this.#table.payload(id) >>> ADAPTER_SHIFT, -1);
     }
     this.#tell(id, is);
+    this.#ends?.heldChanged(id);
+  }
+
+  #tellEnd(id: number, isEnd: boolean): void {
+    if (this.#isSparse && this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT !== 0) return;
+    const stateLow = this.#rows.get(id, STATE_LOW);
+    const stateHigh = this.#rows.get(id, STATE_HIGH);
+    this.#endings!.endsHit(this.#slot, keyLow(stateLow), keyHigh(stateLow, stateHigh), isEnd);
   }
 
   #tell(id: number, holding: Holding): void {
@@ -384,6 +481,7 @@ export class Rekeyer {
 
   /** Nothing holds it. */
   #forget(id: number): void {
+    this.#ends?.forget(id);
     this.#unheld.remove(id);
     this.#table.remove(id);
   }
