@@ -11,6 +11,7 @@ import type {
   LocalCommit,
   LocalEnd,
 } from "../scheduler/edge/contracts.ts";
+import type { LocalRecord } from "../scheduler/decisions/packed-record.ts";
 import type { DropReason } from "../scheduler/outcome.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import type { ShardMap } from "../scheduler/shards/contracts.ts";
@@ -180,6 +181,8 @@ export interface EdgeSync {
   /** At most EDGE_BATCH_MAX, each. */
   readonly commits: readonly LocalCommit[];
   readonly ends: readonly LocalEnd[];
+  /** Of some of the decisions that it has told of, or tells of here: RECORDS_A_SYNC_MAX at most. */
+  readonly records?: readonly LocalRecord[];
 }
 
 export interface EdgeSynced {

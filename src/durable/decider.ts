@@ -8,7 +8,7 @@ import { LocalDecisions } from "../scheduler/decisions/local-decisions.ts";
 import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
 import type { DecisionRecord, DecisionResult, QueueFacts } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
-import { DecisionRing } from "../scheduler/decisions/ring.ts";
+import { createNumbers, DecisionRing } from "../scheduler/decisions/ring.ts";
 import type { EndpointPicker } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
@@ -41,13 +41,14 @@ export interface DeciderOptions {
 
 export class Decider {
   readonly #options: DeciderOptions;
-  readonly #decisions = new DecisionRing();
+  readonly #numbers = createNumbers();
+  readonly #decisions = new DecisionRing(undefined, this.#numbers);
   readonly #recorder = new DecisionRecorder(this.#decisions);
   readonly #poolChoices = new PoolChoices();
   /** At the edge or here, and why. */
   readonly where = new DecidedWhere();
-  /** Decisions of isolates, without what only they know. */
-  readonly local = new LocalDecisions();
+  /** Decisions of isolates, as far as they have told of them. */
+  readonly local = new LocalDecisions(this.#numbers);
   #picker: EndpointPicker | undefined;
   /** Configuration of #picker: one object while it does not change. */
   #scheduler: SchedulerConfig | undefined;
@@ -179,9 +180,10 @@ export class Decider {
     return this.#poolChoices.find(requestId);
   }
 
-  /** Recorded decisions, newest first. */
+  /** Decisions on record, newest first. */
   page(query: DecisionQuery) {
-    return takePage(this.#decisions, query, this.#options.clock);
+    const { local, where } = this;
+    return takePage({ records: this.#decisions, local, where }, query, this.#options.clock);
   }
 
   #configureShadow(scheduler: SchedulerConfig | undefined): void {

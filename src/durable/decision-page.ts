@@ -1,37 +1,38 @@
-// Recorded decisions as an administrator reads them: newest first, page by page.
+// Decisions as an administrator reads them: newest first, page by page.
 
-import type { WrittenAttempt } from "../scheduler/decisions/document.ts";
-import { explainAttempt } from "../scheduler/decisions/explain.ts";
-import type { DecisionRing } from "../scheduler/decisions/ring.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
+import type { DecidedWhere } from "../scheduler/decisions/decided-where.ts";
+import type { LocalDecisions } from "../scheduler/decisions/local-decisions.ts";
+import { pageOf } from "../scheduler/decisions/pages.ts";
+import type { DecisionRing } from "../scheduler/decisions/ring.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { DecisionPage, DecisionQuery } from "./state.ts";
 
-/** Bounds of a page: picks wait while it is made, about five milliseconds. */
-export const PAGE_LIMITS = { decisionsMax: 32, candidatesMax: 256 } as const;
+interface KeptDecisions {
+  readonly records: DecisionRing;
+  readonly local: LocalDecisions;
+  readonly where: DecidedWhere;
+}
 
 /** Schedulers are told once a page: decisions name theirs by its index. */
 export function takePage(
-  ring: DecisionRing,
-  query: DecisionQuery,
+  kept: KeptDecisions,
+  { agoMs, limit: count, before }: DecisionQuery,
   clock: Clock,
-): Pick<DecisionPage, "oldestAtMs" | "next" | "schedulers" | "decisions"> {
-  const { records, numbers, next } = ring.page({
-    sinceMs: clock() - query.agoMs,
-    count: Math.min(query.limit, PAGE_LIMITS.decisionsMax),
-    candidatesMax: PAGE_LIMITS.candidatesMax,
-    before: query.before,
-  });
+): Pick<DecisionPage, "oldestAtMs" | "oldestLocalAtMs" | "next" | "schedulers" | "decisions"> {
+  const page = pageOf(kept, { sinceMs: clock() - agoMs, count, before });
   const schedulers: SchedulerConfig[] = [];
-  const decisions = records.map((record, i) => {
-    const attempt = withIndex(explainAttempt(record), schedulers);
-    return { requestId: record.requestId, number: numbers[i]!, attempt };
+  const decisions = page.decisions.map(({ requestId, number, attempt, scheduler }) => {
+    let index = schedulers.indexOf(scheduler);
+    if (index < 0) index = schedulers.push(scheduler) - 1;
+    return { requestId, number, attempt: { ...attempt, scheduler: index } };
   });
-  return { oldestAtMs: ring.oldestAtMs ?? null, next: next ?? null, schedulers, decisions };
-}
-
-function withIndex(attempt: WrittenAttempt, schedulers: SchedulerConfig[]) {
-  let index = schedulers.indexOf(attempt.scheduler);
-  if (index < 0) index = schedulers.push(attempt.scheduler) - 1;
-  return { ...attempt, scheduler: index };
+  const { records, local } = kept;
+  return {
+    oldestAtMs: records.oldestAtMs ?? null,
+    oldestLocalAtMs: local.oldestAtMs ?? null,
+    next: page.next ?? null,
+    schedulers,
+    decisions,
+  };
 }

@@ -3,7 +3,7 @@
 
 import type { ClusterResourceKind } from "../config/deployment.ts";
 import type { SchedulerConfig } from "../scheduler/config/scheduler-config.ts";
-import type { Explanation, WrittenAttempt } from "../scheduler/decisions/document.ts";
+import type { BareAttempt, Explanation } from "../scheduler/decisions/document.ts";
 import type { FlowControlSnapshot } from "../scheduler/flow-control/snapshot.ts";
 
 /** A resource of a cluster that is not in force. */
@@ -154,22 +154,27 @@ export interface DecisionQuery {
   readonly before?: number;
 }
 
-/** Recorded decisions, newest first. */
+/**
+ * Decisions on record, newest first: by the moment at which the object knew of them. Those of isolates that sent no
+ * record have no candidates.
+ */
 export interface DecisionPage {
   readonly pool: string;
   readonly isConfigured: boolean;
   /** A change means that `before` of earlier pages means nothing any more. */
   readonly objectEpoch: string;
-  /** How far back records reach; null without any. */
+  /** How far back the object's own records reach; null without any. */
   readonly oldestAtMs: number | null;
+  /** The same of what isolates have decided. Absent from an object of the version before. */
+  readonly oldestLocalAtMs?: number | null;
   /** `before` of the next page; null after the last. */
   readonly next: number | null;
   readonly schedulers: readonly SchedulerConfig[];
-  /** `scheduler` is an index in `schedulers`. */
+  /** `scheduler` is an index in `schedulers`: where there are no candidates, what was in force. */
   readonly decisions: readonly {
     readonly requestId: string;
     /** `before` of a page that goes on behind it. Absent from an object of the version before. */
     readonly number?: number;
-    readonly attempt: Omit<WrittenAttempt, "scheduler"> & { readonly scheduler: number };
+    readonly attempt: BareAttempt & { readonly scheduler: number };
   }[];
 }

@@ -9,6 +9,12 @@ export const EDGE_METRIC = {
     help: "Local picks that isolates have told a pool's object of, by what became of them: opened, completed after a relay's report, known, ended, late, no-room, malformed, beyond-batch, failed.",
     labels: ["outcome"],
   },
+  edgeRecordsTotal: {
+    name: "fairlead_edge_records_total",
+    kind: "counter",
+    help: "Records of local picks that isolates have sent a pool's object: kept, malformed or of another release, other-configuration, unknown.",
+    labels: ["outcome"],
+  },
   edgeSyncsHeardTotal: {
     name: "fairlead_edge_syncs_heard_total",
     kind: "counter",

@@ -57,13 +57,14 @@ export class EdgeDesk {
   }
 
   /** Commits first: the snapshot and the credit know of them. */
-  sync({ known, credit, commits, ends }: EdgeSync): EdgeSynced {
+  sync({ known, credit, commits, ends, records }: EdgeSync): EdgeSynced {
     const { registry, pool, picks } = this.#options;
     const isConfigured = pool() !== undefined;
     const outcome = isConfigured ? "answered" : "not-configured";
     registry.inc(METRIC.edgeSyncsHeardTotal, { outcome });
     if (!isConfigured) return {};
     picks.commits.apply(commits, ends);
+    if (records !== undefined) picks.commits.keepRecords(records);
     // Whoever tells has what it touches looked at: so what was told before is in every later snapshot.
     const isTold = commits.length + ends.length > 0;
     const { edge: snapshot, ...granted } = this.#answer({ edge: known, credit }, isTold);

@@ -3,7 +3,8 @@
 //
 // Each commit is taken by itself: one that is not sound, or throws, is counted, and the others are as good.
 
-import { encodeTerms } from "../../scheduler/decisions/decided-where.ts";
+import type { RecordOutcome } from "../../scheduler/decisions/local-decisions.ts";
+import { type LocalRecord, RECORDS_A_SYNC_MAX } from "../../scheduler/decisions/packed-record.ts";
 import { EDGE_BATCH_MAX, type LocalCommit, type LocalEnd } from "../../scheduler/edge/contracts.ts";
 import type { QueuedRequest, TokenUsage } from "../../scheduler/flow-control/contracts.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
@@ -52,6 +53,22 @@ export class LocalCommits {
     if (beyond > 0) this.#count("beyond-batch", beyond);
   }
 
+  /** Whom isolates considered, after what they chose: `explain` and pages of decisions show it. */
+  keepRecords(records: readonly LocalRecord[]): void {
+    for (const record of records.slice(0, RECORDS_A_SYNC_MAX))
+      this.#options.registry.inc(METRIC.edgeRecordsTotal, { outcome: this.#tryRecord(record) });
+  }
+
+  #tryRecord(record: LocalRecord): RecordOutcome {
+    const { decider } = this.#options;
+    try {
+      return decider.local.record(record, decider.schedulerHash);
+    } catch {
+      // A field that this release goes by is missing.
+      return "malformed";
+    }
+  }
+
   #tryCommit(commit: LocalCommit): EdgeOutcome {
     try {
       return isSoundCommit(commit) ? this.#commit(commit) : "malformed";
@@ -84,9 +101,8 @@ export class LocalCommits {
     const { keys } = commit;
     this.#countDecision(commit, slot);
     this.#options.shards.observe(keys);
-    const { configVersion } = decider;
-    decider.local.add(commit, { atMs: clock() - commit.decidedAgoMs, configVersion });
-    decider.where.add(commit.requestId, commit.attempt, encodeTerms(commit.terms));
+    const { configVersion, scheduler } = decider;
+    decider.local.add(commit, { atMs: clock() - commit.decidedAgoMs, configVersion, scheduler });
     if (outcome !== "ended" && slot !== NO_SLOT) {
       const prefill = this.#prefillOf(commit.prefill)?.slot;
       const slots = Int32Array.of(slot);

@@ -1,7 +1,7 @@
 // Where a request was decided, at the edge or by the pool's object, and in which numbers. Told with the
 // decision's record and kept beside the records: it is no part of the decision.
 //
-// It travels and is kept as a text:
+// With a pick it travels, and is kept, as a text:
 //
 //   consult near 0.4 120 50000 0.31 640 640 0     where reason, then NUMBERS in their order; - for none
 
@@ -26,16 +26,21 @@ const NUMBERS = [
   "gainMs",
 ] as const satisfies (keyof ConsultTerms)[];
 
-/** Numbers to a hundredth: they are for people. */
 export function encodeTerms(terms: ConsultTerms): string {
   let text = `${terms.where} ${terms.reason}`;
-  for (const name of NUMBERS) text += ` ${encodeNumber(terms[name])}`;
+  for (const name of NUMBERS) text += ` ${shown(terms[name]) ?? "-"}`;
   return text;
 }
 
-function encodeNumber(value: number): string {
-  // A negative age is that of nothing; see decideWhere.
-  return Number.isFinite(value) && value >= 0 ? String(Math.round(value * 100) / 100) : "-";
+/** To a hundredth: numbers are for people. A negative age is that of nothing; see decideWhere. */
+function shown(value: number | undefined): number | null {
+  const isThere = value !== undefined && Number.isFinite(value) && value >= 0;
+  return isThere ? Math.round(value * 100) / 100 : null;
+}
+
+/** Of a decision that an isolate has told of. Terms of another release may have fewer numbers. */
+export function localWhere({ reason, ...numbers }: Partial<ConsultTerms>): ExplainedWhere {
+  return explained("local", reason ?? "", (name) => shown(numbers[name]));
 }
 
 /** The latest terms, by attempt. */
@@ -69,6 +74,14 @@ function decodeTerms(text: string): ExplainedWhere | undefined {
     const value = Number.parseFloat(numbers[NUMBERS.indexOf(name)] ?? "");
     return Number.isFinite(value) ? value : null;
   };
+  return explained(where, reason, read);
+}
+
+function explained(
+  where: ExplainedWhere["where"],
+  reason: string,
+  read: (name: (typeof NUMBERS)[number]) => number | null,
+): ExplainedWhere {
   return {
     where,
     reason,

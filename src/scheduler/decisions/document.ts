@@ -215,13 +215,21 @@ export type ExplainedRow = z.output<typeof rowSchema>;
 export type WrittenAttempt = Omit<ExplainedAttempt, "scheduler"> & {
   readonly scheduler: SchedulerConfig;
 };
-/** An attempt that was refused in the queue: no candidate was looked at, so no scheduler is told. */
-export type RefusedAttempt = Omit<ExplainedAttempt, "scheduler">;
-export interface Explanation<Attempt = WrittenAttempt | RefusedAttempt> {
+/**
+ * An attempt without candidates, so no scheduler is told: it was refused in the queue, or an isolate has decided on it
+ * and has not kept a record.
+ */
+export type BareAttempt = Omit<ExplainedAttempt, "scheduler">;
+export interface Explanation<Attempt = WrittenAttempt | BareAttempt> {
   readonly requestId: string;
   readonly pool: string;
   readonly attempts: readonly Attempt[];
   readonly pools?: readonly ExplainedPool[];
+}
+
+/** Whether it was decided at the edge, and the other candidates are not on record. */
+export function isUnrecorded({ candidateCount, decided }: ExplainedAttempt): boolean {
+  return candidateCount === 0 && decided?.where === "local";
 }
 
 /** Whether it was refused in the queue: every decision has candidates. */

@@ -6,6 +6,7 @@
 // `stages`. Candidates are told once, and a stage says of each only what its profile made of it.
 
 import type {
+  BareAttempt,
   ExplainedCandidate,
   ExplainedPool,
   ExplainedQueue,
@@ -13,7 +14,6 @@ import type {
   ExplainedStage,
   ExplainedWhere,
   Explanation,
-  RefusedAttempt,
   WrittenAttempt,
 } from "./document.ts";
 import {
@@ -40,11 +40,11 @@ export interface ExplainedRequest {
   readonly requestId: string;
   readonly pool: string;
   /** The attempt that was refused in the queue: it has no record. */
-  readonly refused: RefusedAttempt | undefined;
+  readonly refused: BareAttempt | undefined;
   readonly pools: readonly ExplainedPool[] | undefined;
   /** Attempts that an isolate has decided on alone, as far as it has told. */
-  readonly local?: readonly RefusedAttempt[];
-  /** Where an attempt was decided; undefined where that is not known. */
+  readonly local?: readonly (WrittenAttempt | BareAttempt)[];
+  /** Where an attempt was decided that is not among these; undefined where that is not known. */
   readonly decided?: (attempt: number) => ExplainedWhere | undefined;
 }
 
@@ -55,23 +55,23 @@ export function explainAll(
 ): Explanation | undefined {
   if (records.length + local.length === 0 && refused === undefined) return undefined;
   // An isolate that was not answered in time decides itself: what was granted meanwhile was used by nobody.
-  const isLocal = ({ attempt }: { readonly attempt: number }) =>
-    decided?.(attempt)?.where === "local" && local.some((one) => one.attempt === attempt);
-  const explained = records.filter((record) => !isLocal(record)).map(explainAttempt);
-  const unrecorded = local.filter(({ attempt }) =>
-    explained.every((one) => one.attempt !== attempt),
-  );
-  const all = [...explained, ...unrecorded, ...(refused === undefined ? [] : [refused])];
-  const attempts = all.map((attempt) => {
-    const where = decided?.(attempt.attempt);
-    return where === undefined ? attempt : { ...attempt, decided: where };
-  });
+  const isUsed = ({ attempt }: DecisionRecord) => local.every((one) => one.attempt !== attempt);
+  const explained = records.filter(isUsed).map(explainAttempt);
+  const others = [...explained, ...(refused === undefined ? [] : [refused])];
+  const attempts = others.map((attempt) => withWhere(attempt, decided?.(attempt.attempt)));
   return {
     requestId,
     pool,
-    attempts: attempts.sort((a, b) => a.attempt - b.attempt),
+    attempts: [...local, ...attempts].sort((a, b) => a.attempt - b.attempt),
     ...(pools === undefined ? {} : { pools }),
   };
+}
+
+export function withWhere<Attempt extends BareAttempt>(
+  attempt: Attempt,
+  decided: ExplainedWhere | undefined,
+): Attempt {
+  return decided === undefined ? attempt : { ...attempt, decided };
 }
 
 /** One attempt. */

@@ -78,7 +78,8 @@ export const RUN_FIELDS = [
 export const FLOAT_COLUMNS = COLUMN_NAMES.filter((name) => RECORDED_COLUMNS[name] === "float64");
 export const INT_COLUMNS = COLUMN_NAMES.filter((name) => RECORDED_COLUMNS[name] === "int32");
 /** Slot, endpoint, matched blocks, screened by: behind the int32 columns. */
-const ROW_INTS = INT_COLUMNS.length + 4;
+export const PLAIN_ROW_INTS = 4;
+const ROW_INTS = INT_COLUMNS.length + PLAIN_ROW_INTS;
 
 export const FLOATS = FLOAT_FIELDS.length;
 const INTS = INT_FIELDS.length;
@@ -174,6 +175,11 @@ export function packAdapters(
 ): number {
   const counts = (Math.min(waiting, COUNT_MAX) << COUNT_BITS) | Math.min(active, COUNT_MAX);
   return (counts << 2) | ADAPTER_STATES.indexOf(state);
+}
+
+/** Whether it is an int that packAdapters makes. */
+export function isPackedAdapters(packed: number | undefined): boolean {
+  return packed !== undefined && ADAPTER_STATES[packed & 3] !== undefined;
 }
 
 export function unpackAdapters(packed: number) {

@@ -1,7 +1,7 @@
 // Who was turned away by a pool's queue, or waited in it in vain. No endpoint was ever looked at for
 // them, so there is no decision to record, and a storm of them must not push out the decisions there are.
 
-import type { RefusedAttempt } from "./document.ts";
+import type { BareAttempt } from "./document.ts";
 import { queueOf } from "./explain.ts";
 import type { QueueFacts } from "./record.ts";
 import type { InferenceRequest } from "../model/inference-request.ts";
@@ -27,7 +27,7 @@ export interface QueueRefusal {
 export class QueueRefusals {
   readonly #max: number;
   /** By request id, oldest first. */
-  readonly #attempts = new Map<string, RefusedAttempt>();
+  readonly #attempts = new Map<string, BareAttempt>();
 
   constructor(max: number = QUEUE_REFUSALS_MAX) {
     this.#max = max;
@@ -47,12 +47,12 @@ export class QueueRefusals {
   }
 
   /** The last attempt of the request that was refused. */
-  find(requestId: string): RefusedAttempt | undefined {
+  find(requestId: string): BareAttempt | undefined {
     return this.#attempts.get(requestId);
   }
 }
 
-function refusedAttempt({ request, queue, dropped, ...at }: QueueRefusal): RefusedAttempt {
+function refusedAttempt({ request, queue, dropped, ...at }: QueueRefusal): BareAttempt {
   return {
     attempt: at.attempt,
     atMs: at.atMs,

@@ -1,4 +1,4 @@
-// Unpacks a record of a segment; see layout.ts for the form. Only when somebody asks.
+// Unpacks a record; see layout.ts for the form. Only when somebody asks.
 
 import { type ResolvedProfile, resolveProfile, specsOfKind } from "../config/resolve.ts";
 import {
@@ -12,23 +12,30 @@ import {
   type ShadowChoice,
   STAGE_ROLES,
 } from "./record.ts";
+import { DECODE_ONLY, FLOAT_COLUMNS, INT_COLUMNS, STRANDED, unpackAdapters } from "./layout.ts";
 import {
-  DECODE_ONLY,
-  FLOAT_COLUMNS,
-  FLOAT_FIELDS,
-  INT_COLUMNS,
-  INT_FIELDS,
-  RUN_FIELDS,
-  STRANDED,
-  unpackAdapters,
-} from "./layout.ts";
-import type { DecisionSegment } from "./segment.ts";
+  type Header,
+  type Headers,
+  IntCursor,
+  readHeaders,
+  type RecordNumbers,
+  type RunHeader,
+  stretchesOf,
+} from "./stretches.ts";
+import type { SchedulerConfig } from "../config/scheduler-config.ts";
+import type { Endpoint } from "../model/endpoint-table.ts";
 import type { DropReason } from "../outcome.ts";
 import { NOT_SCREENED, SPARED } from "./rows.ts";
 import { readVerdicts } from "./verdicts.ts";
 
-type Header = Readonly<Record<(typeof FLOAT_FIELDS)[number] | (typeof INT_FIELDS)[number], number>>;
-type RunHeader = Readonly<Record<(typeof RUN_FIELDS)[number], number>>;
+/** Where a record is, with what it names by an index. */
+export interface RecordSource extends RecordNumbers {
+  readonly singles: Float32Array;
+  readonly scheduler: SchedulerConfig;
+  /** Undefined for NOTHING. */
+  text(index: number): string | undefined;
+  endpoint(index: number): Endpoint;
+}
 
 /** A run, and where its parts are. */
 interface RunPlace {
@@ -43,51 +50,29 @@ interface RunPlace {
   readonly removedByAt: number;
 }
 
-/** Reads one number after another. */
-class IntCursor {
-  readonly #ints: Int32Array;
-  at: number;
-
-  constructor(ints: Int32Array, at: number) {
-    this.#ints = ints;
-    this.at = at;
-  }
-
-  next(): number {
-    return this.#ints[this.at++]!;
-  }
-
-  take(count: number): Int32Array {
-    return this.#ints.slice(this.at, (this.at += count));
-  }
-}
-
-/** The record at `at`, a place that `segment.write` returned. */
-export function readRecord(
-  segment: DecisionSegment,
-  at: number,
-  requestId: string,
-): DecisionRecord {
-  const { header, runHeaders, rowsAt } = readHeaders(segment, at);
-  const { places, cursor, candidates } = readRows(segment, { header, runHeaders, rowsAt });
-  const verdicts = readVerdicts(cursor, header.verdictCount, segment, (index) =>
-    segment.text(index)!,
+/** The record at `at`, a place that a segment's `write` returned. */
+export function readRecord(source: RecordSource, at: number, requestId: string): DecisionRecord {
+  const headers = readHeaders(source, at);
+  const { header } = headers;
+  const { places, cursor, candidates } = readRows(source, headers);
+  const verdicts = readVerdicts(cursor, header.verdictCount, source, (index) =>
+    source.text(index)!,
   );
   const excluded = Array.from(
     cursor.take(header.excludedCount),
-    (index) => segment.endpoint(index).id,
+    (index) => source.endpoint(index).id,
   );
   const keys = Uint32Array.from(cursor.take(2 * header.keyCount));
-  const result = readResult(segment, header);
-  const reason = segment.text(header.dropReason);
-  const shadow = readShadow(segment, header);
-  const queue = readQueue(segment, header);
+  const result = readResult(source, header);
+  const reason = source.text(header.dropReason);
+  const shadow = readShadow(source, header);
+  const queue = readQueue(source, header);
   return {
     requestId,
     attempt: header.attempt,
     atMs: header.atMs,
-    model: segment.text(header.model)!,
-    tenant: segment.text(header.tenant)!,
+    model: source.text(header.model)!,
+    tenant: source.text(header.tenant)!,
     priority: header.priority,
     promptTokens: header.promptTokens,
     outputTokensMax: orNull(header.outputTokensMax),
@@ -98,76 +83,40 @@ export function readRecord(
     keys,
     keyStride: header.keyStride,
     configVersion: header.configVersion,
-    scheduler: segment.scheduler,
+    scheduler: source.scheduler,
     seed: header.seed,
     staleAfterMs: header.staleAfterMs,
-    screeners: specsOfKind(segment.scheduler, "screener").map(({ name }) => name),
+    screeners: specsOfKind(source.scheduler, "screener").map(({ name }) => name),
     candidateCount: header.candidateCount,
     candidates,
-    runs: places.map((place) => readRun(segment, place, header.rowCount)),
+    runs: places.map((place) => readRun(source, place, header.rowCount)),
     verdicts,
-    ...(header.kvSource < 0 ? {} : { kvSource: segment.endpoint(header.kvSource) }),
+    ...(header.kvSource < 0 ? {} : { kvSource: source.endpoint(header.kvSource) }),
     excluded,
     ...(reason === undefined
       ? {}
-      : { dropped: { reason: reason as DropReason, detail: segment.text(header.dropDetail)! } }),
+      : { dropped: { reason: reason as DropReason, detail: source.text(header.dropDetail)! } }),
     ...(queue === undefined ? {} : { queue }),
     ...(shadow === undefined ? {} : { shadow }),
     ...(result === undefined ? {} : { result }),
   };
 }
 
-function readHeaders({ floats, ints }: DecisionSegment, at: number) {
-  const cursor = new IntCursor(ints, 2 * (at + FLOAT_FIELDS.length));
-  const header = Object.fromEntries([
-    ...FLOAT_FIELDS.map((name, i) => [name, floats[at + i]!]),
-    ...INT_FIELDS.map((name) => [name, cursor.next()]),
-  ]) as Header;
-  const runHeaders = Array.from(
-    { length: header.runCount },
-    () => Object.fromEntries(RUN_FIELDS.map((name) => [name, cursor.next()])) as RunHeader,
-  );
-  return { header, runHeaders, rowsAt: cursor.at / 2 };
-}
-
-interface Headers {
-  readonly header: Header;
-  readonly runHeaders: readonly RunHeader[];
-  /** Index in `floats`. */
-  readonly rowsAt: number;
-}
-
 /** The candidates, where each run's parts are, and a cursor behind the last of them. */
-function readRows(segment: DecisionSegment, { header, runHeaders, rowsAt }: Headers) {
+function readRows(source: RecordSource, headers: Headers) {
+  const { header, runHeaders, rowsAt } = headers;
   const { rowCount, isTiered, hasAdapters } = header;
-  const { ints } = segment;
-  const weightsAt = rowsAt + FLOAT_COLUMNS.length * rowCount;
-  let scoresAt = weightsAt + isTiered * rowCount;
-  const scoresOf = runHeaders.map(({ scorerCount }) => {
-    const at = scoresAt;
-    scoresAt += scorerCount * rowCount;
-    return at;
-  });
-  const intsAt = 2 * scoresAt;
-  const plainAt = intsAt + INT_COLUMNS.length * rowCount;
-  const adaptersAt = plainAt + 4 * rowCount;
-  let removedByAt = adaptersAt + hasAdapters * rowCount;
-  const removedByOf = runHeaders.map(({ termCount }) => {
-    const at = removedByAt;
-    removedByAt += (1 + termCount) * rowCount;
-    return at;
-  });
-  const cursor = new IntCursor(ints, removedByAt);
+  const { floats, ints, scheduler } = source;
+  const { weightsAt, scoresOf, intsAt, plainAt, adaptersAt, removedByOf, tailAt } =
+    stretchesOf(headers);
+  const cursor = new IntCursor(ints, tailAt);
   const places = runHeaders.map((run, r): RunPlace => ({
     header: run,
-    profile: resolveProfile(
-      segment.scheduler,
-      segment.scheduler.schedulingProfiles[run.profile]!.name,
-    ),
+    profile: resolveProfile(scheduler, scheduler.schedulingProfiles[run.profile]!.name),
     removed: [...cursor.take(run.filterCount)],
     terms: Array.from({ length: run.termCount }, () => ({
       scorer: cursor.next(),
-      name: segment.text(cursor.next())!,
+      name: source.text(cursor.next())!,
     })),
     chosen: [...cursor.take(run.chosenCount)],
     scoresAt: scoresOf[r]!,
@@ -178,10 +127,10 @@ function readRows(segment: DecisionSegment, { header, runHeaders, rowsAt }: Head
     const matchedBlocks = int(2);
     return {
       slot: int(0),
-      endpoint: segment.endpoint(int(1)),
+      endpoint: source.endpoint(int(1)),
       matchedBlocks,
-      weightedBlocks: isTiered === 1 ? segment.floats[weightsAt + row]! : matchedBlocks,
-      columns: readColumns(segment, { floatsAt: rowsAt + row, intsAt: intsAt + row, rowCount }),
+      weightedBlocks: isTiered === 1 ? floats[weightsAt + row]! : matchedBlocks,
+      columns: readColumns(source, { floatsAt: rowsAt + row, intsAt: intsAt + row, rowCount }),
       adapters: unpackAdapters(hasAdapters === 1 ? ints[adaptersAt + row]! : 0),
       screenedBy: Math.max(NOT_SCREENED, int(3)),
       isSpared: int(3) === SPARED,
@@ -196,7 +145,7 @@ interface ColumnPlace {
   readonly rowCount: number;
 }
 
-function readColumns({ floats, ints }: DecisionSegment, place: ColumnPlace) {
+function readColumns({ floats, ints }: RecordSource, place: ColumnPlace) {
   const columns = {} as Record<ColumnName, number>;
   let f = place.floatsAt;
   for (const name of FLOAT_COLUMNS) {
@@ -211,7 +160,7 @@ function readColumns({ floats, ints }: DecisionSegment, place: ColumnPlace) {
   return columns;
 }
 
-function readRun(segment: DecisionSegment, place: RunPlace, rowCount: number): RecordedRun {
+function readRun(source: RecordSource, place: RunPlace, rowCount: number): RecordedRun {
   const { header, profile, removed, terms, chosen } = place;
   const scorers = profile.scorers
     .slice(0, header.scorerCount)
@@ -229,16 +178,16 @@ function readRun(segment: DecisionSegment, place: RunPlace, rowCount: number): R
     scorers,
     terms,
     rows: Array.from({ length: rowCount }, (_, row): RecordedRow => {
-      const removedBy = segment.ints[place.removedByAt + row]!;
+      const removedBy = source.ints[place.removedByAt + row]!;
       const isScored = removedBy === -1 && chosen.length > 0;
       if (!isScored)
         return { removedBy: Math.max(-1, removedBy), scores: [], total: NaN, terms: [] };
-      const scores = weights.map((_, s) => segment.floats[place.scoresAt + s * rowCount + row]!);
+      const scores = weights.map((_, s) => source.floats[place.scoresAt + s * rowCount + row]!);
       return {
         removedBy,
         scores,
         total: hasTotals ? totalOf(scores, weights) : Number.NaN,
-        terms: terms.map((_, t) => segment.singles[place.removedByAt + (1 + t) * rowCount + row]!),
+        terms: terms.map((_, t) => source.singles[place.removedByAt + (1 + t) * rowCount + row]!),
       };
     }),
     chosen,
@@ -250,15 +199,15 @@ function totalOf(scores: readonly number[], weights: readonly number[]): number 
   return scores.reduce((total, score, s) => total + score * weights[s]!, 0);
 }
 
-function readShadow(segment: DecisionSegment, header: Header): ShadowChoice | undefined {
-  const reason = segment.text(header.shadowReason);
+function readShadow(source: RecordSource, header: Header): ShadowChoice | undefined {
+  const reason = source.text(header.shadowReason);
   if (reason !== undefined) return { ok: false, reason: reason as DropReason };
   if (header.shadowEndpoint < 0) return undefined;
-  return { ok: true, address: segment.endpoint(header.shadowEndpoint).address };
+  return { ok: true, address: source.endpoint(header.shadowEndpoint).address };
 }
 
-function readQueue(segment: DecisionSegment, header: Header): QueueFacts | undefined {
-  const fairnessId = segment.text(header.queueFairnessId);
+function readQueue(source: RecordSource, header: Header): QueueFacts | undefined {
+  const fairnessId = source.text(header.queueFairnessId);
   if (fairnessId === undefined) return undefined;
   const { queueWaitedMs: waitedMs, queuePriority: priority, queueSaturation: saturation } = header;
   const facts = { waitedMs, priority, fairnessId };
@@ -266,12 +215,12 @@ function readQueue(segment: DecisionSegment, header: Header): QueueFacts | undef
 }
 
 /** Nothing where prefill did not run apart, or nobody said. */
-function readPrefill(segment: DecisionSegment, header: Header): Pick<DecisionResult, "prefill"> {
-  const outcome = segment.text(header.resultPrefillOutcome);
+function readPrefill(source: RecordSource, header: Header): Pick<DecisionResult, "prefill"> {
+  const outcome = source.text(header.resultPrefillOutcome);
   if (outcome === undefined) return {};
   const flags = header.resultPrefillFlags;
   const prefill = {
-    endpoint: segment.text(header.resultPrefillEndpoint) ?? null,
+    endpoint: source.text(header.resultPrefillEndpoint) ?? null,
     outcome,
     prefillMs: header.resultPrefillMs,
     failedCount: header.resultPrefillFailed,
@@ -281,18 +230,18 @@ function readPrefill(segment: DecisionSegment, header: Header): Pick<DecisionRes
   return { prefill };
 }
 
-function readResult(segment: DecisionSegment, header: Header): DecisionResult | undefined {
-  const outcome = segment.text(header.resultOutcome);
+function readResult(source: RecordSource, header: Header): DecisionResult | undefined {
+  const outcome = source.text(header.resultOutcome);
   if (outcome === undefined) return undefined;
   return {
-    endpoint: segment.text(header.resultEndpoint)!,
+    endpoint: source.text(header.resultEndpoint)!,
     outcome,
     ttftMs: orNull(header.resultTtftMs),
     promptTokens: orNull(header.resultPromptTokens),
     cachedTokens: orNull(header.resultCachedTokens),
     completionTokens: orNull(header.resultCompletionTokens),
     predictedTokens: orNull(header.resultPredictedTokens),
-    ...readPrefill(segment, header),
+    ...readPrefill(source, header),
   };
 }
 

@@ -1,8 +1,8 @@
-// Watches one pick at a time and hands what it saw to the ring. On the way of every decision: it only
+// Watches one pick at a time and hands what it saw to whoever keeps it. On the way of every decision: it only
 // copies, into buffers it owns.
 
 import { DECISION_LIMITS, type DecisionFacts, STAGE_ROLES } from "./record.ts";
-import type { DecisionRing } from "./ring.ts";
+import type { FinishedDecision } from "./segment.ts";
 import { keepLargest } from "./keep-largest.ts";
 import { copyVerdicts } from "./verdicts.ts";
 import {
@@ -51,9 +51,15 @@ function createTerm(): SeenTerm {
   return { scorer: 0, name: "", values: new Float32Array(ENDPOINTS_MAX) };
 }
 
-/** Writes into `ring`. Holds about 15 kB, for each profile as much, 8 kB a scorer and 4 kB a term. */
+/** Who keeps what a recorder has seen. */
+export interface RecordKeeper {
+  /** What it is given is valid until it returns. */
+  add(decision: FinishedDecision): void;
+}
+
+/** Writes into `keeper`. Holds about 15 kB, for each profile as much, 8 kB a scorer and 4 kB a term. */
 export class DecisionRecorder implements PickRecorder, ProfileRecorder {
-  readonly #ring: DecisionRing;
+  readonly #keeper: RecordKeeper;
   /** Candidates before any screener and filter. */
   readonly #considered = new Int32Array(ENDPOINTS_MAX);
   /** By considered; filled only when not all candidates can be kept. */
@@ -74,8 +80,8 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     verdicts: [],
   };
 
-  constructor(ring: DecisionRing) {
-    this.#ring = ring;
+  constructor(keeper: RecordKeeper) {
+    this.#keeper = keeper;
   }
 
   considered(context: PickContext, spared?: Uint8Array): void {
@@ -188,7 +194,7 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     if (candidateCount <= ROWS_MAX) this.#keepAll(candidateCount);
     else this.#keepBest(candidateCount);
     this.#describeRows();
-    this.#ring.add({ context, seen: this.#seen, facts, table });
+    this.#keeper.add({ context, seen: this.#seen, facts, table });
     return true;
   }
 

@@ -26,20 +26,15 @@ interface Entry {
   readonly previous: Entry | undefined;
 }
 
-export interface RingQuery {
-  readonly sinceMs: number;
-  readonly count: number;
-  /** No further record is read once this many candidates were. */
-  readonly candidatesMax: number;
-  readonly before?: number | undefined;
-}
-
-export interface RingPage {
-  readonly records: readonly DecisionRecord[];
-  /** Of each record: `before` of a page that goes on behind it. */
-  readonly numbers: readonly number[];
-  /** `before` of the next page; undefined after the last. */
-  readonly next: number | undefined;
+/** A record that is there to be read. */
+export interface KeptRecord {
+  /** Later ones have higher numbers. */
+  readonly number: number;
+  readonly requestId: string;
+  readonly attempt: number;
+  readonly atMs: number;
+  /** As long as nothing is added. */
+  readonly read: () => DecisionRecord;
 }
 
 export class DecisionRing {
@@ -49,13 +44,14 @@ export class DecisionRing {
   readonly #segments: DecisionSegment[] = [];
   readonly #newestByRequest = new Map<string, Entry>();
   readonly #slots = new SlotIndex();
+  readonly #nextNumber: () => number;
   #bytes = 0;
-  /** Number of the next segment's first record. */
-  #nextNumber = 0;
   /** Of the segment dropped last. */
   #spareBuffer: ArrayBuffer | undefined;
 
-  constructor(bytesMax: number = DECISION_LIMITS.ringBytesMax) {
+  /** `nextNumber` rises: whoever keeps other decisions, too, numbers all of them. */
+  constructor(bytesMax: number = DECISION_LIMITS.ringBytesMax, nextNumber = createNumbers()) {
+    this.#nextNumber = nextNumber;
     const segmentBytes = Math.max(RECORD_BYTES_MAX, bytesMax / SEGMENTS);
     assert(bytesMax >= 4 * segmentBytes, "a ring has room for a few segments");
     this.#bytesMax = bytesMax;
@@ -81,6 +77,7 @@ export class DecisionRing {
     const before = this.#newestByRequest.get(requestId);
     const previous = keepEntries(before, (entry) => entry.attempt !== attempt);
     this.#newestByRequest.set(requestId, { attempt, segment, at, previous });
+    segment.numbers.push(this.#nextNumber());
     this.#dropUntil(this.#bytesMax);
   }
 
@@ -111,39 +108,30 @@ export class DecisionRing {
     return oldest === undefined ? undefined : oldest.floats[oldest.places[0]!];
   }
 
-  /**
-   * The newest records first, from `before` on (a place that an earlier page gave; undefined: the
-   * newest) back to `sinceMs`, as many as the query wants.
-   */
-  page(query: RingQuery): RingPage {
-    const records: DecisionRecord[] = [];
-    const numbers: number[] = [];
-    let { before = Infinity } = query;
-    let candidates = 0;
+  /** The newest first, of those whose numbers are below `before`. One that was replaced is there once. */
+  *newest(before = Infinity): Generator<KeptRecord> {
     for (const segment of this.#segments.toReversed()) {
-      const { firstNumber, places, requestIds, floats } = segment;
-      for (let i = Math.min(places.length, before - firstNumber) - 1; i >= 0; i--) {
+      const { numbers, places, requestIds, floats } = segment;
+      if (numbers.length > 0 && numbers[0]! >= before) continue;
+      for (let i = numbers.length - 1; i >= 0; i--) {
+        if (numbers[i]! >= before) continue;
         const at = places[i]!;
-        if (floats[at]! < query.sinceMs) return { records, numbers, next: undefined };
-        const isFull = records.length === query.count || candidates >= query.candidatesMax;
-        if (isFull) return { records, numbers, next: before };
-        before = firstNumber + i;
-        if (!this.#isNewest(requestIds[i]!, segment, at)) continue;
-        const record = readRecord(segment, at, requestIds[i]!);
-        candidates += record.candidates.length;
-        records.push(record);
-        numbers.push(before);
+        const requestId = requestIds[i]!;
+        const entry = this.#entryOf(requestId, segment, at);
+        if (entry === undefined) continue;
+        const read = () => readRecord(segment, at, requestId);
+        const { attempt } = entry;
+        yield { number: numbers[i]!, requestId, attempt, atMs: floats[at]!, read };
       }
     }
-    return { records, numbers, next: undefined };
   }
 
-  /** Whether no later record took the place of the one at `at`. */
-  #isNewest(requestId: string, segment: DecisionSegment, at: number): boolean {
+  /** Undefined where a later record took the place of the one at `at`. */
+  #entryOf(requestId: string, segment: DecisionSegment, at: number): Entry | undefined {
     let entry = this.#newestByRequest.get(requestId);
     while (entry !== undefined && !(entry.segment === segment && entry.at === at))
       entry = entry.previous;
-    return entry !== undefined;
+    return entry;
   }
 
   #write(segment: DecisionSegment, decision: FinishedDecision): number | undefined {
@@ -154,16 +142,10 @@ export class DecisionRing {
   }
 
   #open(scheduler: DecisionSegment["scheduler"]): DecisionSegment {
-    const last = this.#segments.at(-1);
-    if (last !== undefined) this.#nextNumber = last.firstNumber + last.places.length;
     this.#dropUntil(this.#bytesMax - this.#segmentBytes);
     const buffer = this.#spareBuffer ?? new ArrayBuffer(this.#segmentBytes);
     this.#spareBuffer = undefined;
-    const segment = new DecisionSegment(buffer, {
-      scheduler,
-      slots: this.#slots,
-      firstNumber: this.#nextNumber,
-    });
+    const segment = new DecisionSegment(buffer, { scheduler, slots: this.#slots });
     this.#segments.push(segment);
     this.#bytes += segment.byteLength;
     return segment;
@@ -185,6 +167,12 @@ export class DecisionRing {
     if (kept === undefined) this.#newestByRequest.delete(requestId);
     else this.#newestByRequest.set(requestId, kept);
   }
+}
+
+/** 0, 1, 2, … */
+export function createNumbers(): () => number {
+  let next = 0;
+  return () => next++;
 }
 
 /** The chain without those that `isKept` refuses. The same chain if it refuses none. */

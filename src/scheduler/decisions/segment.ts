@@ -64,7 +64,7 @@ export interface FinishedDecision {
 /** Endpoints a segment names, over all their comings and goings; then it is full. */
 const SEGMENT_ENDPOINTS_MAX = 2 * ENDPOINTS_MAX;
 /** Heap that the ring's index takes for a record, besides the characters of its request id. */
-const RECORD_INDEX_BYTES = 248;
+const RECORD_INDEX_BYTES = 256;
 /** Heap of a text besides its characters: header, array element, entry of the index. */
 const TEXT_BYTES = 96;
 /** A reference to an endpoint that the table holds, too. */
@@ -76,7 +76,6 @@ const LABEL_BYTES = 48;
 export interface SegmentOptions {
   readonly scheduler: SchedulerConfig;
   readonly slots: SlotIndex;
-  readonly firstNumber: number;
 }
 
 /** A segment of a DecisionRing. */
@@ -85,12 +84,12 @@ export class DecisionSegment {
   readonly floats: Float64Array;
   readonly ints: Int32Array;
   readonly singles: Float32Array;
-  /** Number of its first record among all that the ring ever had. */
-  readonly firstNumber: number;
   /** Request ids of its records, in order; some may have moved on to a newer record. */
   readonly requestIds: string[] = [];
   /** Of each of `requestIds`, where its record is. */
   readonly places: number[] = [];
+  /** Of each of `requestIds`, which one it is of all that there ever were. */
+  readonly numbers: number[] = [];
   readonly #texts: string[] = [];
   readonly #textIndex = new Map<string, number>();
   readonly #endpoints: Endpoint[] = [];
@@ -99,10 +98,9 @@ export class DecisionSegment {
   #extraBytes = 0;
 
   /** Takes `slots` over from the segment before: only the newest one is written to. */
-  constructor(buffer: ArrayBuffer, { scheduler, slots, firstNumber }: SegmentOptions) {
+  constructor(buffer: ArrayBuffer, { scheduler, slots }: SegmentOptions) {
     slots.forgetIndices();
     this.#slots = slots;
-    this.firstNumber = firstNumber;
     assert(buffer.byteLength >= RECORD_BYTES_MAX, "a segment holds the longest record");
     this.scheduler = scheduler;
     this.floats = new Float64Array(buffer);
@@ -117,6 +115,16 @@ export class DecisionSegment {
 
   get buffer(): ArrayBuffer {
     return this.floats.buffer as ArrayBuffer;
+  }
+
+  /** Of the buffer, what records take. */
+  get usedBytes(): number {
+    return Float64Array.BYTES_PER_ELEMENT * this.#usedWords;
+  }
+
+  /** All that its records name, by their indices. */
+  get names(): { readonly texts: readonly string[]; readonly endpoints: readonly Endpoint[] } {
+    return { texts: this.#texts, endpoints: this.#endpoints };
   }
 
   /** Packs a decision. Returns its place, or undefined when the segment is full. */

@@ -4,7 +4,7 @@
 
 import { SCORE_TERMS_MAX, type StageVerdict, VERDICTS_MAX } from "../plugin.ts";
 
-const STAGES = ["prefill", "encode"] as const satisfies StageVerdict["stage"][];
+export const STAGES = ["prefill", "encode"] as const satisfies StageVerdict["stage"][];
 const HEAD_INTS = 3;
 /** Of all that one decision can have. */
 export const VERDICT_INTS_MAX = VERDICTS_MAX * (HEAD_INTS + 2 * SCORE_TERMS_MAX);

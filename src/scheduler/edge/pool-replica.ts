@@ -9,7 +9,7 @@
 // and itself, twice, or after a later one was refused. What does not fit is refused as a value: then `known`
 // says what is there, and the object's next answer fits, or is whole.
 
-import type { EndpointPicker, Picked, PickInput } from "../endpoint-picker.ts";
+import type { EndpointPicker, Picked, PickInput, PickRecorder } from "../endpoint-picker.ts";
 import { isFresh } from "../freshness.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 import { EndpointTable, ENDPOINTS_MAX, type PromptWork } from "../model/endpoint-table.ts";
@@ -168,7 +168,12 @@ export class PoolReplica {
    * Decides as the pool's object would. Only after a first snapshot. `picker` has the pool's configuration; what it
    * gives is valid until its next pick.
    */
-  pick(picker: EndpointPicker, request: InferenceRequest, at: PickAt): Picked | Dropped {
+  pick(
+    picker: EndpointPicker,
+    request: InferenceRequest,
+    at: PickAt,
+    recorder?: PickRecorder,
+  ): Picked | Dropped {
     const input = this.pickInput(request, at);
     const match = (): Int32Array => {
       this.prefixSources.approximate(request.keys, this.#matched);
@@ -177,7 +182,7 @@ export class PoolReplica {
     const { nowMs, staleAfterMs } = input;
     const view = { columns: this.#table.columns, nowMs, staleAfterMs };
     const isAnySpared = this.#unseen.spare(view, match, at.seed, this.#spared);
-    return picker.pick(isAnySpared ? { ...input, spared: this.#spared } : input);
+    return picker.pick(isAnySpared ? { ...input, spared: this.#spared } : input, recorder);
   }
 
   /** What there is to decide on, as it was at the snapshot but for own dispatches. */

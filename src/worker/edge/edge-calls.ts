@@ -37,7 +37,10 @@ export interface EdgeWay {
 
 export interface EdgeCallsOptions {
   /** What goes with a call besides commits and ends. `untoldCount`: commits that do not go with it. */
-  readonly ask: (nowMs: number, untoldCount: number) => Pick<EdgeSync, "known" | "credit">;
+  readonly ask: (
+    nowMs: number,
+    untoldCount: number,
+  ) => Pick<EdgeSync, "known" | "credit" | "records">;
   /** Of the replica's last dispatch. */
   readonly lastNumber: () => number;
   /** `shown`: the object had been told of the dispatches up to this one. Never throws. */

@@ -18,6 +18,7 @@ import type { EdgeWay } from "./edge-calls.ts";
 import { chooseHere, type Chosen } from "./local-choice.ts";
 import { localGrant } from "./local-grant.ts";
 import { LocalPicker } from "./local-picker.ts";
+import { LocalRecords } from "./local-records.ts";
 import { ObjectLink, type ObjectLinkOptions } from "./object-link.ts";
 
 export interface EdgePoolOptions extends Pick<ObjectLinkOptions, "address" | "view" | "seed"> {
@@ -42,6 +43,7 @@ export class EdgePool {
   readonly #name: string;
   readonly #epoch = EDGE_EPOCH_PREFIX + randomHex(7);
   readonly #link: ObjectLink;
+  readonly #records = new LocalRecords();
   #pool: Pool;
   #local: LocalPicker | undefined;
   #ticketCount = 0;
@@ -55,6 +57,7 @@ export class EdgePool {
       ...options,
       pool: this.#name,
       epoch: this.#epoch,
+      records: this.#records,
       decidesAlone: (nowMs) => this.#decidesAlone(nowMs),
       endpointLeft: (slot) => this.#local?.picker.onEndpointRemoved(slot),
     });
@@ -134,7 +137,7 @@ export class EdgePool {
   #choose(pick: PickRequest, way: DecidingWay, at: DecidingAt): Chosen | ConsultTerms {
     const { nowMs, isAway } = at;
     const link = this.#link;
-    const { isLocalCapable, picker } = this.#scheduling;
+    const { isLocalCapable, picker, scheduler } = this.#scheduling;
     // Where only the object will do, its being away makes no difference.
     const needsObject = way.needsObject === true;
     return chooseHere(pick, {
@@ -147,6 +150,9 @@ export class EdgePool {
       replica: link.replica,
       credit: link.credit,
       picker,
+      scheduler,
+      configVersion: this.#pool.configVersion,
+      records: this.#records,
       nowMs,
     });
   }

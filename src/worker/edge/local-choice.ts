@@ -7,6 +7,7 @@
 // The rule is in scheduler/edge/consult-rule.ts.
 
 import type { PickRequest } from "../../durable/contract.ts";
+import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
 import type { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
 import {
   afterPick,
@@ -15,10 +16,11 @@ import {
   type SnapshotFacts,
 } from "../../scheduler/edge/consult-rule.ts";
 import type { ConsultTerms } from "../../scheduler/edge/contracts.ts";
-import type { PoolReplica } from "../../scheduler/edge/pool-replica.ts";
+import type { PickAt, PoolReplica } from "../../scheduler/edge/pool-replica.ts";
 import type { EndpointPicker, Picked } from "../../scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
 import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
+import type { LocalRecords } from "./local-records.ts";
 
 /** What the decision is taken with. */
 export interface ChoiceInput {
@@ -32,6 +34,10 @@ export interface ChoiceInput {
   readonly replica: PoolReplica | undefined;
   readonly credit: CreditHolder;
   readonly picker: EndpointPicker;
+  /** What it is made of, and the configuration's version. */
+  readonly scheduler: SchedulerConfig;
+  readonly configVersion: number;
+  readonly records: LocalRecords;
   readonly nowMs: number;
 }
 
@@ -63,7 +69,10 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | Cons
   // What is refused counts as wanted.
   if (terms.reason === "no-credit") credit.trySpend(1, nowMs);
   if (terms.where === "consult" || replica === undefined) return terms;
-  const picked = pickFrom(replica, pick, input);
+  const isolates = replica.snapshot?.lane?.count ?? 1;
+  const recorder = input.records.recorderFor(pick.exclude.length > 0, nowMs, isolates);
+  const at = pickAt(pick, nowMs);
+  const picked = replica.pick(input.picker, request, at, recorder);
   if (!picked.ok) return { ...terms, where: "consult", reason: "full" };
   const slot = picked.slots[0]!;
   const told = afterPick(terms, replica.missed(request, slot, nowMs));
@@ -74,15 +83,30 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | Cons
   // While the object is away there is nobody to ask: what is over, relays bound.
   if (!isAway && !credit.trySpend(1, nowMs))
     return { ...told, where: "consult", reason: "no-credit" };
+  if (recorder !== undefined) keepRecord(pick, picked, { replica, seed: at.seed, input });
   return { picked, slot, terms: told, uncachedTokens, outputTokens, reservedTokens };
 }
 
-function pickFrom(
-  replica: PoolReplica,
-  { request, exclude }: PickRequest,
-  { picker, nowMs }: ChoiceInput,
-) {
+function pickAt({ exclude }: PickRequest, nowMs: number): PickAt {
   const seed = (Math.random() * 2 ** 32) >>> 0;
-  const at = exclude.length === 0 ? { nowMs, seed } : { nowMs, seed, exclude };
-  return replica.pick(picker, request, at);
+  return exclude.length === 0 ? { nowMs, seed } : { nowMs, seed, exclude };
+}
+
+interface RecordedWith {
+  readonly replica: PoolReplica;
+  readonly seed: number;
+  readonly input: ChoiceInput;
+}
+
+/** The request is in no column yet. */
+function keepRecord(
+  { request, attempt, exclude }: PickRequest,
+  { kvSource }: Picked,
+  { replica, seed, input }: RecordedWith,
+): void {
+  const { configVersion, scheduler, records } = input;
+  const { requestId } = request;
+  const excluded = exclude.map((address) => replica.slotOfAddress(address));
+  const facts = { attempt, configVersion, scheduler, seed, exclude: excluded, kvSource };
+  records.keep({ requestId, facts, endpoints: replica.directory });
 }

@@ -10,6 +10,8 @@ import type { Pool } from "../directory-index.ts";
 
 export class LocalPicker {
   readonly picker: EndpointPicker;
+  /** What it is made of: one object while the picker is. */
+  readonly scheduler: SchedulerConfig;
   /** Has no plugin that only works in the object. */
   readonly isLocalCapable: boolean;
   /** Snapshots of an object that schedules alike have the same. */
@@ -18,6 +20,7 @@ export class LocalPicker {
 
   private constructor(config: SchedulerConfig, text: string) {
     this.picker = new EndpointPicker(config);
+    this.scheduler = config;
     this.isLocalCapable = isLocalCapable(config);
     this.schedulerHash = schedulerHash(config);
     this.#text = text;

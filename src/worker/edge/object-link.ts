@@ -13,6 +13,7 @@ import { knownPools } from "../pools/known-pools.ts";
 import { poolShards } from "../shards/pool-shards.ts";
 import type { PoolView } from "../upstream/pool-view.ts";
 import { EdgeCalls, type EdgeWay } from "./edge-calls.ts";
+import type { LocalRecords } from "./local-records.ts";
 import { ObjectRtt } from "./object-rtt.ts";
 
 /** A replica of this age is renewed with the next pick that is asked for. */
@@ -35,6 +36,8 @@ export interface ObjectLinkOptions {
   readonly seed: number;
   /** Random, of this link. */
   readonly epoch: string;
+  /** Of some of the decisions that were taken here. */
+  readonly records: LocalRecords;
   /** Requests may be decided here: what caches hold is worth knowing, and credit worth having. */
   readonly decidesAlone: (nowMs: number) => boolean;
   /** The slot is free, or another endpoint's. */
@@ -76,6 +79,7 @@ export class ObjectLink {
     this.calls = new EdgeCalls({
       ask: (nowMs, untoldCount) => ({
         known: this.#known(nowMs, false),
+        ...options.records.take(),
         ...(options.decidesAlone(nowMs) ? { credit: this.credit.ask(nowMs, untoldCount) } : {}),
       }),
       lastNumber: () => this.#replica?.lastDispatch ?? 0,
@@ -150,6 +154,7 @@ export class ObjectLink {
     metrics.inc(METRIC.edgeSyncsTotal, { pool: this.#options.pool, outcome: "answered" });
     this.#options.view.markBack();
     this.measured(nowMs - askedAtMs, nowMs);
+    this.#options.records.told();
     if (credit !== undefined) this.credit.granted(credit, askedAtMs);
     if (snapshot !== undefined) this.#apply(snapshot, at);
     // It is not configured any more.

@@ -50,7 +50,6 @@ export function mergePages(
   const taken = takeNewest(pages, limit);
   const after = [...places];
   for (const each of pages) after[each.shard] = placeAfter(each, places[each.shard]!);
-  const oldest = pages.flatMap(({ page }) => page.oldestAtMs ?? []);
   // One that does not answer now may never: it does not keep the others from ending.
   const isEnd = pages.every(({ shard }) => after[shard] === "end");
   const epochOf = (shard: number) =>
@@ -59,10 +58,16 @@ export function mergePages(
     pool: pages[0]!.page.pool,
     isConfigured: pages.every(({ page }) => page.isConfigured),
     objectEpoch: places.map((_, shard) => epochOf(shard)).join(","),
-    oldestAtMs: oldest.length === 0 ? null : Math.min(...oldest),
+    oldestAtMs: leastOf(pages.map(({ page }) => page.oldestAtMs)),
+    oldestLocalAtMs: leastOf(pages.map(({ page }) => page.oldestLocalAtMs)),
     next: isEnd ? null : after.map(writePlace).join("."),
     ...withSchedulers(taken),
   };
+}
+
+function leastOf(times: readonly (number | null | undefined)[]): number | null {
+  const known = times.filter((time) => typeof time === "number");
+  return known.length === 0 ? null : Math.min(...known);
 }
 
 /** Decisions with the schedulers of their own pages, newest first. Counts what it has used of each page. */

@@ -38,17 +38,16 @@ describe("explainAll", () => {
     const record = recordPick(new TestPool(2), PROMPT)!;
     const { requestId } = record;
     const recorded = explainAttempt(record);
-    const local = [{ ...recorded, chosen: ["10.9.9.9:8000"] }];
-    const chosenWhere = (where: "local" | "consult") => {
-      const known = { requestId, pool: "p", refused: undefined, pools: undefined, local };
-      const { attempts } = explainAll({ ...known, decided: () => ({ ...DECIDED, where }) }, [
-        record,
-      ])!;
-      expect(attempts).toHaveLength(1);
-      return attempts[0]!.chosen;
-    };
-    expect(chosenWhere("local")).toEqual(["10.9.9.9:8000"]);
-    expect(chosenWhere("consult")).toEqual(recorded.chosen);
+    const decided = { ...DECIDED, where: "local" } as const;
+    const local = [{ ...recorded, chosen: ["10.9.9.9:8000"], decided }];
+    const known = { requestId, pool: "p", refused: undefined, pools: undefined };
+    const consulted = () => ({ ...DECIDED, where: "consult" as const });
+    const explainedWith = (others: object) =>
+      explainAll({ ...known, decided: consulted, ...others }, [record])!.attempts;
+    expect(explainedWith({ local })).toMatchObject([{ chosen: ["10.9.9.9:8000"], decided }]);
+    expect(explainedWith({})).toMatchObject([
+      { chosen: recorded.chosen, decided: { where: "consult" } },
+    ]);
   });
 });
 

@@ -3,7 +3,7 @@ import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { DECISION_LIMITS } from "../../../src/scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
-import { DecisionRing, type RingQuery } from "../../../src/scheduler/decisions/ring.ts";
+import { DecisionRing, type KeptRecord } from "../../../src/scheduler/decisions/ring.ts";
 import { inferenceRequest, NOW_MS } from "../support/pick-context.ts";
 import { profileConfig } from "../support/profile-config.ts";
 import { promptKeys, TestPool } from "../support/pool.ts";
@@ -131,42 +131,33 @@ describe("DecisionRing", { timeout: 30_000 }, () => {
     expect(secondOf("after")).toMatchObject({ slot: 1, endpoint: { id: "default/new", address } });
   });
 
-  it("reads records newest first, page by page, and one that was replaced once", () => {
+  it("gives records newest first, from any of them on, and one that was replaced once", () => {
     const ring = new DecisionRing();
     const pool = sampledPool();
     for (let i = 0; i < 10; i++)
       recordPick(pool, "x", { ring, requestId: `r${i}`, nowMs: NOW_MS + i });
-    recordPick(pool, "x", { ring, requestId: "r7", nowMs: NOW_MS + 10 });
-    const idsOf = (query: Partial<RingQuery>) => {
-      const page = ring.page({ sinceMs: 0, count: 4, candidatesMax: 1_000, ...query });
-      return { ids: page.records.map(({ requestId }) => requestId), next: page.next };
-    };
-    const first = idsOf({});
-    expect(first.ids).toEqual(["r7", "r9", "r8", "r6"]);
-    const second = idsOf({ before: first.next });
-    expect(second.ids).toEqual(["r5", "r4", "r3", "r2"]);
-    expect(idsOf({ before: second.next })).toEqual({ ids: ["r1", "r0"], next: undefined });
-    expect(idsOf({ sinceMs: NOW_MS + 9 })).toEqual({ ids: ["r7", "r9"], next: undefined });
+    recordPick(pool, "x", { ring, requestId: "r7", attempt: 1, nowMs: NOW_MS + 10 });
+    recordPick(pool, "x", { ring, requestId: "r8", nowMs: NOW_MS + 11 });
+    const all = [...ring.newest()];
+    expect(all.map(({ requestId }) => requestId).join()).toBe("r8,r7,r9,r7,r6,r5,r4,r3,r2,r1,r0");
+    expect(all.map(({ attempt }) => attempt).slice(0, 4)).toEqual([0, 1, 0, 0]);
+    expect(all.map(({ atMs }) => atMs - NOW_MS).slice(0, 3)).toEqual([11, 10, 9]);
+    expect(all[2]!.read()).toEqual(ring.find("r9")[0]);
+    const rest = [...ring.newest(all[8]!.number)];
+    expect(rest.map(({ requestId }) => requestId)).toEqual(["r1", "r0"]);
     expect(ring.oldestAtMs).toBe(NOW_MS);
-    // Each has four candidates.
-    expect(idsOf({ candidatesMax: 5 }).ids).toHaveLength(2);
   });
 
-  it("goes on where a page ended, though records came and went since", () => {
+  it("goes on where it was left, though records came and went since", () => {
     const ring = new DecisionRing(SMALL_BYTES);
     const pool = sampledPool();
-    const query = { sinceMs: 0, count: 1, candidatesMax: 1_000 };
     for (let i = 0; i < 300; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
-    const { next } = ring.page(query);
+    const { number } = ring.newest().next().value as KeptRecord;
     for (let i = 300; i < 310; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
-    expect(ring.page({ ...query, before: next }).records[0]!.requestId).toBe("r298");
+    expect((ring.newest(number).next().value as KeptRecord).requestId).toBe("r298");
     for (let i = 310; i < 3_000; i++) recordPick(pool, "x", { ring, requestId: `r${i}` });
     expect(ring.find("r298")).toEqual([]);
-    expect(ring.page({ ...query, before: next })).toEqual({
-      records: [],
-      numbers: [],
-      next: undefined,
-    });
+    expect([...ring.newest(number)]).toEqual([]);
   });
 
   it("adds how an attempt went, and ignores one it no longer has", () => {
