@@ -1,5 +1,5 @@
 // Publishers that dial: one bound socket, on which messages of all of them arrive mixed. The topic and
-// the batch say whose they are; nobody can be asked for a replay.
+// the batch say whose they are. Who is told to offer replays by a label of its endpoint is asked for what was missed.
 //
 //   kv@10.0.0.7:8000@model        endpoint by its address, id or name; rank by the batch
 //   kv@SHARED_STORAGE@model       pool-wide storage
@@ -8,16 +8,15 @@
 //
 // Every message of a publisher is decoded before it is known whose it is, duplicates too.
 
-import { Subscriber, type Context } from "zeromq";
+import { Subscriber } from "zeromq";
 import { KV_EVENT_LIMITS, type KvEventConsumer } from "../../../scheduler/kv/residency/kv-event.ts";
-import type { Logger } from "../../process/logger.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
 import type { KvEventCounts } from "./counters.ts";
 import { BATCH_BYTES_MAX, decodeBatch } from "./decode-batch.ts";
-import { URL_MISTAKES_MAX } from "./event-urls.ts";
+import { DialledPublisher } from "./dialled-publisher.ts";
+import { replayUrlsOf, URL_MISTAKES_MAX } from "./event-urls.ts";
 import { parseLiveFrames, parseTopic } from "./frames.ts";
-import { MESSAGES_WAITING_MAX } from "./kv-subscriber.ts";
-import { PublisherAccount } from "./publisher-account.ts";
+import { MESSAGES_WAITING_MAX, type SubscriberShared } from "./kv-subscriber.ts";
 
 /** Publishers whose numbering is followed: endpoints times ranks, and storage tiers. */
 export const DIALLED_MAX = 4_096;
@@ -28,28 +27,31 @@ const TOPIC_FILTER = "kv@";
 
 export interface DialledOptions {
   readonly consumer: KvEventConsumer;
-  readonly logger: Logger;
   readonly counts: KvEventCounts;
-  readonly context: Context;
+  readonly shared: SubscriberShared;
 }
 
 export interface Dialled {
   /** The endpoint's id; null for storage. */
   readonly endpoint: string | null;
+  /** As its batches say. */
+  readonly rank: number;
   /** Among the endpoint's publishers. */
   readonly position: number;
   /** What its topic called it last. */
   readonly pod: string;
-  readonly account: PublisherAccount;
+  readonly publisher: DialledPublisher;
 }
 
 export class DialledPublishers {
   readonly #options: DialledOptions;
   readonly #socket: Subscriber;
   /** By endpoint and rank. */
-  readonly #accounts = new Map<string, Dialled>();
+  readonly #publishers = new Map<string, Dialled>();
   /** Endpoint ids by what a topic may call them. */
   #names = new Map<string, string>();
+  /** Of endpoint ids, by rank. */
+  #replayUrls = new Map<string, ReadonlyMap<number, string>>();
 
   private constructor(options: DialledOptions, socket: Subscriber) {
     this.#options = options;
@@ -58,18 +60,23 @@ export class DialledPublishers {
 
   /** Rejects if the address cannot be had. */
   static async bind(url: string, options: DialledOptions): Promise<DialledPublishers> {
+    const { context, timing, logger } = options.shared;
     const socket = new Subscriber({
-      context: options.context,
+      context,
       linger: 0,
       ipv6: url.includes("["),
       receiveHighWaterMark: MESSAGES_WAITING_MAX,
       maxMessageSize: BATCH_BYTES_MAX,
+      // A host that died says nothing: its link is lost when a probe is not answered.
+      heartbeatInterval: timing.heartbeatMs,
+      heartbeatTimeout: timing.heartbeatMs * 2,
     });
     await socket.bind(url);
     socket.subscribe(TOPIC_FILTER);
     const publishers = new DialledPublishers(options, socket);
+    socket.events.on("disconnect", () => publishers.#linkLost());
     publishers.#read().catch((err: unknown) => {
-      options.logger.error({ err }, "kv events cannot be read");
+      logger.error({ err }, "kv events cannot be read");
     });
     return publishers;
   }
@@ -79,15 +86,15 @@ export class DialledPublishers {
   }
 
   get size(): number {
-    return this.#accounts.size;
+    return this.#publishers.size;
   }
 
-  /** By endpoint: whether all its publishers have been heard from their beginnings on. */
+  /** By endpoint: whether all its publishers were heard from their beginnings on, and are now. */
   whole(): Map<string, boolean> {
     const whole = new Map<string, boolean>();
-    for (const { endpoint, account } of this.#accounts.values()) {
+    for (const { endpoint, publisher } of this.#publishers.values()) {
       const name = endpoint ?? STORAGE;
-      whole.set(name, (whole.get(name) ?? true) && account.isWhole);
+      whole.set(name, (whole.get(name) ?? true) && publisher.isWhole);
     }
     return whole;
   }
@@ -106,23 +113,31 @@ export class DialledPublishers {
     }
     // The address is what publishers say by default.
     for (const { id, address } of endpoints) this.#names.set(id, id).set(address, id);
-    for (const [key, { endpoint, pod, account }] of this.#accounts) {
-      if (endpoint === null || this.#names.get(pod) === endpoint) continue;
-      this.#accounts.delete(key);
-      account.gone();
+    this.#replayUrls = new Map();
+    for (const endpoint of endpoints) {
+      const urls = replayUrlsOf(endpoint);
+      if (typeof urls === "string") mistakes.push(`${endpoint.id}: ${urls}`);
+      else this.#replayUrls.set(endpoint.id, urls);
+    }
+    for (const [key, { endpoint, rank, pod, publisher }] of this.#publishers) {
+      if (endpoint === null) continue;
+      const isSame = publisher.replayUrl === this.#replayUrlOf(endpoint, rank);
+      if (isSame && this.#names.get(pod) === endpoint) continue;
+      this.#publishers.delete(key);
+      publisher.close();
     }
     return mistakes.slice(0, URL_MISTAKES_MAX);
   }
 
-  /** Of each publisher, the endpoint whose it is, and its account. */
-  accounts(): Iterable<Dialled> {
-    return this.#accounts.values();
+  /** Of each publisher, the endpoint whose it is. */
+  all(): Iterable<Dialled> {
+    return this.#publishers.values();
   }
 
   close(): void {
     this.#socket.close();
-    for (const { account } of this.#accounts.values()) account.gone();
-    this.#accounts.clear();
+    for (const { publisher } of this.#publishers.values()) publisher.close();
+    this.#publishers.clear();
   }
 
   async #read(): Promise<void> {
@@ -145,17 +160,25 @@ export class DialledPublishers {
       return;
     }
     const rank = endpoint === null ? STORAGE_PODS.indexOf(pod) : (decoded.rank ?? 0);
-    this.#accountOf(endpoint, rank, pod)?.takeLive({ ...batch, decoded }, false);
+    this.#publisherOf(endpoint, rank, pod)?.take({ ...batch, decoded });
   }
 
-  #accountOf(endpoint: string | null, rank: number, pod: string): PublisherAccount | undefined {
+  #linkLost(): void {
+    for (const { publisher } of this.#publishers.values()) publisher.linkLost();
+  }
+
+  #replayUrlOf(endpoint: string | null, rank: number): string | null {
+    return (endpoint === null ? undefined : this.#replayUrls.get(endpoint)?.get(rank)) ?? null;
+  }
+
+  #publisherOf(endpoint: string | null, rank: number, pod: string): DialledPublisher | undefined {
     const key = JSON.stringify([endpoint, rank]);
-    const known = this.#accounts.get(key);
+    const known = this.#publishers.get(key);
     if (known !== undefined) {
-      if (known.pod !== pod) this.#accounts.set(key, { ...known, pod });
-      return known.account;
+      if (known.pod !== pod) this.#publishers.set(key, { ...known, pod });
+      return known.publisher;
     }
-    if (this.#accounts.size >= DIALLED_MAX) {
+    if (this.#publishers.size >= DIALLED_MAX) {
       this.#options.counts.foreign++;
       return undefined;
     }
@@ -163,21 +186,26 @@ export class DialledPublishers {
     const position = this.#freePosition(endpoint);
     if (position >= KV_EVENT_LIMITS.ranksPerEndpointMax) {
       const bound = `an endpoint's are told apart up to ${KV_EVENT_LIMITS.ranksPerEndpointMax}`;
-      this.#options.logger.error({ endpoint, rank }, `kv events of too many ranks: ${bound}`);
+      this.#options.shared.logger.error(
+        { endpoint, rank },
+        `kv events of too many ranks: ${bound}`,
+      );
     }
-    const account = new PublisherAccount({
+    const publisher = new DialledPublisher({
       source: { endpoint, rank: position },
       consumer: this.#options.consumer,
       counts: this.#options.counts.of(endpoint ?? STORAGE),
+      shared: this.#options.shared,
+      replayUrl: this.#replayUrlOf(endpoint, rank),
     });
-    this.#accounts.set(key, { endpoint, position, pod, account });
-    return account;
+    this.#publishers.set(key, { endpoint, rank, position, pod, publisher });
+    return publisher;
   }
 
   /** The first that none of the endpoint's publishers has. */
   #freePosition(endpoint: string | null): number {
     const taken = new Set<number>();
-    for (const other of this.#accounts.values()) {
+    for (const other of this.#publishers.values()) {
       if (other.endpoint === endpoint) taken.add(other.position);
     }
     let position = 0;

@@ -7,7 +7,8 @@
 //   default  tcp://HOST:(events port + rank), replays at (replay port + rank)
 //
 // vLLM adds its global rank to the port, llm-d's router the rank in the pod. Where these differ, only
-// labels help. Two endpoints are never read from one socket: neither is followed then.
+// labels help. One address is never taken for two publishers, nor for one's events and another's replays
+// (ports closer together than there are ranks): none of those endpoints is followed then.
 
 import { KV_EVENT_LIMITS } from "../../../scheduler/kv/residency/kv-event.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
@@ -18,6 +19,7 @@ export const KV_EVENT_LABELS = {
   ranks: "fairlead/kv-events-ranks",
   rank: "fairlead/kv-events-rank",
 } as const;
+const RANK_MISTAKE = `label ${KV_EVENT_LABELS.rank} must be 0 to ${KV_EVENT_LIMITS.ranksMax}`;
 /** Mistakes of one membership that are told. */
 export const URL_MISTAKES_MAX = 20;
 const PORT_MAX = 65_535;
@@ -65,18 +67,36 @@ export function targetsOf(
     if (typeof found === "string") mistakes.push(`${endpoint.id}: ${found}`);
     else targets.push(...found);
   }
-  const byUrl = Map.groupBy(targets, (target) => target.eventsUrl);
+  const uses = targets.flatMap(({ endpoint, eventsUrl, replayUrl }) => [
+    { endpoint, url: eventsUrl, what: "events" },
+    ...(replayUrl === null ? [] : [{ endpoint, url: replayUrl, what: "replays" }]),
+  ]);
   const shared = new Set<string>();
-  for (const [url, readers] of byUrl) {
-    if (readers.length === 1) continue;
-    const ids = readers.map((target) => target.endpoint);
-    mistakes.push(`${url} would be read as ${ids.join(" and ")}: say which with labels`);
-    for (const id of ids) shared.add(id);
+  for (const [url, users] of Map.groupBy(uses, (use) => use.url)) {
+    if (users.length === 1) continue;
+    const found = users.map(({ what, endpoint }) => `${what} of ${endpoint}`).join(" and ");
+    mistakes.push(`${url} would be ${found}: say with labels which it is`);
+    for (const { endpoint } of users) shared.add(endpoint);
   }
   return {
     targets: targets.filter((target) => !shared.has(target.endpoint)),
     mistakes: mistakes.slice(0, URL_MISTAKES_MAX),
   };
+}
+
+/**
+ * Where an endpoint answers replays, by the rank that its batches say, as its label has it; or what is wrong
+ * with its labels. Of publishers that dial nothing is derived from ports.
+ */
+export function replayUrlsOf({ labels }: EndpointRecord): ReadonlyMap<number, string> | string {
+  const urls = labels[KV_EVENT_LABELS.replayUrl]?.split(",") ?? [];
+  if (urls.length > KV_EVENT_LIMITS.ranksPerEndpointMax)
+    return `label ${KV_EVENT_LABELS.replayUrl} has more than ${KV_EVENT_LIMITS.ranksPerEndpointMax} URLs`;
+  const first = readNumber(labels[KV_EVENT_LABELS.rank], 0);
+  if (first === undefined) return RANK_MISTAKE;
+  const bad = urls.find((url) => !isEventsUrl(url));
+  if (bad !== undefined) return `"${bad}" is not tcp://HOST:PORT`;
+  return new Map(urls.map((url, i) => [first + i, url]));
 }
 
 /** The endpoint's publishers, or what is wrong with its labels. */
@@ -91,7 +111,7 @@ function endpointTargets(endpoint: EndpointRecord, ports: KvEventPorts): KvEvent
   const host = endpoint.address.slice(0, endpoint.address.lastIndexOf(":"));
   const first = readNumber(labels[KV_EVENT_LABELS.rank], rankOfPort(endpoint.address, ports));
   if (first === undefined) {
-    return `label ${KV_EVENT_LABELS.rank} must be 0 to ${KV_EVENT_LIMITS.ranksMax}`;
+    return RANK_MISTAKE;
   }
   const derive = (port: number) =>
     port === 0

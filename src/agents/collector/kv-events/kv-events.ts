@@ -9,7 +9,7 @@ import type { Logger } from "../../process/logger.ts";
 import type { EndpointRecord } from "../../protocol/messages.ts";
 import { CATCH_UP_LIMITS, Gate, REPLAYS_MAX, type CatchUpLimits } from "./catch-up.ts";
 import { KvEventCounts } from "./counters.ts";
-import { DialledPublishers, type Dialled } from "./dialled-publishers.ts";
+import { DialledPublishers } from "./dialled-publishers.ts";
 import { targetsOf, type KvEventPorts } from "./event-urls.ts";
 import {
   KvSubscriber,
@@ -81,13 +81,12 @@ export class KvEvents {
   /** Rejects if the address to bind cannot be had. */
   static async start(options: KvEventsOptions): Promise<KvEvents> {
     const events = new KvEvents(options);
-    const { mode, consumer, logger } = options;
+    const { mode, consumer } = options;
     if (mode.type === "bind") {
       events.#dialled = await DialledPublishers.bind(mode.url, {
         consumer,
-        logger,
         counts: events.#counts,
-        context: events.#shared.context,
+        shared: events.#shared,
       });
     }
     return events;
@@ -160,8 +159,8 @@ export class KvEvents {
     for (const { source, subscriber } of this.#followed.values()) {
       if (source.endpoint === endpoint) subscriber.engineRestarted(startedAtS);
     }
-    for (const dialled of this.#dialled?.accounts() ?? []) {
-      if (dialled.endpoint === endpoint) dialled.account.engineRestarted(startedAtS);
+    for (const dialled of this.#dialled?.all() ?? []) {
+      if (dialled.endpoint === endpoint) dialled.publisher.engineRestarted(startedAtS);
     }
   }
 
@@ -184,8 +183,10 @@ export class KvEvents {
     this.#dialled?.close();
   }
 
-  *#accounts(): Iterable<Pick<Dialled, "endpoint" | "account">> {
-    yield* this.#dialled?.accounts() ?? [];
+  *#accounts(): Iterable<{ endpoint: string | null; account: PublisherAccount }> {
+    for (const { endpoint, publisher } of this.#dialled?.all() ?? []) {
+      yield { endpoint, account: publisher.account };
+    }
     for (const { source, account } of this.#followed.values()) {
       yield { endpoint: source.endpoint, account };
     }

@@ -10,11 +10,12 @@
 
 import { Subscriber, type Context } from "zeromq";
 import type { Logger } from "../../process/logger.ts";
-import { catchUp, type CatchUpLimits, type Gate } from "./catch-up.ts";
+import type { CatchUpLimits, Gate } from "./catch-up.ts";
 import type { EndpointCounts } from "./counters.ts";
 import { BATCH_BYTES_MAX } from "./decode-batch.ts";
 import { parseLiveFrames } from "./frames.ts";
 import type { PublisherAccount } from "./publisher-account.ts";
+import { Replays } from "./replays.ts";
 
 /** A publisher that stays silent is asked again after so many quiet spans. */
 const QUIET_SPANS = 10;
@@ -72,15 +73,12 @@ export interface KvSubscriberOptions {
 
 export class KvSubscriber {
   readonly #options: KvSubscriberOptions;
-  readonly #closing = new AbortController();
+  readonly #replays: Replays;
   #socket: Subscriber | undefined;
   #isConnected = false;
   /** What was said while there was no link may be missing still. */
   #isLinkNew = true;
   #connectionCount = 0;
-  #catchingUp: Promise<void> | undefined;
-  #failures = 0;
-  #cooldown: NodeJS.Timeout | undefined;
   #deadLink: NodeJS.Timeout | undefined;
   readonly #quietTimer: NodeJS.Timeout;
   /** Since the last message, or the last connection. */
@@ -88,7 +86,9 @@ export class KvSubscriber {
 
   constructor(options: KvSubscriberOptions) {
     this.#options = options;
-    this.#quietTimer = setInterval(() => this.#noteQuiet(), options.shared.timing.quietMs);
+    const { account, counts, shared, replayUrl: url } = options;
+    this.#replays = new Replays({ url, account, counts, shared });
+    this.#quietTimer = setInterval(() => this.#noteQuiet(), shared.timing.quietMs);
     this.#open();
   }
 
@@ -109,7 +109,7 @@ export class KvSubscriber {
    * process than before.
    */
   #checkAgain(): void {
-    if (this.#isConnected && this.#canReplay) void this.#catchUp();
+    if (this.#isConnected && this.#replays.canReplay) void this.#catchUp();
   }
 
   /**
@@ -117,24 +117,19 @@ export class KvSubscriber {
    * known; where it cannot be asked now, its account goes by when what is known was said.
    */
   engineRestarted(startedAtS: number): void {
-    if (this.#catchingUp !== undefined) return;
-    if (this.#isConnected && this.#canReplay) this.#checkAgain();
+    if (this.#replays.running !== undefined) return;
+    if (this.#isConnected && this.#replays.canReplay) this.#checkAgain();
     else this.#options.account.engineRestarted(startedAtS);
   }
 
   /** Stops at once. The account is told that its publisher is gone. */
   close(): void {
-    this.#closing.abort();
-    clearTimeout(this.#cooldown);
+    this.#replays.close();
     clearTimeout(this.#deadLink);
     clearInterval(this.#quietTimer);
     this.#socket?.close();
     this.#isConnected = false;
     this.#options.account.gone();
-  }
-
-  get #canReplay(): boolean {
-    return this.#options.replayUrl !== null && this.#cooldown === undefined;
   }
 
   #noteQuiet(): void {
@@ -166,7 +161,7 @@ export class KvSubscriber {
       shared.logger.error({ err, url: eventsUrl }, "kv events cannot be connected to");
     }
     this.#read(socket).catch((err: unknown) => {
-      if (this.#closing.signal.aborted || socket !== this.#socket) return;
+      if (this.#replays.isClosed || socket !== this.#socket) return;
       shared.logger.error({ err, url: eventsUrl }, "kv events cannot be read, connecting anew");
       this.#reopenLater();
     });
@@ -180,8 +175,8 @@ export class KvSubscriber {
       this.#quietSpans = 0;
       if (this.#connectionCount++ > 0) this.#options.counts.reconnections++;
       // What failed on the old link may work on the new one.
-      if (this.#cooldown !== undefined) this.#rebuild();
-      else if (this.#canReplay) void this.#catchUp();
+      this.#replays.again();
+      void this.#replays.running?.then(() => this.#caughtUp());
     });
     socket.events.on("disconnect", () => {
       if (socket !== this.#socket) return;
@@ -196,7 +191,7 @@ export class KvSubscriber {
 
   #reopenLater(): void {
     clearTimeout(this.#deadLink);
-    if (this.#closing.signal.aborted) return;
+    if (this.#replays.isClosed) return;
     this.#deadLink = setTimeout(() => {
       this.#socket?.close();
       this.#isConnected = false;
@@ -209,9 +204,9 @@ export class KvSubscriber {
       this.#options.counts.messages++;
       this.#quietSpans = 0;
       // Not reading is the back-pressure.
-      while (this.#catchingUp !== undefined) await this.#catchingUp;
+      while (this.#replays.running !== undefined) await this.#replays.running;
       // Of a link that was given up meanwhile, this is a gap on the new one.
-      if (this.#closing.signal.aborted || socket !== this.#socket) return;
+      if (this.#replays.isClosed || socket !== this.#socket) return;
       await this.#take(frames);
     }
   }
@@ -223,74 +218,24 @@ export class KvSubscriber {
       counts.skipped.frames++;
       return;
     }
-    if (account.takeLive(batch, this.#canReplay) === "taken") {
+    if (account.takeLive(batch, this.#replays.canReplay) === "taken") {
       this.#isLinkNew = false;
       return;
     }
     counts.breaks.gap++;
     await this.#catchUp();
-    if (account.takeLive(batch, this.#canReplay) === "taken") return;
+    if (account.takeLive(batch, this.#replays.canReplay) === "taken") return;
     // The publisher has sent a batch that it does not keep behind others that it does not keep.
-    account.giveUp("gap");
-    this.#coolDown();
+    this.#replays.failed();
     account.takeLive(batch, false);
   }
 
-  /** One at a time; a second caller waits for the first one's. */
-  #catchUp(): Promise<void> {
-    this.#catchingUp ??= this.#catchUpOnce()
-      .catch((err: unknown) => {
-        this.#options.shared.logger.error({ err }, "kv events cannot be replayed");
-        this.#giveUp();
-      })
-      .finally(() => {
-        this.#catchingUp = undefined;
-        this.#isLinkNew = false;
-      });
-    return this.#catchingUp;
+  async #catchUp(): Promise<void> {
+    await this.#replays.catchUp();
+    this.#caughtUp();
   }
 
-  async #catchUpOnce(): Promise<void> {
-    const { account, counts, shared, replayUrl } = this.#options;
-    const isDone = await catchUp(account, {
-      context: shared.context,
-      url: replayUrl!,
-      limits: shared.catchUpLimits,
-      gate: shared.gate,
-      signal: this.#closing.signal,
-    });
-    if (this.#closing.signal.aborted) return;
-    if (isDone) {
-      this.#failures = 0;
-      counts.replays.complete++;
-      return;
-    }
-    this.#giveUp();
-  }
-
-  #giveUp(): void {
-    if (this.#closing.signal.aborted) return;
-    const { counts, replayUrl, shared } = this.#options;
-    if (this.#failures === 0) shared.logger.warn({ url: replayUrl }, "kv events are not replayed");
-    counts.replays.failed++;
-    this.#options.account.giveUp("gap");
-    this.#coolDown();
-  }
-
-  /** What was missed may still be kept, and can be had later. */
-  #coolDown(): void {
-    const { cooldownMs, cooldownMsMax } = this.#options.shared.timing;
-    const delayMs = Math.min(cooldownMsMax, cooldownMs * 2 ** Math.min(this.#failures, 30));
-    this.#failures++;
-    clearTimeout(this.#cooldown);
-    this.#cooldown = setTimeout(() => this.#rebuild(), delayMs);
-  }
-
-  /** Everything anew. */
-  #rebuild(): void {
-    clearTimeout(this.#cooldown);
-    this.#cooldown = undefined;
-    this.#options.account.rebuild();
-    void this.#catchUp();
+  #caughtUp(): void {
+    this.#isLinkNew = false;
   }
 }

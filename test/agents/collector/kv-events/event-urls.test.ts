@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   isEventsUrl,
+  replayUrlsOf,
   targetsOf,
   URL_MISTAKES_MAX,
 } from "../../../../src/agents/collector/kv-events/event-urls.ts";
@@ -18,6 +19,30 @@ const urls = (record: EndpointRecord, ports = PORTS) =>
     eventsUrl,
     replayUrl,
   ]);
+
+describe("replayUrlsOf", () => {
+  it("gives the label's URLs by the ranks that batches say", () => {
+    const labels = {
+      "fairlead/kv-replay-url": "tcp://a:3,tcp://a:4",
+      "fairlead/kv-events-rank": "6",
+    };
+    expect(replayUrlsOf(endpoint(labels))).toEqual(
+      new Map([
+        [6, "tcp://a:3"],
+        [7, "tcp://a:4"],
+      ]),
+    );
+    expect(replayUrlsOf(endpoint())).toEqual(new Map());
+  });
+
+  it.for([
+    { label: "fairlead/kv-replay-url", value: "a:3", says: "is not tcp://HOST:PORT" },
+    { label: "fairlead/kv-replay-url", value: "tcp://a:3,".repeat(15), says: "more than 14" },
+    { label: "fairlead/kv-events-rank", value: "first", says: "must be 0 to" },
+  ])("says what is wrong with $label: $value", ({ label, value, says }) => {
+    expect(replayUrlsOf(endpoint({ [label]: value }))).toContain(says);
+  });
+});
 
 describe("targetsOf", () => {
   it("derives URLs from ports and ranks", () => {
@@ -101,7 +126,19 @@ describe("targetsOf", () => {
     );
     expect(targets.map((target) => target.endpoint)).toEqual(["ns/g:8000"]);
     expect(mistakes).toEqual([
-      "tcp://h:5557 would be read as ns/h:8000 and ns/h:8001: say which with labels",
+      "tcp://h:5557 would be events of ns/h:8000 and events of ns/h:8001: say with labels which it is",
+    ]);
+  });
+
+  it("takes no rank's replays for the next rank's events", () => {
+    const twoRanks = endpoint({ "fairlead/kv-events-ranks": "2" }, "h:8000");
+    const { targets, mistakes } = targetsOf([twoRanks, endpoint({}, "g:8000")], {
+      ...PORTS,
+      replay: 5_558,
+    });
+    expect(targets.map((target) => target.endpoint)).toEqual(["ns/g:8000"]);
+    expect(mistakes).toEqual([
+      "tcp://h:5558 would be replays of ns/h:8000 and events of ns/h:8000: say with labels which it is",
     ]);
   });
 

@@ -69,6 +69,8 @@ const CONNECT: KvEventsMode = {
   storageUrls: [],
 };
 
+const BIND: KvEventsMode = { type: "bind", url: "tcp://127.0.0.1:*" };
+
 /** An endpoint that says in labels where it publishes. */
 function endpointOf(id: string, publishers: TestPublisher[], hasReplay = true): EndpointRecord {
   const join = (urls: string[]) => urls.join(",");
@@ -548,7 +550,7 @@ describe("endpoints", () => {
     const { events, consumer, logs } = await follow(CONNECT, both);
     events.follow(both);
     expect(
-      logs.lines.filter((text) => JSON.stringify(text).includes("would be read as a and b")),
+      logs.lines.filter((text) => JSON.stringify(text).includes("events of a and events of b")),
     ).toHaveLength(1);
     expect(consumer.calls).toEqual([]);
   });
@@ -582,10 +584,10 @@ describe("publishers that dial", () => {
   }
 
   it("are told apart by topic and rank", async () => {
-    const { events, consumer, registry } = await follow(
-      { type: "bind", url: "tcp://127.0.0.1:*" },
-      [endpoint("ns/a", 8_000), endpoint("ns/b", 8_001)],
-    );
+    const { events, consumer, registry } = await follow(BIND, [
+      endpoint("ns/a", 8_000),
+      endpoint("ns/b", 8_001),
+    ]);
     const send = dial(events.boundUrl!);
     const stored = (hash: number, rank: number | null) =>
       packBatch([["BlockStored", [hash], null, [hash], 1, null, "GPU", null]], rank);
@@ -623,7 +625,7 @@ describe("publishers that dial", () => {
 
   /** Follows endpoints, and waits until what is sent arrives. */
   async function followDialled(endpoints: EndpointRecord[]) {
-    const followed = await follow({ type: "bind", url: "tcp://127.0.0.1:*" }, endpoints);
+    const followed = await follow(BIND, endpoints);
     const send = dial(followed.events.boundUrl!);
     await waitFor(async () => {
       await send("kv@other@m", stored(0), 0);
@@ -676,8 +678,96 @@ describe("publishers that dial", () => {
     expect(events.whole().get("ns/a")).toBe(true);
   });
 
+  const whole = (events: KvEvents, id: string) => events.whole().get(id);
+  /** A publisher that has dialled and is heard; with a replay where a label says so. */
+  async function followDialler(hasReplay: boolean, options: PublisherOptions = {}) {
+    const followed = await follow(BIND, []);
+    const engine = await publisher({
+      topic: "kv@ns/a@m",
+      dials: followed.events.boundUrl!,
+      ...options,
+    });
+    const labels = hasReplay ? { "fairlead/kv-replay-url": engine.replayUrl } : {};
+    followed.events.follow([{ ...endpoint("ns/a", 8_000), labels }]);
+    await heard(engine);
+    return { ...followed, engine };
+  }
+
+  it("are not known whole from a lost link on until they are heard to go on", async () => {
+    const { events, engine, consumer } = await followDialler(false);
+    await engine.publish(store(1));
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(true));
+    engine.hangUp();
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(false));
+    expect(consumer.held("ns/a")).toEqual([hex(1)]);
+    engine.dial();
+    await heard(engine, 2);
+    expect(whole(events, "ns/a")).toBe(false);
+    await engine.publish(store(2));
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(true));
+    expect(consumer.calls).not.toContain("ns/a/0 uncertain gap");
+  });
+
+  it("are found gone when they do not answer any more", async () => {
+    const { events } = await follow(BIND, [], { heartbeatMs: 50 });
+    const link = await Link.start(Number(events.boundUrl!.split(":").at(-1)));
+    open.push(link);
+    const engine = await publisher({ topic: "kv@ns/a@m", dials: link.url });
+    events.follow([endpoint("ns/a", 8_000)]);
+    await heard(engine);
+    await engine.publish(store(1));
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(true));
+    link.freeze();
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(false));
+  });
+
+  it.for(["new", "old"] as const)(
+    "are asked for what was missed where a label says at which address (%s framing)",
+    async (framing) => {
+      const history = [store(1), store(2)];
+      const { events, engine, consumer } = await followDialler(true, { history, framing });
+      await engine.publish(store(3));
+      await waitFor(() => expect(whole(events, "ns/a")).toBe(true));
+      expect(consumer.held("ns/a")).toEqual([1, 2, 3].map(hex));
+      await engine.publish(store(4), "lost");
+      await engine.publish(store(5));
+      await waitFor(() => expect(consumer.held("ns/a")).toEqual([1, 2, 3, 4, 5].map(hex)));
+      expect(whole(events, "ns/a")).toBe(true);
+      expect(consumer.calls).not.toContain("ns/a/0 uncertain gap");
+    },
+  );
+
+  it("lose nothing of what they say while they are asked", async () => {
+    const { events, engine, consumer, registry } = await followDialler(true, {
+      history: [store(1)],
+    });
+    const messages = () =>
+      line(registry, "llm_d_epp_kv_cache_events_messages_received_total") ?? "";
+    engine.beforeAnswer = async () => {
+      engine.beforeAnswer = async () => undefined;
+      await engine.publish(store(3), "lost");
+      await engine.publish(store(4));
+      await waitFor(() => expect(messages()).toMatch(/ 2$/));
+    };
+    await engine.publish(store(2));
+    await waitFor(() => expect(consumer.held("ns/a")).toEqual([1, 2, 3, 4].map(hex)));
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(true));
+    expect(engine.asked).toEqual([0, 1]);
+  });
+
+  it("go on unwhole where the replay does not answer, and are asked again", async () => {
+    const { events, engine, consumer } = await followDialler(true, { history: [store(1)] });
+    engine.isAnswering = false;
+    await engine.publish(store(2));
+    await waitFor(() => expect(consumer.held("ns/a")).toEqual([hex(2)]));
+    expect(whole(events, "ns/a")).toBe(false);
+    engine.isAnswering = true;
+    await waitFor(() => expect(whole(events, "ns/a")).toBe(true));
+    expect(consumer.held("ns/a")).toEqual([1, 2].map(hex));
+  });
+
   it("cannot be awaited on an address that is taken", async () => {
-    const { events } = await follow({ type: "bind", url: "tcp://127.0.0.1:*" }, []);
+    const { events } = await follow(BIND, []);
     await expect(follow({ type: "bind", url: events.boundUrl! }, [])).rejects.toThrow("in use");
   });
 });

@@ -12,6 +12,8 @@ export interface PublisherOptions {
   /** Ports of an earlier life; any if absent. */
   readonly port?: number;
   readonly replayPort?: number;
+  /** Where it dials; it has no address of its own then. */
+  readonly dials?: string;
   /** What it said before anybody could hear it; null for a number that it left out. */
   readonly history?: readonly (Uint8Array | null)[];
 }
@@ -30,6 +32,8 @@ export class TestPublisher {
   readonly asked: number[] = [];
   /** Whether requests for a replay are answered. */
   isAnswering = true;
+  /** Done between looking up what is kept and answering. */
+  beforeAnswer: () => Promise<void> = async () => undefined;
 
   private constructor(options: PublisherOptions, context: Context) {
     this.#options = options;
@@ -46,7 +50,8 @@ export class TestPublisher {
     }
     // The replay first: who hears the publisher asks at once.
     await bind(publisher.#router, options.replayPort);
-    await bind(publisher.#pub, options.port);
+    if (options.dials === undefined) await bind(publisher.#pub, options.port);
+    else publisher.dial();
     void publisher.#serve();
     void publisher.#countSubscriptions();
     return publisher;
@@ -58,6 +63,15 @@ export class TestPublisher {
 
   get replayUrl(): string {
     return this.#router.lastEndpoint!;
+  }
+
+  dial(): void {
+    this.#pub.connect(this.#options.dials!);
+  }
+
+  /** Its link is gone; what it says meanwhile is lost. */
+  hangUp(): void {
+    this.#pub.disconnect(this.#options.dials!);
   }
 
   /** Of a publisher that takes this one's place. */
@@ -102,7 +116,9 @@ export class TestPublisher {
       const send = (...frames: Uint8Array[]) =>
         this.#router.send([identity!, Buffer.alloc(0), ...frames]);
       const { framing } = this.#options;
-      for (const { seq, payload } of this.#kept.filter((batch) => batch.seq >= first)) {
+      const kept = this.#kept.filter((batch) => batch.seq >= first);
+      await this.beforeAnswer();
+      for (const { seq, payload } of kept) {
         if (framing === "broken") await send(sequence(seq));
         else if (framing === "old") await send(sequence(seq), payload);
         else await send(this.#topic, sequence(seq), payload);
