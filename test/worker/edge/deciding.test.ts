@@ -7,9 +7,13 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { DESTINATION_HEADER } from "../../../src/agents/protocol/headers.ts";
 import { isEdgeTicket } from "../../../src/agents/protocol/ticket-name.ts";
 import type { PickGrant } from "../../../src/durable/contract.ts";
+import type { DecisionPage } from "../../../src/durable/state.ts";
 import { OBJECT_RTT_BINDING } from "../../../src/config/object-rtt.ts";
 import { NEAR_MS, SNAPSHOT_SERVES_MS } from "../../../src/scheduler/edge/consult-rule.ts";
 import type { ExplanationDocument } from "../../../src/scheduler/decisions/document.ts";
+import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
+import { parseReplayable } from "../../../src/scheduler/decisions/replay-document.ts";
+import { RECORDS_BURST_MAX } from "../../../src/worker/edge/local-records.ts";
 import { PICK_DEADLINE_WITH_REPLICA_MS } from "../../../src/worker/upstream/pool-picks.ts";
 import {
   closed,
@@ -103,6 +107,31 @@ describe("a pool that is decided on at the edge", () => {
     const { response, requestId, text } = await sentLocally();
     expect([response.status, text.length > 0]).toEqual([200, true]);
     expect(await decidedOn(requestId)).toMatchObject({ where: "local", reason: "forced-local" });
+  });
+
+  it("has the other candidates on record, and the same choice where it is taken again", async () => {
+    const { requestId } = await sentLocally();
+    const attempt = await until(async () => (await explained(requestId))?.attempts[0]);
+    expect(attempt).toMatchObject({ candidateCount: 2, decided: { where: "local" } });
+    expect(attempt.candidates.map(({ id }) => id).toSorted()).toEqual(["default/e1", "default/e2"]);
+    const parsed = parseReplayable({ requestId, pool: "eu-1", attempts: [attempt] });
+    expect(parsed.ok && replayAttempt(parsed.value.attempts[0]!).isSame).toBe(true);
+  });
+
+  it("has all its decisions in pages, most of them without the other candidates", async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < 2 * RECORDS_BURST_MAX; n++) ids.push((await sentLocally()).requestId);
+    const page = await until(async () => {
+      const answer = await adminSend("/admin/v1/pools/eu-1/decisions?limit=256");
+      const { decisions } = await answer.json<DecisionPage>();
+      const told = decisions.filter((one) => ids.includes(one.requestId));
+      return told.length === ids.length ? told : undefined;
+    });
+    const wheres = new Set(page.map(({ attempt }) => attempt.decided?.where));
+    expect([...wheres]).toEqual(["local"]);
+    const counts = page.map(({ attempt }) => attempt.candidateCount);
+    expect(new Set(counts)).toEqual(new Set([0, 2]));
+    for (const { attempt } of page) expect(attempt.chosen.length).toBeGreaterThan(0);
   });
 
   it("has what runs counted by its object, and given back at its end", async () => {
