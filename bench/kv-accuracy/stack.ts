@@ -20,8 +20,6 @@ const TENANT_KEY = "bench-key-of-the-tenant";
 const ENGINES = 4;
 /** Of 16 tokens: far less than all conversations that go on. */
 const CACHE_BLOCKS = 4_096;
-/** With the engine's default of 0.25 ms a prompt token: 8,000 a second. */
-const TIME_SCALE = 0.5;
 const SETTLE_MS_MAX = 10_000;
 const POLL_MS = 5;
 /** Changes gather for 20 ms before they are sent; then they are on their way. */
@@ -67,7 +65,7 @@ export class AccuracyStack {
     this.engine = `http://${endpoints[0]!.address}:${endpoints[0]!.port}`;
   }
 
-  static async start(mode: Mode): Promise<AccuracyStack> {
+  static async start(mode: Mode, timeScale: number): Promise<AccuracyStack> {
     const dir = mkdtempSync(join(tmpdir(), "bench-kv-accuracy-"));
     const config = join(dir, "fairlead.yaml");
     const relay = `127.0.0.1:${await findFreePort("127.0.0.1")}`;
@@ -77,7 +75,7 @@ export class AccuracyStack {
       "state-dir": dir,
       config,
       engines: String(ENGINES),
-      "time-scale": String(TIME_SCALE),
+      "time-scale": String(timeScale),
     };
     const given = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
     const engineArgs = [`kv-cache-size=${CACHE_BLOCKS}`, `max-model-len=32768`];
@@ -171,6 +169,8 @@ function deployment(relay: string, mode: Mode): unknown {
         name: POOL,
         region: "local",
         models: [MODEL],
+        // What is compared here is on the object's record.
+        decide: "consult",
         agentToken: "bench-token-of-the-agents",
         relays: [
           { url: `http://${relay}`, keys: [{ id: "k1", secret: "bench-secret-of-the-relay" }] },
