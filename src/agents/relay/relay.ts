@@ -69,7 +69,7 @@ export type RelayOptions = EndpointsFrom & {
   readonly engineTls?: EngineTls;
   /** Absent: as without flags. */
   readonly disaggregation?: DisaggregationOptions;
-  /** Who renders prompts; absent: any endpoint. */
+  /** Who renders prompts, and says what they learn of: their tokens. Absent: the endpoints. */
   readonly renderUrl?: URL;
 };
 
@@ -183,7 +183,14 @@ function createContext(options: RelayOptions, clock: Clock) {
     budget: new BodyBudget(limits.heldBodyBytesMax),
     ...(learning === undefined
       ? {}
-      : { learner: new PromptLearner({ ...options, ...learning, clock }) }),
+      : {
+          learner: new PromptLearner({
+            ...options,
+            ...learning,
+            clock,
+            renderOrigin: options.renderUrl?.origin,
+          }),
+        }),
   };
 }
 

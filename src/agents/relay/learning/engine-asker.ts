@@ -1,5 +1,8 @@
 // Asks engines what a prompt's tokens are. Beside the requests they serve, never instead: a few at a time for
 // an engine, with connections of its own. An engine is named by its origin, which says whether it speaks TLS.
+//
+// Some engines do not say what their prompts' tokens are. A renderer of the same model beside them can be asked in
+// their place; which adapters there are the engine itself says.
 
 import { Agent } from "undici";
 import { z } from "zod";
@@ -56,6 +59,8 @@ export type Asked<Value> =
 export interface AskerOptions {
   /** Absent: as without flags. */
   readonly engineTls?: EngineTls | undefined;
+  /** Who tells tokens in the engines' place, if anybody. It is slow on behalf of the engine that was meant. */
+  readonly renderOrigin?: string | undefined;
   /** An engine did not answer in time, several times in a row. */
   readonly onSlow?: (origin: string) => void;
   readonly askMsMax?: number | undefined;
@@ -68,6 +73,7 @@ export class EngineAsker {
   readonly #noRenderUntilMs = new Map<string, number>();
   readonly #adapters = new Map<string, { readonly names: Set<string>; readonly untilMs: number }>();
 
+  readonly #renderOrigin: string | undefined;
   readonly #onSlow: (origin: string) => void;
   readonly #askMsMax: number;
   /** Questions that had no answer in time, since the last that had. */
@@ -81,6 +87,7 @@ export class EngineAsker {
       engineTls = ENGINE_TLS_DEFAULTS,
       onSlow = () => {},
       askMsMax = ASK_MS_MAX,
+      renderOrigin,
     }: AskerOptions = {},
   ) {
     this.#agent = new Agent({
@@ -91,6 +98,7 @@ export class EngineAsker {
     });
     this.#clock = clock;
     this.#onAsk = onAsk;
+    this.#renderOrigin = renderOrigin;
     this.#onSlow = onSlow;
     this.#askMsMax = askMsMax;
   }
@@ -163,8 +171,9 @@ export class EngineAsker {
     await this.#agent.destroy();
   }
 
-  /** A POST where there is a body. Gives the answer's JSON. */
-  async #ask(origin: string, path: string, body?: string): Promise<Asked<unknown>> {
+  /** A POST where there is a body, which is a prompt to tokenize. Gives the answer's JSON. */
+  async #ask(engine: string, path: string, body?: string): Promise<Asked<unknown>> {
+    const origin = body === undefined ? engine : (this.#renderOrigin ?? engine);
     const overdue = AbortSignal.timeout(this.#askMsMax);
     try {
       const response = await this.#agent.request({
@@ -176,14 +185,14 @@ export class EngineAsker {
         signal: overdue,
       });
       const { statusCode } = response;
-      this.#timeouts.delete(origin);
+      this.#timeouts.delete(engine);
       if (statusCode === 200) return { ok: true, value: await response.body.json() };
       await response.body.dump();
       const isAbsent = statusCode === 404 || statusCode === 405 || statusCode === 501;
       return { ok: false, why: isAbsent ? "unsupported" : "failed" };
     } catch {
       // Away, slow, too long an answer, or no JSON. It names nothing of the prompt, and is counted.
-      if (overdue.aborted) this.#timedOut(origin);
+      if (overdue.aborted) this.#timedOut(engine);
       return { ok: false, why: "failed" };
     }
   }

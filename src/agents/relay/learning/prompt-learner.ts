@@ -180,7 +180,7 @@ export class PromptLearner {
 
   #start(): void {
     const { collectors, token, tokensPerKey, promptsPerSecondMax } = this.#options;
-    const { areMediaRendered, askMsMax, engineTls } = this.#options;
+    const { areMediaRendered, askMsMax, engineTls, renderOrigin } = this.#options;
     const options: ThreadOptions = {
       collectors,
       token,
@@ -189,6 +189,7 @@ export class PromptLearner {
       areMediaRendered,
       askMsMax,
       engineTls,
+      renderOrigin,
     };
     this.#startedAtMs = this.#options.clock();
     const thread = new Worker(new URL("thread.ts", import.meta.url), {

@@ -22,6 +22,8 @@ export interface ThreadOptions {
   readonly areMediaRendered: boolean;
   /** How engines that speak TLS are connected to; absent: as without flags. */
   readonly engineTls?: EngineTls | undefined;
+  /** Origin of who renders prompts in the engines' place, if anybody. */
+  readonly renderOrigin?: string | undefined;
   /** How long an engine may take to answer. */
   readonly askMsMax?: number | undefined;
 }

@@ -8,7 +8,7 @@ export const RENDER_FLAGS = {
 function renderUrlFlag(): Flag<URL | null> {
   return {
     placeholder: "URL",
-    help: "who renders prompts for keys of tokens, e.g. `vllm launch render`; the engines if absent",
+    help: "who says what prompts' tokens are, e.g. `vllm launch render`; the engines if absent",
     fallback: null,
     parse(text) {
       const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -210,6 +210,19 @@ it("leaves an engine alone that does not tell texts, for a while", async () => {
   await counted("learned", 1);
 });
 
+it("learns of a renderer beside the engines where one is named, and of adapters of the engine", async () => {
+  const { engine } = await startEngine();
+  const { engine: renderer } = await startEngine();
+  const { offer, counted } = await start({ renderOrigin: renderer.origin });
+  engine.hasTexts = false;
+  offer(await offerOf(engine.origin, "a"));
+  await counted("learned", 1);
+  expect([engine.asked, renderer.asked]).toEqual([0, 1]);
+  // Without the engine nobody knows whether the model is an adapter.
+  offer(await offerOf("http://127.0.0.1:1", "b"));
+  await counted("failed", 1);
+});
+
 it("takes nothing of which the Worker says nothing", async () => {
   const { offer, count } = await start();
   offer({ ...(await offerOf("10.0.0.1:1", "a")), facts: undefined });
