@@ -199,13 +199,16 @@ export class KvResidency {
     };
   }
 
-  /** Until it is known what content became, what is told is true, and less than all. */
+  /** By endpoint: whether what is told of it is all that it holds, and where a request would meet it. */
   #whole(): ReadonlyMap<string, boolean> {
     const isDue = performance.now() >= this.#judgedAtMs + JUDGE_MS;
     if (isDue) this.#events?.endDoubts((id) => this.#blocksToStore(id));
     const whole = this.#events?.whole() ?? new Map<string, boolean>();
     if (isDue) this.#judge(whole.keys());
+    // What one rank holds another one computes anew, and the engine chooses the rank.
+    for (const id of this.#events?.ofSeveralRanks() ?? []) whole.set(id, false);
     if (!(this.#account instanceof PoolAccount)) return whole;
+    // Until it is known what content became, what is told is true, and less than all.
     for (const id of whole.keys()) if (!this.#learned.has(id)) whole.set(id, false);
     return whole;
   }

@@ -91,9 +91,9 @@ function read(values: Partial<Record<(typeof ROW_FIELDS)[number], number>>, isNe
   };
 }
 
-const store = (from: number, count: number, parent: number | null) => {
+const store = (from: number, count: number, parent: number | null, rank = 0) => {
   const hashes = Array.from({ length: count }, (_, i) => from + i);
-  return packBatch([["BlockStored", hashes, parent, hashes, 1, null, "GPU", null]], 0, 50.5);
+  return packBatch([["BlockStored", hashes, parent, hashes, 1, null, "GPU", null]], rank, 50.5);
 };
 
 it("knows an endpoint wholly again once its cache was filled anew, and not while little of it is known", async () => {
@@ -116,5 +116,13 @@ it("knows nothing of an engine that is another process until it is heard from it
   residency.engineRead(E.id, read({ "process-start": 60 }));
   expect(await offered("whole")).toBe("whole");
   residency.engineRead(E.id, read({ "process-start": 60 }, true));
+  expect(await offered("partial")).toBe("partial");
+});
+
+it("knows an endpoint of several ranks in part: nobody knows which of them a request meets", async () => {
+  const { send, offered } = await start();
+  await send(0, store(1, 1, null));
+  await offered("whole");
+  await send(0, store(2, 1, null, 1));
   expect(await offered("partial")).toBe("partial");
 });

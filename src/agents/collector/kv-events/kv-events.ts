@@ -108,6 +108,13 @@ export class KvEvents {
     return whole;
   }
 
+  /** Endpoints whose blocks are those of several caches, of which requests meet one. */
+  *ofSeveralRanks(): Iterable<string> {
+    for (const [endpoint, publishers] of Map.groupBy(this.#accounts(), (each) => each.endpoint)) {
+      if (endpoint !== null && publishers.length > 1) yield endpoint;
+    }
+  }
+
   /** Follows these endpoints and no others. */
   follow(endpoints: readonly EndpointRecord[]): void {
     const { mode } = this.#options;
