@@ -30,6 +30,12 @@ export interface Feed {
   answering: number;
   /** What is known is what the sender's stream says, to its last section. */
   isCurrent: boolean;
+  /** What is known was all, when its sender was heard last. */
+  wasWhole: boolean;
+  /** What is asked for has come, and knows less than what was known: that goes on answering. */
+  isHeldBack: boolean;
+  /** Until then it may be held back; 0 while it may not. */
+  heldBackUntilMs: number;
   /** How long after the last account it may be asked for again because it lost blocks to the bytes. */
   refillMs: number;
   refillAtMs: number;
@@ -57,9 +63,17 @@ export function newFeed(slot: number, address: string): Feed {
     building: NO_LANE,
     answering: NO_LANE,
     isCurrent: false,
+    wasWhole: false,
+    isHeldBack: false,
+    heldBackUntilMs: 0,
     refillMs: 0,
     refillAtMs: 0,
   };
+}
+
+/** Whether the sender of an endpoint's account says that it knows all of it. */
+export function isSentWhole({ sender, address }: Feed): boolean {
+  return sender?.offers.get(address)?.isWhole === true;
 }
 
 /**

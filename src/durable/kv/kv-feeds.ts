@@ -8,6 +8,9 @@
 //                      ▲                      │              what was known goes on answering while the
 //                      └── gap, new sender ───┘              next account is built, then it is replaced
 //
+// A collector that has begun anew tells what it knows so far, which is little at first. Where what was known
+// was all, it goes on answering until the new sender knows all of it or more, or for heldBackMs.
+//
 // Nothing is stored: an object that lost its memory asks everybody for everything. Streams are numbered
 // from a random start in each life, so that what is still under way from an earlier one finds nobody.
 
@@ -20,7 +23,14 @@ import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoin
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { Knowledge } from "../state.ts";
-import { bestSender, type Feed, newFeed, newSender, type Sender } from "./kv-feed.ts";
+import {
+  bestSender,
+  type Feed,
+  isSentWhole,
+  newFeed,
+  newSender,
+  type Sender,
+} from "./kv-feed.ts";
 
 export const KV_FEED_LIMITS = {
   /**
@@ -39,7 +49,12 @@ export const KV_FEED_LIMITS = {
   /** An endpoint that lost blocks to the bytes is asked for again after so long, then twice that, up to the next. */
   refillMsMin: 30_000,
   refillMsMax: 600_000,
-  /** Silence and refills are looked at so often, at most. */
+  /**
+   * A new sender's account that knows less than what was known is held back so long, from when it is asked: a
+   * collector that has begun anew is told what prompts became within three seconds. What was known ages meanwhile.
+   */
+  heldBackMs: 10_000,
+  /** Silence, refills and what is held back are looked at so often, at most. */
   watchMs: 1_000,
 } as const;
 export type KvFeedLimits = Readonly<Record<keyof typeof KV_FEED_LIMITS, number>>;
@@ -126,7 +141,7 @@ export class KvFeeds {
     for (const feed of this.#feeds.values()) {
       if (feed.answering === NO_LANE) continue;
       const { sender, isCurrent } = feed;
-      const isWhole = sender?.offers.get(feed.address)?.isWhole === true && !sender.isSilent;
+      const isWhole = isSentWhole(feed) && sender?.isSilent === false;
       const isExact = isWhole && isCurrent && !this.#index.lacksBlocks(feed.answering);
       this.#ratings[feed.slot] = isExact ? RATED_EXACT : RATED_PARTIAL;
     }
@@ -165,6 +180,7 @@ export class KvFeeds {
     for (const { address, id } of partial) sender.offers.set(address, { id, isWhole: false });
     for (const { address, id } of whole) sender.offers.set(address, { id, isWhole: true });
     this.assign();
+    for (const feed of this.#feeds.values()) if (feed.isHeldBack) this.#replace(feed);
   }
 
   /** The collector's connection is gone, or begins anew: nothing more comes on its streams. */
@@ -202,7 +218,10 @@ export class KvFeeds {
       this.#isRated = false;
       this.assign();
     }
-    for (const feed of this.#feeds.values()) this.#refill(feed, nowMs);
+    for (const feed of this.#feeds.values()) {
+      if (feed.isHeldBack) this.#replace(feed);
+      this.#refill(feed, nowMs);
+    }
     this.#pump();
   }
 
@@ -282,6 +301,9 @@ export class KvFeeds {
       this.#feeds.set(slot, feed);
       feed.sender = best;
       feed.id = id;
+      if (feed.heldBackUntilMs === 0) {
+        feed.heldBackUntilMs = this.#options.clock() + this.#limits.heldBackMs;
+      }
       best.feedCount++;
       this.#ask(feed, "offered");
     }
@@ -300,17 +322,32 @@ export class KvFeeds {
       }
     }
     this.counts.keys += keys.length / 2;
-    if (!completes || feed.building === NO_LANE) return;
+    if (feed.building === NO_LANE) return;
+    if (completes) this.#buildingCount--;
+    if (completes || feed.isHeldBack) this.#replace(feed);
+  }
+
+  /** The account that has come answers from now on, unless it is held back. */
+  #replace(feed: Feed): void {
+    feed.isHeldBack = this.#knowsLess(feed) && this.#options.clock() < feed.heldBackUntilMs;
+    if (feed.isHeldBack) return;
     this.#closeAnswering(feed);
     feed.answering = feed.building;
     feed.building = NO_LANE;
     feed.isCurrent = true;
+    feed.heldBackUntilMs = 0;
     this.#isRated = false;
-    this.#buildingCount--;
     this.#index.answer(feed.answering);
     if (!this.#index.lacksBlocks(feed.answering)) feed.refillMs = 0;
     feed.refillMs = Math.max(feed.refillMs, this.#limits.refillMsMin);
     feed.refillAtMs = this.#options.clock() + feed.refillMs;
+  }
+
+  /** Whether the account that has come is a part only, and smaller than all that was known. */
+  #knowsLess(feed: Feed): boolean {
+    const { answering, building } = feed;
+    if (answering === NO_LANE || !feed.wasWhole || isSentWhole(feed)) return false;
+    return this.#index.heldBlocks(building) < this.#index.heldBlocks(answering);
   }
 
   /** Asks for an account again that lost blocks to the bytes, if as much again as is left of it has room. */
@@ -369,6 +406,7 @@ export class KvFeeds {
   }
 
   #dismiss(feed: Feed): void {
+    if (!feed.isHeldBack) feed.heldBackUntilMs = 0;
     this.#abandon(feed);
     if (feed.sender !== undefined) feed.sender.feedCount--;
     feed.sender = undefined;
@@ -378,10 +416,12 @@ export class KvFeeds {
   #abandon(feed: Feed): void {
     this.#waiting.delete(feed);
     if (this.#byStream.get(feed.stream) === feed) this.#byStream.delete(feed.stream);
+    if (feed.isCurrent) feed.wasWhole = isSentWhole(feed);
     feed.isCurrent = false;
     this.#isRated = false;
     if (feed.building === NO_LANE) return;
-    this.#buildingCount--;
+    if (!feed.isHeldBack) this.#buildingCount--;
+    feed.isHeldBack = false;
     this.#closeLane(feed.building);
     feed.building = NO_LANE;
   }

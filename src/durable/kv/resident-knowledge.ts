@@ -321,6 +321,7 @@ export class ResidentKnowledge {
     this.#keys = keys;
     this.#speculation.expire(nowMs);
     this.#index.match(keys, this.#held, this.#onGpu);
+    this.#index.cutToEnds(keys, this.#held, this.#onGpu);
     this.#speculation.match(keys, this.#sent);
     approximate(keys, this.#approximate);
     const ratings = this.#feeds.ratings();

@@ -21,6 +21,7 @@
 import { BlockEnds, END_UNKNOWN } from "./block-ends.ts";
 import { BlockTable, type KeyTable, NONE } from "./block-table.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
+import { ENDS_MARKED, hitEndHigh, hitEndLow } from "./hit-end-keys.ts";
 import { HolderSets, isInline } from "./holder-sets.ts";
 import { NO_PAIR_SLOT, PairTable } from "./pair-table.ts";
 import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./residency/holding.ts";
@@ -87,6 +88,8 @@ export class ResidentIndex {
   readonly #active: Uint32Array;
   readonly #onGpu: Uint32Array;
   readonly #since: Int32Array;
+  /** Lanes whose match is still to be cut. */
+  readonly #cut: Int32Array;
   readonly #plane: Uint32Array;
 
   constructor(options: ResidentIndexOptions = {}) {
@@ -107,6 +110,7 @@ export class ResidentIndex {
     this.#slots = new Int32Array(lanesMax);
     this.#lacks = new Uint8Array(lanesMax);
     this.#since = new Int32Array(lanesMax);
+    this.#cut = new Int32Array(lanesMax);
     const { planeWords } = this.#sets;
     this.#answering = new Uint32Array(planeWords);
     this.#swept = new Uint32Array(planeWords);
@@ -229,6 +233,42 @@ export class ResidentIndex {
     if (id === NONE) return false;
     const set = this.#table.payload(id);
     return this.#sets.has(set, lane * 2) || this.#sets.has(set, lane * 2 + 1);
+  }
+
+  /**
+   * Takes from a match what no hit can end with, at the endpoints that are marked: see hit-end-keys.ts. Where none
+   * is, it is one look-up; else one for each block of the path, from the last that anybody holds.
+   */
+  // Hot path: kv-stream in bench/.
+  cutToEnds(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
+    const marked = this.#table.find(ENDS_MARKED.low, ENDS_MARKED.high);
+    if (marked === NONE) return;
+    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    this.#sets.toPlane(this.#table.payload(marked), this.#plane, words);
+    let count = 0;
+    let longest = 0;
+    for (let lane = 0; lane < this.#lanesEnd; lane++) {
+      const bit = 1 << ((lane & 15) * 2);
+      if ((this.#plane[lane >>> 4]! & this.#answering[lane >>> 4]! & bit) === 0) continue;
+      this.#cut[count++] = lane;
+      longest = Math.max(longest, matched[this.#slots[lane]!]!);
+    }
+    for (let i = longest - 1; i >= 0 && count > 0; i--) {
+      const id = this.#table.find(hitEndLow(keys[i * 2]!), hitEndHigh(keys[i * 2 + 1]!));
+      const ended = id === NONE ? 0 : this.#table.payload(id);
+      let left = 0;
+      for (let at = 0; at < count; at++) {
+        const lane = this.#cut[at]!;
+        const slot = this.#slots[lane]!;
+        const isLonger = matched[slot]! > i;
+        if (isLonger && ended !== 0 && this.#sets.has(ended, lane * 2)) continue;
+        this.#cut[left++] = lane;
+        if (!isLonger) continue;
+        matched[slot] = i;
+        if (onGpu[slot]! > i) onGpu[slot] = i;
+      }
+      count = left;
+    }
   }
 
   /** Where content ends with an entry that `hold` has just given; in any unit that is the same for all. */

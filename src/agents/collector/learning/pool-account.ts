@@ -6,8 +6,8 @@
 // What a storage tier that all endpoints share holds makes none of them a better choice: it is counted only.
 //
 // A source's block size is what it says of blocks in its GPUs' memory, of a cache group that a prefix needs whole:
-// other tiers may join several blocks, and windows and states have blocks of their own sizes. An account that is new knows nothing of what was learned before, so the epoch changes with it, and whoever
-// learned tells everything again.
+// other tiers may join several blocks, and windows and states may have blocks of their own sizes. An account that is
+// new knows nothing of what was learned before, so the epoch changes with it, and whoever learned tells everything again.
 
 import { randomUUID } from "node:crypto";
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";

@@ -5,6 +5,7 @@
 // Nothing has to be learned here, and engines with unlike block sizes share keys: see token-keys.ts of the
 // scheduler. Everything that a source stores is told, answers too, where requests have keys: every 64 tokens.
 
+import { endingsAsKeys } from "../../../scheduler/kv/residency/endings-as-keys.ts";
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
 import type { KeyChains } from "../../../scheduler/kv/residency/key-chains.ts";
 import type {
@@ -91,7 +92,7 @@ export class TokenAccount implements KvEventConsumer {
   gone(source: KvEventSource): void {
     const followed = this.#followed.get(source);
     if (followed === undefined) return;
-    followed.rekeyer.cleared();
+    followed.rekeyer.gone();
     this.#followed.delete(source);
     const ranks = this.#ranks.get(source.endpoint!);
     ranks?.delete(followed);
@@ -130,7 +131,8 @@ export class TokenAccount implements KvEventConsumer {
     if (source.endpoint === null || this.#followed.size >= this.#sourcesMax) return undefined;
     const slot = this.#freeSlots.pop() ?? this.#followed.size;
     const chains = this.#chains;
-    const told = { isSparse: true, ...(chains === undefined ? {} : { chains }) };
+    const endings = endingsAsKeys(this.#sink);
+    const told = { isSparse: true, endings, ...(chains === undefined ? {} : { chains }) };
     const rekeyer = new Rekeyer(slot, this.#sink, told);
     const followed = { slot, rekeyer };
     this.#followed.set(source, followed);

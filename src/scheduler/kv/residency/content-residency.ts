@@ -12,6 +12,10 @@
 // put another date in, the newest counts, as the next request will be like it. Blocks that settle nothing
 // stand at the start of every prompt that shares them, so they are held with any of these.
 //
+// Where hits end only with some of the blocks that an endpoint holds (hit-ends.ts), a second slot holds these
+// token blocks, as if it was an endpoint. Of a span the last one counts, and what the sink is told is about the
+// first slot, by the keys of hit-end-keys.ts.
+//
 // Prompts that begin alike share token blocks, so content that begins within them is found through the block
 // that it ends with: token-chains.ts.
 //
@@ -21,7 +25,8 @@
 import { NONE } from "../block-table.ts";
 import { CONTENT_KEYS_MAX } from "../content-keys.ts";
 import { ALTERNATIVES_COST_BYTES } from "./content-alternatives.ts";
-import { type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
+import { ENDS_MARKED, hitEndHigh, hitEndLow } from "../hit-end-keys.ts";
+import { HELD_ON_GPU, type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
 import { CONTENT_COST_BYTES, LearnedContents, type TokenSpan } from "./learned-contents.ts";
 import { SpanChanges, type TokenChange } from "./span-changes.ts";
 import { CHAIN_COST_BYTES, SPAN_BLOCKS_MAX } from "./token-chains.ts";
@@ -94,6 +99,8 @@ export class ContentResidency implements HoldingSink {
   readonly #before: Uint8Array;
   readonly #after: Uint8Array;
   readonly #key = new Uint32Array(2);
+  /** By slot that says where hits end: whose. */
+  readonly #endingsOf: Uint16Array;
 
   /** The sink gets content keys. */
   constructor(sink: HoldingSink, options: ContentResidencyOptions = {}) {
@@ -112,6 +119,20 @@ export class ContentResidency implements HoldingSink {
     );
     this.#before = new Uint8Array(slotsMax);
     this.#after = new Uint8Array(slotsMax);
+    this.#endingsOf = new Uint16Array(slotsMax);
+  }
+
+  /** `slot`, which holds nothing, says where hits of the endpoint at `of` end from now on; and nobody else's ends. */
+  beginEndings(slot: number, of: number): void {
+    this.#tokens.markEndings(slot, true);
+    this.#endingsOf[slot] = of;
+    this.#sink.held(of, ENDS_MARKED.low, ENDS_MARKED.high, HELD_ON_GPU);
+  }
+
+  /** The slot holds nothing any more. Hits of its endpoint end with any block that it holds. */
+  endEndings(slot: number): void {
+    this.#tokens.markEndings(slot, false);
+    this.#sink.held(this.#endingsOf[slot]!, ENDS_MARKED.low, ENDS_MARKED.high, NOT_HELD);
   }
 
   /** Bytes of all arrays. */
@@ -164,10 +185,19 @@ export class ContentResidency implements HoldingSink {
       if (was === NOT_HELD) this.#contents.heldChanged(token, slot, 1);
       else if (is === NOT_HELD) this.#contents.heldChanged(token, slot, -1);
       const change = { token, slot, was, is };
-      this.#spanChanges.tell(change);
+      if (this.#tokens.isEndings(slot)) this.#tellEnded(change);
+      else this.#spanChanges.tell(change);
       this.#tellBegun(change);
     } else if (!isKnown && is === NOT_HELD) this.#contents.removeIfUnused(token);
     else if (!isKnown && was === NOT_HELD) this.counts.unknownStores++;
+  }
+
+  /** Content that ends with the token block: whether a hit can. */
+  #tellEnded({ token, slot, is }: TokenChange): void {
+    let content = this.#contents.newestEnded(token);
+    for (; content !== NONE; content = this.#contents.olderEnded(content)) {
+      this.#tell(content, slot, is);
+    }
   }
 
   /** Content that is held with any of its alternatives, of which the token block is one. */
@@ -303,7 +333,10 @@ export class ContentResidency implements HoldingSink {
 
   #tell(content: number, slot: number, holding: Holding): void {
     this.#contents.readKey(content, this.#key);
-    this.#sink.held(slot, this.#key[0]!, this.#key[1]!, holding);
+    const low = this.#key[0]!;
+    const high = this.#key[1]!;
+    if (!this.#tokens.isEndings(slot)) return this.#sink.held(slot, low, high, holding);
+    this.#sink.held(this.#endingsOf[slot]!, hitEndLow(low), hitEndHigh(high), holding);
   }
 
   /** Forgets one content block: one learned long ago, and held by nobody if one is near. */

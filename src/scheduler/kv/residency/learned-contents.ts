@@ -329,7 +329,9 @@ export class LearnedContents {
   #spanHolding(content: number, slot: number): Holding {
     let holding: Holding = HELD_ON_GPU;
     let token = this.#rows.get(content, LAST_TOKEN);
-    for (let left = this.tokenCount(content); left > 0 && holding !== NOT_HELD; left--) {
+    // A hit ends with the last one.
+    const needed = this.#tokens.isEndings(slot) ? 1 : this.tokenCount(content);
+    for (let left = needed; left > 0 && holding !== NOT_HELD; left--) {
       const one = this.#tokens.holding(token, slot);
       if (one < holding) holding = one;
       token = this.chains.before(token);

@@ -2,8 +2,8 @@
 //
 //   KvEventSource ──► slot, Rekeyer ──► ContentResidency ──► sink: (slot, content key, holding)
 //
-// A source gets a slot when it is first named and gives it back when it is gone. One per pool and engine
-// block size, as ContentResidency is.
+// A source gets a slot when it is first named and gives it back when it is gone; and a second one where its hits
+// do not end with every block that it holds. One per pool and engine block size, as ContentResidency is.
 
 import {
   ContentResidency,
@@ -11,7 +11,7 @@ import {
   type ContentResidencyOptions,
   type LearnedPrompt,
 } from "./content-residency.ts";
-import type { HoldingSink } from "./holding.ts";
+import { type EndingSink, HELD_ON_GPU, type HoldingSink, NOT_HELD } from "./holding.ts";
 import type {
   KvBlocksRemoved,
   KvBlocksStored,
@@ -46,6 +46,16 @@ export class ResidencyAccount implements KvEventConsumer {
   readonly #slotsMax: number;
   readonly #rekeyers = new Map<KvEventSource, Rekeyer>();
   readonly #slots = new Map<KvEventSource, number>();
+  /** By slot: the one that says where its hits end. */
+  readonly #endingSlots = new Map<number, number>();
+  readonly #endings: EndingSink = {
+    endsMarked: (slot, isMarked) => this.#endsMarked(slot, isMarked),
+    endsHit: (slot, low, high, isEnd) => {
+      const ending = this.#endingSlots.get(slot);
+      if (ending === undefined) return;
+      this.#contents.held(ending, low, high, isEnd ? HELD_ON_GPU : NOT_HELD);
+    },
+  };
   readonly #freeSlots: number[] = [];
   /** By slot; also a source that is gone, until another takes its slot. */
   readonly #sources: KvEventSource[] = [];
@@ -127,7 +137,7 @@ export class ResidencyAccount implements KvEventConsumer {
   gone(source: KvEventSource): void {
     const slot = this.#slots.get(source);
     if (slot === undefined) return;
-    this.#rekeyers.get(source)?.cleared();
+    this.#rekeyers.get(source)?.gone();
     this.#rekeyers.delete(source);
     this.#slots.delete(source);
     this.#freeSlots.push(slot);
@@ -141,11 +151,26 @@ export class ResidencyAccount implements KvEventConsumer {
       this.#eventsLeftOut++;
       return undefined;
     }
-    const rekeyer = new Rekeyer(slot, this.#contents, { bytesMax: this.#rekeyerBytesMax });
+    const told = { bytesMax: this.#rekeyerBytesMax, endings: this.#endings };
+    const rekeyer = new Rekeyer(slot, this.#contents, told);
     this.#rekeyers.set(source, rekeyer);
     this.#slots.set(source, slot);
     this.#sources[slot] = source;
     return rekeyer;
+  }
+
+  /** Without a slot for it, hits count as ending anywhere. */
+  #endsMarked(slot: number, isMarked: boolean): void {
+    const known = this.#endingSlots.get(slot);
+    if (!isMarked && known !== undefined) {
+      this.#contents.endEndings(known);
+      this.#endingSlots.delete(slot);
+      this.#freeSlots.push(known);
+    }
+    const ending = isMarked ? this.#takeSlot() : undefined;
+    if (ending === undefined) return;
+    this.#endingSlots.set(slot, ending);
+    this.#contents.beginEndings(ending, slot);
   }
 
   #takeSlot(): number | undefined {

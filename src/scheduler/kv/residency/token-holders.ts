@@ -17,6 +17,8 @@ export class TokenHolders {
   readonly #table: BlockTable;
   readonly #sets: HolderSets;
   readonly #plane: Uint32Array;
+  /** By slot: 1 for one that says where hits end. */
+  readonly #isEndings: Uint8Array;
   /** One past the highest entry and slot there ever was. */
   #idsEnd = 0;
   #slotsEnd = 0;
@@ -27,6 +29,16 @@ export class TokenHolders {
     this.#table = new BlockTable(entriesMax * TABLE_COST_BYTES);
     this.#sets = new HolderSets(slotsMax * 2, setBytesMax);
     this.#plane = new Uint32Array(this.#sets.planeWords);
+    this.#isEndings = new Uint8Array(slotsMax);
+  }
+
+  /** Whether a slot is no endpoint, but says where another one's hits end: see ContentResidency. */
+  isEndings(slot: number): boolean {
+    return this.#isEndings[slot] === 1;
+  }
+
+  markEndings(slot: number, isEndings: boolean): void {
+    this.#isEndings[slot] = isEndings ? 1 : 0;
   }
 
   get byteLength(): number {
