@@ -11,7 +11,8 @@ const USAGE = `Usage: fairlead explain REQUEST_ID [flags]
 Prints the decision about a request: how long it waited in the pool's queue, every candidate with its
 load, its cache and each scorer's score, and why the others lost; or why the queue refused it. The id
 is in the answer's x-fairlead-request-id. The latest decisions of each pool are kept, hundreds to
-thousands of them, and the latest 1,024 refusals of its queue.
+thousands of them, and the latest 1,024 refusals of its queue. The edge records a part of its decisions:
+of the others there is what was chosen, why it was decided there and how it went.
 
   --json             print everything on record as one JSON document, for \`fairlead replay\`
 ${ADMIN_FLAGS_USAGE}`;

@@ -9,6 +9,7 @@ import {
   type ExplainedStage,
   explanationSchema,
   isQueueRefusal,
+  isUnrecorded,
   nameOf,
 } from "../../scheduler/decisions/document.ts";
 import { CliError } from "../cli-error.ts";
@@ -64,7 +65,7 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
     ...(attempt.queue === undefined ? [] : [`  ${describeQueue(attempt, attempt.queue)}`]),
   ];
   if (isQueueRefusal(attempt)) return lines;
-  if (isLocal(attempt)) {
+  if (isUnrecorded(attempt)) {
     lines.push(
       `  about ${attempt.promptTokens} prompt tokens`,
       `  configuration version ${attempt.configVersion}; who else was considered is not on record`,
@@ -81,11 +82,6 @@ function renderFacts(attempt: ExplainedAttempt): string[] {
   lines.push(...describeSplit(attempt).map((line) => `  ${line}`));
   if (attempt.shadow !== undefined) lines.push(`  ${describeShadow(attempt)}`);
   return lines.concat(nextOf(attempt));
-}
-
-/** Decided by an isolate, which tells the object its choice and its terms only. */
-function isLocal({ candidateCount, decided }: ExplainedAttempt): boolean {
-  return decided?.where === "local" && candidateCount === 0;
 }
 
 function nextOf({ chosen }: ExplainedAttempt): string[] {

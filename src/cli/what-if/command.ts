@@ -20,8 +20,9 @@ deployment's, or one pool's (kind EndpointPickerConfig). Nothing is changed anyw
 would have gone elsewhere, the predicted time to first token of both, what would have been found in
 caches, how evenly requests would have been spread, and how well the prediction fits what was
 measured. Each decision is taken as it was found: what the configuration would have done to loads and
-caches before is not in it. Records are in memory: the report says how far back they reach. Of decisions
-made at the edge there are none: with \`decide: consult\` the pool's objects make and keep all.
+caches before is not in it. Records are in memory: the report says how far back they reach. The edge
+records a part of its decisions, up to some tens a second in a pool: the report says how many it could
+not compare. With \`decide: consult\` the pool's objects decide, and record all.
 
 Exits with 0 if the configuration is better or as good; with 1 if it is worse: slower or with fewer
 cache hits by more than 5%, or refusing more; and with 2 if that cannot be told, whatever the reason.

@@ -12,8 +12,12 @@ import { readDecisions, type Reach, type RecordedDecision } from "./decisions.ts
 export interface PoolComparison extends WhatIfReport {
   /** Decisions that this code could not read, or not take again. */
   readonly unreadable: number;
-  /** How far back the pool's records reach, where a deployment was asked. */
+  /** Decisions at the edge that cannot be compared, because whom else they considered is not on record. */
+  readonly unrecorded: number;
+  /** How far back the records of the pool's objects reach, where a deployment was asked. */
   readonly recordsSinceMs: number | null;
+  /** The same of decisions at the edge. */
+  readonly edgeSinceMs: number | null;
   readonly isCutShort: boolean;
   /** Absent where every object of the pool has answered. */
   readonly shards?: AnsweredShards;
@@ -25,10 +29,11 @@ export async function comparePool(
   query: { readonly pool: string; readonly sinceS: number },
   other: SchedulerConfig,
 ): Promise<PoolComparison> {
-  const reach: Reach = { oldestAtMs: null, isCutShort: false };
+  const reach: Reach = { oldestAtMs: null, oldestLocalAtMs: null, isCutShort: false };
   const compared = await compare(query.pool, readDecisions(client, query, reach), other);
-  const { oldestAtMs: recordsSinceMs, isCutShort, shards } = reach;
-  return { ...compared, recordsSinceMs, isCutShort, ...(shards === undefined ? {} : { shards }) };
+  const { oldestAtMs: recordsSinceMs, oldestLocalAtMs: edgeSinceMs, isCutShort, shards } = reach;
+  const since = { recordsSinceMs, edgeSinceMs };
+  return { ...compared, ...since, isCutShort, ...(shards === undefined ? {} : { shards }) };
 }
 
 export async function compare(
@@ -38,11 +43,14 @@ export async function compare(
 ): Promise<PoolComparison> {
   const whatIf = new WhatIf(pool, other);
   let unreadable = 0;
-  for await (const { requestId, attempt } of decisions) {
-    if (attempt === undefined || !tryAdd(whatIf, requestId, attempt)) unreadable += 1;
+  let unrecorded = 0;
+  for await (const { requestId, attempt, isUnrecorded } of decisions) {
+    if (isUnrecorded === true) unrecorded += 1;
+    else if (attempt === undefined || !tryAdd(whatIf, requestId, attempt)) unreadable += 1;
     if (!whatIf.hasRoom) break;
   }
-  return { ...whatIf.report(), unreadable, recordsSinceMs: null, isCutShort: false };
+  const since = { recordsSinceMs: null, edgeSinceMs: null };
+  return { ...whatIf.report(), unreadable, unrecorded, ...since, isCutShort: false };
 }
 
 /** A record that cannot be replayed leaves the others: it is only one fewer to compare by. */

@@ -13,18 +13,24 @@ import { type AnsweredShards, shardsSchema } from "../answered-shards.ts";
 import { CliError, describeError } from "../cli-error.ts";
 
 export const FILE_BYTES_MAX = 512 * 1024 * 1024;
+/** Decisions in a page, at most. Of those with candidates there are fewer. */
+const PAGE = 256;
 
 export interface RecordedDecision {
   readonly requestId: string;
   readonly pool: string;
-  /** undefined: this code cannot read it, for the deployment is older or newer. */
+  /** undefined: this code cannot read it, for the deployment is older or newer; or it is not there. */
   readonly attempt: ReplayableAttempt | undefined;
+  /** It was decided at the edge, and whom else it might have been sent to is not on record. */
+  readonly isUnrecorded?: true;
 }
 
 /** How far back the records of a pool reach. */
 export interface Reach {
   /** null: the pool has none. */
   oldestAtMs: number | null;
+  /** The same of decisions at the edge. */
+  oldestLocalAtMs: number | null;
   /** An object was away meanwhile, and its older records with it. */
   isCutShort: boolean;
   /** The last page that not every object of the pool had answered: its records are not among these. */
@@ -35,6 +41,8 @@ export interface Reach {
 const pageSchema = z.object({
   objectEpoch: z.string(),
   oldestAtMs: z.number().nullable(),
+  /** Absent from a deployment of the release before. */
+  oldestLocalAtMs: z.number().nullable().optional(),
   /** A text of a pool of several objects. */
   next: z.union([z.number(), z.string()]).nullable(),
   schedulers: z.array(z.unknown()),
@@ -57,7 +65,7 @@ export async function* readDecisions(
   const parse = createSchedulerCache();
   let before = "";
   for (let epoch: string | undefined; ;) {
-    const path = `/pools/${encodeURIComponent(pool)}/decisions?since=${sinceS}${before}`;
+    const path = `/pools/${encodeURIComponent(pool)}/decisions?since=${sinceS}&limit=${PAGE}${before}`;
     const answer = await client.call({ method: "GET", path });
     if (answer.status !== 200) throw new CliError(`pool ${pool}: ${errorMessage(answer)}`);
     const page = pageSchema.safeParse(answer.body);
@@ -65,12 +73,14 @@ export async function* readDecisions(
       throw new CliError(
         "The answer could not be read: is this fairlead as new as the deployment?",
       );
-    const { objectEpoch, oldestAtMs, next, schedulers, shards, decisions } = page.data;
+    const { objectEpoch, oldestAtMs, oldestLocalAtMs, next, schedulers, shards, decisions } =
+      page.data;
     if (shards !== undefined && shards.missing.length > 0) reach.shards = shards;
     reach.isCutShort = epoch !== undefined && epoch !== objectEpoch;
     if (reach.isCutShort) return;
     epoch = objectEpoch;
     reach.oldestAtMs = oldestAtMs;
+    reach.oldestLocalAtMs = oldestLocalAtMs ?? null;
     for (const { requestId, attempt } of decisions) {
       const whole = { ...attempt, scheduler: schedulers[attempt.scheduler] };
       yield* replayables({ requestId, pool, attempts: [whole] }, parse);
@@ -109,7 +119,10 @@ function* replayables(
   const { requestId, pool, attempts } = read.data;
   for (const attempt of attempts) {
     const parsed = parseReplayable({ requestId, pool, attempts: [attempt] }, parse);
-    yield { requestId, pool, attempt: parsed.ok ? parsed.value.attempts[0] : undefined };
+    if (parsed.ok) yield { requestId, pool, attempt: parsed.value.attempts[0] };
+    else if (parsed.isUnrecorded === true)
+      yield { requestId, pool, attempt: undefined, isUnrecorded: true };
+    else yield { requestId, pool, attempt: undefined };
   }
 }
 

@@ -38,8 +38,8 @@ export function renderComparison(comparison: PoolComparison): string {
 }
 
 function describeReach(comparison: PoolComparison): string {
-  const { oldestAtMs, newestAtMs, configVersions, recordsSinceMs, isCutShort, shards, unreadable } =
-    comparison;
+  const { oldestAtMs, newestAtMs, configVersions, isCutShort, shards } = comparison;
+  const { recordsSinceMs, edgeSinceMs, unreadable, unrecorded } = comparison;
   const parts: string[] = [];
   if (oldestAtMs !== null && newestAtMs !== null) {
     const seconds = (newestAtMs - oldestAtMs) / 1_000;
@@ -49,8 +49,14 @@ function describeReach(comparison: PoolComparison): string {
     parts.push(`decided by ${describeVersions(configVersions)} of the configuration`);
   if (recordsSinceMs !== null)
     parts.push(`records reach back to ${new Date(recordsSinceMs).toISOString()}`);
+  if (edgeSinceMs !== null)
+    parts.push(`what is known of the edge to ${new Date(edgeSinceMs).toISOString()}`);
   if (shards !== undefined) parts.push(describeShards(shards));
   if (isCutShort) parts.push("the pool's object restarted meanwhile: older records are gone");
+  if (unrecorded > 0)
+    parts.push(
+      `${count(unrecorded, "decision")} at the edge cannot be compared: the other candidates are not on record`,
+    );
   if (unreadable > 0) parts.push(`${unreadable} more could not be taken again by this fairlead`);
   return parts.length === 0 ? "no decision is on record" : parts.join("; ");
 }

@@ -17,6 +17,7 @@ import {
   type ExplainedRow,
   explanationSchema,
   isQueueRefusal,
+  isUnrecorded,
   nameOf,
 } from "./document.ts";
 
@@ -62,7 +63,7 @@ export interface ReplayableAttempt extends ExplainedAttempt {
 export interface ReplayableDocument {
   readonly requestId: string;
   readonly pool: string;
-  /** At least one; not those that were refused in the queue. */
+  /** At least one; not those that were refused in the queue, or decided at the edge without a record. */
   readonly attempts: readonly ReplayableAttempt[];
 }
 
@@ -75,8 +76,15 @@ export interface DocumentIssue {
 
 export type ParsedReplayable =
   | { readonly ok: true; readonly value: ReplayableDocument }
-  | { readonly ok: false; readonly issues: readonly DocumentIssue[] };
+  | {
+      readonly ok: false;
+      readonly issues: readonly DocumentIssue[];
+      /** All of it was decided at the edge, and none of it recorded. */
+      readonly isUnrecorded?: true;
+    };
 
+const NOTHING_RECORDED =
+  "has no record: the request was decided at the edge, which records some of its decisions only";
 const NOTHING_DECIDED = "has no decision: the request was refused in the queue";
 const TOO_OLD = "is missing: the Fairlead that wrote this did not record what a replay needs";
 
@@ -95,7 +103,7 @@ export function parseReplayable(
     return { ok: false, issues: [{ path: "attempts", message: "has no attempt" }] };
   const issues: DocumentIssue[] = [];
   const replayable = attempts.map((attempt, i) => {
-    if (isQueueRefusal(attempt)) return undefined;
+    if (isQueueRefusal(attempt) || isUnrecorded(attempt)) return undefined;
     const path = `attempts[${i}]`;
     if (attempt.scheduler === undefined) {
       issues.push({ path: `${path}.scheduler`, message: TOO_OLD });
@@ -107,6 +115,10 @@ export function parseReplayable(
   });
   if (issues.length > 0) return { ok: false, issues };
   const known = replayable.filter((attempt) => attempt !== undefined);
+  if (attempts.every(isUnrecorded)) {
+    const issue = { path: "attempts", message: NOTHING_RECORDED };
+    return { ok: false, issues: [issue], isUnrecorded: true };
+  }
   if (known.length === 0)
     return { ok: false, issues: [{ path: "attempts", message: NOTHING_DECIDED }] };
   return { ok: true, value: { requestId, pool, attempts: known } };

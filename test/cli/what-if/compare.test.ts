@@ -34,5 +34,16 @@ it("counts what cannot be replayed, and compares the others", async () => {
     attempt: each,
   }));
   const comparison = await compare("pool-a", decisions, OTHER);
-  expect(comparison).toMatchObject({ decisions: 2, unreadable: 2 });
+  expect(comparison).toMatchObject({ decisions: 2, unreadable: 2, unrecorded: 0 });
+});
+
+it("tells decisions at the edge that have no record from those that cannot be read", async () => {
+  const known = { pool: "pool-a", attempt: undefined };
+  const decisions = [
+    { ...known, requestId: "r0", attempt: attempt() },
+    { ...known, requestId: "r1", isUnrecorded: true as const },
+    { ...known, requestId: "r2" },
+  ];
+  const comparison = await compare("pool-a", decisions, OTHER);
+  expect(comparison).toMatchObject({ decisions: 1, unreadable: 1, unrecorded: 1 });
 });

@@ -37,7 +37,9 @@ const COMPARISON: PoolComparison = {
   verdict: "worse",
   reasons: ["the median rises"],
   unreadable: 0,
+  unrecorded: 0,
   recordsSinceMs: null,
+  edgeSinceMs: null,
   isCutShort: false,
 };
 
@@ -72,6 +74,8 @@ describe("renderComparison", () => {
       configVersions: { oldest: 2, newest: 3 },
       isCutShort: true,
       unreadable: 7,
+      unrecorded: 90,
+      edgeSinceMs: recordsSinceMs + 60_000,
       shards: { count: 2, missing: [1] },
     });
     expect(text).toContain("of 1 of 2 objects: 1 did not answer");
@@ -80,6 +84,8 @@ describe("renderComparison", () => {
     expect(text).toContain("decided by versions 2 to 3 of the configuration");
     expect(text).toContain("restarted meanwhile");
     expect(text).toContain("7 more could not be taken again");
+    expect(text).toContain("what is known of the edge to 2026-11-21T11:01:00.000Z");
+    expect(text).toContain("90 decisions at the edge cannot be compared");
   });
 
   it("has little to say without decisions", () => {

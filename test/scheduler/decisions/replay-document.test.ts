@@ -34,6 +34,24 @@ describe("parseReplayable", { timeout: 30_000 }, () => {
     expect(parseReplayable({ ...document, later: [] })).toMatchObject({ ok: true });
   });
 
+  it("says of a decision at the edge that it has no record, and takes those that have", () => {
+    const numbers = { rttMs: 40, snapshotAgeMs: 10, credit: 1, saturation: 0, gainMs: 0 };
+    const decided = { where: "local", reason: "x", knownTokens: 0, possibleTokens: 0, ...numbers };
+    const recorded = createDocument((attempt) => (attempt["decided"] = decided));
+    const bare = createDocument((attempt) => {
+      Object.assign(attempt, { decided, candidates: [], candidateCount: 0 });
+      delete attempt["scheduler"];
+    });
+    const attempts = [...(bare["attempts"] as Json[]), ...(recorded["attempts"] as Json[])];
+    expect(parseReplayable({ ...recorded, attempts })).toMatchObject({
+      ok: true,
+      value: { attempts: [{ decided }] },
+    });
+    const refused = parseReplayable(bare);
+    expect(refused).toMatchObject({ ok: false, isUnrecorded: true });
+    expect(refused.ok ? "" : refused.issues[0]!.message).toContain("decided at the edge");
+  });
+
   const cases: readonly { name: string; path: string; says: string; change: Change }[] = [
     {
       name: "an older document, without what a replay needs",

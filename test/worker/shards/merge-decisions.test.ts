@@ -24,6 +24,7 @@ function pageOf(shard: number, made: Made, place: Place, limit = PAGE): Decision
     isConfigured: true,
     objectEpoch: `e${shard}`,
     oldestAtMs: made[0] ?? null,
+    ...(shard === 0 ? {} : { oldestLocalAtMs: shard }),
     next: until === 0 ? null : until,
     schedulers: [{ kind: "EndpointPickerConfig" }] as never,
     decisions: numbers.map((number) => ({
@@ -81,6 +82,8 @@ describe("pages of several objects", () => {
     expect(page.schedulers).toHaveLength(1);
     expect(page.decisions.map(({ attempt }) => attempt.scheduler)).toEqual([0, 0, 0, 0]);
     expect(page).toMatchObject({ objectEpoch: "e0,e1", oldestAtMs: 1, next: null });
+    // The first is of the version before.
+    expect(page.oldestLocalAtMs).toBe(1);
   });
 
   it("name an object's life that is not told of, so that nobody takes it for the same", () => {
