@@ -24,6 +24,15 @@ export interface Call {
   readonly receivedAtMs: number;
 }
 
+/** A request as the routes of inference have it, whoever found the route. */
+export interface InferenceCall {
+  readonly request: Request;
+  readonly env: Env;
+  readonly call: Call;
+  /** Keeps the request's context alive. Never rejects. */
+  readonly hold: (work: Promise<void>) => void;
+}
+
 /** What Hono carries through a request. */
 export interface AppEnv {
   Bindings: Env;
@@ -48,4 +57,10 @@ export function createCall(request: Request): Call {
 export function setRequestIds(headers: Headers, call: Call): void {
   headers.set(REQUEST_ID_HEADER, call.clientRequestId ?? call.requestId);
   headers.set(FAIRLEAD_REQUEST_ID_HEADER, call.requestId);
+}
+
+/** The same, for headers that are made of a record. */
+export function writeRequestIds(headers: Record<string, string>, call: Call): void {
+  headers[REQUEST_ID_HEADER] = call.clientRequestId ?? call.requestId;
+  headers[FAIRLEAD_REQUEST_ID_HEADER] = call.requestId;
 }

@@ -37,6 +37,11 @@ export function readDirectory(
   return copy.get({ read: (known) => readIndex(env, known), waitUntil });
 }
 
+/** What `readDirectory` would say, where it has nothing to wait for. */
+export function freshDirectory(): DirectoryIndex | undefined {
+  return copy.fresh(Date.now());
+}
+
 /** The next request of this isolate sees what was just written. */
 export function forgetDirectory(): void {
   copy.forget();

@@ -1,6 +1,6 @@
 // The Worker's entry, and the classes that wrangler.toml binds. Everything else is router.ts.
 
-import { router } from "./router.ts";
+import { serveRequest } from "./router.ts";
 
 export { Control } from "../durable/control.ts";
 export { DirectoryObject } from "../durable/directory.ts";
@@ -9,5 +9,5 @@ export { Pools } from "../durable/pools.ts";
 export { SettingsObject } from "../durable/settings.ts";
 
 export default {
-  fetch: (request, env, ctx) => router.fetch(request, env, ctx),
+  fetch: serveRequest,
 } satisfies ExportedHandler<Env>;

@@ -2,13 +2,13 @@
 
 import { type Context, Hono } from "hono";
 import { adminRefusal } from "./auth.ts";
-import { type AppEnv, createCall, setRequestIds } from "./call.ts";
+import { type AppEnv, type Call, createCall, type InferenceCall, setRequestIds } from "./call.ts";
 import { errorResponse, refuse } from "./openai/errors.ts";
 import { INFERENCE_PATHS } from "./parsers/built-parsers.ts";
 import * as admin from "./routes/admin.ts";
 import { connectAgent } from "./routes/agents.ts";
 import { listDecisions } from "./routes/decisions.ts";
-import { inferenceRoute } from "./routes/inference.ts";
+import { serveInference } from "./routes/inference.ts";
 import { listModels, showModel } from "./routes/models.ts";
 import { directoryMetrics, health, isolateMetrics, poolMetrics } from "./routes/operations.ts";
 import * as pools from "./routes/pools.ts";
@@ -16,7 +16,7 @@ import { logException } from "./telemetry.ts";
 
 type Route = (c: Context<AppEnv>) => Response | Promise<Response>;
 
-export const router = new Hono<AppEnv>();
+const router = new Hono<AppEnv>();
 
 router.use(async (c, next) => {
   const call = createCall(c.req.raw);
@@ -27,7 +27,7 @@ router.use(async (c, next) => {
 });
 
 for (const path of INFERENCE_PATHS) {
-  const route = { POST: inferenceRoute(path) };
+  const route = { POST: (c: Context<AppEnv>) => serveInference(path, inferenceCall(c)) };
   serve(path, route);
   // Parsers take no notice of a slash at the end; the engine is asked without it.
   serve(`${path}/`, route);
@@ -63,12 +63,53 @@ router.notFound(() => {
   return errorResponse(refuse("not_found", message).error);
 });
 
-router.onError((error, c) => {
-  logException(error, c.get("call"));
+router.onError((error, c) => answerException(error, c.get("call")));
+
+/**
+ * Answers a request. Nearly all are for inference, and their paths are written plainly: those need no router, and
+ * none of its objects.
+ */
+// Hot path.
+export async function serveRequest(
+  request: Request,
+  env: Env,
+  ctx: ExecutionContext,
+): Promise<Response> {
+  const path = request.method === "POST" ? plainInferencePath(request.url) : undefined;
+  if (path === undefined) return router.fetch(request, env, ctx);
+  const call = createCall(request);
+  const hold = (work: Promise<void>) => ctx.waitUntil(work);
+  try {
+    return await serveInference(path, { request, env, call, hold });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const answer = answerException(error, call);
+    setRequestIds(answer.headers, call);
+    return answer;
+  }
+}
+
+/** Undefined also for what the router may yet find to be one: percent signs, a slash at the end. */
+function plainInferencePath(url: string): string | undefined {
+  const at = url.indexOf("/", url.indexOf("://") + 3);
+  for (const path of INFERENCE_PATHS) {
+    const end = at + path.length;
+    if (url.startsWith(path, at) && (end === url.length || url[end] === "?")) return path;
+  }
+  return undefined;
+}
+
+function inferenceCall(c: Context<AppEnv>): InferenceCall {
+  const hold = (work: Promise<void>) => c.executionCtx.waitUntil(work);
+  return { request: c.req.raw, env: c.env, call: c.get("call"), hold };
+}
+
+function answerException(error: Error, call: Call): Response {
+  logException(error, call);
   const message =
     "Something failed here, not in your request. The operator finds it in the log, by the request id.";
   return errorResponse(refuse("internal_error", message).error);
-});
+}
 
 /** Registers a path with its methods; every other method is a 405 that names them. */
 function serve(path: string, routes: Readonly<Record<string, Route>>): void {

@@ -26,6 +26,11 @@ export async function readSettings(
   return (await copy.get({ read, waitUntil })) ?? DEFAULT_SETTINGS;
 }
 
+/** What `readSettings` would say, where it has nothing to wait for. */
+export function freshSettings(): Settings | undefined {
+  return copy.fresh(Date.now());
+}
+
 /** The next request of this isolate sees what was just written. */
 export function forgetSettings(): void {
   copy.forget();

@@ -1,7 +1,7 @@
 import { createExecutionContext, evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { router } from "../../src/worker/router.ts";
+import { serveRequest } from "../../src/worker/router.ts";
 import { POOL, until } from "../durable/pool-client.ts";
 import {
   adminSend,
@@ -81,7 +81,7 @@ describe("the admin key", () => {
         headers: { authorization: "Bearer " },
       });
       const bindings = { ...env, FAIRLEAD_ADMIN_KEY } as Env;
-      const response = await router.fetch(request, bindings, context);
+      const response = await serveRequest(request, bindings, context);
       const error = await errorOf(response);
       expect(error).toMatchObject({ status: 503, code: "admin_key_not_configured" });
     }

@@ -64,23 +64,26 @@ class ContentKeyHasher implements ContentKeys {
 
   // Hot path: decision-100k-tokens in bench/.
   update(bytes: Uint8Array): void {
-    this.#byteCount += bytes.length;
+    const { length } = bytes;
+    this.#byteCount += length;
     let at = 0;
     if (this.#partialBytes > 0) {
-      at = Math.min(bytes.length, CONTENT_BLOCK_BYTES - this.#partialBytes);
-      this.#partial.set(at === bytes.length ? bytes : bytes.subarray(0, at), this.#partialBytes);
-      this.#partialBytes += at;
+      at = Math.min(length, CONTENT_BLOCK_BYTES - this.#partialBytes);
+      this.#keep(bytes, 0, at);
       if (this.#partialBytes < CONTENT_BLOCK_BYTES) return;
       this.#partialBytes = 0;
       this.#addBlock(this.#partial, 0);
     }
-    for (; at + CONTENT_BLOCK_BYTES <= bytes.length; at += CONTENT_BLOCK_BYTES) {
+    for (; at + CONTENT_BLOCK_BYTES <= length; at += CONTENT_BLOCK_BYTES) {
       if (this.#keyCount === CONTENT_KEYS_MAX) return;
       this.#addBlock(bytes, at);
     }
-    if (at === bytes.length) return;
-    this.#partial.set(bytes.subarray(at));
-    this.#partialBytes = bytes.length - at;
+    this.#keep(bytes, at, length);
+  }
+
+  /** A loop: the pieces are short, and a view of each would take longer than to copy it. */
+  #keep(bytes: Uint8Array, from: number, to: number): void {
+    for (let at = from; at < to; at++) this.#partial[this.#partialBytes++] = bytes[at]!;
   }
 
   keys(): Uint32Array {

@@ -213,7 +213,7 @@ export class EdgePool {
       model,
       keys,
       ...facts,
-      endpoints: Array.from(picked.slots, (slot) => replica.addressOf(slot)!),
+      endpoints: addressesOf(picked.slots, replica),
       ...prefillPart(stages, picked, promptTokens),
       terms,
     };
@@ -257,6 +257,13 @@ function dispatch(
   const prompt = { promptTokens, uncachedTokens: prefill.uncachedTokens };
   replica.dispatched(prefill.slot, prefill.uncachedTokens, nowMs, prompt);
   return replica.dispatched(slot, reservedTokens, nowMs, NO_PROMPT);
+}
+
+// Array.from takes ten times as long.
+function addressesOf(slots: Int32Array, replica: PoolReplica): string[] {
+  const addresses: string[] = [];
+  for (const slot of slots) addresses.push(replica.addressOf(slot)!);
+  return addresses;
 }
 
 const NO_PROMPT = { promptTokens: 0, uncachedTokens: 0 };

@@ -27,13 +27,13 @@ const SIDE_PIXELS_MAX = 65_535;
 const TOKENS_MAX = 0xffff_ffff;
 
 /** What a client says of its videos, all of them. */
-export interface VideoHints {
+interface VideoHints {
   readonly seconds?: number;
   readonly size?: ImageSize;
 }
 
 /** From the client's headers; what cannot be read is not there. */
-export function readVideoHints(headers: Pick<Headers, "get">): VideoHints {
+function readVideoHints(headers: Pick<Headers, "get">): VideoHints {
   const seconds = Number(headers.get("x-llm-d-video-duration-seconds") ?? Number.NaN);
   const resolution = headers.get("x-llm-d-video-resolution") ?? "";
   const sides = /^\s*(\d{1,5})\s*[xX]\s*(\d{1,5})\s*$/.exec(resolution);
@@ -56,14 +56,22 @@ interface Medium {
   readonly tokens: number;
 }
 
+interface MediaFacts {
+  /** The client's: of its hints about videos. */
+  readonly headers: Pick<Headers, "get">;
+  readonly salt: string | undefined;
+}
+
 /**
  * The first REQUEST_FACTS_LIMITS.mediaMax of them; undefined where there are none. `salt` is that of the
  * content keys: media are told to be the same only within one.
  */
 export async function describeMedia(
   messages: readonly ChatMessage[],
-  { hints, salt }: { readonly hints: VideoHints; readonly salt: string | undefined },
+  { headers, salt }: MediaFacts,
 ): Promise<RequestMedia | undefined> {
+  if (messages.every(({ content }) => typeof content === "string")) return undefined;
+  const hints = readVideoHints(headers);
   const found: Medium[] = [];
   for (const { content } of messages) {
     if (typeof content === "string" || content === null) continue;

@@ -31,7 +31,7 @@ import { saltBody } from "./cache-salt.ts";
 import { checkEngineControls } from "./engine-controls.ts";
 import type { Checked } from "./errors.ts";
 import { feedPrompt } from "./feed-prompt.ts";
-import { describeMedia, readVideoHints } from "./media.ts";
+import { describeMedia } from "./media.ts";
 import { type JsonBody, parseJsonBody } from "./parse-json.ts";
 import { type ChatMessage, parseChatRequest, parseCompletionRequest } from "./schemas.ts";
 
@@ -103,10 +103,7 @@ async function prepare(
   const { prompts, tokens, markedBlocks } = await write(hasher);
   const tokensMax = fields.max_completion_tokens ?? fields.max_tokens ?? null;
   const isRenamed = fields.model !== model;
-  const media = await describeMedia(fields.messages ?? [], {
-    hints: readVideoHints(headers),
-    salt,
-  });
+  const media = await describeMedia(fields.messages ?? [], { headers, salt });
   return {
     path,
     model,

@@ -8,6 +8,8 @@ import { z } from "zod";
 import type { CompletionPrompt } from "../../scheduler/kv/canonical/canonical-prompt.ts";
 import { type Checked, refuse } from "./errors.ts";
 
+const MODEL_CHARS_MAX = 256;
+
 const positive = z.int("expected a positive integer").min(1, "expected a positive integer");
 const text = z.string("expected a string");
 const object = z.looseObject({}, "expected an object");
@@ -18,7 +20,7 @@ const common = {
   // A pool's rewrite may stand in for a model that is not named.
   model: text
     .min(1, "expected the name of a model")
-    .max(256, "expected at most 256 characters")
+    .max(MODEL_CHARS_MAX, `expected at most ${MODEL_CHARS_MAX} characters`)
     .optional(),
   stream: z.boolean("expected true or false").nullish(),
   stream_options: z
@@ -74,13 +76,20 @@ type Path = readonly (string | number)[];
 
 /** Parses the body of a chat completion. The refusal names the first field that is wrong. */
 export function parseChatRequest(value: unknown): Checked<ChatRequest> {
-  const fields = parse(chatFields, value, []);
+  const plain = plainChatFields(value);
+  const fields =
+    plain === undefined ? parse(chatFields, value, []) : { ok: true as const, value: plain };
   if (!fields.ok) return fields;
   const tools = parseEach(object, fields.value.tools ?? [], ["tools"]);
   if (!tools.ok) return tools;
+  const given = fields.value.messages;
   const messages: ChatMessage[] = [];
-  for (const [index, value] of fields.value.messages.entries()) {
-    const message = parseMessage(value, ["messages", index]);
+  for (let index = 0; index < given.length; index++) {
+    const plainOne = plainMessage(given[index]);
+    const message =
+      plainOne === undefined
+        ? parseMessage(given[index], ["messages", index])
+        : { ok: true as const, value: plainOne };
     if (!message.ok) return message;
     messages.push(message.value);
   }
@@ -88,8 +97,6 @@ export function parseChatRequest(value: unknown): Checked<ChatRequest> {
 }
 
 function parseMessage(value: unknown, path: Path): Checked<ChatMessage> {
-  const plain = plainMessage(value);
-  if (plain !== undefined) return { ok: true, value: plain };
   const message = parse(messageFields, value, path);
   if (!message.ok) return message;
   const { content, tool_calls } = message.value;
@@ -98,6 +105,51 @@ function parseMessage(value: unknown, path: Path): Checked<ChatMessage> {
   if (typeof content === "string") return { ok: true, value: { ...message.value, content } };
   const parts = parseEach(partFields, content ?? [], [...path, "content"]);
   return parts.ok ? { ok: true, value: { ...message.value, content: parts.value } } : parts;
+}
+
+type ChatFields = z.output<typeof chatFields>;
+
+const isCount = (value: unknown) =>
+  value === null || (Number.isSafeInteger(value) && (value as number) >= 1);
+const isAny = () => true;
+
+/** What of each field is right beyond doubt. Of the others some are right, too. */
+const PLAIN: { readonly [Field in keyof ChatFields]-?: (value: unknown) => boolean } = {
+  model: (value) => typeof value === "string" && value !== "" && value.length <= MODEL_CHARS_MAX,
+  stream: (value) => value === null || typeof value === "boolean",
+  stream_options: isPlainStreamOptions,
+  n: isCount,
+  max_tokens: isCount,
+  cache_salt: (value) => value === null || (typeof value === "string" && value !== ""),
+  chat_template: isAny,
+  chat_template_kwargs: isAny,
+  documents: isAny,
+  reasoning_effort: isAny,
+  max_completion_tokens: isCount,
+  messages: (value) => Array.isArray(value) && value.length > 0,
+  tools: (value) => value === null || Array.isArray(value),
+};
+const PLAIN_FIELDS = Object.entries(PLAIN);
+
+function isPlainStreamOptions(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return value === null;
+  const { include_usage: usage, ...others } = value as Readonly<Record<string, unknown>>;
+  return (usage === null || typeof usage === "boolean") && Object.keys(others).length === 0;
+}
+
+/** The fields of nearly every body, as the schema gives them: that takes ten times as long. Undefined: it is to be asked. */
+// Hot path.
+function plainChatFields(value: unknown): ChatFields | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const given = value as Readonly<Record<string, unknown>>;
+  const plain: Record<string, unknown> = {};
+  for (const [name, isPlain] of PLAIN_FIELDS) {
+    const field = given[name];
+    if (field === undefined) continue;
+    if (!isPlain(field)) return undefined;
+    plain[name] = field;
+  }
+  return plain["messages"] === undefined ? undefined : (plain as unknown as ChatFields);
 }
 
 /** Nearly every message, as the schema gives it: that takes ten times as long. Undefined: it is to be asked. */

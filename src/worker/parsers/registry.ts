@@ -13,11 +13,16 @@ export interface Claimant {
   readonly claims: readonly string[];
 }
 
+/** Paths remembered; a release has a handful of routes, and asks for no other. */
+const FOUND_MAX = 64;
+
 export class ParserRegistry<Parser extends Claimant> {
   /** In the order given, each type once. */
   readonly parsers: readonly Parser[];
   readonly #claims: readonly { readonly claim: string; readonly parser: Parser }[];
   readonly #fallback: Parser | undefined;
+  /** Who was found for paths that were asked for; at most FOUND_MAX. */
+  readonly #found = new Map<string, Parser | undefined>();
 
   constructor(parsers: readonly Parser[]) {
     const used: Parser[] = [];
@@ -36,6 +41,14 @@ export class ParserRegistry<Parser extends Claimant> {
 
   /** Undefined where nobody claims the path. */
   find(path: string): Parser | undefined {
+    const known = this.#found.get(path);
+    if (known !== undefined) return known;
+    const parser = this.#look(path);
+    if (this.#found.size < FOUND_MAX) this.#found.set(path, parser);
+    return parser;
+  }
+
+  #look(path: string): Parser | undefined {
     const bare = normalizePath(path);
     const found = this.#claims.find(({ claim }) => endsWithClaim(bare, claim));
     return found?.parser ?? this.#fallback;

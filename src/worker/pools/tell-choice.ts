@@ -49,6 +49,8 @@ export function poolHeaders(
 ): Record<string, string> {
   const route = routes.find(({ pool }) => pool.config.name === served);
   if (route === undefined) return {};
+  // Nearly every request: there is nothing to tell.
+  if (responseHeaders.length === 0 && !isPoolExposed && !route.isFallback) return {};
   const { name } = route.pool.config;
   const endpoints = routes.map(({ pool }) => pool.config.name);
   return {

@@ -1,11 +1,10 @@
 // From an HTTP request to one that may be dispatched: every check of the Worker's own, and the choice of
 // pools. What is refused here has cost no pool anything.
 
-import type { Context } from "hono";
 import type { Settings } from "../../config/settings.ts";
-import { resolveTenant } from "../auth.ts";
-import type { AppEnv } from "../call.ts";
-import { readDirectory } from "../directory.ts";
+import { knownTenant, resolveTenant } from "../auth.ts";
+import type { InferenceCall } from "../call.ts";
+import { freshDirectory, readDirectory } from "../directory.ts";
 import type { DirectoryIndex } from "../directory-index.ts";
 import { findRoutes, type ModelRoute } from "../model-routes.ts";
 import { type Checked, refuse } from "../openai/errors.ts";
@@ -33,7 +32,7 @@ export interface Admitted {
 }
 
 export async function admit(
-  c: Context<AppEnv>,
+  { request, env, call, hold }: InferenceCall,
   of: {
     readonly path: string;
     readonly telemetry: RequestTelemetry;
@@ -44,12 +43,11 @@ export async function admit(
   if (!of.settings.acceptRequests) {
     return refuse("maintenance", "This deployment takes no requests at the moment. Retry later.");
   }
-  const request = c.req.raw;
-  const directory = await readDirectory(c.env, (work) => c.executionCtx.waitUntil(work));
+  const directory = freshDirectory() ?? (await readDirectory(env, hold));
   if (directory === undefined) {
     return refuse("configuration_unavailable", "The configuration cannot be read. Retry.");
   }
-  const resolved = await resolveTenant(request, directory);
+  const resolved = knownTenant(request, directory) ?? (await resolveTenant(request, directory));
   if (!resolved.ok) return resolved;
   const tenant = resolved.value;
   facts.tenant = tenant.id;
@@ -64,7 +62,7 @@ export async function admit(
   if (!parsed.ok) return parsed;
   const { model } = parsed.value;
   facts.isStream = parsed.value.isStream;
-  const seed = requestSeed(c.get("call").requestId);
+  const seed = requestSeed(call.requestId);
   const asked = { model, path: of.path, parser: parser.type, tenant, seed };
   const routes = findRoutes(directory, asked);
   if (!routes.ok) return routes;
@@ -72,7 +70,8 @@ export async function admit(
   const open = openRoutes(routes.value);
   if (!open.ok) return open;
   const read = { parser, input, parsed: parsed.value };
-  const ready = await makeReady(c, open.value, { directory, tenant, seed, read });
+  const asking = { env, call, hold };
+  const ready = await makeReady(asking, open.value, { directory, tenant, seed, read });
   if (!ready.ok) return ready;
   const weightOf = (id: string) => directory.weightOf(id);
   const { routing } = directory;
@@ -88,7 +87,7 @@ interface ReadBody {
 
 /** Prepares the request for its pools, and chooses among them. */
 async function makeReady(
-  c: Context<AppEnv>,
+  { env, call, hold }: Pick<InferenceCall, "env" | "call" | "hold">,
   routes: readonly ModelRoute[],
   of: {
     readonly directory: DirectoryIndex;
@@ -105,14 +104,13 @@ async function makeReady(
     prepared,
     tenant,
     seed,
-    requestId: c.get("call").requestId,
+    requestId: call.requestId,
     headers: input.headers,
     promptCacheKey: parsed.promptCacheKey,
   });
   if (routes.length > 1) {
-    const hold = (work: Promise<void>) => c.executionCtx.waitUntil(work);
     const pools = routes.map(({ pool }) => pool);
-    probePools(pools, { rtts, breakers, env: c.env, hold });
+    probePools(pools, { rtts, breakers, env, hold });
   }
   if (!chosen.ok) return chosen;
   const models = chosen.value.routes.map((route) => route.model);

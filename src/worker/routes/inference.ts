@@ -1,11 +1,10 @@
 // POST to the paths that parsers claim: /v1/chat/completions and /v1/completions.
 
-import type { Context } from "hono";
 import { FAIRLEAD_ATTEMPTS_HEADER, FAIRLEAD_QUEUE_HEADER } from "../../agents/protocol/headers.ts";
-import type { AppEnv } from "../call.ts";
+import { type Call, type InferenceCall, writeRequestIds } from "../call.ts";
 import { type ApiError, errorResponse, statusOf } from "../openai/errors.ts";
 import { noteChoice, poolHeaders } from "../pools/tell-choice.ts";
-import { readSettings } from "../settings.ts";
+import { freshSettings, readSettings } from "../settings.ts";
 import { type RequestFacts, RequestTelemetry } from "../telemetry.ts";
 import type { FileBindings } from "../token-keys/model-files.ts";
 import { answerClient } from "../upstream/client-answer.ts";
@@ -15,73 +14,69 @@ import { poolPort } from "../upstream/pool-port.ts";
 import { admit } from "./admission.ts";
 
 /** Serves one path, which a parser claims. */
-export function inferenceRoute(path: string) {
-  return async (c: Context<AppEnv>): Promise<Response> => {
-    const telemetry = new RequestTelemetry(c.get("call"), path);
-    // The runtime reports a client that left only while something keeps the context alive; without
-    // this, neither the object nor the relay would hear of it.
-    const held = Promise.withResolvers<void>();
-    c.executionCtx.waitUntil(held.promise);
-    const waitUntil = (work: Promise<void>) => c.executionCtx.waitUntil(work);
-    const settings = await readSettings(c.env, waitUntil);
-    const fail = (error: ApiError) => {
-      noteError(telemetry.facts, error);
-      telemetry.end(statusOf(error.code), settings.requestLog);
-      return refusal(telemetry.facts, error);
-    };
-    let isStreaming = false;
-    try {
-      const admitted = await admit(c, { path, telemetry, settings });
-      if (!admitted.ok) return fail(admitted.error);
-      const { chosen } = admitted.value;
-      const dispatched = await dispatch({
-        ...admitted.value,
-        routes: chosen.routes,
-        choice: chosen.candidates.length > 0 ? chosen.candidates : undefined,
-        dispatched: (pool) => chosen.dispatched(pool),
-        call: c.get("call"),
-        telemetry,
-        headers: c.req.raw.headers,
-        bindings: c.env as Env & FileBindings,
-        port: (pool) => poolPort(c.env, pool),
-        signal: c.req.raw.signal,
-        hold: waitUntil,
-      });
-      noteChoice(telemetry.facts, chosen);
-      if (!dispatched.ok) return fail(dispatched.error);
-      const { response, endpoint, grant } = dispatched;
-      telemetry.facts.endpoint = endpoint;
-      const exposedEndpoint =
-        settings.exposeEndpointHeader && endpoint !== "" ? endpoint : undefined;
-      const { requestId } = c.get("call");
-      const answer = answerClient(response, {
-        exposedEndpoint,
-        requestId,
-        endpointsTried: telemetry.facts.endpointsTried,
-        queueMs: telemetry.facts.queueMs,
-        grantHeaders: {
-          ...poolHeaders(chosen, telemetry.facts.pool, settings.exposeEndpointHeader),
-          ...grantHeaders(grant, endpoint),
-        },
-      });
-      isStreaming = true;
-      void answer.ended.then((end) => {
-        telemetry.facts.streamEnd = end;
-        if (end === "lost") telemetry.facts.code = "upstream_lost";
-        telemetry.end(answer.response.status, settings.requestLog);
-        grant[Symbol.dispose]();
-        held.resolve();
-      });
-      return answer.response;
-    } catch (error) {
-      // The router answers it; here it is only counted and logged as a request.
-      telemetry.facts.code = "internal_error";
-      telemetry.end(500, settings.requestLog);
-      throw error;
-    } finally {
-      if (!isStreaming) held.resolve();
-    }
+export async function serveInference(path: string, of: InferenceCall): Promise<Response> {
+  const { call, env, hold, request } = of;
+  const telemetry = new RequestTelemetry(call, path);
+  // The runtime reports a client that left only while something keeps the context alive; without
+  // this, neither the object nor the relay would hear of it.
+  const held = Promise.withResolvers<void>();
+  hold(held.promise);
+  const settings = freshSettings() ?? (await readSettings(env, hold));
+  const fail = (error: ApiError) => {
+    noteError(telemetry.facts, error);
+    telemetry.end(statusOf(error.code), settings.requestLog);
+    return refusal(call, telemetry.facts, error);
   };
+  let isStreaming = false;
+  try {
+    const admitted = await admit(of, { path, telemetry, settings });
+    if (!admitted.ok) return fail(admitted.error);
+    const { chosen } = admitted.value;
+    const dispatched = await dispatch({
+      ...admitted.value,
+      routes: chosen.routes,
+      choice: chosen.candidates.length > 0 ? chosen.candidates : undefined,
+      dispatched: (pool) => chosen.dispatched(pool),
+      call,
+      telemetry,
+      headers: request.headers,
+      bindings: env as Env & FileBindings,
+      port: (pool) => poolPort(env, pool),
+      signal: request.signal,
+      hold,
+    });
+    noteChoice(telemetry.facts, chosen);
+    if (!dispatched.ok) return fail(dispatched.error);
+    const { response, endpoint, grant } = dispatched;
+    telemetry.facts.endpoint = endpoint;
+    const isExposed = settings.exposeEndpointHeader;
+    const answer = answerClient(response, {
+      exposedEndpoint: isExposed && endpoint !== "" ? endpoint : undefined,
+      call,
+      endpointsTried: telemetry.facts.endpointsTried,
+      queueMs: telemetry.facts.queueMs,
+      grantHeaders: {
+        ...poolHeaders(chosen, telemetry.facts.pool, isExposed),
+        ...grantHeaders(grant, endpoint),
+      },
+    });
+    isStreaming = true;
+    void answer.ended.then((end) => {
+      telemetry.facts.streamEnd = end;
+      if (end === "lost") telemetry.facts.code = "upstream_lost";
+      telemetry.end(answer.response.status, settings.requestLog);
+      grant[Symbol.dispose]();
+      held.resolve();
+    });
+    return answer.response;
+  } catch (error) {
+    // The router answers it; here it is only counted and logged as a request.
+    telemetry.facts.code = "internal_error";
+    telemetry.end(500, settings.requestLog);
+    throw error;
+  } finally {
+    if (!isStreaming) held.resolve();
+  }
 }
 
 function noteError(facts: RequestFacts, error: ApiError): void {
@@ -89,11 +84,12 @@ function noteError(facts: RequestFacts, error: ApiError): void {
   if (error.dropReason !== undefined) facts.dropReason = error.dropReason;
 }
 
-function refusal({ endpointsTried, queueMs }: RequestFacts, error: ApiError): Response {
-  const headers = {
+function refusal(call: Call, { endpointsTried, queueMs }: RequestFacts, error: ApiError): Response {
+  const headers: Record<string, string> = {
     ...error.headers,
     ...(endpointsTried === 0 ? {} : { [FAIRLEAD_ATTEMPTS_HEADER]: String(endpointsTried) }),
     ...(queueMs === undefined ? {} : { [FAIRLEAD_QUEUE_HEADER]: String(queueMs) }),
   };
+  writeRequestIds(headers, call);
   return errorResponse({ ...error, headers });
 }

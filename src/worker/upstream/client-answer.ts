@@ -5,6 +5,7 @@ import {
   FAIRLEAD_ENDPOINT_HEADER,
   FAIRLEAD_QUEUE_HEADER,
 } from "../../agents/protocol/headers.ts";
+import { type Call, writeRequestIds } from "../call.ts";
 import { type ApiError, errorEvent } from "../openai/errors.ts";
 
 /** Headers of an engine's answer that a client may see. */
@@ -27,7 +28,7 @@ export interface ClientAnswer {
 export interface AnswerOptions {
   /** Undefined: not to be told. */
   readonly exposedEndpoint: string | undefined;
-  readonly requestId: string;
+  readonly call: Call;
   /** At least 1. */
   readonly endpointsTried: number;
   /** Undefined: it has not waited. */
@@ -38,11 +39,11 @@ export interface AnswerOptions {
 
 /** The client's view of an engine's answer: new headers, the same body. */
 export function answerClient(answer: Response, options: AnswerOptions): ClientAnswer {
-  const headers: Record<string, string> = {
-    ...options.grantHeaders,
-    "cache-control": "no-store",
-    [FAIRLEAD_ATTEMPTS_HEADER]: String(options.endpointsTried),
-  };
+  // Set one by one: names that are computed make a literal slow.
+  const headers: Record<string, string> = { ...options.grantHeaders };
+  headers["cache-control"] = "no-store";
+  headers[FAIRLEAD_ATTEMPTS_HEADER] = String(options.endpointsTried);
+  writeRequestIds(headers, options.call);
   if (options.queueMs !== undefined) headers[FAIRLEAD_QUEUE_HEADER] = String(options.queueMs);
   for (const name of ANSWER_HEADERS) {
     const value = answer.headers.get(name);
@@ -62,7 +63,7 @@ export function answerClient(answer: Response, options: AnswerOptions): ClientAn
   const { readable, writable } = new IdentityTransformStream();
   return {
     response: new Response(readable, { status, headers }),
-    ended: pipeEvents(body, writable, options.requestId),
+    ended: pipeEvents(body, writable, options.call.requestId),
   };
 }
 

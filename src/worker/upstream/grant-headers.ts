@@ -15,6 +15,7 @@ export function grantHeaders(
   { endpoints, responseHeaders = [] }: Pick<PickGrant, "endpoints" | "responseHeaders">,
   endpoint: string,
 ): Record<string, string> {
+  if (responseHeaders.length === 0) return {};
   const index = endpoints.findIndex((each) => each.toLowerCase() === endpoint.toLowerCase());
   if (index === -1) return {};
   const headers: [string, string][] = [];

@@ -110,7 +110,7 @@ export function retryAfterMsOf(response: Response): number {
 
 /** A proxy before the relay may add a path of its own and must take it away again. */
 function relayUrl(base: string, path: string): string {
-  return `${base.replace(/\/+$/, "")}${path}`;
+  return `${base.endsWith("/") ? base.replace(/\/+$/, "") : base}${path}`;
 }
 
 /** Undefined where nobody learns, no block of the prompt has a key, or the parser tells no root. */
@@ -143,13 +143,15 @@ async function relayHeaders(request: RelayRequest): Promise<Record<string, strin
     contentFacts(request),
     key.secret,
   );
-  // A record: the runtime reads pairs through an iterator, one call a pair.
-  return {
+  // A record: the runtime reads pairs through an iterator, one call a pair. Names that are computed make a
+  // literal slow.
+  const headers: Record<string, string> = {
     "content-type": "application/json",
     accept: prepared.isStream ? "text/event-stream" : "application/json",
-    [REQUEST_ID_HEADER]: request.requestId,
-    [TRACEPARENT_HEADER]: formatTraceparent(request.trace),
-    ...(tracestate === undefined ? {} : { tracestate }),
-    ...Object.fromEntries(signed),
   };
+  headers[REQUEST_ID_HEADER] = request.requestId;
+  headers[TRACEPARENT_HEADER] = formatTraceparent(request.trace);
+  if (tracestate !== undefined) headers["tracestate"] = tracestate;
+  for (const [name, value] of signed) headers[name] = value;
+  return headers;
 }

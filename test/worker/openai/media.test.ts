@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { REQUEST_FACTS_LIMITS } from "../../../src/scheduler/model/inference-request.ts";
-import { describeMedia, readVideoHints } from "../../../src/worker/openai/media.ts";
+import { describeMedia } from "../../../src/worker/openai/media.ts";
 import { parseChatRequest } from "../../../src/worker/openai/schemas.ts";
 
 function mediaOf(content: unknown, hints: Record<string, string> = {}) {
   const parsed = parseChatRequest({ model: "m", messages: [{ role: "user", content }] });
   if (!parsed.ok) throw new Error(parsed.error.message);
-  const read = readVideoHints(new Headers(hints));
-  return describeMedia(parsed.value.messages, { hints: read, salt: undefined });
+  const headers = new Headers(hints);
+  return describeMedia(parsed.value.messages, { headers, salt: undefined });
 }
 const tokensOf = async (content: unknown, hints: Record<string, string> = {}) => [
   ...((await mediaOf(content, hints))?.tokens ?? []),

@@ -22,6 +22,7 @@ export type PromptFeed = (keys: Pick<ContentKeys, "update">, piece: string) => v
 export function createPromptFeed(encodeInto: EncodeInto): PromptFeed {
   // Shared by all prompts: nothing is left in it when a call returns.
   const scratch = new Uint8Array(SCRATCH_BYTES);
+  const afterBoundary = scratch.subarray(1);
   const encode = (text: string, bytes: Uint8Array): number => {
     if (text.length > SHORT_UNITS_MAX) return encodeInto(text, bytes);
     for (let at = 0; at < text.length; at++) {
@@ -34,7 +35,7 @@ export function createPromptFeed(encodeInto: EncodeInto): PromptFeed {
   return (keys, piece) => {
     if (beginsWithBoundary(piece)) {
       scratch[0] = BOUNDARY_BYTE;
-      keys.update(scratch.subarray(0, 1 + encode(piece.slice(1), scratch.subarray(1))));
+      keys.update(scratch.subarray(0, 1 + encode(piece.slice(1), afterBoundary)));
       return;
     }
     for (let at = 0; at < piece.length;) {
