@@ -23,14 +23,7 @@ import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoin
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { Knowledge } from "../state.ts";
-import {
-  bestSender,
-  type Feed,
-  isSentWhole,
-  newFeed,
-  newSender,
-  type Sender,
-} from "./kv-feed.ts";
+import { bestSender, type Feed, isSentWhole, newFeed, newSender, type Sender } from "./kv-feed.ts";
 
 export const KV_FEED_LIMITS = {
   /**
