@@ -22,13 +22,14 @@ import { measureQueueDrain, QUEUE_DRAIN_NAME } from "./queue/drain.ts";
 import { measureRelay, RELAY_NAME } from "./relay.ts";
 import { measureResidency, RESIDENCY_NAME } from "./residency.ts";
 import { measureShards, SHARDS_NAME } from "./shards.ts";
-import { measureWays, WAYS_NAME } from "./ways.ts";
+import { LOCAL_NAME, measureLocal, measureWays, WAYS_NAME } from "./ways.ts";
 import { measureTokenKeys, TOKEN_KEYS_NAME } from "./token-keys.ts";
 
 export const BENCHES: readonly Bench[] = [
   ...PROXY_NAMES.map((name) => ({ name, needsProc: true, measure: () => measureProxy(name) })),
   { name: CHOOSING_NAME, needsProc: true, measure: () => measureChoosing() },
   { name: SHARDS_NAME, needsProc: true, measure: () => measureShards() },
+  { name: LOCAL_NAME, needsProc: true, measure: () => measureLocal() },
   { name: WAYS_NAME, needsProc: true, measure: () => measureWays() },
   ...[1, 10, 100].map((thousands) => ({
     name: `decision-${thousands}k-tokens`,

@@ -29,6 +29,10 @@ export interface ProxyBudget {
   readonly requestsPerRound: number;
   /** Pairs of a round each, at most. */
   readonly rounds: number;
+  /** Of the bare Worker, which has less to warm up; as many as the other unless said otherwise. */
+  readonly bareWarmUpRequests?: number;
+  /** After a round; SETTLE_MS unless said otherwise. */
+  readonly settleMs?: number;
 }
 
 interface ProxyBench {
@@ -76,8 +80,11 @@ const BENCHES = {
 export type ProxyName = keyof typeof BENCHES;
 export const PROXY_NAMES = Object.keys(BENCHES) as ProxyName[];
 
-interface Round {
+export interface Round {
+  /** Of all its processes. */
   readonly cpuMsPerRequest: number;
+  /** Of the process that the request reaches. */
+  readonly workerCpuMsPerRequest: number;
   readonly requestsPerSecond: number;
 }
 
@@ -121,20 +128,22 @@ export async function measurePairs(
   },
 ): Promise<Pair[]> {
   const { budget, connections } = load;
+  const { settleMs = SETTLE_MS, warmUpRequests, bareWarmUpRequests = warmUpRequests } = budget;
   const fairlead = new LoadClient(stack.fairlead, load);
   const bare = new LoadClient(stack.bare, load);
   const pairs: Pair[] = [];
   try {
     for (const client of [fairlead, bare]) {
+      const requests = client === bare ? bareWarmUpRequests : warmUpRequests;
       await client.untilAnswers();
-      await client.send(client.prepare(budget.warmUpRequests), connections);
+      await client.send(client.prepare(requests), connections);
     }
-    await sleep(SETTLE_MS);
+    await sleep(settleMs);
     const deadlineMs = performance.now() + MEASURE_MS_MAX;
     for (let i = 0; i < budget.rounds; i++) {
       if (i >= ROUNDS_MIN && performance.now() > deadlineMs) break;
       const round = (client: LoadClient) =>
-        measureRound(client, budget.requestsPerRound, connections);
+        measureRound(client, { ...budget, settleMs, connections });
       if (i % 2 === 0) pairs.push({ fairlead: await round(fairlead), bare: await round(bare) });
       else pairs.push({ bare: await round(bare), fairlead: await round(fairlead) });
     }
@@ -147,18 +156,27 @@ export async function measurePairs(
 /** Ends with the pause that keeps its traces out of the next round. */
 async function measureRound(
   client: LoadClient,
-  requests: number,
-  connections: number,
+  {
+    requestsPerRound: requests,
+    settleMs,
+    connections,
+  }: {
+    readonly requestsPerRound: number;
+    readonly settleMs: number;
+    readonly connections: number;
+  },
 ): Promise<Round> {
   const prepared = client.prepare(requests);
-  const { pids } = client.subject;
+  const { pids, workerPids = pids } = client.subject;
   const before = cpuMs(pids);
+  const workerBefore = cpuMs(workerPids);
   const startedMs = performance.now();
   await client.send(prepared, connections);
   const elapsedMs = performance.now() - startedMs;
-  await sleep(SETTLE_MS);
+  await sleep(settleMs);
   return {
     cpuMsPerRequest: (cpuMs(pids) - before) / requests,
+    workerCpuMsPerRequest: (cpuMs(workerPids) - workerBefore) / requests,
     requestsPerSecond: requests / (elapsedMs / 1_000),
   };
 }

@@ -41,6 +41,8 @@ export interface Target {
   readonly socketPath?: string;
   readonly address?: string;
   readonly pids: readonly number[];
+  /** Of `pids`, those that clients' requests reach; all of them unless said otherwise. */
+  readonly workerPids?: readonly number[];
   /** What a request with the body at `index` needs to be served: made anew for each request. */
   headers(index: number): Readonly<Record<string, string>>;
 }
@@ -58,6 +60,8 @@ interface StackOptions {
   /** Of further pools: behind the same relay, with the same endpoint and a collector each. */
   readonly morePools?: readonly object[];
   readonly tenant?: object;
+  /** Of processes that objects have to themselves; 0, which it is unless said otherwise: they are in the Worker's. */
+  readonly coordinators?: number;
   /** The bare Worker's script, for the relay's address. */
   readonly bareWorker?: (relay: string) => string;
 }
@@ -94,6 +98,7 @@ export async function startStack(
       started,
       engine.address,
       config,
+      options.coordinators,
     );
     for (const pool of config.pools.slice(1)) {
       started.push(startCollector(pool.name, engine.address, url));
@@ -117,21 +122,33 @@ async function startFairlead(
   started: Started[],
   engine: string,
   written: unknown,
+  coordinators = 0,
 ): Promise<{ fairlead: Subject; adminKey: string; relayPid: number; url: string }> {
   const dir = mkdtempSync(join(tmpdir(), "bench-fairlead-"));
   const config = join(dir, "fairlead.yaml");
   writeFileSync(config, JSON.stringify(written));
-  const args = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", dir];
-  const up = start(dir, [FAIRLEAD, ...args, "--config", config, "--endpoint", `http://${engine}`]);
+  const flags = ["--json", "--exit-with-parent", "--port", "0", "--state-dir", dir];
+  if (coordinators > 0) flags.push("--coordinators", String(coordinators));
+  const endpoint = `http://${engine}`;
+  const up = start(dir, [FAIRLEAD, "up", ...flags, "--config", config, "--endpoint", endpoint]);
   started.push(up);
   const ready = (await up.ready) as Ready;
   const running = readRunning(join(dir, "running.json"));
   if (running === undefined) throw new Error("fairlead up said that it is ready but does not run");
   const pids = Object.values(ready.pids).filter(isWorkerd);
+  const workerPids = pids.filter(
+    (pid) => pid === ready.pids[coordinators > 0 ? "edge" : "workerd"],
+  );
   if (pids.length === 0) throw new Error("fairlead up names no workerd among its processes");
   const headers = { authorization: `Bearer ${TENANT.key}` };
   const socketPath = join(running.socketDir, "workerd.sock");
-  const fairlead = { name: "fairlead", socketPath, pids, headers: () => headers } as const;
+  const fairlead = {
+    name: "fairlead",
+    socketPath,
+    pids,
+    workerPids,
+    headers: () => headers,
+  } as const;
   const { adminKey, url } = ready;
   return { fairlead, adminKey, relayPid: ready.pids["relay-bench"]!, url };
 }

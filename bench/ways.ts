@@ -4,14 +4,18 @@
 // Each way has a Fairlead of its own, with the one pool: what objects do in the background is part of its figure,
 // and four do more of it than one. Objects are in the same process, so consulting costs here what it takes
 // workerd, and no time on the way; `fairlead up --object-rtt-ms` is for that.
+//
+// LOCAL_NAME is a shorter look at the first way, with the object in a process of its own: what the Worker costs,
+// and what the object.
 
 import { createChatBody } from "./conversation.ts";
 import { EDGE_METRIC } from "../src/telemetry/edge-names.ts";
 import { type Measurement, median, quartileRange } from "./measure.ts";
-import { measurePairs, type Pair, type ProxyBudget } from "./proxy.ts";
+import { measurePairs, type Pair, type ProxyBudget, type Round } from "./proxy.ts";
 import { type Stack, startStack } from "./subjects.ts";
 
 export const WAYS_NAME = "ways";
+export const LOCAL_NAME = "local";
 const AGAINST = "bare Worker";
 const BODY_BYTES = 4_000;
 const BODIES = 256;
@@ -20,7 +24,15 @@ const SHARDS = 4;
 /** Of the pool with a queue: fewer than there are connections, so that most requests wait for another's end. */
 const CONCURRENCY_MAX = 4;
 
-const BUDGET: ProxyBudget = { warmUpRequests: 1_200, requestsPerRound: 300, rounds: 5 };
+const BUDGET: ProxyBudget = {
+  warmUpRequests: 1_500,
+  bareWarmUpRequests: 300,
+  requestsPerRound: 300,
+  rounds: 5,
+  settleMs: 450,
+};
+/** Twice the warm-up: by then nearly all code is optimised, as in an isolate that has served for a while. */
+const LOCAL_BUDGET: ProxyBudget = { ...BUDGET, warmUpRequests: 3_000, rounds: 7 };
 
 interface Way {
   readonly name: string;
@@ -34,7 +46,7 @@ interface Way {
  */
 const ROOMY = scheduling([], 4_096);
 const FULL = scheduling(["flowControl"], CONCURRENCY_MAX);
-const WAYS: readonly Way[] = [
+const WAYS: readonly [Way, ...Way[]] = [
   { name: "local", pool: { decide: "local", ...ROOMY } },
   { name: "consult", pool: { decide: "consult", ...ROOMY } },
   { name: "queue", pool: { decide: "consult", ...FULL } },
@@ -51,28 +63,63 @@ export async function* measureWays(
 }
 
 async function* measureWay({ name, pool }: Way, budget: ProxyBudget): AsyncGenerator<Measurement> {
+  const { pairs, localShare } = await runWay(pool, budget);
+  const figure = { bench: WAYS_NAME, pairs };
+  yield ratioOf({ ...figure, metric: `cpu_ratio_${name}` }, (round) => round.cpuMsPerRequest);
+  const ratios = ratiosOf(pairs, (round) => round.cpuMsPerRequest);
+  const alone = { bench: WAYS_NAME, ratio: null, against: null };
+  yield { ...alone, metric: `spread_${name}`, value: quartileRange(ratios), unit: "x" };
+  const cpuMs = median(pairs.map(({ fairlead }) => fairlead.cpuMsPerRequest));
+  const compared = { bench: WAYS_NAME, ratio: median(ratios), against: AGAINST };
+  yield { ...compared, metric: `cpu_ms_${name}`, value: cpuMs, unit: "ms" };
+  yield { ...alone, metric: `local_${name}`, value: localShare, unit: "" };
+}
+
+/** What deciding locally costs the Worker, and what the object that is told. */
+export async function* measureLocal(budget = LOCAL_BUDGET): AsyncGenerator<Measurement> {
+  const [{ pool }] = WAYS;
+  const { pairs, localShare } = await runWay(pool, budget, { coordinators: 1 });
+  const figure = { bench: LOCAL_NAME, pairs };
+  const objectOf = (round: Round) => round.cpuMsPerRequest - round.workerCpuMsPerRequest;
+  yield ratioOf({ ...figure, metric: "cpu_ratio" }, (round) => round.cpuMsPerRequest);
+  yield ratioOf({ ...figure, metric: "cpu_ratio_worker" }, (round) => round.workerCpuMsPerRequest);
+  yield ratioOf({ ...figure, metric: "cpu_ratio_object" }, objectOf);
+  const ratios = ratiosOf(pairs, (round) => round.workerCpuMsPerRequest);
+  const alone = { bench: LOCAL_NAME, ratio: null, against: null };
+  yield { ...alone, metric: "spread_worker", value: quartileRange(ratios), unit: "x" };
+  yield { ...alone, metric: "local", value: localShare, unit: "" };
+}
+
+async function runWay(
+  pool: object,
+  budget: ProxyBudget,
+  options: { readonly coordinators?: number } = {},
+): Promise<{ readonly pairs: readonly Pair[]; readonly localShare: number }> {
   const bodies = Array.from({ length: BODIES }, (_, seed) =>
     createChatBody({ bodyBytes: BODY_BYTES, isStream: false, seed }),
   );
-  const stack = await startStack(bodies, { pool });
-  let pairs: Pair[];
-  let localShare: number;
+  const stack = await startStack(bodies, { ...options, pool });
   try {
     const load = { bodies, isStream: false, connections: CONNECTIONS, budget };
-    pairs = await measurePairs(stack, load);
-    localShare = await readLocalShare(stack);
+    const pairs = await measurePairs(stack, load);
+    return { pairs, localShare: await readLocalShare(stack) };
   } finally {
     await stack.stop();
   }
-  const of = (value: (pair: Pair) => number) => pairs.map(value);
-  const ratios = of(({ fairlead, bare }) => fairlead.cpuMsPerRequest / bare.cpuMsPerRequest);
-  const cpuMs = median(of(({ fairlead }) => fairlead.cpuMsPerRequest));
-  const alone = { bench: WAYS_NAME, ratio: null, against: null };
-  const compared = { bench: WAYS_NAME, ratio: median(ratios), against: AGAINST };
-  yield { ...compared, metric: `cpu_ratio_${name}`, value: median(ratios), unit: "x" };
-  yield { ...alone, metric: `spread_${name}`, value: quartileRange(ratios), unit: "x" };
-  yield { ...compared, metric: `cpu_ms_${name}`, value: cpuMs, unit: "ms" };
-  yield { ...alone, metric: `local_${name}`, value: localShare, unit: "" };
+}
+
+/** Beside all that the bare Worker takes. */
+function ratiosOf(pairs: readonly Pair[], cpuMsOf: (round: Round) => number): number[] {
+  return pairs.map(({ fairlead, bare }) => cpuMsOf(fairlead) / bare.cpuMsPerRequest);
+}
+
+function ratioOf(
+  figure: { readonly bench: string; readonly metric: string; readonly pairs: readonly Pair[] },
+  cpuMsOf: (round: Round) => number,
+): Measurement {
+  const { bench, metric, pairs } = figure;
+  const ratio = median(ratiosOf(pairs, cpuMsOf));
+  return { bench, metric, value: ratio, unit: "x", ratio, against: AGAINST };
 }
 
 /** Of the picks, warm-up included: until its first answer an isolate has to ask. */

@@ -91,6 +91,7 @@ it("has the benchmarks that the documentation names", () => {
     "proxy-sse-100",
     "proxy-3-pools",
     "shards",
+    "local",
     "ways",
     "decision-1k-tokens",
     "decision-10k-tokens",
