@@ -11,13 +11,36 @@ afterAll(() => rmSync(dir, { recursive: true }));
 const FILE = join(dir, "scheduler.yaml");
 writeFileSync(FILE, "kind: EndpointPickerConfig\nplugins: [{ type: queue-scorer }]\n");
 
-const NUMBERS = { rttMs: 40, snapshotAgeMs: 10, credit: 1, saturation: 0, gainMs: 0 };
 const UNRECORDED = {
-  ...{ attempt: 1, atMs: 5, model: "m", tenant: "t", priority: 0, promptTokens: 9 },
-  ...{ totalBlocks: 0, configVersion: 1, seed: 0, staleAfterMs: 0, scheduler: 0 },
-  ...{ filters: [], scorers: [], candidates: [], candidateCount: 0 },
-  ...{ chosen: ["10.0.0.1:80"], dropped: null, result: null },
-  decided: { where: "local", reason: "near", knownTokens: 0, possibleTokens: 0, ...NUMBERS },
+  attempt: 1,
+  atMs: 5,
+  model: "m",
+  tenant: "t",
+  priority: 0,
+  promptTokens: 9,
+  totalBlocks: 0,
+  configVersion: 1,
+  seed: 0,
+  staleAfterMs: 0,
+  scheduler: 0,
+  filters: [],
+  scorers: [],
+  candidates: [],
+  candidateCount: 0,
+  chosen: ["10.0.0.1:80"],
+  dropped: null,
+  result: null,
+  decided: {
+    where: "local",
+    reason: "nothing-to-gain",
+    rttMs: 40,
+    snapshotAgeMs: 10,
+    credit: 1,
+    saturation: 0,
+    knownTokens: 0,
+    possibleTokens: 0,
+    gainMs: 0,
+  },
 };
 
 describe("fairlead what-if", { timeout: 30_000 }, () => {
