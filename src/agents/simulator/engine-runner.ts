@@ -47,6 +47,9 @@ export interface CacheObserver {
   /** The blocks of a sequence from `first` to `end`, which the cache did not have. */
   blocksStored(content: TokenContent, first: number, end: number): void;
   removed(hash: BlockHash): void;
+  /** The same of the cache of layers that see a window only. */
+  windowStored(content: TokenContent, first: number, end: number): void;
+  windowRemoved(hash: BlockHash): void;
   /** Whether a block can be read from another tier. */
   isElsewhere(hash: BlockHash): boolean;
   /** The engine has moved; what was told belongs together. */
@@ -230,6 +233,16 @@ export class EngineRunner implements EngineListener {
     const { content } = sequence;
     assert(content instanceof TokenContent, "the runner itself made every content");
     this.#observer?.blocksStored(content, first, end);
+  }
+
+  windowStored(sequence: Sequence, first: number, end: number): void {
+    const { content } = sequence;
+    assert(content instanceof TokenContent, "the runner itself made every content");
+    this.#observer?.windowStored(content, first, end);
+  }
+
+  windowRemoved(hash: BlockHash): void {
+    this.#observer?.windowRemoved(hash);
   }
 
   isElsewhere(hash: BlockHash): boolean {

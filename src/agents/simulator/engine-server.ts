@@ -154,7 +154,7 @@ export class EngineServer {
       "/reset_prefix_cache": { POST: (_, response) => this.#resetCache(response) },
       "/sim/kv-cache": {
         GET: (_, response) =>
-          sendJson(response, 200, this.events.residency(this.host.runner.engine.cache)),
+          sendJson(response, 200, this.events.residency(this.host.runner.engine)),
       },
       "/sim/kv-events": {
         GET: (_, response) => sendJson(response, 200, this.events.state()),
@@ -272,7 +272,7 @@ export class EngineServer {
 
   /** As in vLLM, only an engine that runs nothing forgets. */
   #resetCache(response: ServerResponse): void {
-    if (!this.host.runner.engine.cache.clear()) {
+    if (!this.host.runner.engine.forgetCached()) {
       return sendError(response, errors.conflict("Blocks are in use; the cache stays as it is."));
     }
     this.events.reporter.cleared();
@@ -304,7 +304,7 @@ export class EngineServer {
     this.host.runner.releaseAll();
     const deadlineMs = performance.now() + RESTART_MS_MAX;
     // Requests leave the engine when their connections tell that they have closed.
-    while (!engine.cache.clear()) {
+    while (!engine.forgetCached()) {
       if (performance.now() > deadlineMs) return false;
       await sleep(RESTART_POLL_MS);
     }

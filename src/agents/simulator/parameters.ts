@@ -11,6 +11,7 @@ import {
   type FlagValues,
   type NumberRange,
 } from "../process/flags.ts";
+import { windowBlocksMin } from "./model/window-blocks.ts";
 import type { RunnerConfig } from "./engine-runner.ts";
 import { createHasher } from "./kv-events/block-hashers.ts";
 import { KV_EVENT_FLAGS, portsFlag } from "./kv-events/flags.ts";
@@ -49,6 +50,13 @@ export const SIMULATOR_FLAGS = {
   "max-num-batched-tokens": count("tokens computed in one step", 2_048, 1, 1_048_576),
   "kv-cache-size": count("blocks of the KV cache", 4_096, 1, 4_194_304),
   "block-size": count("tokens of a block", 16, 1, 4_096),
+  "sliding-window": count(
+    "tokens that some layers see, whose blocks are a cache group of their own; 0: all see everything",
+    0,
+    0,
+    1_048_576,
+  ),
+  "sliding-window-blocks": count("blocks of these layers' cache", 4_096, 1, 4_194_304),
   "hash-seed": textFlag<string | null>("TEXT", "seed of block hashes (PYTHONHASHSEED)", null),
 
   "latency-calculator": choiceFlag(
@@ -127,10 +135,40 @@ export function findContradictions(parameters: SimulatorParameters): string[] {
   if (parameters.port + total - 1 > 65_535) {
     mistakes.push(`--port ${parameters.port} leaves no room for ${total} ports.`);
   }
+  mistakes.push(...windowContradictions(parameters));
   if (parameters["kv-lease-duration"] <= 0) mistakes.push("--kv-lease-duration must be above 0.");
   const names = servedModelNames(parameters);
   const doubled = parameters["lora-modules"].find((lora) => names.includes(lora));
   if (doubled !== undefined) mistakes.push(`--lora-modules names the model ${doubled} itself.`);
+  return mistakes;
+}
+
+function windowContradictions(parameters: SimulatorParameters): string[] {
+  const tokens = parameters["sliding-window"];
+  if (tokens === 0) return [];
+  const mistakes: string[] = [];
+  const least = windowBlocksMin(
+    { tokens, blockSize: parameters["block-size"] },
+    {
+      sequencesMax: parameters["max-num-seqs"],
+      batchedTokensMax: parameters["max-num-batched-tokens"],
+    },
+  );
+  if (parameters["sliding-window-blocks"] < least) {
+    mistakes.push(`--sliding-window-blocks must be at least ${least} for --max-num-seqs windows.`);
+  }
+  if (parameters["kv-offloading-blocks"] > 0 || parameters["kv-storage-blocks"] > 0) {
+    mistakes.push("--sliding-window is for GPUs only: no blocks elsewhere.");
+  }
+  if (parameters.role !== "both") mistakes.push("--sliding-window is for --role both.");
+  const { groups, fields, dialect } = parameters["kv-events-form"];
+  const hasGroups = dialect === "vllm" && (fields === "groups" || fields === "locality");
+  if (groups === 2 || !hasGroups) {
+    mistakes.push(
+      "--sliding-window tells of a second group of its own: --kv-events-form must be of vLLM, with fields of " +
+        "groups or later and one group.",
+    );
+  }
   return mistakes;
 }
 
@@ -185,6 +223,7 @@ function engineConfig(parameters: SimulatorParameters): EngineConfig {
     waitingMax: parameters["max-waiting-queue-length"],
     batchedTokensMax: parameters["max-num-batched-tokens"],
     modelLengthMax: parameters["max-model-len"],
+    ...slidingWindow(parameters),
     tracksCopies: true,
     leaseMs: parameters["kv-lease-duration"],
     timing: {
@@ -209,6 +248,12 @@ function engineConfig(parameters: SimulatorParameters): EngineConfig {
       },
     },
   };
+}
+
+function slidingWindow(parameters: SimulatorParameters): Pick<EngineConfig, "slidingWindow"> {
+  const tokens = parameters["sliding-window"];
+  if (tokens === 0) return {};
+  return { slidingWindow: { tokens, blockCount: parameters["sliding-window-blocks"] } };
 }
 
 function count(help: string, fallback: number, min: number, max: number): Flag<number> {

@@ -119,4 +119,18 @@ describe("findContradictions", () => {
     );
     expect(mistakes).toHaveLength(4);
   });
+
+  it("wants room for every window, and no blocks elsewhere", () => {
+    const window = { "sliding-window": 128, "max-num-seqs": 10, "max-num-batched-tokens": 160 };
+    const enough = { ...window, "sliding-window-blocks": 110 };
+    expect(findContradictions(withDefaults(enough))).toEqual([]);
+    expect(findContradictions(withDefaults({ ...enough, "sliding-window-blocks": 109 }))).toEqual([
+      expect.stringContaining("--sliding-window-blocks must be at least 110"),
+    ]);
+    const elsewhere = { ...enough, "kv-offloading-blocks": 1, role: "prefill" } as const;
+    const form = { ...withDefaults({})["kv-events-form"], fields: "medium" } as const;
+    expect(findContradictions(withDefaults({ ...elsewhere, "kv-events-form": form }))).toHaveLength(
+      3,
+    );
+  });
 });

@@ -39,6 +39,8 @@ export interface ReporterOptions {
   /** When the GPU's blocks are copied there. */
   readonly offloadWhen: "evicted" | "stored";
   readonly storage: SharedStorage | undefined;
+  /** Tokens that some layers see; 0: all see everything. */
+  readonly slidingWindow: number;
 }
 
 export class CacheReporter implements CacheObserver {
@@ -89,6 +91,21 @@ export class CacheReporter implements CacheObserver {
     const described = this.#contents.get(hash);
     if (described !== undefined && --described.copies === 0) this.#contents.delete(hash);
     this.#push({ kind: "removed", tier: "gpu", hashes: [hash] });
+  }
+
+  windowStored(content: TokenContent, first: number, end: number): void {
+    if (!this.#options.isPublished) return;
+    const hashes = content.hashes(end).slice(first, end);
+    const described = this.#contentOf(content, first, end);
+    this.#push({ kind: "stored", tier: "gpu", window: this.#window, hashes, content: described });
+  }
+
+  windowRemoved(hash: BlockHash): void {
+    this.#push({ kind: "removed", tier: "gpu", window: this.#window, hashes: [hash] });
+  }
+
+  get #window(): number {
+    return this.#options.slidingWindow;
   }
 
   isElsewhere(hash: BlockHash): boolean {

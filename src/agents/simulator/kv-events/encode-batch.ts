@@ -62,6 +62,11 @@ export function encodeBatch(batch: Batch, form: WireForm, hashBytes: number): Ui
   const events = batch.events.flatMap((event) => {
     // A clear is about all groups, and only the GPU's blocks are in groups.
     const copies = event.kind === "cleared" || event.tier !== "gpu" ? [FULL_ATTENTION] : groups;
+    const window = event.kind === "cleared" ? undefined : event.window;
+    if (window !== undefined) {
+      const group = { ...SLIDING_WINDOW, slidingWindow: window };
+      return [eventOf(event, group, { form, hashBytes })];
+    }
     return copies.map((group) => eventOf(event, group, { form, hashBytes }));
   });
   const rankName = form.dialect === "sglang" ? "attn_dp_rank" : "data_parallel_rank";

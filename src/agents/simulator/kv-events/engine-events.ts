@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Logger } from "../../process/logger.ts";
 import type { Rng } from "../../../scheduler/support/rng.ts";
 import type { BlockHash } from "../model/block-hash.ts";
-import type { KvCache } from "../model/kv-cache.ts";
+import type { Engine } from "../model/engine.ts";
 import { HASH_BYTES } from "./block-hashers.ts";
 import { CacheReporter } from "./cache-reporter.ts";
 import type { KvEventsConfig } from "./flags.ts";
@@ -68,6 +68,7 @@ export class EngineEvents {
       cpuBlocks: parameters["kv-offloading-blocks"],
       offloadWhen: parameters["kv-offloading-when"],
       storage: place.storage,
+      slidingWindow: parameters["sliding-window"],
     });
   }
 
@@ -120,13 +121,17 @@ export class EngineEvents {
   }
 
   /** The hashes each tier holds, in hexadecimal and whole. */
-  residency(cache: KvCache): Readonly<Record<"gpu" | "cpu" | "storage", string[]>> {
+  residency({
+    cache,
+    windowCache,
+  }: Engine): Readonly<Record<"gpu" | "window" | "cpu" | "storage", string[]>> {
     const digits = HASH_BYTES[this.#parameters["prefix-caching-hash-algo"]] * 2;
     // Copies of a block count once.
     const hex = (hashes: Iterable<BlockHash>) =>
       Array.from(new Set(hashes), (hash) => hash.toString(16).padStart(digits, "0"));
     return {
       gpu: hex(cache.findable()),
+      window: hex(windowCache?.findable() ?? []),
       cpu: hex(this.reporter.cpuHashes),
       storage: hex(this.#place.storage?.hashes ?? []),
     };

@@ -8,6 +8,8 @@ export type Tier = "gpu" | "cpu" | "storage";
 export interface BlocksStored {
   readonly kind: "stored";
   readonly tier: Tier;
+  /** Tokens that the layers see whose blocks these are; absent for those that see everything. */
+  readonly window?: number;
   /** In the order of the chain. At least one. */
   readonly hashes: readonly BlockHash[];
   /** What the blocks hold. Absent where a tier does not know, or does not tell. */
@@ -36,6 +38,8 @@ export interface Lora {
 export interface BlocksRemoved {
   readonly kind: "removed";
   readonly tier: Tier;
+  /** As above. */
+  readonly window?: number;
   readonly hashes: readonly BlockHash[];
 }
 

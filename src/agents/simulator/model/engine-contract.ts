@@ -16,6 +16,8 @@ export interface EngineConfig {
   readonly batchedTokensMax: number;
   /** Prompt and answer of one sequence. They must fit into the cache. */
   readonly modelLengthMax: number;
+  /** Layers that see so many tokens only have a cache of so many blocks besides. Absent: all see everything. */
+  readonly slidingWindow?: { readonly tokens: number; readonly blockCount: number };
   /** See KvCache; absent: no. */
   readonly tracksCopies?: boolean;
   /** How long blocks are held for a decoder that does not come; absent: LEASE_MS_DEFAULT. */
@@ -33,6 +35,9 @@ export interface EngineListener<Hash extends BlockKey = BlockHash> extends KvCac
    * once more together.
    */
   blocksStored?(sequence: Sequence<Hash>, first: number, end: number): void;
+  /** The same of the cache of layers that see a window only, where there are any. */
+  windowStored?(sequence: Sequence<Hash>, first: number, end: number): void;
+  windowRemoved?(hash: Hash): void;
   /**
    * Asked of blocks that are not in the cache: whether they can be read from elsewhere. Reading takes
    * no time. Without it nothing is elsewhere.

@@ -24,6 +24,7 @@ import { Leases } from "./leases.ts";
 import { SequenceBlocks } from "./sequence-blocks.ts";
 import { Sequence, type SequenceContent, type SequenceFailure } from "./sequence.ts";
 import { stepMs } from "./timing.ts";
+import { WindowBlocks } from "./window-blocks.ts";
 
 export type { EngineConfig, EngineListener } from "./engine-contract.ts";
 
@@ -41,6 +42,7 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   readonly #receiving = new Set<Sequence<Hash>>();
   readonly #leases: Leases<Sequence<Hash>>;
   readonly #blocks: SequenceBlocks<Hash>;
+  readonly #windows: WindowBlocks<Hash> | undefined;
   #batch: Scheduled<Hash>[] = [];
   #stepEndsAtMs = Infinity;
   /** While the batch only decodes and nobody wants to be told of each token. */
@@ -64,8 +66,14 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     this.cache = new KvCache(config.blockCount, listener, index, config.tracksCopies);
     this.#listener = listener;
     this.#rng = rng;
-    this.#blocks = new SequenceBlocks(this.cache, config.blockSize, listener);
+    this.#windows = createWindows(config, listener);
+    this.#blocks = new SequenceBlocks(this.cache, config.blockSize, listener, this.#windows);
     this.#leases = new Leases(config.leaseMs ?? LEASE_MS_DEFAULT);
+  }
+
+  /** Of layers that see a window only; undefined where there are none. */
+  get windowCache(): KvCache<Hash> | undefined {
+    return this.#windows?.cache;
   }
 
   get runningCount(): number {
@@ -96,6 +104,13 @@ export class Engine<Hash extends BlockKey = BlockHash> {
   get room(): number {
     const { sequencesMax, waitingMax } = this.config;
     return sequencesMax + waitingMax - this.#running.length - this.waitingCount;
+  }
+
+  /** Forgets what is in all caches. False, with nothing changed, while a block is in use. */
+  forgetCached(): boolean {
+    if (!this.cache.clear()) return false;
+    this.#windows?.cache.clear();
+    return true;
   }
 
   /** Takes a sequence in at `nowMs`, or gives undefined when the queue is full. */
@@ -390,6 +405,22 @@ export class Engine<Hash extends BlockKey = BlockHash> {
     }
     if (tokenCount > 0) this.#listener.stepped(tokenCount);
   }
+}
+
+function createWindows<Hash extends BlockKey>(
+  { slidingWindow, blockSize, tracksCopies }: EngineConfig,
+  listener: EngineListener<Hash>,
+): WindowBlocks<Hash> | undefined {
+  if (slidingWindow === undefined) return undefined;
+  const { tokens, blockCount } = slidingWindow;
+  const told = {
+    stored: () => undefined,
+    removed: (hash: Hash) => listener.windowRemoved?.(hash),
+  };
+  const cache = new KvCache<Hash>(blockCount, told, undefined, tracksCopies);
+  return new WindowBlocks(cache, { tokens, blockSize }, (sequence, first, end) =>
+    listener.windowStored?.(sequence, first, end),
+  );
 }
 
 /** Removes `item` in place, keeping the order. True if it was there. */

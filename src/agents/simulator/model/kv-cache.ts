@@ -81,6 +81,11 @@ export class KvCache<Hash extends BlockKey = BlockHash> {
     return this.#byHash.size;
   }
 
+  /** Whether a block of this content can be found. */
+  has(hash: Hash): boolean {
+    return this.#byHash.get(hash) !== undefined;
+  }
+
   /** The blocks that hold the longest prefix of the first `count` hashes, without a gap. Changes nothing. */
   match(hashes: ArrayLike<Hash>, count = hashes.length): number[] {
     const blocks: number[] = [];

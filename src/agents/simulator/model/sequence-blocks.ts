@@ -4,6 +4,7 @@ import { assert } from "../../../scheduler/support/assert.ts";
 import type { EngineListener } from "./engine-contract.ts";
 import type { BlockKey, KvCache } from "./kv-cache.ts";
 import type { Sequence } from "./sequence.ts";
+import type { WindowBlocks } from "./window-blocks.ts";
 
 /** Cached tokens of a sequence, and the blocks of this cache that hold the first of them. */
 export interface Found {
@@ -16,22 +17,27 @@ export class SequenceBlocks<Hash extends BlockKey> {
   readonly #cache: KvCache<Hash>;
   readonly #blockSize: number;
   readonly #listener: Pick<EngineListener<Hash>, "blocksStored" | "isElsewhere">;
+  /** Of the layers that see a window only; undefined where there are none. */
+  readonly #windows: WindowBlocks<Hash> | undefined;
 
   constructor(
     cache: KvCache<Hash>,
     blockSize: number,
     listener: Pick<EngineListener<Hash>, "blocksStored" | "isElsewhere">,
+    windows?: WindowBlocks<Hash>,
   ) {
     this.#cache = cache;
     this.#blockSize = blockSize;
     this.#listener = listener;
+    this.#windows = windows;
   }
 
   /** What of a sequence without blocks is cached, here or where it can be read at once. */
   find(sequence: Sequence<Hash>): Found {
     const findable = this.#findableCount(sequence);
     const hashes = sequence.content.hashes(findable);
-    const hits = this.#cache.match(hashes, findable);
+    const all = this.#cache.match(hashes, findable);
+    const hits = this.#windows ? all.slice(0, this.#windows.longestEnd(hashes, all.length)) : all;
     const blocks = hits.length + this.#elsewhereCount(hashes, hits.length, findable);
     return { hits, count: blocks * this.#blockSize };
   }
@@ -43,7 +49,7 @@ export class SequenceBlocks<Hash extends BlockKey> {
   fits(sequence: Sequence<Hash>, tokensMax: number): boolean {
     const findable = this.#findableCount(sequence);
     const hashes = sequence.content.hashes(findable);
-    const { hitCount, freshCountMax } = this.#cache.probe(hashes, findable);
+    const { hitCount, freshCountMax } = this.#probe(hashes, findable);
     if (sequence.isRemote) return this.#blocksOf(sequence.promptCount) - hitCount <= freshCountMax;
     const elsewhere = this.#elsewhereCount(hashes, hitCount, findable);
     const computed = (hitCount + elsewhere) * this.#blockSize;
@@ -62,6 +68,7 @@ export class SequenceBlocks<Hash extends BlockKey> {
     // in the same step or later.
     sequence.storedBlockCount = Math.max(sequence.storedBlockCount, hits.length);
     this.store(sequence, endCount);
+    this.#windows?.reserve(sequence, hits.length, endCount);
     return true;
   }
 
@@ -99,7 +106,14 @@ export class SequenceBlocks<Hash extends BlockKey> {
   /** Gives back what a sequence has. What it generated stays. */
   free(sequence: Sequence<Hash>): void {
     this.#cache.release(sequence.blocks);
+    this.#windows?.free(sequence);
     sequence.restart();
+  }
+
+  #probe(hashes: ArrayLike<Hash>, findable: number): { hitCount: number; freshCountMax: number } {
+    const found = this.#cache.probe(hashes, findable);
+    if (this.#windows === undefined) return found;
+    return this.#cache.probe(hashes, this.#windows.longestEnd(hashes, found.hitCount));
   }
 
   #blocksOf(tokenCount: number): number {

@@ -2,6 +2,7 @@
 
 import type { BlockHash } from "./block-hash.ts";
 import type { BlockKey } from "./kv-cache.ts";
+import type { WindowHeld } from "./window-blocks.ts";
 
 /** What an engine must know of a sequence: how long it is, and what its blocks are called. */
 export interface SequenceContent<Hash extends BlockKey = BlockHash> {
@@ -36,6 +37,8 @@ export class Sequence<Hash extends BlockKey = BlockHash> {
   readonly arrivedAtMs: number;
   /** Blocks in the order of the tokens they hold. */
   blocks: number[] = [];
+  /** Where layers see a window only: their blocks. */
+  window: WindowHeld | undefined;
   /** Tokens whose keys and values are in `blocks`. */
   computedCount = 0;
   generatedCount = 0;

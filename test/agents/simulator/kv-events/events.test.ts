@@ -74,7 +74,7 @@ function believe(events: readonly KvEvent[]) {
 async function residency(url: string) {
   const tiers = (await (await fetch(`${url}/sim/kv-cache`)).json()) as Record<string, string[]>;
   const low = (name: string) => tiers[name]!.map((hash) => hash.slice(-16)).toSorted();
-  return { gpu: low("gpu"), cpu: low("cpu"), storage: low("storage") };
+  return { gpu: low("gpu"), window: low("window"), cpu: low("cpu"), storage: low("storage") };
 }
 
 const stores = (events: readonly KvEvent[]) =>
@@ -117,6 +117,33 @@ describe("an engine's events", () => {
     await eventually(async () => expect(await Promise.resolve(messages)).toEqual(history));
     expect(messages[0]!.topic).toBe(`kv@127.0.0.1:${ports[0]}@${MODEL}`);
     expect(kvEvents[0]!.topic).toBe(messages[0]!.topic);
+  });
+
+  it("of layers that see a window only add up to what is in their cache, as another group", async () => {
+    const { url, replayEndpoint } = await start({
+      "sliding-window": 20,
+      "sliding-window-blocks": 80,
+      "max-num-seqs": 2,
+      "max-num-batched-tokens": 200,
+    });
+    for (const word of ["a", "b", "a", "c", "d"]) await chat(url, words(60, word));
+    const events = decodeAll(await replayed(replayEndpoint, 0));
+    const groupOf = (event: KvEvent) => {
+      if (event.type === "cleared") return 0;
+      return event.type === "stored" ? event.group?.index : event.groupIndex;
+    };
+    const ofGroup = (index: number) => events.filter((event) => groupOf(event) === index);
+    const { gpu, window } = await residency(url);
+    expect(believe(ofGroup(0)).gpu).toEqual(gpu);
+    expect(believe(ofGroup(1)).gpu).toEqual(window);
+    expect(window).not.toEqual(gpu);
+    expect(stores(ofGroup(1))[0]!.group).toEqual({
+      index: 1,
+      kind: "sliding_window",
+      slidingWindow: 20,
+    });
+    await post(`${url}/reset_prefix_cache`, {});
+    expect(await residency(url)).toMatchObject({ gpu: [], window: [] });
   });
 
   it.for(Object.keys(WIRE_FORMS) as (keyof typeof WIRE_FORMS)[])(
