@@ -17,6 +17,8 @@ export interface EndpointLoads {
   readonly requests: Float64Array;
   readonly tokens: Float64Array;
   readonly unseen: Float64Array;
+  /** Of `unseen`, see OthersLoad; of what a shard tells of itself there are none. */
+  readonly agesMs?: Float64Array;
 }
 
 export interface ShardTold {
@@ -35,8 +37,8 @@ export interface ShardTold {
   /** At most SAMPLES_TOLD_MAX. */
   readonly samples: readonly PromptSample[];
   readonly loads: EndpointLoads;
-  /** Prefill sent to endpoints, in ms, by address. */
-  readonly work: readonly Total[];
+  /** Prefill sent to endpoints, in tokens, by address. */
+  readonly prefill: readonly Total[];
   /** What flows have been served, see FlowController.attained. */
   readonly service: readonly Total[];
   /** For requests that its queue lets through: a token each. */
@@ -52,7 +54,7 @@ export interface ShardAnswer {
   readonly map?: ShardMap;
   /** All of these are of the other shards together. */
   readonly loads: EndpointLoads;
-  readonly work: readonly Total[];
+  readonly prefill: readonly Total[];
   readonly service: readonly Total[];
   /** Absent while the lead may not grant any, and without flow control. */
   readonly credit?: CreditGrant;

@@ -15,15 +15,16 @@ export function ownLoads(table: EndpointTable): EndpointLoads {
   return packLoads(loads);
 }
 
-/** What it has sent to them in all. `epoch`: its own. */
-export function ownWork(table: EndpointTable, epoch: string): Total[] {
-  const work: Total[] = [];
+/** Prefill that it has sent to them in all. `epoch`: its own. */
+export function ownPrefill(table: EndpointTable, epoch: string): Total[] {
+  const totals: Total[] = [];
   for (const slot of table.slots()) {
-    const { workMs, life } = table.ownLoad(slot);
-    if (workMs === 0) continue;
-    work.push({ key: table.endpoint(slot)!.address, life: `${epoch}.${life}`, total: workMs });
+    const { prefillTokens, life } = table.ownLoad(slot);
+    if (prefillTokens === 0) continue;
+    const key = table.endpoint(slot)!.address;
+    totals.push({ key, life: `${epoch}.${life}`, total: prefillTokens });
   }
-  return work;
+  return totals;
 }
 
 /** Puts what others have in the place of what they had before. O(endpoints). */
@@ -34,10 +35,15 @@ export function showOthers(table: EndpointTable, loads: EndpointLoads | undefine
 }
 
 /** By address. What is over the bound, or no number, is left out. */
-export function unpackLoads({ addresses, requests, tokens, unseen }: EndpointLoads) {
-  const loads = new Map<string, OthersLoad>();
+export function unpackLoads({ addresses, requests, tokens, unseen, agesMs }: EndpointLoads) {
+  const loads = new Map<string, Required<OthersLoad>>();
   addresses.slice(0, ENDPOINTS_MAX).forEach((address, i) => {
-    const load = { requests: requests[i]!, tokens: tokens[i]!, unseen: unseen[i]! };
+    const load = {
+      requests: requests[i]!,
+      tokens: tokens[i]!,
+      unseen: unseen[i]!,
+      ageMs: agesMs?.[i] ?? 0,
+    };
     if (Object.values(load).every(isLoad)) loads.set(address, load);
   });
   return loads;
@@ -49,6 +55,7 @@ export function packLoads(loads: readonly (readonly [string, OthersLoad])[]): En
     requests: Float64Array.from(loads, ([, load]) => load.requests),
     tokens: Float64Array.from(loads, ([, load]) => load.tokens),
     unseen: Float64Array.from(loads, ([, load]) => load.unseen),
+    agesMs: Float64Array.from(loads, ([, load]) => load.ageMs ?? 0),
   };
 }
 

@@ -23,6 +23,14 @@ interface Member {
   readonly loads: ReadonlyMap<string, OthersLoad>;
 }
 
+/** Of one endpoint, of several shards. */
+interface Sum {
+  requests: number;
+  tokens: number;
+  unseen: number;
+  ageMs: number;
+}
+
 export class Members {
   readonly #byShard = new Map<number, Member>();
   /** Shards that go by this lead's credit, and what they may have under way with it. */
@@ -77,21 +85,25 @@ export class Members {
     return reserved;
   }
 
-  /** What all but that one have at endpoints. */
-  othersOf(shard: number, nowMs: number): EndpointLoads {
-    const sums = new Map<string, { requests: number; tokens: number; unseen: number }>();
+  /**
+   * What all but that one have at endpoints. `shownUntilMs`: what was sent to an address until then is in the
+   * engine's last sample, and was unseen only when it was told.
+   */
+  othersOf(shard: number, nowMs: number, shownUntilMs: (address: string) => number): EndpointLoads {
+    const sums = new Map<string, Sum>();
     for (const [other, { atMs, loads }] of this.#byShard) {
       if (other === shard || nowMs - atMs >= SHARD_LEASE_MS) continue;
       for (const [address, { requests, tokens, unseen }] of loads) {
-        const sum = sums.get(address);
-        if (sum === undefined) sums.set(address, { requests, tokens, unseen });
-        else {
-          sum.requests += requests;
-          sum.tokens += tokens;
-          sum.unseen += unseen;
-        }
+        const sum = sums.get(address) ?? { requests: 0, tokens: 0, unseen: 0, ageMs: Infinity };
+        sums.set(address, sum);
+        sum.requests += requests;
+        sum.tokens += tokens;
+        if (unseen === 0 || atMs <= shownUntilMs(address)) continue;
+        sum.unseen += unseen;
+        sum.ageMs = Math.min(sum.ageMs, nowMs - atMs);
       }
     }
+    for (const sum of sums.values()) if (sum.unseen === 0) sum.ageMs = 0;
     return packLoads([...sums]);
   }
 }

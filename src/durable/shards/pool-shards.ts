@@ -1,8 +1,8 @@
 // A pool's object as one of several: what it tells the lead and hears of the others, which requests are its
 // own, and what its queue may let through. The only object of a pool does none of it.
 //
-//   prompts it has seen, loads, work, service, credit ask ─► exchange ─► lead, perhaps itself
-//   the map, the others' loads, work and service, credit  ◄──┘
+//   prompts it has seen, loads, prefill, service, credit ask ─► exchange ─► lead, perhaps itself
+//   the map, the others' loads, prefill and service, credit  ◄──┘
 //
 // In memory but for a lead's map.
 
@@ -20,7 +20,7 @@ import type { Endpoints } from "../endpoints.ts";
 import type { PickQueue } from "../queue/pick-queue.ts";
 import type { PoolRoom, QueueCapacity } from "../queue/queue-options.ts";
 import type { EndpointLoads, LeadPort, ShardAnswer, ShardTold } from "./contract.ts";
-import { ownLoads, ownWork, showOthers } from "./endpoint-loads.ts";
+import { ownLoads, ownPrefill, showOthers } from "./endpoint-loads.ts";
 import { KeptMap } from "./kept-map.ts";
 import { ShardCapacity } from "./shard-capacity.ts";
 import { ShardExchange } from "./shard-exchange.ts";
@@ -55,7 +55,7 @@ export class PoolShards implements QueueCapacity {
   readonly #options: PoolShardsOptions;
   readonly #kept: KeptMap;
   readonly #sampler = new PromptSampler();
-  readonly #work = new TotalsOfOthers();
+  readonly #prefill = new TotalsOfOthers();
   readonly #service = new TotalsOfOthers();
   readonly #exchange: ShardExchange;
   #place: Place | undefined;
@@ -194,6 +194,11 @@ export class PoolShards implements QueueCapacity {
           this.#exchange.noticed();
           this.#showLoads(this.#lead!.othersOf(0));
         },
+        shownUntilMs: (address) => {
+          const { table } = this.#options.endpoints;
+          const slot = table.slotOfAddress(address);
+          return slot === undefined ? -Infinity : table.shownUntilMs(slot);
+        },
         mapChanged: (changed) => {
           this.#kept.write(changed);
           if (this.#index === 0) this.#setMap(changed);
@@ -230,10 +235,10 @@ export class PoolShards implements QueueCapacity {
       count: this.#map.count,
       mapVersion: this.#map.version,
       isLeaving,
-      wantsAll: this.#work.wantsAll(clock()),
+      wantsAll: this.#prefill.wantsAll(clock()),
       samples: this.#sampler.take(),
       loads: ownLoads(endpoints.table),
-      work: ownWork(endpoints.table, epoch),
+      prefill: ownPrefill(endpoints.table, epoch),
       service: (waiting?.gate.attained() ?? []).map((total) => ({
         ...total,
         life: `${epoch}.${total.life}`,
@@ -265,9 +270,9 @@ export class PoolShards implements QueueCapacity {
     else this.#capacity?.granted(credit, askedAtMs);
     this.#showLoads(answer.loads);
     const { table } = this.#options.endpoints;
-    for (const [address, workMs] of this.#work.heard(epoch, answer.work, nowMs)) {
+    for (const [address, tokens] of this.#prefill.heard(epoch, answer.prefill, nowMs)) {
       const slot = table.slotOfAddress(address);
-      if (slot !== undefined) table.workedElsewhere(slot, workMs, nowMs);
+      if (slot !== undefined) table.workedElsewhere(slot, tokens, nowMs);
     }
     const queue = this.#options.queue();
     queue?.gate.servedElsewhere(this.#service.heard(epoch, answer.service, nowMs));

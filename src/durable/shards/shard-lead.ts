@@ -39,12 +39,14 @@ export interface ShardLeadOptions {
   /** Another shard has told something: the lead's own view of it is to be renewed first. */
   readonly heard: () => void;
   readonly mapChanged: (map: ShardMap) => void;
+  /** What was sent to an address until then, in Unix ms, is in its engine's last sample. */
+  readonly shownUntilMs: (address: string) => number;
 }
 
 export class ShardLead {
   readonly #options: ShardLeadOptions;
   readonly #members = new Members();
-  readonly #work: TotalsOfAll;
+  readonly #prefill: TotalsOfAll;
   readonly #service: TotalsOfAll;
   readonly #roots = new HotRoots();
   readonly #planner = new SplitPlanner();
@@ -61,7 +63,7 @@ export class ShardLead {
     const { epoch, clock, isFirst } = options;
     const nowMs = clock();
     const startedAtMs = isFirst ? -Infinity : nowMs;
-    this.#work = new TotalsOfAll(epoch);
+    this.#prefill = new TotalsOfAll(epoch);
     this.#service = new TotalsOfAll(epoch);
     this.#issuer = new CreditIssuer({ epoch, startedAtMs });
     this.#grantsFromMs = startedAtMs + QUIET_MS;
@@ -90,7 +92,8 @@ export class ShardLead {
 
   /** What the others have at endpoints. */
   othersOf(shard: number): EndpointLoads {
-    return this.#members.othersOf(shard, this.#options.clock());
+    const { clock, shownUntilMs } = this.#options;
+    return this.#members.othersOf(shard, clock(), shownUntilMs);
   }
 
   told(told: ShardTold): ShardAnswer {
@@ -107,8 +110,8 @@ export class ShardLead {
     return {
       epoch,
       ...(isKnown ? {} : { map: this.#map }),
-      loads: this.#members.othersOf(shard, nowMs),
-      work: this.#work.othersOf(shard, told.wantsAll, nowMs),
+      loads: this.othersOf(shard),
+      prefill: this.#prefill.othersOf(shard, told.wantsAll, nowMs),
       service: this.#service.othersOf(shard, told.wantsAll, nowMs),
       ...(credit === undefined ? {} : { credit }),
       ...(this.#members.isAnyWaiting(nowMs) ? { isPressed: true } : {}),
@@ -118,7 +121,7 @@ export class ShardLead {
   #take(told: ShardTold, nowMs: number): void {
     const { samples, mapVersion, count } = told;
     for (const sample of samples.slice(0, SAMPLES_TOLD_MAX)) this.#roots.add(sample, nowMs);
-    this.#work.told(told, told.work, nowMs);
+    this.#prefill.told(told, told.prefill, nowMs);
     this.#service.told(told, told.service, nowMs);
     // A lead that has lost its map begins at 0: what it says must be newer than what others have.
     const isBehind = mapVersion > this.#map.version;

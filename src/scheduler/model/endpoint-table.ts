@@ -305,7 +305,7 @@ export class EndpointTable {
     const aheadTokens = columns.work.sent(slot, request, this.size) / msPerToken;
     this.#setQueueDepth(slot);
     this.#shared.dispatched(slot, tokens);
-    this.#shared.worked(slot, prompt.uncachedTokens * msPerToken);
+    this.#shared.worked(slot, prompt.uncachedTokens);
     this.totals.add(tokens, prompt);
     return { atMs: nowMs, aheadTokens, isHeld };
   }
@@ -316,7 +316,7 @@ export class EndpointTable {
     const columns = this.#columns;
     const uncachedMs = uncachedTokens * columns.prefillMsPerToken[slot]!;
     columns.work.takenBack(slot, uncachedMs, nowMs);
-    this.#shared.worked(slot, -uncachedMs);
+    this.#shared.worked(slot, -uncachedTokens);
   }
 
   /** A request that was sent to `slot` to be decoded is going to be computed there as well. */
@@ -325,7 +325,7 @@ export class EndpointTable {
     const columns = this.#columns;
     const msPerToken = columns.prefillMsPerToken[slot]!;
     columns.work.added(slot, { nowMs, ...prompt, msPerToken }, this.size);
-    this.#shared.worked(slot, prompt.uncachedTokens * msPerToken);
+    this.#shared.worked(slot, prompt.uncachedTokens);
     this.totals.addUncached(prompt.uncachedTokens);
   }
 
@@ -366,9 +366,15 @@ export class EndpointTable {
     this.#setQueueDepth(slot);
   }
 
+  /** See SharedLoads. */
+  shownUntilMs(slot: number): number {
+    return this.#shared.shownUntilMs(slot);
+  }
+
   /** The pool's other objects have sent prefill there, or, below 0, taken it back. */
-  workedElsewhere(slot: number, workMs: number, nowMs: number): void {
-    const { work } = this.#columns;
+  workedElsewhere(slot: number, tokens: number, nowMs: number): void {
+    const { work, prefillMsPerToken } = this.#columns;
+    const workMs = tokens * prefillMsPerToken[slot]!;
     if (workMs > 0) work.addedElsewhere(slot, workMs, nowMs);
     else work.takenBack(slot, -workMs, nowMs);
   }

@@ -5,9 +5,14 @@
 // A queue of work as a fluid: it fills when a request is sent and drains by itself, so it needs no report
 // between two samples and heals from any mistake. An engine computes prompts in the order they come,
 // so what is left of it is what the next request waits for.
+//
+// What others have sent is heard of late, some of it at once: it has drained since, as far as the engine had
+// nothing else to do. Taken as if it had just been sent, it would be a wait that nobody has.
 
 /** Work counted ahead of now at most: a mistake is over by then. */
 export const BUSY_MS_MAX = 600_000;
+/** What others tell of was sent within this time: whoever sends tells every 250 ms, and hears as often. */
+const TOLD_WITHIN_MS = 500;
 /** Of the mean tokens of a request: the last ones count most. */
 const REQUEST_SHARE = 1 / 16;
 /** Cold tokens sent to the pool, by endpoint, after which one of before counts half: some cache turnovers. */
@@ -21,11 +26,17 @@ export class EngineWork {
   readonly requestTokens: Float64Array;
   /** Tokens of cold prompts sent there; those that others were sent after count less. */
   readonly coldTokens: Float64Array;
+  /** Time without work since others' was heard of last, or TOLD_WITHIN_MS if that is less. */
+  readonly #idleMs: Float64Array;
+  /** Until when that has been counted. */
+  readonly #idleUntilMs: Float64Array;
 
   constructor(slots: number) {
     this.prefillBusyUntilMs = new Float64Array(slots);
     this.requestTokens = new Float64Array(slots);
     this.coldTokens = new Float64Array(slots);
+    this.#idleMs = new Float64Array(slots);
+    this.#idleUntilMs = new Float64Array(slots);
   }
 
   /**
@@ -35,6 +46,8 @@ export class EngineWork {
   clear(slot: number, isPresent: Uint8Array): void {
     this.prefillBusyUntilMs[slot] = 0;
     this.requestTokens[slot] = 0;
+    this.#idleMs[slot] = 0;
+    this.#idleUntilMs[slot] = 0;
     let least = Infinity;
     for (let other = 0; other < isPresent.length; other++) {
       if (other !== slot && isPresent[other] === 1)
@@ -54,6 +67,7 @@ export class EngineWork {
   /** Counts the prompt of a request that was counted before; gives the work that is ahead of it, in ms. */
   added(slot: number, prompt: SentPrompt, endpointCount: number): number {
     const { nowMs, uncachedTokens, promptTokens, msPerToken } = prompt;
+    this.#countIdle(slot, nowMs);
     const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
     const endMs = startMs + uncachedTokens * msPerToken;
     this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, endMs);
@@ -63,16 +77,28 @@ export class EngineWork {
     return startMs - nowMs;
   }
 
-  /** Somebody else has sent work there. */
+  /** Others have sent work there since they were heard of last: what had no time to drain is ahead. */
   addedElsewhere(slot: number, workMs: number, nowMs: number): void {
+    this.#countIdle(slot, nowMs);
+    const leftMs = Math.max(0, workMs - this.#idleMs[slot]!);
+    this.#idleMs[slot] = 0;
     const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
-    this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, startMs + workMs);
+    this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, startMs + leftMs);
   }
 
   /** A request that was sent there and is not going to be computed there. */
   takenBack(slot: number, uncachedMs: number, nowMs: number): void {
     const untilMs = this.prefillBusyUntilMs[slot]!;
     if (untilMs > nowMs) this.prefillBusyUntilMs[slot] = Math.max(nowMs, untilMs - uncachedMs);
+  }
+
+  #countIdle(slot: number, nowMs: number): void {
+    const fromMs = Math.max(this.prefillBusyUntilMs[slot]!, this.#idleUntilMs[slot]!);
+    if (fromMs < nowMs) {
+      const idleMs = this.#idleMs[slot]! + nowMs - fromMs;
+      this.#idleMs[slot] = Math.min(TOLD_WITHIN_MS, idleMs);
+    }
+    this.#idleUntilMs[slot] = nowMs;
   }
 
   #countCold(slot: number, tokens: number, endpointCount: number): void {

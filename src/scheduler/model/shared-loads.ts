@@ -14,12 +14,18 @@ export interface OthersLoad {
   readonly tokens: number;
   /** Dispatches that no sample of the engine had shown them. */
   readonly unseen: number;
+  /** Since `unseen` was told, or the last of it was: 0 where it is not known. */
+  readonly ageMs?: number;
 }
 
 /** Of one endpoint, of this object alone: what others are told. */
 export interface OwnLoad extends OthersLoad {
-  /** Prefill sent there, in ms of its engine, since the endpoint has come. */
-  readonly workMs: number;
+  /**
+   * Prefill sent there since the endpoint has come, in tokens: each object knows by itself what a token takes. Told in
+   * ms, one that takes engines for fast would hear of ever more tokens from one that takes them for slow, and
+   * learn from these that they are faster still.
+   */
+  readonly prefillTokens: number;
   /** Tells that endpoint from those that were in its slot before. */
   readonly life: number;
 }
@@ -36,13 +42,15 @@ export class SharedLoads {
   readonly #columns: LoadColumns;
   readonly #ownRequests: Int32Array;
   readonly #ownTokens: Float64Array;
-  readonly #ownWorkMs: Float64Array;
+  readonly #ownPrefill: Float64Array;
   readonly #lives: Int32Array;
   readonly #requests: Int32Array;
   readonly #tokens: Float64Array;
   readonly #unseen: Float64Array;
-  /** Unix ms at which others were heard of last. */
-  readonly #heardAtMs: Float64Array;
+  /** Unix ms at which the last of `unseen` had been sent. */
+  readonly #sentAtMs: Float64Array;
+  /** What was sent until then is in the last sample. */
+  readonly #shownUntilMs: Float64Array;
   #factor = 1;
 
   constructor(columns: LoadColumns) {
@@ -50,12 +58,13 @@ export class SharedLoads {
     this.#columns = columns;
     this.#ownRequests = new Int32Array(slots);
     this.#ownTokens = new Float64Array(slots);
-    this.#ownWorkMs = new Float64Array(slots);
+    this.#ownPrefill = new Float64Array(slots);
     this.#lives = new Int32Array(slots);
     this.#requests = new Int32Array(slots);
     this.#tokens = new Float64Array(slots);
     this.#unseen = new Float64Array(slots);
-    this.#heardAtMs = new Float64Array(slots);
+    this.#sentAtMs = new Float64Array(slots);
+    this.#shownUntilMs = new Float64Array(slots);
   }
 
   own(slot: number, unseen: number): OwnLoad {
@@ -63,7 +72,7 @@ export class SharedLoads {
       requests: this.#ownRequests[slot]!,
       tokens: this.#ownTokens[slot]!,
       unseen,
-      workMs: this.#ownWorkMs[slot]!,
+      prefillTokens: this.#ownPrefill[slot]!,
       life: this.#lives[slot]!,
     };
   }
@@ -86,19 +95,21 @@ export class SharedLoads {
   }
 
   /** Prefill was sent there, or, below 0, taken back. */
-  worked(slot: number, workMs: number): void {
-    this.#ownWorkMs[slot]! += workMs;
+  worked(slot: number, tokens: number): void {
+    this.#ownPrefill[slot]! += tokens;
   }
 
   /** In the place of what was told before; undefined where nothing is known any more. */
   setOthers(slot: number, load: OthersLoad | undefined, nowMs: number): void {
-    const { requests, tokens, unseen } = load ?? NONE;
+    const { requests, tokens, unseen, ageMs = 0 } = load ?? NONE;
+    const sentAtMs = nowMs - atLeast0(ageMs);
     const now = { requests: Math.trunc(atLeast0(requests)), tokens: atLeast0(tokens) };
     this.#add(slot, now.requests - this.#requests[slot]!, now.tokens - this.#tokens[slot]!);
     this.#requests[slot] = now.requests;
     this.#tokens[slot] = now.tokens;
-    this.#unseen[slot] = atLeast0(unseen);
-    this.#heardAtMs[slot] = nowMs;
+    // It may have been under way for longer than the engine's next sample.
+    this.#unseen[slot] = sentAtMs <= this.#shownUntilMs[slot]! ? 0 : atLeast0(unseen);
+    this.#sentAtMs[slot] = sentAtMs;
   }
 
   /** How many objects there are, where nothing is known of the others; else 1. True if it has changed. */
@@ -114,20 +125,26 @@ export class SharedLoads {
 
   /** A sample has shown what had reached the engine by then. */
   sampled(slot: number, untilMs: number): void {
-    // What was told had been sent before: all of it is in the sample.
-    if (this.#heardAtMs[slot]! <= untilMs) this.#unseen[slot] = 0;
+    this.#shownUntilMs[slot] = untilMs;
+    if (this.#sentAtMs[slot]! <= untilMs) this.#unseen[slot] = 0;
+  }
+
+  /** What was sent to it until then, in Unix ms, is in its last sample. */
+  shownUntilMs(slot: number): number {
+    return this.#shownUntilMs[slot]!;
   }
 
   /** The slot is another endpoint's. */
   clear(slot: number): void {
     this.#ownRequests[slot] = 0;
     this.#ownTokens[slot] = 0;
-    this.#ownWorkMs[slot] = 0;
+    this.#ownPrefill[slot] = 0;
     this.#lives[slot]! += 1;
     this.#requests[slot] = 0;
     this.#tokens[slot] = 0;
     this.#unseen[slot] = 0;
-    this.#heardAtMs[slot] = 0;
+    this.#sentAtMs[slot] = 0;
+    this.#shownUntilMs[slot] = 0;
     this.#columns.inFlightRequests[slot] = 0;
     this.#columns.inFlightTokens[slot] = 0;
   }

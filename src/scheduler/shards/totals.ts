@@ -1,4 +1,4 @@
-// How shards tell each other of what only adds up: service that flows have had, work that engines were sent.
+// How shards tell each other of what only adds up: service that flows have had, prefill that engines were sent.
 //
 //   shard ── its own totals ──▶ lead, which adds up what is new ── totals of all others ──▶ shard, which
 //                                                                  takes what is new

@@ -33,7 +33,7 @@ function leadOf(count: number, capacity: number) {
       wantsAll: true,
       samples: [],
       loads: packLoads([[ADDRESS, { requests, tokens: requests, unseen: 0 }]]),
-      work: [],
+      prefill: [],
       service: [],
       ...more,
     });
@@ -85,7 +85,7 @@ describe("the loads of others", () => {
     const tellLead = async (each: ShardTold) => {
       told.push(each);
       const credit = { scope: "pool/p", epoch: "lead", seq: told.length, limit: 9, ttlMs: 2_000 };
-      return { epoch: "lead", loads: others, work: [], service: [], credit };
+      return { epoch: "lead", loads: others, prefill: [], service: [], credit };
     };
     const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
     shard.request();
@@ -142,7 +142,7 @@ describe("a shard of a full pool", () => {
       asked += 1;
       if (asked > 1) throw new Error("away");
       const credit = { scope: "pool/p", epoch: "lead", seq: 1, limit: 2, ttlMs: 2_000 };
-      return { epoch: "lead", loads: NO_LOADS, work: [], service: [], credit };
+      return { epoch: "lead", loads: NO_LOADS, prefill: [], service: [], credit };
     };
     const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
     shard.request();
@@ -162,7 +162,7 @@ describe("a shard of a full pool", () => {
       asked.push(Date.now());
       const limit = asked.length;
       const credit = { scope: "pool/p", epoch: "lead", seq: limit, limit, ttlMs: 2_000 };
-      return { epoch: "lead", loads: NO_LOADS, work: [], service: [], credit };
+      return { epoch: "lead", loads: NO_LOADS, prefill: [], service: [], credit };
     };
     const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
     for (let i = 0; i < 60; i++) shard.request();
@@ -181,6 +181,6 @@ const NOTHING: ShardTold = {
   wantsAll: true,
   samples: [],
   loads: NO_LOADS,
-  work: [],
+  prefill: [],
   service: [],
 };

@@ -24,7 +24,7 @@ function createExchange() {
   const answer = (): ShardAnswer & Disposable => ({
     epoch: "lead",
     loads: NO_LOADS,
-    work: [],
+    prefill: [],
     service: [],
     [Symbol.dispose]: () => void counts.disposed++,
   });

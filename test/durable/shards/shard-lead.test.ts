@@ -11,6 +11,7 @@ import { sampleOf } from "../../../src/scheduler/shards/hot-roots.ts";
 function createLead(count = 4, kept: ShardMap = ONE_SHARD) {
   let nowMs = 1_000_000;
   const maps: ShardMap[] = [];
+  const shown = { untilMs: -Infinity };
   const pool = { room: 100, capacity: 100 };
   const lead = new ShardLead(
     {
@@ -20,6 +21,7 @@ function createLead(count = 4, kept: ShardMap = ONE_SHARD) {
       pool: () => pool,
       heard: () => undefined,
       mapChanged: (map) => maps.push(map),
+      shownUntilMs: () => shown.untilMs,
     },
     kept,
   );
@@ -36,11 +38,11 @@ function createLead(count = 4, kept: ShardMap = ONE_SHARD) {
       wantsAll: true,
       samples: [],
       loads: NO_LOADS,
-      work: [],
+      prefill: [],
       service: [],
       ...told,
     });
-  return { lead, maps, pool, tell, pass: (ms: number) => void (nowMs += ms) };
+  return { lead, maps, shown, pool, tell, pass: (ms: number) => void (nowMs += ms) };
 }
 
 const at = (address: string, requests: number) =>
@@ -55,14 +57,29 @@ describe("a lead", () => {
     tell(0, { loads: at("a", 1) });
     tell(1, { loads: at("a", 2) });
     expect(Object.fromEntries(unpackLoads(tell(2, { loads: at("b", 4) }).loads))).toEqual({
-      a: { requests: 3, tokens: 30, unseen: 2 },
+      a: { requests: 3, tokens: 30, unseen: 2, ageMs: 0 },
     });
     pass(SHARD_LEASE_MS - 1);
     expect(unpackLoads(tell(1, { loads: at("a", 5) }).loads).get("a")?.requests).toBe(1);
     pass(1);
     expect(Object.fromEntries(unpackLoads(tell(2).loads))).toEqual({
-      a: { requests: 5, tokens: 50, unseen: 1 },
+      a: { requests: 5, tokens: 50, unseen: 1, ageMs: 1 },
     });
+  });
+
+  it("tells of dispatches that no sample shows, and how long ago the last of them was told", () => {
+    const { tell, pass, shown } = createLead();
+    const first = 1_000_000;
+    tell(0, { loads: at("a", 1) });
+    pass(40);
+    tell(1, { loads: at("a", 2) });
+    pass(30);
+    const told = () => unpackLoads(tell(2).loads).get("a");
+    expect(told()).toMatchObject({ requests: 3, unseen: 2, ageMs: 30 });
+    shown.untilMs = first;
+    expect(told()).toMatchObject({ requests: 3, unseen: 1, ageMs: 30 });
+    shown.untilMs = first + 40;
+    expect(told()).toMatchObject({ requests: 3, unseen: 0, ageMs: 0 });
   });
 
   it("takes no message twice, nor one that another has overtaken", () => {
@@ -83,12 +100,12 @@ describe("a lead", () => {
     const { tell } = createLead();
     const total = (key: string, of: number) => ({ key, life: "x", total: of });
     // What they have done before a lead has heard of them is nobody's concern any more.
-    tell(1, { work: [total("b", 1_000)] });
+    tell(1, { prefill: [total("b", 1_000)] });
     tell(2);
-    tell(1, { work: [total("a", 100)], service: [total("0 acme", 7)] });
-    tell(2, { work: [total("a", 50)] });
-    const { work, service } = tell(3);
-    expect(work).toMatchObject([
+    tell(1, { prefill: [total("a", 100)], service: [total("0 acme", 7)] });
+    tell(2, { prefill: [total("a", 50)] });
+    const { prefill, service } = tell(3);
+    expect(prefill).toMatchObject([
       { key: "b", total: 0 },
       { key: "a", total: 150 },
     ]);

@@ -42,6 +42,19 @@ describe("loads of a pool's other objects", () => {
     expect(columns.inFlightRequests[slot]).toBe(3);
   });
 
+  it("leave the queue at once where a sample has shown them while they were told", () => {
+    const { table, columns, slot } = createTable();
+    table.applySample(slot, { waiting: 0 }, NOW);
+    const told = { requests: 3, tokens: 1, unseen: 3 };
+    table.setOthersLoad(slot, { ...told, ageMs: 100 }, NOW);
+    expect(columns.queueDepth[slot]).toBe(0);
+    table.setOthersLoad(slot, { ...told, ageMs: 99 }, NOW);
+    expect(columns.queueDepth[slot]).toBe(3);
+    // Sent just after what the sample shows: the next one has them.
+    table.applySample(slot, { waiting: 0 }, NOW + 1);
+    expect(columns.queueDepth[slot]).toBe(0);
+  });
+
   it("are taken to be like the object's own where nothing is known of them", () => {
     const { table, columns, slot } = createTable();
     table.dispatched(slot, 50, NOW, PROMPT);
@@ -60,15 +73,24 @@ describe("loads of a pool's other objects", () => {
 
   it("keep an engine busy with prefill, and no longer than it is", () => {
     const { table, columns, slot } = createTable();
-    table.workedElsewhere(slot, 100, NOW);
+    const msPerToken = columns.prefillMsPerToken[slot]!;
+    const busyMs = () => columns.prefillBusyUntilMs[slot]! - NOW;
+    // It has had half a second for what others tell of.
+    table.workedElsewhere(slot, 600 / msPerToken, NOW);
+    expect(busyMs()).toBeCloseTo(100);
     table.dispatched(slot, 50, NOW, PROMPT);
-    const own = 60 * columns.prefillMsPerToken[slot]!;
-    expect(table.ownLoad(slot).workMs).toBeCloseTo(own);
-    expect(columns.prefillBusyUntilMs[slot]).toBeCloseTo(NOW + 100 + own);
-    table.workedElsewhere(slot, -40, NOW);
-    expect(columns.prefillBusyUntilMs[slot]).toBeCloseTo(NOW + 60 + own);
-    table.workedElsewhere(slot, 100, NOW + 10_000);
-    expect(columns.prefillBusyUntilMs[slot]).toBe(NOW + 10_100);
+    const own = 60 * msPerToken;
+    expect(table.ownLoad(slot).prefillTokens).toBe(60);
+    expect(busyMs()).toBeCloseTo(100 + own);
+    table.workedElsewhere(slot, -40 / msPerToken, NOW);
+    expect(busyMs()).toBeCloseTo(60 + own);
+    // Nothing was idle since: all of it is ahead.
+    table.workedElsewhere(slot, 100 / msPerToken, NOW + 10);
+    expect(busyMs()).toBeCloseTo(160 + own);
+    // And now for 200 ms less what was ahead.
+    const idleMs = 200 - (160 + own);
+    table.workedElsewhere(slot, 100 / msPerToken, NOW + 200);
+    expect(busyMs()).toBeCloseTo(200 + 100 - idleMs);
   });
 
   it("begin anew with another endpoint in the slot, which others can tell", () => {
@@ -81,7 +103,7 @@ describe("loads of a pool's other objects", () => {
     expect(columns.inFlightRequests[slot]).toBe(0);
     expect(columns.queueDepth[slot]).toBe(0);
     const own = table.ownLoad(slot);
-    expect(own).toMatchObject({ requests: 0, tokens: 0, workMs: 0 });
+    expect(own).toMatchObject({ requests: 0, tokens: 0, prefillTokens: 0 });
     expect(own.life).not.toBe(life);
     table.setOthersLoad(slot, undefined, NOW);
     expect(columns.inFlightRequests[slot]).toBe(0);
