@@ -31,6 +31,7 @@ import { TokenAccount } from "./token-keys/token-account.ts";
  * Of the blocks that an endpoint holds, the share whose content must be known before it counts as whole,
  * and that keeps it so. Prompts and answers are learned, which is nearly all; what was thought stays in caches
  * unknown, so it is not most of them. That requests find more than was predicted, the pool's object sees by itself.
+ * While a relay still tells again what an earlier life knew, nothing begins to count as whole.
  */
 const KNOWN_SHARE_MIN = 0.5;
 const KNOWN_SHARE_KEEPS = 0.4;
@@ -226,7 +227,9 @@ export class KvResidency {
     if (!(account instanceof PoolAccount)) return;
     const before = this.#learned;
     const learned = new Set<string>();
+    const isBeingToldAgain = this.#learning?.isBeingToldAgain === true;
     for (const id of account.contentBlocks === 0 ? [] : ids) {
+      if (isBeingToldAgain && !before.has(id)) continue;
       const shareMin = before.has(id) ? KNOWN_SHARE_KEEPS : KNOWN_SHARE_MIN;
       if (account.knownShare(id) >= shareMin) learned.add(id);
     }

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import {
   decodeLearned,
   encodeLearned,
+  joinLearned,
   LEARNED_LIMITS,
   type LearnedContent,
 } from "../../../src/agents/learning/learned-message.ts";
@@ -31,8 +32,19 @@ const content = keys(20).chain((contentKeys) =>
 it("is read as it was written", () => {
   fc.assert(
     fc.property(content, (written) => {
-      expect(decodeLearned(encodeLearned(written))).toEqual({ ok: true, value: written });
+      expect(decodeLearned(encodeLearned(written))).toEqual({ ok: true, value: [written] });
     }),
+  );
+});
+
+it("is read as it was written, several at once", () => {
+  const several = fc.array(content, { minLength: 1, maxLength: LEARNED_LIMITS.promptsMax });
+  fc.assert(
+    fc.property(several, (written) => {
+      const bytes = joinLearned(written.map(encodeLearned));
+      expect(decodeLearned(bytes)).toEqual({ ok: true, value: written });
+    }),
+    { numRuns: 20 },
   );
 });
 

@@ -3,10 +3,13 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import {
+  CAUGHT_UP_HEADER,
   decodeLearned,
+  type Heard,
   LEARNED_LIMITS,
   LEARNED_PATH,
   type LearnedContent,
@@ -36,7 +39,11 @@ export interface LearningServerOptions {
   readonly listen: ListenAddress;
   /** The pool's agent token. */
   readonly token: string;
-  readonly account: { readonly epoch: string; learn(content: LearnedContent): void };
+  readonly account: {
+    readonly epoch: string;
+    readonly isReady: boolean;
+    learn(content: LearnedContent): void;
+  };
   readonly registry: MetricRegistry;
   /** Milliseconds of any origin. */
   readonly clock: () => number;
@@ -44,6 +51,8 @@ export interface LearningServerOptions {
 
 export interface LearningServer {
   readonly port: number;
+  /** A relay that is connected still tells what it told an earlier life, or will. */
+  readonly isBeingToldAgain: boolean;
   close(): Promise<void>;
 }
 
@@ -51,13 +60,17 @@ export interface LearningServer {
 export async function startLearningServer(options: LearningServerOptions): Promise<LearningServer> {
   const expected = digest(`Bearer ${options.token}`);
   const budget = new KeyBudget(options.clock);
+  const context = { ...options, expected, budget, behind: new Set<Socket>() };
   const server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, response) => {
-    answer({ ...options, expected, budget }, request, response).catch(() => response.destroy());
+    answer(context, request, response).catch(() => response.destroy());
   });
   server.maxConnections = CONNECTIONS_MAX;
   const port = await listen(server, options.listen);
   return {
     port,
+    get isBeingToldAgain() {
+      return context.behind.size > 0;
+    },
     async close() {
       server.closeAllConnections();
       await closeServer(server);
@@ -65,7 +78,12 @@ export async function startLearningServer(options: LearningServerOptions): Promi
   };
 }
 
-type Context = LearningServerOptions & { readonly expected: Buffer; readonly budget: KeyBudget };
+type Context = LearningServerOptions & {
+  readonly expected: Buffer;
+  readonly budget: KeyBudget;
+  /** Connections of relays that have more to tell again. Bounded as connections are. */
+  readonly behind: Set<Socket>;
+};
 
 async function answer(
   context: Context,
@@ -76,13 +94,17 @@ async function answer(
   if (request.url !== LEARNED_PATH) return refuse(response, 404, `try ${LEARNED_PATH}`);
   const given = digest(request.headers.authorization ?? "");
   const isKnown = timingSafeEqual(given, context.expected);
-  if (isKnown && request.method === "GET") return tellEpoch(response, account.epoch);
+  const heard = () => {
+    if (isKnown) noteCaughtUp(context, request);
+    tellHeard(response, account);
+  };
+  if (isKnown && request.method === "GET") return heard();
   if (isKnown && request.method !== "POST") return refuse(response, 405, "try GET or POST");
   const { outcome, detail } = isKnown
     ? await hear(context, request)
     : { outcome: "unauthorized" as const, detail: "expected the pool's agent token" };
   registry.inc(METRIC.collectorLearningTotal, { outcome });
-  if (outcome === "learned") tellEpoch(response, account.epoch);
+  if (outcome === "learned") heard();
   else if (outcome === "broken-off") response.destroy();
   else refuse(response, STATUS[outcome], detail);
 }
@@ -95,11 +117,12 @@ async function hear(
   if (typeof body === "string") return { outcome: body, detail: "" };
   const decoded = decodeLearned(body);
   if (!decoded.ok) return { outcome: "malformed", detail: decoded.error };
-  const { contentKeys, tokenKeys } = decoded.value;
-  if (!budget.tryTake((contentKeys.length + tokenKeys.length) / 2)) {
-    return { outcome: "busy", detail: "try again soon" };
+  let keys = 0;
+  for (const { contentKeys, tokenKeys } of decoded.value) {
+    keys += (contentKeys.length + tokenKeys.length) / 2;
   }
-  account.learn(decoded.value);
+  if (!budget.tryTake(keys)) return { outcome: "busy", detail: "try again soon" };
+  for (const content of decoded.value) account.learn(content);
   return { outcome: "learned", detail: "" };
 }
 
@@ -118,9 +141,24 @@ async function readBody(request: IncomingMessage): Promise<Buffer | "too-large" 
   return Buffer.concat(chunks, size);
 }
 
-function tellEpoch(response: ServerResponse, epoch: string): void {
+function tellHeard(
+  response: ServerResponse,
+  { epoch, isReady }: LearningServerOptions["account"],
+): void {
+  const heard: Heard = { epoch, promptsMax: LEARNED_LIMITS.promptsMax, isReady };
   response.writeHead(200, { "content-type": "application/json" });
-  response.end(JSON.stringify({ epoch }));
+  response.end(JSON.stringify(heard));
+}
+
+/** A relay keeps its connection; one that says nothing any more loses it. */
+function noteCaughtUp({ account, behind }: Context, { headers, socket }: IncomingMessage): void {
+  const caughtUp = headers[CAUGHT_UP_HEADER];
+  if (caughtUp === undefined || caughtUp === account.epoch) {
+    behind.delete(socket);
+  } else if (!behind.has(socket) && !socket.destroyed) {
+    behind.add(socket);
+    socket.once("close", () => behind.delete(socket));
+  }
 }
 
 function refuse(response: ServerResponse, status: number, detail: string): void {

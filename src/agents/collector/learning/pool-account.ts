@@ -72,6 +72,11 @@ export class PoolAccount implements KvEventConsumer {
     return `${this.#process}.${this.#accounts.length}`;
   }
 
+  /** Whether what is learned is kept: some source has said its block size. */
+  get isReady(): boolean {
+    return this.#accounts.length > 0;
+  }
+
   /** Content blocks of which it is known what they became. */
   get contentBlocks(): number {
     return this.#accounts.reduce((sum, { account }) => sum + account.contentBlocks, 0);

@@ -1,16 +1,31 @@
 // Tells one collector everything that was learned, in order, and again when it has begun anew. While it is
 // away nothing gathers here: what it has not heard stays in the store as long as there is room.
+//
+//   away ──heard──► not ready ──► told again, many a message ──► caught up: told what is new
+//    ▲  asked each half second      asked each 200 ms                        │
+//    └───────────────────────────── another epoch, or away ◄─────────────────┘
 
 import { Agent } from "undici";
-import { epochSchema, LEARNED_PATH } from "../../learning/learned-message.ts";
-import type { LearnedStore } from "./learned-store.ts";
+import {
+  CAUGHT_UP_HEADER,
+  type Heard,
+  heardSchema,
+  joinLearned,
+  LEARNED_LIMITS,
+  LEARNED_PATH,
+} from "../../learning/learned-message.ts";
+import type { LearnedStore, StoredMessage } from "./learned-store.ts";
 
 /** How soon a collector that began anew is noticed while there is nothing to tell. */
 const HEARTBEAT_MS = 1_000;
 const ASK_MS_MAX = 5_000;
 const RETRY_BASE_MS = 100;
 /** A collector that began anew knows nothing until it is told again, so it is not kept waiting for long. */
-const RETRY_CAP_MS = 1_000;
+const RETRY_CAP_MS = 500;
+/** It has begun anew and waits for its engines' first blocks: it can be told from then on. */
+const NOT_READY_MS = 200;
+/** Of several messages; the commas between them come on top. */
+const ROOM_BYTES = LEARNED_LIMITS.bodyBytesMax - 2 * LEARNED_LIMITS.promptsMax;
 /** More than any answer has. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 
@@ -28,11 +43,12 @@ export interface CollectorFeedOptions {
   /** The pool's agent token. */
   readonly token: string;
   readonly store: LearnedStore;
-  readonly onTold: (outcome: ToldOutcome) => void;
+  /** So many prompts. */
+  readonly onTold: (outcome: ToldOutcome, count: number) => void;
 }
 
 type Answer =
-  | { readonly kind: "taken"; readonly epoch: string }
+  | { readonly kind: "taken"; readonly heard: Heard }
   /** It was heard, and is not wanted. */
   | { readonly kind: "refused" }
   /** It is told again. */
@@ -46,6 +62,12 @@ export class CollectorFeed {
   #endPause: (() => void) | undefined;
   #told = 0;
   #epoch: string | undefined;
+  /** What was stored when its present life was met: before it has that, it knows a part. */
+  #toldAgainUpTo = 0;
+  #promptsMax = 1;
+  /** Up to there prompts are told one by one: among several it did not take one. */
+  #singlyUpTo = 0;
+  #isReady = true;
   #failures = 0;
 
   constructor(options: CollectorFeedOptions) {
@@ -63,7 +85,7 @@ export class CollectorFeed {
   /** There is something new in the store. */
   wake(): void {
     this.#hasNews = true;
-    if (this.#failures === 0) this.#endPause?.();
+    if (this.#failures === 0 && this.#isReady) this.#endPause?.();
   }
 
   async close(): Promise<void> {
@@ -75,28 +97,55 @@ export class CollectorFeed {
   async #run(): Promise<void> {
     while (!this.#closing.signal.aborted) {
       this.#hasNews = false;
-      const message = this.#options.store.after(this.#told);
-      const answer = await this.#send(message?.bytes);
+      const some = this.#isReady ? this.#next() : [];
+      const answer = await this.#send(some);
       if (this.#closing.signal.aborted) return;
-      if (message !== undefined) this.#options.onTold(answer.kind);
       if (answer.kind === "failed" || answer.kind === "unauthorized") {
+        if (some.length > 0) this.#options.onTold(answer.kind, some.length);
         await this.#pause(retryMs(this.#failures++, Math.random()));
         continue;
       }
       this.#failures = 0;
-      if (message !== undefined) this.#told = message.number;
-      if (answer.kind === "taken" && answer.epoch !== this.#epoch) {
-        // It has forgotten what the one before it was told.
-        if (this.#epoch !== undefined) this.#told = 0;
-        this.#epoch = answer.epoch;
-      } else if (message === undefined && !this.#hasNews) {
-        await this.#pause(HEARTBEAT_MS);
+      if (answer.kind === "refused" && some.length > 1) {
+        this.#singlyUpTo = some.at(-1)!.number;
+        continue;
       }
+      if (some.length > 0) {
+        this.#options.onTold(answer.kind, some.length);
+        this.#told = some.at(-1)!.number;
+      }
+      const isAnew = answer.kind === "taken" && this.#heard(answer.heard);
+      if (!this.#isReady) await this.#pause(NOT_READY_MS);
+      else if (!isAnew && some.length === 0 && !this.#hasNews) await this.#pause(HEARTBEAT_MS);
     }
   }
 
-  async #send(body: Buffer | undefined): Promise<Answer> {
+  #next(): readonly StoredMessage[] {
+    const countMax = this.#told < this.#singlyUpTo ? 1 : this.#promptsMax;
+    return this.#options.store.someAfter(this.#told, { countMax, bytesMax: ROOM_BYTES });
+  }
+
+  /** Whether it is another life than before. */
+  #heard({ epoch, promptsMax = 1, isReady = true }: Heard): boolean {
+    this.#promptsMax = Math.min(promptsMax, LEARNED_LIMITS.promptsMax);
+    this.#isReady = isReady;
+    if (epoch === this.#epoch) return false;
+    // It has forgotten what the one before it was told.
+    if (this.#epoch !== undefined) this.#told = 0;
+    this.#epoch = epoch;
+    this.#toldAgainUpTo = this.#options.store.last;
+    return true;
+  }
+
+  /** The life that knows all that was known when it was met, once it has these. */
+  #caughtUp(some: readonly StoredMessage[]): string {
+    const told = some.at(-1)?.number ?? this.#told;
+    return this.#isReady && told >= this.#toldAgainUpTo ? (this.#epoch ?? "") : "";
+  }
+
+  async #send(some: readonly StoredMessage[]): Promise<Answer> {
     const { url, token } = this.#options;
+    const body = some.length === 0 ? undefined : joinLearned(some.map(({ bytes }) => bytes));
     try {
       const { statusCode, body: answer } = await this.#agent.request({
         origin: url.origin,
@@ -104,13 +153,14 @@ export class CollectorFeed {
         method: body === undefined ? "GET" : "POST",
         headers: {
           authorization: `Bearer ${token}`,
+          [CAUGHT_UP_HEADER]: this.#caughtUp(some),
           ...(body === undefined ? {} : { "content-type": "application/json" }),
         },
         body: body ?? null,
         signal: AbortSignal.any([AbortSignal.timeout(ASK_MS_MAX), this.#closing.signal]),
       });
       if (statusCode === 200) {
-        return { kind: "taken", epoch: epochSchema.parse(await answer.json()).epoch };
+        return { kind: "taken", heard: heardSchema.parse(await answer.json()) };
       }
       await answer.dump();
       if (statusCode === 401) return { kind: "unauthorized" };

@@ -15,6 +15,11 @@ export interface StoredMessage {
   readonly bytes: Buffer;
 }
 
+interface MessageRoom {
+  readonly countMax: number;
+  readonly bytesMax: number;
+}
+
 export class LearnedStore {
   readonly #bytesMax: number;
   readonly #messages = new Map<number, StoredMessage>();
@@ -33,6 +38,11 @@ export class LearnedStore {
 
   get size(): number {
     return this.#messages.size;
+  }
+
+  /** The number of what was learned last; 0 before anything was. */
+  get last(): number {
+    return this.#last;
   }
 
   /** `contentKeys` are the message's, two words each. */
@@ -59,6 +69,21 @@ export class LearnedStore {
       if (message !== undefined) return message;
     }
     return undefined;
+  }
+
+  /** The first messages with numbers above this one: as many as fit, and one in any case. */
+  someAfter(number: number, { countMax, bytesMax }: MessageRoom): StoredMessage[] {
+    const some: StoredMessage[] = [];
+    let bytes = 0;
+    for (let last = number; some.length < countMax;) {
+      const next = this.after(last);
+      if (next === undefined) break;
+      bytes += next.bytes.byteLength;
+      if (some.length > 0 && bytes > bytesMax) break;
+      some.push(next);
+      last = next.number;
+    }
+    return some;
   }
 
   #remove(number: number): void {

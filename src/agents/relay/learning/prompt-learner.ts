@@ -226,8 +226,9 @@ export class PromptLearner {
 
   #take(message: ThreadReport): void {
     if (message.kind === "told") {
-      this.#options.registry.inc(METRIC.relayLearningToldTotal, { outcome: message.outcome });
-      if (message.outcome === "unauthorized") this.#complain();
+      const { outcome, count } = message;
+      this.#options.registry.inc(METRIC.relayLearningToldTotal, { outcome }, count);
+      if (outcome === "unauthorized") this.#complain();
       return;
     }
     if (message.kind === "asked") {

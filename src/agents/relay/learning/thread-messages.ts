@@ -48,5 +48,5 @@ export type ThreadReport =
     }
   /** An engine does not answer in time; what waited for it is given up. */
   | { readonly kind: "slow"; readonly endpoint: string }
-  | { readonly kind: "told"; readonly outcome: ToldOutcome }
+  | { readonly kind: "told"; readonly outcome: ToldOutcome; readonly count: number }
   | { readonly kind: "asked"; readonly what: AskedFor };

@@ -38,7 +38,7 @@ const feeds = new CollectorFeeds({
   urls: collectors,
   token,
   store,
-  onTold: (outcome) => report({ kind: "told", outcome }),
+  onTold: (outcome, count) => report({ kind: "told", outcome, count }),
 });
 
 const queue = new LearnQueue({ promptsPerSecondMax, clock, learn });

@@ -1,17 +1,21 @@
 import { connect } from "node:net";
 import { once } from "node:events";
+import { Client } from "undici";
 import { expect, it, onTestFinished } from "vitest";
 import {
   KEYS_PER_SECOND_MAX,
   startLearningServer,
 } from "../../../../src/agents/collector/learning/learning-server.ts";
 import {
+  CAUGHT_UP_HEADER,
   encodeLearned,
+  joinLearned,
   LEARNED_LIMITS,
   LEARNED_PATH,
   type LearnedContent,
 } from "../../../../src/agents/learning/learned-message.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
+import { eventually } from "../../simulator/harness.ts";
 
 const TOKEN = "agent-token-0123456789";
 
@@ -22,7 +26,7 @@ async function start() {
   const server = await startLearningServer({
     listen: { host: "127.0.0.1", port: 0 },
     token: TOKEN,
-    account: { epoch: "life-1", learn: (content) => void learned.push(content) },
+    account: { epoch: "life-1", isReady: true, learn: (content) => void learned.push(content) },
     registry,
     clock: () => nowMs,
   });
@@ -33,7 +37,14 @@ async function start() {
       headers: { authorization: `Bearer ${token}` },
     });
   const post = (body: Uint8Array) => send({ method: "POST", body: Uint8Array.from(body) });
-  return { server, learned, registry, send, post, pass: (ms: number) => (nowMs += ms) };
+  /** On a connection that stays, as a relay's does. */
+  const tell = (client: Client, epoch: string) =>
+    client.request({
+      path: LEARNED_PATH,
+      method: "GET",
+      headers: { authorization: `Bearer ${TOKEN}`, [CAUGHT_UP_HEADER]: epoch },
+    });
+  return { server, learned, registry, send, post, tell, pass: (ms: number) => (nowMs += ms) };
 }
 
 const CONTENT: LearnedContent = {
@@ -45,10 +56,39 @@ const CONTENT: LearnedContent = {
 
 it("hears what was learned, and tells which life it is", async () => {
   const { learned, registry, send, post } = await start();
-  expect(await (await send()).json()).toEqual({ epoch: "life-1" });
-  expect(await (await post(encodeLearned(CONTENT))).json()).toEqual({ epoch: "life-1" });
+  const heard = { epoch: "life-1", promptsMax: LEARNED_LIMITS.promptsMax, isReady: true };
+  expect(await (await send()).json()).toEqual(heard);
+  expect(await (await post(encodeLearned(CONTENT))).json()).toEqual(heard);
   expect(learned).toEqual([CONTENT]);
   expect(registry.render()).toContain('learning_messages_total{outcome="learned"} 1');
+});
+
+it("hears several prompts at once, up to its bound", async () => {
+  const { learned, post } = await start();
+  const { promptsMax } = LEARNED_LIMITS;
+  const many = (count: number) => joinLearned(Array(count).fill(encodeLearned(CONTENT)));
+  expect((await post(many(promptsMax))).status).toBe(200);
+  expect(learned).toEqual(Array(promptsMax).fill(CONTENT));
+  expect((await post(many(promptsMax + 1))).status).toBe(400);
+  expect((await post(Buffer.from("[]"))).status).toBe(400);
+  expect(learned).toHaveLength(promptsMax);
+});
+
+it("knows that it is being told again until every relay has said that it was, or is gone", async () => {
+  const { server, send, tell } = await start();
+  const origin = `http://127.0.0.1:${server.port}`;
+  const [a, b] = [new Client(origin), new Client(origin)];
+  onTestFinished(async () => void (await Promise.all([a.destroy(), b.destroy()])));
+  // An older relay does not say.
+  await send();
+  expect(server.isBeingToldAgain).toBe(false);
+  await (await tell(a, "")).body.dump();
+  await (await tell(b, "an earlier life")).body.dump();
+  expect(server.isBeingToldAgain).toBe(true);
+  await (await tell(a, "life-1")).body.dump();
+  expect(server.isBeingToldAgain).toBe(true);
+  await b.destroy();
+  await eventually(async () => expect(server.isBeingToldAgain).toBe(false));
 });
 
 it.for(["", "agent-token", `${TOKEN}x`])("believes nobody with the token %j", async (token) => {

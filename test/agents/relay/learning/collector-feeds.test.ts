@@ -10,24 +10,40 @@ import {
   CollectorFeeds,
 } from "../../../../src/agents/relay/learning/collector-feeds.ts";
 import { retryMs } from "../../../../src/agents/relay/learning/collector-feed.ts";
+import { CAUGHT_UP_HEADER, type Heard } from "../../../../src/agents/learning/learned-message.ts";
 import { LearnedStore } from "../../../../src/agents/relay/learning/learned-store.ts";
 import { eventually } from "../../simulator/harness.ts";
 
 interface Collector {
   readonly port: number;
+  /** What it answers next. */
+  heard: Heard;
+  /** Refuses messages that have this in them. */
+  refuses: string | undefined;
   readonly told: string[];
+  /** Of each message, with what came of it: the life that has been told all again. */
+  readonly caughtUp: unknown[];
+  readonly caughtUpAt: Map<string, unknown>;
   readonly hosts: Set<string>;
   close(): Promise<void>;
 }
 
 async function startCollector(address: string, port = 0): Promise<Collector> {
   const told: string[] = [];
+  const caughtUp: unknown[] = [];
+  const caughtUpAt = new Map<string, unknown>();
   const hosts = new Set<string>();
   const server = createServer((request, response) => {
     hosts.add(request.headers.host!);
     void text(request).then((body) => {
+      if (collector.refuses !== undefined && body.includes(collector.refuses)) {
+        response.writeHead(400).end();
+        return;
+      }
       if (body !== "") told.push(body);
-      response.end('{"epoch":"1"}');
+      caughtUp.push(request.headers[CAUGHT_UP_HEADER]);
+      caughtUpAt.set(body, request.headers[CAUGHT_UP_HEADER]);
+      response.end(JSON.stringify(collector.heard));
     });
   });
   server.listen(port, address);
@@ -39,7 +55,18 @@ async function startCollector(address: string, port = 0): Promise<Collector> {
     await once(server, "close");
   };
   onTestFinished(close);
-  return { port: (server.address() as AddressInfo).port, told, hosts, close };
+  const { port: found } = server.address() as AddressInfo;
+  const collector: Collector = {
+    port: found,
+    heard: { epoch: "1" },
+    refuses: undefined,
+    told,
+    caughtUp,
+    caughtUpAt,
+    hosts,
+    close,
+  };
+  return collector;
 }
 
 const open: CollectorFeeds[] = [];
@@ -105,9 +132,43 @@ it("keeps the addresses that a name had while it cannot be resolved", async () =
   await eventually(async () => expect(collector.told).toEqual(["a"]));
 });
 
+it("tells a collector that began anew everything again in a few messages, once it keeps them", async () => {
+  const collector = await startCollector("127.0.0.1");
+  collector.heard = { epoch: "1", promptsMax: 3 };
+  const { learn } = start(collector.port, () => ["127.0.0.1"]);
+  for (const message of ["a", "b", "c", "d"]) learn(message);
+  await eventually(async () => expect(collector.told.at(-1)).toMatch(/d\]?$/u));
+  await eventually(async () => expect(collector.caughtUp.at(-1)).toBe("1"));
+  collector.told.length = 0;
+  collector.heard = { epoch: "2", promptsMax: 3, isReady: false };
+  await eventually(async () => expect(collector.caughtUp.at(-1)).toBe(""));
+  collector.caughtUp.length = 0;
+  await eventually(async () => expect(collector.caughtUp.length).toBeGreaterThan(1));
+  expect(collector.told).toEqual([]);
+  collector.caughtUp.length = 0;
+  collector.heard = { epoch: "3", promptsMax: 3, isReady: true };
+  await eventually(async () => expect(collector.told).toEqual(["[a,b,c]", "d"]));
+  // It has all with the last of these, and none of it before.
+  expect([collector.caughtUpAt.get("[a,b,c]"), collector.caughtUpAt.get("d")]).toEqual(["", "3"]);
+});
+
+it("tells one by one what was not taken together, and gives up on the wrong one alone", async () => {
+  const collector = await startCollector("127.0.0.1");
+  const { learn } = start(collector.port, () => ["127.0.0.1"]);
+  learn("a");
+  await eventually(async () => expect(collector.told).toEqual(["a"]));
+  for (const message of ["b", "wrong", "c"]) learn(message);
+  collector.refuses = "wrong";
+  collector.heard = { epoch: "2", promptsMax: 9 };
+  await eventually(async () => expect(collector.told.slice(-3)).toEqual(["a", "b", "c"]));
+  learn("d");
+  learn("e");
+  await eventually(async () => expect(collector.told.at(-1)).toMatch(/e\]?$/u));
+});
+
 it("asks a collector that is away again within a second, however long it is away", () => {
-  expect([0, 1, 50].map((failures) => retryMs(failures, 0))).toEqual([50, 100, 500]);
-  expect(retryMs(50, 0.999)).toBeLessThanOrEqual(1_000);
+  expect([0, 1, 50].map((failures) => retryMs(failures, 0))).toEqual([50, 100, 250]);
+  expect(retryMs(50, 0.999)).toBeLessThanOrEqual(500);
 });
 
 it("tells no more addresses than its bound", async () => {

@@ -45,3 +45,16 @@ it("lets go of the oldest for the bytes, and never of the newest", () => {
   expect(told(store)).toEqual(["ok"]);
   expect(store.byteLength).toBe(2);
 });
+
+it("gives as many at once as fit, and one that does not", () => {
+  const store = new LearnedStore();
+  for (let i = 0; i < 5; i++) store.add(keys(i), bytes(`m${i}`));
+  const some = (number: number, countMax: number, bytesMax: number) =>
+    store.someAfter(number, { countMax, bytesMax }).map((each) => each.number);
+  expect(some(1, 2, 100)).toEqual([2, 3]);
+  expect(some(0, 9, 7)).toEqual([1, 2, 3]);
+  expect(some(0, 9, 1)).toEqual([1]);
+  expect(some(4, 9, 100)).toEqual([5]);
+  expect(some(5, 9, 100)).toEqual([]);
+  expect(store.last).toBe(5);
+});
