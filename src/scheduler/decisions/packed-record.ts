@@ -88,12 +88,13 @@ export function isPackedRecord({ layout, numbers, names }: PackedRecord): boolea
 /** Packs what a DecisionRecorder has seen. Holds a buffer for the longest record. */
 export class RecordPacker implements RecordKeeper {
   readonly #buffer = new ArrayBuffer(RECORD_BYTES_MAX);
+  readonly #slots = new SlotIndex();
   readonly #hashes = new WeakMap<SchedulerConfig, string>();
   #packed: PackedRecord | undefined;
 
   add(decision: FinishedDecision): void {
     const { scheduler } = decision.facts;
-    const slots = new SlotIndex();
+    const slots = this.#slots;
     const segment = new DecisionSegment(this.#buffer, { scheduler, slots });
     segment.write(decision);
     const numbers = new Uint8Array(this.#buffer.slice(0, segment.usedBytes));
