@@ -24,6 +24,11 @@ export interface PickRequest {
   /** Endpoint addresses that already failed for this request. */
   readonly exclude: readonly string[];
   /**
+   * The address where the isolate would have sent it, and counts it: taken where nothing speaks for another; see
+   * scheduler/edge/proposed-endpoint.ts.
+   */
+  readonly proposed?: string;
+  /**
    * Who waits, and for how long, where the pool is full. Absent from a Worker of a version that
    * cannot wait: it is refused instead.
    */

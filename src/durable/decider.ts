@@ -9,13 +9,14 @@ import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
 import type { DecisionRecord, DecisionResult, QueueFacts } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { createNumbers, DecisionRing } from "../scheduler/decisions/ring.ts";
-import type { EndpointPicker } from "../scheduler/endpoint-picker.ts";
+import type { EndpointPicker, PickInput } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import type { BuiltConfig } from "./built-config.ts";
 import { takePage } from "./decision-page.ts";
+import { Proposals } from "./edge/proposals.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
@@ -45,6 +46,7 @@ export class Decider {
   readonly #decisions = new DecisionRing(undefined, this.#numbers);
   readonly #recorder = new DecisionRecorder(this.#decisions);
   readonly #poolChoices = new PoolChoices();
+  readonly #proposals = new Proposals();
   /** At the edge or here, and why. */
   readonly where = new DecidedWhere();
   /** Decisions of isolates, as far as they have told of them. */
@@ -116,13 +118,15 @@ export class Decider {
     at: {
       readonly attempt: number;
       readonly exclude: readonly string[];
+      /** As PickRequest has it. */
+      readonly proposed: string | undefined;
       readonly nowMs: number;
       readonly queue: QueueFacts | undefined;
     },
   ): ReturnType<EndpointPicker["pick"]> {
     const { endpoints } = this.#options;
     const seed = this.#options.seed();
-    const input = {
+    const facts = {
       request,
       endpoints: endpoints.table.columns,
       pool: endpoints.table,
@@ -132,21 +136,30 @@ export class Decider {
       seed,
       exclude: at.exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
     };
+    const input = { ...facts, spared: this.#sparedFor(at.proposed, facts) };
     const outcome = this.#picker!.pick(input, this.#recorder);
     const shadow = this.#shadow?.observe(input, outcome);
     const { attempt, queue } = at;
     const { exclude } = input;
     const scheduler = this.#scheduler!;
     const configVersion = this.#configVersion;
-    const facts = { attempt, configVersion, scheduler, seed, exclude };
     this.#recorder.finish(endpoints.table, {
-      ...facts,
+      attempt,
+      configVersion,
+      scheduler,
+      seed,
+      exclude,
       queue,
       kvSource: outcome.ok ? outcome.kvSource : undefined,
       ...(outcome.ok ? {} : { dropped: { reason: outcome.reason, detail: outcome.detail } }),
       ...(shadow === undefined ? {} : { shadow }),
     });
     return outcome;
+  }
+
+  #sparedFor(proposed: string | undefined, input: PickInput): Uint8Array | undefined {
+    if (proposed === undefined) return undefined;
+    return this.#proposals.sparedFor(this.#options.endpoints.slotOfAddress(proposed), input);
   }
 
   /** How an attempt went, for its record. */

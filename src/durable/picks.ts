@@ -135,7 +135,7 @@ export class Picks {
   }
 
   #pickNow(
-    { request, attempt, exclude }: Pick<PickRequest, "request" | "attempt" | "exclude">,
+    { request, attempt, exclude, proposed }: Decidable,
     { holder, queue, keys = request.keys }: Claimed,
   ): PickResult {
     const room = this.#ledger.makeRoom();
@@ -145,7 +145,13 @@ export class Picks {
       return refuse("rejected-saturated", "the pool carries as many requests as it can track");
     }
     const startedMs = this.#options.clock();
-    const picked = this.decider.decide(request, { attempt, exclude, queue, nowMs: startedMs });
+    const picked = this.decider.decide(request, {
+      attempt,
+      exclude,
+      proposed,
+      queue,
+      nowMs: startedMs,
+    });
     const seconds = (this.#options.clock() - startedMs) / 1_000;
     this.#options.registry.observe(METRIC.schedulerSeconds, {}, seconds);
     if (!picked.ok) {
@@ -230,11 +236,11 @@ export class Picks {
   }
 
   #decideQueued(pick: WaitingPick, queue: QueueFacts): PickResult {
-    const { isThinned, attempt, exclude, holder } = pick;
+    const { isThinned, attempt, exclude, proposed, holder } = pick;
     const request = pick.widened();
     // Keys for looking up would teach what is not there: its Worker tells the prompt's own.
     const keys = isThinned ? NO_KEYS : request.keys;
-    const result = this.#pickNow({ request, attempt, exclude }, { holder, queue, keys });
+    const result = this.#pickNow({ request, attempt, exclude, proposed }, { holder, queue, keys });
     return result.ok && isThinned ? { ...result, wantsKeys: true } : result;
   }
 
@@ -271,6 +277,10 @@ export class Picks {
     countDecision(this.#options.registry, { status, model, endpoint });
   }
 }
+
+type Decidable = Pick<PickRequest, "request" | "attempt" | "exclude"> & {
+  readonly proposed?: string | undefined;
+};
 
 interface Claimed {
   readonly holder: number;

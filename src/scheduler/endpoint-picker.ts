@@ -40,8 +40,9 @@ export interface PickInput {
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
   /**
-   * By slot, 1: others are likelier to send there. A profile chooses among the rest of those that its filters let
-   * pass, as long as there are any, and names the spared behind them, to fall back on. For a picker at the edge.
+   * By slot, 1: it is left to other isolates. A profile chooses among the rest of those that its filters let
+   * pass, as long as there are any, and names the spared behind them, to fall back on. For a picker at the edge, and for
+   * one that takes an isolate's proposal.
    */
   readonly spared?: Uint8Array | undefined;
   /**

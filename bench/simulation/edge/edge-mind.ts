@@ -120,11 +120,19 @@ class ShardView {
     if (!picked.ok) return { reason: "full", local: undefined };
     const slot = picked.slots[0]!;
     const terms = afterPick(before, this.#replica.missed(request, slot, nowMs));
-    if (terms.where === "consult") return { reason: terms.reason, local: undefined };
     const cachedTokens = picked.matchedBlocks * CONTENT_BLOCK_TOKENS;
     const claim = claimOf(request, slot, cachedTokens);
-    if (!this.#credit.trySpend(1, nowMs)) return { reason: "no-credit", local: undefined };
+    if (terms.where === "consult") return this.#propose(request, terms.reason, claim);
+    if (!this.#credit.trySpend(1, nowMs)) return this.#propose(request, "no-credit", claim);
     return this.#send(request, picked, { terms, claim });
+  }
+
+  #propose(request: InferenceRequest, reason: Decided["reason"], claim: Claim): Decided {
+    const { slot, reservedTokens, uncachedTokens } = claim;
+    const prompt = { promptTokens: request.promptTokens, uncachedTokens };
+    const nowMs = this.#context.nowMs();
+    const number = this.#replica.proposed(slot, reservedTokens, nowMs, prompt);
+    return { reason, local: undefined, proposal: { slot, number } };
   }
 
   #send(
@@ -156,9 +164,10 @@ class ShardView {
     return { credit, ...(ageMs >= REPLICA_ASK_MS ? { edge: this.#replica.known } : {}) };
   }
 
-  answered(answer: EdgeSynced, { request, slot, askedAtMs }: AnsweredAt): void {
+  answered(answer: EdgeSynced, { request, slot, proposal, askedAtMs }: AnsweredAt): void {
     const nowMs = this.#context.nowMs();
     const replica = this.#replica;
+    if (proposal !== undefined) replica.released(proposal.number);
     this.#rtt.add(nowMs - askedAtMs, nowMs);
     this.#heard(answer, { askedAtMs, shown: this.#shownNow() });
     if (slot !== undefined && replica.snapshot !== undefined) {

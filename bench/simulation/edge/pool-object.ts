@@ -6,6 +6,7 @@
 // Mirrors src/durable/{picks,pool}.ts, without storage and records.
 
 import { type PrefixLearner } from "../../../src/durable/prefix/claims.ts";
+import { Proposals } from "../../../src/durable/edge/proposals.ts";
 import { ticketSpecOf } from "../../../src/durable/granted-ticket.ts";
 import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
 import {
@@ -45,6 +46,12 @@ export interface PoolObjectOptions {
   readonly rng: Rng;
 }
 
+export interface AskedPick {
+  readonly request: InferenceRequest;
+  /** The slot where its isolate would have sent it. */
+  readonly proposed: number | undefined;
+}
+
 /** A request has its endpoints, or is refused. */
 export type OnAnswer = (ticket: Ticket | undefined) => void;
 
@@ -60,6 +67,7 @@ export class PoolObject {
   picked = 0;
   readonly #options: PoolObjectOptions;
   readonly #picker: EndpointPicker;
+  readonly #proposals = new Proposals();
   readonly #meter: SaturationMeter;
   readonly #sources: PrefixSources = {
     approximate: (keys, matchedBlocks) => this.tree.match(keys, matchedBlocks),
@@ -119,19 +127,20 @@ export class PoolObject {
   }
 
   /** Answers at once, or when it is the request's turn. */
-  pick(request: InferenceRequest, onAnswer: OnAnswer): void {
+  pick(asked: AskedPick, onAnswer: OnAnswer): void {
+    const { request } = asked;
     const refused = () => onAnswer(undefined);
     const letThrough = () => {
-      const ticket = this.#pickNow(request);
+      const ticket = this.#pickNow(asked);
       onAnswer(ticket);
       if (ticket === undefined) this.gate.settled(request.requestId, NO_USAGE, this.#nowMs);
     };
     this.gate.enter({ request, letThrough, refused }, this.#nowMs);
   }
 
-  #pickNow(request: InferenceRequest): Ticket | undefined {
+  #pickNow({ request, proposed }: AskedPick): Ticket | undefined {
     this.picked++;
-    const picked = this.#picker.pick({
+    const input = {
       request,
       endpoints: this.table.columns,
       pool: this.table,
@@ -139,6 +148,10 @@ export class PoolObject {
       nowMs: this.#nowMs,
       staleAfterMs: this.staleAfterMs,
       seed: Math.floor(this.#options.rng() * 0x1_0000_0000),
+    };
+    const picked = this.#picker.pick({
+      ...input,
+      spared: this.#proposals.sparedFor(proposed, input),
     });
     if (!picked.ok) return undefined;
     const spec = ticketSpecOf(request, picked, this.table);

@@ -243,18 +243,19 @@ class EdgeSimulation {
   }
 
   #ask(journey: Journey): void {
-    const { isolate, shard, flight } = journey;
+    const { isolate, shard, flight, decided } = journey;
     const { inference } = flight.request;
+    const { proposal } = decided;
     const askedAtMs = this.#queue.nowMs;
     const asked = isolate.mind?.asks?.(shard);
     const object = this.#shards.objects[shard]!;
     this.#messages.travel(isolate.rttMs, () => {
       this.#shards.observe(inference.keys, shard);
-      object.pick(inference, (ticket) => {
+      object.pick({ request: inference, proposed: proposal?.slot }, (ticket) => {
         const told = asked && this.#tellAlong(shard, asked);
         const slot = ticket && slotOfAddress(ticket.endpoints[0]!);
         this.#messages.travel(isolate.rttMs, () => {
-          const at = { request: inference, slot, askedAtMs };
+          const at = { request: inference, slot, proposal, askedAtMs };
           if (told !== undefined) isolate.mind!.answered?.(shard, told, at);
           this.#heardOfShards(isolate);
           this.#answered(journey, ticket);

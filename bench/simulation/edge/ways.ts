@@ -15,6 +15,14 @@ export interface Decided {
   readonly reason: WhereReason | "naive";
   /** Undefined: the object is asked. */
   readonly local: { readonly slots: readonly number[]; readonly ticket: string } | undefined;
+  /** Where it would have gone, counted there until the object answers. */
+  readonly proposal?: Proposal;
+}
+
+export interface Proposal {
+  readonly slot: number;
+  /** Of the dispatch. */
+  readonly number: number;
 }
 
 /** What an isolate asks with a pick. */
@@ -32,6 +40,7 @@ export interface Mind {
 export interface AnsweredAt {
   readonly request: InferenceRequest;
   readonly slot: number | undefined;
+  readonly proposal: Proposal | undefined;
   readonly askedAtMs: number;
 }
 

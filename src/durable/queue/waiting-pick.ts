@@ -22,6 +22,7 @@ export class WaitingPick {
   readonly queued: QueuedRequest;
   readonly attempt: number;
   readonly exclude: readonly string[];
+  readonly proposed: string | undefined;
   /** Its Worker is of a version that can. */
   readonly canWait: boolean;
   readonly waitsForEndpoints: boolean;
@@ -54,6 +55,7 @@ export class WaitingPick {
     this.queued = queued;
     this.attempt = pick.attempt;
     this.exclude = pick.exclude;
+    this.proposed = pick.proposed;
     this.canWait = pick.flow !== undefined;
     this.enqueuedAtMs = at.nowMs;
     this.sequence = sequence;

@@ -19,6 +19,8 @@ export interface OwnDispatch {
   readonly tokens: number;
   readonly prompt: PromptWork;
   readonly atMs: number;
+  /** The object is asked about it: it counts until the answer. */
+  readonly isProposed?: boolean;
 }
 
 export class OwnDispatches {
@@ -46,9 +48,10 @@ export class OwnDispatches {
 
   /** Those up to `shown` are in a snapshot. */
   shown(shown: number, nowMs: number): void {
-    for (const [number, { atMs }] of this.#counted) {
-      if (number > shown && nowMs - atMs <= OWN_DISPATCH_COUNTS_MS) return;
-      this.#counted.delete(number);
+    for (const [number, { atMs, isProposed }] of this.#counted) {
+      const isOld = nowMs - atMs > OWN_DISPATCH_COUNTS_MS;
+      if (number > shown && !isOld) return;
+      if (isOld || isProposed !== true) this.#counted.delete(number);
     }
   }
 

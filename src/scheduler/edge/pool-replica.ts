@@ -252,6 +252,15 @@ export class PoolReplica {
     return this.#own.add({ slot, tokens, prompt, atMs: nowMs });
   }
 
+  /**
+   * Counts a request that the object is asked about where this isolate would have sent it, until it is answered and
+   * `released`. Gives its number.
+   */
+  proposed(slot: number, tokens: number, nowMs: number, prompt: PromptWork): number {
+    this.#table.dispatched(slot, tokens, nowMs, prompt);
+    return this.#own.add({ slot, tokens, prompt, atMs: nowMs, isProposed: true });
+  }
+
   /** The number of the last dispatch. */
   get lastDispatch(): number {
     return this.#own.last;

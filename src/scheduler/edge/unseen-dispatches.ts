@@ -15,29 +15,15 @@
 // docs/decisions/058-simulation-at-the-edge.md has what each way costs.
 
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
-import { isEjected } from "../ejection.ts";
-import { isFresh } from "../freshness.ts";
 import { ENDPOINTS_MAX } from "../model/endpoint-table.ts";
 import { createRng } from "../support/rng.ts";
 import type { DispatchRate, EdgeLane } from "./contracts.ts";
+import { busySteps, isUsable, type LoadView, MORE_BLOCKS } from "./idle.ts";
 
 /** A request of others for so many endpoints kept may be at the one that is chosen. */
 const OTHERS_EACH = 4;
 /** Picks that look at one endpoint beyond the lane. */
 const BEYOND_SHARE = 1 / 8;
-/** Prompts that have been sent to one and not to the other make a difference; less is no news of a load. */
-const BUSY_STEP_MS = 25;
-/** Of KV memory in use: a request is likely to wait for some. */
-const FULL = 0.95;
-/** Blocks beyond what most hold, from which a prefix speaks for an endpoint; 512 tokens. */
-const MORE_BLOCKS = 8;
-
-/** A replica at the moment of a pick. */
-export interface UnseenView {
-  readonly columns: EndpointColumns;
-  readonly nowMs: number;
-  readonly staleAfterMs: number;
-}
 
 export class UnseenDispatches {
   /** Per ms, without this isolate's own. */
@@ -74,7 +60,7 @@ export class UnseenDispatches {
    * O(endpoints × log), no allocation but the draws'.
    */
   // Hot path: ways in bench/.
-  spare(view: UnseenView, match: () => Int32Array, seed: number, spared: Uint8Array): boolean {
+  spare(view: LoadView, match: () => Int32Array, seed: number, spared: Uint8Array): boolean {
     const unseen = this.#others * Math.max(0, view.nowMs - this.#asOfMs);
     const { columns } = view;
     const count = this.#list(view);
@@ -88,7 +74,7 @@ export class UnseenDispatches {
     let [others, beyond] = [0, 0];
     for (let place = 0; place < count; place++) {
       const slot = this.#slots[place]!;
-      const rank = rankOf(view, slot) + rng();
+      const rank = busySteps(view, slot) + rng();
       this.#ranks[slot] = Infinity;
       if (matchedBlocks[slot]! > most) spared[slot] = 0;
       if (spared[slot] === 0 || columns.queueDepth[slot]! >= level) continue;
@@ -126,12 +112,12 @@ export class UnseenDispatches {
   }
 
   /** Those that a request can be sent to, or all where there is none. */
-  #list(view: UnseenView): number {
+  #list(view: LoadView): number {
     const usable = this.#listIf(view, isUsable);
     return usable > 0 ? usable : this.#listIf(view, () => true);
   }
 
-  #listIf(view: UnseenView, isListed: (view: UnseenView, slot: number) => boolean): number {
+  #listIf(view: LoadView, isListed: (view: LoadView, slot: number) => boolean): number {
     const { slotCount, isPresent } = view.columns;
     let count = 0;
     for (let slot = 0; slot < slotCount; slot++)
@@ -158,13 +144,4 @@ export class UnseenDispatches {
       this.#sorted[place] = matchedBlocks[this.#slots[place]!]!;
     return this.#sorted.subarray(0, count).sort()[count >> 1]!;
   }
-}
-
-function rankOf({ columns, nowMs }: UnseenView, slot: number): number {
-  return Math.floor(Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs) / BUSY_STEP_MS);
-}
-
-function isUsable({ columns: endpoints, nowMs, staleAfterMs }: UnseenView, slot: number): boolean {
-  const view = { endpoints, nowMs, staleAfterMs };
-  return endpoints.kvUsage[slot]! < FULL && isFresh(view, slot) && !isEjected(view, slot);
 }

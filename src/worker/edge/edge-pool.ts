@@ -15,7 +15,7 @@ import { randomHex } from "../crypto.ts";
 import type { Pool } from "../directory-index.ts";
 import type { Grant } from "../upstream/pool-picks.ts";
 import type { EdgeWay } from "./edge-calls.ts";
-import { chooseHere, type Chosen } from "./local-choice.ts";
+import { chooseHere, type Chosen, type ToAsk } from "./local-choice.ts";
 import { localGrant } from "./local-grant.ts";
 import { LocalPicker } from "./local-picker.ts";
 import { LocalRecords } from "./local-records.ts";
@@ -37,6 +37,19 @@ export interface DecidingAt {
   readonly nowMs: number;
   /** The object does not answer. */
   readonly isAway: boolean;
+}
+
+/** A request that the object is to be asked about. */
+export interface Asking {
+  readonly terms: ConsultTerms;
+  readonly proposal?: Proposal;
+}
+
+/** Where this isolate would have sent it; counted there until the object has answered. */
+interface Proposal {
+  readonly address: string;
+  /** Of the dispatch. */
+  readonly number: number;
 }
 
 export class EdgePool {
@@ -96,19 +109,31 @@ export class EdgePool {
 
   /** A grant of this isolate's own; or why the object is to be asked. */
   // Hot path.
-  decide(pick: PickRequest, way: DecidingWay, at: DecidingAt): Grant | ConsultTerms {
+  decide(pick: PickRequest, way: DecidingWay, at: DecidingAt): Grant | Asking {
     const chosen = this.#choose(pick, way, at);
-    return "picked" in chosen ? this.#grant(pick, chosen, { way, nowMs: at.nowMs }) : chosen;
+    const { nowMs } = at;
+    if ("picked" in chosen) return this.#grant(pick, chosen, { way, nowMs });
+    return this.#propose(pick, chosen, nowMs);
   }
 
   /** The same pick as the object is to be asked for it. */
   asking(
     pick: PickRequest,
-    terms: ConsultTerms,
+    { terms, proposal }: Asking,
     { isConsulted = false }: Pick<DecidingWay, "isConsulted">,
     nowMs: number,
   ): PickRequest {
-    return { ...pick, terms: encodeTerms(terms), ...this.#link.asked(nowMs, isConsulted) };
+    return {
+      ...pick,
+      terms: encodeTerms(terms),
+      ...(proposal === undefined ? {} : { proposed: proposal.address }),
+      ...this.#link.asked(nowMs, isConsulted),
+    };
+  }
+
+  /** The object has answered, or will not: what was proposed counts no more. */
+  answered({ proposal }: Asking): void {
+    if (proposal !== undefined) this.#link.replica?.released(proposal.number);
   }
 
   /** Behind a request that the object was asked about: the next ones may be decided here. */
@@ -134,7 +159,17 @@ export class EdgePool {
     replica.learn(keys, slot, nowMs);
   }
 
-  #choose(pick: PickRequest, way: DecidingWay, at: DecidingAt): Chosen | ConsultTerms {
+  #propose({ request }: PickRequest, { terms, claim }: ToAsk, nowMs: number): Asking {
+    const { replica } = this.#link;
+    const address = claim && replica?.addressOf(claim.slot);
+    if (claim === undefined || replica === undefined || address === undefined) return { terms };
+    const { slot, reservedTokens, uncachedTokens } = claim;
+    const prompt = { promptTokens: request.promptTokens, uncachedTokens };
+    const number = replica.proposed(slot, reservedTokens, nowMs, prompt);
+    return { terms, proposal: { address, number } };
+  }
+
+  #choose(pick: PickRequest, way: DecidingWay, at: DecidingAt): Chosen | ToAsk {
     const { nowMs, isAway } = at;
     const link = this.#link;
     const { isLocalCapable, picker, scheduler } = this.#scheduling;

@@ -41,21 +41,31 @@ export interface ChoiceInput {
   readonly nowMs: number;
 }
 
-/** Endpoints, and what they are charged with. Valid until the next pick. */
-export interface Chosen {
-  readonly picked: Picked;
+/** An endpoint, and what it is charged with. */
+export interface Claim {
   readonly slot: number;
-  readonly terms: ConsultTerms;
   readonly uncachedTokens: number;
   readonly outputTokens: number;
   readonly reservedTokens: number;
 }
 
+/** Endpoints in the order to try them. Valid until the next pick. */
+export interface Chosen extends Claim {
+  readonly picked: Picked;
+  readonly terms: ConsultTerms;
+}
+
+/** The object is to be asked. */
+export interface ToAsk {
+  readonly terms: ConsultTerms;
+  /** Where it would go from here, as far as that is known. */
+  readonly claim?: Claim;
+}
+
 // Hot path.
-export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | ConsultTerms {
+export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | ToAsk {
   const { request } = pick;
   const { credit, nowMs, isAway, replica } = input;
-  const outputTokens = reservedOutputTokens(request.outputTokensMax);
   const terms = decideWhere({
     mode: input.mode,
     isLocalCapable: input.isLocalCapable,
@@ -68,23 +78,28 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | Cons
   });
   // What is refused counts as wanted.
   if (terms.reason === "no-credit") credit.trySpend(1, nowMs);
-  if (terms.where === "consult" || replica === undefined) return terms;
+  if (terms.where === "consult" || replica === undefined) return { terms };
   const isolates = replica.snapshot?.lane?.count ?? 1;
   const recorder = input.records.recorderFor(pick.exclude.length > 0, nowMs, isolates);
   const at = pickAt(pick, nowMs);
   const picked = replica.pick(input.picker, request, at, recorder);
-  if (!picked.ok) return { ...terms, where: "consult", reason: "full" };
-  const slot = picked.slots[0]!;
-  const told = afterPick(terms, replica.missed(request, slot, nowMs));
-  if (told.where === "consult") return told;
-  const cachedTokens = picked.matchedBlocks * CONTENT_BLOCK_TOKENS;
-  const uncachedTokens = Math.max(0, request.promptTokens - cachedTokens);
-  const reservedTokens = uncachedTokens + outputTokens;
+  if (!picked.ok) return { terms: { ...terms, where: "consult", reason: "full" } };
+  const claim = claimOf(pick, picked);
+  const told = afterPick(terms, replica.missed(request, claim.slot, nowMs));
+  if (told.where === "consult") return { terms: told, claim };
   // While the object is away there is nobody to ask: what is over, relays bound.
   if (!isAway && !credit.trySpend(1, nowMs))
-    return { ...told, where: "consult", reason: "no-credit" };
+    return { terms: { ...told, where: "consult", reason: "no-credit" }, claim };
   if (recorder !== undefined) keepRecord(pick, picked, { replica, seed: at.seed, input });
-  return { picked, slot, terms: told, uncachedTokens, outputTokens, reservedTokens };
+  return { ...claim, picked, terms: told };
+}
+
+function claimOf({ request }: PickRequest, { slots, matchedBlocks }: Picked): Claim {
+  const outputTokens = reservedOutputTokens(request.outputTokensMax);
+  const cachedTokens = matchedBlocks * CONTENT_BLOCK_TOKENS;
+  const uncachedTokens = Math.max(0, request.promptTokens - cachedTokens);
+  const reservedTokens = uncachedTokens + outputTokens;
+  return { slot: slots[0]!, uncachedTokens, outputTokens, reservedTokens };
 }
 
 function pickAt({ exclude }: PickRequest, nowMs: number): PickAt {

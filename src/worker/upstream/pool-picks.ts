@@ -13,7 +13,7 @@ import type {
 } from "../../durable/contract.ts";
 import type { ConsultTerms } from "../../scheduler/edge/contracts.ts";
 import { METRIC } from "../../telemetry/names.ts";
-import type { EdgePool } from "../edge/edge-pool.ts";
+import type { Asking as EdgeAsking, EdgePool } from "../edge/edge-pool.ts";
 import { metrics } from "../metrics.ts";
 import { withDeadline } from "../shared-copy.ts";
 import {
@@ -79,8 +79,7 @@ export interface PickContext extends ObjectWay {
 }
 
 /** A pick that the object is asked for, and why. */
-interface Asking extends PickContext {
-  readonly terms: ConsultTerms;
+interface Asking extends PickContext, EdgeAsking {
   /** For the first time. */
   readonly askedAtMs: number;
 }
@@ -95,7 +94,7 @@ export async function pickEndpoints(
   const isAway = view.isAway(nowMs);
   // Where the object is away, and another pool is not, nobody waits for it.
   const decided = edge.decide(request, context, { nowMs, isAway });
-  context.decided("ok" in decided ? decided.terms : decided);
+  context.decided(decided.terms);
   if ("ok" in decided) return decided;
   if (isAway && hasOther) return STILL_AWAY;
   const canServe = edge.canServe(nowMs);
@@ -103,8 +102,9 @@ export async function pickEndpoints(
   const deadlineMs = isShort ? PICK_DEADLINE_WITH_REPLICA_MS : PICK_DEADLINE_MS;
   if (canServe || hasOther || hasOtherShard) view.beginProbe(nowMs, deadlineMs);
   const measured = (ms: number, atMs: number) => edge.link.measured(ms, atMs);
-  const asking = { ...context, terms: decided, askedAtMs: nowMs, measured };
+  const asking = { ...context, ...decided, askedAtMs: nowMs, measured };
   const answer = await askWithRoom(request, asking, deadlineMs);
+  edge.answered(decided);
   if (!answer.ok && answer.reason === "unavailable") {
     const awayMs = Date.now();
     view.markAway(awayMs);
@@ -171,8 +171,8 @@ const FULL: PickRefusal = {
 };
 
 async function ask(request: PickRequest, context: Asking, deadlineMs: number) {
-  const { edge, terms, view } = context;
-  const pick = edge.asking(request, terms, context, Date.now());
+  const { edge, view } = context;
+  const pick = edge.asking(request, context, context, Date.now());
   const answer = await askObject(context, pick, deadlineMs);
   const isAnswer = answer.ok !== false || answer.reason !== "unavailable";
   if (isAnswer && answer !== CLIENT_LEFT) view.markBack();

@@ -24,6 +24,18 @@ describe("OwnDispatches", () => {
     expect(own.take(numbers[3]!)).toBeUndefined();
   });
 
+  it("keeps what the object is asked about until the answer, or until that is too late", () => {
+    const own = new OwnDispatches();
+    const asked = own.add({ ...DISPATCH, isProposed: true });
+    const given = own.add({ ...DISPATCH, isProposed: true });
+    const sent = own.add(DISPATCH);
+    own.shown(sent, 100);
+    expect([...own.all()]).toHaveLength(2);
+    expect(own.take(asked)).toMatchObject({ isProposed: true });
+    own.shown(0, OWN_DISPATCH_COUNTS_MS + 1);
+    expect(own.take(given)).toBeUndefined();
+  });
+
   it("counts so many, and then forgets the oldest", () => {
     const own = new OwnDispatches();
     for (let n = 0; n <= OWN_DISPATCHES_MAX; n++) own.add({ ...DISPATCH, atMs: n });

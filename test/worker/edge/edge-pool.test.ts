@@ -236,12 +236,27 @@ describe("the object is asked", () => {
     expect(reasons).toEqual(["nothing-to-gain", "nothing-to-gain", "no-credit", "nothing-to-gain"]);
   });
 
+  it("with where it would have gone, which counts there until the answer", async () => {
+    const { object, pick } = isolate({ limit: 1e9 });
+    object.goOn(object.grants, object.grants, object.grants);
+    const keys = Uint32Array.from({ length: 2_000 }, (_, i) => i);
+    const long = { keys, promptTokens: 64_000 };
+    const both = [pick(long), pick(long, { attempt: 2 })];
+    await Promise.all(both);
+    const proposed = object.calls.map((call) => call.proposed);
+    expect(new Set(proposed)).toEqual(new Set(ADDRESSES));
+    await pick(long, { attempt: 3 });
+    expect(object.calls[2]!.proposed).toBe(ADDRESSES[0]);
+  });
+
   it("when what is known is old", async () => {
     const { object, pick } = isolate();
     await vi.advanceTimersByTimeAsync(2_001);
     object.goOn(object.grants);
     expect(termsOf(await pick(SHORT))).toMatchObject({ reason: "stale" });
     expect(object.calls[0]!.edge).toMatchObject({ epoch: "e" });
+    // Nobody has looked where it would go.
+    expect(object.calls[0]).not.toHaveProperty("proposed");
   });
 
   it("for a request that may be asked for twice", async () => {

@@ -1,0 +1,27 @@
+// Isolates' proposals of where to send what they ask about, as the object's picks take them.
+
+import type { PickInput } from "../../scheduler/endpoint-picker.ts";
+import { ENDPOINTS_MAX } from "../../scheduler/model/endpoint-table.ts";
+import { spareForProposed } from "../../scheduler/edge/proposed-endpoint.ts";
+
+const NO_TIERS: ReadonlyMap<string, Int32Array> = new Map();
+
+export class Proposals {
+  readonly #matched = new Int32Array(ENDPOINTS_MAX);
+  readonly #spared = new Uint8Array(ENDPOINTS_MAX);
+
+  /** Whom a pick spares for the endpoint in `slot`; valid until the next call. Undefined: it picks among all. */
+  // Hot path.
+  sparedFor(slot: number | undefined, input: PickInput): Uint8Array | undefined {
+    if (slot === undefined) return undefined;
+    const { endpoints: columns, nowMs, staleAfterMs, request, prefixSources } = input;
+    const match = (): Int32Array => {
+      const { exact, approximate } = prefixSources;
+      if (exact === undefined) approximate(request.keys, this.#matched);
+      else exact(request.keys, this.#matched, NO_TIERS);
+      return this.#matched;
+    };
+    const view = { columns, nowMs, staleAfterMs };
+    return spareForProposed(view, slot, match, this.#spared) ? this.#spared : undefined;
+  }
+}

@@ -1,0 +1,30 @@
+// Which endpoints have nothing to do that a request would have to wait behind, as far as is known.
+
+import { isEjected } from "../ejection.ts";
+import { isFresh } from "../freshness.ts";
+import type { EndpointColumns } from "../model/endpoint-columns.ts";
+
+/** Prompts that have been sent to one and not to the other make a difference; less is no news of a load. */
+const BUSY_STEP_MS = 25;
+/** Of KV memory in use: a request is likely to wait for some. */
+const FULL = 0.95;
+/** Blocks beyond what others hold, from which a prefix speaks for an endpoint; 512 tokens. */
+export const MORE_BLOCKS = 8;
+
+/** A pool, or a replica of it, at the moment of a pick. */
+export interface LoadView {
+  readonly columns: EndpointColumns;
+  readonly nowMs: number;
+  readonly staleAfterMs: number;
+}
+
+/** Prompts that were sent there and are not computed yet, in steps; 0 where there are none to speak of. */
+export function busySteps({ columns, nowMs }: LoadView, slot: number): number {
+  return Math.floor(Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs) / BUSY_STEP_MS);
+}
+
+/** A request can be sent there. */
+export function isUsable({ columns: endpoints, nowMs, staleAfterMs }: LoadView, slot: number) {
+  const view = { endpoints, nowMs, staleAfterMs };
+  return endpoints.kvUsage[slot]! < FULL && isFresh(view, slot) && !isEjected(view, slot);
+}

@@ -1,0 +1,74 @@
+// When an object takes an isolate's word for where a request is to go.
+
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { MORE_BLOCKS } from "../../../src/scheduler/edge/idle.ts";
+import { spareForProposed } from "../../../src/scheduler/edge/proposed-endpoint.ts";
+import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
+
+const NOW_MS = 10_000;
+const ENDPOINTS = 6;
+const IDLE = { waiting: 0, running: 0, kvUsage: 0 };
+
+function createTable(): EndpointTable {
+  const table = new EndpointTable();
+  for (let n = 0; n < ENDPOINTS; n++) {
+    table.add({ id: `e/${n}`, address: `e-${n}:1`, engine: "vllm", labels: {} });
+    table.applySample(n, IDLE, NOW_MS);
+  }
+  return table;
+}
+
+/** Who is left beside `slot`; undefined where all are. */
+function keptFor(
+  slot: number,
+  { table = createTable(), matched = new Int32Array(ENDPOINTS), staleAfterMs = 1_000 } = {},
+): number[] | undefined {
+  const spared = new Uint8Array(ENDPOINTS);
+  const view = { columns: table.columns, nowMs: NOW_MS, staleAfterMs };
+  if (!spareForProposed(view, slot, () => matched, spared)) return undefined;
+  return [...spared.keys()].filter((each) => spared[each] === 0);
+}
+
+describe("spareForProposed", () => {
+  it("leaves an idle endpoint alone, and those that hold much more of the prompt", () => {
+    expect(keptFor(2)).toEqual([2]);
+    const matched = Int32Array.of(0, 0, 5, 5 + MORE_BLOCKS, 6 + MORE_BLOCKS, 0);
+    expect(keptFor(2, { matched })).toEqual([2, 4]);
+  });
+
+  it.each<[string, (table: EndpointTable) => void]>([
+    ["is at a prompt", (table) => table.dispatched(2, 900, NOW_MS, PROMPT)],
+    ["has requests waiting", (table) => table.applySample(2, { ...IDLE, waiting: 1 }, NOW_MS)],
+    ["is short of memory", (table) => table.applySample(2, { ...IDLE, kvUsage: 0.96 }, NOW_MS)],
+    ["has gone", (table) => table.remove(2)],
+  ])("leaves all where the endpoint %s", (_, change) => {
+    const table = createTable();
+    change(table);
+    expect(keptFor(2, { table })).toBeUndefined();
+    expect(keptFor(1, { table })).toEqual([1]);
+  });
+
+  it("leaves all where nothing is known of the endpoint any more", () => {
+    const table = createTable();
+    table.applySample(2, IDLE, NOW_MS - 2_000);
+    expect(keptFor(2, { table })).toBeUndefined();
+  });
+
+  it("never spares whoever holds most of a prompt by much", () => {
+    const blocks = fc.array(fc.nat(100), { minLength: ENDPOINTS, maxLength: ENDPOINTS });
+    fc.assert(
+      fc.property(blocks, fc.nat(ENDPOINTS - 1), (held, slot) => {
+        const matched = Int32Array.from(held);
+        const kept = keptFor(slot, { matched })!;
+        const most = Math.max(...held);
+        expect(kept).toContain(slot);
+        expect(Math.max(...kept.map((each) => held[each]!))).toBeGreaterThanOrEqual(
+          most - MORE_BLOCKS,
+        );
+      }),
+    );
+  });
+});
+
+const PROMPT = { promptTokens: 900, uncachedTokens: 900 };
