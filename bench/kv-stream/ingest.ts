@@ -7,7 +7,7 @@ import { EndpointMirror } from "../../src/agents/collector/kv-stream/endpoint-mi
 import { SectionBuffer } from "../../src/agents/collector/kv-stream/section-buffer.ts";
 import { framePayload } from "../../src/agents/protocol/codec.ts";
 import { decodeKv, encodeKv } from "../../src/agents/protocol/kv-frames.ts";
-import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../src/scheduler/kv/residency/holding.ts";
+import { HELD_ON_GPU, NOT_HELD } from "../../src/scheduler/kv/residency/holding.ts";
 import { ResidentIndex } from "../../src/scheduler/kv/resident-index.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "../measure.ts";
@@ -56,12 +56,12 @@ export function* measureKvMemory(pairs = 2_000_000): Generator<Measurement> {
     const index = new ResidentIndex({ bytesMax: 256 * 1024 * 1024 });
     const lanes = Array.from({ length: holders }, (_, slot) => index.openLane(slot));
     const rng = createRng(7);
-    for (let block = 0; block < pairs / holders; block++) {
-      const [low, high] = [word(rng), word(rng)];
-      for (const lane of lanes) {
-        const entry = index.hold(lane, low, high, HELD_ON_GPU);
-        index.setEnd(entry, block & 0x7fff);
-      }
+    const blocks = pairs / holders;
+    for (let first = 0; first < blocks; first += FRAME_KEYS) {
+      const onGpuCount = Math.min(FRAME_KEYS, blocks - first);
+      const keys = Uint32Array.from({ length: onGpuCount * 2 }, () => word(rng));
+      const ends = Uint16Array.from({ length: onGpuCount }, (_, i) => (first + i) & 0x7fff);
+      for (const lane of lanes) index.hold(lane, { keys, onGpuCount, belowCount: 0, ends });
     }
     yield {
       bench: KV_STREAM_NAME,
@@ -110,15 +110,7 @@ function createFrames(count: number): Frame[] {
 function apply(index: ResidentIndex, lane: number, frame: Uint8Array): void {
   const decoded = decodeKv(framePayload(frame));
   if (!decoded.ok) throw new Error(decoded.error);
-  for (const { keys, onGpuCount, belowCount, ends } of decoded.value) {
-    const onGpuEnd = onGpuCount * 2;
-    const belowEnd = onGpuEnd + belowCount * 2;
-    for (let i = 0; i < keys.length; i += 2) {
-      const holding = i < onGpuEnd ? HELD_ON_GPU : i < belowEnd ? HELD_BELOW : NOT_HELD;
-      const entry = index.hold(lane, keys[i]!, keys[i + 1]!, holding);
-      if (i < belowEnd && entry >= 0) index.setEnd(entry, ends![i >>> 1]!);
-    }
-  }
+  for (const section of decoded.value) index.hold(lane, section);
 }
 
 function applyNaively(index: Map<string, Set<number>>, json: string): void {

@@ -17,7 +17,6 @@
 import type { KvSection } from "../../agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../../agents/protocol/limits.ts";
 import type { KvMessage } from "../../agents/protocol/messages.ts";
-import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../scheduler/kv/residency/holding.ts";
 import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
@@ -303,17 +302,9 @@ export class KvFeeds {
     this.#pump();
   }
 
-  #apply(feed: Feed, { keys, onGpuCount, belowCount, ends, completes }: KvSection): void {
-    const lane = feed.building === NO_LANE ? feed.answering : feed.building;
-    const onGpuEnd = onGpuCount * 2;
-    const belowEnd = onGpuEnd + belowCount * 2;
-    for (let i = 0; i < keys.length; i += 2) {
-      const holding = i < onGpuEnd ? HELD_ON_GPU : i < belowEnd ? HELD_BELOW : NOT_HELD;
-      const entry = this.#index.hold(lane, keys[i]!, keys[i + 1]!, holding);
-      if (ends !== undefined && i < belowEnd && entry >= 0) {
-        this.#index.setEnd(entry, ends[i >>> 1]!);
-      }
-    }
+  #apply(feed: Feed, section: KvSection): void {
+    this.#index.hold(feed.building === NO_LANE ? feed.answering : feed.building, section);
+    const { keys, completes } = section;
     this.counts.keys += keys.length / 2;
     if (feed.building === NO_LANE) return;
     if (completes) this.#buildingCount--;

@@ -6,14 +6,21 @@
 //   │ 0…01 ──────────────┼─┐ └──────────────────────┘     └─────┴──────┴─────────┘
 //   │ …                  │ └► …        16 segments a page
 //
+//   a place   hhhhhhhhhh iiiiiiiiiiiiiiiiiiiiii     h: the key's home, its first place; i: id + 1, 0 where it is free
+//             31      22 21                   0
+//
 // A full segment splits in two, so the table grows a page at a time and never rehashes as a whole.
 // An entry keeps its id for life: the rings of PrefixTree name entries by id. Within a segment,
 // places are probed linearly from the low word and deletion shifts back, so there are no
-// tombstones. Keys are hashes already and are used as they are. Segments never merge; their number
+// tombstones. A place tells its key's home, so that entries, which are far apart, are looked at only where
+// the key may be the one that is looked for. Keys are hashes already and are used as they are. Segments never merge; their number
 // and the directory's depth are bounded, so keys chosen to collide cost hits and not memory.
 
 const SEGMENT_PLACES = 1024;
 const PLACE_MASK = SEGMENT_PLACES - 1;
+/** Of a place: where its home begins, and which bits are the id's. */
+const HOME_SHIFT = 22;
+const ID_MASK = (1 << HOME_SHIFT) - 1;
 /** A segment splits at this many entries: a load of 0.8. */
 const SPLIT_AT = 819;
 /** One that may not split any more fills up to here. Places never run out, so probing ends. */
@@ -36,6 +43,8 @@ const CHUNK_BYTES = CHUNK_ENTRIES * ENTRY_WORDS * 4;
 
 /** No entry. */
 export const NONE = -1;
+/** Keys that `findAll` looks up: what they touch fits the processor's first cache. */
+export const FIND_ALL_MAX = 128;
 
 /** Keys of a table, as whoever makes a digest of them reads them. */
 export interface KeyTable {
@@ -81,11 +90,13 @@ export class BlockTable implements KeyTable {
   addedCount = 0;
   removedCount = 0;
   onAdded: KeyTable["onAdded"];
+  /** Low words of entries that `findAll` looks at. */
+  readonly #lows = new Uint32Array(FIND_ALL_MAX);
   /** Places of a segment that splits. */
   readonly #splitting = new Uint32Array(SEGMENT_PLACES);
 
   constructor(bytesMax: number) {
-    this.entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
+    this.entriesMax = Math.max(1, Math.min(ID_MASK, Math.floor(bytesMax / ENTRY_COST_BYTES)));
     const chunkBytes = Math.ceil(this.entriesMax / CHUNK_ENTRIES) * CHUNK_BYTES;
     const pageBytes = PAGE_BYTES + PAGE_SEGMENTS * SEGMENT_EXTRA_BYTES;
     const pages = Math.max(1, Math.floor((bytesMax - chunkBytes) / pageBytes));
@@ -120,13 +131,54 @@ export class BlockTable implements KeyTable {
     const segment = this.#directory[high >>> (32 - this.#depth)]!;
     const places = this.#pages[segment >>> PAGE_BITS]!;
     const base = (segment & PAGE_MASK) * SEGMENT_PLACES;
-    for (let at = low & PLACE_MASK; ; at = (at + 1) & PLACE_MASK) {
-      const id = places[base + at]! - 1;
-      if (id < 0) return NONE;
+    const home = low & PLACE_MASK;
+    for (let at = home; ; at = (at + 1) & PLACE_MASK) {
+      const place = places[base + at]!;
+      if (place === 0) return NONE;
+      if (place >>> HOME_SHIFT !== home) continue;
+      const id = (place & ID_MASK) - 1;
       const chunk = this.#chunks[id >>> CHUNK_BITS]!;
       const word = (id & CHUNK_MASK) * ENTRY_WORDS;
       if (chunk[word] === low && chunk[word + 1] === high) return id;
     }
+  }
+
+  /**
+   * Looks up the next keys, two words each, from word `from` on and at most FIND_ALL_MAX; writes the entry of
+   * each into `ids`, or NONE. In half the time of one by one where the table is larger than the processor's
+   * caches: the first two loops ask memory for what the last one needs, and no key waits for another's.
+   */
+  // Hot path: kv-stream in bench/.
+  findAll(keys: Uint32Array, from: number, ids: Int32Array): void {
+    const directory = this.#directory;
+    const pages = this.#pages;
+    const chunks = this.#chunks;
+    const lows = this.#lows;
+    const shift = 32 - this.#depth;
+    const count = Math.min(FIND_ALL_MAX, (keys.length - from) >>> 1);
+    for (let n = 0; n < count; n++) {
+      const segment = directory[keys[from + n * 2 + 1]! >>> shift]!;
+      const at = (segment & PAGE_MASK) * SEGMENT_PLACES + (keys[from + n * 2]! & PLACE_MASK);
+      ids[n] = (pages[segment >>> PAGE_BITS]![at]! & ID_MASK) - 1;
+    }
+    for (let n = 0; n < count; n++) {
+      const id = ids[n]!;
+      if (id >= 0) lows[n] = chunks[id >>> CHUNK_BITS]![(id & CHUNK_MASK) * ENTRY_WORDS]!;
+    }
+    for (let n = 0; n < count; n++) {
+      const id = ids[n]!;
+      if (id < 0) continue;
+      const low = keys[from + n * 2]!;
+      const high = keys[from + n * 2 + 1]!;
+      if (lows[n] !== low || !this.isOf(id, low, high)) ids[n] = this.find(low, high);
+    }
+  }
+
+  /** Whether an entry that `findAll` has found is still the key's, whatever was changed since. */
+  isOf(id: number, low: number, high: number): boolean {
+    const chunk = this.#chunks[id >>> CHUNK_BITS]!;
+    const word = (id & CHUNK_MASK) * ENTRY_WORDS;
+    return chunk[word] === low && chunk[word + 1] === high && chunk[word + 2] !== 0;
   }
 
   /**
@@ -223,7 +275,7 @@ export class BlockTable implements KeyTable {
     places.fill(0, base, base + SEGMENT_PLACES);
     this.#counts[lower] = 0;
     for (let i = 0; i < SEGMENT_PLACES; i++) {
-      const id = this.#splitting[i]! - 1;
+      const id = (this.#splitting[i]! & ID_MASK) - 1;
       if (id < 0) continue;
       const chunk = this.#chunks[id >>> CHUNK_BITS]!;
       const word = (id & CHUNK_MASK) * ENTRY_WORDS;
@@ -254,8 +306,9 @@ export class BlockTable implements KeyTable {
     const places = this.#pages[segment >>> PAGE_BITS]!;
     const base = (segment & PAGE_MASK) * SEGMENT_PLACES;
     let at = low & PLACE_MASK;
+    const place = ((at << HOME_SHIFT) | (id + 1)) >>> 0;
     while (places[base + at] !== 0) at = (at + 1) & PLACE_MASK;
-    places[base + at] = id + 1;
+    places[base + at] = place;
     this.#counts[segment]!++;
   }
 
@@ -264,14 +317,14 @@ export class BlockTable implements KeyTable {
     const places = this.#pages[segment >>> PAGE_BITS]!;
     const base = (segment & PAGE_MASK) * SEGMENT_PLACES;
     let hole = low & PLACE_MASK;
-    while (places[base + hole] !== id + 1) hole = (hole + 1) & PLACE_MASK;
-    for (let at = (hole + 1) & PLACE_MASK; places[base + at] !== 0; at = (at + 1) & PLACE_MASK) {
-      const other = places[base + at]! - 1;
-      const home =
-        this.#chunks[other >>> CHUNK_BITS]![(other & CHUNK_MASK) * ENTRY_WORDS]! & PLACE_MASK;
+    const own = ((hole << HOME_SHIFT) | (id + 1)) >>> 0;
+    while (places[base + hole] !== own) hole = (hole + 1) & PLACE_MASK;
+    for (let at = (hole + 1) & PLACE_MASK; ; at = (at + 1) & PLACE_MASK) {
+      const other = places[base + at]!;
+      if (other === 0) break;
       // An entry may move back only if the hole lies between its home and its place.
-      if (((at - home) & PLACE_MASK) < ((at - hole) & PLACE_MASK)) continue;
-      places[base + hole] = other + 1;
+      if (((at - (other >>> HOME_SHIFT)) & PLACE_MASK) < ((at - hole) & PLACE_MASK)) continue;
+      places[base + hole] = other;
       hole = at;
     }
     places[base + hole] = 0;

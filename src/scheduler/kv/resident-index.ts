@@ -12,19 +12,26 @@
 // and every lane that held it is known to lack something. What a PrefixTree does besides, capacity and
 // recency by endpoint, is the engine's own business here.
 //
-// Of each block it can be told where content up to and with it ends in tokens (`setEnd`), so that a match
+// Of each block it can be told where content up to and with it ends in tokens with `hold`, so that a match
 // counts in tokens, too.
 //
 // Memory of a block with two holders: 12 bytes the entry, 2 its end, 5 to 10 its place in the table.
 // kv-stream in bench/ measures it.
 
 import { BlockEnds, END_UNKNOWN } from "./block-ends.ts";
-import { BlockTable, type KeyTable, NONE } from "./block-table.ts";
+import { BlockTable, FIND_ALL_MAX, type KeyTable, NONE } from "./block-table.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { ENDS_MARKED, hitEndHigh, hitEndLow } from "./hit-end-keys.ts";
 import { HolderSets, isInline } from "./holder-sets.ts";
 import { NO_PAIR_SLOT, PairTable } from "./pair-table.ts";
-import { HELD_BELOW, HELD_ON_GPU, type Holding, NOT_HELD } from "./residency/holding.ts";
+import {
+  type HeldBlocks,
+  HELD_BELOW,
+  HELD_ON_GPU,
+  type Holding,
+  NOT_HELD,
+} from "./residency/holding.ts";
+import { RecentEntries } from "./recent-entries.ts";
 import { assert } from "../support/assert.ts";
 
 export const RESIDENT_INDEX_LIMITS = {
@@ -39,8 +46,6 @@ export const NO_LANE = -1;
 /** Shares of the bytes, each bounded by itself: entries by shedding, sets by leaving a holder out. */
 const TABLE_SHARE = 0.68;
 const SETS_SHARE = 0.25;
-/** Entries looked at for the coldest; the last of them goes if all were met lately. */
-const LOOK_MAX = 64;
 /** Of a bit plane: the places of holders on GPUs. */
 const GPU_PLACES = 0x5555_5555;
 const FREE = 0;
@@ -75,13 +80,12 @@ export class ResidentIndex {
   readonly #answering: Uint32Array;
   readonly #swept: Uint32Array;
   #lanesEnd = 0;
-  /** One bit an entry: met by a look-up since the hand passed. */
-  readonly #recent: Uint32Array;
+  readonly #recent: RecentEntries;
+  readonly #found = new Int32Array(FIND_ALL_MAX);
   readonly #ends: BlockEnds;
   /** Of the last match: the ends of the path's blocks, as far as it was looked at. */
   readonly #pathEnds = new Uint16Array(CONTENT_KEYS_MAX);
   #pathLength = 0;
-  #shedHand = 0;
   /** Undefined while nothing is swept. */
   #sweepHand: number | undefined;
   // Of a match: lanes still in it, those of them with the block on GPUs, and since which block.
@@ -117,7 +121,7 @@ export class ResidentIndex {
     this.#active = new Uint32Array(planeWords);
     this.#onGpu = new Uint32Array(planeWords);
     this.#plane = new Uint32Array(planeWords);
-    this.#recent = new Uint32Array((this.#table.entriesMax + 31) >>> 5);
+    this.#recent = new RecentEntries(this.#table);
   }
 
   /** Distinct blocks, those that only dead lanes hold included. */
@@ -185,27 +189,42 @@ export class ResidentIndex {
     return this.#table.size + blocks < this.#table.entriesMax;
   }
 
-  /**
-   * A lane holds a block so from now on; whatever it was before. Gives the block's entry for `setEnd`; NONE
-   * where it has none.
-   */
+  /** A lane holds these blocks so from now on, whatever it was before. */
   // Hot path: kv-stream in bench/.
-  hold(lane: number, low: number, high: number, holding: Holding): number {
-    let id = this.#table.find(low, high);
-    if (id === NONE) {
-      if (holding === NOT_HELD) return NONE;
-      id = this.#add(low, high);
-      if (id === NONE) {
-        this.#leftOut(lane);
-        return NONE;
-      }
+  hold(lane: number, blocks: HeldBlocks): void {
+    const { keys } = blocks;
+    for (let from = 0; from < keys.length; from += FIND_ALL_MAX * 2) {
+      this.#table.findAll(keys, from, this.#found);
+      this.#holdFound(lane, blocks, from);
     }
+  }
+
+  /** `hold` of those from word `from` on that have just been looked up. */
+  #holdFound(lane: number, blocks: HeldBlocks, from: number): void {
+    const { keys, onGpuCount, belowCount, ends } = blocks;
+    const onGpuEnd = onGpuCount * 2;
+    const belowEnd = onGpuEnd + belowCount * 2;
+    const to = Math.min(keys.length, from + FIND_ALL_MAX * 2);
+    for (let i = from; i < to; i += 2) {
+      const holding = i < onGpuEnd ? HELD_ON_GPU : i < belowEnd ? HELD_BELOW : NOT_HELD;
+      const low = keys[i]!;
+      const high = keys[i + 1]!;
+      let id = this.#found[(i - from) >>> 1]!;
+      // What stands before it may have added it, or shed it for the bytes.
+      if (id === NONE || !this.#table.isOf(id, low, high)) id = this.#table.find(low, high);
+      if (id === NONE && holding !== NOT_HELD) id = this.#add(lane, low, high);
+      if (id === NONE || !this.#holdEntry(lane, id, holding)) continue;
+      if (ends !== undefined && i < belowEnd) this.#ends.set(id, ends[i >>> 1]!);
+    }
+  }
+
+  /** False where nobody holds the block any more, and its entry is gone. */
+  #holdEntry(lane: number, id: number, holding: Holding): boolean {
     let set = this.#table.payload(id);
     const place = lane * 2;
     const isOnGpu = this.#sets.has(set, place);
-    const isBelow = !isOnGpu && this.#sets.has(set, place + 1);
-    const was = isOnGpu ? HELD_ON_GPU : isBelow ? HELD_BELOW : NOT_HELD;
-    if (was === holding) return id;
+    const was = isOnGpu ? HELD_ON_GPU : this.#sets.has(set, place + 1) ? HELD_BELOW : NOT_HELD;
+    if (was === holding) return true;
     if (was !== NOT_HELD) {
       set = this.#sets.remove(set, isOnGpu ? place : place + 1);
       this.#held[lane]!--;
@@ -219,7 +238,7 @@ export class ResidentIndex {
       } else this.#leftOut(lane);
     }
     this.#keep(id, set);
-    return set === 0 ? NONE : id;
+    return set !== 0;
   }
 
   /** Whether anybody holds a block: then what it stands for is known. */
@@ -271,11 +290,6 @@ export class ResidentIndex {
     }
   }
 
-  /** Where content ends with an entry that `hold` has just given; in any unit that is the same for all. */
-  setEnd(entry: number, end: number): void {
-    this.#ends.set(entry, end);
-  }
-
   /** Where the first `blocks` blocks of the path that was matched last end; END_UNKNOWN if that is not known. */
   endOfMatch(blocks: number): number {
     if (blocks === 0) return 0;
@@ -307,7 +321,7 @@ export class ResidentIndex {
     for (; isAnyLeft && i < count; i++) {
       const id = this.#table.find(keys[i * 2]!, keys[i * 2 + 1]!);
       if (id === NONE) break;
-      this.#recent[id >>> 5]! |= 1 << (id & 31);
+      this.#recent.met(id);
       this.#pathEnds[i] = this.#ends.at(id);
       const previous = set;
       set = this.#table.payload(id);
@@ -328,11 +342,10 @@ export class ResidentIndex {
    */
   sweep(entries: number): boolean {
     if (this.#sweepHand === undefined && !this.#beginSweep()) return false;
-    const words = (this.#lanesEnd * 2 + 31) >>> 5;
     const end = Math.min(this.#sweepHand! + entries, this.#table.idsEnd);
     for (let id = this.#sweepHand!; id < end; id++) {
       const set = this.#table.payload(id);
-      if (set !== 0) this.#sweepEntry(id, set, words);
+      if (set !== 0) this.#takeOut(id, set, this.#swept);
     }
     this.#sweepHand = end;
     if (end < this.#table.idsEnd) return true;
@@ -355,16 +368,22 @@ export class ResidentIndex {
     return isAny;
   }
 
-  #sweepEntry(id: number, set: number, words: number): void {
+  /** Takes the holders of an entry out whose places are in a bit plane; all of them, for the bytes, without one. */
+  #takeOut(id: number, set: number, places?: Uint32Array): void {
+    const words = (this.#lanesEnd * 2 + 31) >>> 5;
     this.#sets.toPlane(set, this.#plane, words);
     let left = set;
     for (let word = 0; word < words; word++) {
-      const dead = this.#plane[word]! & this.#swept[word]!;
-      for (let bits = dead; bits !== 0; bits &= bits - 1) {
+      const taken = this.#plane[word]! & (places === undefined ? -1 : places[word]!);
+      for (let bits = taken; bits !== 0; bits &= bits - 1) {
         const place = word * 32 + 31 - Math.clz32(bits & -bits);
         left = this.#sets.remove(left, place);
-        this.#held[place >>> 1]!--;
+        const lane = place >>> 1;
+        this.#held[lane]!--;
         this.#pairs.removed();
+        if (places !== undefined) continue;
+        this.#lacks[lane] = 1;
+        if (this.#states[lane] === OPEN) this.counts.shed++;
       }
     }
     if (left !== set) this.#keep(id, left);
@@ -396,45 +415,15 @@ export class ResidentIndex {
     return left !== 0;
   }
 
-  #add(low: number, high: number): number {
-    if (this.#table.size >= this.#table.entriesMax) this.#shed();
+  #add(lane: number, low: number, high: number): number {
+    if (this.#table.size >= this.#table.entriesMax) {
+      const coldest = this.#recent.takeColdest();
+      this.#takeOut(coldest, this.#table.payload(coldest));
+    }
     const id = this.#table.add(low, high);
-    if (id !== NONE) this.#ends.forget(id);
+    if (id === NONE) this.#leftOut(lane);
+    else this.#ends.forget(id);
     return id;
-  }
-
-  /** Sheds the coldest entry that is near. */
-  #shed(): void {
-    for (let looked = 1; looked < LOOK_MAX + this.#table.idsEnd; looked++) {
-      const id = this.#shedHand;
-      this.#shedHand = id + 1 < this.#table.idsEnd ? id + 1 : 0;
-      const set = this.#table.payload(id);
-      if (set === 0) continue;
-      const bit = 1 << (id & 31);
-      const isRecent = (this.#recent[id >>> 5]! & bit) !== 0;
-      this.#recent[id >>> 5]! &= ~bit;
-      if (isRecent && looked < LOOK_MAX) continue;
-      this.#shedEntry(id, set);
-      return;
-    }
-  }
-
-  #shedEntry(id: number, set: number): void {
-    const words = (this.#lanesEnd * 2 + 31) >>> 5;
-    this.#sets.toPlane(set, this.#plane, words);
-    let left = set;
-    for (let word = 0; word < words; word++) {
-      for (let bits = this.#plane[word]!; bits !== 0; bits &= bits - 1) {
-        const place = word * 32 + 31 - Math.clz32(bits & -bits);
-        left = this.#sets.remove(left, place);
-        const lane = place >>> 1;
-        this.#held[lane]!--;
-        this.#pairs.removed();
-        this.#lacks[lane] = 1;
-        if (this.#states[lane] === OPEN) this.counts.shed++;
-      }
-    }
-    this.#keep(id, left);
   }
 
   #leftOut(lane: number): void {
@@ -443,11 +432,8 @@ export class ResidentIndex {
   }
 
   #keep(id: number, set: number): void {
-    if (set !== 0) {
-      this.#table.setPayload(id, set);
-      return;
-    }
-    this.#recent[id >>> 5]! &= ~(1 << (id & 31));
+    if (set !== 0) return this.#table.setPayload(id, set);
+    this.#recent.forget(id);
     this.#table.remove(id);
   }
 }

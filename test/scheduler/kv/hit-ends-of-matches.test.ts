@@ -32,7 +32,11 @@ describe("ResidentIndex.cutToEnds", () => {
     for (const [slot, { held, onGpu, ends }] of endpoints.entries()) {
       const lane = index.openLane(slot);
       const hold = (low: number, high: number, holding: Holding) =>
-        index.hold(lane, low, high, holding);
+        index.hold(lane, {
+          keys: Uint32Array.of(low, high),
+          onGpuCount: holding === HELD_ON_GPU ? 1 : 0,
+          belowCount: holding === HELD_BELOW ? 1 : 0,
+        });
       for (let i = 0; i < held; i++) {
         hold(PATH[i * 2]!, PATH[i * 2 + 1]!, i < onGpu ? HELD_ON_GPU : HELD_BELOW);
       }

@@ -6,10 +6,20 @@ import type { KeyTable } from "../../../src/scheduler/kv/block-table.ts";
 import { pairHigh } from "../../../src/scheduler/kv/pair-words.ts";
 import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { ResidentIndex } from "../../../src/scheduler/kv/resident-index.ts";
-import { HELD_BELOW, HELD_ON_GPU, NOT_HELD } from "../../../src/scheduler/kv/residency/holding.ts";
+import {
+  HELD_BELOW,
+  HELD_ON_GPU,
+  type Holding,
+  NOT_HELD,
+} from "../../../src/scheduler/kv/residency/holding.ts";
 
 const low = (label: number) => Math.imul(label + 1, 0x9e37_79b1) >>> 0;
 const high = (label: number) => Math.imul(label + 1, 0x85eb_ca6b) >>> 0;
+const blockOf = (label: number, holding: Holding) => ({
+  keys: Uint32Array.of(low(label), high(label)),
+  onGpuCount: holding === HELD_ON_GPU ? 1 : 0,
+  belowCount: holding === HELD_BELOW ? 1 : 0,
+});
 const nameOf = (label: number, slot: number) => `${low(label)}/${pairHigh(high(label), slot)}`;
 
 function readAll(table: KeyTable, pieceWords = 8_192): string[] {
@@ -70,14 +80,14 @@ describe("PairTable", () => {
     const [old, building] = [index.openLane(5), index.openLane(5)];
     const other = index.openLane(2);
     index.answer(old);
-    index.hold(old, low(1), high(1), HELD_ON_GPU);
-    index.hold(old, low(2), high(2), HELD_BELOW);
-    index.hold(building, low(3), high(3), HELD_ON_GPU);
-    index.hold(other, low(1), high(1), HELD_ON_GPU);
+    index.hold(old, blockOf(1, HELD_ON_GPU));
+    index.hold(old, blockOf(2, HELD_BELOW));
+    index.hold(building, blockOf(3, HELD_ON_GPU));
+    index.hold(other, blockOf(1, HELD_ON_GPU));
     const all = [nameOf(1, 5), nameOf(2, 5), nameOf(3, 5), nameOf(1, 2)].sort();
     expect(readAll(index.pairs)).toEqual(all);
     expect(told.toSorted()).toEqual(all);
-    index.hold(other, low(1), high(1), NOT_HELD);
+    index.hold(other, blockOf(1, NOT_HELD));
     index.closeLane(old);
     // What only a dead lane holds does not count, before it is swept and after.
     expect(readAll(index.pairs)).toEqual([nameOf(3, 5)]);

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { END_UNKNOWN } from "../../../src/scheduler/kv/block-ends.ts";
 import { NO_LANE, ResidentIndex } from "../../../src/scheduler/kv/resident-index.ts";
 import {
+  type HeldBlocks,
   HELD_BELOW,
   HELD_ON_GPU,
   type Holding,
@@ -20,8 +21,16 @@ const pathOf = (labels: readonly number[]) =>
   Uint32Array.from(labels.flatMap((label) => [keyOf(label).low, keyOf(label).high]));
 
 function hold(index: ResidentIndex, lane: number, label: number, holding: Holding): void {
-  const { low, high } = keyOf(label);
-  index.hold(lane, low, high, holding);
+  index.hold(lane, blocksOf([label], holding));
+}
+
+/** Blocks that are all held so. */
+function blocksOf(labels: readonly number[], holding: Holding): HeldBlocks {
+  return {
+    keys: pathOf(labels),
+    onGpuCount: holding === HELD_ON_GPU ? labels.length : 0,
+    belowCount: holding === HELD_BELOW ? labels.length : 0,
+  };
 }
 
 function matchOf(index: ResidentIndex, labels: readonly number[]) {
@@ -180,16 +189,50 @@ describe("ResidentIndex", () => {
     expect([index.lacksBlocks(hot), index.lacksBlocks(cold)]).toEqual([false, true]);
   });
 
+  it("takes blocks together as it takes them one by one, also those said twice and while it sheds", () => {
+    const batch = fc.record({
+      lane: fc.integer({ min: 0, max: 1 }),
+      labels: fc.array(fc.integer({ min: 0, max: 90 }), { maxLength: 200, size: "max" }),
+      onGpu: fc.integer({ min: 0, max: 200 }),
+      below: fc.integer({ min: 0, max: 60 }),
+    });
+    const small = { lanesMax: 2, bytesMax: 1_600 };
+    fc.assert(
+      fc.property(fc.array(batch, { maxLength: 6 }), (batches) => {
+        const [together, single] = [new ResidentIndex(small), new ResidentIndex(small)];
+        for (const each of [together, single])
+          for (const slot of [0, 1]) each.answer(each.openLane(slot));
+        for (const { lane, labels, ...counts } of batches) {
+          const onGpuCount = Math.min(counts.onGpu, labels.length);
+          const belowCount = Math.min(counts.below, labels.length - onGpuCount);
+          together.hold(lane, { keys: pathOf(labels), onGpuCount, belowCount });
+          labels.forEach((label, i) => {
+            const held = i < onGpuCount + belowCount ? HELD_BELOW : NOT_HELD;
+            hold(single, lane, label, i < onGpuCount ? HELD_ON_GPU : held);
+          });
+        }
+        expect(together.counts).toEqual(single.counts);
+        expect([together.blockCount, together.pairCount]).toEqual([
+          single.blockCount,
+          single.pairCount,
+        ]);
+        for (let label = 0; label <= 90; label++) {
+          expect(matchOf(together, [label])).toEqual(matchOf(single, [label]));
+        }
+      }),
+      { numRuns: 40, endOnFailure: true },
+    );
+  });
+
   it("knows where content ends in tokens, as far as it was told, and forgets it with the block", () => {
     const index = new ResidentIndex({ lanesMax: 4 });
     const lane = index.openLane(0);
     index.answer(lane);
     const labels = Array.from({ length: 6_000 }, (_, n) => n);
-    for (const each of labels) {
-      const { low, high } = keyOf(each);
-      const entry = index.hold(lane, low, high, HELD_ON_GPU);
-      if (each !== 1) index.setEnd(entry, each + 10);
-    }
+    const ends = Uint16Array.from(labels, (each) => each + 10);
+    index.hold(lane, { ...blocksOf([0], HELD_ON_GPU), ends });
+    hold(index, lane, 1, HELD_ON_GPU);
+    index.hold(lane, { ...blocksOf(labels.slice(2), HELD_ON_GPU), ends: ends.subarray(2) });
     const { matched } = matchOf(index, [0, 1, 5_999, 7_000]);
     expect(matched[0]).toBe(3);
     expect([0, 1, 2, 3, 4].map((blocks) => index.endOfMatch(blocks))).toEqual([

@@ -9,6 +9,16 @@ export const HELD_ON_GPU = 2;
 /** Of content, the least of its token blocks. */
 export type Holding = typeof NOT_HELD | typeof HELD_BELOW | typeof HELD_ON_GPU;
 
+/** How one endpoint holds blocks, as a section of a KV frame says it. */
+export interface HeldBlocks {
+  /** Two words a key: those on GPUs, then those below, then those that are gone. */
+  readonly keys: Uint32Array;
+  readonly onGpuCount: number;
+  readonly belowCount: number;
+  /** By key that is held: where content ends with it, in any unit that is the same for all. */
+  readonly ends?: Uint16Array;
+}
+
 /** Gets every change, one at a time. It must not call back into whoever tells it. */
 export interface HoldingSink {
   /** The endpoint at `slot` now holds the block of this key so. It held it otherwise before. */
