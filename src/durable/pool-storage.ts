@@ -92,6 +92,8 @@ export interface SettledBatch {
 export class PoolStorage {
   readonly #storage: DurableObjectStorage;
   readonly #sql: SqlStorage;
+  /** Whether any ticket was ever settled so; undefined before it was asked. Each that is not known is asked about. */
+  #hasSettled: boolean | undefined;
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage;
@@ -165,6 +167,8 @@ export class PoolStorage {
   }
 
   isSettled(ticket: string): boolean {
+    this.#hasSettled ??= this.#sql.exec("SELECT 1 FROM settled LIMIT 1").toArray().length > 0;
+    if (!this.#hasSettled) return false;
     return this.#sql.exec("SELECT 1 FROM settled WHERE ticket = ?", ticket).toArray().length > 0;
   }
 
@@ -194,6 +198,7 @@ export class PoolStorage {
 
   #rememberSettled(tickets: readonly string[]): void {
     if (tickets.length === 0) return;
+    this.#hasSettled = true;
     for (const ticket of tickets) {
       this.#sql.exec("INSERT OR IGNORE INTO settled (ticket) VALUES (?)", ticket);
     }

@@ -98,13 +98,19 @@ describe("settled tickets", () => {
   it("are remembered up to their maximum, the oldest forgotten first", async () => {
     const settled = await withStorage((stored) => {
       const tickets = Array.from({ length: SETTLED_ROWS_MAX }, (_, i) => `t${i}`);
+      const none = stored.isSettled("t0");
       stored.settle({ ...NOTHING, tickets }, 0);
-      const before = [stored.isSettled("t0"), stored.isSettled("t1"), stored.isSettled("new")];
+      const before = [
+        none,
+        stored.isSettled("t0"),
+        stored.isSettled("t1"),
+        stored.isSettled("new"),
+      ];
       // Said twice, a ticket has one place.
       stored.settle({ ...NOTHING, tickets: ["t5", "new"] }, 0);
       return [before, stored.isSettled("t0"), stored.isSettled("t1"), stored.isSettled("new")];
     });
-    expect(settled).toEqual([[true, true, false], false, true, true]);
+    expect(settled).toEqual([[false, true, true, false], false, true, true]);
   });
 });
 

@@ -48,6 +48,11 @@ export function isEdgeTicket(name: string): boolean {
   return name.startsWith(EDGE_EPOCH_PREFIX);
 }
 
+/** Whether it can be parsed. */
+export function isTicketName(name: string): boolean {
+  return NAME.test(name);
+}
+
 /** Undefined for a name that no object gave. */
 export function parseTicketName(name: string): TicketName | undefined {
   const match = NAME.exec(name);

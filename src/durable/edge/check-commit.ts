@@ -1,11 +1,7 @@
 // Whether what an isolate tells is what it should be. Isolates are of the same deployment, but perhaps of another
 // release: an entry that is not sound is refused alone, and its request is known by its relay's reports.
 
-import {
-  isEdgeTicket,
-  NAMED_TOKENS_MAX,
-  parseTicketName,
-} from "../../agents/protocol/ticket-name.ts";
+import { isEdgeTicket, NAMED_TOKENS_MAX, isTicketName } from "../../agents/protocol/ticket-name.ts";
 import type { LocalCommit, LocalEnd } from "../../scheduler/edge/contracts.ts";
 import { DESTINATIONS_MAX } from "../../scheduler/endpoint-picker.ts";
 import { CONTENT_KEYS_MAX } from "../../scheduler/kv/content-keys.ts";
@@ -59,7 +55,7 @@ export function isHow(how: string): how is LocalHow {
 }
 
 function isTicket(name: string): boolean {
-  return isEdgeTicket(name) && parseTicketName(name) !== undefined;
+  return isEdgeTicket(name) && isTicketName(name);
 }
 
 function isText(text: unknown): boolean {

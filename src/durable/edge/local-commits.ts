@@ -81,13 +81,22 @@ export class LocalCommits {
   #commit(commit: LocalCommit): CommitOutcome {
     const { ledger, endpoints, ends } = this.#options;
     const slot = endpoints.slotOfAddress(commit.endpoints[0]!);
-    const { ticket, prefill, fairnessId: _, terms: __, ...spec } = commit;
-    ledger.supersede(commit.requestId, commit.attempt, ticket);
+    ledger.supersede(commit.requestId, commit.attempt, commit.ticket);
     const committed = ledger.local.commit({
-      ...spec,
-      id: ticket,
+      id: commit.ticket,
+      requestId: commit.requestId,
+      attempt: commit.attempt,
+      tenant: commit.tenant,
+      model: commit.model,
+      priority: commit.priority,
+      keys: commit.keys,
+      promptTokens: commit.promptTokens,
+      outputTokens: commit.outputTokens,
+      reservedTokens: commit.reservedTokens,
+      endpoints: commit.endpoints,
+      decidedAgoMs: commit.decidedAgoMs,
       slot,
-      prefill: this.#prefillOf(prefill),
+      prefill: this.#prefillOf(commit.prefill),
       isWorkers: endpoints.hasUpstreams,
     });
     if (committed.settlement !== undefined) ends.settled(committed.settlement);

@@ -37,6 +37,12 @@ export class Leases {
     this.#byRequest.set(requestKey(ticket.requestId, ticket.attempt), ticket);
   }
 
+  /** The same, unless its pick has one. */
+  claimFreeRequest(ticket: TicketState): void {
+    const key = requestKey(ticket.requestId, ticket.attempt);
+    if (!this.#byRequest.has(key)) this.#byRequest.set(key, ticket);
+  }
+
   /** Its lease ends later than any that was given so before. */
   leaseBeforeRelay(ticket: TicketState): void {
     this.#beforeRelay.set(ticket.id, ticket);

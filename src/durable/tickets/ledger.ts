@@ -26,7 +26,7 @@ import { Leases } from "./leases.ts";
 import { Lessons } from "./lessons.ts";
 import { LocalTickets } from "./local-tickets.ts";
 import {
-  BEGUN,
+  beginTicket,
   estimateOf,
   NO_HOLDER,
   NO_SLOT,
@@ -157,14 +157,14 @@ export class TicketLedger {
     assert(before === undefined, "two open tickets for one attempt");
     this.#created += 1;
     const { prefill, promptTokens } = spec;
-    const ticket: TicketState = {
-      ...spec,
+    const ticket = beginTicket(spec, {
       id: encodeTicketName(this.#options.epoch, this.#created, spec),
-      ...BEGUN,
+      holder: spec.holder,
+      isCommitted: false,
       keys: this.#lessons.keep(spec.keys),
       dueAtMs: this.#options.clock() + this.#limits.beforeRelayMs,
       prefill: prefill && this.#prefills.begin(prefill, promptTokens),
-    };
+    });
     this.#leases.claimRequest(ticket);
     if (spec.isWorkers === true) this.#leaseToWorker(ticket);
     else this.#leases.leaseBeforeRelay(ticket);

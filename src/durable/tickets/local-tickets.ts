@@ -18,7 +18,7 @@ import type { Prefills, PrefillSpec } from "./prefills.ts";
 import { computesPrompt } from "./speed-lesson.ts";
 import type { TicketLoad } from "./ticket-load.ts";
 import {
-  BEGUN,
+  beginTicket,
   NO_HOLDER,
   type Settlement,
   type TicketEnd,
@@ -97,39 +97,39 @@ export class LocalTickets {
     leases.leaseAfterLeft(ticket);
   }
 
-  #open({ id, decidedAgoMs, prefill, ...spec }: CommittedSpec): TicketState {
+  #open(spec: CommittedSpec): TicketState {
     const { clock, leases, lessons, prefills, load } = this.#options;
     const { limits, leaseToWorker } = this.#options;
-    const ticket: TicketState = {
-      ...spec,
-      ...BEGUN,
-      id,
+    const { prefill } = spec;
+    const ticket = beginTicket(spec, {
+      id: spec.id,
       holder: NO_HOLDER,
       isCommitted: true,
       keys: lessons.keep(spec.keys),
       // Not sooner for having been decided on before: those of one lease end in the order they came.
       dueAtMs: clock() + limits.beforeRelayMs,
       prefill: prefill && prefills.begin(prefill, spec.promptTokens),
-    };
-    this.#claimRequest(ticket);
+    });
+    // Its Worker may have asked the object for the same attempt before, and lost the answer.
+    leases.claimFreeRequest(ticket);
     if (spec.isWorkers === true) leaseToWorker(ticket);
     else leases.leaseBeforeRelay(ticket);
     // It has been sent. Its relay says so only if it takes long.
     lessons.teach(ticket, ticket.slot);
     prefills.teach(ticket);
-    load.dispatchBefore(ticket, decidedAgoMs);
+    load.dispatchBefore(ticket, spec.decidedAgoMs);
     return ticket;
   }
 
   /** A relay's report has put it back. False if it was told before, or is no isolate's. */
   #complete(ticket: TicketState, spec: CommittedSpec): boolean {
     if (ticket.isCommitted || ticket.holder !== NO_HOLDER) return false;
-    const { lessons, load } = this.#options;
+    const { leases, lessons, load } = this.#options;
     ticket.isCommitted = true;
     ticket.endpoints = spec.endpoints;
     ticket.keys = lessons.keep(spec.keys);
     if (ticket.releasedBy !== null) return true;
-    this.#claimRequest(ticket);
+    leases.claimFreeRequest(ticket);
     lessons.teach(ticket, ticket.slot);
     // A prefill elsewhere may have been reported before: what it loads is in that engine's own numbers.
     if (spec.prefill === undefined && computesPrompt(ticket)) load.addPrompt(ticket);
@@ -142,12 +142,5 @@ export class LocalTickets {
     if (end === undefined) return { outcome: "ended" };
     lessons.confirm(keys, end);
     return { outcome: "ended", end };
-  }
-
-  /** Its Worker may have asked the object for the same attempt before, and lost the answer. */
-  #claimRequest(ticket: TicketState): void {
-    const { leases } = this.#options;
-    if (leases.ofRequest(ticket.requestId, ticket.attempt) === undefined)
-      leases.claimRequest(ticket);
   }
 }

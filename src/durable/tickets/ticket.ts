@@ -86,19 +86,50 @@ export interface TicketState extends Ticket {
   claim: PrefixClaim | null;
 }
 
-/** The part of a ticket's state that is the same for each as it begins. */
-export const BEGUN = {
-  isCommitted: false,
-  isWithRelay: false,
-  relay: undefined,
-  isVoid: false,
-  isUnpaid: false,
-  releasedBy: null,
-  dueAtMs: 0,
-  dispatched: undefined,
-  prefill: undefined,
-  claim: null,
-} as const satisfies Partial<TicketState>;
+/** What a ticket begins with, besides what was granted. */
+export type Begun = Pick<
+  TicketState,
+  "id" | "holder" | "isCommitted" | "keys" | "dueAtMs" | "prefill"
+>;
+
+/**
+ * Member by member, in one order: each ticket then has the same shape, and is read several times a request. What
+ * else `spec` has is left out.
+ */
+export function beginTicket(
+  spec: Omit<TicketSpec, "holder" | "prefill">,
+  begun: Begun,
+): TicketState {
+  return {
+    id: begun.id,
+    requestId: spec.requestId,
+    attempt: spec.attempt,
+    tenant: spec.tenant,
+    model: spec.model,
+    priority: spec.priority,
+    promptTokens: spec.promptTokens,
+    outputTokens: spec.outputTokens,
+    reservedTokens: spec.reservedTokens,
+    endpoints: spec.endpoints,
+    stages: spec.stages,
+    responseHeaders: spec.responseHeaders,
+    isWorkers: spec.isWorkers,
+    prediction: spec.prediction,
+    keys: begun.keys,
+    slot: spec.slot,
+    holder: begun.holder,
+    isCommitted: begun.isCommitted,
+    isWithRelay: false,
+    relay: undefined,
+    isVoid: false,
+    isUnpaid: false,
+    releasedBy: null,
+    dueAtMs: begun.dueAtMs,
+    dispatched: undefined,
+    prefill: begun.prefill,
+    claim: null,
+  };
+}
 
 /** One that a relay reports, of a name that is told nothing else of. */
 export type ToldTicket = TicketName &
@@ -106,9 +137,16 @@ export type ToldTicket = TicketName &
 
 export function restoredTicket(told: ToldTicket): TicketState {
   // What it loads elsewhere, if anything, is in that engine's own numbers.
-  const unknown = { endpoints: [], keys: null, holder: NO_HOLDER };
-  return { ...told, ...BEGUN, ...unknown, relay: told.relay };
+  const unknown = { holder: NO_HOLDER, isCommitted: false, dueAtMs: 0, prefill: undefined };
+  const ticket = beginTicket(
+    { ...told, endpoints: [], keys: NO_KEYS },
+    { id: told.id, keys: null, ...unknown },
+  );
+  ticket.relay = told.relay;
+  return ticket;
 }
+
+const NO_KEYS = new Uint32Array(0);
 
 /** Of one whose load has left. */
 export type ReleasedTicket = Readonly<
