@@ -20,6 +20,7 @@ export const COMPATIBILITY_FLAGS = [
   "enable_request_signal",
   "pipe_to_backward_propagation",
   "request_signal_passthrough",
+  "no_nodejs_global_timers",
 ];
 
 /** Durable Object bindings and their classes, as in wrangler.toml. */

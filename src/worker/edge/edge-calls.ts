@@ -17,6 +17,10 @@ import { type Batch, Outbox, type PendingCommit } from "./outbox.ts";
 
 /** Commits wait so long for others to go with. The object hears of a load so much later, and is called so much less. */
 export const EDGE_GATHER_MS = 20;
+/** So often again, for as long as more come: where nobody comes, waiting would only be late. */
+export const EDGE_GATHERS_MAX = 3;
+/** So many go at once: a call's cost is little beside theirs, and the object is to know of them. */
+export const GATHERED_COMMITS = 16;
 /** An answer's end waits so long for a commit to go with: its relay tells it as well. */
 export const LEFT_GATHER_MS = 250;
 export const SYNC_DEADLINE_MS = 2_000;
@@ -117,7 +121,7 @@ export class EdgeCalls {
   async #work(way: EdgeWay, { startedMs, gatherMs, turn }: Work): Promise<void> {
     let pauseMs = gatherMs;
     do {
-      await pause(pauseMs);
+      await this.#gather(pauseMs);
       if (turn !== this.#turn) return;
       this.#isInNoHurry = false;
       const isTold = await this.#tell(way);
@@ -126,6 +130,18 @@ export class EdgeCalls {
       pauseMs = isTold ? EDGE_GATHER_MS : SYNC_RETRY_MS;
     } while (!this.#outbox.isEmpty && Date.now() - startedMs < TELL_MS_MAX);
     this.#leaseUntilMs = -Infinity;
+  }
+
+  /** Waits for what is to go with the next call. */
+  async #gather(pauseMs: number): Promise<void> {
+    const gathersMax = pauseMs === EDGE_GATHER_MS ? EDGE_GATHERS_MAX : 1;
+    for (let gathers = 1; ; gathers++) {
+      const before = this.#outbox.commitCount;
+      await pause(pauseMs);
+      const { commitCount } = this.#outbox;
+      const isWorthIt = commitCount > before && commitCount < GATHERED_COMMITS;
+      if (!isWorthIt || gathers === gathersMax) return;
+    }
   }
 
   /** What is under way waits again. */

@@ -70,7 +70,6 @@ export async function describeMedia(
   messages: readonly ChatMessage[],
   { headers, salt }: MediaFacts,
 ): Promise<RequestMedia | undefined> {
-  if (messages.every(({ content }) => typeof content === "string")) return undefined;
   const hints = readVideoHints(headers);
   const found: Medium[] = [];
   for (const { content } of messages) {

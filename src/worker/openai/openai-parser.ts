@@ -103,7 +103,9 @@ async function prepare(
   const { prompts, tokens, markedBlocks } = await write(hasher);
   const tokensMax = fields.max_completion_tokens ?? fields.max_tokens ?? null;
   const isRenamed = fields.model !== model;
-  const media = await describeMedia(fields.messages ?? [], { headers, salt });
+  const media = hasParts(fields)
+    ? await describeMedia(fields.messages ?? [], { headers, salt })
+    : undefined;
   return {
     path,
     model,
@@ -118,6 +120,11 @@ async function prepare(
     ...(media === undefined ? {} : { media }),
     ...(salt === undefined ? {} : { cacheSalt: salt }),
   };
+}
+
+/** Media are parts of messages; nearly all messages have none. */
+function hasParts({ messages = [] }: Fields): boolean {
+  return messages.some(({ content }) => typeof content !== "string");
 }
 
 /** The bytes themselves where there is no edit. */

@@ -160,7 +160,22 @@ function pickAt(
   nameShard(leg, at, shard);
   // At an object beside others nobody waits for endpoints that those may have.
   const hasOther = at.hasOther || at.hasOtherShard === true;
-  const request = pickRequest({ ...leg, ...at, ...pick, hasOther });
+  // Not spread: of what a job brings little is asked for.
+  const request = pickRequest({
+    call: leg.call,
+    headers: leg.headers,
+    tenant: leg.tenant,
+    receivedAtMs: leg.receivedAtMs,
+    weightOf: leg.weightOf,
+    choice: leg.choice,
+    pool: at.pool,
+    prepared: at.prepared,
+    claim: at.claim,
+    waits: at.waits,
+    attempt: pick.attempt,
+    exclude: pick.exclude,
+    hasOther,
+  });
   return pickEndpoints(request, contextOf(leg, at, shard));
 }
 

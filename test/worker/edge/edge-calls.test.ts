@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { EdgeSync, EdgeSynced } from "../../../src/durable/contract.ts";
 import {
   EDGE_GATHER_MS,
+  EDGE_GATHERS_MAX,
   EdgeCalls,
+  GATHERED_COMMITS,
   LEFT_GATHER_MS,
   SYNC_DEADLINE_MS,
   SYNC_RETRY_MS,
@@ -68,15 +70,47 @@ describe("commits", () => {
     told.commit();
     await after(EDGE_GATHER_MS - 1);
     told.commit();
+    await after(EDGE_GATHER_MS);
     expect(told.syncs).toEqual([]);
     await after(1);
     expect(told.tickets).toEqual([["t1", "t2"]]);
     expect(told.syncs[0]!.commits.map(({ decidedAgoMs }) => decidedAgoMs)).toEqual([
-      EDGE_GATHER_MS,
-      1,
+      2 * EDGE_GATHER_MS,
+      EDGE_GATHER_MS + 1,
     ]);
     expect(told.answered).toEqual([{ shown: 2 }]);
     expect(told.held).toHaveLength(1);
+  });
+
+  it("wait as long as more come, but no longer than is worth it", async () => {
+    const told = new Told();
+    told.commit();
+    for (let gathers = 1; gathers < EDGE_GATHERS_MAX; gathers++) {
+      await after(EDGE_GATHER_MS - 1);
+      told.commit();
+      await after(1);
+      expect(told.syncs).toEqual([]);
+    }
+    await after(EDGE_GATHER_MS - 1);
+    told.commit();
+    await after(1);
+    expect(told.tickets).toEqual([["t1", "t2", "t3", "t4"]]);
+  });
+
+  it("go at once where they are many", async () => {
+    const told = new Told();
+    told.commit();
+    await after(1);
+    for (let count = 1; count < GATHERED_COMMITS; count++) told.commit();
+    await after(EDGE_GATHER_MS - 1);
+    expect(told.tickets[0]).toHaveLength(GATHERED_COMMITS);
+  });
+
+  it("alone goes alone, and is not kept waiting", async () => {
+    const told = new Told();
+    told.commit();
+    await after(EDGE_GATHER_MS);
+    expect(told.tickets).toEqual([["t1"]]);
   });
 
   it("that come while a call is under way go with the next, by the same request", async () => {

@@ -70,6 +70,7 @@ export async function writeChatPrompt(
   digest: TextDigest,
   marked?: () => void,
 ): Promise<void> {
+  const { messages } = prompt;
   const write = (kind: string, text: string | null | undefined) => {
     if (typeof text !== "string") return;
     // Two pieces: joined, a long text would be copied, and at two bytes a character.
@@ -79,29 +80,33 @@ export async function writeChatPrompt(
   const writeJson = (kind: string, value: unknown) => {
     if (value !== undefined && value !== null) write(kind, JSON.stringify(value));
   };
-  const writeMessage = async (message: PromptMessage) => {
-    write("role", message.role);
-    write("name", message.name);
-    write("tool_call_id", message.tool_call_id);
-    if (typeof message.content === "string") write("text", message.content);
-    else {
-      for (const part of message.content ?? []) {
-        // The same text as a string and as a part is one: engines render them alike.
-        if (part.type === "text") write("text", part.text);
-        else write("part", await mediaName(part, digest));
-        if (isMarked(part)) marked?.();
-      }
+  const writeParts = async (parts: readonly PromptPart[]) => {
+    for (const part of parts) {
+      // The same text as a string and as a part is one: engines render them alike.
+      if (part.type === "text") write("text", part.text);
+      else write("part", await mediaName(part, digest));
+      if (isMarked(part)) marked?.();
     }
-    writeJson("tool_calls", message.tool_calls);
   };
-  const { messages } = prompt;
+  const writeMessages = async (from: number, to: number) => {
+    for (let at = from; at < to; at++) {
+      const { role, name, tool_call_id, content, tool_calls } = messages[at]!;
+      write("role", role);
+      write("name", name);
+      write("tool_call_id", tool_call_id);
+      // Nearly all are text: nothing is waited for.
+      if (typeof content === "string") write("text", content);
+      else await writeParts(content ?? []);
+      writeJson("tool_calls", tool_calls);
+    }
+  };
   const firstOther = messages.findIndex(({ role }) => !SYSTEM_ROLES.includes(role));
   const leading = firstOther < 0 ? messages.length : firstOther;
   for (const field of TEMPLATE_FIELDS) writeJson(field, prompt[field]);
-  for (const message of messages.slice(0, leading)) await writeMessage(message);
+  await writeMessages(0, leading);
   writeJson("tools", prompt.tools);
   if (marked !== undefined && prompt.tools?.some(isMarked) === true) marked();
-  for (const message of messages.slice(leading)) await writeMessage(message);
+  await writeMessages(leading, messages.length);
 }
 
 /** Anthropic's `cache_control`, which others took over. */
