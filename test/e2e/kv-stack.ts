@@ -145,13 +145,14 @@ export class KvStack {
     this.#root = root;
   }
 
-  static async start(): Promise<KvStack> {
+  /** `engineFlags`: besides those that all engines here have. */
+  static async start(engineCount = ENGINES, engineFlags: Flags = {}): Promise<KvStack> {
     const root = mkdtempSync(join(tmpdir(), "fairlead-kv-"));
     const relayPort = await freePort();
     const configFile = join(root, "fairlead.yaml");
     writeFileSync(configFile, JSON.stringify(deployment(relayPort)));
     const up = await startFairleadIn(join(root, "state"), "--config", configFile);
-    const engines = Array.from({ length: ENGINES }, createEngine);
+    const engines = Array.from({ length: engineCount }, () => createEngine(engineFlags));
     const ready = await Promise.all(engines.map((each) => each.start()));
     const endpoints = join(root, "endpoints.json");
     writeFileSync(endpoints, JSON.stringify({ endpoints: ready.map(endpointOf) }));
@@ -242,7 +243,7 @@ export class KvStack {
   }
 }
 
-function createEngine(): Part {
+function createEngine(given: Flags): Part {
   const anyPort = `tcp://${LOOPBACK}:*`;
   const config = { endpoint: anyPort, replay_endpoint: anyPort };
   const flags = {
@@ -252,6 +253,7 @@ function createEngine(): Part {
     "kv-cache-size": String(CACHE_BLOCKS),
     "max-model-len": String(CACHE_BLOCKS * 16),
     "time-scale": TIME_SCALE,
+    ...given,
   };
   return new Part("simulator", flags, ({ ports, kvEventPorts, kvReplayPorts }) => ({
     ports: String(ports),
