@@ -84,7 +84,7 @@ export const LEARNING_METRIC = {
   kvAccountBytes: {
     name: "fairlead_kv_account_bytes",
     kind: "gauge",
-    help: "Memory of the whole account: what all endpoints hold, and what content became.",
+    help: "Memory of the whole account: what all endpoints hold, what content became, and what is behind what.",
     labels: [],
   },
   kvAccountContentBlocks: {

@@ -208,6 +208,7 @@ export class KvResidency {
     if (isDue) this.#judge(whole.keys());
     // What one rank holds another one computes anew, and the engine chooses the rank.
     for (const id of this.#events?.ofSeveralRanks() ?? []) whole.set(id, false);
+    for (const id of whole.keys()) if (this.#account.lacksBlocks(id)) whole.set(id, false);
     if (!(this.#account instanceof PoolAccount)) return whole;
     // Until it is known what content became, what is told is true, and less than all.
     for (const id of whole.keys()) if (!this.#learned.has(id)) whole.set(id, false);

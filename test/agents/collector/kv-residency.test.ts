@@ -8,6 +8,7 @@ import { decodeHeader, FRAME, framePayload } from "../../../src/agents/protocol/
 import type { EndpointRecord } from "../../../src/agents/protocol/messages.ts";
 import { ROW_FIELDS } from "../../../src/agents/protocol/metrics-specification.ts";
 import { PROTOCOL_VERSION } from "../../../src/agents/protocol/version.ts";
+import { ADAPTERS_MAX } from "../../../src/scheduler/kv/residency/adapter-indexes.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
 import { captureLogs } from "../support/logs.ts";
 import { packBatch } from "./kv-events/support/batches.ts";
@@ -125,4 +126,23 @@ it("knows an endpoint of several ranks in part: nobody knows which of them a req
   await offered("whole");
   await send(0, store(2, 1, null, 1));
   expect(await offered("partial")).toBe("partial");
+});
+
+it("knows an endpoint in part that holds blocks there is no room for", async () => {
+  const { send, offered } = await start();
+  const adapters = (from: number, count: number) =>
+    packBatch(
+      Array.from({ length: count }, (_, i) => {
+        const hashes = [from + i];
+        return ["BlockStored", hashes, null, hashes, 1, null, "GPU", `lora-${from + i}`];
+      }),
+      0,
+      50.5,
+    );
+  await send(0, adapters(1, ADAPTERS_MAX));
+  await offered("whole");
+  await send(1, adapters(1 + ADAPTERS_MAX, 1));
+  expect(await offered("partial")).toBe("partial");
+  await send(2, packBatch([["AllBlocksCleared"]]));
+  expect(await offered("whole")).toBe("whole");
 });

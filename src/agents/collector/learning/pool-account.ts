@@ -27,7 +27,7 @@ import { WHOLE_PREFIX_KINDS } from "../../../scheduler/kv/residency/kv-event.ts"
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import type { LearnedContent } from "../../learning/learned-message.ts";
-import { UnfollowedBlocks } from "./unfollowed-blocks.ts";
+import { UnfollowedBlocks } from "../unfollowed-blocks.ts";
 
 /** Block sizes of one pool; sources with further ones are not followed. */
 export const BLOCK_SIZES_MAX = 4;
@@ -39,7 +39,7 @@ interface SizedAccount {
   readonly account: ResidencyAccount;
 }
 
-type EndpointFigures = Omit<SourceFigures, "slot" | "counts">;
+type EndpointFigures = Omit<SourceFigures, "slot" | "counts" | "lacksBlocks">;
 
 const ENDPOINT_METRICS = [
   METRIC.kvAccountEndpointBytes,
@@ -59,6 +59,8 @@ export class PoolAccount implements KvEventConsumer {
   #learnedPrompts = 0;
   #unevenPrompts = 0;
   #eventsLeftOut = 0;
+  /** Sources that hold blocks of a size too many. */
+  readonly #leftOut = new Set<KvEventSource>();
   readonly #unfollowed = new UnfollowedBlocks();
 
   /** `chains` learns which content block is behind which, before the sink is told of any. */
@@ -94,6 +96,15 @@ export class PoolAccount implements KvEventConsumer {
   /** Token blocks that an endpoint's ranks hold on any tier. */
   heldBlocks(endpoint: string): number {
     return this.#figures(endpoint).heldBlocks;
+  }
+
+  /** Whether an endpoint holds blocks that are not taken account of, for want of room or of block sizes. */
+  lacksBlocks(endpoint: string): boolean {
+    for (const source of this.#leftOut) if (source.endpoint === endpoint) return true;
+    for (const source of this.#sources.get(endpoint) ?? []) {
+      if (this.#bySource.get(source)?.account.figures(source)?.lacksBlocks !== false) return true;
+    }
+    return false;
   }
 
   /**
@@ -148,6 +159,7 @@ export class PoolAccount implements KvEventConsumer {
   }
 
   cleared(source: KvEventSource, isNewProcess: boolean): void {
+    this.#leftOut.delete(source);
     // A new process says its block size anew.
     if (isNewProcess) this.#forget(source);
     else this.#bySource.get(source)?.account.cleared(source, false);
@@ -158,6 +170,7 @@ export class PoolAccount implements KvEventConsumer {
   }
 
   gone(source: KvEventSource): void {
+    this.#leftOut.delete(source);
     this.#forget(source);
   }
 
@@ -172,7 +185,7 @@ export class PoolAccount implements KvEventConsumer {
       registry.set(METRIC.kvAccountKnownBlocks, { endpoint }, figures.knownBlocks);
     }
     const bytes = this.#accounts.reduce((sum, { account }) => sum + account.byteLength, 0);
-    registry.set(METRIC.kvAccountBytes, {}, bytes);
+    registry.set(METRIC.kvAccountBytes, {}, bytes + (this.#chains?.byteLength ?? 0));
     registry.set(METRIC.kvAccountContentBlocks, {}, this.contentBlocks);
     registry.set(METRIC.kvAccountLearnedTotal, {}, this.#learnedPrompts);
     for (const [reason, count] of Object.entries(this.#dropped())) {
@@ -221,7 +234,8 @@ export class PoolAccount implements KvEventConsumer {
       this.#forget(source);
     }
     const sized = this.#ofSize(blockSize);
-    if (sized !== undefined) this.#remember(source, sized);
+    if (sized === undefined) this.#leftOut.add(source);
+    else this.#remember(source, sized);
     return sized;
   }
 

@@ -17,6 +17,7 @@ import type {
 import { Rekeyer } from "../../../scheduler/kv/residency/rekeyer.ts";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
+import { UnfollowedBlocks } from "../unfollowed-blocks.ts";
 
 /** As many as publishers are followed at once. */
 export const TOKEN_SOURCES_MAX = 4_096;
@@ -37,6 +38,9 @@ export class TokenAccount implements KvEventConsumer {
   /** By slot; also a source that is gone, until another takes its slot. */
   readonly #sources: KvEventSource[] = [];
   #eventsLeftOut = 0;
+  readonly #unfollowed = new UnfollowedBlocks();
+  /** Sources past the bound. */
+  readonly #leftOut = new Set<KvEventSource>();
 
   /** `chains` learns which block is behind which, before the sink is told of any. */
   constructor(sink: HoldingSink, chains?: KeyChains, sourcesMax: number = TOKEN_SOURCES_MAX) {
@@ -62,6 +66,13 @@ export class TokenAccount implements KvEventConsumer {
     return sum;
   }
 
+  /** Whether an endpoint holds blocks that are not taken account of, for want of room. */
+  lacksBlocks(endpoint: string): boolean {
+    for (const source of this.#leftOut) if (source.endpoint === endpoint) return true;
+    for (const { rekeyer } of this.#ranks.get(endpoint) ?? []) if (rekeyer.lacksBlocks) return true;
+    return false;
+  }
+
   /** Tells the sink once more of every block that an endpoint's ranks hold. */
   tellAgain(endpoint: string): void {
     for (const { rekeyer } of this.#ranks.get(endpoint) ?? []) rekeyer.tellAgain();
@@ -70,8 +81,9 @@ export class TokenAccount implements KvEventConsumer {
   /** The topic's model is not looked at: a pool serves one, under whatever names. */
   stored(source: KvEventSource, event: KvBlocksStored): void {
     const rekeyer = this.#rekeyerOf(source);
-    if (rekeyer === undefined) this.#eventsLeftOut++;
-    else rekeyer.stored(event);
+    if (rekeyer !== undefined) return rekeyer.stored(event);
+    this.#eventsLeftOut++;
+    if (source.endpoint !== null) this.#leftOut.add(source);
   }
 
   removed(source: KvEventSource, event: KvBlocksRemoved): void {
@@ -79,6 +91,7 @@ export class TokenAccount implements KvEventConsumer {
   }
 
   cleared(source: KvEventSource, isNewProcess: boolean): void {
+    this.#leftOut.delete(source);
     const rekeyer = this.#followed.get(source)?.rekeyer;
     if (isNewProcess) rekeyer?.begunAnew();
     else rekeyer?.cleared();
@@ -90,8 +103,10 @@ export class TokenAccount implements KvEventConsumer {
   }
 
   gone(source: KvEventSource): void {
+    this.#leftOut.delete(source);
     const followed = this.#followed.get(source);
     if (followed === undefined) return;
+    this.#unfollowed.keep(followed.rekeyer.counts);
     followed.rekeyer.gone();
     this.#followed.delete(source);
     const ranks = this.#ranks.get(source.endpoint!);
@@ -121,8 +136,11 @@ export class TokenAccount implements KvEventConsumer {
       registry.set(kvAccountHeldBlocks, { endpoint }, sum.held);
       registry.set(kvAccountKnownBlocks, { endpoint }, sum.known);
     }
-    registry.set(METRIC.kvAccountBytes, {}, bytes);
+    registry.set(METRIC.kvAccountBytes, {}, bytes + (this.#chains?.byteLength ?? 0));
     registry.set(METRIC.kvAccountDroppedTotal, { reason: "event" }, this.#eventsLeftOut);
+    const counts = Array.from(this.#followed.values(), ({ rekeyer }) => rekeyer.counts);
+    for (const [reason, count] of this.#unfollowed.sum(counts))
+      registry.set(METRIC.kvAccountUnfollowedTotal, { reason }, count);
   }
 
   #rekeyerOf(source: KvEventSource): Rekeyer | undefined {

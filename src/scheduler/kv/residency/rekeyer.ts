@@ -93,6 +93,7 @@ export class Rekeyer {
   #blockSize = 0;
   readonly #unheld = new UnheldList(this.#rows, UNHELD);
   #heldCount = 0;
+  #lacksBlocks = false;
   readonly #endings: EndingSink | undefined;
   /** Undefined until there is a group that needs a part of a prefix. */
   #ends: HitEnds | undefined;
@@ -121,6 +122,11 @@ export class Rekeyer {
   /** Blocks the source holds on any tier. */
   get heldBlocks(): number {
     return this.#heldCount;
+  }
+
+  /** Whether the source may hold blocks that there was no room for. */
+  get lacksBlocks(): boolean {
+    return this.#lacksBlocks;
   }
 
   /** Blocks known, held or not. */
@@ -187,6 +193,7 @@ export class Rekeyer {
       this.#announcements.clear(id);
       this.#changed(id, was);
     }
+    this.#lacksBlocks = false;
     this.#ends?.clear();
   }
 
@@ -295,7 +302,7 @@ export class Rekeyer {
     const { hashes, tokens, blockSize, extraKeys } = event;
     const adapter = this.#adapterIndex(event.loraName);
     if (adapter < 0) {
-      this.counts.leftOut += blocks;
+      this.#leaveOut(blocks);
       return;
     }
     if (!this.#beginAt(event, adapter)) {
@@ -324,7 +331,7 @@ export class Rekeyer {
         continue;
       }
       if (id === NONE) {
-        this.counts.leftOut += blocks - i;
+        this.#leaveOut(blocks - i);
         return;
       }
       this.#ends?.link(id, before);
@@ -339,6 +346,11 @@ export class Rekeyer {
 
   get #isFull(): boolean {
     return this.#table.size >= this.#entriesMax;
+  }
+
+  #leaveOut(blocks: number): void {
+    this.counts.leftOut += blocks;
+    this.#lacksBlocks = true;
   }
 
   /** Puts the chain where the event's first block begins. False if that is not known. */

@@ -36,6 +36,8 @@ export interface SourceFigures {
   readonly learnedBlocks: number;
   /** Blocks whose tokens are known, held or not. */
   readonly knownBlocks: number;
+  /** Whether it may hold others, that there was no room for. */
+  readonly lacksBlocks: boolean;
   readonly byteLength: number;
   readonly counts: Readonly<RekeyerCounts>;
 }
@@ -90,9 +92,9 @@ export class ResidencyAccount implements KvEventConsumer {
     const rekeyer = this.#rekeyers.get(source);
     const slot = this.#slots.get(source);
     if (rekeyer === undefined || slot === undefined) return undefined;
-    const { heldBlocks, knownBlocks, byteLength, counts } = rekeyer;
+    const { heldBlocks, knownBlocks, lacksBlocks, byteLength, counts } = rekeyer;
     const learnedBlocks = this.#contents.heldKnown(slot);
-    return { slot, heldBlocks, learnedBlocks, knownBlocks, byteLength, counts };
+    return { slot, heldBlocks, learnedBlocks, knownBlocks, lacksBlocks, byteLength, counts };
   }
 
   /** Content blocks of which it is known what they became. */

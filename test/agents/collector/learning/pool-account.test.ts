@@ -221,6 +221,16 @@ describe("a block size", () => {
     expect(held("over")).toEqual([]);
     expect(dropped("event")).toBe(1);
   });
+
+  it("is one too many until the source has been cleared: its endpoint is not wholly known", () => {
+    const { account } = start();
+    for (let i = 1; i <= BLOCK_SIZES_MAX; i++) account.stored(source(`e${i}`), stored(8 * i, 1));
+    const over = source("over");
+    account.stored(over, stored(1, 1));
+    expect([account.lacksBlocks("e1"), account.lacksBlocks("over")]).toEqual([false, true]);
+    account.cleared(over, false);
+    expect(account.lacksBlocks("over")).toBe(false);
+  });
 });
 
 describe("what is not followed", () => {

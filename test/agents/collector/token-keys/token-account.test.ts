@@ -144,6 +144,29 @@ it("follows so many sources, and none that is no endpoint's", () => {
   expect(account.eventsLeftOut).toBe(2);
 });
 
+it("says which endpoints' blocks there was no room for, until they hold none", () => {
+  const { account } = start(1);
+  account.stored(source("a"), stored(64, 1));
+  const over = source("b");
+  account.stored(over, stored(64, 1));
+  expect([account.lacksBlocks("a"), account.lacksBlocks("b")]).toEqual([false, true]);
+  account.cleared(over, false);
+  expect(account.lacksBlocks("b")).toBe(false);
+});
+
+it("counts blocks that are not followed, by why, also of sources that are gone", () => {
+  const { account } = start();
+  const gone = source("a");
+  account.stored(gone, { ...stored(64, 1), parent: Uint32Array.of(9, 9) });
+  account.gone(gone);
+  account.stored(source("b"), { ...stored(64, 1), parent: Uint32Array.of(9, 9) });
+  const registry = new MetricRegistry();
+  account.render(registry);
+  expect(registry.render()).toContain(
+    'fairlead_kv_account_unfollowed_blocks_total{reason="unknown-parent"} 2\n',
+  );
+});
+
 it("tells an endpoint's blocks and bytes, of all its ranks", () => {
   const { account } = start();
   account.stored({ endpoint: "a", rank: 0 }, stored(64, 1));

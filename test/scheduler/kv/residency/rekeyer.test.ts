@@ -351,8 +351,10 @@ describe("Rekeyer", () => {
       rekeyer.stored(stored({ hashes: hashes(100 + i * 2, 101 + i * 2), loraName: `lora-${i}` }));
     }
     expect(rekeyer.counts.leftOut).toBe(0);
+    expect(rekeyer.lacksBlocks).toBe(false);
     rekeyer.stored(stored({ hashes: hashes(9_000, 9_001), loraName: "one too many" }));
     expect(rekeyer.counts.leftOut).toBe(2);
+    expect(rekeyer.lacksBlocks).toBe(true);
     for (let i = 1; i < ANNOUNCEMENT_LIMITS.countMax; i++) {
       rekeyer.stored(stored({ hashes: hashes(100, 101), loraName: "lora-0" }));
     }

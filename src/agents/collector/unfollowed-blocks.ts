@@ -1,6 +1,6 @@
 // Blocks that sources announced or removed and that their accounts did not follow, by why.
 
-import type { RekeyerCounts } from "../../../scheduler/kv/residency/rekeyer-counts.ts";
+import type { RekeyerCounts } from "../../scheduler/kv/residency/rekeyer-counts.ts";
 
 /** Metric labels. */
 const REASONS: Readonly<Record<keyof RekeyerCounts, string>> = {
