@@ -110,6 +110,15 @@ export class CacheTrust {
     };
   }
 
+  /** Its engine is a new process, and is judged anew. The next lease is as long as it would have been. */
+  endpointRestarted(slot: number): void {
+    const judged = this.#endpoints.get(slot);
+    if (judged === undefined) return;
+    judged.window.clear();
+    judged.demotedUntilMs = 0;
+    this.#changesAtMs = 0;
+  }
+
   /** Another endpoint has the slot. */
   endpointRemoved(slot: number): void {
     this.#endpoints.delete(slot);

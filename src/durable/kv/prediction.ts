@@ -32,6 +32,8 @@ export type SkipReason =
   | "elsewhere"
   /** The engine is another process, or the endpoint has left. */
   | "restarted"
+  /** What was exact has become partial meanwhile: whoever tells of the endpoint is gone, or has missed something. */
+  | "partial"
   | "waited"
   /** Nobody has told what tokens its content became. */
   | "unknown";
@@ -60,17 +62,24 @@ export interface ServedEnd extends Pick<
   readonly failedCount: number;
 }
 
-/** Compares. `life` is that of the endpoint's cache now. */
+/** What is known of an endpoint when a request that went there ends. */
+interface KnownAtEnd {
+  /** Of its cache. */
+  readonly life: number;
+  readonly isExact: boolean;
+  readonly tokensUpTo: TokensUpTo;
+}
+
 export function compare(
   prediction: CachePrediction,
   end: ServedEnd,
-  life: number,
-  tokensUpTo: TokensUpTo,
+  { life, isExact, tokensUpTo }: KnownAtEnd,
 ): Comparison | SkipReason {
   const { promptTokens, cachedTokens, ttftMs } = end;
   if (!end.isPromptCached || promptTokens === null || cachedTokens === null) return "unreported";
   if (end.slot !== prediction.slot || end.failedCount > 0) return "elsewhere";
   if (life !== prediction.life) return "restarted";
+  if (!isExact) return "partial";
   if (ttftMs === null || ttftMs > COMPARED_TTFT_MS_MAX) return "waited";
   const predictedTokens = prediction.tokens ?? tokensUpTo(prediction.blocks);
   if (predictedTokens === undefined) return "unknown";

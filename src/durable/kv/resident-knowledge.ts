@@ -70,7 +70,14 @@ export class ResidentKnowledge {
   readonly #blocks: ToldBlocks;
   readonly #trust = new CacheTrust();
   readonly #verdicts = { right: 0, over: 0, under: 0 };
-  readonly #skipped = { unreported: 0, elsewhere: 0, restarted: 0, waited: 0, unknown: 0 };
+  readonly #skipped = {
+    unreported: 0,
+    elsewhere: 0,
+    restarted: 0,
+    partial: 0,
+    waited: 0,
+    unknown: 0,
+  };
   /** By slot: how many caches it has had. */
   readonly #lives = new Uint32Array(ENDPOINTS_MAX);
   #speculationMs = 0;
@@ -251,11 +258,14 @@ export class ResidentKnowledge {
       if (isThere) this.#speculation.read(keys, slot, { nowMs, ttlMs: this.#speculationMs });
       else this.#speculation.withdraw(keys, slot);
     }
-    const compared = compare(prediction, end, this.#lives[slot]!, (blocks) =>
-      keys === null || blocks * 2 > keys.length
-        ? undefined
-        : tokensOf(this.#index.endOf(keys, blocks), blocks),
-    );
+    const compared = compare(prediction, end, {
+      life: this.#lives[slot]!,
+      isExact: this.#feeds.ratings()[slot] === RATED_EXACT,
+      tokensUpTo: (blocks) =>
+        keys === null || blocks * 2 > keys.length
+          ? undefined
+          : tokensOf(this.#index.endOf(keys, blocks), blocks),
+    });
     if (typeof compared === "string") {
       this.#skipped[compared]++;
       return undefined;
@@ -307,6 +317,8 @@ export class ResidentKnowledge {
   endpointRestarted(slot: number): void {
     this.#lives[slot]!++;
     this.#feeds.endpointRestarted(slot);
+    // What was compared while its end was not noticed yet says nothing of the new one.
+    this.#trust.endpointRestarted(slot);
     this.#speculation.endpointRemoved(slot);
   }
 

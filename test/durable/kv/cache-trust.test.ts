@@ -55,6 +55,25 @@ describe("CacheTrust", () => {
     expect(fixture.trust.accuracyOf(1)!.compared).toBe(1);
   });
 
+  it("judges an engine that is a new process anew, and no more mildly", () => {
+    const fixture = new Fixture();
+    fixture.say([1], WRONG, comparedMin - 1);
+    fixture.trust.endpointRestarted(1);
+    fixture.say([1], WRONG, comparedMin - 1);
+    expect(fixture.demoted(1)).toBe(false);
+    fixture.say([1], WRONG);
+    expect(fixture.demoted(1)).toBe(true);
+    fixture.trust.endpointRestarted(1);
+    expect(fixture.demoted(1)).toBe(false);
+    expect(fixture.demote(1)).toBe(comparedMin);
+    fixture.nowMs += 2 * leaseMsMin - 1;
+    expect(fixture.demoted(1)).toBe(true);
+    fixture.nowMs += 1;
+    expect(fixture.demoted(1)).toBe(false);
+    // Of one that nobody has compared.
+    fixture.trust.endpointRestarted(7);
+  });
+
   it("needs so many comparisons, and so large a share of them", () => {
     const fixture = new Fixture();
     expect(fixture.demote(1)).toBe(comparedMin);

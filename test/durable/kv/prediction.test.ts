@@ -28,13 +28,12 @@ const tokensUpTo = (blocks: number) => blocks * 50;
 const judge = (
   prediction: Partial<CachePrediction>,
   end: Partial<ServedEnd>,
-  at: { life?: number; upTo?: typeof tokensUpTo | (() => undefined) } = {},
+  at: { life?: number; isExact?: boolean; upTo?: typeof tokensUpTo | (() => undefined) } = {},
 ) =>
   compare(
     { ...PREDICTION, ...prediction },
     { ...END, ...end },
-    at.life ?? 1,
-    at.upTo ?? tokensUpTo,
+    { life: at.life ?? 1, isExact: at.isExact ?? true, tokensUpTo: at.upTo ?? tokensUpTo },
   );
 
 describe("a prediction", () => {

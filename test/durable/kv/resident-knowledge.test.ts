@@ -52,6 +52,11 @@ class Fixture {
     this.knowledge.received("c", sections, { seq: 1, bytes: 100 });
   }
 
+  /** It finds out that it may not know all of the first either. */
+  doubt(): void {
+    this.knowledge.offered("c", { whole: [], partial: [endpoint(1), endpoint(2)] });
+  }
+
   speculate(): void {
     const plugins = [
       { type: "precise-prefix-cache-producer", parameters: { speculativeIndexing: true } },
@@ -164,11 +169,14 @@ describe("ResidentKnowledge", () => {
     const ended = () =>
       knowledge.ended({ prediction, model: "m", keys: KEYS }, { ...end, ...usage });
     expect(ended()).toBe(320);
+    // Whoever tells of it is not whole any more when the request ends.
+    fixture.doubt();
+    expect(ended()).toBeUndefined();
     knowledge.endpointRestarted(0);
     expect(ended()).toBeUndefined();
     expect(knowledge.predictionCounts).toMatchObject({
-      verdicts: { right: 1 },
-      skipped: { restarted: 1 },
+      verdicts: { right: 1, over: 0, under: 0 },
+      skipped: { partial: 1, restarted: 1 },
     });
   });
 
