@@ -3,8 +3,11 @@
 //
 // A collector of our own joins a running Fairlead and tells of endpoints that nobody else knows, so that
 // picks are not touched by what it says; a probe asks the object what waits, which is an RPC as a pick is
-// and does next to nothing. Latencies are of a machine where sender, Worker
-// and object share the cores: the object's own time is its processor time a key.
+// and does next to nothing.
+//
+// Sender, Worker, object and probe share the cores: a call waits for those as well. So calls are also timed while
+// the same keys go into another Fairlead on the same machine, whose object is not the one that is asked. By turns,
+// so that other work on the machine meets all three.
 
 import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
@@ -19,7 +22,7 @@ import { PoolSession } from "../../src/agents/session/pool-session.ts";
 import { HELD_ON_GPU, NOT_HELD } from "../../src/scheduler/kv/residency/holding.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { MetricRegistry } from "../../src/telemetry/metrics.ts";
-import { FAIRLEAD, start } from "../child.ts";
+import { FAIRLEAD, start, type Started } from "../child.ts";
 import { type Measurement, quantile } from "../measure.ts";
 import { cpuMs } from "../proc.ts";
 import type { ProbeTarget } from "./probe.ts";
@@ -31,8 +34,12 @@ const ENDPOINTS = 8;
 const HELD_KEYS = 65_536;
 /** Changes that are made before the sender looks whether they are wanted. */
 const STEP_KEYS = 4_096;
+/** The sender looks again whether it may send, if it hears nothing: as a collector does. */
+const CREDIT_MS_MAX = 20;
 /** While the probe asks: the most that a pool is to take. */
 const PACE_KEYS_PER_S = 1_000_000;
+/** By turns, without keys and with. */
+const ROUNDS = 5;
 
 export interface KvSocketBudget {
   readonly ms: number;
@@ -47,26 +54,45 @@ interface Ready {
 export async function* measureKvSocket(
   budget: KvSocketBudget = { ms: 10_000 },
 ): AsyncGenerator<Measurement> {
-  const dir = mkdtempSync(join(tmpdir(), "bench-kv-"));
-  const args = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", dir];
-  const up = start(dir, [FAIRLEAD, ...args, "--coordinators", "1", "--engines", "1"]);
+  const asked = new Running();
+  const other = new Running();
   try {
-    const ready = (await up.ready) as Ready;
-    const { agentToken } = JSON.parse(readFileSync(join(dir, "keys.json"), "utf8")) as {
-      agentToken: string;
-    };
-    const probe = new Probe(ready);
-    const sender = new Sender(new URL(ready.url), agentToken);
+    await asked.start();
+    yield* await measureRate(asked.sender, coordinatorOf(asked.ready), budget.ms);
+    await other.start();
+    const probe = new Probe(asked.ready);
     try {
-      await sender.fill();
-      yield* await measureRate(sender, coordinatorOf(ready), budget.ms);
-      yield* await measureWaits(sender, probe, budget.ms);
+      yield* await measureWaits(probe, { asked, other }, budget.ms);
     } finally {
-      await sender.close();
       await probe.close();
     }
   } finally {
-    await up.stop();
+    await asked.stop();
+    await other.stop();
+  }
+}
+
+/** A Fairlead of its own, and a collector with full caches. */
+class Running {
+  readonly #dir = mkdtempSync(join(tmpdir(), "bench-kv-"));
+  #up: Started | undefined;
+  ready!: Ready;
+  sender!: Sender;
+
+  async start(): Promise<void> {
+    const args = ["up", "--json", "--exit-with-parent", "--port", "0", "--state-dir", this.#dir];
+    this.#up = start(this.#dir, [FAIRLEAD, ...args, "--coordinators", "1", "--engines", "1"]);
+    this.ready = (await this.#up.ready) as Ready;
+    const { agentToken } = JSON.parse(readFileSync(join(this.#dir, "keys.json"), "utf8")) as {
+      agentToken: string;
+    };
+    this.sender = new Sender(new URL(this.ready.url), agentToken);
+    await this.sender.fill();
+  }
+
+  async stop(): Promise<void> {
+    await (this.sender as Sender | undefined)?.close();
+    await this.#up?.stop();
   }
 }
 
@@ -90,18 +116,45 @@ async function measureRate(sender: Sender, object: number, ms: number): Promise<
   ];
 }
 
-/** What calls wait with keys and without. */
-async function measureWaits(sender: Sender, probe: Probe, ms: number): Promise<Measurement[]> {
-  const quiet = await probe.waits(ms);
-  const sending = sender.send(ms, PACE_KEYS_PER_S);
-  const busy = await probe.waits(ms);
-  await sending;
-  const against = "the same without keys";
-  return [0.5, 0.99].map((at) => {
-    const [idle, value] = [quantile(quiet, at), quantile(busy, at)];
+/** What calls wait: without keys, with keys into another object, and with keys into the one that is asked. */
+async function measureWaits(
+  probe: Probe,
+  { asked, other }: { readonly asked: Running; readonly other: Running },
+  ms: number,
+): Promise<Measurement[]> {
+  const quiet: number[] = [];
+  const elsewhere: number[] = [];
+  const here: number[] = [];
+  const startKeys = asked.sender.sentKeys;
+  for (let round = 0; round < ROUNDS; round++) {
+    quiet.push(...(await probe.waits(ms / ROUNDS)));
+    for (const [waits, { sender }] of [
+      [elsewhere, other],
+      [here, asked],
+    ] as const) {
+      const sending = sender.send(ms / ROUNDS, PACE_KEYS_PER_S);
+      waits.push(...(await probe.waits(ms / ROUNDS)));
+      await sending;
+    }
+  }
+  const sentKeys = asked.sender.sentKeys - startKeys;
+  const figure = { bench: KV_SOCKET_NAME, unit: "ms" };
+  const paced = { ...figure, metric: "keys_per_s_while_asked", unit: "1/s", ratio: null };
+  const waits = [0.5, 0.99].flatMap((at) => {
+    const [idle, control, value] = [quiet, elsewhere, here].map((all) => quantile(all, at));
     const metric = `call_p${at * 100}_ms`;
-    return { bench: KV_SOCKET_NAME, metric, value, unit: "ms", ratio: value / idle, against };
+    return [
+      { ...figure, metric, value: value!, ratio: value! / idle!, against: "the same without keys" },
+      {
+        ...figure,
+        metric: `${metric}_added`,
+        value: value! - control!,
+        ratio: value! / control!,
+        against: "the same with keys into another object",
+      },
+    ];
   });
+  return [{ ...paced, value: (sentKeys / ms) * 1_000, against: null }, ...waits];
 }
 
 /** See probe.ts. */
@@ -140,6 +193,8 @@ class Sender {
   readonly #keys = randomWords(HELD_KEYS * 4);
   #at = 0;
   #isListDue = false;
+  /** The object has said something. */
+  #credited = Promise.withResolvers<void>();
   sentKeys = 0;
 
   constructor(connect: URL, token: string) {
@@ -167,7 +222,10 @@ class Sender {
         onAck: () => undefined,
         onConfigure: ({ kvWindowBytes, kvTokenEnds }) =>
           this.#stream.configured(kvWindowBytes, kvTokenEnds),
-        onKv: (message) => this.#stream.received(message),
+        onKv: (message) => {
+          this.#stream.received(message);
+          this.#credited.resolve();
+        },
       },
     });
   }
@@ -211,13 +269,16 @@ class Sender {
     this.sentKeys += evicts ? STEP_KEYS * 2 : STEP_KEYS;
   }
 
-  /** Until all is sent but what one step makes. */
+  /** Until all is sent but what one step makes. Takes no processor while it waits for credit. */
   async #drain(): Promise<void> {
-    do {
+    for (;;) {
       if (this.#isListDue) this.#list();
       this.#stream.flush();
       await turn();
-    } while (this.#stream.figures.dueKeys > STEP_KEYS * 2);
+      if (this.#stream.figures.dueKeys <= STEP_KEYS * 2) return;
+      await Promise.race([this.#credited.promise, sleep(CREDIT_MS_MAX)]);
+      this.#credited = Promise.withResolvers();
+    }
   }
 
   #list(): void {

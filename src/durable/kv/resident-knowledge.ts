@@ -27,6 +27,7 @@ import type { EndpointState, ResidencyState } from "../state.ts";
 import { CacheTrust, type DemotionCounts } from "./cache-trust.ts";
 import type { CachePrediction } from "./cache-prediction.ts";
 import { KvFeeds, type KvFeedCounts, RATED_EXACT, RATED_NONE, RATED_PARTIAL } from "./kv-feeds.ts";
+import { KvIntake } from "./kv-intake.ts";
 import { compare, type ServedEnd, type SkipReason, type Verdict } from "./prediction.ts";
 import { type ClaimEnd, Speculation, type ToldBlocks } from "./speculation.ts";
 
@@ -66,6 +67,7 @@ export class ResidentKnowledge {
   readonly #options: ResidentKnowledgeOptions;
   readonly #index = new ResidentIndex();
   readonly #feeds: KvFeeds;
+  readonly #intake: KvIntake;
   readonly #speculation = new Speculation();
   readonly #blocks: ToldBlocks;
   readonly #trust = new CacheTrust();
@@ -105,6 +107,7 @@ export class ResidentKnowledge {
     const told = (slot: number) => this.#told(slot);
     const from = { table, index, clock, firstStream, tell, defer, silentAfterMs };
     this.#feeds = new KvFeeds({ ...from, told });
+    this.#intake = new KvIntake({ feeds: this.#feeds, defer });
     this.#blocks = {
       heldOf: (slot, keys) => this.#feeds.heldOf(slot, keys),
       holdsEnd: (slot, keys) => this.#feeds.holdsEnd(slot, keys),
@@ -283,7 +286,7 @@ export class ResidentKnowledge {
   }
 
   offered(agent: string, offer: OfferedEndpoints): void {
-    this.#feeds.offered(agent, offer);
+    this.#intake.offered(agent, offer);
   }
 
   received(
@@ -291,15 +294,15 @@ export class ResidentKnowledge {
     sections: readonly KvSection[],
     frame: { seq: number; bytes: number },
   ): void {
-    this.#feeds.received(agent, sections, frame);
+    this.#intake.received(agent, sections, frame);
   }
 
   lost(agent: string, seq: number): void {
-    this.#feeds.lost(agent, seq);
+    this.#intake.lost(agent, seq);
   }
 
   disconnected(agent: string): void {
-    this.#feeds.disconnected(agent);
+    this.#intake.disconnected(agent);
   }
 
   /** The table's endpoints have changed. */

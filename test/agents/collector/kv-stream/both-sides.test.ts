@@ -16,6 +16,7 @@ import type { EndpointRecord, KvMessage } from "../../../../src/agents/protocol/
 import { PROTOCOL_VERSION } from "../../../../src/agents/protocol/version.ts";
 import { AgentFrames } from "../../../../src/durable/agent-frames.ts";
 import { KV_FEED_LIMITS, KvFeeds } from "../../../../src/durable/kv/kv-feeds.ts";
+import { KvIntake } from "../../../../src/durable/kv/kv-intake.ts";
 import {
   HELD_BELOW,
   HELD_ON_GPU,
@@ -33,6 +34,8 @@ const KEYS = 24;
 const LIMITS = { ...KV_FEED_LIMITS, windowBytes: 200, buildingMax: 2, sweepEntries: 5 };
 /** Of settling: nobody is silent, and all together is longer than anything is held back. */
 const ROUND_MS = 100;
+/** Frames wait, and sometimes too many of them. */
+const INTAKE_LIMITS = { sliceKeys: 3, waitingBytesMax: 400 };
 /** Tokens up to a key, which are of that unit. */
 const tokensUpTo = (key: number) => key * KV_TOKEN_UNIT;
 
@@ -60,6 +63,7 @@ class TestObject {
   readonly index = new ResidentIndex({ lanesMax: 7 });
   readonly deferred: (() => void)[] = [];
   readonly feeds: KvFeeds;
+  readonly intake: KvIntake;
   nowMs = 0;
   readonly frames = new Map<Collector, AgentFrames>();
 
@@ -81,6 +85,7 @@ class TestObject {
       silentAfterMs: () => 0,
       limits: LIMITS,
     });
+    this.intake = new KvIntake({ feeds: this.feeds, defer, limits: INTAKE_LIMITS });
   }
 
   take(collector: Collector, bytes: Uint8Array): void {
@@ -89,15 +94,15 @@ class TestObject {
     if (!decoded.ok) throw new Error(decoded.error);
     if (decoded.isAfterGap) {
       collector.inbox.push("resync");
-      this.feeds.lost(collector.name, frames.lastSeq);
+      this.intake.lost(collector.name, frames.lastSeq);
     }
     this.feeds.heard(collector.name);
     const { frame } = decoded;
     if (frame.kind === "membership") this.#list(frame.endpoints);
-    if (frame.kind === "kv-offer") this.feeds.offered(collector.name, frame.offer);
+    if (frame.kind === "kv-offer") this.intake.offered(collector.name, frame.offer);
     if (frame.kind === "kv") {
       const place = { seq: frames.lastSeq, bytes: bytes.byteLength };
-      this.feeds.received(collector.name, frame.sections, place);
+      this.intake.received(collector.name, frame.sections, place);
     }
   }
 
@@ -372,7 +377,7 @@ class World {
   }
 
   #connect(collector: Collector): void {
-    this.object.feeds.disconnected(collector.name);
+    this.object.intake.disconnected(collector.name);
     this.object.frames.set(collector, new AgentFrames(PROTOCOL_VERSION));
     collector.connected();
   }
