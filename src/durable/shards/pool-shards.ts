@@ -79,7 +79,10 @@ export class PoolShards implements QueueCapacity {
       isBusy: () => this.#isBusy,
       answered: (answer, askedAtMs) => this.#answered(answer, askedAtMs),
       silent: () => this.#showAlone(),
-      told: (outcome) => registry.inc(METRIC.shardMessagesTotal, { outcome }),
+      told: (outcome) => {
+        registry.inc(METRIC.shardMessagesTotal, { outcome });
+        if (outcome === "failed") this.#notAnswered();
+      },
     });
     registry.onRender(() => this.#showMetrics());
   }
@@ -141,7 +144,7 @@ export class PoolShards implements QueueCapacity {
   }
 
   isThere(): boolean {
-    return !this.#isOneOfSeveral || (this.#capacity?.isThere() ?? true);
+    return !this.#isOneOfSeveral || (this.#ownCapacity?.isThere() ?? true);
   }
 
   spend(): void {
@@ -149,15 +152,16 @@ export class PoolShards implements QueueCapacity {
   }
 
   wanted(requests: number): void {
-    if (this.#isOneOfSeveral) this.#capacity?.wanted(requests);
+    if (this.#isOneOfSeveral) this.#ownCapacity?.wanted(requests);
   }
 
   /** Of what the pool seems to have room for, what this shard may let through without asking anybody. */
   roomOf(poolRoom: number): number {
     if (!this.#isOneOfSeveral) return poolRoom;
-    const isShared = this.#capacity?.isTogether !== true;
+    const capacity = this.#ownCapacity;
+    const isShared = capacity?.isTogether !== true;
     const seen = isShared ? poolRoom / this.#map.count : poolRoom;
-    return Math.min(seen, this.#capacity?.available ?? Infinity);
+    return Math.min(seen, capacity?.available ?? Infinity);
   }
 
   get #isOneOfSeveral(): boolean {
@@ -226,8 +230,7 @@ export class PoolShards implements QueueCapacity {
   #compose(isLeaving: boolean): ShardTold {
     const { epoch, endpoints, queue, clock } = this.#options;
     const waiting = queue();
-    if (waiting !== undefined) this.#capacity ??= this.#createCapacity();
-    else this.#capacity = undefined;
+    const capacity = this.#ownCapacity;
     return {
       shard: this.#index,
       epoch,
@@ -243,9 +246,16 @@ export class PoolShards implements QueueCapacity {
         ...total,
         life: `${epoch}.${total.life}`,
       })),
-      ...(this.#capacity === undefined ? {} : { credit: this.#capacity.ask() }),
+      ...(capacity === undefined ? {} : { credit: capacity.ask() }),
       waiting: waiting?.waitingCount ?? 0,
     };
+  }
+
+  /** Undefined without flow control. */
+  get #ownCapacity(): ShardCapacity | undefined {
+    if (this.#options.queue() === undefined) this.#capacity = undefined;
+    else this.#capacity ??= this.#createCapacity();
+    return this.#capacity;
   }
 
   #createCapacity(): ShardCapacity {
@@ -258,6 +268,11 @@ export class PoolShards implements QueueCapacity {
       ask: () => this.#exchange.hurry(),
       press: () => this.#exchange.press(),
     });
+  }
+
+  #notAnswered(): void {
+    this.#capacity?.notAnswered();
+    this.#options.queue()?.drainSoon();
   }
 
   #answered(answer: ShardAnswer, askedAtMs: number): void {

@@ -6,20 +6,20 @@
 //   forsaken   the lead grants nothing, and the last grant has not ended: as many requests under way as there
 //              were, or could have been, when it last did. Nobody else can have been granted those
 //              for a moment longer than the grant lasts, until those of all others have ended, too
+//   waking     it has not heard of the lead lately, or never, and asks: nothing, until the lead answers or a
+//              message to it has failed. The others may have been granted all there is
 //   alone      no grant: as much as if each of the others did what it does itself, that is its share of
 //              the pool. Nothing is asked of anybody
 //
-// One that has said nothing for a while is alone until its first answer, that is for a few milliseconds, and
-// may then add its share to what others were granted.
-//
-// Together and forsaken, the pool is over full by no more than the credits outstanding. Alone, no shard takes more than
-// its share of what it sees; one that was idle and cannot reach the lead while the others can adds its
+// Together, waking and forsaken, the pool is over full by no more than the credits outstanding. Alone, no shard takes
+// more than its share of what it sees; one that was idle and cannot reach the lead while the others can adds its
 // share to theirs, for as long as it is cut off.
 
 import type { CreditAsk, CreditGrant } from "../../scheduler/credits/contracts.ts";
 import { CREDIT_TTL_MS } from "../../scheduler/credits/credit-issuer.ts";
 import { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
+import { SHARD_LEASE_MS } from "./members.ts";
 import { TELL_EVERY_MS } from "./shard-exchange.ts";
 
 /** A lead that has not granted for so long does not. */
@@ -49,6 +49,8 @@ export class ShardCapacity {
   #isToldOfWait = false;
   #usedAtMs = -Infinity;
   #grantedAtMs = -Infinity;
+  /** When the lead answered last, or a message to it failed. */
+  #knownAtMs = -Infinity;
   /** Requests that could have been under way here when the lead granted last. */
   #level = 0;
 
@@ -65,7 +67,7 @@ export class ShardCapacity {
   /** Requests that may be let through now; Infinity where only its share says how many. */
   get available(): number {
     const nowMs = this.#options.clock();
-    if (nowMs >= this.#othersEndMs) return Infinity;
+    if (nowMs >= this.#othersEndMs) return this.#isWaking(nowMs) ? 0 : Infinity;
     const granted = this.#holder.available(nowMs);
     if (nowMs - this.#grantedAtMs < FORSAKEN_MS) return granted;
     return Math.max(granted, this.#level - this.#options.underWay());
@@ -99,8 +101,14 @@ export class ShardCapacity {
     return { ...ask, want: isUsed ? Math.max(ask.want, waiting) : 0 };
   }
 
+  /** The lead is away, as far as can be told. */
+  notAnswered(): void {
+    this.#knownAtMs = this.#options.clock();
+  }
+
   /** The lead has answered, and may not grant anything. */
   notGranted(): void {
+    this.#knownAtMs = this.#options.clock();
     if (this.#grantedAtMs === -Infinity) return;
     this.#grantedAtMs = -Infinity;
     // Others may have been granted something by the lead before, until just now.
@@ -109,6 +117,7 @@ export class ShardCapacity {
 
   /** Takes the answer to an ask that was made at `askedAtMs`. */
   granted(grant: CreditGrant, askedAtMs: number): void {
+    this.#knownAtMs = this.#options.clock();
     const before = this.#holder.epoch;
     this.#holder.granted(grant, askedAtMs);
     // The first grant of another lead only says that there is one: what it grants is asked for anew.
@@ -118,6 +127,11 @@ export class ShardCapacity {
       this.#options.ask();
     } else if (this.#holder.epoch === grant.epoch)
       this.#keep(Math.max(this.#endsMs, askedAtMs + grant.ttlMs));
+  }
+
+  /** A message to the lead takes TELL_DEADLINE_MS at most: while it has work it always knows. */
+  #isWaking(nowMs: number): boolean {
+    return nowMs - this.#knownAtMs >= SHARD_LEASE_MS;
   }
 
   #keep(untilMs: number): void {
