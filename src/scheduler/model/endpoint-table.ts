@@ -235,6 +235,7 @@ export class EndpointTable {
 
   /** The queue of a copied endpoint, after its columns: what was dispatched to it is in the number. */
   restoreQueue(slot: number, waiting: number, replicas: number): void {
+    this.#columns.work.copied(slot);
     this.#dispatches.clear(slot);
     const sampledAtMs = this.#columns.sampledAtMs[slot]!;
     if (Number.isFinite(sampledAtMs)) this.#dispatches.sampled(slot, sampledAtMs);

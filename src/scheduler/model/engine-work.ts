@@ -6,6 +6,9 @@
 // between two samples and heals from any mistake. An engine computes prompts in the order they come,
 // so what is left of it is what the next request waits for.
 //
+// What is left is tokens: when an endpoint is learned to be faster, it takes less time. Left as it was, it would
+// be more tokens at once, of which one would learn that the endpoint is faster still.
+//
 // What others have sent is heard of late, some of it at once: it has drained since, as far as the engine had
 // nothing else to do. Taken as if it had just been sent, it would be a wait that nobody has.
 
@@ -30,6 +33,8 @@ export class EngineWork {
   readonly #idleMs: Float64Array;
   /** Until when that has been counted. */
   readonly #idleUntilMs: Float64Array;
+  /** By which prefillBusyUntilMs was counted last; 0 before that. */
+  readonly #msPerToken: Float64Array;
 
   constructor(slots: number) {
     this.prefillBusyUntilMs = new Float64Array(slots);
@@ -37,6 +42,7 @@ export class EngineWork {
     this.coldTokens = new Float64Array(slots);
     this.#idleMs = new Float64Array(slots);
     this.#idleUntilMs = new Float64Array(slots);
+    this.#msPerToken = new Float64Array(slots);
   }
 
   /**
@@ -48,6 +54,7 @@ export class EngineWork {
     this.requestTokens[slot] = 0;
     this.#idleMs[slot] = 0;
     this.#idleUntilMs[slot] = 0;
+    this.#msPerToken[slot] = 0;
     let least = Infinity;
     for (let other = 0; other < isPresent.length; other++) {
       if (other !== slot && isPresent[other] === 1)
@@ -68,13 +75,18 @@ export class EngineWork {
   added(slot: number, prompt: SentPrompt, endpointCount: number): number {
     const { nowMs, uncachedTokens, promptTokens, msPerToken } = prompt;
     this.#countIdle(slot, nowMs);
-    const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
+    const startMs = nowMs + this.#leftMs(slot, nowMs, msPerToken);
     const endMs = startMs + uncachedTokens * msPerToken;
     this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, endMs);
     // A prompt that is cached in part counts for less than its part: its cached blocks stay.
     const coldShare = promptTokens > 0 ? uncachedTokens / promptTokens : 0;
     this.#countCold(slot, uncachedTokens * coldShare * coldShare, endpointCount);
     return startMs - nowMs;
+  }
+
+  /** The columns of `slot` are of another table: they go together as they are. */
+  copied(slot: number): void {
+    this.#msPerToken[slot] = 0;
   }
 
   /** Others have sent work there since they were heard of last: what had no time to drain is ahead. */
@@ -90,6 +102,14 @@ export class EngineWork {
   takenBack(slot: number, uncachedMs: number, nowMs: number): void {
     const untilMs = this.prefillBusyUntilMs[slot]!;
     if (untilMs > nowMs) this.prefillBusyUntilMs[slot] = Math.max(nowMs, untilMs - uncachedMs);
+  }
+
+  /** Of what was counted before, by what a token is taken to take now. */
+  #leftMs(slot: number, nowMs: number, msPerToken: number): number {
+    const leftMs = Math.max(0, this.prefillBusyUntilMs[slot]! - nowMs);
+    const before = this.#msPerToken[slot]!;
+    this.#msPerToken[slot] = msPerToken;
+    return before === 0 ? leftMs : (leftMs * msPerToken) / before;
   }
 
   #countIdle(slot: number, nowMs: number): void {

@@ -37,6 +37,36 @@ describe("the prefill queue", () => {
     expect(work.prefillBusyUntilMs[0]).toBe(1_100);
   });
 
+  it("takes less time when the engine is learned to be faster, and is as many tokens", () => {
+    const work = new EngineWork(ENDPOINTS);
+    send(work, 0, 1_000, 5_000);
+    const prompt = { nowMs: 1_100, promptTokens: 100, uncachedTokens: 100 };
+    // 4,000 tokens are left, which took 400 ms.
+    const aheadMs = work.added(0, { ...prompt, msPerToken: 0.05 }, ENDPOINTS);
+    expect(aheadMs).toBe(200);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_100 + 200 + 5);
+    // Of another table's columns it is not known what they were counted by.
+    work.copied(0);
+    expect(work.added(0, { ...prompt, msPerToken: 0.1 }, ENDPOINTS)).toBe(205);
+  });
+
+  it("has drained of what others sent as far as there was nothing else to do", () => {
+    const work = new EngineWork(ENDPOINTS);
+    work.addedElsewhere(0, 0, 1_000);
+    send(work, 0, 1_000, 1_000);
+    // Busy for 100 of 250 ms: 150 of these 200 are done.
+    work.addedElsewhere(0, 200, 1_250);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_300);
+    // For 50 ms more of another 250.
+    work.addedElsewhere(0, 100, 1_500);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_300);
+    // Idle time counts once, and not from before others can have sent it.
+    work.addedElsewhere(0, 100, 1_500);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_600);
+    work.addedElsewhere(0, 700, 100_000);
+    expect(work.prefillBusyUntilMs[0]).toBe(100_200);
+  });
+
   it("counts no further ahead than its bound", () => {
     const work = new EngineWork(ENDPOINTS);
     send(work, 0, 1_000, 1e12);
