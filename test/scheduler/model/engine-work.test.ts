@@ -57,9 +57,9 @@ describe("the prefill queue", () => {
     // Busy for 100 of 250 ms: 150 of these 200 are done.
     work.addedElsewhere(0, 200, 1_250);
     expect(work.prefillBusyUntilMs[0]).toBe(1_300);
-    // For 50 ms more of another 250.
+    // Idle for the rest, which was enough.
     work.addedElsewhere(0, 100, 1_500);
-    expect(work.prefillBusyUntilMs[0]).toBe(1_300);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_500);
     // Idle time counts once, and not from before others can have sent it.
     work.addedElsewhere(0, 100, 1_500);
     expect(work.prefillBusyUntilMs[0]).toBe(1_600);
