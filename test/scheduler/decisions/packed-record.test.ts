@@ -21,6 +21,7 @@ import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import { ENDPOINTS_MAX } from "../../../src/scheduler/model/endpoint-table.ts";
 import { profileConfig, profileDocument } from "../support/profile-config.ts";
 import { labelsOf } from "../support/pool-life.ts";
+import { anyStep, ReplicaLife } from "../support/replica-life.ts";
 import { TestPool } from "../support/pool.ts";
 import { recordPick, type RecordedOptions } from "../support/recorded.ts";
 
@@ -166,4 +167,32 @@ describe("a packed record", () => {
     const other = profileConfig({ scorers: [{ type: "queue-scorer" }], filters: [] });
     expect(unpackRecord(packed, "request-1", other)).toBeUndefined();
   });
+});
+
+describe("a recorded pick over a replica", () => {
+  it("is taken again to the same choice, whatever the pool's life and whoever was spared", () => {
+    const seen = { full: 0, partial: 0, spared: 0 };
+    const anyLife = fc.record({
+      endpoints: fc.oneof(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 60, max: 90 })),
+      steps: fc.array(anyStep, { minLength: 5, maxLength: 60 }),
+    });
+    fc.assert(
+      fc.property(anyLife, ({ endpoints, steps }) => {
+        const life = new ReplicaLife(endpoints);
+        for (const step of steps) {
+          const picked = life.step(step);
+          if (picked === undefined) continue;
+          const { attempt, chosen } = picked;
+          expect(attempt.chosen).toEqual(chosen);
+          const { isSame, replayed } = replayAttempt(attempt);
+          expect(isSame).toBe(true);
+          expect(replayed.chosen[0]).toBe(chosen[0]);
+          seen[attempt.candidateCount > attempt.candidates.length ? "partial" : "full"]++;
+          if (attempt.candidates.some(({ isSpared }) => isSpared)) seen.spared++;
+        }
+      }),
+      { numRuns: 60 },
+    );
+    expect(Math.min(seen.full, seen.partial, seen.spared)).toBeGreaterThan(0);
+  }, 30_000);
 });
