@@ -85,32 +85,31 @@ export interface PackedRows {
   readonly names: readonly string[];
 }
 
-/** Packs slots of one table after another; it owns the buffer. */
+/** A row that is packed: whose, as of when, and from where on. */
+interface RowAt {
+  readonly slot: number;
+  readonly nowMs: number;
+  readonly at: number;
+}
+
+/** Packs slots of one table after another; it owns the buffer, which grows with the rows of one `pack`. */
 export class RowPacker {
-  readonly #view = new DataView(new ArrayBuffer(HEADER_BYTES + ROW_BYTES_MAX));
+  #view = new DataView(new ArrayBuffer(HEADER_BYTES + ROW_BYTES_MAX));
   readonly #nameIds = new Map<string, number>();
 
   /** The columns of `slots` as of `nowMs`. O(slots). */
   pack(table: EndpointTable, slots: readonly number[], nowMs: number): PackedRows {
     this.#nameIds.clear();
-    const rows: Uint8Array[] = [];
-    let length = HEADER_BYTES;
+    let at = HEADER_BYTES;
     for (const slot of slots) {
-      const row = this.#packRow(table, slot, nowMs).slice();
-      rows.push(row);
-      length += row.length;
+      this.#makeRoom(at);
+      at = this.#packRow(table, { slot, nowMs, at });
     }
-    const bytes = new Uint8Array(length);
-    const view = new DataView(bytes.buffer);
+    const view = this.#view;
     view.setUint8(0, MAGIC);
     view.setUint8(1, ROWS_VERSION);
-    view.setUint16(2, rows.length, true);
-    let at = HEADER_BYTES;
-    for (const row of rows) {
-      bytes.set(row, at);
-      at += row.length;
-    }
-    return { rows: bytes, names: [...this.#nameIds.keys()] };
+    view.setUint16(2, slots.length, true);
+    return { rows: new Uint8Array(view.buffer.slice(0, at)), names: [...this.#nameIds.keys()] };
   }
 
   /**
@@ -119,20 +118,30 @@ export class RowPacker {
    */
   packRow(table: EndpointTable, slot: number): Uint8Array {
     if (this.#nameIds.size > NAMES_MAX) this.#nameIds.clear();
-    return this.#packRow(table, slot, 0);
+    const end = this.#packRow(table, { slot, nowMs: 0, at: 0 });
+    return new Uint8Array(this.#view.buffer, 0, end);
   }
 
-  #packRow(table: EndpointTable, slot: number, nowMs: number): Uint8Array {
+  /** Of one more row. */
+  #makeRoom(at: number): void {
+    const { buffer } = this.#view;
+    if (at + ROW_BYTES_MAX <= buffer.byteLength) return;
+    this.#view = new DataView(buffer.transfer(2 * (at + ROW_BYTES_MAX)));
+  }
+
+  /** Gives where it ends. */
+  #packRow(table: EndpointTable, row: RowAt): number {
     const view = this.#view;
-    view.setUint16(2, slot, true);
-    let at = packColumns(view, table.columns, { slot, nowMs });
+    const { slot } = row;
+    view.setUint16(row.at + 2, slot, true);
+    let at = packColumns(view, table.columns, row);
     view.setUint16(at, QUEUE_BYTES, true);
     view.setInt32(at + 2, table.columns.queueDepth[slot]!, true);
     view.setFloat64(at + 6, table.replicasOf(slot), true);
     at = this.#packAdapters(table.adaptersOf(slot), at + 2 + QUEUE_BYTES);
     at = this.#packScalars(table, slot, at);
-    view.setUint16(0, at - 2, true);
-    return new Uint8Array(view.buffer, 0, at);
+    view.setUint16(row.at, at - row.at - 2, true);
+    return at;
   }
 
   /** An empty part where nothing is known. */
@@ -180,9 +189,9 @@ export class RowPacker {
 function packColumns(
   view: DataView,
   columns: EndpointColumns,
-  { slot, nowMs }: { readonly slot: number; readonly nowMs: number },
+  { slot, nowMs, at: from }: RowAt,
 ): number {
-  let at = 4;
+  let at = from + 4;
   view.setUint16(at, COLUMNS_BYTES, true);
   at += 2;
   for (let c = 0; c < NAMES.length; c++) {

@@ -5,8 +5,8 @@
 //
 // A scan costs O(endpoints), is made when somebody asks, and not again within SCAN_INTERVAL_MS. Who has just told of
 // requests is shown them: meanwhile the slots alone are compared that requests have changed since the last look,
-// each once, however many isolates tell. Nothing is kept of an isolate: the memory is one row and two numbers a slot, however many isolates
-// there are, and any version of this epoch can be brought up to date.
+// each once, however many isolates tell. Nothing is kept of an isolate that could not be made again: the memory is one row and two
+// numbers a slot, however many isolates there are, and any version of this epoch can be brought up to date.
 //
 // Of a pool of more than EDGE_ENDPOINTS_MAX endpoints an isolate has a sample: those whose numbers, mixed with its
 // seed, are the least. Where endpoints have come or left since its version it gets a whole snapshot, and so it does
@@ -24,6 +24,8 @@ import { DispatchRates } from "./dispatch-rates.ts";
 import { mixed } from "../kv/pair-words.ts";
 import { RowPacker } from "./rows.ts";
 
+/** Isolates whose samples are remembered; the one that asked longest ago is forgotten first. */
+const SAMPLES_MAX = 256;
 /** Between two scans of all endpoints. */
 export const SCAN_INTERVAL_MS = 20;
 
@@ -67,6 +69,9 @@ export class SnapshotSource {
   readonly #endpointVersions = new Float64Array(ENDPOINTS_MAX);
   /** Version at which an endpoint came or left last. */
   #membershipVersion = 1;
+  /** By seed, who asked longest ago first; of the version at which an endpoint came or left last. */
+  readonly #samples = new Map<number, readonly number[]>();
+  #samplesVersion = 0;
   /** Who has this version or an older one may have a sample only. */
   #sampledVersion = 0;
 
@@ -88,7 +93,7 @@ export class SnapshotSource {
     const isDelta = this.#isDelta(known, slots);
     const base = isDelta ? known.version : null;
     const since = isDelta ? known.version : 0;
-    const changed = slots.filter((slot) => this.#rowVersions[slot]! > since);
+    const changed = since === this.#version ? [] : this.#changedSince(since, slots);
     const part = known.digest === undefined ? undefined : digest?.(known.digest);
     const rate = this.#rates.rate;
     return {
@@ -96,7 +101,7 @@ export class SnapshotSource {
       epoch,
       version: this.#version,
       base,
-      endpoints: slots
+      endpoints: changed
         .filter((slot) => this.#endpointVersions[slot]! > since)
         .map((slot) => ({ slot, ...this.#endpoints[slot]! })),
       removed: isDelta ? this.#removedSince(since) : [],
@@ -132,7 +137,27 @@ export class SnapshotSource {
     return removed;
   }
 
-  #sampleFor(seed: number): number[] {
+  /** An endpoint that is new or has changed has a row that has. */
+  #changedSince(version: number, slots: readonly number[]): number[] {
+    return slots.filter((slot) => this.#rowVersions[slot]! > version);
+  }
+
+  /** The same one until endpoints come or leave. */
+  #sampleFor(seed: number): readonly number[] {
+    if (this.#samplesVersion !== this.#membershipVersion) {
+      this.#samples.clear();
+      this.#samplesVersion = this.#membershipVersion;
+    }
+    const key = this.#options.table.size <= EDGE_ENDPOINTS_MAX ? ALL : seed;
+    const sample = this.#samples.get(key) ?? this.#draw(seed);
+    this.#samples.delete(key);
+    this.#samples.set(key, sample);
+    const [oldest] = this.#samples.keys();
+    if (this.#samples.size > SAMPLES_MAX) this.#samples.delete(oldest!);
+    return sample;
+  }
+
+  #draw(seed: number): readonly number[] {
     const slots = [...this.#options.table.slots()];
     if (slots.length <= EDGE_ENDPOINTS_MAX) return slots;
     const ranks = Float64Array.from(slots, (slot) => mixed((seed ^ mixed(slot + 1)) >>> 0));
@@ -188,11 +213,15 @@ export class SnapshotSource {
     const row = this.#scanned.packRow(this.#options.table, slot);
     const known = this.#rows[slot];
     if (!isOther && known !== undefined && areSame(row, known)) return false;
-    this.#rows[slot] = row.slice();
+    if (known?.length === row.length) known.set(row);
+    else this.#rows[slot] = row.slice();
     this.#rowVersions[slot] = version;
     return true;
   }
 }
+
+/** Key of the sample that each isolate has of a pool that is no larger: no seed is negative. */
+const ALL = -1;
 
 function isSame(one: Endpoint, other: Endpoint): boolean {
   return (

@@ -58,6 +58,10 @@ describe("SnapshotSource", () => {
       return endpoints.map(({ slot }) => slot);
     };
     expect(slotsOf(1)).toEqual(slotsOf(1));
+    // Also after more of them than are remembered.
+    const first = slotsOf(1);
+    for (let seed = 2; seed < 300; seed++) slotsOf(seed);
+    expect(slotsOf(1)).toEqual(first);
     const shared = slotsOf(1).filter((slot) => slotsOf(2).includes(slot));
     expect(shared.length).toBeLessThan(EDGE_ENDPOINTS_MAX - 30);
     // Of all isolates together every endpoint is somewhere.
