@@ -272,19 +272,20 @@ export class ResidentIndex {
       this.#cut[count++] = lane;
       longest = Math.max(longest, matched[this.#slots[lane]!]!);
     }
-    for (let i = longest - 1; i >= 0 && count > 0; i--) {
+    const last = Math.min(longest, (keys.length >>> 1) - 1);
+    for (let i = last; i >= 0 && count > 0; i--) {
       const id = this.#table.find(hitEndLow(keys[i * 2]!), hitEndHigh(keys[i * 2 + 1]!));
       const ended = id === NONE ? 0 : this.#table.payload(id);
       let left = 0;
       for (let at = 0; at < count; at++) {
         const lane = this.#cut[at]!;
         const slot = this.#slots[lane]!;
-        const isLonger = matched[slot]! > i;
-        if (isLonger && ended !== 0 && this.#sets.has(ended, lane * 2)) continue;
+        // It may end with a block of the first content that is not held whole.
+        const isReached = matched[slot]! >= i;
+        if (isReached && ended !== 0 && this.#sets.has(ended, lane * 2)) continue;
         this.#cut[left++] = lane;
-        if (!isLonger) continue;
-        matched[slot] = i;
-        if (onGpu[slot]! > i) onGpu[slot] = i;
+        if (matched[slot]! > i) matched[slot] = i;
+        if (onGpu[slot]! > matched[slot]!) onGpu[slot] = matched[slot]!;
       }
       count = left;
     }

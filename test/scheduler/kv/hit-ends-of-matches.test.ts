@@ -61,17 +61,18 @@ describe("ResidentIndex.cutToEnds", () => {
     const ends = [2, 5, 8];
     expect(
       matchOf([
-        { held: 7, onGpu: 7, ends },
+        { held: 6, onGpu: 6, ends },
         { held: 9, onGpu: 4 },
         { held: 8, onGpu: 6, ends },
-        { held: 10, onGpu: 10, ends: [] },
+        { held: 7, onGpu: 7, ends },
       ]),
     ).toEqual([
       [5, 5],
       [9, 4],
       [8, 6],
-      [0, 0],
+      [7, 7],
     ]);
+    expect(matchOf([{ held: 10, onGpu: 10, ends: [] }])).toEqual([[0, 0]]);
   });
 
   it("is as if each endpoint's blocks were looked at one by one", () => {
@@ -88,7 +89,9 @@ describe("ResidentIndex.cutToEnds", () => {
           ...(isMarked ? { ends } : {}),
         }));
         const expected = given.map(({ held, ends }) => {
-          const end = ends === undefined ? held : Math.max(0, ...ends.filter((at) => at <= held));
+          // A hit may end within the content behind what is held whole.
+          const near = (ends ?? [held]).filter((at) => at <= held + 1);
+          const end = Math.min(held, Math.max(0, ...near));
           return [end, end];
         });
         expect(matchOf(given)).toEqual(expected);
@@ -111,7 +114,7 @@ describe("ContentResidency with a slot that says where hits end", () => {
   const told = (sink: RecordingSink) =>
     [...sink.holdings.keys()].filter((name) => name !== `1/${ENDS_MARKED.low}:${ENDS_MARKED.high}`);
 
-  it("tells that hits end with content whose last token block says so", () => {
+  it("tells that hits end with content of whose token blocks any says so", () => {
     const { sink, contents } = residency();
     contents.learn({
       contentKeys: keys(10, 20),
@@ -120,10 +123,12 @@ describe("ContentResidency with a slot that says where hits end", () => {
     });
     for (const token of [1, 2, 3, 4]) contents.held(1, token, 5, HELD_ON_GPU);
     contents.held(ENDINGS, 1, 5, HELD_ON_GPU);
-    expect(told(sink)).toEqual(["1/10:5", "1/20:5"]);
-    contents.held(ENDINGS, 4, 5, HELD_ON_GPU);
+    expect(told(sink)).toEqual(["1/10:5", "1/20:5", endKey(10)]);
+    for (const token of [3, 4]) contents.held(ENDINGS, token, 5, HELD_ON_GPU);
     expect(told(sink)).toContain(endKey(20));
     contents.held(ENDINGS, 4, 5, NOT_HELD);
+    expect(told(sink)).toContain(endKey(20));
+    contents.held(ENDINGS, 3, 5, NOT_HELD);
     contents.held(ENDINGS, 1, 5, NOT_HELD);
     contents.endEndings(ENDINGS);
     expect([...sink.holdings.keys()]).toEqual(["1/10:5", "1/20:5"]);
@@ -146,7 +151,7 @@ describe("ContentResidency with a slot that says where hits end", () => {
     expect(told(sink)).toEqual([]);
   });
 
-  it("agrees with what each content's last block says, in any order of learning and telling", () => {
+  it("agrees with what each content's blocks say, in any order of learning and telling", () => {
     const step = record({
       isLearned: boolean(),
       prompt: integer({ min: 1, max: 4 }),
@@ -159,7 +164,7 @@ describe("ContentResidency with a slot that says where hits end", () => {
       property(array(step, { maxLength: 60 }), (steps) => {
         const { sink, contents } = residency();
         const ends = new Set<number>();
-        const lastOf = new Map<number, number>();
+        const spanOf = new Map<number, readonly number[]>();
         for (const { isLearned, prompt, variant, at, isEnd } of steps) {
           const tokens = [1, 2, 3, 4].map((n) => prompt * 10 + variant * 5 + n);
           if (isLearned) {
@@ -170,18 +175,19 @@ describe("ContentResidency with a slot that says where hits end", () => {
               ends: Uint32Array.of(at, 4),
             });
             // What other prompts with the same tokens did not share, this one's content does not end with.
-            const known = tokens.indexOf(lastOf.get(1_000 + prompt) ?? 0) + 1;
+            const last = spanOf.get(1_000 + prompt)?.at(-1) ?? 0;
+            const known = tokens.indexOf(last) + 1;
             const end = known === 0 ? at : Math.min(at, known);
-            lastOf.set(1_000 + prompt, tokens[end - 1]!);
-            lastOf.set(2_000 + prompt, tokens[3]!);
+            spanOf.set(1_000 + prompt, tokens.slice(0, end));
+            spanOf.set(2_000 + prompt, tokens.slice(Math.min(end, 3)));
           } else {
             const token = tokens[at - 1]!;
             contents.held(ENDINGS, token, 5, isEnd ? HELD_ON_GPU : NOT_HELD);
             if (isEnd) ends.add(token);
             else ends.delete(token);
           }
-          const expected = [...lastOf]
-            .filter(([, last]) => ends.has(last))
+          const expected = [...spanOf]
+            .filter(([, span]) => span.some((token) => ends.has(token)))
             .map(([content]) => endKey(content));
           expect(told(sink).toSorted()).toEqual(expected.toSorted());
         }

@@ -13,8 +13,8 @@
 // stand at the start of every prompt that shares them, so they are held with any of these.
 //
 // Where hits end only with some of the blocks that an endpoint holds (hit-ends.ts), a second slot holds these
-// token blocks, as if it was an endpoint. Of a span the last one counts, and what the sink is told is about the
-// first slot, by the keys of hit-end-keys.ts.
+// token blocks, as if it was an endpoint. Any of a span will do: it is the same hit within one content block, and where
+// content ends may be known a block too far. What the sink is told is about the first slot, by the keys of hit-end-keys.ts.
 //
 // Prompts that begin alike share token blocks, so content that begins within them is found through the block
 // that it ends with: token-chains.ts.
@@ -185,18 +185,29 @@ export class ContentResidency implements HoldingSink {
       if (was === NOT_HELD) this.#contents.heldChanged(token, slot, 1);
       else if (is === NOT_HELD) this.#contents.heldChanged(token, slot, -1);
       const change = { token, slot, was, is };
-      if (this.#tokens.isEndings(slot)) this.#tellEnded(change);
+      if (this.#tokens.isEndings(slot)) this.#tellEnds(change, token, 0);
       else this.#spanChanges.tell(change);
       this.#tellBegun(change);
     } else if (!isKnown && is === NOT_HELD) this.#contents.removeIfUnused(token);
     else if (!isKnown && was === NOT_HELD) this.counts.unknownStores++;
   }
 
-  /** Content that ends with the token block: whether a hit can. */
-  #tellEnded({ token, slot, is }: TokenChange): void {
-    let content = this.#contents.newestEnded(token);
-    for (; content !== NONE; content = this.#contents.olderEnded(content)) {
-      this.#tell(content, slot, is);
+  /**
+   * Content of whose span the changed block is one: whether a hit can end with any. `depth`: how far `token` is
+   * behind the block.
+   */
+  #tellEnds(change: TokenChange, token: number, depth: number): void {
+    const contents = this.#contents;
+    const { chains } = contents;
+    const { slot, is, token: changed } = change;
+    let content = contents.newestEnded(token);
+    for (; content !== NONE; content = contents.olderEnded(content)) {
+      if (contents.tokenCount(content) <= depth) continue;
+      if (!contents.holdsAnyBut(content, slot, changed)) this.#tell(content, slot, is);
+    }
+    let next = chains.firstBehind(token);
+    for (; next !== NONE; next = chains.nextBeside(next)) {
+      if (chains.reach(next) > depth) this.#tellEnds(change, next, depth + 1);
     }
   }
 

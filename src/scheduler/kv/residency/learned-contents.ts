@@ -312,6 +312,7 @@ export class LearnedContents {
         const slot = this.#slots[i]!;
         out[slot] = this.#spanHolding(content, slot);
       }
+      if (this.#tokens.hasEndings) this.#readEndings(content, out);
       return;
     }
     for (let link = this.#firstLink(content); link !== NONE; link = this.#alternatives.next(link)) {
@@ -326,17 +327,38 @@ export class LearnedContents {
     }
   }
 
+  /** Of slots that say where hits end: any block of the span will do. */
+  #readEndings(content: number, out: Uint8Array): void {
+    let token = this.#rows.get(content, LAST_TOKEN);
+    for (let left = this.tokenCount(content); left > 0; left--) {
+      const count = this.#tokens.readSlots(token, this.#slots);
+      for (let i = 0; i < count; i++) {
+        const slot = this.#slots[i]!;
+        if (this.#tokens.isEndings(slot)) out[slot] = HELD_ON_GPU;
+      }
+      token = this.chains.before(token);
+    }
+  }
+
   #spanHolding(content: number, slot: number): Holding {
     let holding: Holding = HELD_ON_GPU;
     let token = this.#rows.get(content, LAST_TOKEN);
-    // A hit ends with the last one.
-    const needed = this.#tokens.isEndings(slot) ? 1 : this.tokenCount(content);
-    for (let left = needed; left > 0 && holding !== NOT_HELD; left--) {
+    for (let left = this.tokenCount(content); left > 0 && holding !== NOT_HELD; left--) {
       const one = this.#tokens.holding(token, slot);
       if (one < holding) holding = one;
       token = this.chains.before(token);
     }
     return holding;
+  }
+
+  /** Whether an endpoint holds any block of a span but one, which is looked at elsewhere. */
+  holdsAnyBut(content: number, slot: number, except: number): boolean {
+    let token = this.#rows.get(content, LAST_TOKEN);
+    for (let left = this.tokenCount(content); left > 0; left--) {
+      if (token !== except && this.#tokens.holding(token, slot) !== NOT_HELD) return true;
+      token = this.chains.before(token);
+    }
+    return false;
   }
 
   #firstLink(content: number): number {

@@ -19,6 +19,7 @@ export class TokenHolders {
   readonly #plane: Uint32Array;
   /** By slot: 1 for one that says where hits end. */
   readonly #isEndings: Uint8Array;
+  #endingsCount = 0;
   /** One past the highest entry and slot there ever was. */
   #idsEnd = 0;
   #slotsEnd = 0;
@@ -37,8 +38,15 @@ export class TokenHolders {
     return this.#isEndings[slot] === 1;
   }
 
+  /** Whether there are such slots. */
+  get hasEndings(): boolean {
+    return this.#endingsCount > 0;
+  }
+
+  /** The caller says so of a slot once, before the opposite. */
   markEndings(slot: number, isEndings: boolean): void {
     this.#isEndings[slot] = isEndings ? 1 : 0;
+    this.#endingsCount += isEndings ? 1 : -1;
   }
 
   get byteLength(): number {
