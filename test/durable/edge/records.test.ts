@@ -3,33 +3,20 @@
 import { reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
-import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import {
   type LocalRecord,
-  RecordPacker,
   RECORDS_A_SYNC_MAX,
 } from "../../../src/scheduler/decisions/packed-record.ts";
-import { DecisionRecorder } from "../../../src/scheduler/decisions/recorder.ts";
 import { replayAttempt } from "../../../src/scheduler/decisions/replay.ts";
 import { parseReplayable } from "../../../src/scheduler/decisions/replay-document.ts";
-import { TestPool } from "../../scheduler/support/pool.ts";
-import { recordPick } from "../../scheduler/support/recorded.ts";
 import { POOL, poolStub, poolWithEndpoints, TestAgent, until } from "../pool-client.ts";
+import { SmallPool } from "./small-pool.ts";
 import { closedOf, localCommit, openedOf, sync } from "./support.ts";
 
 afterEach(() => reset());
 
-/** As the object is configured. */
-const SCHEDULER = schedulerConfigSchema.parse({});
-
-/** Of a pick among two endpoints of an isolate's replica. */
-function recordOf(requestId: string): LocalRecord {
-  const packer = new RecordPacker();
-  const pool = new TestPool(2, SCHEDULER);
-  pool.sampleAll();
-  recordPick(pool, "x", { requestId, recorder: new DecisionRecorder(packer) });
-  return { ...packer.take()!, requestId, attempt: 0 };
-}
+/** Of a pick among two endpoints of an isolate's replica, by the configuration that the object has. */
+const recordOf = (requestId: string) => new SmallPool(2).record(requestId);
 
 async function explained(requestId: string) {
   const { explanation } = await env.POOLS.explain(POOL, requestId);
@@ -50,7 +37,7 @@ describe("the record of a decision at the edge", () => {
     await sync({ commits: [commit], records: [recordOf(commit.requestId)] });
     const attempt = await explained(commit.requestId);
     expect(attempt.candidates.map(({ address }) => address)).toEqual(
-      expect.arrayContaining(["10.0.0.0:8000", "10.0.0.1:8000"]),
+      expect.arrayContaining(["10.0.0.1:8000", "10.0.0.2:8000"]),
     );
     const document = { requestId: commit.requestId, pool: POOL, attempts: [attempt] };
     const parsed = parseReplayable(JSON.parse(JSON.stringify(document)));

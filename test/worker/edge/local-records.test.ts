@@ -1,10 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { effectiveScheduler } from "../../../src/config/scheduling.ts";
 import {
   RECORDS_A_SYNC_MAX,
   sizeOfRecord,
 } from "../../../src/scheduler/decisions/packed-record.ts";
-import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
 import {
   LocalRecords,
   POOL_RECORDS_PER_S_MAX,
@@ -14,22 +12,20 @@ import {
   RECORDS_PER_S_MAX,
   RECORDS_WAITING_BYTES_MAX,
 } from "../../../src/worker/edge/local-records.ts";
-import { TestPool } from "../../scheduler/support/pool.ts";
+import { SmallPool } from "../../durable/edge/small-pool.ts";
 
 const NOW_MS = 1_000_000;
 
 /** An isolate that takes one decision after another about a pool. */
 function isolate(endpoints = 2) {
   const records = new LocalRecords();
-  const pool = new TestPool(endpoints);
-  pool.sampleAll();
-  const scheduler = effectiveScheduler({});
-  const picker = new EndpointPicker(scheduler);
+  const pool = new SmallPool(endpoints);
+  const { scheduler } = pool;
   let count = 0;
   /** Whether the pick was recorded. */
   const pick = (nowMs = NOW_MS, { isRetry = false, isolates = 1, isKept = true } = {}): boolean => {
     const recorder = records.recorderFor(isRetry, nowMs, isolates);
-    picker.pick(pool.input("x"), recorder);
+    pool.pick(recorder);
     if (recorder === undefined) return false;
     const facts = { attempt: 1, configVersion: 1, scheduler, seed: 1 };
     if (isKept) records.keep({ requestId: `r${count++}`, facts, endpoints: pool.table });
