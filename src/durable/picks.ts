@@ -106,7 +106,8 @@ export class Picks {
     const { picker, scheduler } = this.decider;
     const priorities = built.stored.config?.objectivePriorities ?? [];
     const isOpen = scheduler !== undefined && picker !== undefined;
-    const rules = isOpen ? { scheduler, plugins: picker.plugins, priorities } : undefined;
+    const objects = built.stored.config?.shard?.count ?? 1;
+    const rules = isOpen ? { scheduler, plugins: picker.plugins, priorities, objects } : undefined;
     this.admission.configure(rules);
   }
 

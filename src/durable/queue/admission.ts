@@ -24,6 +24,8 @@ export interface AdmissionRules {
   readonly plugins: PluginInstances;
   /** Bands that are there before anything waits in them. */
   readonly priorities: readonly number[];
+  /** Of the pool: each keeps its part of what may wait. */
+  readonly objects: number;
 }
 
 export class Admission {
@@ -33,6 +35,8 @@ export class Admission {
   /** Of the pool without a queue. */
   #meter: SaturationMeter | undefined;
   #queue: PickQueue | undefined;
+  /** The pool has another number of objects. Until nobody waits the queue keeps its limits: none is to lose its place. */
+  #isResized = false;
 
   constructor(options: PickQueueOptions) {
     this.#options = options;
@@ -40,7 +44,9 @@ export class Admission {
 
   /** undefined where flow control is off, and nobody has to wait from when it was on. */
   get queue(): PickQueue | undefined {
-    if (this.#gate !== undefined && this.#queue?.waitingCount === 0) this.#queue = undefined;
+    const isEmpty = this.#queue?.waitingCount === 0;
+    if (this.#gate !== undefined && isEmpty) this.#queue = undefined;
+    else if (this.#isResized && isEmpty) this.#build(this.#rules!);
     return this.#queue;
   }
 
@@ -68,8 +74,9 @@ export class Admission {
     const before = this.#rules;
     this.#rules = rules;
     if (rules === undefined) return this.#close();
-    if (rules.plugins !== before?.plugins) this.#build(rules);
-    else this.#queue?.declare(rules.priorities);
+    if (rules.plugins !== before?.plugins) return this.#build(rules);
+    this.#isResized ||= rules.objects !== before.objects;
+    this.#queue?.declare(rules.priorities);
   }
 
   /** undefined: it is decided on at once. */
@@ -86,8 +93,9 @@ export class Admission {
     return refusal;
   }
 
-  #build({ scheduler, plugins, priorities }: AdmissionRules): void {
+  #build({ scheduler, plugins, priorities, objects }: AdmissionRules): void {
     const detector = saturationDetectorOf(scheduler, plugins);
+    this.#isResized = false;
     if (!isFlowControlOn(scheduler)) {
       this.#gate = new SheddableGate(detector);
       this.#meter = new SaturationMeter(detector);
@@ -96,7 +104,7 @@ export class Admission {
     }
     this.#gate = undefined;
     this.#meter = undefined;
-    const flowControl = flowControlSettingsOf(scheduler, plugins);
+    const flowControl = flowControlSettingsOf(scheduler, plugins, objects);
     const settings = { flowControl, detector, priorities };
     if (this.#queue === undefined) this.#queue = new PickQueue(settings, this.#options);
     else this.#queue.configure(settings);

@@ -31,14 +31,19 @@ export function isFlowControlOn({ featureGates }: Pick<SchedulerConfig, "feature
   return featureGates.includes("flowControl=true");
 }
 
+/** `objects`: of the pool. Each has its part of what may wait, rounded up. */
 export function flowControlSettingsOf(
   config: SchedulerConfig,
   plugins: PluginInstances,
+  objects = 1,
 ): FlowControlSettings {
   const spec = config.flowControl;
-  const band = (template: PriorityBandTemplate) => bandSettingsOf(template, spec, plugins);
+  const band = (template: PriorityBandTemplate): BandSettings => ({
+    ...bandSettingsOf(template, spec, plugins),
+    limits: limitsOf(template, objects),
+  });
   return {
-    limits: limitsOf(spec),
+    limits: limitsOf(spec, objects),
     usageLimit: plugins.get(spec.usageLimitPolicyPluginRef) as UsageLimitPolicy,
     bands: new Map(spec.priorityBands.map((each) => [each.priority, band(each)])),
     defaultBand: band(spec.defaultPriorityBand),
@@ -58,9 +63,8 @@ function bandSettingsOf(
   template: PriorityBandTemplate,
   spec: FlowControlSpec,
   plugins: PluginInstances,
-): BandSettings {
+): Omit<BandSettings, "limits"> {
   return {
-    limits: limitsOf(template),
     ttls: {
       withEndpointsMs: ttlMs(template.defaultRequestTTL ?? spec.defaultRequestTTL),
       withoutEndpointsMs: ttlMs(spec.noEndpointRequestTTL),
@@ -76,8 +80,11 @@ interface WrittenLimits {
   readonly maxTokens?: number;
 }
 
-function limitsOf({ maxRequests, maxBytes, maxTokens = 0 }: WrittenLimits): QueueLimits {
-  const limit = (written: number) => (written === 0 ? Infinity : written);
+function limitsOf(
+  { maxRequests, maxBytes, maxTokens = 0 }: WrittenLimits,
+  objects: number,
+): QueueLimits {
+  const limit = (written: number) => (written === 0 ? Infinity : Math.ceil(written / objects));
   return { requests: limit(maxRequests), bytes: limit(maxBytes), tokens: limit(maxTokens) };
 }
 

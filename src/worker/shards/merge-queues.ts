@@ -1,6 +1,6 @@
 // What waits in the objects of one pool, as one queue.
 //
-// Each object has the limits of the configuration for itself, so both what waits and what may are added up.
+// Each object has its part of the configuration's limits, so both what waits and what may are added up.
 
 import { jainIndex } from "../../scheduler/flow-control/flow-counts.ts";
 import {

@@ -163,6 +163,30 @@ describe("shards of a pool", () => {
     await until(async () => (await openTickets(SHARDS))[2] === 0);
   });
 
+  it("keep each their part of what may wait, and whoever waits when that becomes less", async () => {
+    const base = upTo(1);
+    const written = { ...base, flowControl: { ...base.flowControl, maxRequests: 4 } };
+    await configureShards(1, { written, version: 1 });
+    await connectAgents(1, 1);
+    const before = await burst(0, 5, "before");
+    expect([before.grants.length, before.waits.length]).toEqual([1, 4]);
+    const ends = before.waits.map(async (wait) => {
+      const answer = await wait.handle.wait();
+      if (answer.ok === true) (answer as HeldGrant)[Symbol.dispose]();
+      return answer.ok;
+    });
+    await configureShards(2, { written, version: 2 });
+    expect((await shardStub(0).queueState())!.waiting.requests).toBe(4);
+    for (const grant of before.grants) grant[Symbol.dispose]();
+    expect(await Promise.all(ends)).toEqual([true, true, true, true]);
+    const [held] = (await burst(0, 1, "held")).waits;
+    const after = await burst(0, 6, "after");
+    expect((await shardStub(0).queueState())!.limits.requests).toBe(2);
+    expect(after.grants.length + after.waits.length).toBeLessThanOrEqual(3);
+    for (const each of [...after.grants, ...after.waits, ...before.waits]) each[Symbol.dispose]();
+    held?.[Symbol.dispose]();
+  });
+
   it("lose no request when there are more of them, fewer, and again more", async () => {
     const written = upTo(3);
     await configureShards(1, { written, version: 1 });

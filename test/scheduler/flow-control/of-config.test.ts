@@ -25,6 +25,18 @@ function settingsOf(flowControl: object, plugins: readonly object[] = []) {
 }
 
 describe("flowControlSettingsOf", () => {
+  it("gives each of a pool's objects its part of what may wait, rounded up", () => {
+    const { config, plugins } = load({
+      maxRequests: 10,
+      maxBytes: "1000",
+      priorityBands: [{ priority: 1, maxRequests: 7 }],
+    });
+    const { limits, bands } = flowControlSettingsOf(config, plugins, 4);
+    expect(limits).toEqual({ requests: 3, bytes: 250, tokens: Infinity });
+    expect(bands.get(1)!.limits.requests).toBe(2);
+    expect(flowControlSettingsOf(config, plugins).limits.requests).toBe(10);
+  });
+
   it("has llm-d's bounds and times where nothing is written", () => {
     const { limits, defaultBand, defaultNegativeBand, eviction } = settingsOf({});
     expect(limits).toEqual({ requests: Infinity, bytes: Infinity, tokens: Infinity });
