@@ -8,7 +8,7 @@
 // Every request has the same first blocks, as chat templates make it, so that nothing is spread at all until
 // the leading object has looked deeper. Conversations of some turns go on; endpoints' caches are kept by the
 // driver, and the hit rate is that of its caches, whatever the objects believe. Both pools get the
-// same requests, at the same rate, one pool after the other.
+// same requests, at the same rate, one pool after the other, and of both the same ones count.
 
 import { build } from "esbuild";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
@@ -87,11 +87,14 @@ export async function* measureShards(budget = BUDGET): AsyncGenerator<Measuremen
     await admin.configure([MANY, ONE]);
     const { port } = engines.address() as AddressInfo;
     const driven: Driven[] = [];
+    let { warmUpMs } = budget;
     for (const pool of [MANY, ONE]) {
       // Only of the pool that is driven: what the other's says would be in its figures.
       const collector = startCollector(pool.name, port, url);
       started.push(collector);
-      driven.push(await drive(admin, pool, { budget, pids: [workerd] }));
+      const each = await drive(admin, pool, { budget: { ...budget, warmUpMs }, pids: [workerd] });
+      driven.push(each);
+      warmUpMs = each.measuredFromMs;
       await collector.stop();
     }
     const [many, one] = driven as [Driven, Driven];

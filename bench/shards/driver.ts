@@ -43,6 +43,8 @@ export interface DriveReport {
   readonly seconds: number;
   /** With the warm-up. */
   readonly allSeconds: number;
+  /** Where what counts began, by the driver's time. */
+  readonly measuredFromMs: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
   /** Of `decisions`, at each object. */
@@ -111,13 +113,15 @@ export class Driver {
     });
     this.#isMeasured = true;
     const startedMs = Date.now();
-    const endMs = this.#nowMs + measureMs;
+    const measuredFromMs = this.#nowMs;
+    const endMs = measuredFromMs + measureMs;
     await this.#send(() => this.#nowMs >= endMs);
     const endedMs = Date.now();
     return {
       ...this.#counted,
       seconds: (endedMs - startedMs) / 1_000,
       allSeconds: (endedMs - beganMs) / 1_000,
+      measuredFromMs,
       perObject: this.#perObject,
       splits: this.#map.splits.length,
       refused: this.#refused,
