@@ -380,6 +380,8 @@ export class EndpointPicker {
       ok: true,
       slots,
       results: this.#results,
+      matchedBlocks: context.prefix.matchedBlocks[first]!,
+      totalBlocks: context.prefix.totalBlocks,
       ...(prefill.length === 0
         ? {}
         : { prefill, prefillMatchedBlocks: context.prefix.matchedBlocks[prefill[0]!]! }),
@@ -387,8 +389,6 @@ export class EndpointPicker {
       ...(prefillNext < 0 ? {} : { prefillNext }),
       ...(dataParallelPort === undefined ? {} : { dataParallelPort }),
       ...this.#headers(context, stages.primary, slots),
-      matchedBlocks: context.prefix.matchedBlocks[first]!,
-      totalBlocks: context.prefix.totalBlocks,
     };
   }
 

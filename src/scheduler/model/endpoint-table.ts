@@ -302,7 +302,7 @@ export class EndpointTable {
     const columns = this.#columns;
     const isHeld = this.#isHeld(slot, tokens);
     const msPerToken = columns.prefillMsPerToken[slot]!;
-    const request = { nowMs, ...prompt, kvTokens: tokens, msPerToken };
+    const request = { nowMs, kvTokens: tokens, msPerToken, ...prompt };
     const aheadTokens = columns.work.sent(slot, request, this.size) / msPerToken;
     this.#setQueueDepth(slot);
     this.#shared.dispatched(slot, tokens);

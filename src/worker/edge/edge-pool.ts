@@ -247,10 +247,10 @@ export class EdgePool {
       weight: flow?.weight ?? 1,
       model,
       keys,
-      ...facts,
       endpoints: addressesOf(picked.slots, replica),
-      ...prefillPart(stages, picked, promptTokens),
       terms,
+      ...facts,
+      ...prefillPart(stages, picked, promptTokens),
     };
   }
 

@@ -25,9 +25,9 @@ export function localGrant(
     isEnded = true;
     ended({ ticket, attempt, how });
   };
+  // Spread last, here and elsewhere on a request's way: a member that a literal names after it takes ten times as long.
   return {
     ok: true,
-    ...parts,
     isLocal: true,
     release: end,
     settle({ status }) {
@@ -41,5 +41,6 @@ export function localGrant(
       return Promise.resolve();
     },
     [Symbol.dispose]: () => end("left"),
+    ...parts,
   };
 }

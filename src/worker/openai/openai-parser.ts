@@ -85,9 +85,9 @@ function parse(input: ParserInput): Checked<ParsedRequest> {
     value: {
       model: fields.model ?? null,
       isStream: fields.stream === true,
-      ...(typeof cacheKey === "string" ? { promptCacheKey: cacheKey } : {}),
       prepare: (model, tenant) =>
-        prepare(input, { ...read.value, scan: json.value.scan }, { model, tenant }),
+        prepare(input, { scan: json.value.scan, ...read.value }, { model, tenant }),
+      ...(typeof cacheKey === "string" ? { promptCacheKey: cacheKey } : {}),
     },
   };
 }
@@ -109,14 +109,14 @@ async function prepare(
   return {
     path,
     model,
-    ...(isRenamed && fields.model !== undefined ? { clientModel: fields.model } : {}),
     isStream: fields.stream === true,
     body: edited(bytes, isRenamed ? [...edits, renameModel(scan, model)] : edits),
     keys: hasher.keys(),
     contentRoot,
-    ...(markedBlocks === undefined ? {} : { markedBlocks }),
     promptTokens: tokens,
     outputTokensMax: tokensMax === null ? null : tokensMax * (fields.n ?? 1) * prompts,
+    ...(isRenamed && fields.model !== undefined ? { clientModel: fields.model } : {}),
+    ...(markedBlocks === undefined ? {} : { markedBlocks }),
     ...(media === undefined ? {} : { media }),
     ...(salt === undefined ? {} : { cacheSalt: salt }),
   };

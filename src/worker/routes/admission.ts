@@ -75,7 +75,7 @@ export async function admit(
   if (!ready.ok) return ready;
   const weightOf = (id: string) => directory.weightOf(id);
   const { routing } = directory;
-  return { ok: true, value: { ...ready.value, tenant, receivedAtMs, weightOf, routing } };
+  return { ok: true, value: { tenant, receivedAtMs, weightOf, routing, ...ready.value } };
 }
 
 /** A body and what was made of it. */

@@ -33,7 +33,6 @@ export async function serveInference(path: string, of: InferenceCall): Promise<R
     if (!admitted.ok) return fail(admitted.error);
     const { chosen } = admitted.value;
     const dispatched = await dispatch({
-      ...admitted.value,
       routes: chosen.routes,
       choice: chosen.candidates.length > 0 ? chosen.candidates : undefined,
       dispatched: (pool) => chosen.dispatched(pool),
@@ -44,6 +43,7 @@ export async function serveInference(path: string, of: InferenceCall): Promise<R
       port: (pool) => poolPort(env, pool),
       signal: request.signal,
       hold,
+      ...admitted.value,
     });
     noteChoice(telemetry.facts, chosen);
     if (!dispatched.ok) return fail(dispatched.error);

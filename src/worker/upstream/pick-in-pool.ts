@@ -62,7 +62,7 @@ export async function pickInPool(
   pick: PickTry,
 ): Promise<Grant | PickRefusal | PoolUnavailable> {
   const decided: Decided = {};
-  const answer = await pickWhereItIs(leg, { ...at, decided }, pick);
+  const answer = await pickWhereItIs(leg, { decided, ...at }, pick);
   const { terms } = decided;
   // Whatever was asked before: a request is one decision.
   if (terms !== undefined) {
