@@ -10,6 +10,7 @@ import { Engine, type EngineListener } from "../../src/agents/simulator/model/en
 import type { Sequence } from "../../src/agents/simulator/model/sequence.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { DenseIndex } from "./dense-index.ts";
+import { EngineWakes, sampleOf } from "./engine-wakes.ts";
 import { EventQueue } from "./event-queue.ts";
 import { Flight } from "./flight.ts";
 import { HandOvers, PrefillContent } from "./hand-over.ts";
@@ -42,8 +43,7 @@ class Simulation {
   readonly #phases: readonly Phase[];
   readonly #queue = new EventQueue();
   readonly #engines: readonly Engine<number>[];
-  /** By slot: when the engine's next event is in the queue. */
-  readonly #wakesAtMs: Float64Array;
+  readonly #wakes: EngineWakes;
   readonly #policy: Policy;
   readonly #handOvers: HandOvers;
   readonly #onGap: ((gapMs: number) => void) | undefined;
@@ -69,14 +69,14 @@ class Simulation {
     this.#engines = Array.from({ length: shape.endpointCount }, (_, slot) =>
       this.#createEngine(slot),
     );
-    this.#wakesAtMs = new Float64Array(shape.endpointCount).fill(Infinity);
+    this.#wakes = new EngineWakes(this.#engines, this.#queue);
     const rng = createRng(seed);
     const engines = this.#engines;
     this.#handOvers = new HandOvers({
       queue: this.#queue,
       timing: shape.transfer ?? RDMA_200G,
       engines,
-      wake: (slot) => this.#wake(slot),
+      wake: (slot) => this.#wakes.wake(slot),
     });
     const { endpointCount } = shape;
     const outlet = this.#outlet();
@@ -167,7 +167,7 @@ class Simulation {
     if (this.#engines[slot]!.submit(new PrefillContent(flight), nowMs) === undefined) {
       this.#arrive(flight, slots, 0);
     }
-    this.#wake(slot);
+    this.#wakes.wake(slot);
   }
 
   #arrive(flight: Flight, slots: readonly number[], attempt: number): void {
@@ -180,24 +180,11 @@ class Simulation {
       return;
     }
     flight.slot = slot;
-    this.#wake(slot);
+    this.#wakes.wake(slot);
     if (this.#policy.dispatched === undefined) return;
     this.#queue.add(nowMs + reportMs, () =>
       this.#policy.dispatched!(flight.request, slot, this.#queue.nowMs),
     );
-  }
-
-  /** Sees to it that the engine goes on when its next step ends. */
-  #wake(slot: number): void {
-    const atMs = this.#engines[slot]!.nextEventAtMs();
-    if (atMs === this.#wakesAtMs[slot] || atMs === Infinity) return;
-    this.#wakesAtMs[slot] = atMs;
-    this.#queue.add(atMs, () => {
-      if (this.#wakesAtMs[slot] !== atMs) return;
-      this.#wakesAtMs[slot] = Infinity;
-      this.#engines[slot]!.advance(atMs);
-      this.#wake(slot);
-    });
   }
 
   #createEngine(slot: number): Engine<number> {
@@ -301,14 +288,7 @@ class Simulation {
       const atMs = this.#queue.nowMs;
       if (slot === 0) this.#measureImbalance();
       if (this.#policy.sampled !== undefined) {
-        const { runningCount, waitingCount, cache, config } = this.#engines[slot]!;
-        const sample = {
-          waiting: waitingCount,
-          running: runningCount,
-          kvUsage: cache.inUseCount / cache.size,
-          kvBlockSize: config.blockSize,
-          kvBlocks: config.blockCount,
-        };
+        const sample = sampleOf(this.#engines[slot]!);
         this.#queue.add(atMs + network.reportMs, () =>
           this.#policy.sampled!(slot, sample, atMs, this.#queue.nowMs),
         );

@@ -4,6 +4,7 @@ import { Engine, type EngineListener } from "../../../src/agents/simulator/model
 import type { Sequence } from "../../../src/agents/simulator/model/sequence.ts";
 import type { EndpointSample } from "../../../src/scheduler/model/endpoint-table.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
+import { EngineWakes, sampleOf } from "../engine-wakes.ts";
 import type { EventQueue } from "../event-queue.ts";
 import type { Flight } from "../flight.ts";
 import type { PoolShape } from "../pool-shape.ts";
@@ -21,7 +22,7 @@ export class EngineBank {
   readonly engines: readonly Engine<number>[];
   readonly #queue: EventQueue;
   readonly #listener: BankListener;
-  readonly #wakesAtMs: Float64Array;
+  readonly #wakes: EngineWakes;
   /** By slot, what has not been told yet. */
   readonly #stored: number[][];
   readonly #removed: number[][];
@@ -36,7 +37,7 @@ export class EngineBank {
       const index = new HashedIndex(shape.engine.blockCount);
       return new Engine(shape.engine, this.#listenerOf(slot), createRng(slot), index);
     });
-    this.#wakesAtMs = new Float64Array(endpointCount).fill(Infinity);
+    this.#wakes = new EngineWakes(this.engines, queue, (slot) => this.#tellBlocks(slot));
     // Spread over the interval, so that not all endpoints are seen at once.
     for (let slot = 0; slot < endpointCount; slot++)
       queue.add((scrapeIntervalMs * slot) / endpointCount, () =>
@@ -49,24 +50,10 @@ export class EngineBank {
     for (const slot of slots) {
       if (this.engines[slot]!.submit(flight, this.#queue.nowMs) === undefined) continue;
       flight.slot = slot;
-      this.#wake(slot);
+      this.#wakes.wake(slot);
       return slot;
     }
     return undefined;
-  }
-
-  /** Sees to it that the engine goes on when its next step ends. */
-  #wake(slot: number): void {
-    const atMs = this.engines[slot]!.nextEventAtMs();
-    if (atMs === this.#wakesAtMs[slot] || atMs === Infinity) return;
-    this.#wakesAtMs[slot] = atMs;
-    this.#queue.add(atMs, () => {
-      if (this.#wakesAtMs[slot] !== atMs) return;
-      this.#wakesAtMs[slot] = Infinity;
-      this.engines[slot]!.advance(atMs);
-      this.#tellBlocks(slot);
-      this.#wake(slot);
-    });
   }
 
   #tellBlocks(slot: number): void {
@@ -101,15 +88,7 @@ export class EngineBank {
 
   #scrape(slot: number, intervalMs: number): void {
     const atMs = this.#queue.nowMs;
-    const { runningCount, waitingCount, cache, config } = this.engines[slot]!;
-    const sample = {
-      waiting: waitingCount,
-      running: runningCount,
-      kvUsage: cache.inUseCount / cache.size,
-      kvBlockSize: config.blockSize,
-      kvBlocks: config.blockCount,
-    };
-    this.#listener.sampled(slot, sample, atMs);
+    this.#listener.sampled(slot, sampleOf(this.engines[slot]!), atMs);
     this.#queue.add(atMs + intervalMs, () => this.#scrape(slot, intervalMs));
   }
 }

@@ -28,7 +28,7 @@ import type { PrefixSources } from "../../../src/scheduler/plugin.ts";
 import { Plugins } from "../../../src/scheduler/plugins.ts";
 import type { Rng } from "../../../src/scheduler/support/rng.ts";
 import type { EventQueue } from "../event-queue.ts";
-import { Gate } from "./gate.ts";
+import { Gate } from "../gate.ts";
 
 /** A sample older than this is stale: three scrapes missed, and a second to get here. */
 const STALE_AFTER_SCRAPES = 3;

@@ -4,6 +4,7 @@ import { Engine, type EngineListener } from "../../../src/agents/simulator/model
 import type { Sequence } from "../../../src/agents/simulator/model/sequence.ts";
 import { createRng } from "../../../src/scheduler/support/rng.ts";
 import { DenseIndex } from "../dense-index.ts";
+import { EngineWakes, sampleOf } from "../engine-wakes.ts";
 import type { EventQueue } from "../event-queue.ts";
 import type { Flight } from "../flight.ts";
 import { createOracle, type OraclePolicy } from "../policies/oracle.ts";
@@ -46,7 +47,7 @@ export class PoolSite {
   readonly #queue: EventQueue;
   readonly #shape: PoolShape;
   readonly #listener: SiteListener;
-  readonly #wakesAtMs: Float64Array;
+  readonly #wakes: EngineWakes;
   readonly #running = new Map<Flight, Sequence<number>>();
   readonly #policy: ShippedPolicy | OraclePolicy;
   #isUp = true;
@@ -59,7 +60,7 @@ export class PoolSite {
     this.#listener = listener;
     const { endpointCount } = shape;
     this.engines = Array.from({ length: endpointCount }, (_, slot) => this.#createEngine(slot));
-    this.#wakesAtMs = new Float64Array(endpointCount).fill(Infinity);
+    this.#wakes = new EngineWakes(this.engines, queue);
     const context: PolicyContext = {
       endpointCount,
       shape,
@@ -116,7 +117,7 @@ export class PoolSite {
     const { slot } = flight;
     this.#running.set(flight, sequence);
     flight.decidedAtMs = nowMs;
-    this.#wake(slot);
+    this.#wakes.wake(slot);
     this.#queue.add(nowMs + reportMs, () =>
       this.#policy.dispatched?.(flight.request, slot, this.#queue.nowMs),
     );
@@ -137,7 +138,7 @@ export class PoolSite {
     const { nowMs } = this.#queue;
     for (const [flight, sequence] of this.#running) {
       this.engines[flight.slot]!.abort(sequence, nowMs);
-      this.#wake(flight.slot);
+      this.#wakes.wake(flight.slot);
       this.#queue.add(nowMs + this.#shape.network.reportMs, () =>
         this.#policy.shed?.(flight.request, flight.slot, this.#queue.nowMs),
       );
@@ -179,31 +180,11 @@ export class PoolSite {
     this.#listener.finished(flight, atMs, cachedCount);
   }
 
-  /** Sees to it that the engine goes on when its next step ends. */
-  #wake(slot: number): void {
-    const atMs = this.engines[slot]!.nextEventAtMs();
-    if (atMs === this.#wakesAtMs[slot] || atMs === Infinity) return;
-    this.#wakesAtMs[slot] = atMs;
-    this.#queue.add(atMs, () => {
-      if (this.#wakesAtMs[slot] !== atMs) return;
-      this.#wakesAtMs[slot] = Infinity;
-      this.engines[slot]!.advance(atMs);
-      this.#wake(slot);
-    });
-  }
-
   #scheduleScrapes(slot: number): void {
     const { scrapeIntervalMs, endpointCount, network } = this.#shape;
     const scrape = (): void => {
       const atMs = this.#queue.nowMs;
-      const { runningCount, waitingCount, cache, config } = this.engines[slot]!;
-      const sample = {
-        waiting: waitingCount,
-        running: runningCount,
-        kvUsage: cache.inUseCount / cache.size,
-        kvBlockSize: config.blockSize,
-        kvBlocks: config.blockCount,
-      };
+      const sample = sampleOf(this.engines[slot]!);
       this.#queue.add(atMs + network.reportMs, () =>
         this.#policy.sampled?.(slot, sample, atMs, this.#queue.nowMs),
       );

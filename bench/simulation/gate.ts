@@ -1,25 +1,25 @@
-// Flow control of a simulated pool's object: who has no room waits, and is let through by events.
+// Flow control of a simulated pool: who has no room waits, and is let through by events.
 //
 // Mirrors src/durable/queue, without open calls and numbered places. Nobody is ended for another.
 
-import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
-import type { QueuedRequest, TokenUsage } from "../../../src/scheduler/flow-control/contracts.ts";
-import { FlowController } from "../../../src/scheduler/flow-control/flow-controller.ts";
+import type { SchedulerConfig } from "../../src/scheduler/config/scheduler-config.ts";
+import type { QueuedRequest, TokenUsage } from "../../src/scheduler/flow-control/contracts.ts";
+import { FlowController } from "../../src/scheduler/flow-control/flow-controller.ts";
 import {
   flowControlSettingsOf,
   isFlowControlOn,
-} from "../../../src/scheduler/flow-control/of-config.ts";
-import { thinKeys } from "../../../src/scheduler/flow-control/queued-keys.ts";
-import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
-import type { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
-import { ENDPOINTS_MAX } from "../../../src/scheduler/model/endpoint-table.ts";
+} from "../../src/scheduler/flow-control/of-config.ts";
+import { thinKeys } from "../../src/scheduler/flow-control/queued-keys.ts";
+import { CONTENT_BLOCK_TOKENS } from "../../src/scheduler/kv/content-keys.ts";
+import type { PrefixTree } from "../../src/scheduler/kv/prefix-tree.ts";
+import { ENDPOINTS_MAX } from "../../src/scheduler/model/endpoint-table.ts";
 import {
   type InferenceRequest,
   reservedOutputTokens,
-} from "../../../src/scheduler/model/inference-request.ts";
-import { creditRoom, type QueueOutlook, queueOutlook } from "../../../src/durable/queue/outlook.ts";
-import type { PoolView, SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
-import { Plugins } from "../../../src/scheduler/plugins.ts";
+} from "../../src/scheduler/model/inference-request.ts";
+import { creditRoom, type QueueOutlook, queueOutlook } from "../../src/durable/queue/outlook.ts";
+import type { PoolView, SaturationMeter } from "../../src/scheduler/flow-control/saturation.ts";
+import { Plugins } from "../../src/scheduler/plugins.ts";
 
 export interface GateOptions {
   readonly config: SchedulerConfig;
@@ -31,7 +31,7 @@ export interface GateOptions {
 /** Told what becomes of a request that came to the gate. */
 export interface Waiter {
   readonly request: InferenceRequest;
-  letThrough(): void;
+  letThrough(nowMs: number): void;
   refused(): void;
 }
 
@@ -55,7 +55,7 @@ export class Gate {
 
   /** Tells the waiter at once, or later. */
   enter(waiter: Waiter, nowMs: number): void {
-    if (this.#controller === undefined) return waiter.letThrough();
+    if (this.#controller === undefined) return waiter.letThrough(nowMs);
     const queued = this.#queued(waiter.request, nowMs);
     this.#waiters.set(queued.requestId, waiter);
     const answer = this.#controller.enqueue(queued, nowMs);
@@ -94,7 +94,7 @@ export class Gate {
       const saturation = this.#options.saturation(nowMs);
       const queued = controller.next(nowMs, { saturation, matchTokens: this.#matchTokens });
       if (queued === undefined) return;
-      this.#take(queued)?.letThrough();
+      this.#take(queued)?.letThrough(nowMs);
     }
   }
 
