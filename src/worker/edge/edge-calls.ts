@@ -2,6 +2,7 @@
 // is.
 //
 //   request ── commit ──► outbox ── EDGE_GATHER_MS, ──► sync ──► snapshot, credit
+//                                   again while more come
 //
 // One call at a time, so that snapshots come in order: what comes meanwhile goes with the next. A timer and a
 // call belong to the request that began them, so the request whose commit finds nobody at work does that work,
