@@ -19,6 +19,8 @@ import { closeServer, listen, type ListenAddress } from "../../process/listen.ts
 /** Relays of one pool, with a connection each. */
 const CONNECTIONS_MAX = 256;
 const REQUEST_MS_MAX = 10_000;
+/** Relays that have more to tell again are waited for so long from when a life begins, and not for ever. */
+export const TOLD_AGAIN_MS_MAX = 10_000;
 /**
  * Content and token keys a second, and at once: what a second of one processor takes. A relay that tells
  * everything again sends half as much or less.
@@ -60,7 +62,8 @@ export interface LearningServer {
 export async function startLearningServer(options: LearningServerOptions): Promise<LearningServer> {
   const expected = digest(`Bearer ${options.token}`);
   const budget = new KeyBudget(options.clock);
-  const context = { ...options, expected, budget, behind: new Set<Socket>() };
+  const life = { epoch: options.account.epoch, sinceMs: options.clock() };
+  const context = { ...options, expected, budget, life, behind: new Set<Socket>() };
   const server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, response) => {
     answer(context, request, response).catch(() => response.destroy());
   });
@@ -69,7 +72,7 @@ export async function startLearningServer(options: LearningServerOptions): Promi
   return {
     port,
     get isBeingToldAgain() {
-      return context.behind.size > 0;
+      return context.behind.size > 0 && options.clock() < life.sinceMs + TOLD_AGAIN_MS_MAX;
     },
     async close() {
       server.closeAllConnections();
@@ -81,6 +84,8 @@ export async function startLearningServer(options: LearningServerOptions): Promi
 type Context = LearningServerOptions & {
   readonly expected: Buffer;
   readonly budget: KeyBudget;
+  /** The present one, as relays were told. */
+  readonly life: { epoch: string; sinceMs: number };
   /** Connections of relays that have more to tell again. Bounded as connections are. */
   readonly behind: Set<Socket>;
 };
@@ -151,7 +156,12 @@ function tellHeard(
 }
 
 /** A relay keeps its connection; one that says nothing any more loses it. */
-function noteCaughtUp({ account, behind }: Context, { headers, socket }: IncomingMessage): void {
+function noteCaughtUp(context: Context, { headers, socket }: IncomingMessage): void {
+  const { account, behind, life, clock } = context;
+  if (life.epoch !== account.epoch) {
+    life.epoch = account.epoch;
+    life.sinceMs = clock();
+  }
   const caughtUp = headers[CAUGHT_UP_HEADER];
   if (caughtUp === undefined || caughtUp === account.epoch) {
     behind.delete(socket);

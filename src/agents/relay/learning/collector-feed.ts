@@ -65,6 +65,8 @@ export class CollectorFeed {
   /** What was stored when its present life was met: before it has that, it knows a part. */
   #toldAgainUpTo = 0;
   #promptsMax = 1;
+  /** Twice as many each time that they are taken: a collector that cannot keep up is not told the same for ever. */
+  #atOnce = 1;
   /** Up to there prompts are told one by one: among several it did not take one. */
   #singlyUpTo = 0;
   #isReady = true;
@@ -102,10 +104,12 @@ export class CollectorFeed {
       if (this.#closing.signal.aborted) return;
       if (answer.kind === "failed" || answer.kind === "unauthorized") {
         if (some.length > 0) this.#options.onTold(answer.kind, some.length);
+        this.#atOnce = 1;
         await this.#pause(retryMs(this.#failures++, Math.random()));
         continue;
       }
       this.#failures = 0;
+      this.#atOnce = Math.min(this.#atOnce * 2, LEARNED_LIMITS.promptsMax);
       if (answer.kind === "refused" && some.length > 1) {
         this.#singlyUpTo = some.at(-1)!.number;
         continue;
@@ -121,7 +125,8 @@ export class CollectorFeed {
   }
 
   #next(): readonly StoredMessage[] {
-    const countMax = this.#told < this.#singlyUpTo ? 1 : this.#promptsMax;
+    const most = Math.min(this.#atOnce, this.#promptsMax);
+    const countMax = this.#told < this.#singlyUpTo ? 1 : most;
     return this.#options.store.someAfter(this.#told, { countMax, bytesMax: ROOM_BYTES });
   }
 

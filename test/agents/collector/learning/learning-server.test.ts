@@ -5,6 +5,7 @@ import { expect, it, onTestFinished } from "vitest";
 import {
   KEYS_PER_SECOND_MAX,
   startLearningServer,
+  TOLD_AGAIN_MS_MAX,
 } from "../../../../src/agents/collector/learning/learning-server.ts";
 import {
   CAUGHT_UP_HEADER,
@@ -75,7 +76,7 @@ it("hears several prompts at once, up to its bound", async () => {
 });
 
 it("knows that it is being told again until every relay has said that it was, or is gone", async () => {
-  const { server, send, tell } = await start();
+  const { server, send, tell, pass } = await start();
   const origin = `http://127.0.0.1:${server.port}`;
   const [a, b] = [new Client(origin), new Client(origin)];
   onTestFinished(async () => void (await Promise.all([a.destroy(), b.destroy()])));
@@ -89,6 +90,12 @@ it("knows that it is being told again until every relay has said that it was, or
   expect(server.isBeingToldAgain).toBe(true);
   await b.destroy();
   await eventually(async () => expect(server.isBeingToldAgain).toBe(false));
+  // Who never gets there is not waited for either.
+  await (await tell(a, "")).body.dump();
+  pass(TOLD_AGAIN_MS_MAX - 1);
+  expect(server.isBeingToldAgain).toBe(true);
+  pass(1);
+  expect(server.isBeingToldAgain).toBe(false);
 });
 
 it.for(["", "agent-token", `${TOKEN}x`])("believes nobody with the token %j", async (token) => {
