@@ -19,12 +19,15 @@ import {
   type InferenceRequest,
   reservedOutputTokens,
 } from "../../../src/scheduler/model/inference-request.ts";
+import {
+  EDGE_GATHER_MS,
+  EDGE_GATHERS_MAX,
+  GATHERED_COMMITS,
+} from "../../../src/worker/edge/edge-calls.ts";
 import { ObjectRtt } from "../../../src/worker/edge/object-rtt.ts";
 import { Outbox } from "../../../src/worker/edge/outbox.ts";
 import type { AnsweredAt, Asked, Decided, Mind, MindContext } from "./ways.ts";
 
-/** Commits wait so long for others to go with. */
-const GATHER_MS = 5;
 /** A call without an answer is given up after so long, and made again a while later. */
 const SYNC_DEADLINE_MS = 2_000;
 const SYNC_RETRY_MS = 500;
@@ -153,7 +156,7 @@ class ShardView {
     const whose = { requestId, attempt: 0, tenant, fairnessId: tenant, weight: 1, model };
     const commit = { ...whose, ...facts, ticket, keys, endpoints, terms };
     this.#outbox.addCommit({ number, commit, decidedAtMs: nowMs });
-    this.#callAfter(GATHER_MS);
+    this.#callAfter(EDGE_GATHER_MS);
     return { reason: terms.reason, local: { slots, ticket } };
   }
 
@@ -178,7 +181,8 @@ class ShardView {
       replica.learn(request.keys, slot, nowMs);
     }
     // Behind the request: the next ones may be decided here.
-    if (replica.known.digest === "" || replica.isToBeRenewed(nowMs)) this.#callAfter(GATHER_MS);
+    if (replica.known.digest === "" || replica.isToBeRenewed(nowMs))
+      this.#callAfter(EDGE_GATHER_MS);
   }
 
   /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
@@ -198,7 +202,19 @@ class ShardView {
   #callAfter(ms: number): void {
     if (this.#isCalling) return;
     this.#isCalling = true;
-    this.#context.after(ms, () => this.#call());
+    if (ms === EDGE_GATHER_MS) this.#gather(EDGE_GATHERS_MAX);
+    else this.#context.after(ms, () => this.#call());
+  }
+
+  /** Waits for what is to go with the next call, for as long as more comes. */
+  #gather(gathers: number): void {
+    const before = this.#outbox.commitCount;
+    this.#context.after(EDGE_GATHER_MS, () => {
+      const { commitCount } = this.#outbox;
+      const isWorthIt = commitCount > before && commitCount < GATHERED_COMMITS;
+      if (isWorthIt && gathers > 1) this.#gather(gathers - 1);
+      else this.#call();
+    });
   }
 
   #call(): void {
@@ -220,7 +236,8 @@ class ShardView {
       this.#countUnderWay = 0;
       if (synced === undefined) this.#outbox.putBack(batch);
       else this.#synced(synced, { askedAtMs, shown });
-      if (!this.#outbox.isEmpty) this.#callAfter(synced === undefined ? SYNC_RETRY_MS : GATHER_MS);
+      if (!this.#outbox.isEmpty)
+        this.#callAfter(synced === undefined ? SYNC_RETRY_MS : EDGE_GATHER_MS);
     };
     const sync = { known: this.#replica.known, credit, commits, ends: [] };
     this.#context.sync(this.#shard, sync, end);
