@@ -46,7 +46,7 @@ export interface PoolObjectOptions {
   readonly rng: Rng;
 }
 
-export interface AskedPick {
+interface AskedPick {
   readonly request: InferenceRequest;
   /** The slot where its isolate would have sent it. */
   readonly proposed: number | undefined;

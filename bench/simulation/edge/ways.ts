@@ -19,7 +19,7 @@ export interface Decided {
   readonly proposal?: Proposal;
 }
 
-export interface Proposal {
+interface Proposal {
   readonly slot: number;
   /** Of the dispatch. */
   readonly number: number;

@@ -42,7 +42,7 @@ export interface ChoiceInput {
 }
 
 /** An endpoint, and what it is charged with. */
-export interface Claim {
+interface Claim {
   readonly slot: number;
   readonly uncachedTokens: number;
   readonly outputTokens: number;
