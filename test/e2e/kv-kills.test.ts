@@ -1,5 +1,8 @@
-// Collectors, the object and engines killed with SIGKILL under load, one after another and in any order:
-// requests go on, and the object knows again what the engines' caches hold, all of it and nothing else.
+// Collectors, the object and engines killed with SIGKILL under load, one after another, several at once and
+// in any order: requests go on, and three seconds after they are back the object knows again what the engines'
+// caches hold, all of it and nothing else.
+//
+// FAIRLEAD_KILL_SEEDS=1,2,3 takes those orders of kills in place of the usual one.
 //
 // Whether it does is asked of the engines: after each kill the load pauses, and what decisions say is
 // cached has to be what the engines then report, within one content block.
@@ -12,21 +15,25 @@ import { createRng } from "../../src/scheduler/support/rng.ts";
 import { eventually } from "./harness.ts";
 import { COLLECTORS, ENGINES, KvStack, MODEL } from "./kv-stack.ts";
 
-/**
- * Knowledge is to be whole again within three seconds, on cores that others use as well. Where processes have
- * to start for that, it is given more.
- */
-const WHOLE_MS_MAX = 3_000 + 2_000;
-const STARTED_MS_MAX = 3_000 + 9_000;
+/** From when all that was killed is back. */
+const WHOLE_MS_MAX = 3_000;
+/** Cores that others use as well may keep everybody waiting for so long: then the same is tried once more. */
+const TRIES = 2;
+/** Before it counts as not coming. */
+const WAITED_MS_MAX = 30_000;
+const SEEDS = (process.env["FAIRLEAD_KILL_SEEDS"] ?? "17").split(",").map(Number);
 /** Of all requests, those that may fail when an engine is killed: what it was about to answer. */
 const FAILED_SHARE_MAX = 0.25;
 /** A client that was refused waits before it asks again. */
 const PAUSE_MS = 100;
 const CLIENTS = 5;
 const PROBES = 6;
+const TOO_LITTLE_MAX = 1;
 /** Requests between two kills, so that caches change. */
 const REQUESTS_BETWEEN = 20;
 const KILLS_IN_A_ROW = 4;
+/** So that some come while what was killed before is not whole yet. */
+const BETWEEN_MS_MAX = 1_500;
 
 let stack: KvStack;
 let traffic: Traffic;
@@ -34,7 +41,7 @@ beforeAll(async () => {
   stack = await KvStack.start();
   traffic = new Traffic({ seed: 3, model: MODEL, live: 48, answerTokens: { min: 8, max: 8 } });
   await Promise.all(Array.from({ length: 40 }, () => askNext()));
-  await whole(STARTED_MS_MAX);
+  await whole();
 });
 afterAll(() => stack?.[Symbol.asyncDispose]());
 
@@ -47,8 +54,9 @@ async function askNext(): Promise<number> {
   return status;
 }
 
-/** Until every endpoint is known exactly. */
-async function whole(msMax = WHOLE_MS_MAX): Promise<void> {
+/** Until every endpoint is known exactly; how long that took. */
+async function whole(): Promise<number> {
+  const fromMs = performance.now();
   let known: readonly (string | undefined)[] | undefined;
   await eventually(
     "every endpoint is known exactly",
@@ -57,10 +65,12 @@ async function whole(msMax = WHOLE_MS_MAX): Promise<void> {
       const isWhole = known?.length === ENGINES && known.every((each) => each === "exact");
       return isWhole ? true : undefined;
     },
-    msMax,
+    WAITED_MS_MAX,
   ).catch((error: unknown) => {
+    // "partial" is what collectors say, "demoted" what engines have reported.
     throw new Error(`known is ${known?.join(", ")}`, { cause: error });
   });
+  return performance.now() - fromMs;
 }
 
 /** Requests all the time, until `stop`. */
@@ -102,6 +112,8 @@ function startLoad() {
 }
 
 interface Aftermath {
+  /** From when all was back until it was known exactly. */
+  readonly wholeMs: number;
   /** Of all requests, before and after. */
   readonly statuses: readonly number[];
   /** Those that failed though they began when all was known again. */
@@ -117,20 +129,28 @@ interface WrongDecision {
   readonly [shown: string]: unknown;
 }
 
-/** Kills under load, and waits until the object knows everything again. */
-async function killed(kill: () => Promise<void>, msMax = WHOLE_MS_MAX): Promise<Aftermath> {
+/** Kills under load, and waits until the object knows everything again. `kill` resolves when all is back. */
+async function killed(kill: () => Promise<void>): Promise<Aftermath> {
+  for (let tries = 1; ; tries++) {
+    const aftermath = await killedOnce(kill);
+    if (aftermath.wholeMs <= WHOLE_MS_MAX || tries === TRIES) return aftermath;
+  }
+}
+
+async function killedOnce(kill: () => Promise<void>): Promise<Aftermath> {
   const load = startLoad();
+  let wholeMs: number;
   try {
     await load.answered(REQUESTS_BETWEEN);
     await kill();
-    await whole(msMax);
+    wholeMs = await whole();
     load.nowWhole();
     await load.answered(REQUESTS_BETWEEN);
   } finally {
     await load.stop();
   }
   const failedWhole = load.statusesWhole.filter((status) => status !== 200);
-  return { statuses: load.statuses, failedWhole, wrong: await wrongDecisions() };
+  return { wholeMs, statuses: load.statuses, failedWhole, wrong: await wrongDecisions() };
 }
 
 /** Asks one after another, and gives what decisions said is cached that engines do not report. */
@@ -159,63 +179,84 @@ async function wrongDecisions(): Promise<WrongDecision[]> {
   return wrong;
 }
 
-const KILLS: Readonly<Record<string, () => Promise<void>>> = {
-  ...Object.fromEntries(
-    Array.from({ length: COLLECTORS }, (_, n) => [
-      `collector ${n}`,
-      async () => {
-        await stack.collectors[n]!.kill();
-        // Not waited for: the other one is there. If it does not come back, the next kill shows it.
-        stack.collectors[n]!.start().catch(() => undefined);
-      },
-    ]),
-  ),
-  object: () => stack.killObject(),
-  ...Object.fromEntries(
-    Array.from({ length: ENGINES }, (_, n) => [
-      `engine ${n}`,
-      async () => {
-        await stack.engines[n]!.kill();
-        await stack.engines[n]!.start();
-      },
-    ]),
-  ),
+interface Victim {
+  kill(): Promise<unknown>;
+  /** Until it runs and can be asked. */
+  back(): Promise<unknown>;
+}
+
+const VICTIMS: Readonly<Record<string, Victim>> = {
+  object: {
+    kill: () => stack.killObject(),
+    back: () => eventually("the object answers", () => stack.knowledge()),
+  },
+  ...victims("collector", COLLECTORS, (n) => stack.collectors[n]!),
+  ...victims("engine", ENGINES, (n) => stack.engines[n]!),
 };
 
-describe("knowledge of caches, when parts are killed under load", { timeout: 60_000 }, () => {
+function victims(
+  what: string,
+  count: number,
+  part: (n: number) => KvStack["engines"][number],
+): Readonly<Record<string, Victim>> {
+  const of = (n: number): Victim => ({ kill: () => part(n).kill(), back: () => part(n).start() });
+  return Object.fromEntries(Array.from({ length: count }, (_, n) => [`${what} ${n}`, of(n)]));
+}
+
+/** At once, and all come back at once. */
+async function killTogether(...names: readonly string[]): Promise<void> {
+  const some = names.map((name) => VICTIMS[name]!);
+  await Promise.all(some.map((each) => each.kill()));
+  await Promise.all(some.map((each) => each.back()));
+}
+
+/**
+ * What there is to complain of. What a killed one had just heard of and not told is found out when it is computed
+ * next: until then too little is believed of such a prompt.
+ */
+function complaints({ wholeMs, failedWhole, wrong }: Aftermath): unknown[] {
+  const tooMuch = wrong.filter(({ blocks }) => blocks > 0);
+  return [
+    ...(wholeMs <= WHOLE_MS_MAX ? [] : [`whole after ${Math.round(wholeMs)} ms`]),
+    ...failedWhole,
+    ...(wrong.length > TOO_LITTLE_MAX ? wrong : tooMuch),
+  ];
+}
+
+describe("knowledge of caches, when parts are killed under load", { timeout: 120_000 }, () => {
   it("is true to begin with", async () => {
     expect(await wrongDecisions()).toEqual([]);
   });
 
   it("is whole again at once where another collector is there, and no request fails", async () => {
-    const { statuses, wrong } = await killed(async () => {
+    const aftermath = await killed(async () => {
       await stack.collectors[0]!.kill();
-      await whole();
-      expect(await stack.agents()).not.toContain("collector-0");
+      await eventually("it is missed", async () =>
+        (await stack.agents()).includes("collector-0") ? undefined : true,
+      );
     });
-    expect(statuses.filter((status) => status !== 200)).toEqual([]);
-    // What the killed one had just heard of and not told is found out when it is computed next: too little is
-    // believed of such a prompt until then, and never too much.
-    expect(wrong.length).toBeLessThanOrEqual(1);
-    expect(wrong.filter(({ blocks }) => blocks > 0)).toEqual([]);
+    expect(aftermath.statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(complaints(aftermath)).toEqual([]);
   });
 
   it("is shown as partial while no collector is there, and whole again by replay", async () => {
-    const { statuses, wrong } = await killed(async () => {
-      await stack.collectors[1]!.kill();
+    const { wholeMs, statuses, wrong } = await killed(async () => {
+      await Promise.all(stack.collectors.map((each) => each.kill()));
       const shown = await eventually("nothing is exact", async () => {
         const known = await stack.knowledge();
         return known?.every((each) => each !== "exact") ? known : undefined;
       });
       expect(shown).toEqual(Array.from({ length: ENGINES }, () => "partial"));
       await Promise.all(stack.collectors.map((each) => each.start()));
-    }, STARTED_MS_MAX);
+    });
+    expect(wholeMs).toBeLessThanOrEqual(WHOLE_MS_MAX);
     expect(statuses.filter((status) => status !== 200)).toEqual([]);
     expect(wrong).toEqual([]);
   });
 
   it("goes with an engine that is killed, and comes back with it", async () => {
-    const { statuses, failedWhole, wrong } = await killed(KILLS["engine 0"]!, STARTED_MS_MAX);
+    const { wholeMs, statuses, failedWhole, wrong } = await killed(() => killTogether("engine 0"));
+    expect(wholeMs).toBeLessThanOrEqual(WHOLE_MS_MAX);
     const failed = statuses.filter((status) => status !== 200);
     expect(failed.length).toBeLessThanOrEqual(statuses.length * FAILED_SHARE_MAX);
     expect(failedWhole).toEqual([]);
@@ -223,7 +264,8 @@ describe("knowledge of caches, when parts are killed under load", { timeout: 60_
   });
 
   it("survives the object", async () => {
-    const { failedWhole, wrong } = await killed(KILLS["object"]!);
+    const { wholeMs, failedWhole, wrong } = await killed(() => killTogether("object"));
+    expect(wholeMs).toBeLessThanOrEqual(WHOLE_MS_MAX);
     expect(failedWhole).toEqual([]);
     expect(wrong).toEqual([]);
   });
@@ -244,22 +286,24 @@ describe("knowledge of caches, when parts are killed under load", { timeout: 60_
     expect(wrong).toEqual([]);
   });
 
-  it("survives kills in any order", async () => {
-    const rng = createRng(17);
-    const names = Object.keys(KILLS)
-      .map((name) => [rng(), name] as const)
-      .toSorted(([a], [b]) => a - b)
-      .map(([, name]) => name);
-    const load = startLoad();
-    try {
-      for (const name of names.slice(0, KILLS_IN_A_ROW)) {
-        await KILLS[name]!();
-        await load.answered(REQUESTS_BETWEEN);
+  it.for([
+    { names: ["collector 0", "collector 1", "object"] },
+    { names: ["collector 0", "engine 1"] },
+    { names: ["collector 1", "engine 2", "object"] },
+  ])("survives $names at once", async ({ names }) => {
+    expect(complaints(await killed(() => killTogether(...names)))).toEqual([]);
+  });
+
+  it.for(SEEDS)("survives kills in any order, of seed %i", async (seed) => {
+    const rng = createRng(seed);
+    const names = Object.keys(VICTIMS);
+    const draw = () => names[Math.floor(rng() * names.length)]!;
+    const aftermath = await killed(async () => {
+      for (let i = 0; i < KILLS_IN_A_ROW; i++) {
+        if (i > 0) await sleep(rng() * BETWEEN_MS_MAX);
+        await killTogether(...new Set([draw(), draw()]));
       }
-    } finally {
-      await load.stop();
-    }
-    await whole(STARTED_MS_MAX);
-    expect(await wrongDecisions()).toEqual([]);
+    });
+    expect(complaints(aftermath)).toEqual([]);
   });
 });

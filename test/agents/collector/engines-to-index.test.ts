@@ -33,7 +33,7 @@ const PROMPTS = 3;
 const BLOCKS = 3;
 const BLOCK_TOKENS = 4;
 /** Batches that an engine keeps for replays. */
-const KEPT = 6;
+const KEPT = 3;
 const WINDOW_BYTES = 64 * 1024;
 const ROUNDS = 60;
 /** Of settling: nobody is silent, and all together is longer than anything is held back. */
