@@ -156,10 +156,12 @@ export class TicketEnds implements PickDesk {
     this.#unsent(ticket);
   }
 
-  /** Its prompt is not on its way to its first endpoint. */
-  #unsent({ keys, endpoints: [first = ""] }: ReleasedTicket): void {
+  /** Its prompt is not on its way to its first endpoint, nor to who was to read it before. */
+  #unsent({ keys, endpoints: [first = ""], prefill }: ReleasedTicket): void {
     const slot = this.#options.endpoints.table.slotOfAddress(first);
-    if (keys !== null && slot !== undefined) this.#options.resident.unsent(keys, slot);
+    if (keys === null) return;
+    for (const each of [slot, prefill?.pickedSlot])
+      if (each !== undefined) this.#options.resident.unsent(keys, each);
   }
 
   /** Its place is needed for another. */

@@ -33,6 +33,9 @@ export const SPECULATION_LIMITS = {
   toldAfterMs: 500,
 } as const;
 
+/** Claims that have ended and may be remembered whatever stands. */
+const ENDED_KEPT = 64;
+
 /** What was told of endpoints. */
 export interface ToldBlocks {
   /** Blocks of a path that the endpoint holds without a gap from the first. O(blocks). */
@@ -67,7 +70,7 @@ export class Speculation {
     forget: (keys, firstBlock, slot) =>
       this.#tree.removeHolder(keys.subarray(firstBlock * 2), slot),
   });
-  /** Oldest first, from #head on; with those that have ended early. */
+  /** Oldest first, from #head on; with some that have ended early. */
   #expiring: Standing[] = [];
   #head = 0;
   /** Who was looked at longest ago comes first. */
@@ -78,6 +81,11 @@ export class Speculation {
   /** Claims that stand. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Those that are remembered: they, and no more than as many that have ended, and a few. */
+  get kept(): number {
+    return this.#expiring.length;
   }
 
   /** Of all prompts that are claimed. */
@@ -185,16 +193,19 @@ export class Speculation {
     standing.hasEnded = true;
     this.#size--;
     this.#keyBytes -= standing.claim.keys.byteLength;
+    this.#compact();
   }
 
-  /** The oldest that stands. Those before it that have ended are let go of, amortised O(1). */
+  /** Amortised O(1): at least half of what is gone through goes. */
+  #compact(): void {
+    if (this.#expiring.length <= 2 * this.#size + ENDED_KEPT) return;
+    this.#expiring = this.#expiring.filter((each) => !each.hasEnded);
+    this.#head = 0;
+  }
+
+  /** The oldest that stands. Amortised O(1). */
   #oldest(): Standing | undefined {
     while (this.#expiring[this.#head]?.hasEnded === true) this.#head++;
-    // Half of it is behind the head: moved once for as many steps.
-    if (this.#head * 2 > this.#expiring.length) {
-      this.#expiring = this.#expiring.slice(this.#head);
-      this.#head = 0;
-    }
     return this.#expiring[this.#head];
   }
 }

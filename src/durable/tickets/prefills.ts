@@ -28,6 +28,8 @@ export interface PrefillSpec {
 export interface PrefillState {
   readonly promptTokens: number;
   readonly uncachedTokens: number;
+  /** Who was picked for it. */
+  readonly pickedSlot: number;
   /** Who carries it; NO_ENDPOINT once nobody does. */
   slot: number;
   triesLeft: number;
@@ -107,7 +109,7 @@ export class Prefills {
     const prompt = { promptTokens, uncachedTokens };
     const dispatched = load.dispatched(slot, uncachedTokens, clock(), prompt);
     const state = { slot, triesLeft: tries, dispatched, claim: null, tookMs: undefined };
-    return { ...state, ...prompt, isFallenBack: false };
+    return { ...state, ...prompt, pickedSlot: slot, isFallenBack: false };
   }
 
   /** The prompt is on its way. */

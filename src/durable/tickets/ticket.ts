@@ -150,7 +150,7 @@ const NO_KEYS = new Uint32Array(0);
 
 /** Of one whose load has left. */
 export type ReleasedTicket = Readonly<
-  Pick<TicketState, "requestId" | "attempt" | "isVoid" | "keys" | "endpoints">
+  Pick<TicketState, "requestId" | "attempt" | "isVoid" | "keys" | "endpoints" | "prefill">
 >;
 
 /** A relay from its start to its end. */

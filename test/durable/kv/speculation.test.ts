@@ -51,6 +51,19 @@ describe("Speculation", () => {
     expect(matched(speculation, contentKeys(1, 1))[0]).toBe(1);
   });
 
+  it("remembers few of those that ended before an older one", () => {
+    const speculation = new Speculation();
+    speculation.claim(contentKeys(0, 1), 0, 60_000);
+    for (let i = 1; i < 1_000; i++) {
+      speculation.claim(contentKeys(i, 1), 1, 60_000);
+      speculation.withdraw(contentKeys(i, 1), 1);
+    }
+    expect(speculation.size).toBe(1);
+    expect(speculation.kept).toBeLessThan(100);
+    speculation.expire(60_000);
+    expect(speculation.size).toBe(0);
+  });
+
   it("keeps as many keys as it is bounded to", () => {
     const speculation = new Speculation();
     const claims = SPECULATION_LIMITS.keyBytesMax / (CONTENT_KEYS_MAX * 8);
