@@ -11,6 +11,8 @@ import { featuresSchema, type MediaItem, readItems } from "./media-items.ts";
 
 /** Prompts of one engine that are learned at once: one is read here while others are asked for. */
 export const PROMPTS_PER_ENGINE_MAX = 4;
+/** Prompts of all engines that are learned at once where one renderer tells of them all. */
+export const PROMPTS_PER_RENDERER_MAX = 32;
 
 const ASK_MS_MAX = 10_000;
 /** Questions in a row without an answer in time, after which an engine is called slow. */
@@ -59,15 +61,20 @@ export type Asked<Value> =
 export interface AskerOptions {
   /** Absent: as without flags. */
   readonly engineTls?: EngineTls | undefined;
-  /** Who tells tokens in the engines' place, if anybody. It is slow on behalf of the engine that was meant. */
+  /** Who tells tokens in the engines' place, if anybody. */
   readonly renderOrigin?: string | undefined;
-  /** An engine did not answer in time, several times in a row. */
+  /** Who was asked, an engine or the renderer, did not answer in time, several times in a row. */
   readonly onSlow?: (origin: string) => void;
   readonly askMsMax?: number | undefined;
 }
 
+/**
+ * No question waits for a connection, which would count as the slowness of who is asked: there are as many as prompts
+ * may be learned at once, and each prompt asks one question after the other.
+ */
 export class EngineAsker {
-  readonly #agent: Agent;
+  readonly #engines: Agent;
+  readonly #renderer: Agent;
   readonly #clock: () => number;
   readonly #onAsk: (what: AskedFor) => void;
   readonly #noRenderUntilMs = new Map<string, number>();
@@ -76,7 +83,7 @@ export class EngineAsker {
   readonly #renderOrigin: string | undefined;
   readonly #onSlow: (origin: string) => void;
   readonly #askMsMax: number;
-  /** Questions that had no answer in time, since the last that had. */
+  /** Questions that had no answer in time since the last that had, by the origin that was asked. */
   readonly #timeouts = new Map<string, number>();
 
   /** Milliseconds of any origin. `onAsk` is called with each question. */
@@ -90,12 +97,11 @@ export class EngineAsker {
       renderOrigin,
     }: AskerOptions = {},
   ) {
-    this.#agent = new Agent({
-      connect: connectOptions(engineTls),
-      allowH2: false,
-      connections: PROMPTS_PER_ENGINE_MAX,
-      maxResponseSize: ANSWER_BYTES_MAX,
-    });
+    const bounds = { allowH2: false, maxResponseSize: ANSWER_BYTES_MAX };
+    const connect = connectOptions(engineTls);
+    this.#engines = new Agent({ ...bounds, connect, connections: PROMPTS_PER_ENGINE_MAX });
+    // Its URL says for itself whether it is TLS.
+    this.#renderer = new Agent({ ...bounds, connections: PROMPTS_PER_RENDERER_MAX });
     this.#clock = clock;
     this.#onAsk = onAsk;
     this.#renderOrigin = renderOrigin;
@@ -168,15 +174,17 @@ export class EngineAsker {
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await Promise.all([this.#engines.destroy(), this.#renderer.destroy()]);
   }
 
   /** A POST where there is a body, which is a prompt to tokenize. Gives the answer's JSON. */
   async #ask(engine: string, path: string, body?: string): Promise<Asked<unknown>> {
-    const origin = body === undefined ? engine : (this.#renderOrigin ?? engine);
+    const renderer = body === undefined ? undefined : this.#renderOrigin;
+    const origin = renderer ?? engine;
+    const agent = renderer === undefined ? this.#engines : this.#renderer;
     const overdue = AbortSignal.timeout(this.#askMsMax);
     try {
-      const response = await this.#agent.request({
+      const response = await agent.request({
         origin,
         path,
         ...(body === undefined
@@ -185,14 +193,14 @@ export class EngineAsker {
         signal: overdue,
       });
       const { statusCode } = response;
-      this.#timeouts.delete(engine);
+      this.#timeouts.delete(origin);
       if (statusCode === 200) return { ok: true, value: await response.body.json() };
       await response.body.dump();
       const isAbsent = statusCode === 404 || statusCode === 405 || statusCode === 501;
       return { ok: false, why: isAbsent ? "unsupported" : "failed" };
     } catch {
       // Away, slow, too long an answer, or no JSON. It names nothing of the prompt, and is counted.
-      if (overdue.aborted) this.#timedOut(engine);
+      if (overdue.aborted) this.#timedOut(origin);
       return { ok: false, why: "failed" };
     }
   }

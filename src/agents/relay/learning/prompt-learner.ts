@@ -62,7 +62,7 @@ export interface Offer extends Omit<LearnRequest, keyof ContentFacts> {
   readonly facts: ContentFacts | undefined;
 }
 
-/** Of an engine that was slow, or does not tell tokens' texts. */
+/** Of one that was slow, or does not tell tokens' texts. */
 type EngineRefusal = "failed" | "unsupported";
 
 export class PromptLearner {
@@ -70,7 +70,7 @@ export class PromptLearner {
   /** Infinite: a lesson or the thread has it. */
   readonly #known = new KnownKeys();
   readonly #held: HeldAnswers = { bytes: 0 };
-  /** Until when engines are left alone, and why. */
+  /** Until when engines are left alone, and why; or the renderer, by its origin. */
   readonly #leftAlone = new Map<
     string,
     { readonly untilMs: number; readonly why: EngineRefusal }
@@ -156,14 +156,19 @@ export class PromptLearner {
     return this.#thread !== undefined && this.#waiting.hasRoom(endpoint, bytes, share);
   }
 
+  /** The engine's, or of the renderer that is asked in its place. */
   #engineRefusal(endpoint: string): EngineRefusal | undefined {
-    const left = this.#leftAlone.get(endpoint);
-    return left !== undefined && left.untilMs > this.#options.clock() ? left.why : undefined;
+    const nowMs = this.#options.clock();
+    for (const origin of [this.#options.renderOrigin, endpoint]) {
+      const left = origin === undefined ? undefined : this.#leftAlone.get(origin);
+      if (left !== undefined && left.untilMs > nowMs) return left.why;
+    }
+    return undefined;
   }
 
-  #leaveAlone(endpoint: string, why: EngineRefusal, ms: number): void {
+  #leaveAlone(origin: string, why: EngineRefusal, ms: number): void {
     if (this.#leftAlone.size >= LEARNER_LIMITS.enginesMax) this.#leftAlone.clear();
-    this.#leftAlone.set(endpoint, { untilMs: this.#options.clock() + ms, why });
+    this.#leftAlone.set(origin, { untilMs: this.#options.clock() + ms, why });
   }
 
   #judge({ endpoint, body, facts }: Offer): LearnOutcome | undefined {
@@ -235,7 +240,7 @@ export class PromptLearner {
       this.#options.registry.inc(METRIC.relayLearningAskedTotal, { what: message.what });
       return;
     }
-    if (message.kind === "slow") return this.#leaveAlone(message.endpoint, "failed", FAILED_MS);
+    if (message.kind === "slow") return this.#leaveAlone(message.origin, "failed", FAILED_MS);
     this.#done(message);
   }
 

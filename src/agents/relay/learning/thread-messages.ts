@@ -46,7 +46,7 @@ export type ThreadReport =
       /** Of all messages that are kept. */
       readonly storedBytes: number;
     }
-  /** An engine does not answer in time; what waited for it is given up. */
-  | { readonly kind: "slow"; readonly endpoint: string }
+  /** An engine or the renderer does not answer in time; what waited for it is given up. */
+  | { readonly kind: "slow"; readonly origin: string }
   | { readonly kind: "told"; readonly outcome: ToldOutcome; readonly count: number }
   | { readonly kind: "asked"; readonly what: AskedFor };

@@ -21,13 +21,13 @@ import { PromptTokenizer } from "./prompt-tokenizer.ts";
 import type { LearnJob, ThreadOptions, ThreadReport } from "./thread-messages.ts";
 
 const options = workerData as ThreadOptions;
-const { collectors, token, tokensPerKey, promptsPerSecondMax, areMediaRendered } = options;
+const { collectors, token, tokensPerKey, areMediaRendered } = options;
 
 const report = (message: ThreadReport) => parentPort!.postMessage(message);
 const clock = () => performance.now();
-const onSlow = (endpoint: string) => {
-  report({ kind: "slow", endpoint });
-  for (const job of queue.take(endpoint)) report({ ...doneWith(job, {}), mediaBlocks: 0 });
+const onSlow = (origin: string) => {
+  report({ kind: "slow", origin });
+  for (const job of queue.take(origin)) report({ ...doneWith(job, {}), mediaBlocks: 0 });
 };
 const onAsk = (what: AskedFor) => report({ kind: "asked", what });
 const engines = new EngineAsker(clock, onAsk, { ...options, onSlow });
@@ -41,7 +41,7 @@ const feeds = new CollectorFeeds({
   onTold: (outcome, count) => report({ kind: "told", outcome, count }),
 });
 
-const queue = new LearnQueue({ promptsPerSecondMax, clock, learn });
+const queue = new LearnQueue({ ...options, clock, learn });
 /** Conversations that were learned not long ago, or are being learned. */
 const known = new KnownKeys();
 

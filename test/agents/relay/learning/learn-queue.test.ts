@@ -1,5 +1,8 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { PROMPTS_PER_ENGINE_MAX } from "../../../../src/agents/relay/learning/engine-asker.ts";
+import {
+  PROMPTS_PER_ENGINE_MAX,
+  PROMPTS_PER_RENDERER_MAX,
+} from "../../../../src/agents/relay/learning/engine-asker.ts";
 import type { LearnJob } from "../../../../src/agents/relay/learning/thread-messages.ts";
 import { LearnQueue } from "../../../../src/agents/relay/learning/learn-queue.ts";
 
@@ -16,11 +19,12 @@ const job = (endpoint: string, path: string): LearnJob => ({
   isPromptNew: true,
 });
 
-function start(promptsPerSecondMax: number) {
+function start(promptsPerSecondMax: number, renderOrigin?: string) {
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
   const queue = new LearnQueue({
     promptsPerSecondMax,
+    renderOrigin,
     clock: () => Date.now(),
     learn({ path }) {
       begun.push(path);
@@ -45,6 +49,21 @@ it("learns a few prompts at a time of an engine, and lets others pass", async ()
   await vi.advanceTimersByTimeAsync(10);
   expect(begun.at(-1)).toBe(paths.at(-2));
   expect(begun).not.toContain(paths.at(-1));
+});
+
+it("learns no more at a time of all engines than one renderer is asked", async () => {
+  const { queue, begun, end } = start(1_000_000, "renderer");
+  for (let i = 0; i <= PROMPTS_PER_ENGINE_MAX; i++) queue.add(job("a", `a${i}`));
+  for (let i = 0; i < PROMPTS_PER_RENDERER_MAX; i++) queue.add(job(`b${i}`, `b${i}`));
+  await vi.advanceTimersByTimeAsync(100);
+  expect(begun).toHaveLength(PROMPTS_PER_RENDERER_MAX);
+  expect(begun).not.toContain(`a${PROMPTS_PER_ENGINE_MAX}`);
+  await end("b0");
+  await vi.advanceTimersByTimeAsync(100);
+  expect(begun).toHaveLength(PROMPTS_PER_RENDERER_MAX + 1);
+  // What waits for an engine, and what waits for the renderer.
+  expect(queue.take("a").map(({ path }) => path)).toEqual([`a${PROMPTS_PER_ENGINE_MAX}`]);
+  expect(queue.take("renderer")).toHaveLength(PROMPTS_PER_ENGINE_MAX - 1);
 });
 
 it("begins no more than the rate allows, also after a pause", async () => {

@@ -12,7 +12,10 @@ import {
   type Offer,
   type PromptLearnerOptions,
 } from "../../../../src/agents/relay/learning/prompt-learner.ts";
-import { PROMPTS_PER_ENGINE_MAX } from "../../../../src/agents/relay/learning/engine-asker.ts";
+import {
+  PROMPTS_PER_ENGINE_MAX,
+  PROMPTS_PER_RENDERER_MAX,
+} from "../../../../src/agents/relay/learning/engine-asker.ts";
 import { KNOWN_MS } from "../../../../src/agents/relay/learning/known-keys.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { eventually } from "../../simulator/harness.ts";
@@ -24,7 +27,7 @@ const SECRET_WORD = "canary";
 
 async function listening(handler: Parameters<typeof createServer>[1]): Promise<string> {
   const server = createServer(handler);
-  server.listen(0, "127.0.0.1");
+  server.listen(0, "0.0.0.0");
   await once(server, "listening");
   onTestFinished(async () => {
     server.closeAllConnections();
@@ -221,6 +224,46 @@ it("learns of a renderer beside the engines where one is named, and of adapters 
   // Without the engine nobody knows whether the model is an adapter.
   offer(await offerOf("http://127.0.0.1:1", "b"));
   await counted("failed", 1);
+});
+
+describe("with one renderer for many engines", () => {
+  /** The engine at another loopback address: there it is another one. */
+  const alsoAt = (origin: string, i: number) => origin.replace("127.0.0.1", `127.0.1.${i + 1}`);
+
+  it("asks for as many prompts at once as its own bound says, and learns all", async () => {
+    const { engine } = await startEngine();
+    const { engine: renderer, release } = await startEngine();
+    const { offer, counted } = await start({ renderOrigin: renderer.origin });
+    renderer.isHeld = true;
+    const offered = PROMPTS_PER_RENDERER_MAX + PROMPTS_PER_ENGINE_MAX;
+    for (let i = 0; i < offered; i++) {
+      const at = alsoAt(engine.origin, Math.floor(i / PROMPTS_PER_ENGINE_MAX));
+      offer(await offerOf(at, `n${i}`));
+    }
+    await eventually(async () => expect(renderer.asked).toBe(PROMPTS_PER_RENDERER_MAX));
+    release();
+    await counted("learned", offered);
+  });
+
+  it("leaves a renderer alone that is slow, whoever's prompts they are, and no engine longer", async () => {
+    const { engine } = await startEngine();
+    const { engine: renderer, release } = await startEngine();
+    const options = { renderOrigin: renderer.origin, askMsMax: 200 };
+    const { offer, count, counted, pass } = await start(options);
+    renderer.isHeld = true;
+    const offered = 2 * PROMPTS_PER_RENDERER_MAX;
+    for (let i = 0; i < offered; i++) offer(await offerOf(alsoAt(engine.origin, i), `n${i}`));
+    await counted("failed", offered);
+    const { asked } = renderer;
+    expect(asked).toBeLessThan(offered);
+    offer(await offerOf(alsoAt(engine.origin, offered), "more"));
+    expect(count("failed")).toBe(offered + 1);
+    release();
+    pass(60_001);
+    offer(await offerOf(alsoAt(engine.origin, 0), "more"));
+    await counted("learned", 1);
+    expect(renderer.asked).toBe(asked + 1);
+  });
 });
 
 it("takes nothing of which the Worker says nothing", async () => {
