@@ -32,7 +32,7 @@ import type { AnsweredAt, Asked, Decided, Mind, MindContext } from "./ways.ts";
 const SYNC_DEADLINE_MS = 2_000;
 const SYNC_RETRY_MS = 500;
 /** A replica of this age is renewed with the next pick that is asked for. */
-const REPLICA_ASK_MS = 100;
+const REPLICA_ASK_MS = 50;
 /** Requests. */
 const CREDIT_WANT_MIN = 4;
 const CREDIT_WANT_MAX = 4_096;

@@ -17,7 +17,7 @@ import type { LocalRecords } from "./local-records.ts";
 import { ObjectRtt } from "./object-rtt.ts";
 
 /** A replica of this age is renewed with the next pick that is asked for. */
-export const REPLICA_ASK_MS = 100;
+const REPLICA_ASK_MS = 50;
 /** The same where the isolate does not decide alone: only while the object is away. */
 export const REPLICA_ASK_IDLE_MS = 1_000;
 /** After a snapshot that cannot be read none is asked for. */
