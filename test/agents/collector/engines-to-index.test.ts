@@ -282,6 +282,8 @@ class World {
   #collector = new Collector();
   #frames = new AgentFrames(PROTOCOL_VERSION);
   #nowMs = 0;
+  /** To engines that are new processes: they are asked for what they keep before anything is taken from them. */
+  readonly #newLinks = new Set<number>();
 
   constructor(areChanged: boolean) {
     this.#areChanged = areChanged;
@@ -311,7 +313,7 @@ class World {
       case "clear":
         return this.#say(given.engine, this.engines[given.engine]!.clear(), given.how);
       case "restart":
-        // Found by its numbers, and its replays.
+        this.#newLinks.add(given.engine);
         return this.engines[given.engine]!.restart();
       case "catch-up":
         return this.#collector.catchUp(given.engine, this.engines[given.engine]!);
@@ -355,6 +357,7 @@ class World {
       isSpoilt ? spoil(payload, spoilt) : payload,
     );
     if (link === "lost") return;
+    if (this.#newLinks.delete(n)) this.#collector.catchUp(n, engineOf);
     this.#collector.take(n, batch, engineOf, canReplay);
     if (link === "twice") this.#collector.take(n, batch, engineOf, canReplay);
   }
