@@ -3,7 +3,6 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import type { MetricRegistry } from "../../../telemetry/metrics.ts";
 import { METRIC } from "../../../telemetry/names.ts";
 import {
@@ -15,12 +14,11 @@ import {
   type LearnedContent,
 } from "../../learning/learned-message.ts";
 import { closeServer, listen, type ListenAddress } from "../../process/listen.ts";
+import { ToldAgain } from "./told-again.ts";
 
 /** Relays of one pool, with a connection each. */
 const CONNECTIONS_MAX = 256;
 const REQUEST_MS_MAX = 10_000;
-/** Relays that have more to tell again are waited for so long from when a life begins, and not for ever. */
-export const TOLD_AGAIN_MS_MAX = 10_000;
 /**
  * Content and token keys a second, and at once: what a second of one processor takes. A relay that tells
  * everything again sends half as much or less.
@@ -53,7 +51,7 @@ export interface LearningServerOptions {
 
 export interface LearningServer {
   readonly port: number;
-  /** A relay that is connected still tells what it told an earlier life, or will. */
+  /** A relay still tells what it told an earlier life, or will. */
   readonly isBeingToldAgain: boolean;
   close(): Promise<void>;
 }
@@ -62,8 +60,8 @@ export interface LearningServer {
 export async function startLearningServer(options: LearningServerOptions): Promise<LearningServer> {
   const expected = digest(`Bearer ${options.token}`);
   const budget = new KeyBudget(options.clock);
-  const life = { epoch: options.account.epoch, sinceMs: options.clock() };
-  const context = { ...options, expected, budget, life, behind: new Set<Socket>() };
+  const toldAgain = new ToldAgain(options.account.epoch, options.clock);
+  const context = { ...options, expected, budget, toldAgain };
   const server = createServer({ requestTimeout: REQUEST_MS_MAX }, (request, response) => {
     answer(context, request, response).catch(() => response.destroy());
   });
@@ -72,7 +70,7 @@ export async function startLearningServer(options: LearningServerOptions): Promi
   return {
     port,
     get isBeingToldAgain() {
-      return context.behind.size > 0 && options.clock() < life.sinceMs + TOLD_AGAIN_MS_MAX;
+      return toldAgain.isUnderWay;
     },
     async close() {
       server.closeAllConnections();
@@ -84,10 +82,7 @@ export async function startLearningServer(options: LearningServerOptions): Promi
 type Context = LearningServerOptions & {
   readonly expected: Buffer;
   readonly budget: KeyBudget;
-  /** The present one, as relays were told. */
-  readonly life: { epoch: string; sinceMs: number };
-  /** Connections of relays that have more to tell again. Bounded as connections are. */
-  readonly behind: Set<Socket>;
+  readonly toldAgain: ToldAgain;
 };
 
 async function answer(
@@ -95,12 +90,15 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { account, registry } = context;
+  const { account, registry, toldAgain } = context;
   if (request.url !== LEARNED_PATH) return refuse(response, 404, `try ${LEARNED_PATH}`);
   const given = digest(request.headers.authorization ?? "");
   const isKnown = timingSafeEqual(given, context.expected);
+  const caughtUp = caughtUpOf(request);
+  // Whatever becomes of its message, a relay that is behind is to be waited for.
+  if (isKnown) toldAgain.arrive(request.socket, caughtUp, account.epoch);
   const heard = () => {
-    if (isKnown) noteCaughtUp(context, request);
+    toldAgain.take(request.socket, caughtUp, account.epoch);
     tellHeard(response, account);
   };
   if (isKnown && request.method === "GET") return heard();
@@ -155,25 +153,14 @@ function tellHeard(
   response.end(JSON.stringify(heard));
 }
 
-/** A relay keeps its connection; one that says nothing any more loses it. */
-function noteCaughtUp(context: Context, { headers, socket }: IncomingMessage): void {
-  const { account, behind, life, clock } = context;
-  if (life.epoch !== account.epoch) {
-    life.epoch = account.epoch;
-    life.sinceMs = clock();
-  }
+function caughtUpOf({ headers }: IncomingMessage): string | undefined {
   const caughtUp = headers[CAUGHT_UP_HEADER];
-  if (caughtUp === undefined || caughtUp === account.epoch) {
-    behind.delete(socket);
-  } else if (!behind.has(socket) && !socket.destroyed) {
-    behind.add(socket);
-    socket.once("close", () => behind.delete(socket));
-  }
+  return typeof caughtUp === "string" ? caughtUp : undefined;
 }
 
 function refuse(response: ServerResponse, status: number, detail: string): void {
-  // What is left of a body is not waited for.
-  response.shouldKeepAlive = false;
+  // What is left of a body is not waited for. A relay whose message was read comes again on its connection.
+  response.shouldKeepAlive = response.req.complete;
   response.writeHead(status, { "content-type": "text/plain" }).end(`${detail}\n`);
 }
 
