@@ -8,7 +8,7 @@ import { SectionBuffer } from "../../src/agents/collector/kv-stream/section-buff
 import { framePayload } from "../../src/agents/protocol/codec.ts";
 import { decodeKv, encodeKv } from "../../src/agents/protocol/kv-frames.ts";
 import { HELD_ON_GPU, NOT_HELD } from "../../src/scheduler/kv/residency/holding.ts";
-import { ResidentIndex } from "../../src/scheduler/kv/resident-index.ts";
+import { RESIDENT_INDEX_LIMITS, ResidentIndex } from "../../src/scheduler/kv/resident-index.ts";
 import { createRng } from "../../src/scheduler/support/rng.ts";
 import { type Measurement, nanosecondsEach, sink, type Timing, TIMING } from "../measure.ts";
 
@@ -49,28 +49,32 @@ export async function* measureKvIngest(
   yield { ...figure, metric: "collector_ns_per_key", value: toldNs, ratio: null, against: null };
 }
 
-/** The index with so many pairs, of blocks with one holder each, and with two. */
-export function* measureKvMemory(pairs = 2_000_000): Generator<Measurement> {
+/**
+ * The index with so many pairs, of blocks with one holder each, and with two: bytes of a pair, and how many pairs
+ * there were, to a frame, before the first was shed or left out.
+ */
+export function* measureKvMemory(
+  pairs = 2_000_000,
+  bytesMax: number = RESIDENT_INDEX_LIMITS.bytesMax,
+): Generator<Measurement> {
+  const figure = { bench: KV_STREAM_NAME, ratio: null, against: null };
   for (const holders of [1, 2]) {
-    // Without its bound: what it would take.
-    const index = new ResidentIndex({ bytesMax: 256 * 1024 * 1024 });
+    const index = new ResidentIndex({ bytesMax });
     const lanes = Array.from({ length: holders }, (_, slot) => index.openLane(slot));
     const rng = createRng(7);
-    const blocks = pairs / holders;
-    for (let first = 0; first < blocks; first += FRAME_KEYS) {
-      const onGpuCount = Math.min(FRAME_KEYS, blocks - first);
-      const keys = Uint32Array.from({ length: onGpuCount * 2 }, () => word(rng));
-      const ends = Uint16Array.from({ length: onGpuCount }, (_, i) => (first + i) & 0x7fff);
-      for (const lane of lanes) index.hold(lane, { keys, onGpuCount, belowCount: 0, ends });
+    let bytes: number | undefined;
+    let held = 0;
+    while (index.counts.shed + index.counts.leftOut === 0) {
+      held = index.pairCount;
+      if (held >= pairs) bytes ??= index.byteLength / held;
+      const keys = Uint32Array.from({ length: FRAME_KEYS * 2 }, () => word(rng));
+      const ends = Uint16Array.from({ length: FRAME_KEYS }, (_, i) => i & 0x7fff);
+      for (const lane of lanes)
+        index.hold(lane, { keys, onGpuCount: FRAME_KEYS, belowCount: 0, ends });
     }
-    yield {
-      bench: KV_STREAM_NAME,
-      metric: `bytes_per_pair_${holders}_holders`,
-      value: index.byteLength / pairs,
-      unit: "B",
-      ratio: null,
-      against: null,
-    };
+    bytes ??= index.byteLength / index.pairCount;
+    yield { ...figure, metric: `bytes_per_pair_${holders}_holders`, value: bytes, unit: "B" };
+    yield { ...figure, metric: `pairs_held_${holders}_holders`, value: held, unit: "count" };
   }
 }
 

@@ -103,10 +103,12 @@ describe("measureKvIngest", () => {
 });
 
 describe("measureKvMemory", () => {
-  it("says what a pair weighs", async () => {
-    expect(await metricsOf(measureKvMemory(2_000))).toEqual({
+  it("says what a pair weighs, and how many there is room for", async () => {
+    expect(await metricsOf(measureKvMemory(2_000, 1024 * 1024))).toEqual({
       "kv-stream bytes_per_pair_1_holders": "B",
+      "kv-stream pairs_held_1_holders": "count",
       "kv-stream bytes_per_pair_2_holders": "B",
+      "kv-stream pairs_held_2_holders": "count",
     });
   });
 });

@@ -83,8 +83,7 @@ export class KvResidency {
       ...(keys === "tokens" ? { tellAgain } : {}),
       sourceAt: (slot) => this.#account.sourceAt(slot),
       whole: () => this.#whole(),
-      tokensUpTo: (low, high) =>
-        this.#account instanceof PoolAccount ? this.#account.tokensUpTo(low, high) : "even",
+      tokensUpTo: (low, high) => this.#account.tokensUpTo(low, high),
     });
     this.#account =
       keys === "tokens"

@@ -6,7 +6,7 @@
 //   ends      with the flag `ends`: a u16 for each key that is held, in their order, filled up to a word
 //
 // An end says how many tokens a prompt's content became up to and with this key's block, in units of
-// KV_TOKEN_UNIT; see KV_END_EVEN and KV_END_UNKNOWN. Only for an object that said `kvTokenEnds`.
+// KV_TOKEN_UNIT; see KV_END_EVEN, KV_END_OF_HIT and KV_END_UNKNOWN. Only for an object that said `kvTokenEnds`.
 //
 // A stream is one account of one endpoint, as the object asked for it (`kv-send`); its sections are
 // numbered from 0. The first has the flag `begins`: what it and the next ones say is complete with the
@@ -28,6 +28,8 @@ export const KV_TOKEN_UNIT = 8;
 export const KV_END_UNKNOWN = 0xffff;
 /** The key is one of tokens, and not of content: a request has one for every CONTENT_BLOCK_TOKENS of them. */
 export const KV_END_EVEN = 0xfffe;
+/** The key is of no content: it says that a hit can end with some. As END_OF_HIT of the index. */
+export const KV_END_OF_HIT = 0xfffd;
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1;
 
 /** What one endpoint's account says next. */

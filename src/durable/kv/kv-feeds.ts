@@ -337,8 +337,7 @@ export class KvFeeds {
     const { answering, building, sender } = feed;
     if (answering === NO_LANE || building !== NO_LANE || sender === undefined) return;
     if (!this.#index.lacksBlocks(answering) || nowMs < feed.refillAtMs) return;
-    if (this.#waiting.has(feed) || !this.#index.hasRoomFor(this.#index.heldBlocks(answering)))
-      return;
+    if (this.#waiting.has(feed) || !this.#index.hasRoomForAnother(answering)) return;
     feed.refillMs = Math.min(feed.refillMs * 2, this.#limits.refillMsMax);
     this.#ask(feed, "shed");
   }

@@ -3,40 +3,36 @@
 
 /** The end of a block that nobody has told. */
 export const END_UNKNOWN = 0xffff;
-/** Entries that the array begins with; it doubles. */
-const ENTRIES_MIN = 4_096;
+/** Of an entry that is no block: its key says that a hit can end with one. */
+export const END_OF_HIT = 0xfffd;
+const CHUNK_BITS = 12;
+const CHUNK_MASK = (1 << CHUNK_BITS) - 1;
+/** The array grows by so much at a time. */
+export const ENDS_CHUNK_BYTES = 2 << CHUNK_BITS;
 
 export class BlockEnds {
-  readonly #entriesMax: number;
-  #ends: Uint16Array;
-
-  constructor(entriesMax: number) {
-    this.#entriesMax = entriesMax;
-    this.#ends = new Uint16Array(Math.min(ENTRIES_MIN, entriesMax)).fill(END_UNKNOWN);
-  }
+  readonly #chunks: Uint16Array[] = [];
 
   get byteLength(): number {
-    return this.#ends.byteLength;
+    return this.#chunks.length * ENDS_CHUNK_BYTES;
   }
 
   at(entry: number): number {
-    return entry < this.#ends.length ? this.#ends[entry]! : END_UNKNOWN;
+    const chunk = this.#chunks[entry >>> CHUNK_BITS];
+    return chunk === undefined ? END_UNKNOWN : chunk[entry & CHUNK_MASK]!;
   }
 
   set(entry: number, end: number): void {
-    if (entry >= this.#ends.length) this.#grow(entry + 1);
-    this.#ends[entry] = end;
+    const at = entry >>> CHUNK_BITS;
+    while (at >= this.#chunks.length) {
+      this.#chunks.push(new Uint16Array(1 << CHUNK_BITS).fill(END_UNKNOWN));
+    }
+    this.#chunks[at]![entry & CHUNK_MASK] = end;
   }
 
   /** The entry is another block's from now on. */
   forget(entry: number): void {
-    if (entry < this.#ends.length) this.#ends[entry] = END_UNKNOWN;
-  }
-
-  #grow(entries: number): void {
-    const length = Math.max(entries, Math.min(this.#ends.length * 2, this.#entriesMax));
-    const ends = new Uint16Array(length).fill(END_UNKNOWN, this.#ends.length);
-    ends.set(this.#ends);
-    this.#ends = ends;
+    const chunk = this.#chunks[entry >>> CHUNK_BITS];
+    if (chunk !== undefined) chunk[entry & CHUNK_MASK] = END_UNKNOWN;
   }
 }

@@ -34,7 +34,7 @@ const PAGE_BYTES = PAGE_SEGMENTS * SEGMENT_BYTES;
 /** What a segment needs besides its places: its count, and up to four places in the directory. */
 const SEGMENT_EXTRA_BYTES = 3 + 4 * 4;
 /** Bytes an entry costs in segments that have just split: 12 its own, 10 its place (load 0.4). */
-const ENTRY_COST_BYTES = 22;
+export const ENTRY_COST_BYTES = 22;
 const CHUNK_BITS = 12;
 const CHUNK_ENTRIES = 1 << CHUNK_BITS;
 const CHUNK_MASK = CHUNK_ENTRIES - 1;
@@ -73,6 +73,7 @@ export interface KeyPiece {
 export class BlockTable implements KeyTable {
   /** How many entries the byte bound allows. The caller keeps `size` within it. */
   readonly entriesMax: number;
+  readonly #mayGrow: (bytes: number) => boolean;
   readonly #segmentsMax: number;
   readonly #depthMax: number;
   readonly #chunks: Uint32Array[] = [];
@@ -95,7 +96,9 @@ export class BlockTable implements KeyTable {
   /** Places of a segment that splits. */
   readonly #splitting = new Uint32Array(SEGMENT_PLACES);
 
-  constructor(bytesMax: number) {
+  /** `mayGrow`: whether so many bytes more may be taken now for segments, where they are shared with others. */
+  constructor(bytesMax: number, mayGrow: (bytes: number) => boolean = () => true) {
+    this.#mayGrow = mayGrow;
     this.entriesMax = Math.max(1, Math.min(ID_MASK, Math.floor(bytesMax / ENTRY_COST_BYTES)));
     const chunkBytes = Math.ceil(this.entriesMax / CHUNK_ENTRIES) * CHUNK_BYTES;
     const pageBytes = PAGE_BYTES + PAGE_SEGMENTS * SEGMENT_EXTRA_BYTES;
@@ -124,6 +127,12 @@ export class BlockTable implements KeyTable {
       this.#depths.byteLength +
       this.#directory.byteLength
     );
+  }
+
+  /** Bytes that the next entry takes besides its place: a chunk of them, or none. */
+  get chunkBytesDue(): number {
+    const isDue = this.#free === 0 && this.#used === this.#chunks.length * CHUNK_ENTRIES;
+    return isDue ? CHUNK_BYTES : 0;
   }
 
   // Hot path: prefix-tree in bench/.
@@ -259,7 +268,13 @@ export class BlockTable implements KeyTable {
   }
 
   #canSplit(segment: number): boolean {
-    return this.#depths[segment]! < this.#depthMax && this.#segmentCount < this.#segmentsMax;
+    if (this.#depths[segment]! >= this.#depthMax || this.#segmentCount >= this.#segmentsMax)
+      return false;
+    return !this.#isPageDue || this.#mayGrow(PAGE_BYTES);
+  }
+
+  get #isPageDue(): boolean {
+    return this.#segmentCount === this.#pages.length * PAGE_SEGMENTS;
   }
 
   /** Moves the upper half of a full segment's keys into a new segment. */
@@ -296,7 +311,7 @@ export class BlockTable implements KeyTable {
   }
 
   #takeSegment(): number {
-    if (this.#segmentCount === this.#pages.length * PAGE_SEGMENTS) {
+    if (this.#isPageDue) {
       this.#pages.push(new Uint32Array(PAGE_SEGMENTS * SEGMENT_PLACES));
     }
     return this.#segmentCount++;

@@ -49,14 +49,21 @@ export class HolderSets {
   /** Words of a bit plane over all slots. */
   readonly planeWords: number;
   readonly #bytesMax: number;
+  readonly #mayGrow: (bytes: number) => boolean;
   readonly #short = new HolderLists(SHORT_CAPACITY);
   readonly #long = new HolderLists(LONG_CAPACITY);
   readonly #planes: SlabPool;
   /** Holders of a set that changes its form. */
   readonly #scratch = new Uint16Array(LONG_CAPACITY);
 
-  constructor(slotsMax: number, bytesMax: number) {
+  /** `mayGrow`: whether so many bytes more may be taken now, where they are shared with others. */
+  constructor(
+    slotsMax: number,
+    bytesMax: number,
+    mayGrow: (bytes: number) => boolean = () => true,
+  ) {
     this.#bytesMax = bytesMax;
+    this.#mayGrow = mayGrow;
     this.planeWords = Math.ceil(slotsMax / 32);
     this.#planes = new SlabPool(this.planeWords * 2);
   }
@@ -202,7 +209,9 @@ export class HolderSets {
   }
 
   #hasRoom(pool: SlabPool): boolean {
-    return pool.hasFree || this.byteLength + pool.slabBytes <= this.#bytesMax;
+    if (pool.hasFree) return true;
+    const isWithin = this.byteLength + pool.slabBytes <= this.#bytesMax;
+    return isWithin && this.#mayGrow(pool.slabBytes);
   }
 
   // Changes of form: holders go through #scratch, which `gather` fills and `to` empties.

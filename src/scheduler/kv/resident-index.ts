@@ -15,11 +15,11 @@
 // Of each block it can be told where content up to and with it ends in tokens with `hold`, so that a match
 // counts in tokens, too.
 //
-// Memory of a block with two holders: 12 bytes the entry, 2 its end, 5 to 10 its place in the table.
-// kv-stream in bench/ measures it.
+// Memory of a block with two holders: 12 bytes the entry, 2 its end, 5 to 10 its place in the table. Blocks with
+// more share the bytes with these, first come, first served, between two bounds. kv-stream in bench/ measures it.
 
-import { BlockEnds, END_UNKNOWN } from "./block-ends.ts";
-import { BlockTable, FIND_ALL_MAX, type KeyTable, NONE } from "./block-table.ts";
+import { BlockEnds, END_OF_HIT, END_UNKNOWN, ENDS_CHUNK_BYTES } from "./block-ends.ts";
+import { BlockTable, ENTRY_COST_BYTES, FIND_ALL_MAX, type KeyTable, NONE } from "./block-table.ts";
 import { CONTENT_KEYS_MAX } from "./content-keys.ts";
 import { ENDS_MARKED, hitEndHigh, hitEndLow } from "./hit-end-keys.ts";
 import { HolderSets, isInline } from "./holder-sets.ts";
@@ -37,15 +37,20 @@ import { assert } from "../support/assert.ts";
 export const RESIDENT_INDEX_LIMITS = {
   /** 1,024 endpoints, and lanes that are built or swept meanwhile. */
   lanesMax: 1024 + 256,
-  /** All arrays: 1.3 million blocks, and 10 MiB for those that more than two endpoints hold. */
-  bytesMax: 40 * 1024 * 1024,
+  /** All arrays: two million blocks, and at least 4.7 MiB for those that more than two endpoints hold. */
+  bytesMax: 52 * 1024 * 1024,
 } as const;
 
 /** No lane: all are taken. */
 export const NO_LANE = -1;
-/** Shares of the bytes, each bounded by itself: entries by shedding, sets by leaving a holder out. */
-const TABLE_SHARE = 0.68;
-const SETS_SHARE = 0.25;
+/**
+ * What sets of more than two holders may have of the bytes: so much in any case, and the larger share where
+ * entries have not taken it. Entries are bounded by shedding, sets by leaving a holder out.
+ */
+const SETS_SHARE_LEAST = 0.09;
+const SETS_SHARE_MOST = 0.5;
+/** Of an entry: in the table, its end, and its bit of RecentEntries. */
+const COST_BYTES = ENTRY_COST_BYTES + 2 + 1 / 8;
 /** Of a bit plane: the places of holders on GPUs. */
 const GPU_PLACES = 0x5555_5555;
 const FREE = 0;
@@ -68,12 +73,20 @@ export interface ResidentIndexOptions {
 /** One per pool. */
 export class ResidentIndex {
   readonly counts: ResidentCounts = { shed: 0, leftOut: 0 };
+  readonly #bytesMax: number;
   readonly #table: BlockTable;
   readonly #sets: HolderSets;
   readonly #pairs: PairTable;
   /** By lane. */
   readonly #states: Uint8Array;
+  /** Keys, and those of them that say where hits end. */
   readonly #held: Int32Array;
+  readonly #hitEnds: Int32Array;
+  /** 1 where hits end only with what is told. */
+  readonly #marked: Uint8Array;
+  #markedCount = 0;
+  /** Some key has said where hits end. */
+  #hasHitEnds = false;
   readonly #slots: Int32Array;
   readonly #lacks: Uint8Array;
   /** Bit planes: the GPU places of lanes that answer; both places of lanes that are being swept. */
@@ -82,7 +95,7 @@ export class ResidentIndex {
   #lanesEnd = 0;
   readonly #recent: RecentEntries;
   readonly #found = new Int32Array(FIND_ALL_MAX);
-  readonly #ends: BlockEnds;
+  readonly #ends = new BlockEnds();
   /** Of the last match: the ends of the path's blocks, as far as it was looked at. */
   readonly #pathEnds = new Uint16Array(CONTENT_KEYS_MAX);
   #pathLength = 0;
@@ -99,8 +112,17 @@ export class ResidentIndex {
   constructor(options: ResidentIndexOptions = {}) {
     const { lanesMax = RESIDENT_INDEX_LIMITS.lanesMax, bytesMax = RESIDENT_INDEX_LIMITS.bytesMax } =
       options;
-    this.#table = new BlockTable(bytesMax * TABLE_SHARE);
-    this.#sets = new HolderSets(lanesMax * 2, bytesMax * SETS_SHARE);
+    this.#bytesMax = bytesMax;
+    const entriesMax = Math.floor((bytesMax * (1 - SETS_SHARE_LEAST)) / COST_BYTES);
+    this.#table = new BlockTable(
+      entriesMax * ENTRY_COST_BYTES,
+      (bytes) => this.byteLength + bytes <= bytesMax,
+    );
+    this.#sets = new HolderSets(lanesMax * 2, bytesMax * SETS_SHARE_MOST, (bytes) => {
+      // Entries once taken keep their bytes, and their segments split later.
+      const taken = Math.max(this.#entryBytes, this.#table.idsEnd * COST_BYTES);
+      return taken + this.#sets.byteLength + bytes <= bytesMax;
+    });
     this.#pairs = new PairTable({
       table: this.#table,
       sets: this.#sets,
@@ -108,9 +130,10 @@ export class ResidentIndex {
       slotOf: (place) =>
         this.#states[place >>> 1] === OPEN ? this.#slots[place >>> 1]! : NO_PAIR_SLOT,
     });
-    this.#ends = new BlockEnds(this.#table.entriesMax);
     this.#states = new Uint8Array(lanesMax);
     this.#held = new Int32Array(lanesMax);
+    this.#hitEnds = new Int32Array(lanesMax);
+    this.#marked = new Uint8Array(lanesMax);
     this.#slots = new Int32Array(lanesMax);
     this.#lacks = new Uint8Array(lanesMax);
     this.#since = new Int32Array(lanesMax);
@@ -124,7 +147,7 @@ export class ResidentIndex {
     this.#recent = new RecentEntries(this.#table);
   }
 
-  /** Distinct blocks, those that only dead lanes hold included. */
+  /** Distinct keys, those that only dead lanes hold included. */
   get blockCount(): number {
     return this.#table.size;
   }
@@ -134,7 +157,7 @@ export class ResidentIndex {
     return this.#table;
   }
 
-  /** (block, endpoint) pairs, of dead lanes too. */
+  /** (key, endpoint) pairs, of dead lanes too. */
   get pairCount(): number {
     return this.#pairs.size;
   }
@@ -145,13 +168,17 @@ export class ResidentIndex {
 
   /** Bytes of all arrays that grow. */
   get byteLength(): number {
-    const { byteLength } = this.#table;
-    return byteLength + this.#sets.byteLength + this.#recent.byteLength + this.#ends.byteLength;
+    return this.#entryBytes + this.#sets.byteLength;
   }
 
-  /** Blocks of a lane. */
+  /** Without the sets. */
+  get #entryBytes(): number {
+    return this.#table.byteLength + this.#recent.byteLength + this.#ends.byteLength;
+  }
+
+  /** Blocks of a lane; what says where hits end is none. */
   heldBlocks(lane: number): number {
-    return this.#held[lane]!;
+    return this.#held[lane]! - this.#hitEnds[lane]!;
   }
 
   /** Whether something the lane was told is not in it, because of the bytes. */
@@ -181,15 +208,29 @@ export class ResidentIndex {
   closeLane(lane: number): void {
     assert(this.#states[lane] === OPEN, "a lane that is not open");
     this.#answering[lane >>> 4]! &= ~(1 << ((lane & 15) * 2));
+    this.#mark(lane, false);
     this.#states[lane] = this.#held[lane] === 0 ? FREE : DEAD;
   }
 
-  /** Whether it holds so few blocks that an account of `blocks` more would shed nothing. */
-  hasRoomFor(blocks: number): boolean {
-    return this.#table.size + blocks < this.#table.entriesMax;
+  /** Whether an account as large as a lane's would shed nothing. */
+  hasRoomForAnother(lane: number): boolean {
+    return this.#table.size + this.#held[lane]! < this.#entriesMax;
   }
 
-  /** A lane holds these blocks so from now on, whatever it was before. */
+  /** As many as the sets leave bytes for. */
+  get #entriesMax(): number {
+    const left = Math.floor((this.#bytesMax - this.#sets.byteLength) / COST_BYTES);
+    return Math.max(1, Math.min(this.#table.entriesMax, left));
+  }
+
+  get #isFull(): boolean {
+    const { size, chunkBytesDue } = this.#table;
+    if (size >= this.#entriesMax) return true;
+    if (chunkBytesDue === 0 || size === 0) return false;
+    return this.byteLength + chunkBytesDue + ENDS_CHUNK_BYTES > this.#bytesMax;
+  }
+
+  /** A lane holds these blocks so from now on, whatever it was before. ENDS_MARKED is none of them: it is never shed. */
   // Hot path: kv-stream in bench/.
   hold(lane: number, blocks: HeldBlocks): void {
     const { keys } = blocks;
@@ -212,33 +253,67 @@ export class ResidentIndex {
       let id = this.#found[(i - from) >>> 1]!;
       // What stands before it may have added it, or shed it for the bytes.
       if (id === NONE || !this.#table.isOf(id, low, high)) id = this.#table.find(low, high);
+      if (id === NONE && low === ENDS_MARKED.low && high === ENDS_MARKED.high) {
+        this.#mark(lane, holding !== NOT_HELD);
+        continue;
+      }
       if (id === NONE && holding !== NOT_HELD) id = this.#add(lane, low, high);
-      if (id === NONE || !this.#holdEntry(lane, id, holding)) continue;
-      if (ends !== undefined && i < belowEnd) this.#ends.set(id, ends[i >>> 1]!);
+      if (id === NONE) continue;
+      if (ends !== undefined && i < belowEnd) this.#setEnd(id, ends[i >>> 1]!);
+      this.#holdEntry(lane, id, holding);
     }
   }
 
-  /** False where nobody holds the block any more, and its entry is gone. */
-  #holdEntry(lane: number, id: number, holding: Holding): boolean {
+  #mark(lane: number, isMarked: boolean): void {
+    this.#markedCount += Number(isMarked) - this.#marked[lane]!;
+    this.#marked[lane] = Number(isMarked);
+  }
+
+  /** Who holds the entry holds a block less, or one more, where it is told only now that it is one or is none. */
+  #setEnd(id: number, end: number): void {
+    const by = Number(end === END_OF_HIT) - Number(this.#isHitEnd(id));
+    this.#ends.set(id, end);
+    if (by === 0) return;
+    this.#hasHitEnds = true;
+    const set = this.#table.payload(id);
+    if (set === 0) return;
+    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    this.#sets.toPlane(set, this.#plane, words);
+    for (let word = 0; word < words; word++) {
+      for (let bits = this.#plane[word]!; bits !== 0; bits &= bits - 1) {
+        this.#hitEnds[(word * 32 + 31 - Math.clz32(bits & -bits)) >>> 1]! += by;
+      }
+    }
+  }
+
+  #isHitEnd(id: number): boolean {
+    return this.#hasHitEnds && this.#ends.at(id) === END_OF_HIT;
+  }
+
+  #countHeld(lane: number, id: number, by: 1 | -1): void {
+    this.#held[lane]! += by;
+    if (this.#isHitEnd(id)) this.#hitEnds[lane]! += by;
+  }
+
+  #holdEntry(lane: number, id: number, holding: Holding): void {
     let set = this.#table.payload(id);
     const place = lane * 2;
     const isOnGpu = this.#sets.has(set, place);
     const was = isOnGpu ? HELD_ON_GPU : this.#sets.has(set, place + 1) ? HELD_BELOW : NOT_HELD;
-    if (was === holding) return true;
+    if (was === holding) return;
     if (was !== NOT_HELD) {
       set = this.#sets.remove(set, isOnGpu ? place : place + 1);
-      this.#held[lane]!--;
+      this.#countHeld(lane, id, -1);
       this.#pairs.removed();
     }
     if (holding !== NOT_HELD) {
       if (this.#sets.canAdd(set)) {
         set = this.#sets.add(set, holding === HELD_ON_GPU ? place : place + 1);
-        this.#held[lane]!++;
+        this.#countHeld(lane, id, 1);
         this.#pairs.added(id, this.#slots[lane]!);
       } else this.#leftOut(lane);
     }
     this.#keep(id, set);
-    return set !== 0;
   }
 
   /** Whether anybody holds a block: then what it stands for is known. */
@@ -256,19 +331,16 @@ export class ResidentIndex {
 
   /**
    * Takes from a match what no hit can end with, at the endpoints that are marked: see hit-end-keys.ts. Where none
-   * is, it is one look-up; else one for each block of the path, from the last that anybody holds.
+   * is, it is nothing; else a look-up for each block of the path, from the last that anybody holds.
    */
   // Hot path: kv-stream in bench/.
   cutToEnds(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
-    const marked = this.#table.find(ENDS_MARKED.low, ENDS_MARKED.high);
-    if (marked === NONE) return;
-    const words = (this.#lanesEnd * 2 + 31) >>> 5;
-    this.#sets.toPlane(this.#table.payload(marked), this.#plane, words);
+    if (this.#markedCount === 0) return;
     let count = 0;
     let longest = 0;
     for (let lane = 0; lane < this.#lanesEnd; lane++) {
-      const bit = 1 << ((lane & 15) * 2);
-      if ((this.#plane[lane >>> 4]! & this.#answering[lane >>> 4]! & bit) === 0) continue;
+      if (this.#marked[lane] === 0) continue;
+      if ((this.#answering[lane >>> 4]! & (1 << ((lane & 15) * 2))) === 0) continue;
       this.#cut[count++] = lane;
       longest = Math.max(longest, matched[this.#slots[lane]!]!);
     }
@@ -276,6 +348,7 @@ export class ResidentIndex {
     for (let i = last; i >= 0 && count > 0; i--) {
       const id = this.#table.find(hitEndLow(keys[i * 2]!), hitEndHigh(keys[i * 2 + 1]!));
       const ended = id === NONE ? 0 : this.#table.payload(id);
+      if (ended !== 0) this.#recent.met(id);
       let left = 0;
       for (let at = 0; at < count; at++) {
         const lane = this.#cut[at]!;
@@ -380,7 +453,7 @@ export class ResidentIndex {
         const place = word * 32 + 31 - Math.clz32(bits & -bits);
         left = this.#sets.remove(left, place);
         const lane = place >>> 1;
-        this.#held[lane]!--;
+        this.#countHeld(lane, id, -1);
         this.#pairs.removed();
         if (places !== undefined) continue;
         this.#lacks[lane] = 1;
@@ -417,7 +490,7 @@ export class ResidentIndex {
   }
 
   #add(lane: number, low: number, high: number): number {
-    if (this.#table.size >= this.#table.entriesMax) {
+    if (this.#isFull) {
       const coldest = this.#recent.takeColdest();
       this.#takeOut(coldest, this.#table.payload(coldest));
     }

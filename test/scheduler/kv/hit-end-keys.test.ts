@@ -3,6 +3,7 @@
 import { array, assert, boolean, integer, property, record } from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ENDS_MARKED, hitEndHigh, hitEndLow } from "../../../src/scheduler/kv/hit-end-keys.ts";
+import { mixed } from "../../../src/scheduler/kv/pair-words.ts";
 import { ContentResidency } from "../../../src/scheduler/kv/residency/content-residency.ts";
 import {
   HELD_BELOW,
@@ -73,6 +74,36 @@ describe("ResidentIndex.cutToEnds", () => {
       [7, 7],
     ]);
     expect(matchOf([{ held: 10, onGpu: 10, ends: [] }])).toEqual([[0, 0]]);
+  });
+
+  it("keeps cutting while others are shed for the bytes, at ends that look-ups meet", () => {
+    const index = new ResidentIndex({ lanesMax: 8, bytesMax: 1024 * 1024 });
+    const [cut, other] = [index.openLane(0), index.openLane(1)];
+    for (const lane of [cut, other]) index.answer(lane);
+    const [low, high] = PATH.subarray(10);
+    index.hold(cut, {
+      keys: Uint32Array.of(
+        ENDS_MARKED.low,
+        ENDS_MARKED.high,
+        ...PATH,
+        hitEndLow(low!),
+        hitEndHigh(high!),
+      ),
+      onGpuCount: 12,
+      belowCount: 0,
+    });
+    const [matched, onGpu] = [new Int32Array(SLOTS), new Int32Array(SLOTS)];
+    const look = () => {
+      index.match(PATH, matched, onGpu);
+      index.cutToEnds(PATH, matched, onGpu);
+      return matched[0];
+    };
+    for (let n = 1; index.counts.shed < 100_000; n++) {
+      const keys = Uint32Array.from({ length: 2_000 }, (_, i) => mixed(n * 2_000 + i));
+      index.hold(other, { keys, onGpuCount: 1_000, belowCount: 0 });
+      expect(look()).toBe(6);
+    }
+    expect(index.lacksBlocks(cut)).toBe(false);
   });
 
   it("is as if each endpoint's blocks were looked at one by one", () => {

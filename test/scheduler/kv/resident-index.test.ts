@@ -2,8 +2,14 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { END_UNKNOWN } from "../../../src/scheduler/kv/block-ends.ts";
-import { NO_LANE, ResidentIndex } from "../../../src/scheduler/kv/resident-index.ts";
+import { END_OF_HIT, END_UNKNOWN } from "../../../src/scheduler/kv/block-ends.ts";
+import { ENDS_MARKED } from "../../../src/scheduler/kv/hit-end-keys.ts";
+import { mixed } from "../../../src/scheduler/kv/pair-words.ts";
+import {
+  NO_LANE,
+  RESIDENT_INDEX_LIMITS,
+  ResidentIndex,
+} from "../../../src/scheduler/kv/resident-index.ts";
 import {
   type HeldBlocks,
   HELD_BELOW,
@@ -253,8 +259,82 @@ describe("ResidentIndex", () => {
   it("leaves holders out where the sets have no bytes left, and says so", () => {
     const index = new ResidentIndex({ lanesMax: 8, bytesMax: 400_000 });
     const lanes = Array.from({ length: 3 }, () => index.openLane(0));
-    for (const lane of lanes) for (let n = 0; n < 8_000; n++) hold(index, lane, n, HELD_ON_GPU);
+    for (const lane of lanes) for (let n = 0; n < 12_000; n++) hold(index, lane, n, HELD_ON_GPU);
+    expect(index.counts).toMatchObject({ shed: 0 });
     expect(index.counts.leftOut).toBeGreaterThan(0);
+    expect(index.byteLength).toBeLessThanOrEqual(400_000);
     expect(lanes.map((lane) => index.lacksBlocks(lane))).toEqual([false, false, true]);
+  });
+
+  /** Blocks that so many lanes hold each, up to so many pairs, and as far as nothing is shed or left out. */
+  function fillUp(holders: number, bytesMax?: number, pairsMax = Infinity): ResidentIndex {
+    const index = new ResidentIndex(bytesMax === undefined ? {} : { bytesMax });
+    const lanes = Array.from({ length: holders }, (_, slot) => index.openLane(slot));
+    for (let first = 0; index.counts.shed + index.counts.leftOut === 0; first += 4_096) {
+      if (index.pairCount >= pairsMax) break;
+      const labels = Uint32Array.from({ length: 8_192 }, (_, i) =>
+        mixed(first * 2 + i + (i % 2) * 0x4000_0000),
+      );
+      for (const lane of lanes) {
+        index.hold(lane, { keys: labels, onGpuCount: 4_096, belowCount: 0, ends });
+      }
+    }
+    return index;
+  }
+  const ends = new Uint16Array(4_096).fill(3);
+
+  it("has room for two million blocks with one holder each, within its bytes", () => {
+    const index = fillUp(1, undefined, 2_000_000);
+    expect(index.counts).toEqual({ shed: 0, leftOut: 0 });
+    expect(index.byteLength).toBeLessThanOrEqual(RESIDENT_INDEX_LIMITS.bytesMax);
+  });
+
+  it("lets entries and sets have what the other has not taken, but for a share of each", () => {
+    const bytesMax = 8 * 1024 * 1024;
+    // Planes of everybody: 640 bytes a block.
+    const shared = fillUp(40, bytesMax);
+    expect(shared.blockCount * 640).toBeGreaterThan(bytesMax * 0.4);
+    expect(shared.counts.shed).toBe(0);
+    const lane = shared.openLane(100);
+    for (let n = 0; n < 100_000; n++) hold(shared, lane, n, HELD_ON_GPU);
+    expect(shared.counts.shed).toBe(0);
+    const single = fillUp(1, bytesMax);
+    expect(single.blockCount).toBeGreaterThan(300_000);
+    // Blocks of the many still find room in the sets' own share.
+    const before = single.counts.leftOut;
+    const held = Array.from({ length: 1_000 }, (_, n) => n);
+    for (let slot = 1; slot <= 8; slot++) {
+      single.hold(single.openLane(slot), blocksOf(held, HELD_ON_GPU));
+    }
+    expect(single.counts.leftOut).toBe(before);
+    for (const index of [shared, single]) {
+      expect(index.byteLength).toBeLessThanOrEqual(bytesMax);
+    }
+  });
+
+  it("counts what says where hits end as no block, whenever that is told", () => {
+    const index = new ResidentIndex({ lanesMax: 4 });
+    const [one, two] = [index.openLane(0), index.openLane(1)];
+    const marks = Uint32Array.of(ENDS_MARKED.low, ENDS_MARKED.high);
+    const hitEnds = (...labels: number[]) => ({
+      ...blocksOf(labels, HELD_ON_GPU),
+      ends: new Uint16Array(labels.length).fill(END_OF_HIT),
+    });
+    index.hold(one, { keys: marks, onGpuCount: 1, belowCount: 0 });
+    index.hold(one, blocksOf([1, 2, 3], HELD_ON_GPU));
+    index.hold(one, hitEnds(12, 13));
+    expect(index.heldBlocks(one)).toBe(3);
+    // Told without an end before, by a collector that knows none.
+    index.hold(two, blocksOf([1, 11], HELD_ON_GPU));
+    expect(index.heldBlocks(two)).toBe(2);
+    index.hold(one, hitEnds(11));
+    expect([index.heldBlocks(one), index.heldBlocks(two)]).toEqual([3, 1]);
+    index.hold(one, blocksOf([12, 1], NOT_HELD));
+    expect(index.heldBlocks(one)).toBe(2);
+    index.hold(two, blocksOf([1, 11], NOT_HELD));
+    expect(index.heldBlocks(two)).toBe(0);
+    index.closeLane(one);
+    while (index.sweep(10));
+    expect([index.heldBlocks(one), index.pairCount]).toEqual([0, 0]);
   });
 });

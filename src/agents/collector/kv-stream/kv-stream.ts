@@ -20,6 +20,7 @@ import { encodeFrame, FRAME, type FramePlace } from "../../protocol/codec.ts";
 import {
   encodeKv,
   KV_END_EVEN,
+  KV_END_OF_HIT,
   KV_END_UNKNOWN,
   KV_TOKEN_UNIT,
   type KvSection,
@@ -46,9 +47,9 @@ export interface KvStreamOptions {
   readonly whole: () => ReadonlyMap<string, boolean>;
   /**
    * Tokens that a prompt becomes up to and with a content block; undefined where that is not known, `even`
-   * for keys that are of tokens.
+   * for keys that are of tokens, `hit-end` for those that say where a hit can end.
    */
-  readonly tokensUpTo?: (low: number, high: number) => number | "even" | undefined;
+  readonly tokensUpTo?: (low: number, high: number) => number | "even" | "hit-end" | undefined;
   /**
    * Calls `held` for every key that an endpoint holds: some of them were too many. Where absent, an endpoint
    * is told of wholly again once it holds none.
@@ -375,7 +376,8 @@ export class KvStream implements HoldingSink {
   readonly #endOf = (keys: Uint32Array, at: number): number => {
     const tokens = this.#options.tokensUpTo?.(keys[at]!, keys[at + 1]!);
     if (tokens === "even") return KV_END_EVEN;
+    if (tokens === "hit-end") return KV_END_OF_HIT;
     const end = tokens === undefined ? KV_END_UNKNOWN : Math.floor(tokens / KV_TOKEN_UNIT);
-    return end < KV_END_EVEN ? end : KV_END_UNKNOWN;
+    return end < KV_END_OF_HIT ? end : KV_END_UNKNOWN;
   };
 }

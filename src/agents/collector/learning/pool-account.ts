@@ -10,6 +10,7 @@
 // new knows nothing of what was learned before, so the epoch changes with it, and whoever learned tells everything again.
 
 import { randomUUID } from "node:crypto";
+import { hitEndHigh, hitEndLow } from "../../../scheduler/kv/hit-end-keys.ts";
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
 import type { KeyChains } from "../../../scheduler/kv/residency/key-chains.ts";
 import type {
@@ -109,9 +110,18 @@ export class PoolAccount implements KvEventConsumer {
 
   /**
    * Tokens that a prompt becomes up to and with a content block, in whole blocks of the engines; where they
-   * have blocks of several sizes, of the size that came first.
+   * have blocks of several sizes, of the size that came first. `hit-end` of a key that says that a hit can end
+   * with known content.
    */
-  tokensUpTo(low: number, high: number): number | undefined {
+  tokensUpTo(low: number, high: number): number | "hit-end" | undefined {
+    const tokens = this.#tokensUpTo(low, high);
+    if (tokens !== undefined) return tokens;
+    // The masks are taken back by laying them on again.
+    const isHitEnd = this.#tokensUpTo(hitEndLow(low), hitEndHigh(high)) !== undefined;
+    return isHitEnd ? "hit-end" : undefined;
+  }
+
+  #tokensUpTo(low: number, high: number): number | undefined {
     for (const { account, blockSize } of this.#accounts) {
       const end = account.endOf(low, high);
       if (end !== undefined) return end * blockSize;

@@ -5,6 +5,8 @@
 // Nothing has to be learned here, and engines with unlike block sizes share keys: see token-keys.ts of the
 // scheduler. Everything that a source stores is told, answers too, where requests have keys: every 64 tokens.
 
+import { NONE } from "../../../scheduler/kv/block-table.ts";
+import { hitEndHigh, hitEndLow } from "../../../scheduler/kv/hit-end-keys.ts";
 import { endingsAsKeys } from "../../../scheduler/kv/residency/endings-as-keys.ts";
 import type { HoldingSink } from "../../../scheduler/kv/residency/holding.ts";
 import type { KeyChains } from "../../../scheduler/kv/residency/key-chains.ts";
@@ -76,6 +78,15 @@ export class TokenAccount implements KvEventConsumer {
   /** Tells the sink once more of every block that an endpoint's ranks hold. */
   tellAgain(endpoint: string): void {
     for (const { rekeyer } of this.#ranks.get(endpoint) ?? []) rekeyer.tellAgain();
+  }
+
+  /** `hit-end` of a key that says that a hit can end with a known block; what others end with follows from the keys. */
+  tokensUpTo(low: number, high: number): "even" | "hit-end" {
+    const chains = this.#chains;
+    if (chains === undefined || chains.find(low, high) !== NONE) return "even";
+    // The masks are taken back by laying them on again.
+    const isHitEnd = chains.find(hitEndLow(low), hitEndHigh(high)) !== NONE;
+    return isHitEnd ? "hit-end" : "even";
   }
 
   /** The topic's model is not looked at: a pool serves one, under whatever names. */

@@ -9,6 +9,7 @@ import {
 import {
   decodeKv,
   KV_END_EVEN,
+  KV_END_OF_HIT,
   KV_END_UNKNOWN,
   type KvSection,
 } from "../../../../src/agents/protocol/kv-frames.ts";
@@ -31,7 +32,7 @@ class Fixture {
     ["b", true],
   ]);
   readonly said: ({ offer: KvOffer } | { sections: KvSection[] })[] = [];
-  tokensUpTo: (key: number) => number | "even" | undefined = () => undefined;
+  tokensUpTo: (key: number) => number | "even" | "hit-end" | undefined = () => undefined;
   bytes = 0;
   /** How often it was asked what is known wholly. */
   asked = 0;
@@ -114,12 +115,13 @@ describe("KvStream", () => {
 
   it("tells with held keys where content ends in tokens, if the object asks for it", () => {
     const fixture = new Fixture();
-    const tokens = new Map<number, number | "even">([
+    const tokens = new Map<number, number | "even" | "hit-end">([
       [1, 0],
       [2, 16],
       [3, 31],
-      [4, 8 * 0xfffe],
+      [4, 8 * 0xfffd],
       [5, "even"],
+      [6, "hit-end"],
     ]);
     fixture.tokensUpTo = (key) => tokens.get(key);
     fixture.stream.listed();
@@ -128,7 +130,7 @@ describe("KvStream", () => {
     expect(fixture.sections.map(({ ends }) => ends)).toEqual([undefined]);
     fixture.stream.configured(WINDOW_BYTES, true);
     fixture.ask("a");
-    const ends = Uint16Array.of(0, 2, 3, KV_END_UNKNOWN, KV_END_EVEN, KV_END_UNKNOWN);
+    const ends = Uint16Array.of(0, 2, 3, KV_END_UNKNOWN, KV_END_EVEN, KV_END_OF_HIT);
     expect(fixture.sections.at(-1)!.ends).toEqual(ends);
     // What is gone has no end.
     fixture.stream.held(0, 1, Math.imul(1, 0x9e37_79b1) >>> 0, NOT_HELD);

@@ -9,6 +9,7 @@ import type {
   KvBlocksStored,
   KvEventSource,
 } from "../../../../src/scheduler/kv/residency/kv-event.ts";
+import { hitEndHigh, hitEndLow } from "../../../../src/scheduler/kv/hit-end-keys.ts";
 import { tokenBlockKeys } from "../../../../src/scheduler/kv/residency/token-keys.ts";
 import { MetricRegistry } from "../../../../src/telemetry/metrics.ts";
 import { RecordingSink } from "../../../scheduler/kv/residency/holding-sink.ts";
@@ -75,6 +76,8 @@ describe("content of one prompt", () => {
     account.stored(source("b"), stored(32, 1));
     account.learn(CONTENT);
     expect([1, 2, 3, 4].map((key) => account.tokensUpTo(key, 0))).toEqual([16, 48, 96, undefined]);
+    const ends = [3, 4].map((key) => account.tokensUpTo(hitEndLow(key), hitEndHigh(0)));
+    expect(ends).toEqual(["hit-end", undefined]);
   });
 
   it("is held by each source as its own blocks say", () => {

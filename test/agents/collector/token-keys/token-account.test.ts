@@ -52,6 +52,20 @@ function start(sourcesMax?: number) {
 }
 
 describe("blocks of a source", () => {
+  it("are told apart from what says where hits end", () => {
+    const sink = new RecordingSink();
+    const account = new TokenAccount(sink, new KeyChains(CONTENT_BLOCK_TOKENS));
+    const group = { index: 0, kind: "full_attention", slidingWindow: null };
+    const from = source("a");
+    account.stored(from, { ...stored(64, 3), group });
+    account.stored(from, { ...stored(64, 3), group: { ...group, index: 1, kind: "mamba" } });
+    const told = Array.from(sink.holdings.keys(), (name) => name.split("/")[1]!.split(":"));
+    const ends = told.map(([low, high]) => account.tokensUpTo(Number(low), Number(high)));
+    // The mark is told of as a key, too.
+    expect(ends.filter((end) => end === "hit-end")).toHaveLength(3);
+    expect(ends).toHaveLength(3 + 3 + 1);
+  });
+
   it("are told in the keys that the prompt's tokens give, whatever their size", () => {
     const { account, held } = start();
     account.stored(source("a"), stored(64, 3));
