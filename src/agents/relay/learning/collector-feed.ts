@@ -65,10 +65,13 @@ export class CollectorFeed {
   /** What was stored when its present life was met: before it has that, it knows a part. */
   #toldAgainUpTo = 0;
   #promptsMax = 1;
-  /** Twice as many each time that they are taken: a collector that cannot keep up is not told the same for ever. */
+  /**
+   * Twice as many each time that they are taken: a collector that cannot keep up is not told the same for ever. Half as
+   * many each time that they are refused, until the wrong one stands alone.
+   */
   #atOnce = 1;
-  /** Up to there prompts are told one by one: among several it did not take one. */
-  #singlyUpTo = 0;
+  /** Up to there one is wrong: no more at once before it is found. Another life may be of a release that takes it. */
+  #refusedUpTo = 0;
   #isReady = true;
   #failures = 0;
 
@@ -109,14 +112,17 @@ export class CollectorFeed {
         continue;
       }
       this.#failures = 0;
-      this.#atOnce = Math.min(this.#atOnce * 2, LEARNED_LIMITS.promptsMax);
       if (answer.kind === "refused" && some.length > 1) {
-        this.#singlyUpTo = some.at(-1)!.number;
+        this.#atOnce = Math.floor(some.length / 2);
+        this.#refusedUpTo = some.at(-1)!.number;
         continue;
       }
       if (some.length > 0) {
         this.#options.onTold(answer.kind, some.length);
         this.#told = some.at(-1)!.number;
+      }
+      if (answer.kind === "taken" && this.#told >= this.#refusedUpTo) {
+        this.#atOnce = Math.min(this.#atOnce * 2, LEARNED_LIMITS.promptsMax);
       }
       const isAnew = answer.kind === "taken" && this.#heard(answer.heard);
       if (!this.#isReady) await this.#pause(NOT_READY_MS);
@@ -125,8 +131,7 @@ export class CollectorFeed {
   }
 
   #next(): readonly StoredMessage[] {
-    const most = Math.min(this.#atOnce, this.#promptsMax);
-    const countMax = this.#told < this.#singlyUpTo ? 1 : most;
+    const countMax = Math.min(this.#atOnce, this.#promptsMax);
     return this.#options.store.someAfter(this.#told, { countMax, bytesMax: ROOM_BYTES });
   }
 
@@ -137,6 +142,7 @@ export class CollectorFeed {
     if (epoch === this.#epoch) return false;
     // It has forgotten what the one before it was told.
     if (this.#epoch !== undefined) this.#told = 0;
+    this.#refusedUpTo = 0;
     this.#epoch = epoch;
     this.#toldAgainUpTo = this.#options.store.last;
     return true;

@@ -10,7 +10,11 @@ import {
   CollectorFeeds,
 } from "../../../../src/agents/relay/learning/collector-feeds.ts";
 import { retryMs } from "../../../../src/agents/relay/learning/collector-feed.ts";
-import { CAUGHT_UP_HEADER, type Heard } from "../../../../src/agents/learning/learned-message.ts";
+import {
+  CAUGHT_UP_HEADER,
+  type Heard,
+  LEARNED_LIMITS,
+} from "../../../../src/agents/learning/learned-message.ts";
 import { LearnedStore } from "../../../../src/agents/relay/learning/learned-store.ts";
 import { eventually } from "../../simulator/harness.ts";
 
@@ -21,6 +25,11 @@ interface Collector {
   /** Refuses messages that have this in them. */
   refuses: string | undefined;
   readonly told: string[];
+  /** Answers everything with 429, so often until now. */
+  isBusy: boolean;
+  busy: number;
+  /** Messages that were sent, also those that were refused. */
+  sent: number;
   /** Of each message, with what came of it: the life that has been told all again. */
   readonly caughtUp: unknown[];
   readonly caughtUpAt: Map<string, unknown>;
@@ -36,6 +45,12 @@ async function startCollector(address: string, port = 0): Promise<Collector> {
   const server = createServer((request, response) => {
     hosts.add(request.headers.host!);
     void text(request).then((body) => {
+      if (body !== "") collector.sent++;
+      if (collector.isBusy) {
+        collector.busy++;
+        response.writeHead(429).end();
+        return;
+      }
       if (collector.refuses !== undefined && body.includes(collector.refuses)) {
         response.writeHead(400).end();
         return;
@@ -61,6 +76,9 @@ async function startCollector(address: string, port = 0): Promise<Collector> {
     heard: { epoch: "1" },
     refuses: undefined,
     told,
+    isBusy: false,
+    busy: 0,
+    sent: 0,
     caughtUp,
     caughtUpAt,
     hosts,
@@ -152,7 +170,7 @@ it("tells a collector that began anew everything again in a few messages, once i
   expect([collector.caughtUpAt.get("[a,b,c]"), collector.caughtUpAt.get("d")]).toEqual(["", "3"]);
 });
 
-it("tells one by one what was not taken together, and gives up on the wrong one alone", async () => {
+it("tells in parts what was not taken together, and gives up on the wrong one alone", async () => {
   const collector = await startCollector("127.0.0.1");
   const { learn } = start(collector.port, () => ["127.0.0.1"]);
   learn("a");
@@ -160,10 +178,58 @@ it("tells one by one what was not taken together, and gives up on the wrong one 
   for (const message of ["b", "wrong", "c"]) learn(message);
   collector.refuses = "wrong";
   collector.heard = { epoch: "2", promptsMax: 9 };
-  await eventually(async () => expect(collector.told.slice(-3)).toEqual(["a", "b", "c"]));
+  await eventually(async () => expect(collector.told.slice(-2)).toEqual(["[a,b]", "c"]));
   learn("d");
   learn("e");
   await eventually(async () => expect(collector.told.at(-1)).toMatch(/e\]?$/u));
+});
+
+it("tells each life many at once, but for the few messages in which it finds a wrong one", async () => {
+  const collector = await startCollector("127.0.0.1");
+  const { learn } = start(collector.port, () => ["127.0.0.1"]);
+  const { promptsMax } = LEARNED_LIMITS;
+  const count = 8 * promptsMax;
+  collector.refuses = "wrong";
+  // The last of the second message of so many, where it takes the longest to find.
+  const wrong = 3 * promptsMax - 3;
+  for (let i = 0; i < count; i++) learn(i === wrong ? "wrong" : `p${i},`);
+  for (const epoch of ["2", "3", "4"]) {
+    collector.caughtUp.length = 0;
+    collector.told.length = 0;
+    collector.heard = { epoch, promptsMax };
+    // However few it is told at once to begin with.
+    collector.isBusy = true;
+    const { busy } = collector;
+    await eventually(async () => expect(collector.busy).toBeGreaterThan(busy));
+    collector.isBusy = false;
+    collector.sent = 0;
+    await eventually(async () => expect(collector.caughtUp).toContain(epoch));
+    const told = collector.told.join("").match(/p\d+/gu);
+    expect(new Set(told).size).toBe(count - 1);
+    // Up to many at once, halved until the wrong one is found, each time with the other half, and up again.
+    const steps = Math.log2(promptsMax);
+    expect(collector.sent).toBeLessThanOrEqual(count / promptsMax + 4 * steps + 2);
+  }
+});
+
+it("tells one by one where none is taken, and many again to a life that takes them", async () => {
+  const collector = await startCollector("127.0.0.1");
+  const { learn } = start(collector.port, () => ["127.0.0.1"]);
+  const { promptsMax } = LEARNED_LIMITS;
+  const count = 2 * promptsMax;
+  for (let i = 0; i < count; i++) learn("of another release,");
+  await eventually(async () => expect(collector.caughtUp).toContain("1"));
+  collector.told.length = 0;
+  collector.sent = 0;
+  collector.refuses = "another";
+  collector.heard = { epoch: "2", promptsMax };
+  await eventually(async () => expect(collector.caughtUp).toContain("2"));
+  expect(collector.told).toEqual([]);
+  expect(collector.sent).toBeLessThanOrEqual(count + 2 * Math.log2(promptsMax));
+  collector.refuses = undefined;
+  collector.heard = { epoch: "3", promptsMax };
+  await eventually(async () => expect(collector.caughtUp).toContain("3"));
+  expect(collector.told.length).toBeLessThan(count / 4);
 });
 
 it("asks a collector that is away again within a second, however long it is away", () => {
