@@ -37,8 +37,13 @@ export interface ShardTold {
   /** At most SAMPLES_TOLD_MAX. */
   readonly samples: readonly PromptSample[];
   readonly loads: EndpointLoads;
-  /** Prefill sent to endpoints, in tokens, by address. */
-  readonly prefill: readonly Total[];
+  /** Prefill sent to endpoints, in tokens, by address. Absent before 2026-11-22. */
+  readonly prefill?: readonly Total[];
+  /**
+   * Always empty: the same in ms, which nobody reads since 2026-11-22. Objects of the version before must find
+   * it; to go with the release after the one that has `prefill`.
+   */
+  readonly work: readonly Total[];
   /** What flows have been served, see FlowController.attained. */
   readonly service: readonly Total[];
   /** For requests that its queue lets through: a token each. */
@@ -54,7 +59,10 @@ export interface ShardAnswer {
   readonly map?: ShardMap;
   /** All of these are of the other shards together. */
   readonly loads: EndpointLoads;
-  readonly prefill: readonly Total[];
+  /** See ShardTold. */
+  readonly prefill?: readonly Total[];
+  /** See ShardTold. */
+  readonly work: readonly Total[];
   readonly service: readonly Total[];
   /** Absent while the lead may not grant any, and without flow control. */
   readonly credit?: CreditGrant;

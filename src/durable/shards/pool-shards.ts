@@ -242,6 +242,7 @@ export class PoolShards implements QueueCapacity {
       samples: this.#sampler.take(),
       loads: ownLoads(endpoints.table),
       prefill: ownPrefill(endpoints.table, epoch),
+      work: [],
       service: (waiting?.gate.attained() ?? []).map((total) => ({
         ...total,
         life: `${epoch}.${total.life}`,
@@ -285,7 +286,7 @@ export class PoolShards implements QueueCapacity {
     else this.#capacity?.granted(credit, askedAtMs);
     this.#showLoads(answer.loads);
     const { table } = this.#options.endpoints;
-    for (const [address, tokens] of this.#prefill.heard(epoch, answer.prefill, nowMs)) {
+    for (const [address, tokens] of this.#prefill.heard(epoch, answer.prefill ?? [], nowMs)) {
       const slot = table.slotOfAddress(address);
       if (slot !== undefined) table.workedElsewhere(slot, tokens, nowMs);
     }

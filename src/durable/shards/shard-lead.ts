@@ -112,6 +112,7 @@ export class ShardLead {
       ...(isKnown ? {} : { map: this.#map }),
       loads: this.othersOf(shard),
       prefill: this.#prefill.othersOf(shard, told.wantsAll, nowMs),
+      work: [],
       service: this.#service.othersOf(shard, told.wantsAll, nowMs),
       ...(credit === undefined ? {} : { credit }),
       ...(this.#members.isAnyWaiting(nowMs) ? { isPressed: true } : {}),
@@ -121,7 +122,7 @@ export class ShardLead {
   #take(told: ShardTold, nowMs: number): void {
     const { samples, mapVersion, count } = told;
     for (const sample of samples.slice(0, SAMPLES_TOLD_MAX)) this.#roots.add(sample, nowMs);
-    this.#prefill.told(told, told.prefill, nowMs);
+    this.#prefill.told(told, told.prefill ?? [], nowMs);
     this.#service.told(told, told.service, nowMs);
     // A lead that has lost its map begins at 0: what it says must be newer than what others have.
     const isBehind = mapVersion > this.#map.version;

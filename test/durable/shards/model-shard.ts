@@ -147,7 +147,7 @@ export class ModelShard {
           shard.drain();
         });
       },
-    } as Partial<PickQueue> as PickQueue;
+    } as unknown as PickQueue;
   })(this);
 }
 

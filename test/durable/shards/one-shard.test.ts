@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ShardTold } from "../../../src/durable/shards/contract.ts";
-import { NO_LOADS, packLoads } from "../../../src/durable/shards/endpoint-loads.ts";
+import { NO_LOADS, packLoads, unpackLoads } from "../../../src/durable/shards/endpoint-loads.ts";
 import { SHARD_LEASE_MS } from "../../../src/durable/shards/members.ts";
 import { PRESSED_MS, TELL_EVERY_MS } from "../../../src/durable/shards/shard-exchange.ts";
 import { QUIET_MS } from "../../../src/durable/shards/shard-lead.ts";
@@ -12,6 +12,21 @@ beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+const NOTHING: ShardTold = {
+  shard: 1,
+  epoch: "s1",
+  seq: 1,
+  count: 2,
+  mapVersion: 0,
+  isLeaving: false,
+  wantsAll: true,
+  samples: [],
+  loads: NO_LOADS,
+  prefill: [],
+  work: [],
+  service: [],
+};
 
 function leadOf(count: number, capacity: number) {
   const lead = new ModelShard({
@@ -34,6 +49,7 @@ function leadOf(count: number, capacity: number) {
       samples: [],
       loads: packLoads([[ADDRESS, { requests, tokens: requests, unseen: 0 }]]),
       prefill: [],
+      work: [],
       service: [],
       ...more,
     });
@@ -85,7 +101,7 @@ describe("the loads of others", () => {
     const tellLead = async (each: ShardTold) => {
       told.push(each);
       const credit = { scope: "pool/p", epoch: "lead", seq: told.length, limit: 9, ttlMs: 2_000 };
-      return { epoch: "lead", loads: others, prefill: [], service: [], credit };
+      return { epoch: "lead", loads: others, prefill: [], work: [], service: [], credit };
     };
     const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
     shard.request();
@@ -142,7 +158,7 @@ describe("a shard of a full pool", () => {
       asked += 1;
       if (asked > 1) throw new Error("away");
       const credit = { scope: "pool/p", epoch: "lead", seq: 1, limit: 2, ttlMs: 2_000 };
-      return { epoch: "lead", loads: NO_LOADS, prefill: [], service: [], credit };
+      return { epoch: "lead", loads: NO_LOADS, prefill: [], work: [], service: [], credit };
     };
     const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
     shard.request();
@@ -162,7 +178,7 @@ describe("a shard of a full pool", () => {
       asked.push(Date.now());
       const limit = asked.length;
       const credit = { scope: "pool/p", epoch: "lead", seq: limit, limit, ttlMs: 2_000 };
-      return { epoch: "lead", loads: NO_LOADS, prefill: [], service: [], credit };
+      return { epoch: "lead", loads: NO_LOADS, prefill: [], work: [], service: [], credit };
     };
     const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
     for (let i = 0; i < 60; i++) shard.request();
@@ -171,16 +187,28 @@ describe("a shard of a full pool", () => {
   });
 });
 
-const NOTHING: ShardTold = {
-  shard: 1,
-  epoch: "s1",
-  seq: 1,
-  count: 2,
-  mapVersion: 0,
-  isLeaving: false,
-  wantsAll: true,
-  samples: [],
-  loads: NO_LOADS,
-  prefill: [],
-  service: [],
-};
+describe("an object of the version before, which does not tell of prefill in tokens", () => {
+  const { prefill: _, ...before } = NOTHING;
+  const loads = packLoads([[ADDRESS, { requests: 7, tokens: 7, unseen: 0 }]]);
+
+  it("is heard by a lead, and finds what it reads in the answer", () => {
+    const { lead, hear } = leadOf(3, 40);
+    expect(lead.shards.told({ ...before, loads })).toMatchObject({ work: [] });
+    expect(unpackLoads(hear(2, 1)!.loads).get(ADDRESS)?.requests).toBe(7);
+  });
+
+  it("is heard as a lead, and finds what it reads in what it is told", async () => {
+    const told: ShardTold[] = [];
+    const tellLead = async (each: ShardTold) => {
+      told.push(each);
+      const credit = { scope: "pool/p", epoch: "lead", seq: told.length, limit: 9, ttlMs: 2_000 };
+      return { epoch: "lead", loads, work: [], service: [], credit };
+    };
+    const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
+    shard.request();
+    await pass(TELL_EVERY_MS / 2);
+    expect(told[0]).toMatchObject({ work: [] });
+    expect(shard.told("failed")).toBe(0);
+    expect([shard.seen, shard.waiting]).toEqual([8, 0]);
+  });
+});

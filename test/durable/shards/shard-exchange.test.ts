@@ -25,6 +25,7 @@ function createExchange() {
     epoch: "lead",
     loads: NO_LOADS,
     prefill: [],
+    work: [],
     service: [],
     [Symbol.dispose]: () => void counts.disposed++,
   });

@@ -39,6 +39,7 @@ function createLead(count = 4, kept: ShardMap = ONE_SHARD) {
       samples: [],
       loads: NO_LOADS,
       prefill: [],
+      work: [],
       service: [],
       ...told,
     });
