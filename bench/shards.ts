@@ -74,14 +74,14 @@ export async function* measureShards(budget = BUDGET): AsyncGenerator<Measuremen
   const dir = mkdtempSync(join(tmpdir(), "bench-shards-"));
   const started: Started[] = [];
   const engines = createServer((_, response) => response.end(METRICS)).listen(0, "0.0.0.0");
+  const socketPath = join(dir, "workerd.sock");
+  const client = new Client("http://bench.invalid", {
+    socketPath,
+    headersTimeout: DRIVE_MS_MAX,
+    bodyTimeout: DRIVE_MS_MAX,
+  });
   try {
-    const socketPath = join(dir, "workerd.sock");
     const workerd = await startWorkerd(started, dir, socketPath);
-    const client = new Client("http://bench.invalid", {
-      socketPath,
-      headersTimeout: DRIVE_MS_MAX,
-      bodyTimeout: DRIVE_MS_MAX,
-    });
     const url = await startFront(started, socketPath);
     const admin = new Admin(client);
     await admin.configure([MANY, ONE]);
@@ -99,8 +99,9 @@ export async function* measureShards(budget = BUDGET): AsyncGenerator<Measuremen
     }
     const [many, one] = driven as [Driven, Driven];
     yield* figures(many, one);
-    await client.close();
   } finally {
+    // It waits for nothing, also where a drive was given up; workerd ends when nobody is connected any more.
+    await client.destroy();
     await Promise.all(started.map((each) => each.stop()));
     engines.close();
     engines.closeAllConnections();
