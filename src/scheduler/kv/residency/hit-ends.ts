@@ -12,7 +12,8 @@
 //
 // Content ends anywhere in a run of tokens, and an engine counts on to the end of its own last block: a hit that
 // ends a little behind content is one of that content. What parts from the prompt within that reach is then
-// believed to hit, too; only where a window is just about to go is that wrong.
+// believed to hit, too; only where a window is just about to go is that wrong. A state serves no place but its own:
+// where a group has states, an end speaks for no block before it.
 //
 // Source: vLLM vllm/v1/core/single_type_kv_cache_manager.py and kv_cache_coordinator.py, find_longest_cache_hit.
 // Of blocks below the GPUs nothing is told by groups: they are taken to have all that they need.
@@ -31,8 +32,11 @@ export const HIT_ENDS_LIMITS = {
   runMax: 4_096,
 } as const;
 
-/** How far behind content a hit may end that is one of that content: one and a half average blocks of it. */
+/** Where all groups have windows: how far behind content a hit may end that is one of that content: one and a half average blocks of it. */
 const REACH_TOKENS = 96;
+
+/** Of groups that have states. */
+export const STATES_KIND = "mamba";
 
 /** At the beginning of a prompt, in the place of a block. */
 export const PROMPT_START = -2;
@@ -58,6 +62,8 @@ interface PartialGroup {
   readonly index: number;
   /** Blocks of a complete run. */
   readonly needed: number;
+  /** It has states, and not windows. */
+  readonly isOfStates: boolean;
 }
 
 export interface HitEndsOptions {
@@ -74,7 +80,7 @@ export function blocksNeeded(
   { kind, slidingWindow }: Pick<KvCacheGroup, "kind" | "slidingWindow">,
   blockSize: number,
 ): number | undefined {
-  if (kind === "mamba") return 1;
+  if (kind === STATES_KIND) return 1;
   if (kind !== "sliding_window" && kind !== "sliding_window_mla") return undefined;
   if (slidingWindow === null || slidingWindow < 1 || blockSize < 1) return undefined;
   const blocks = Math.ceil((slidingWindow - 1) / blockSize);
@@ -88,7 +94,7 @@ export class HitEnds {
   readonly #rows = new Rows(ROW_WORDS);
   readonly #groups: PartialGroup[] = [];
   /** Blocks before one that ends a hit which are told of by it. */
-  readonly #reach: number;
+  #reach: number;
 
   constructor(options: HitEndsOptions) {
     this.#options = options;
@@ -106,9 +112,13 @@ export class HitEnds {
   }
 
   /** One group more, which holds nothing yet. -1 where there is no room. */
-  addGroup(index: number, needed: number): number {
+  addGroup(group: PartialGroup): number {
     if (this.#groups.length === HIT_ENDS_LIMITS.groupsMax) return -1;
-    this.#groups.push({ index, needed });
+    if (group.isOfStates && this.#reach > 0) {
+      for (let id = 0; id < this.#rows.idsEnd; id++) this.#setEnd(id, false);
+      this.#reach = 0;
+    }
+    this.#groups.push(group);
     for (let id = 0; id < this.#rows.idsEnd; id++) this.#judge(id);
     return this.#groups.length - 1;
   }

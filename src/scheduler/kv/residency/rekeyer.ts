@@ -23,7 +23,13 @@
 import { BlockTable, NONE } from "../block-table.ts";
 import { AdapterIndexes } from "./adapter-indexes.ts";
 import { ADAPTER_SHIFT, ANNOUNCEMENT_LIMITS, Announcements, TIER_SHIFTS } from "./announcements.ts";
-import { blocksNeeded, HIT_END_COST_BYTES, HitEnds, PROMPT_START } from "./hit-ends.ts";
+import {
+  blocksNeeded,
+  HIT_END_COST_BYTES,
+  HitEnds,
+  PROMPT_START,
+  STATES_KIND,
+} from "./hit-ends.ts";
 import { type EndingSink, type Holding, type HoldingSink, NOT_HELD } from "./holding.ts";
 import {
   type KvBlocksRemoved,
@@ -275,8 +281,9 @@ export class Rekeyer {
       this.#entriesMax = Math.floor(this.#bytesMax / (ENTRY_COST_BYTES + HIT_END_COST_BYTES));
       this.#endings.endsMarked(this.#slot, true);
     }
-    const place =
-      this.#ends.blockSize === blockSize ? this.#ends.addGroup(group.index, needed) : -1;
+    if (this.#ends.blockSize !== blockSize) return -1;
+    const { index, kind } = group;
+    const place = this.#ends.addGroup({ index, needed, isOfStates: kind === STATES_KIND });
     return place < 0 ? -1 : PARTIAL + place;
   }
 

@@ -24,6 +24,8 @@ const WHOLE: KvCacheGroup = { index: 0, kind: "full_attention", slidingWindow: n
 /** Three blocks before a hit's end. */
 const WINDOW: KvCacheGroup = { index: 1, kind: "sliding_window", slidingWindow: 97 };
 const STATE: KvCacheGroup = { index: 2, kind: "mamba", slidingWindow: null };
+/** One block before a hit's end, as a state, which has no reach. */
+const SHORT_WINDOW: KvCacheGroup = { index: 2, kind: "sliding_window", slidingWindow: 33 };
 
 /** A block by the way to it: a path of digits, each a block. */
 type Path = string;
@@ -119,8 +121,9 @@ class NaiveGroups {
 
   told(): Set<string> {
     const ends = [...this.paths].filter((path) => this.#endsHit(path));
+    const reach = this.#groups.includes(STATE) ? 0 : REACH;
     const near = [...this.paths].filter((path) =>
-      ends.some((end) => end.startsWith(path) && end.length <= path.length + REACH),
+      ends.some((end) => end.startsWith(path) && end.length <= path.length + reach),
     );
     return new Set(near.map(nameOf));
   }
@@ -168,16 +171,18 @@ describe("HitEnds", () => {
   });
 
   const step = record({
-    path: array(integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 7 }),
+    path: array(integer({ min: 0, max: 1 }), { minLength: 1, maxLength: 5 }),
     group: integer({ min: 0, max: 2 }),
     isStored: boolean(),
     whole: integer({ min: 0, max: 30 }),
   });
 
-  it("ends hits where a naive account of each group's cache has them end", () => {
+  it.each([
+    ["windows", [WHOLE, WINDOW, SHORT_WINDOW]],
+    ["states", [WHOLE, WINDOW, STATE]],
+  ])("ends hits where a naive account of each group's cache has them end, with %s", (_, groups) => {
     assert(
-      property(array(step, { maxLength: 120 }), (steps) => {
-        const groups = [WHOLE, WINDOW, STATE];
+      property(array(step, { maxLength: 120, size: "max" }), (steps) => {
         const naive = new NaiveGroups(groups);
         const { endings, sink, cache } = rekeyer();
         // All are known from the beginning on.
@@ -214,8 +219,36 @@ describe("HitEnds", () => {
         cache.begunAnew();
         expect([endings.isMarked, endings.names.size]).toEqual([false, 0]);
       }),
-      { numRuns: 200 },
+      { numRuns: 60 },
     );
+  });
+
+  it("speaks for no block before a state, which serves its own place only, also one that is known of late", () => {
+    const { endings, cache } = rekeyer();
+    const path = "12345";
+    for (let end = 1; end <= path.length; end++) {
+      cache.stored(stored(path.slice(0, end), WHOLE));
+      cache.stored({
+        ...stored(path.slice(0, end), WHOLE),
+        tier: "cpu",
+        tokens: new Uint32Array(),
+      });
+      cache.removed(removed(path.slice(0, end), WHOLE));
+      if (end === 1) cache.stored(stored("1", WINDOW));
+    }
+    // Below the GPUs: everything ends a hit, by itself and for what is before it.
+    for (let end = 1; end < path.length; end++) {
+      cache.removed({ ...removed(path.slice(0, end), WHOLE), tier: "cpu" });
+    }
+    const near = [2, 3, 4, 5].map((end) => nameOf(path.slice(0, end)));
+    expect(endings.names).toEqual(new Set(near));
+    cache.stored(stored("1", STATE));
+    expect(endings.names).toEqual(new Set([nameOf(path)]));
+    cache.stored(stored(path, WHOLE));
+    expect(endings.names).toEqual(new Set());
+    cache.stored(stored(path, STATE));
+    for (let end = 3; end <= path.length; end++) cache.stored(stored(path.slice(0, end), WINDOW));
+    expect(endings.names).toEqual(new Set([nameOf(path)]));
   });
 
   it("stays within its bytes, and tells of nothing that it has forgotten", () => {
@@ -237,9 +270,9 @@ describe("HitEnds", () => {
   it("knows again what is behind a block that was forgotten, once that is announced anew", () => {
     const { endings, cache } = rekeyer(8 * (42 + HIT_END_COST_BYTES));
     for (const path of ["1", "11"]) {
-      for (const group of [WHOLE, STATE]) cache.stored(stored(path, group));
+      for (const group of [WHOLE, SHORT_WINDOW]) cache.stored(stored(path, group));
     }
-    for (const group of [STATE, WHOLE]) cache.removed(removed("1", group));
+    for (const group of [SHORT_WINDOW, WHOLE]) cache.removed(removed("1", group));
     expect(endings.names).toEqual(new Set(["1", "11"].map(nameOf)));
     for (let n = 0; n < 8; n++) {
       cache.stored(stored(`${2 + n}`, WHOLE));
