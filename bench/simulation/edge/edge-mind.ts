@@ -170,7 +170,7 @@ class ShardView {
   answered(answer: EdgeSynced, { request, slot, proposal, askedAtMs }: AnsweredAt): void {
     const nowMs = this.#context.nowMs();
     const replica = this.#replica;
-    if (proposal !== undefined) replica.released(proposal.number);
+    if (proposal !== undefined) replica.answered(proposal.number);
     this.#rtt.add(nowMs - askedAtMs, nowMs);
     this.#heard(answer, { askedAtMs, shown: this.#shownNow() });
     if (slot !== undefined && replica.snapshot !== undefined) {

@@ -24,7 +24,7 @@ import {
   unseenLoadMs,
 } from "./consult-rule.ts";
 import type { EdgeKnown, EdgeSnapshot } from "./contracts.ts";
-import { OwnDispatches } from "./own-dispatches.ts";
+import { type OwnDispatch, OwnDispatches } from "./own-dispatches.ts";
 import { OwnRate } from "./own-rate.ts";
 import { ReplicaKnowledge } from "./replica-knowledge.ts";
 import { type EdgeRow, restoreColumns, restoreFacts, unpackRows } from "./rows.ts";
@@ -181,7 +181,8 @@ export class PoolReplica {
     };
     const { nowMs, staleAfterMs } = input;
     const view = { columns: this.#table.columns, nowMs, staleAfterMs };
-    const isAnySpared = this.#unseen.spare(view, match, at.seed, this.#spared);
+    const isAnySpared =
+      picker.maySpare(input) && this.#unseen.spare(view, match, at.seed, this.#spared);
     return picker.pick(isAnySpared ? { ...input, spared: this.#spared } : input, recorder);
   }
 
@@ -253,12 +254,21 @@ export class PoolReplica {
   }
 
   /**
-   * Counts a request that the object is asked about where this isolate would have sent it, until it is answered and
-   * `released`. Gives its number.
+   * Counts a request that the object is asked about where this isolate would have sent it, until it is `answered`.
+   * Gives its number.
    */
   proposed(slot: number, tokens: number, nowMs: number, prompt: PromptWork): number {
     this.#table.dispatched(slot, tokens, nowMs, prompt);
     return this.#own.add({ slot, tokens, prompt, atMs: nowMs, isProposed: true });
+  }
+
+  /** What was `proposed` so is decided, or waits: nothing of it is on its way there by that. */
+  answered(number: number): void {
+    const own = this.#own.take(number);
+    if (own === undefined) return;
+    this.#restore(own.slot);
+    for (const dispatch of this.#own.all())
+      if (dispatch.slot === own.slot) this.#countAgain(dispatch);
   }
 
   /** The number of the last dispatch. */
@@ -348,15 +358,21 @@ export class PoolReplica {
     if (isKnown && isRestarted) this.#knowledge.forgetSlot(slot);
   }
 
+  /** As its row says. */
+  #restore(slot: number): void {
+    const row = this.#rows[slot];
+    if (row !== undefined) restoreColumns(this.#table, row, this.#asOfMs[slot]!);
+  }
+
+  #countAgain({ slot, tokens, atMs, prompt }: OwnDispatch): void {
+    this.#table.dispatchedBefore(slot, tokens, atMs, prompt);
+  }
+
   /** Every endpoint as its row says, and on top what rows do not show. */
   #recount({ asOfMs, nowMs, shown }: SnapshotAt): void {
-    for (const slot of this.#table.slots()) {
-      const row = this.#rows[slot];
-      if (row !== undefined) restoreColumns(this.#table, row, this.#asOfMs[slot]!);
-    }
+    for (const slot of this.#table.slots()) this.#restore(slot);
     this.#own.shown(shown, nowMs);
-    for (const { slot, tokens, atMs, prompt } of this.#own.all())
-      this.#table.dispatchedBefore(slot, tokens, atMs, prompt);
+    for (const dispatch of this.#own.all()) this.#countAgain(dispatch);
     const ownPerS = this.#ownRate.perS(nowMs);
     this.#unseen.begin(this.#snapshot!, asOfMs, ownPerS);
   }

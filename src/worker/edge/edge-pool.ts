@@ -4,16 +4,14 @@
 import { EDGE_EPOCH_PREFIX, encodeTicketName } from "../../agents/protocol/ticket-name.ts";
 import type { HeldGrant, PickRequest } from "../../durable/contract.ts";
 import { encodeTerms } from "../../scheduler/decisions/decided-where.ts";
-import { prefillOf, stagesOf } from "../../scheduler/disaggregation/pick-stages.ts";
+import { type PickedPrefill, stagesOf } from "../../scheduler/disaggregation/pick-stages.ts";
 import { NEAR_MS, SNAPSHOT_SERVES_AWAY_MS } from "../../scheduler/edge/consult-rule.ts";
 import type { ConsultTerms, LocalCommit } from "../../scheduler/edge/contracts.ts";
 import type { PoolReplica } from "../../scheduler/edge/pool-replica.ts";
-import type { Picked } from "../../scheduler/endpoint-picker.ts";
-import { CONTENT_BLOCK_TOKENS } from "../../scheduler/kv/content-keys.ts";
-import { reservedOutputTokens } from "../../scheduler/model/inference-request.ts";
 import { randomHex } from "../crypto.ts";
 import type { Pool } from "../directory-index.ts";
 import type { Grant } from "../upstream/pool-picks.ts";
+import { countLoad, grantedLoad, learnPrompt } from "./carried-load.ts";
 import type { EdgeWay } from "./edge-calls.ts";
 import { chooseHere, type Chosen, type ToAsk } from "./local-choice.ts";
 import { localGrant } from "./local-grant.ts";
@@ -45,7 +43,7 @@ export interface Asking {
   readonly proposal?: Proposal;
 }
 
-/** Where this isolate would have sent it; counted there until the object has answered. */
+/** Where this isolate would have sent it; counted there until the object has answered, if only that it waits. */
 interface Proposal {
   readonly address: string;
   /** Of the dispatch. */
@@ -131,9 +129,9 @@ export class EdgePool {
     };
   }
 
-  /** The object has answered, or will not: what was proposed counts no more. */
+  /** The object has answered, or will not: what was proposed counts no more. Said again it changes nothing. */
   answered({ proposal }: Asking): void {
-    if (proposal !== undefined) this.#link.replica?.released(proposal.number);
+    if (proposal !== undefined) this.#link.replica?.answered(proposal.number);
   }
 
   /** Behind a request that the object was asked about: the next ones may be decided here. */
@@ -147,16 +145,11 @@ export class EdgePool {
     this.#link.granted(grant, askedAtMs, nowMs);
     const { replica } = this.#link;
     if (replica === undefined || !this.#decidesAlone(nowMs)) return;
-    const slot = replica.slotOfAddress(grant.endpoints[0] ?? "");
-    if (slot === undefined) return;
-    const { keys, promptTokens } = request;
-    const cachedTokens = replica.knownBlocks(keys, slot, nowMs) * CONTENT_BLOCK_TOKENS;
-    const uncachedTokens = Math.max(0, promptTokens - cachedTokens);
-    const tokens = uncachedTokens + reservedOutputTokens(request.outputTokensMax);
+    const load = grantedLoad(replica, request, grant, nowMs);
+    if (load === undefined) return;
     // A snapshot that came with it shows it.
-    if (grant.edge === undefined)
-      replica.dispatched(slot, tokens, nowMs, { promptTokens, uncachedTokens });
-    replica.learn(keys, slot, nowMs);
+    if (grant.edge === undefined) countLoad(replica, request, load, nowMs);
+    learnPrompt(replica, request, load, nowMs);
   }
 
   #propose({ request }: PickRequest, { terms, claim }: ToAsk, nowMs: number): Asking {
@@ -211,7 +204,8 @@ export class EdgePool {
     const { calls } = this.#link;
     const { picked, terms } = chosen;
     const { responseHeaders } = picked;
-    const number = dispatch(replica, pick, { ...chosen, nowMs });
+    learnPrompt(replica, pick.request, chosen, nowMs);
+    const number = countLoad(replica, pick.request, chosen, nowMs);
     const stages = stagesOf(picked, replica.directory);
     const commit = this.#commitOf(pick, chosen, stages);
     const { ticket, endpoints } = commit;
@@ -232,7 +226,7 @@ export class EdgePool {
 
   #commitOf(
     { request, attempt, flow }: PickRequest,
-    { picked, terms, outputTokens, reservedTokens }: Chosen,
+    { picked, terms, outputTokens, reservedTokens, prefill }: Chosen,
     stages: readonly string[] | undefined,
   ): Omit<LocalCommit, "decidedAgoMs"> {
     const { requestId, tenant, model, priority, keys, promptTokens } = request;
@@ -250,7 +244,7 @@ export class EdgePool {
       endpoints: addressesOf(picked.slots, replica),
       terms,
       ...facts,
-      ...prefillPart(stages, picked, promptTokens),
+      ...prefillPart(stages, prefill),
     };
   }
 
@@ -277,23 +271,6 @@ interface GrantedBy {
   readonly nowMs: number;
 }
 
-/** Counts it in the replica, as the object's ledger will. Gives its number. */
-function dispatch(
-  replica: PoolReplica,
-  { request }: PickRequest,
-  { picked, slot, nowMs, reservedTokens, uncachedTokens }: Chosen & { readonly nowMs: number },
-): number {
-  const { keys, promptTokens } = request;
-  const prefill = prefillOf(picked, promptTokens);
-  replica.learn(keys, slot, nowMs);
-  if (prefill === undefined)
-    return replica.dispatched(slot, reservedTokens, nowMs, { promptTokens, uncachedTokens });
-  replica.learn(keys, prefill.slot, nowMs);
-  const prompt = { promptTokens, uncachedTokens: prefill.uncachedTokens };
-  replica.dispatched(prefill.slot, prefill.uncachedTokens, nowMs, prompt);
-  return replica.dispatched(slot, reservedTokens, nowMs, NO_PROMPT);
-}
-
 // Array.from takes ten times as long.
 function addressesOf(slots: Int32Array, replica: PoolReplica): string[] {
   const addresses: string[] = [];
@@ -301,14 +278,10 @@ function addressesOf(slots: Int32Array, replica: PoolReplica): string[] {
   return addresses;
 }
 
-const NO_PROMPT = { promptTokens: 0, uncachedTokens: 0 };
-
 function prefillPart(
   stages: readonly string[] | undefined,
-  picked: Picked,
-  promptTokens: number,
+  prefill: PickedPrefill | undefined,
 ): Pick<LocalCommit, "prefill"> {
-  const prefill = prefillOf(picked, promptTokens);
   if (prefill === undefined || stages === undefined) return {};
   const { uncachedTokens } = prefill;
   return { prefill: { endpoints: stages[0]!.split(","), uncachedTokens } };

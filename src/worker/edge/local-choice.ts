@@ -9,6 +9,7 @@
 import type { PickRequest } from "../../durable/contract.ts";
 import type { SchedulerConfig } from "../../scheduler/config/scheduler-config.ts";
 import type { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
+import { type PickedPrefill, prefillOf } from "../../scheduler/disaggregation/pick-stages.ts";
 import {
   afterPick,
   type DecideMode,
@@ -47,6 +48,8 @@ interface Claim {
   readonly uncachedTokens: number;
   readonly outputTokens: number;
   readonly reservedTokens: number;
+  /** Another one computes the prompt. */
+  readonly prefill: PickedPrefill | undefined;
 }
 
 /** Endpoints in the order to try them. Valid until the next pick. */
@@ -58,7 +61,10 @@ export interface Chosen extends Claim {
 /** The object is to be asked. */
 export interface ToAsk {
   readonly terms: ConsultTerms;
-  /** Where it would go from here, as far as that is known. */
+  /**
+   * Where it would go from here, as far as that is known. Not where another endpoint computes the prompt: the object
+   * takes a proposal by what the endpoint has to compute, and what it holds.
+   */
   readonly claim?: Claim;
 }
 
@@ -86,20 +92,26 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | ToAs
   if (!picked.ok) return { terms: { ...terms, where: "consult", reason: "full" } };
   const claim = claimOf(pick, picked);
   const told = afterPick(terms, replica.missed(request, claim.slot, nowMs));
-  if (told.where === "consult") return { terms: told, claim };
+  if (told.where === "consult") return toAsk(told, claim);
   // While the object is away there is nobody to ask: what is over, relays bound.
   if (!isAway && !credit.trySpend(1, nowMs))
-    return { terms: { ...told, where: "consult", reason: "no-credit" }, claim };
+    return toAsk({ ...told, where: "consult", reason: "no-credit" }, claim);
   if (recorder !== undefined) keepRecord(pick, picked, { replica, seed: at.seed, input });
   return { ...claim, picked, terms: told };
 }
 
-function claimOf({ request }: PickRequest, { slots, matchedBlocks }: Picked): Claim {
+function toAsk(terms: ConsultTerms, claim: Claim): ToAsk {
+  return claim.prefill === undefined ? { terms, claim } : { terms };
+}
+
+function claimOf({ request }: PickRequest, picked: Picked): Claim {
+  const { slots, matchedBlocks } = picked;
   const outputTokens = reservedOutputTokens(request.outputTokensMax);
   const cachedTokens = matchedBlocks * CONTENT_BLOCK_TOKENS;
   const uncachedTokens = Math.max(0, request.promptTokens - cachedTokens);
   const reservedTokens = uncachedTokens + outputTokens;
-  return { slot: slots[0]!, uncachedTokens, outputTokens, reservedTokens };
+  const prefill = prefillOf(picked, request.promptTokens);
+  return { slot: slots[0]!, uncachedTokens, outputTokens, reservedTokens, prefill };
 }
 
 function pickAt({ exclude }: PickRequest, nowMs: number): PickAt {

@@ -193,6 +193,8 @@ async function waitInQueue(
   context: Asking,
 ): Promise<HeldGrant | PickRefusal | PoolUnavailable | PoolMoved> {
   const startedMs = Date.now();
+  // This is an answer: for as long as it waits it has no endpoint.
+  context.edge.answered(context);
   try {
     return await awaitTurn(queued, turnOf(request, context));
   } finally {

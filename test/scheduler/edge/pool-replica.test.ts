@@ -302,6 +302,24 @@ describe("PoolReplica", () => {
     expect(edge.replica.columns.queueDepth[1]).toBe(0);
   });
 
+  it("has nothing left of what it proposed once that is answered, whatever snapshots came meanwhile", () => {
+    for (const isSeen of [false, true]) {
+      const pool = new PoolObject(2);
+      pool.sampleAll();
+      const edge = new Edge(pool);
+      edge.catchUp();
+      const { replica } = edge;
+      const others = new Edge(pool);
+      others.catchUp();
+      for (const each of [edge, others]) each.replica.dispatched(1, 300, pool.nowMs, PROMPT);
+      const number = replica.proposed(1, 700, pool.nowMs, PROMPT);
+      if (isSeen) edge.hear(edge.ask());
+      expect(edge.readable()).not.toEqual(others.readable());
+      for (let said = 0; said < 2; said++) replica.answered(number);
+      expect(edge.readable()).toEqual(others.readable());
+    }
+  });
+
   it("does not count for ever what the object was never told", () => {
     const pool = new PoolObject(2);
     const edge = new Edge(pool);

@@ -22,6 +22,7 @@ import {
   edgeSnapshot,
   pickContext,
   PICK,
+  place,
   refuses,
   ScriptedObject,
 } from "../support/scripted-object.ts";
@@ -44,6 +45,7 @@ interface Setting {
   readonly limit?: number;
   readonly rttMs?: number;
   readonly hasDigest?: boolean;
+  readonly roles?: readonly string[];
 }
 
 const UPSTREAMS = {
@@ -51,19 +53,42 @@ const UPSTREAMS = {
   upstreams: [{ name: "one", kind: "openai", url: "https://one.example/v1" }],
 };
 
-/** An isolate that knows a pool of two endpoints, and how far its object is. */
+/** Each prompt is computed by an endpoint with the role `prefill`, and answered by one with `decode`. */
+const SPLIT = {
+  scheduler: {
+    plugins: [
+      {
+        type: "disagg-profile-handler",
+        parameters: { deciders: { prefill: "always-disagg-pd-decider" } },
+      },
+      { type: "always-disagg-pd-decider" },
+      { type: "prefill-filter" },
+      { type: "decode-filter" },
+      { type: "latency-cost-scorer" },
+    ],
+    schedulingProfiles: ["prefill", "decode"].map((name) => ({
+      name,
+      plugins: [{ pluginRef: `${name}-filter` }, { pluginRef: "latency-cost-scorer" }],
+    })),
+  },
+};
+const ROLES = ["decode", "prefill", "prefill"];
+const SPLIT_ADDRESSES = [...ADDRESSES, "10.0.0.3:8000"];
+
+/** An isolate that knows a pool of two endpoints, or of those with `roles`, and how far its object is. */
 function isolate(setting: Setting = {}) {
-  const { config = {}, facts = {}, limit = CREDIT.limit, rttMs = FAR_MS } = setting;
+  const { config = {}, facts = {}, limit = CREDIT.limit, rttMs = FAR_MS, roles } = setting;
+  const addresses = roles === undefined ? ADDRESSES : SPLIT_ADDRESSES;
   const object = new ScriptedObject();
   const view = new PoolView();
   const edge = new EdgePool({ address: "eu-1", pool: edgePool(config), view, seed: 1 });
   edge.link.measured(rttMs, Date.now());
   const credit = { ...CREDIT, limit };
   const digest = { version: "d", added: new Uint32Array(0) };
-  const others = edgeSnapshot(ADDRESSES, facts);
+  const others = edgeSnapshot(addresses, facts, roles);
   const snapshot = setting.hasDigest === false ? others : { ...others, digest };
   edge.granted(object.grant({ edge: snapshot, credit }), PICK_BEFORE, Date.now());
-  object.syncAnswer = async () => ({ snapshot: edgeSnapshot(ADDRESSES, facts), credit });
+  object.syncAnswer = async () => ({ snapshot: edgeSnapshot(addresses, facts, roles), credit });
   const held: Promise<void>[] = [];
   const way = { port: () => distant(object.port(), rttMs), edge, view };
   const context = pickContext(object, { ...way, hold: (work) => void held.push(work) });
@@ -95,6 +120,8 @@ function distant(port: ReturnType<ScriptedObject["port"]>, rttMs: number) {
 
 /** A prompt without a full block is cached nowhere: there is nothing to gain. */
 const SHORT = { keys: new Uint32Array(0) };
+/** One that somebody may have. */
+const LONG = { keys: Uint32Array.from({ length: 2_000 }, (_, i) => i), promptTokens: 64_000 };
 const PICK_BEFORE = { ...PICK, request: { ...PICK.request, ...SHORT } };
 
 function termsOf(outcome: Awaited<ReturnType<typeof pickEndpoints>>): Grant["terms"] {
@@ -217,8 +244,7 @@ describe("the object is asked", () => {
   it("about a prompt that somebody may have cached", async () => {
     const { object, pick } = isolate({ limit: 1e9 });
     object.goOn(object.grants);
-    const keys = Uint32Array.from({ length: 2_000 }, (_, i) => i);
-    const terms = termsOf(await pick({ keys, promptTokens: 64_000 }));
+    const terms = termsOf(await pick(LONG));
     expect(terms).toMatchObject({ where: "consult", reason: "cache-elsewhere" });
     expect(terms.gainMs).toBeGreaterThan(FAR_MS);
   });
@@ -238,15 +264,24 @@ describe("the object is asked", () => {
 
   it("with where it would have gone, which counts there until the answer", async () => {
     const { object, pick } = isolate({ limit: 1e9 });
-    const keys = Uint32Array.from({ length: 2_000 }, (_, i) => i);
-    const long = { keys, promptTokens: 64_000 };
     object.goOn(object.grants, object.grants, object.grants, object.grants);
-    await pick(long);
-    await pick(long, { attempt: 2 });
-    await Promise.all([pick(long, { attempt: 3 }), pick(long, { attempt: 4 })]);
+    await pick(LONG);
+    await pick(LONG, { attempt: 2 });
+    await Promise.all([pick(LONG, { attempt: 3 }), pick(LONG, { attempt: 4 })]);
     const [first, second, ...atOnce] = object.calls.map(({ proposed }) => proposed);
     expect([first, second]).toEqual([ADDRESSES[0], ADDRESSES[0]]);
     expect(new Set(atOnce)).toEqual(new Set(ADDRESSES));
+  });
+
+  it("and answers with a place: nothing counts anywhere while it is waited for", async () => {
+    const { object, pick } = isolate({ limit: 1e9 });
+    object.goOn(place(5_000), object.grants, object.grants);
+    const waiting = pick(LONG);
+    await vi.advanceTimersByTimeAsync(FAR_MS);
+    await pick(LONG, { attempt: 2 });
+    expect(object.calls.map(({ proposed }) => proposed)).toEqual([ADDRESSES[0], ADDRESSES[0]]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await waiting).toMatchObject({ ok: true });
   });
 
   it("when what is known is old", async () => {
@@ -286,6 +321,32 @@ describe("the object is asked", () => {
     expect(known).toHaveLength(1);
     expect(known[0]).not.toHaveProperty("digest");
     expect(object.syncs).toEqual([]);
+  });
+});
+
+describe("a prompt that another endpoint computes than the one that answers", () => {
+  const split = { config: SPLIT, roles: ROLES, limit: 1e9 };
+  const [decoder, first, second] = SPLIT_ADDRESSES;
+
+  it("is asked about without a proposal: the object would look for the prompt where it is not computed", async () => {
+    const { object, pick } = isolate(split);
+    object.goOn(object.grants);
+    expect(termsOf(await pick(LONG))).toMatchObject({ reason: "cache-elsewhere" });
+    expect(object.calls[0]).not.toHaveProperty("proposed");
+  });
+
+  it("counts where it is computed, whoever has decided on it", async () => {
+    const { object, pick } = isolate(split);
+    const prefillers = ({ ok, ...grant }: Awaited<ReturnType<typeof pick>>) =>
+      ok && "stages" in grant ? grant.stages![0] : undefined;
+    expect(prefillers(await pick(SHORT))).toBe(`${first},${second}`);
+    expect(prefillers(await pick(SHORT, { attempt: 2 }))).toBe(`${second},${first}`);
+    const other = isolate(split);
+    const stages = [first!, "", "", ""];
+    const { edge: _, ...grant } = object.grant({ endpoints: [decoder!], stages });
+    other.object.goOn(async () => grant);
+    await other.pick(LONG);
+    expect(prefillers(await other.pick(SHORT, { attempt: 2 }))).toBe(`${second},${first}`);
   });
 });
 

@@ -26,15 +26,18 @@ import { RELAY_KEY } from "./relay-key.ts";
 /** The first has less to do. */
 export const ADDRESSES = ["10.0.0.1:8000", "10.0.0.2:8000"];
 
-/** A pool's snapshot, with a running request more at each of its endpoints than at the one before. */
+/** A pool's snapshot, with a running request more at each of its endpoints than at the one before. `roles`: theirs. */
 export function edgeSnapshot(
   addresses: readonly string[] = ADDRESSES,
   facts: Partial<PoolFacts> = {},
+  roles: readonly string[] = [],
 ): EdgeSnapshot {
   const nowMs = Date.now();
   const table = new EndpointTable();
   for (const [i, address] of addresses.entries()) {
-    const slot = table.add({ id: `e${i}`, address, engine: "vllm", labels: {} })!;
+    const role = roles[i];
+    const labels = role === undefined ? {} : { "llm-d.ai/role": role };
+    const slot = table.add({ id: `e${i}`, address, engine: "vllm", labels })!;
     table.applySample(slot, { waiting: 0, running: i, kvUsage: i / 10 }, nowMs);
   }
   const source = new SnapshotSource({ epoch: "e", table, clock: () => nowMs });
