@@ -2,9 +2,11 @@
 //
 //   pick ── is one due? ── no: nothing is spent on it
 //                       └─ yes: DecisionRecorder ──► packed ──► waits ──► goes with the next call to the object
+//                                               └──► thrown away: the object is asked after all, and records its own
 //
 // One is due as a bucket has it that fills by time, so that the share of picks that are recorded falls as there are
-// more of them; its last few are for requests that have failed somewhere before. A call that failed leaves its
+// more of them; its last few are for requests that have failed somewhere before. To watch a pick is what costs, so
+// one that is thrown away has taken its token. A call that failed leaves its
 // records waiting: telling one twice does no harm.
 
 import {
@@ -17,7 +19,7 @@ import { DecisionRecorder } from "../../scheduler/decisions/recorder.ts";
 import type { DecisionFacts } from "../../scheduler/decisions/record.ts";
 import type { EndpointDirectory } from "../../scheduler/plugin.ts";
 
-/** In the mean, of this isolate. */
+/** In the mean, of this isolate, with what is thrown away. */
 export const RECORDS_PER_S_MAX = 8;
 /** The same of all isolates together, about: each knows how many there are. */
 export const POOL_RECORDS_PER_S_MAX = 32;
@@ -48,7 +50,7 @@ export class LocalRecords {
   #underWay: ReadonlySet<LocalRecord> = new Set();
 
   /**
-   * Who watches the pick at hand; undefined where it is not recorded. `isolates`: that decide about the pool alone.
+   * Who watches the pick at hand, and takes a token; undefined where it is not recorded. `isolates`: that decide about the pool alone.
    */
   // Hot path.
   recorderFor(isRetry: boolean, nowMs: number, isolates: number): DecisionRecorder | undefined {
@@ -58,12 +60,13 @@ export class LocalRecords {
     this.#filledAtMs = nowMs;
     const least = isRetry ? 1 : 1 + RECORDS_FOR_RETRIES;
     const isDue = this.#tokens >= least && this.#waitingBytes < RECORDS_WAITING_BYTES_MAX;
-    return isDue ? recording().recorder : undefined;
+    if (!isDue) return undefined;
+    this.#tokens -= 1;
+    return recording().recorder;
   }
 
   /** What its recorder has seen is to be told. Before the replica changes. */
   keep({ requestId, facts, endpoints }: RecordedPick): void {
-    this.#tokens -= 1;
     const { recorder, packer } = recording();
     recorder.finish(endpoints, facts);
     const packed = packer.take();
