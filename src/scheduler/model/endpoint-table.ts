@@ -375,9 +375,7 @@ export class EndpointTable {
   /** The pool's other objects have sent prefill there, or, below 0, taken it back. */
   workedElsewhere(slot: number, tokens: number, nowMs: number): void {
     const { work, prefillMsPerToken } = this.#columns;
-    const workMs = tokens * prefillMsPerToken[slot]!;
-    if (workMs > 0) work.addedElsewhere(slot, workMs, nowMs);
-    else work.takenBack(slot, -workMs, nowMs);
+    work.workedElsewhere(slot, tokens * prefillMsPerToken[slot]!, nowMs);
   }
 
   /** Each of so many objects is taken to do as much as this one does; 1 where they tell what they do. */

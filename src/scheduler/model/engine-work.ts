@@ -10,7 +10,9 @@
 // be more tokens at once, of which one would learn that the endpoint is faster still.
 //
 // What others have sent is heard of late, some of it at once: it has drained since, as far as the engine had
-// nothing else to do. Taken as if it had just been sent, it would be a wait that nobody has.
+// nothing else to do. Taken as if it had just been sent, it would be a wait that nobody has. Of what they take
+// back no more goes than stands there of theirs: what had drained was never counted. That is taken to be computed
+// before one's own, so what stands is never more than that.
 
 /** Work counted ahead of now at most: a mistake is over by then. */
 export const BUSY_MS_MAX = 600_000;
@@ -31,6 +33,8 @@ export class EngineWork {
   readonly coldTokens: Float64Array;
   /** Time without work since others' was heard of last, or TOLD_WITHIN_MS if that is less. */
   readonly #idleMs: Float64Array;
+  /** Unix ms at which others' part of what is counted will have been computed, were it the first. */
+  readonly #othersUntilMs: Float64Array;
   /** Until when that has been counted. */
   readonly #idleUntilMs: Float64Array;
   /** By which prefillBusyUntilMs was counted last; 0 before that. */
@@ -42,6 +46,7 @@ export class EngineWork {
     this.coldTokens = new Float64Array(slots);
     this.#idleMs = new Float64Array(slots);
     this.#idleUntilMs = new Float64Array(slots);
+    this.#othersUntilMs = new Float64Array(slots);
     this.#msPerToken = new Float64Array(slots);
   }
 
@@ -54,6 +59,7 @@ export class EngineWork {
     this.requestTokens[slot] = 0;
     this.#idleMs[slot] = 0;
     this.#idleUntilMs[slot] = 0;
+    this.#othersUntilMs[slot] = 0;
     this.#msPerToken[slot] = 0;
     let least = Infinity;
     for (let other = 0; other < isPresent.length; other++) {
@@ -87,15 +93,36 @@ export class EngineWork {
   /** The columns of `slot` are of another table: they go together as they are. */
   copied(slot: number): void {
     this.#msPerToken[slot] = 0;
+    this.#othersUntilMs[slot] = 0;
   }
 
-  /** Others have sent work there since they were heard of last: what had no time to drain is ahead. */
-  addedElsewhere(slot: number, workMs: number, nowMs: number): void {
+  /** Others have sent work there since they were heard of last, or, below 0, taken it back. */
+  workedElsewhere(slot: number, workMs: number, nowMs: number): void {
+    if (workMs >= 0) this.#addedElsewhere(slot, workMs, nowMs);
+    else this.#takenBackElsewhere(slot, -workMs, nowMs);
+  }
+
+  /** What had no time to drain is ahead. */
+  #addedElsewhere(slot: number, workMs: number, nowMs: number): void {
     this.#countIdle(slot, nowMs);
     const leftMs = Math.max(0, workMs - this.#idleMs[slot]!);
     this.#idleMs[slot] = 0;
     const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
     this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, startMs + leftMs);
+    this.#othersUntilMs[slot] = nowMs + this.#othersLeftMs(slot, nowMs) + leftMs;
+  }
+
+  #takenBackElsewhere(slot: number, workMs: number, nowMs: number): void {
+    const standingMs = this.#othersLeftMs(slot, nowMs);
+    const takenMs = Math.min(workMs, standingMs);
+    this.#othersUntilMs[slot] = nowMs + standingMs - takenMs;
+    this.takenBack(slot, takenMs, nowMs);
+  }
+
+  /** Of others' work that was counted, what is left: at most all that is. */
+  #othersLeftMs(slot: number, nowMs: number): number {
+    const untilMs = Math.min(this.#othersUntilMs[slot]!, this.prefillBusyUntilMs[slot]!);
+    return Math.max(0, untilMs - nowMs);
   }
 
   /** A request that was sent there and is not going to be computed there. */
@@ -109,7 +136,10 @@ export class EngineWork {
     const leftMs = Math.max(0, this.prefillBusyUntilMs[slot]! - nowMs);
     const before = this.#msPerToken[slot]!;
     this.#msPerToken[slot] = msPerToken;
-    return before === 0 ? leftMs : (leftMs * msPerToken) / before;
+    if (before === 0) return leftMs;
+    const ratio = msPerToken / before;
+    this.#othersUntilMs[slot] = nowMs + this.#othersLeftMs(slot, nowMs) * ratio;
+    return leftMs * ratio;
   }
 
   #countIdle(slot: number, nowMs: number): void {

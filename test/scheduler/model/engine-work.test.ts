@@ -52,19 +52,56 @@ describe("the prefill queue", () => {
 
   it("has drained of what others sent as far as there was nothing else to do", () => {
     const work = new EngineWork(ENDPOINTS);
-    work.addedElsewhere(0, 0, 1_000);
+    work.workedElsewhere(0, 0, 1_000);
     send(work, 0, 1_000, 1_000);
     // Busy for 100 of 250 ms: 150 of these 200 are done.
-    work.addedElsewhere(0, 200, 1_250);
+    work.workedElsewhere(0, 200, 1_250);
     expect(work.prefillBusyUntilMs[0]).toBe(1_300);
     // Idle for the rest, which was enough.
-    work.addedElsewhere(0, 100, 1_500);
+    work.workedElsewhere(0, 100, 1_500);
     expect(work.prefillBusyUntilMs[0]).toBe(1_500);
     // Idle time counts once, and not from before others can have sent it.
-    work.addedElsewhere(0, 100, 1_500);
+    work.workedElsewhere(0, 100, 1_500);
     expect(work.prefillBusyUntilMs[0]).toBe(1_600);
-    work.addedElsewhere(0, 700, 100_000);
+    work.workedElsewhere(0, 700, 100_000);
     expect(work.prefillBusyUntilMs[0]).toBe(100_200);
+  });
+
+  it("loses no more of what others take back than was counted of theirs, and is left", () => {
+    const work = new EngineWork(ENDPOINTS);
+    const others = (ms: number, nowMs: number) => work.workedElsewhere(0, ms, nowMs);
+    // Heard of after as much idle time: it is done, and nothing of it can be taken back.
+    others(400, 2_000);
+    send(work, 0, 2_000, 4_000);
+    others(-400, 2_001);
+    expect(work.prefillBusyUntilMs[0]).toBe(2_400);
+    others(300, 2_001);
+    expect(work.prefillBusyUntilMs[0]).toBe(2_700);
+    others(-200, 2_001);
+    expect(work.prefillBusyUntilMs[0]).toBe(2_500);
+    // Of the 100 that are left some have drained.
+    others(-300, 2_041);
+    expect(work.prefillBusyUntilMs[0]).toBe(2_440);
+    others(-300, 2_041);
+    expect(work.prefillBusyUntilMs[0]).toBe(2_440);
+  });
+
+  it("loses what others take back by what a token takes now", () => {
+    const work = new EngineWork(ENDPOINTS);
+    work.workedElsewhere(0, 0, 1_000);
+    send(work, 0, 1_000, 1_000);
+    work.workedElsewhere(0, 400, 1_000);
+    const prompt = { nowMs: 1_000, promptTokens: 0, uncachedTokens: 0 };
+    // Twice as fast: 50 ms of one's own, and 200 of others'.
+    expect(work.added(0, { ...prompt, msPerToken: 0.05 }, ENDPOINTS)).toBe(250);
+    work.workedElsewhere(0, -400, 1_000);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_050);
+    // Of another endpoint in the same slot nothing is known.
+    work.workedElsewhere(0, 400, 1_000);
+    work.clear(0, new Uint8Array(ENDPOINTS));
+    send(work, 0, 1_000, 1_000);
+    work.workedElsewhere(0, -400, 1_000);
+    expect(work.prefillBusyUntilMs[0]).toBe(1_100);
   });
 
   it("counts no further ahead than its bound", () => {
