@@ -20,9 +20,9 @@
 // What cannot be followed is not claimed, and counted: a block taken for absent costs a hit, one taken
 // for present costs the choice.
 
-import { BlockTable, NONE } from "../block-table.ts";
+import { NONE } from "../block-table.ts";
 import { AdapterIndexes } from "./adapter-indexes.ts";
-import { ADAPTER_SHIFT, ANNOUNCEMENT_LIMITS, Announcements, TIER_SHIFTS } from "./announcements.ts";
+import { ANNOUNCEMENT_LIMITS, TIER_SHIFTS } from "./announcements.ts";
 import {
   blocksNeeded,
   HIT_END_COST_BYTES,
@@ -40,30 +40,16 @@ import {
 } from "./kv-event.ts";
 import { CHAIN_START, type KeyChains } from "./key-chains.ts";
 import { noCounts, type RekeyerCounts } from "./rekeyer-counts.ts";
-import { CHUNK_ROWS, Rows } from "./rows.ts";
+import { entriesOf, RekeyerEntries } from "./rekeyer-entries.ts";
 import { keyHigh, keyLow, TokenKeyChain } from "./token-keys.ts";
-import { LINK_BITS, UnheldList } from "./unheld-list.ts";
 
 export const REKEYER_LIMITS = {
-  /** Of one source: 800,000 blocks. Memory is taken as blocks come. */
+  /** Of one source: 800,000 blocks, 356,000 of a hybrid model. Memory is taken as blocks come. */
   bytesMax: 32 * 1024 * 1024,
 } as const;
 
 /** Tokens between the keys that requests carry, where these are of tokens. */
 const KEY_TOKENS = 64;
-
-/** Bytes an entry costs: 22 in the table, 20 its row. */
-const TABLE_COST_BYTES = 22;
-const ROW_WORDS = 5;
-const ENTRY_COST_BYTES = TABLE_COST_BYTES + ROW_WORDS * 4;
-
-/** Words of a row. */
-const STATE_LOW = 0;
-const STATE_HIGH = 1;
-/** Two words of the list of those that nothing holds. The first one's top bits are the block's offset. */
-const UNHELD = 2;
-const OFFSET_SHIFT = LINK_BITS;
-const GROUP_COUNTS = 4;
 
 /** Places of groups that need a part of a prefix begin here. */
 const PARTIAL = 32;
@@ -83,11 +69,9 @@ export class Rekeyer {
   readonly #slot: number;
   readonly #sink: HoldingSink;
   readonly #isSparse: boolean;
-  readonly #table: BlockTable;
   readonly #bytesMax: number;
   #entriesMax: number;
-  readonly #rows = new Rows(ROW_WORDS);
-  readonly #announcements: Announcements;
+  #entries: RekeyerEntries;
   readonly #chain = new TokenKeyChain();
   readonly #chains: KeyChains | undefined;
   /** Tokens before the chain's place, modulo KEY_TOKENS. */
@@ -97,7 +81,6 @@ export class Rekeyer {
   #groups: number[] = [];
   /** Of blocks of the group that leads. */
   #blockSize = 0;
-  readonly #unheld = new UnheldList(this.#rows, UNHELD);
   #heldCount = 0;
   #lacksBlocks = false;
   readonly #endings: EndingSink | undefined;
@@ -113,16 +96,13 @@ export class Rekeyer {
     this.#chains = options.chains;
     this.#endings = options.endings;
     this.#bytesMax = bytesMax;
-    const entriesMax = Math.max(1, Math.floor(bytesMax / ENTRY_COST_BYTES));
-    // A chunk of rows that is not used up costs as much as one that is.
-    this.#entriesMax = entriesMax - (entriesMax > CHUNK_ROWS ? entriesMax % CHUNK_ROWS : 0);
-    this.#table = new BlockTable(this.#entriesMax * TABLE_COST_BYTES);
-    this.#announcements = new Announcements(this.#table, this.#rows, GROUP_COUNTS);
+    this.#entriesMax = entriesOf(bytesMax);
+    this.#entries = new RekeyerEntries(this.#entriesMax);
   }
 
   /** Bytes of all arrays. */
   get byteLength(): number {
-    return this.#table.byteLength + this.#rows.byteLength + (this.#ends?.byteLength ?? 0);
+    return this.#entries.byteLength + (this.#ends?.byteLength ?? 0);
   }
 
   /** Blocks the source holds on any tier. */
@@ -137,7 +117,7 @@ export class Rekeyer {
 
   /** Blocks known, held or not. */
   get knownBlocks(): number {
-    return this.#table.size;
+    return this.#entries.table.size;
   }
 
   // Hot path: residency in bench/.
@@ -192,11 +172,11 @@ export class Rekeyer {
    * cache groups are stays true, and is kept: engines need not say it again.
    */
   cleared(): void {
-    for (let id = 0; id < this.#rows.idsEnd; id++) {
-      const was = this.#announcements.holding(id, this.#groups.length);
+    for (let id = 0; id < this.#entries.rows.idsEnd; id++) {
+      const was = this.#entries.announcements.holding(id, this.#groups.length);
       // Where there are several groups, some may have what is not held.
       if (was === NOT_HELD && this.#groups.length < 2) continue;
-      this.#announcements.clear(id);
+      this.#entries.announcements.clear(id);
       this.#changed(id, was);
     }
     this.#lacksBlocks = false;
@@ -212,7 +192,7 @@ export class Rekeyer {
   /** The source is a new process: nothing that the one before said means anything. */
   begunAnew(): void {
     this.gone();
-    while (this.#forgetOldest());
+    this.#entries = new RekeyerEntries(this.#entriesMax);
     this.#adapters.clear();
     this.#groups = [];
     this.#blockSize = 0;
@@ -220,8 +200,8 @@ export class Rekeyer {
 
   /** Tells the sink of every block that is held, as if it was stored just now. */
   tellAgain(): void {
-    for (let id = 0; id < this.#rows.idsEnd; id++) {
-      const holding = this.#announcements.holding(id, this.#groups.length);
+    for (let id = 0; id < this.#entries.rows.idsEnd; id++) {
+      const holding = this.#entries.announcements.holding(id, this.#groups.length);
       if (holding !== NOT_HELD) this.#tell(id, holding);
     }
     if (this.#ends === undefined) return;
@@ -230,10 +210,8 @@ export class Rekeyer {
       if (this.#ends.isTold(id)) this.#tellEnd(id, true);
   }
 
-  /** Engines may count instead of hashing; the table needs keys whose bits are spread. */
   #find(hashes: Uint32Array, at: number): number {
-    const low = hashes[at * 2]!;
-    return this.#table.find(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
+    return this.#entries.find(hashes[at * 2]!, hashes[at * 2 + 1]!);
   }
 
   /** -1 for a group that is not looked at, or not yet. */
@@ -273,12 +251,15 @@ export class Rekeyer {
     if (this.#endings === undefined || needed === undefined || tokens.length === 0 || !isOfSize)
       return -1;
     if (this.#ends === undefined) {
+      if (!this.#makeRoomForEnds()) {
+        this.#lacksBlocks = true;
+        return -1;
+      }
       this.#ends = new HitEnds({
         blockSize,
-        holding: (id) => this.#announcements.holding(id, this.#groups.length),
+        holding: (id) => this.#entries.announcements.holding(id, this.#groups.length),
         tell: (id, isEnd) => this.#tellEnd(id, isEnd),
       });
-      this.#entriesMax = Math.floor(this.#bytesMax / (ENTRY_COST_BYTES + HIT_END_COST_BYTES));
       this.#endings.endsMarked(this.#slot, true);
     }
     if (this.#ends.blockSize !== blockSize) return -1;
@@ -287,19 +268,34 @@ export class Rekeyer {
     return place < 0 ? -1 : PARTIAL + place;
   }
 
+  /** Entries are to cost more: fewer may be known. False where more are held. */
+  #makeRoomForEnds(): boolean {
+    const entriesMax = entriesOf(this.#bytesMax, HIT_END_COST_BYTES);
+    if (this.#heldCount > entriesMax) return false;
+    while (this.#entries.table.size > entriesMax) this.#forgetOldest();
+    if (this.#entries.table.idsEnd > entriesMax) {
+      const entries = this.#entries.compacted(this.#groups.length);
+      if (entries === undefined) return false;
+      this.#entries = entries;
+    }
+    this.#entriesMax = entriesMax;
+    return true;
+  }
+
   /** Hits end with any block again. */
   #dropEnds(): void {
     const ends = this.#ends;
     if (ends === undefined) return;
     this.#ends = undefined;
+    this.#entriesMax = entriesOf(this.#bytesMax);
     for (let id = 0; id < ends.idsEnd; id++) if (ends.isTold(id)) this.#tellEnd(id, false);
     this.#endings!.endsMarked(this.#slot, false);
   }
 
   /** One group more is known: what it did not announce is not held. */
   #regroup(before: number): void {
-    for (let id = 0; id < this.#rows.idsEnd; id++) {
-      const was = this.#announcements.holding(id, before);
+    for (let id = 0; id < this.#entries.rows.idsEnd; id++) {
+      const was = this.#entries.announcements.holding(id, before);
       if (was !== NOT_HELD) this.#changed(id, was);
     }
   }
@@ -330,9 +326,9 @@ export class Rekeyer {
       let id = this.#find(hashes, i);
       if (id === NONE) {
         // It may have to make room.
-        if (before === this.#unheld.oldest && this.#isFull) before = NONE;
+        if (before === this.#entries.unheld.oldest && this.#isFull) before = NONE;
         id = this.#addEntry(hashes, i, adapter);
-      } else if (!this.#isHere(id, adapter) && !this.#rewrite(id, adapter)) {
+      } else if (!this.#entries.isAt(id, adapter, this.#chain) && !this.#rewrite(id, adapter)) {
         this.counts.conflicting++;
         before = NONE;
         continue;
@@ -352,7 +348,7 @@ export class Rekeyer {
   }
 
   get #isFull(): boolean {
-    return this.#table.size >= this.#entriesMax;
+    return this.#entries.table.size >= this.#entriesMax;
   }
 
   #leaveOut(blocks: number): void {
@@ -369,9 +365,9 @@ export class Rekeyer {
       return true;
     }
     const id = this.#find(parent, 0);
-    if (id === NONE || this.#table.payload(id) >>> ADAPTER_SHIFT !== adapter) return false;
-    this.#chain.resume(this.#rows.get(id, STATE_LOW), this.#rows.get(id, STATE_HIGH));
-    this.#offset = this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT;
+    if (id === NONE || this.#entries.adapter(id) !== adapter) return false;
+    this.#entries.resume(id, this.#chain);
+    this.#offset = this.#entries.offset(id);
     return true;
   }
 
@@ -388,29 +384,18 @@ export class Rekeyer {
     return this.#chains.add(link, keyLow(stateLow), keyHigh(stateLow, stateHigh), tokens);
   }
 
-  /** Whether the entry is of the block at whose end the chain stands. */
-  #isHere(id: number, adapter: number): boolean {
-    return (
-      this.#rows.get(id, STATE_LOW) === this.#chain.stateLow >>> 0 &&
-      this.#rows.get(id, STATE_HIGH) === this.#chain.stateHigh >>> 0 &&
-      this.#table.payload(id) >>> ADAPTER_SHIFT === adapter
-    );
-  }
-
   /** An unheld entry at the chain's place, or NONE where there is no room. */
   #addEntry(hashes: Uint32Array, at: number, adapter: number): number {
     if (this.#isFull && !this.#forgetOldest()) return NONE;
-    const low = hashes[at * 2]!;
-    const id = this.#table.add(keyLow(low), keyHigh(low, hashes[at * 2 + 1]!));
-    if (id === NONE) return NONE;
-    this.#place(id, adapter);
+    const id = this.#entries.add(hashes[at * 2]!, hashes[at * 2 + 1]!);
+    if (id !== NONE) this.#place(id, adapter);
     return id;
   }
 
   /** A hash that nothing holds may come to stand for other tokens: then what it stood for is void. */
   #rewrite(id: number, adapter: number): boolean {
-    if (this.#announcements.holding(id, this.#groups.length) !== NOT_HELD) return false;
-    this.#unheld.remove(id);
+    if (this.#entries.announcements.holding(id, this.#groups.length) !== NOT_HELD) return false;
+    this.#entries.unheld.remove(id);
     this.#place(id, adapter);
     return true;
   }
@@ -418,64 +403,58 @@ export class Rekeyer {
   /** An entry that nobody holds is of the block at whose end the chain stands. */
   #place(id: number, adapter: number): void {
     this.#ends?.forget(id);
-    this.#announcements.begin(id, adapter);
-    this.#rows.set(id, STATE_LOW, this.#chain.stateLow);
-    this.#rows.set(id, STATE_HIGH, this.#chain.stateHigh);
-    this.#rows.set(id, UNHELD, this.#offset * 2 ** OFFSET_SHIFT);
-    this.#unheld.push(id);
+    this.#entries.place(id, adapter, this.#chain, this.#offset);
   }
 
   #announce(id: number, shift: number, place: number): void {
     if (place >= PARTIAL) {
       if (!this.#ends!.count(id, place - PARTIAL, 1)) this.counts.leftOut++;
-    } else if (this.#announcements.isFull(id, shift, place)) this.counts.leftOut++;
+    } else if (this.#entries.announcements.isFull(id, shift, place)) this.counts.leftOut++;
     else this.#count(id, shift, place, 1);
   }
 
   /** False where it was not announced. */
   #takeBack(id: number, shift: number, place: number): boolean {
     if (place >= PARTIAL) return this.#ends!.count(id, place - PARTIAL, -1);
-    if (this.#announcements.count(id, shift, place) === 0) return false;
+    if (this.#entries.announcements.count(id, shift, place) === 0) return false;
     this.#count(id, shift, place, -1);
     return true;
   }
 
   /** Counts an announcement, or takes one back. */
   #count(id: number, shift: number, place: number, by: 1 | -1): void {
-    const was = this.#announcements.holding(id, this.#groups.length);
-    this.#announcements.add(id, shift, place, by);
+    const was = this.#entries.announcements.holding(id, this.#groups.length);
+    this.#entries.announcements.add(id, shift, place, by);
     this.#changed(id, was);
   }
 
   /** Tells what an entry's other counts mean. */
   #changed(id: number, was: Holding): void {
-    const is = this.#announcements.holding(id, this.#groups.length);
+    const is = this.#entries.announcements.holding(id, this.#groups.length);
     if (was === is) return;
     if (was === NOT_HELD) {
-      this.#unheld.remove(id);
+      this.#entries.unheld.remove(id);
       this.#heldCount++;
-      this.#adapters.heldChanged(this.#table.payload(id) >>> ADAPTER_SHIFT, 1);
+      this.#adapters.heldChanged(this.#entries.adapter(id), 1);
     } else if (is === NOT_HELD) {
-      this.#unheld.push(id);
+      this.#entries.unheld.push(id);
       this.#heldCount--;
-      this.#adapters.heldChanged(this.#table.payload(id) >>> ADAPTER_SHIFT, -1);
+      this.#adapters.heldChanged(this.#entries.adapter(id), -1);
     }
     this.#tell(id, is);
     this.#ends?.heldChanged(id);
   }
 
   #tellEnd(id: number, isEnd: boolean): void {
-    if (this.#isSparse && this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT !== 0) return;
-    const stateLow = this.#rows.get(id, STATE_LOW);
-    const stateHigh = this.#rows.get(id, STATE_HIGH);
-    this.#endings!.endsHit(this.#slot, keyLow(stateLow), keyHigh(stateLow, stateHigh), isEnd);
+    if (this.#isSparse && this.#entries.offset(id) !== 0) return;
+    const { low, high } = this.#entries.tokenKey(id);
+    this.#endings!.endsHit(this.#slot, low, high, isEnd);
   }
 
   #tell(id: number, holding: Holding): void {
-    if (this.#isSparse && this.#rows.get(id, UNHELD) >>> OFFSET_SHIFT !== 0) return;
-    const stateLow = this.#rows.get(id, STATE_LOW);
-    const stateHigh = this.#rows.get(id, STATE_HIGH);
-    this.#sink.held(this.#slot, keyLow(stateLow), keyHigh(stateLow, stateHigh), holding);
+    if (this.#isSparse && this.#entries.offset(id) !== 0) return;
+    const { low, high } = this.#entries.tokenKey(id);
+    this.#sink.held(this.#slot, low, high, holding);
   }
 
   /** -1 where all are taken. */
@@ -484,16 +463,16 @@ export class Rekeyer {
     if (index !== undefined) return index;
     const isFree = this.#adapters.freeUnheld();
     if (!isFree.includes(1)) return -1;
-    for (let id = this.#unheld.oldest; id !== NONE;) {
-      const newer = this.#unheld.newer(id);
-      if (isFree[this.#table.payload(id) >>> ADAPTER_SHIFT] === 1) this.#forget(id);
+    for (let id = this.#entries.unheld.oldest; id !== NONE;) {
+      const newer = this.#entries.unheld.newer(id);
+      if (isFree[this.#entries.adapter(id)] === 1) this.#forget(id);
       id = newer;
     }
     return this.#adapters.add(name)!;
   }
 
   #forgetOldest(): boolean {
-    const { oldest } = this.#unheld;
+    const { oldest } = this.#entries.unheld;
     if (oldest !== NONE) this.#forget(oldest);
     return oldest !== NONE;
   }
@@ -501,8 +480,8 @@ export class Rekeyer {
   /** Nothing holds it. */
   #forget(id: number): void {
     this.#ends?.forget(id);
-    this.#unheld.remove(id);
-    this.#table.remove(id);
+    this.#entries.unheld.remove(id);
+    this.#entries.table.remove(id);
   }
 }
 

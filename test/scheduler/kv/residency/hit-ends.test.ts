@@ -267,6 +267,82 @@ describe("HitEnds", () => {
     expect(endings.names.size).toBe(0);
   });
 
+  describe("of a group that is known of late", () => {
+    const bytesMax = 1024 * 1024;
+    const inBytes = (cache: Rekeyer) => expect(cache.byteLength).toBeLessThanOrEqual(bytesMax);
+    /** Prompts of one block, as many as there is room for and more; so many of the last stay held. */
+    function fill(
+      cache: Rekeyer,
+      blocks: number,
+      held: number,
+      group: KvCacheGroup | null = WHOLE,
+    ) {
+      for (let n = 0; n < blocks; n++) {
+        const hashes = Uint32Array.of(n, 3);
+        const tokens = new Uint32Array(BLOCK).fill(n);
+        cache.stored({ ...stored("1", WHOLE), hashes, tokens, group });
+        if (n < blocks - held) cache.removed({ ...removed("1", WHOLE), hashes });
+      }
+    }
+
+    it("forgets what is not held, from the oldest on, and stays within its bytes", () => {
+      const { endings, sink, cache } = rekeyer(bytesMax);
+      fill(cache, 22_000, 500);
+      const before = cache.knownBlocks;
+      const held = new Map(sink.holdings);
+      cache.stored(stored("1", WHOLE));
+      cache.stored(stored("1", WINDOW));
+      expect(endings.names.size).toBe(1);
+      expect(cache.knownBlocks).toBeLessThan(before / 2);
+      expect(cache.lacksBlocks).toBe(false);
+      expect([...held.keys()].every((name) => sink.holdings.has(name))).toBe(true);
+      // The newest that is not held is known still, and what is held can be taken back.
+      for (const n of [21_499, 21_999]) {
+        const hashes = Uint32Array.of(n, 3);
+        cache.stored({ ...stored("1", WHOLE), hashes, tokens: new Uint32Array() });
+        cache.removed({ ...removed("1", WHOLE), hashes });
+      }
+      expect([cache.counts.unknown, cache.heldBlocks]).toEqual([0, 501]);
+      for (let n = 0; n < 22_000; n++) {
+        const hashes = Uint32Array.of(n, 4);
+        const tokens = new Uint32Array(BLOCK).fill(n + 100_000);
+        for (const group of [WHOLE, WINDOW]) {
+          cache.stored({ ...stored("1", group), hashes, tokens });
+          cache.removed({ ...removed("1", group), hashes });
+        }
+      }
+      inBytes(cache);
+    });
+
+    it("is left out where too much is held, which is said, and has room later", () => {
+      const { endings, cache } = rekeyer(bytesMax);
+      fill(cache, 20_000, 20_000);
+      cache.stored(stored("1", WHOLE));
+      cache.stored(stored("1", WINDOW));
+      expect([endings.isMarked, cache.lacksBlocks, cache.counts.otherGroup]).toEqual([
+        false,
+        true,
+        1,
+      ]);
+      inBytes(cache);
+      cache.cleared();
+      cache.stored(stored("1", WHOLE));
+      cache.stored(stored("1", WINDOW));
+      expect([endings.isMarked, cache.lacksBlocks]).toEqual([true, false]);
+    });
+
+    it("gives its bytes back with a new process that has no such group", () => {
+      const { cache } = rekeyer(bytesMax);
+      const { cache: fresh } = rekeyer(bytesMax);
+      for (const group of [WHOLE, WINDOW]) cache.stored(stored("1", group));
+      cache.begunAnew();
+      for (const each of [cache, fresh]) fill(each, 30_000, 30_000, null);
+      expect(cache.heldBlocks).toBe(fresh.heldBlocks);
+      cache.begunAnew();
+      expect(cache.byteLength).toBeLessThan(bytesMax / 4);
+    });
+  });
+
   it("knows again what is behind a block that was forgotten, once that is announced anew", () => {
     const { endings, cache } = rekeyer(8 * (42 + HIT_END_COST_BYTES));
     for (const path of ["1", "11"]) {
