@@ -37,7 +37,7 @@ export const OUTBOX_REPORTS_MAX = 20_000;
 const FRAME_PAYLOAD_BYTES_MAX = 256 * 1024;
 /** How long reports gather into one frame. */
 const GATHER_MS = 10;
-/** The same of what isolates have decided: a little longer than they gather commits, so that those come first. */
+/** The same of what isolates have decided. Of short answers ends come before commits, which is as good to the object. */
 export const EDGE_GATHER_MS = 30;
 /** Pace of new attempts while the session is down or its buffer full. */
 const RETRY_MS = 200;

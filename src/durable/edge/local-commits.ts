@@ -112,7 +112,9 @@ export class LocalCommits {
     this.#options.shards.observe(keys);
     const { configVersion, scheduler } = decider;
     decider.local.add(commit, { atMs: clock() - commit.decidedAgoMs, configVersion, scheduler });
-    if (outcome !== "ended" && slot !== NO_SLOT) {
+    // Its engine may not have told of the prompt yet, though the request has ended.
+    const isThere = outcome !== "ended" || (end?.isPromptCached === true && end.slot === slot);
+    if (isThere && slot !== NO_SLOT) {
       const prefill = this.#prefillOf(commit.prefill)?.slot;
       const slots = Int32Array.of(slot);
       const isSplit = prefill !== undefined;

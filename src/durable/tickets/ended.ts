@@ -3,7 +3,8 @@
 //
 //   known of     what comes later         becomes
 //   closed       opened, closed           nothing
-//   closed       commit                   a lesson, once: whose prompt it was that the endpoint has read
+//   closed       commit                   a dispatch that is over, and its lessons, once: who has read the prompt, and how
+//                                         fast
 //   gone         commit                   nothing: nobody carries it, as far as its Worker knows
 //   left         commit                   a ticket, where a relay may have it
 //   gone, left   opened, closed           as of a ticket that was never heard of, but for a commit told before
@@ -25,27 +26,33 @@ interface Ended {
   readonly isTold: boolean;
   /** What its commit has still to learn; null where there is nothing. */
   readonly end: TicketEnd | null;
+  /** A ticket stood for it: its load was counted. */
+  readonly wasOpen: boolean;
 }
+
+/** What its commit learns of one that was closed before. */
+export type EndBefore = Pick<Ended, "wasOpen"> & { readonly end: TicketEnd };
 
 export class EndedTickets {
   readonly #byId = new Map<string, Ended>();
 
-  /** `isTold`: its commit has come. */
-  closed(id: string, end: TicketEnd, isTold: boolean): void {
-    const isKnown = isTold || this.isTold(id);
-    this.#set(id, { how: "closed", isTold: isKnown, end: isKnown ? null : end });
+  /** `ticket`: what stood for it; `isCommitted`: its commit has come. */
+  closed(id: string, end: TicketEnd, ticket?: { readonly isCommitted: boolean }): void {
+    const isTold = ticket?.isCommitted === true || this.isTold(id);
+    const wasOpen = ticket !== undefined;
+    this.#set(id, { how: "closed", isTold, end: isTold ? null : end, wasOpen });
   }
 
   /** Its Worker has said the last of one that is not known here. */
   left(id: string, how: "gone" | "left"): void {
-    if (!this.isClosed(id)) this.#set(id, { how, isTold: this.isTold(id), end: null });
+    if (!this.isClosed(id)) this.#set(id, { how, isTold: this.isTold(id), ...NO_LESSON });
   }
 
   /** Nobody has told its end in time. */
   givenUp(id: string, { isVoid, isTold }: { readonly isVoid: boolean; readonly isTold: boolean }) {
     if (isVoid && this.isClosed(id)) return;
     const isKnown = isTold || this.isTold(id);
-    this.#set(id, { how: isVoid ? "gone" : "closed", isTold: isKnown, end: null });
+    this.#set(id, { how: isVoid ? "gone" : "closed", isTold: isKnown, ...NO_LESSON });
   }
 
   isClosed(id: string): boolean {
@@ -66,11 +73,11 @@ export class EndedTickets {
   }
 
   /** How a closed ticket ended; once. */
-  takeEnd(id: string): TicketEnd | undefined {
+  takeEnd(id: string): EndBefore | undefined {
     const ended = this.#byId.get(id);
     if (ended === undefined || ended.end === null) return undefined;
     this.#byId.set(id, { ...ended, isTold: true, end: null });
-    return ended.end;
+    return { end: ended.end, wasOpen: ended.wasOpen };
   }
 
   endpointRemoved(slot: number): void {
@@ -88,3 +95,5 @@ export class EndedTickets {
     this.#byId.delete(oldest!);
   }
 }
+
+const NO_LESSON = { end: null, wasOpen: false } as const;

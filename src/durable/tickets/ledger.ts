@@ -229,13 +229,13 @@ export class TicketLedger {
       this.#release(ticket, "report");
       this.#forget(ticket);
       const isEdge = isEdgeTicket(id);
-      if (isEdge) this.#ended.closed(id, end, ticket.isCommitted);
+      if (isEdge) this.#ended.closed(id, end, ticket);
       return settlementOf(ticket, end, this.#isEarlier(id) && !isEdge);
     }
     const name = this.#earlierName(id);
     if (name === undefined || subject === undefined) return undefined;
     const isEdge = isEdgeTicket(id);
-    if (isEdge) this.#ended.closed(id, end, false);
+    if (isEdge) this.#ended.closed(id, end);
     else this.#options.onRestored?.("closed");
     return settlementOf({ ...name, ...subject, id, attempt }, end, !isEdge);
   }

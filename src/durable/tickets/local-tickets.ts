@@ -4,7 +4,7 @@
 //   commit ──► open ─────────────────────────closed──► …          as of a pick's
 //   commit ──► open ──opened──► with relay ──closed──► …          of one that takes long
 //   opened ──► with relay, put back by its name ──commit──► … completed with what only the isolate knows
-//   closed ──► settled ──commit──► nothing but a lesson
+//   closed ──► settled ──commit──► a dispatch that is over at once, and its lessons
 //
 // No such ticket is settled by an estimate unless a relay has had it: the relays of today report the end of
 // each, also to an object that does not know it.
@@ -20,6 +20,7 @@ import type { TicketLoad } from "./ticket-load.ts";
 import {
   beginTicket,
   NO_HOLDER,
+  NO_SLOT,
   type Settlement,
   type TicketEnd,
   type TicketSpec,
@@ -136,11 +137,32 @@ export class LocalTickets {
     return true;
   }
 
-  #endedBefore({ id, keys }: CommittedSpec): Committed {
+  #endedBefore(spec: CommittedSpec): Committed {
     const { ended, lessons } = this.#options;
-    const end = ended.takeEnd(id);
-    if (end === undefined) return { outcome: "ended" };
-    lessons.confirm(keys, end);
+    const before = ended.takeEnd(spec.id);
+    if (before === undefined) return { outcome: "ended" };
+    const { end, wasOpen } = before;
+    lessons.confirm(spec.keys, end);
+    // Who was asked elsewhere has a ticket.
+    if (!wasOpen && end.slot === spec.slot) this.#pass(spec, end);
     return { outcome: "ended", end };
+  }
+
+  /** Both have come in the wrong order: what the end leaves and teaches is the same. */
+  #pass(spec: CommittedSpec, end: TicketEnd): void {
+    const { prefills, load } = this.#options;
+    const { prefill } = spec;
+    const ticket = beginTicket(spec, {
+      id: spec.id,
+      holder: NO_HOLDER,
+      isCommitted: true,
+      keys: null,
+      dueAtMs: 0,
+      prefill: prefill && prefills.begin(prefill, spec.promptTokens),
+    });
+    load.dispatchBefore(ticket, spec.decidedAgoMs);
+    load.learn(ticket, end);
+    load.move(ticket, NO_SLOT);
+    prefills.released(ticket);
   }
 }

@@ -15,6 +15,7 @@ import {
   type Holding,
 } from "../../../src/scheduler/kv/residency/holding.ts";
 import { MetricRegistry } from "../../../src/telemetry/metrics.ts";
+import { closedOf, localCommit, sync } from "../edge/support.ts";
 import {
   configurePool,
   contentKeys,
@@ -262,6 +263,26 @@ describe("a pool whose collectors stream what engines hold", { timeout: 30_000 }
     const burst: string[] = [];
     for (let i = 1; i < 6; i++) burst.push(await pick(`burst-${i}`, keys));
     expect(new Set(burst)).toEqual(new Set([first]));
+  });
+
+  it("counts so what an isolate tells of after its relay has told how it ended", async () => {
+    const [collector] = await poolWith("c0");
+    await known("exact", collector!);
+    const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
+    const addresses = [1, 2, 3, 4].map((n) => `10.0.0.${n}:8000`);
+    const commits = addresses.map((address, n) =>
+      localCommit(n, { endpoints: [address], keys: contentKeys(90 + n, BLOCKS) }),
+    );
+    relay.reports(commits.map(closedOf));
+    await until(async () => {
+      const [row] = await runInDurableObject(poolStub(), (_object, { storage }) =>
+        storage.sql.exec("SELECT TOTAL(requests) AS requests FROM usage").toArray(),
+      );
+      return row!["requests"] === commits.length;
+    });
+    await sync({ commits });
+    const next = await Promise.all(commits.map(({ keys }, n) => pick(`next-${n}`, keys)));
+    expect(next).toEqual(addresses);
   });
 
   it("does not count a prompt as cached where it was not sent after all", async () => {

@@ -4,6 +4,7 @@ import { EDGE_EPOCH_PREFIX, encodeTicketName } from "../../../src/agents/protoco
 import { ENDED_TICKETS_MAX, EndedTickets } from "../../../src/durable/tickets/ended.ts";
 import { TICKET_LIMITS, type TicketLimits } from "../../../src/durable/tickets/ledger-options.ts";
 import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
+import type { SpeedObservation } from "../../../src/scheduler/model/engine-speeds.ts";
 import { NO_SLOT, type Settlement } from "../../../src/durable/tickets/ticket.ts";
 
 const OUTPUT = 50;
@@ -16,6 +17,8 @@ class World {
   charged = new Map<number, number>();
   readonly #slots = new Map<number, number>();
   readonly learned: [number, number][] = [];
+  readonly speeds: ({ slot: number } & SpeedObservation)[] = [];
+  dispatches = 0;
   /** By ticket: its settlements in all lives. */
   readonly forgotten: [key: number, slot: number][] = [];
   readonly settlements = new Map<string, Settlement[]>();
@@ -102,6 +105,7 @@ class World {
     const dispatched = (slot: number, tokens: number, atMs: number) => {
       charge(tokens, 1);
       this.#slots.set(tokens, slot);
+      this.dispatches += 1;
       return { atMs, aheadTokens: 0, isHeld: false };
     };
     return new TicketLedger({
@@ -115,7 +119,7 @@ class World {
         takenBack: () => undefined,
         promptAdded: () => undefined,
         handedOver: () => undefined,
-        completed: () => undefined,
+        completed: (slot, observation) => void this.speeds.push({ slot, ...observation }),
       },
       learner: {
         learn: (keys, slot) => {
@@ -192,6 +196,40 @@ describe("a commit", () => {
     expect(world.commit(1)).toEqual({ outcome: "ended" });
     expect(world.learned).toEqual([[1, 3]]);
     expect(world.ledger.size).toBe(0);
+  });
+
+  it("of a request that has ended is a dispatch, and teaches how fast its endpoint is", () => {
+    const orders = [
+      ["commit", "closed"],
+      ["closed", "commit", "commit"],
+    ];
+    const [inOrder, endFirst] = orders.map((order) => {
+      const world = new World();
+      for (const what of order) {
+        if (what === "commit") world.commit(1);
+        else world.closed(1);
+      }
+      expect([world.chargedFor(1), world.ledger.keyBytes]).toEqual([0, 0]);
+      return world;
+    });
+    expect(inOrder!.speeds).toMatchObject([{ slot: 1, ttftMs: 20, workTokens: 900 }]);
+    expect(endFirst!.speeds).toEqual(inOrder!.speeds);
+    expect([endFirst!.dispatches, inOrder!.dispatches]).toEqual([1, 1]);
+  });
+
+  it("of a request that its relay had told of before it ended is no second dispatch", () => {
+    const world = new World();
+    world.opened(1);
+    world.closed(1);
+    expect(world.commit(1)).toMatchObject({ outcome: "ended", end: { slot: 1 } });
+    expect(world.dispatches).toBe(1);
+  });
+
+  it("of a request that has ended elsewhere than was decided charges nobody", () => {
+    const world = new World();
+    world.closed(1, 3);
+    world.commit(1);
+    expect([world.dispatches, world.speeds]).toEqual([0, []]);
   });
 
   it("of a request that has ended at an endpoint that left since teaches nothing", () => {
@@ -347,7 +385,7 @@ describe("EndedTickets", () => {
 
   it("keeps what is closed so, whatever else is said", () => {
     const ended = new EndedTickets();
-    ended.closed("i-1", end(1, true), true);
+    ended.closed("i-1", end(1, true), { isCommitted: true });
     ended.left("i-1", "left");
     expect(ended.isClosed("i-1")).toBe(true);
   });
