@@ -44,7 +44,7 @@ import { entriesOf, RekeyerEntries } from "./rekeyer-entries.ts";
 import { keyHigh, keyLow, TokenKeyChain } from "./token-keys.ts";
 
 export const REKEYER_LIMITS = {
-  /** Of one source: 800,000 blocks, 356,000 of a hybrid model. Memory is taken as blocks come. */
+  /** Of one source: 800,000 blocks, or 350,000 of a hybrid model. Memory is taken as blocks come. */
   bytesMax: 32 * 1024 * 1024,
 } as const;
 
