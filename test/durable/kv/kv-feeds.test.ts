@@ -155,7 +155,7 @@ describe("KvFeeds", () => {
   });
 
   it("asks for an account again that lost blocks to the bytes, when they have room, ever more rarely", () => {
-    const fixture = new Fixture(2, { bytesMax: 400_000 });
+    const fixture = new Fixture(2, { bytesMax: 320_000 });
     fixture.offer("a", [0, 1]);
     const [first, second] = fixture.asked("a");
     const fill = (stream: number, from: number, count: number) => {
