@@ -172,9 +172,14 @@ export class PoolObject extends DurableObject {
   /**
    * Endpoints for a request, and the handle that guards the grant. Again with the same attempt: the
    * same grant while it is open, with a new handle in place of the old one. Where the pool is full, a
-   * wait.
+   * wait. Who cannot wait in the queue does so for the lead's word, in an object that has just woken.
    */
-  pick(request: PickRequest): PickAnswer {
+  pick(request: PickRequest): PickAnswer | Promise<PickAnswer> {
+    const awake = request.flow === undefined ? this.#shards.awake() : undefined;
+    return awake === undefined ? this.#answer(request) : awake.then(() => this.#answer(request));
+  }
+
+  #answer(request: PickRequest): PickAnswer {
     const answer = this.#answers.pick(request);
     this.#upkeep.schedule();
     return answer;

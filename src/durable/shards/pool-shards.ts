@@ -26,6 +26,9 @@ import { ShardCapacity } from "./shard-capacity.ts";
 import { ShardExchange } from "./shard-exchange.ts";
 import { ShardLead } from "./shard-lead.ts";
 
+/** Requests that wait for the lead's first word outside the queue. Beyond that they are turned away, as from a full pool. */
+export const WAKING_PICKS_MAX = 1_000;
+
 /** Of an object: its pool's other objects can be in other processes. */
 export type ShardsEnv = Partial<PoolsBindings<LeadPort>>;
 
@@ -63,6 +66,8 @@ export class PoolShards implements QueueCapacity {
   #capacity: ShardCapacity | undefined;
   /** It is the pool's first object, which leads the others if there are any. */
   #isLead = false;
+  /** Who waits for the lead's first word, first come first. */
+  #waking: (() => void)[] = [];
   /** The others' loads stand in the columns, as they were told. */
   #showsOthers = false;
   /** As told by the lead; the count is the configuration's. */
@@ -82,6 +87,7 @@ export class PoolShards implements QueueCapacity {
       told: (outcome) => {
         registry.inc(METRIC.shardMessagesTotal, { outcome });
         if (outcome === "failed") this.#notAnswered();
+        this.#awoken();
       },
     });
     registry.onRender(() => this.#showMetrics());
@@ -99,6 +105,7 @@ export class PoolShards implements QueueCapacity {
     if (!this.#isOneOfSeveral) this.#exchange.stop();
     this.#showAlone();
     if (this.moved() !== undefined) this.#options.queue()?.sendAway();
+    this.#awoken();
   }
 
   /** How the pool is spread; undefined for the only object of a pool, which nobody has to tell of it. */
@@ -143,6 +150,26 @@ export class PoolShards implements QueueCapacity {
     return this.#lead.told(told);
   }
 
+  /**
+   * For a request that cannot wait in the queue: resolves when the lead has said what may be let through, or cannot
+   * be asked, and never rejects. Undefined where that is known. It takes two messages at most.
+   */
+  awake(): Promise<void> | undefined {
+    if (!this.#isOneOfSeveral || this.moved() !== undefined) return undefined;
+    const isWaking = this.#ownCapacity?.isWaking === true;
+    if (!isWaking || this.#waking.length >= WAKING_PICKS_MAX) return undefined;
+    const awake = new Promise<void>((resolve) => this.#waking.push(resolve));
+    this.wanted(this.#options.queue()?.waitingCount ?? 0);
+    return awake;
+  }
+
+  /** After those that wait in the queue: their turn is planned. */
+  #awoken(): void {
+    const waking = this.#waking;
+    this.#waking = [];
+    for (const resolve of waking) resolve();
+  }
+
   isThere(): boolean {
     return !this.#isOneOfSeveral || (this.#ownCapacity?.isThere() ?? true);
   }
@@ -152,7 +179,7 @@ export class PoolShards implements QueueCapacity {
   }
 
   wanted(requests: number): void {
-    if (this.#isOneOfSeveral) this.#ownCapacity?.wanted(requests);
+    if (this.#isOneOfSeveral) this.#ownCapacity?.wanted(requests + this.#waking.length);
   }
 
   /** Of what the pool seems to have room for, what this shard may let through without asking anybody. */
@@ -173,7 +200,8 @@ export class PoolShards implements QueueCapacity {
 
   get #isBusy(): boolean {
     const { tickets, queue } = this.#options;
-    return this.#isOneOfSeveral && (tickets().open > 0 || (queue()?.waitingCount ?? 0) > 0);
+    const waiting = this.#waking.length + (queue()?.waitingCount ?? 0);
+    return this.#isOneOfSeveral && tickets().open + waiting > 0;
   }
 
   #leadsFor(count: number): void {

@@ -7,7 +7,8 @@
 //              were, or could have been, when it last did. Nobody else can have been granted those
 //              for a moment longer than the grant lasts, until those of all others have ended, too
 //   waking     it has not heard of the lead lately, or never, and asks: nothing, until the lead answers or a
-//              message to it has failed. The others may have been granted all there is
+//              message to it has failed. The others may have been granted all there is. Who cannot wait in a
+//              queue waits for that
 //   alone      no grant: as much as if each of the others did what it does itself, that is its share of
 //              the pool. Nothing is asked of anybody
 //
@@ -67,10 +68,16 @@ export class ShardCapacity {
   /** Requests that may be let through now; Infinity where only its share says how many. */
   get available(): number {
     const nowMs = this.#options.clock();
-    if (nowMs >= this.#othersEndMs) return this.#isWaking(nowMs) ? 0 : Infinity;
+    if (nowMs >= this.#othersEndMs) return this.isWaking ? 0 : Infinity;
     const granted = this.#holder.available(nowMs);
     if (nowMs - this.#grantedAtMs < FORSAKEN_MS) return granted;
     return Math.max(granted, this.#level - this.#options.underWay());
+  }
+
+  /** A message to the lead takes TELL_DEADLINE_MS at most: while it has work it always knows. */
+  get isWaking(): boolean {
+    const nowMs = this.#options.clock();
+    return nowMs >= this.#othersEndMs && nowMs - this.#knownAtMs >= SHARD_LEASE_MS;
   }
 
   isThere(): boolean {
@@ -127,11 +134,6 @@ export class ShardCapacity {
       this.#options.ask();
     } else if (this.#holder.epoch === grant.epoch)
       this.#keep(Math.max(this.#endsMs, askedAtMs + grant.ttlMs));
-  }
-
-  /** A message to the lead takes TELL_DEADLINE_MS at most: while it has work it always knows. */
-  #isWaking(nowMs: number): boolean {
-    return nowMs - this.#knownAtMs >= SHARD_LEASE_MS;
   }
 
   #keep(untilMs: number): void {

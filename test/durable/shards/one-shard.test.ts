@@ -1,10 +1,15 @@
 // What one of a pool's objects takes the pool to be, and what it says and grants by that.
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { ShardTold } from "../../../src/durable/shards/contract.ts";
+import type { ShardAnswer, ShardTold } from "../../../src/durable/shards/contract.ts";
 import { NO_LOADS, packLoads, unpackLoads } from "../../../src/durable/shards/endpoint-loads.ts";
 import { SHARD_LEASE_MS } from "../../../src/durable/shards/members.ts";
-import { PRESSED_MS, TELL_EVERY_MS } from "../../../src/durable/shards/shard-exchange.ts";
+import { WAKING_PICKS_MAX } from "../../../src/durable/shards/pool-shards.ts";
+import {
+  PRESSED_MS,
+  TELL_DEADLINE_MS,
+  TELL_EVERY_MS,
+} from "../../../src/durable/shards/shard-exchange.ts";
 import { QUIET_MS } from "../../../src/durable/shards/shard-lead.ts";
 import { ADDRESS, ModelShard } from "./model-shard.ts";
 
@@ -210,5 +215,58 @@ describe("an object of the version before, which does not tell of prefill in tok
     expect(told[0]).toMatchObject({ work: [] });
     expect(shard.told("failed")).toBe(0);
     expect([shard.seen, shard.waiting]).toEqual([8, 0]);
+  });
+});
+
+describe("who cannot wait in a queue", () => {
+  const answer = { epoch: "lead", loads: NO_LOADS, prefill: [], work: [], service: [] };
+  const createShard = (tellLead: (told: ShardTold) => Promise<ShardAnswer>) => {
+    const shard = new ModelShard({ index: 1, count: 2, capacity: 40, tellLead });
+    const heard: boolean[] = [];
+    const waitToWake = () =>
+      shard.shards.awake()?.then(() => void heard.push(shard.shards.isThere()));
+    return { shard, heard, waitToWake };
+  };
+
+  it("waits for the lead's word at a shard that wakes, and is told of to the lead", async () => {
+    const told: ShardTold[] = [];
+    const { shard, heard, waitToWake } = createShard(async (each) => {
+      told.push(each);
+      await new Promise((done) => setTimeout(done, 40));
+      const credit = { scope: "pool/p", epoch: "lead", seq: told.length, limit: 9, ttlMs: 2_000 };
+      return { ...answer, credit };
+    });
+    for (let i = 0; i < 3; i++) void waitToWake();
+    await pass(39);
+    expect(heard).toEqual([]);
+    await pass(1);
+    expect(heard).toEqual([true, true, true]);
+    expect(told.map(({ credit }) => credit?.want)).toEqual([3]);
+    expect(shard.shards.awake()).toBeUndefined();
+    // And again after a silence.
+    await pass(10_000);
+    expect(shard.shards.isThere()).toBe(false);
+    void waitToWake();
+    await pass(40);
+    expect(heard.length).toBe(4);
+  });
+
+  it("waits no longer than for a message that nobody answers", async () => {
+    const { heard, waitToWake } = createShard(() => new Promise(() => undefined));
+    void waitToWake();
+    await pass(TELL_DEADLINE_MS - 1);
+    expect(heard).toEqual([]);
+    await pass(1);
+    expect(heard).toEqual([true]);
+  });
+
+  it("waits no more in a pool of one object, nor beside more than a bound", async () => {
+    const { shard, heard, waitToWake } = createShard(() => new Promise(() => undefined));
+    for (let i = 0; i < WAKING_PICKS_MAX; i++) void waitToWake();
+    expect(shard.shards.awake()).toBeUndefined();
+    shard.retire();
+    await pass(0);
+    expect(heard.length).toBe(WAKING_PICKS_MAX);
+    expect(shard.shards.awake()).toBeUndefined();
   });
 });

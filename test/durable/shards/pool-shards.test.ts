@@ -97,6 +97,26 @@ describe("shards of a pool", () => {
     for (const each of [...rest, ...granted, ...waits, ...late.waits]) each[Symbol.dispose]();
   });
 
+  it("let through who cannot wait in an idle pool, also just after they have woken", async () => {
+    await shardedPool();
+    const { flow: _, ...hurried } = flowPick("hurried");
+    const grant = await askShard(2, hurried);
+    expect(grant.ok).toBe(true);
+    // By credit, as who waits: so they are no more than the pool holds.
+    expect(await isTogether(2)).toBe(true);
+    const granted = await Promise.all(
+      Array.from({ length: CAPACITY }, (_each, i) => {
+        const { request, ...more } = hurried;
+        return askShard(1, { ...more, request: { ...request, requestId: `h-${i}` } });
+      }),
+    );
+    expect(granted.filter(({ ok }) => ok === true).length).toBeGreaterThan(0);
+    expect(granted.filter(({ ok }) => ok === "queued")).toEqual([]);
+    expect(await total()).toBeLessThanOrEqual(CAPACITY);
+    for (const each of [grant, ...granted])
+      if (each.ok === true) (each as HeldGrant)[Symbol.dispose]();
+  });
+
   it("never have more under way than the pool holds, whatever comes where", async () => {
     await shardedPool();
     let most = 0;
