@@ -138,7 +138,8 @@ export class Decider {
     };
     const input = { ...facts, spared: this.#sparedFor(at.proposed, facts) };
     const outcome = this.#picker!.pick(input, this.#recorder);
-    const shadow = this.#shadow?.observe(input, outcome);
+    // What an isolate proposed follows the configuration in force.
+    const shadow = this.#shadow?.observe({ ...facts, spared: undefined }, outcome);
     const { attempt, queue } = at;
     const { exclude } = input;
     const scheduler = this.#scheduler!;
@@ -159,7 +160,8 @@ export class Decider {
 
   #sparedFor(proposed: string | undefined, input: PickInput): Uint8Array | undefined {
     if (proposed === undefined) return undefined;
-    return this.#proposals.sparedFor(this.#options.endpoints.slotOfAddress(proposed), input);
+    const slot = this.#options.endpoints.slotOfAddress(proposed);
+    return this.#proposals.sparedFor(this.#picker!, slot, input);
   }
 
   /** How an attempt went, for its record. */

@@ -22,6 +22,7 @@ import type { OnPluginFailed } from "./plugin-calls.ts";
 import { Plugins, type PluginSubstitution } from "./plugins.ts";
 import { type ProfileRecorder, SchedulingProfile } from "./profile.ts";
 import type { PoolColumns } from "./pools/pool-columns.ts";
+import { isForAdapter, ranksByLoad } from "./sparing.ts";
 import { createSubset } from "./subset.ts";
 import { createRng } from "./support/rng.ts";
 
@@ -42,7 +43,7 @@ export interface PickInput {
   /**
    * By slot, 1: it is left to other isolates. A profile chooses among the rest of those that its filters let
    * pass, as long as there are any, and names the spared behind them, to fall back on. For a picker at the edge, and for
-   * one that takes an isolate's proposal.
+   * one that takes an isolate's proposal; only where it `maySpare`.
    */
   readonly spared?: Uint8Array | undefined;
   /**
@@ -127,6 +128,7 @@ export class EndpointPicker {
   readonly #scores = new Float64Array(ENDPOINTS_MAX);
   readonly #results = new Results();
   readonly #data: Data;
+  readonly #ranksByLoad: boolean;
   #seed = 0;
   #spared: Uint8Array | undefined;
   readonly #responseHeaders: readonly ResponseHeader[];
@@ -151,12 +153,22 @@ export class EndpointPicker {
         salt,
       });
     }
+    this.#ranksByLoad = ranksByLoad(config);
     this.#cacheSource = this.#plugins.producers
       .map(({ plugin }) => plugin.data["cache-source"])
       .find((source) => source !== undefined);
     this.#responseHeaders = [...this.#plugins.all()].flatMap(
       ({ responseHeaders = [] }) => responseHeaders,
     );
+  }
+
+  /** Whether it makes no difference to the configuration who of several endpoints without load gets the request. O(endpoints). */
+  maySpare({ endpoints, request }: Pick<PickInput, "endpoints" | "request">): boolean {
+    return this.#ranksByLoad && !isForAdapter(endpoints, request.model);
+  }
+
+  get profileCount(): number {
+    return this.#profiles.size;
   }
 
   /** The configuration's instances, for who asks them outside of decisions: flow control. */

@@ -356,6 +356,11 @@ export interface PluginDefinition<
    * requests did, and that is not in an isolate's copy. Undefined, or absent, where the copy will do.
    */
   needsObject?(params: z.output<Params>): string | undefined;
+  /**
+   * Of a scorer: it goes by loads, speeds and cached prefixes alone. Where all do, it may be left open which of several
+   * endpoints without load gets a request; see PickInput's `spared`.
+   */
+  readonly ranksByLoad?: boolean;
   /** One instance a name and pool; what it remembers must be rebuildable after an eviction. */
   create(params: z.output<Params>, wiring: Wiring): InstancesOf<Kind>;
 }

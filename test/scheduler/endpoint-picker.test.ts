@@ -137,6 +137,20 @@ describe("EndpointPicker", () => {
     expect(new Set(firsts)).toEqual(new Set([2, 4]));
   });
 
+  it("may spare nobody where a scorer goes by more than loads and prefixes, or the model is an adapter", () => {
+    const scorers = [{ type: "latency-cost-scorer" }, { type: "prefix-cache-scorer" }];
+    const maySpare = (pool: TestPool) => pool.picker.maySpare(pool.input(LONG));
+    const pool = new TestPool(3, profileConfig({ scorers }));
+    pool.sampleAll();
+    expect(maySpare(pool)).toBe(true);
+    pool.table.applyAdapters(1, { active: ["model-a"], waiting: [], maxActive: 4 });
+    expect(maySpare(pool)).toBe(false);
+    for (const type of ["lora-affinity-scorer", "session-affinity-scorer"])
+      expect(maySpare(new TestPool(3, profileConfig({ scorers: [...scorers, { type }] })))).toBe(
+        false,
+      );
+  });
+
   it("sends to the spared where filters let nobody else pass", () => {
     const pool = new TestPool(3);
     pool.sampleAll();

@@ -151,7 +151,7 @@ export class PoolObject {
     };
     const picked = this.#picker.pick({
       ...input,
-      spared: this.#proposals.sparedFor(proposed, input),
+      spared: this.#proposals.sparedFor(this.#picker, proposed, input),
     });
     if (!picked.ok) return undefined;
     const spec = ticketSpecOf(request, picked, this.table);

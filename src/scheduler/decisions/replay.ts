@@ -63,7 +63,8 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
       nowMs: attempt.atMs,
       staleAfterMs: attempt.staleAfterMs,
       seed: attempt.seed,
-      spared: pool.spared,
+      // Who was spared follows what the recorded configuration would choose elsewhere.
+      spared: other === undefined ? pool.spared : undefined,
     },
     recorder,
   );
@@ -81,7 +82,8 @@ function isSameChoice(a: ReplayableAttempt, b: WrittenAttempt): boolean {
   return ["prefill", "encode"].every((role) => {
     const before = a.runs.find((run) => run.role === role);
     const now = b.stages?.find((stage) => stage.role === role);
-    return isSameOrder(before?.chosen ?? [], now?.chosen ?? []);
+    const [was, is] = [before?.chosen ?? [], now?.chosen ?? []];
+    return isSameOrder(was.filter(isComparable), is.filter(isComparable));
   });
 }
 

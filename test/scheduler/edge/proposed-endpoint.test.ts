@@ -41,12 +41,22 @@ describe("spareForProposed", () => {
     ["is at a prompt", (table) => table.dispatched(2, 900, NOW_MS, PROMPT)],
     ["has requests waiting", (table) => table.applySample(2, { ...IDLE, waiting: 1 }, NOW_MS)],
     ["is short of memory", (table) => table.applySample(2, { ...IDLE, kvUsage: 0.96 }, NOW_MS)],
+    ["runs many requests", (table) => table.applySample(2, { ...IDLE, running: 6 }, NOW_MS)],
+    ["has far less memory", (table) => table.applySample(2, { ...IDLE, kvUsage: 0.6 }, NOW_MS)],
     ["has gone", (table) => table.remove(2)],
   ])("leaves all where the endpoint %s", (_, change) => {
     const table = createTable();
     change(table);
     expect(keptFor(2, { table })).toBeUndefined();
     expect(keptFor(1, { table })).toEqual([1]);
+  });
+
+  it("takes one that is nearly as well off as the others", () => {
+    const table = createTable();
+    for (let n = 0; n < ENDPOINTS; n++)
+      table.applySample(n, { ...IDLE, running: 20, kvUsage: 0.8 }, NOW_MS);
+    table.applySample(2, { ...IDLE, running: 25, kvUsage: 0.89 }, NOW_MS);
+    expect(keptFor(2, { table })).toEqual([2]);
   });
 
   it("leaves all where nothing is known of the endpoint any more", () => {

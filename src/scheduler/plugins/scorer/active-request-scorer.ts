@@ -28,6 +28,7 @@ const params = z.strictObject({
 
 export const activeRequestScorer = defineScorer({
   type: "active-request-scorer",
+  ranksByLoad: true,
   params,
   consumes: ({ inFlightLoadProducerName }) => [
     { key: "in-flight-load", producer: inFlightLoadProducerName },

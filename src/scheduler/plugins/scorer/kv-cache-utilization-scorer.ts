@@ -12,6 +12,7 @@ import { defineScorer } from "../../plugin.ts";
 
 export const kvCacheUtilizationScorer = defineScorer({
   type: "kv-cache-utilization-scorer",
+  ranksByLoad: true,
   params: z.strictObject({}),
   create: () => ({
     score(context, out) {

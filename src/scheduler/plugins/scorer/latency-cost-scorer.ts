@@ -204,6 +204,7 @@ function decisionOf({ endpoints, request, candidates, candidateCount }: PickCont
 
 export const latencyCostScorer = defineScorer({
   type: "latency-cost-scorer",
+  ranksByLoad: true,
   stability: "fairlead",
   params,
   create: (values) => new LatencyCostScorer(values),

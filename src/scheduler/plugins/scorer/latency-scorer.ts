@@ -186,6 +186,7 @@ function longestQueue(context: PickContext): number {
 
 export const latencyScorer = defineScorer({
   type: "latency-scorer",
+  ranksByLoad: true,
   params,
   consumes: (given) => [
     { key: "latency-prediction", producer: given.latencyPredictionInfoProducerName },

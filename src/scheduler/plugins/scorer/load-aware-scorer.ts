@@ -18,6 +18,7 @@ const IDLE_SCORE = 0.5;
 
 export const loadAwareScorer = defineScorer({
   type: "load-aware-scorer",
+  ranksByLoad: true,
   params: z.strictObject({
     threshold: z
       .int()

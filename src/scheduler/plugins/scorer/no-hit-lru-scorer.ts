@@ -143,6 +143,7 @@ class NoHitLruScorer implements Scorer {
 
 export const noHitLruScorer = defineScorer({
   type: "no-hit-lru-scorer",
+  ranksByLoad: true,
   params,
   consumes: (given) => [{ key: "prefix-match", producer: producerNameOf(given) }],
   notes: ({ prefixPluginName, prefixPluginType }) =>

@@ -43,6 +43,7 @@ class PrecisePrefixCacheScorer extends PreciseMatcher implements Scorer, DataPro
 export const precisePrefixCacheScorer = definePlugin({
   type: "precise-prefix-cache-scorer",
   kinds: ["scorer", "data-producer"],
+  ranksByLoad: true,
   deprecated: `Use prefix-cache-scorer with prefixMatchInfoProducerName: ${PRODUCER}.`,
   produces: ["prefix-match"],
   params,

@@ -56,6 +56,7 @@ export function scoreMatches(
 
 export const prefixCacheScorer = defineScorer({
   type: "prefix-cache-scorer",
+  ranksByLoad: true,
   params: z.strictObject({
     prefixMatchInfoProducerName: z.string().default("").describe("Who tells what is cached where"),
     ...matchValueParams,

@@ -15,6 +15,7 @@ import { defineScorer } from "../../plugin.ts";
 
 export const queueScorer = defineScorer({
   type: "queue-scorer",
+  ranksByLoad: true,
   params: z.strictObject({}),
   create: () => ({
     score: (context, out) => scoreFewest(context, context.endpoints.queueDepth, out),

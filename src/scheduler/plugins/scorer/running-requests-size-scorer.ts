@@ -15,6 +15,7 @@ import { defineScorer } from "../../plugin.ts";
 
 export const runningRequestsSizeScorer = defineScorer({
   type: "running-requests-size-scorer",
+  ranksByLoad: true,
   params: z.strictObject({}),
   create: () => ({
     score: (context, out) => scoreFewest(context, context.endpoints.runningRequests, out),

@@ -22,6 +22,7 @@ const params = z.strictObject({
 
 export const tokenLoadScorer = defineScorer({
   type: "token-load-scorer",
+  ranksByLoad: true,
   params,
   consumes: ({ inFlightLoadProducerName: producer }) => [
     { key: "in-flight-load", producer },
