@@ -163,7 +163,7 @@ it("takes no more than its bounds, and more when there is room again", async () 
 it("leaves an engine alone that is slow, for a while, and learns of others", async () => {
   const { engine, release } = await startEngine();
   const { engine: other } = await startEngine();
-  const { offer, count, counted, pass } = await start({ askMsMax: 200 });
+  const { offer, count, counted, pass } = await start({ askMsMax: 1_000 });
   engine.isHeld = true;
   const offered = 3 * PROMPTS_PER_ENGINE_MAX;
   for (let i = 0; i < offered; i++) offer(await offerOf(engine.origin, `n${i}`));
@@ -248,7 +248,7 @@ describe("with one renderer for many engines", () => {
   it("leaves a renderer alone that is slow, whoever's prompts they are, and no engine longer", async () => {
     const { engine } = await startEngine();
     const { engine: renderer, release } = await startEngine();
-    const options = { renderOrigin: renderer.origin, askMsMax: 200 };
+    const options = { renderOrigin: renderer.origin, askMsMax: 1_000 };
     const { offer, count, counted, pass } = await start(options);
     renderer.isHeld = true;
     const offered = 2 * PROMPTS_PER_RENDERER_MAX;
