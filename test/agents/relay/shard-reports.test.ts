@@ -77,7 +77,7 @@ describe("reports of a pool with several objects", () => {
     await waitFor(() => expect(pool.objects[2]!.hellos).toHaveLength(1));
     for (const shard of [0, 1, 2]) {
       const of = subject(`t-${shard}`, shard);
-      reports.opened(of, ENDPOINT);
+      reports.opened(of, ENDPOINT, false);
       reports.prefilled(of.requestId, {
         kind: "prefilled",
         ticket: of.ticket,
@@ -111,7 +111,7 @@ describe("reports of a pool with several objects", () => {
     pool.objects[0]!.configure = configureOf({ count: 1 });
     open();
     await waitFor(() => expect(reports.isConnected).toBe(true));
-    reports.opened(subject("t-3", 3), ENDPOINT);
+    reports.opened(subject("t-3", 3), ENDPOINT, false);
     await waitFor(() => expect(told(3)).toEqual(["opened t-3"]));
     expect(told(0)).toEqual([]);
   });
@@ -121,7 +121,7 @@ describe("reports of a pool with several objects", () => {
     open();
     await waitFor(() => expect(pool.objects[1]!.hellos).toHaveLength(1));
     const long = subject("t-long", 1);
-    reports.opened(long, ENDPOINT);
+    reports.opened(long, ENDPOINT, false);
     await waitFor(() => expect(told(1)).toEqual(["opened t-long"]));
     pool.objects[0]!.send(configureOf({ count: 1 }));
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -137,7 +137,7 @@ describe("reports of a pool with several objects", () => {
     open({ staysMs: 0, staysMsMax: 200, lookMs: 10 });
     await waitFor(() => expect(pool.objects[1]!.hellos).toHaveLength(1));
     const [over, running] = [subject("t-over", 1), subject("t-running", 1)];
-    reports.opened(running, ENDPOINT);
+    reports.opened(running, ENDPOINT, false);
     reports.closed(closed(over));
     await waitFor(() => expect(told(1)).toContain("closed t-over"));
     pool.objects[0]!.send(configureOf({ count: 1 }));

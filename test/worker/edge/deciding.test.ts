@@ -131,7 +131,7 @@ describe("a pool that is decided on at the edge", () => {
     expect([...wheres]).toEqual(["local"]);
     // On a slow machine all of them.
     const counts = new Set(page.map(({ attempt }) => attempt.candidateCount));
-    expect(counts.difference(new Set([0, 2])).size).toBe(0);
+    expect([...counts].filter((count) => count !== 0 && count !== 2)).toEqual([]);
     expect(counts).toContain(2);
     for (const { attempt } of page) expect(attempt.chosen.length).toBeGreaterThan(0);
   });
