@@ -32,6 +32,8 @@ export interface Feed {
   isCurrent: boolean;
   /** What is known was all, when its sender was heard last. */
   wasWhole: boolean;
+  /** What answers is as large as an account that was: its sender did not say so before it went. */
+  isAsGoodAsWhole: boolean;
   /** What is asked for has come, and knows less than what was known: that goes on answering. */
   isHeldBack: boolean;
   /** Until then it may be held back; 0 while it may not. */
@@ -64,6 +66,7 @@ export function newFeed(slot: number, address: string): Feed {
     answering: NO_LANE,
     isCurrent: false,
     wasWhole: false,
+    isAsGoodAsWhole: false,
     isHeldBack: false,
     heldBackUntilMs: 0,
     refillMs: 0,

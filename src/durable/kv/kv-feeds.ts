@@ -313,6 +313,7 @@ export class KvFeeds {
   #replace(feed: Feed): void {
     feed.isHeldBack = this.#knowsLess(feed) && this.#options.clock() < feed.heldBackUntilMs;
     if (feed.isHeldBack) return;
+    feed.isAsGoodAsWhole = this.#knowsAsMuch(feed);
     this.#closeAnswering(feed);
     feed.answering = feed.building;
     feed.building = NO_LANE;
@@ -327,9 +328,14 @@ export class KvFeeds {
 
   /** Whether the account that has come is a part only, and smaller than all that was known. */
   #knowsLess(feed: Feed): boolean {
-    const { answering, building } = feed;
-    if (answering === NO_LANE || !feed.wasWhole || isSentWhole(feed)) return false;
-    return this.#index.heldBlocks(building) < this.#index.heldBlocks(answering);
+    if (feed.answering === NO_LANE || !feed.wasWhole || isSentWhole(feed)) return false;
+    return !this.#knowsAsMuch(feed);
+  }
+
+  /** Whether it is as large as all that was known. */
+  #knowsAsMuch({ answering, building, wasWhole }: Feed): boolean {
+    if (answering === NO_LANE || !wasWhole) return false;
+    return this.#index.heldBlocks(building) >= this.#index.heldBlocks(answering);
   }
 
   /** Asks for an account again that lost blocks to the bytes, if as much again as is left of it has room. */
@@ -397,7 +403,7 @@ export class KvFeeds {
   #abandon(feed: Feed): void {
     this.#waiting.delete(feed);
     if (this.#byStream.get(feed.stream) === feed) this.#byStream.delete(feed.stream);
-    if (feed.isCurrent) feed.wasWhole = isSentWhole(feed);
+    if (feed.isCurrent) feed.wasWhole = isSentWhole(feed) || feed.isAsGoodAsWhole;
     feed.isCurrent = false;
     this.#isRated = false;
     if (feed.building === NO_LANE) return;
