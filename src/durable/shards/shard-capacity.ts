@@ -3,9 +3,10 @@
 //   together   the lead answers, and its grant has not ended: as many requests as were granted. When they
 //              are used up and somebody waits, it asks at once; but once for each time that they are, and
 //              then as often as all do while requests wait, for the pool is full
-//   forsaken   the lead grants nothing, and the last grant has not ended: as many requests under way as there
-//              were, or could have been, when it last did. Nobody else can have been granted those
-//              for a moment longer than the grant lasts, until those of all others have ended, too
+//   forsaken   the lead is asked all the time and grants nothing, and the last grant has not ended: as many requests
+//              under way as there were, or could have been, when it last did. Nobody else can have been granted
+//              those for a moment longer than the grant lasts, until those of all others have ended, too. One that had
+//              nothing to do and did not ask is not forsaken: what it did not use others have by now
 //   waking     it has not heard of the lead lately, or never, and asks: nothing, until the lead answers or a
 //              message to it has failed. The others may have been granted all there is. Who cannot wait in a
 //              queue waits for that
@@ -23,7 +24,7 @@ import type { Clock } from "../../scheduler/support/clock.ts";
 import { SHARD_LEASE_MS } from "./members.ts";
 import { TELL_EVERY_MS } from "./shard-exchange.ts";
 
-/** A lead that has not granted for so long does not. */
+/** A lead that has been asked for so long without granting does not. */
 const FORSAKEN_MS = 3 * TELL_EVERY_MS;
 
 export interface ShardCapacityOptions {
@@ -50,6 +51,9 @@ export class ShardCapacity {
   #isToldOfWait = false;
   #usedAtMs = -Infinity;
   #grantedAtMs = -Infinity;
+  #askedAtMs = -Infinity;
+  /** Since when it asks without being granted anything; Infinity where it does not. */
+  #askingSinceMs = Infinity;
   /** When the lead answered last, or a message to it failed. */
   #knownAtMs = -Infinity;
   /** Requests that could have been under way here when the lead granted last. */
@@ -70,7 +74,7 @@ export class ShardCapacity {
     const nowMs = this.#options.clock();
     if (nowMs >= this.#othersEndMs) return this.isWaking ? 0 : Infinity;
     const granted = this.#holder.available(nowMs);
-    if (nowMs - this.#grantedAtMs < FORSAKEN_MS) return granted;
+    if (nowMs - this.#askingSinceMs < FORSAKEN_MS || this.#hasFallenSilent(nowMs)) return granted;
     return Math.max(granted, this.#level - this.#options.underWay());
   }
 
@@ -100,6 +104,9 @@ export class ShardCapacity {
   ask(): CreditAsk {
     const nowMs = this.#options.clock();
     const ask = this.#holder.ask(nowMs);
+    if (this.#askingSinceMs === Infinity || this.#hasFallenSilent(nowMs))
+      this.#askingSinceMs = nowMs;
+    this.#askedAtMs = nowMs;
     const waiting = this.#waiting;
     this.#waiting = 0;
     if (waiting > 0) this.#isToldOfWait = true;
@@ -136,12 +143,17 @@ export class ShardCapacity {
       this.#keep(Math.max(this.#endsMs, askedAtMs + grant.ttlMs));
   }
 
+  #hasFallenSilent(nowMs: number): boolean {
+    return nowMs - this.#askedAtMs >= FORSAKEN_MS;
+  }
+
   #keep(untilMs: number): void {
     const nowMs = this.#options.clock();
     this.#endsMs = untilMs;
     // Where it is cut off, the lead keeps its share for it by then.
     this.#othersEndMs = untilMs + FORSAKEN_MS;
     this.#grantedAtMs = nowMs;
+    this.#askingSinceMs = Infinity;
     this.#level = this.#options.underWay() + this.#holder.available(nowMs);
   }
 }
