@@ -15,6 +15,7 @@
 // With another configuration the same substitutions are made as far as they fit, and the notes say
 // what the record cannot know.
 
+import { schedulerHash } from "../config/scheduler-hash.ts";
 import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import { COLUMN_NAMES, type ColumnName, RECORDED_COLUMNS } from "./record.ts";
 import { RECORD_BYTES_MAX } from "./layout.ts";
@@ -63,8 +64,7 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
       nowMs: attempt.atMs,
       staleAfterMs: attempt.staleAfterMs,
       seed: attempt.seed,
-      // Who was spared follows what the recorded configuration would choose elsewhere.
-      spared: other === undefined ? pool.spared : undefined,
+      spared: sparesAlike(attempt, scheduler) ? pool.spared : undefined,
     },
     recorder,
   );
@@ -73,6 +73,16 @@ export function replayAttempt(attempt: ReplayableAttempt, other?: SchedulerConfi
   recorder.finish(pool, { attempt: attempt.attempt, configVersion, scheduler, seed, ...dropped });
   const replayed = explainAttempt(ring.find(request.requestId)[0]!);
   return { isSame: isSameChoice(attempt, replayed), replayed, notes: substitution.notes() };
+}
+
+/**
+ * Whom an isolate spares depends on what others send, and not on how it scores. An object does so for an isolate's proposal, which
+ * another configuration would not have made.
+ */
+function sparesAlike({ decided, scheduler }: ReplayableAttempt, by: SchedulerConfig): boolean {
+  return (
+    by === scheduler || decided?.where === "local" || schedulerHash(by) === schedulerHash(scheduler)
+  );
 }
 
 function isSameChoice(a: ReplayableAttempt, b: WrittenAttempt): boolean {

@@ -185,6 +185,23 @@ describe("replayAttempt", () => {
     expect(replayed.chosen[0]).not.toBe(attempt.chosen[0]);
   });
 
+  it("spares whom an isolate spared by any configuration, and whom an object did by its own", () => {
+    const pool = new TestPool(2, profileConfig({ scorers: [{ type: "prefix-cache-scorer" }] }));
+    pool.sampleAll({ 0: { waiting: 3 } });
+    const attempt = recordedAttempt(pool, "x", { spared: Uint8Array.of(0, 1) });
+    const other = profileConfig({ scorers: [{ type: "queue-scorer" }] });
+    const none = { rttMs: null, snapshotAgeMs: null, credit: null, saturation: null };
+    const terms = { ...none, knownTokens: null, possibleTokens: null, gainMs: null };
+    const decided = { where: "local" as const, reason: "nothing-to-gain", ...terms };
+    const first = (...args: Parameters<typeof replayAttempt>) =>
+      replayAttempt(...args).replayed.chosen[0];
+    expect(attempt.chosen[0]).toBe("10.0.0.0:8000");
+    expect(first(attempt)).toBe("10.0.0.0:8000");
+    expect(first(attempt, structuredClone(pool.config))).toBe("10.0.0.0:8000");
+    expect(first(attempt, other)).toBe("10.0.0.1:8000");
+    expect(first({ ...attempt, decided }, other)).toBe("10.0.0.0:8000");
+  });
+
   it("shows what another configuration would have chosen", () => {
     const pool = new TestPool(2);
     const prompt = PROMPTS[1]!;
