@@ -9,10 +9,9 @@ process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(
   new URL("node_modules/.cache/node-compile", import.meta.url),
 );
 
-// Vitest leaves one processor idle, which of two is half of them. One file more than there are processors: those of e2e
-// mostly wait, for parts that start, end or time out. The number must be the same for all projects: so
-// their files share one queue, and the last of one run beside the first of the next.
-const maxWorkers = availableParallelism() + 1;
+// Vitest leaves one processor idle, which of two is half of them. The number must be the same for
+// all projects: so their files share one queue, and the last of one run beside the first of the next.
+const maxWorkers = availableParallelism();
 
 /** What is behind a binding, as a private network is: it tells what it was asked. */
 async function answerPrivately(request: { url: string; headers: Iterable<[string, string]> }) {
