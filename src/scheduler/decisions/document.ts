@@ -227,6 +227,16 @@ export interface Explanation<Attempt = WrittenAttempt | BareAttempt> {
   readonly pools?: readonly ExplainedPool[];
 }
 
+/** Of an attempt whose candidates are not on record. */
+export const NOBODY_SEEN = {
+  seed: 0,
+  staleAfterMs: 0,
+  filters: [],
+  scorers: [],
+  candidateCount: 0,
+  candidates: [],
+} satisfies Partial<BareAttempt>;
+
 /** Whether it was decided at the edge, and the other candidates are not on record. */
 export function isUnrecorded({ candidateCount, decided }: ExplainedAttempt): boolean {
   return candidateCount === 0 && decided?.where === "local";

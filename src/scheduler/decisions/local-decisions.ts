@@ -6,7 +6,7 @@
 import type { SchedulerConfig } from "../config/scheduler-config.ts";
 import type { LocalCommit } from "../edge/contracts.ts";
 import { localWhere } from "./decided-where.ts";
-import type { BareAttempt, WrittenAttempt } from "./document.ts";
+import { type BareAttempt, NOBODY_SEEN, type WrittenAttempt } from "./document.ts";
 import { explainAttempt } from "./explain.ts";
 import {
   isPackedRecord,
@@ -258,12 +258,7 @@ function explainLocal(kept: Kept): WrittenAttempt | BareAttempt {
     ...kept.facts,
     totalBlocks: kept.totalBlocks,
     configVersion: kept.configVersion,
-    seed: 0,
-    staleAfterMs: 0,
-    filters: [],
-    scorers: [],
-    candidateCount: 0,
-    candidates: [],
+    ...NOBODY_SEEN,
     chosen: [...kept.chosen],
     dropped: null,
     result,

@@ -1,7 +1,7 @@
 // Who was turned away by a pool's queue, or waited in it in vain. No endpoint was ever looked at for
 // them, so there is no decision to record, and a storm of them must not push out the decisions there are.
 
-import type { BareAttempt } from "./document.ts";
+import { type BareAttempt, NOBODY_SEEN } from "./document.ts";
 import { queueOf } from "./explain.ts";
 import type { QueueFacts } from "./record.ts";
 import type { InferenceRequest } from "../model/inference-request.ts";
@@ -62,12 +62,7 @@ function refusedAttempt({ request, queue, dropped, ...at }: QueueRefusal): BareA
     promptTokens: request.promptTokens,
     totalBlocks: 0,
     configVersion: at.configVersion,
-    seed: 0,
-    staleAfterMs: 0,
-    filters: [],
-    scorers: [],
-    candidateCount: 0,
-    candidates: [],
+    ...NOBODY_SEEN,
     chosen: [],
     dropped: { reason: dropped.reason, detail: dropped.detail },
     result: null,
