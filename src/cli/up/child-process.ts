@@ -31,6 +31,11 @@ export interface ProcessSpec {
   /** Unix sockets that it makes. */
   readonly sockets?: readonly string[];
   /**
+   * Only other processes of the run ask it anything. With its like it may wait for ever for one another to end,
+   * so a stop kills it when the others are gone.
+   */
+  readonly endsLast?: boolean;
+  /**
    * The arguments of a restart, which name the ports that the first start was given by the system.
    * Absent: the same as at first.
    */

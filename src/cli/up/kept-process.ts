@@ -63,6 +63,10 @@ export class KeptProcess {
     return this.#programPid ?? this.#current.pid;
   }
 
+  get endsLast(): boolean {
+    return this.#spec.endsLast === true;
+  }
+
   /** Where its /health and /metrics are, the same after a restart; undefined: it has none. */
   get adminPort(): number | undefined {
     const port = this.#firstReady?.["adminPort"];

@@ -21,6 +21,8 @@ export interface SupervisorOptions {
   /** A process is ready again after it ended like this. */
   readonly onRestarted: (process: KeptProcess, exit: Exit) => void;
   readonly restarts?: RestartLimits;
+  /** Absent: STOP_MS_MAX. */
+  readonly stopMsMax?: number;
 }
 
 export class Supervisor {
@@ -75,13 +77,14 @@ export class Supervisor {
   async stop(): Promise<void> {
     this.#isStopping = true;
     for (const each of this.#processes) each.stop("SIGTERM");
-    const all = Promise.all(this.#processes.map((each) => each.exited));
+    const waitedFor = this.#processes.filter((each) => !each.endsLast);
     const controller = new AbortController();
-    const deadline = sleep(STOP_MS_MAX, undefined, { signal: controller.signal }).catch(() => {});
-    await Promise.race([all, deadline]);
+    const { stopMsMax = STOP_MS_MAX } = this.#options;
+    const deadline = sleep(stopMsMax, undefined, { signal: controller.signal }).catch(() => {});
+    await Promise.race([Promise.all(waitedFor.map((each) => each.exited)), deadline]);
     controller.abort();
     this.kill();
-    await all;
+    await Promise.all(this.#processes.map((each) => each.exited));
   }
 
   /** Ends everything now. */

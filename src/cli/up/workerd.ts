@@ -84,6 +84,8 @@ async function coordinator(
   return {
     ...(await workerdProcess(run.state, coordinatorName(ordinal), coordinatorConfig(options))),
     sockets: ordinal === 0 ? [own, coordinators.control] : [own],
+    // It keeps connections to the others, which they wait for when they are told to end.
+    endsLast: true,
   };
 }
 

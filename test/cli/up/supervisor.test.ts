@@ -139,6 +139,23 @@ describe("Supervisor", { timeout: 30_000 }, () => {
     expect(restarted).toEqual([]);
   });
 
+  it("waits for nobody who ends last", async () => {
+    // Longer than the test may take.
+    const patient = new Supervisor({ onRestarted() {}, stopMsMax: 60_000 });
+    const deaf = `process.on("SIGTERM", () => {}); ${FOREVER}`;
+    const last = patient.start({ ...script("last", deaf), endsLast: true });
+    const told = join(dir, "told");
+    const busy = `import { writeFileSync } from "node:fs";
+      process.on("SIGTERM", () => setTimeout(() => { writeFileSync("${told}", ""); process.exit(0); }, 200));
+      ${FOREVER}`;
+    const other = patient.start(script("other", busy));
+    await Promise.all([last.ready, other.ready]);
+    await patient.stop();
+    expect(existsSync(told)).toBe(true);
+    await expect(other.exited).resolves.toEqual({ code: 0, signal: null });
+    await expect(last.exited).resolves.toEqual({ code: null, signal: "SIGKILL" });
+  });
+
   it("kills at once what ignores SIGTERM when told to", async () => {
     const deaf = supervisor.start(script("deaf", `process.on("SIGTERM", () => {}); ${FOREVER}`));
     await deaf.ready;
