@@ -1,6 +1,6 @@
 // What KvFeeds keeps of collectors and of endpoints.
 
-import { NO_LANE } from "../../scheduler/kv/resident-index.ts";
+import { NO_LANE } from "../../scheduler/kv/resident-lanes.ts";
 
 /** A collector that offers endpoints. */
 export interface Sender {

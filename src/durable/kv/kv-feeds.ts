@@ -17,7 +17,8 @@
 import type { KvSection } from "../../agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../../agents/protocol/limits.ts";
 import type { KvMessage } from "../../agents/protocol/messages.ts";
-import { NO_LANE, type ResidentIndex } from "../../scheduler/kv/resident-index.ts";
+import type { ResidentIndex } from "../../scheduler/kv/resident-index.ts";
+import { NO_LANE } from "../../scheduler/kv/resident-lanes.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoint-table.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";

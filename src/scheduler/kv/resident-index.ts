@@ -2,12 +2,12 @@
 //
 //   BlockTable   key ──► entry ──► holder set     place 2 × lane: on GPUs, 2 × lane + 1: below
 //
-// An endpoint's knowledge is a lane. A new account of the same endpoint is built in another lane while
-// the old one goes on answering; then they change places, so that nothing is half known at any moment.
-//
-//   open ──► building ──answer──► answering ──close──► dead ──sweep──► free
-//
+// An endpoint's knowledge is a lane: see resident-lanes.ts. A new account of the same endpoint is built in another
+// lane while the old one goes on answering; then they change places, so that nothing is half known at any moment.
 // A lane that is closed answers no more; its holders are taken out of the sets bit by bit (`sweep`).
+//
+// Here keys are recorded and let go of. What is read of them for a decision is lane-match.ts and hit-end-cut.ts.
+//
 // Nothing is evicted but for the bytes: then the entry goes that no look-up has met for longest (CLOCK),
 // and every lane that held it is known to lack something. What a PrefixTree does besides, capacity and
 // recency by endpoint, is the engine's own business here.
@@ -20,10 +20,11 @@
 
 import { BlockEnds, END_OF_HIT, END_UNKNOWN, ENDS_CHUNK_BYTES } from "./block-ends.ts";
 import { BlockTable, ENTRY_COST_BYTES, FIND_ALL_MAX, type KeyTable, NONE } from "./block-table.ts";
-import { CONTENT_KEYS_MAX } from "./content-keys.ts";
-import { ENDS_MARKED, hitEndHigh, hitEndLow } from "./hit-end-keys.ts";
-import { HolderSets, isInline } from "./holder-sets.ts";
-import { NO_PAIR_SLOT, PairTable } from "./pair-table.ts";
+import { HitEndCut } from "./hit-end-cut.ts";
+import { ENDS_MARKED } from "./hit-end-keys.ts";
+import { HolderSets } from "./holder-sets.ts";
+import { LaneMatch } from "./lane-match.ts";
+import { PairTable } from "./pair-table.ts";
 import {
   type HeldBlocks,
   HELD_BELOW,
@@ -32,7 +33,7 @@ import {
   NOT_HELD,
 } from "./residency/holding.ts";
 import { RecentEntries } from "./recent-entries.ts";
-import { assert } from "../support/assert.ts";
+import { NO_LANE, ResidentLanes } from "./resident-lanes.ts";
 
 export const RESIDENT_INDEX_LIMITS = {
   /** 1,024 endpoints, and lanes that are built or swept meanwhile. */
@@ -41,8 +42,6 @@ export const RESIDENT_INDEX_LIMITS = {
   bytesMax: 52 * 1024 * 1024,
 } as const;
 
-/** No lane: all are taken. */
-export const NO_LANE = -1;
 /**
  * What sets of more than two holders may have of the bytes: so much in any case, and the larger share where
  * entries have not taken it. Entries are bounded by shedding, sets by leaving a holder out.
@@ -51,11 +50,6 @@ const SETS_SHARE_LEAST = 0.09;
 const SETS_SHARE_MOST = 0.5;
 /** Of an entry: in the table, its end, and its bit of RecentEntries. */
 const COST_BYTES = ENTRY_COST_BYTES + 2 + 1 / 8;
-/** Of a bit plane: the places of holders on GPUs. */
-const GPU_PLACES = 0x5555_5555;
-const FREE = 0;
-const OPEN = 1;
-const DEAD = 2;
 
 /** (block, endpoint) pairs, since the beginning. */
 export interface ResidentCounts {
@@ -77,36 +71,21 @@ export class ResidentIndex {
   readonly #table: BlockTable;
   readonly #sets: HolderSets;
   readonly #pairs: PairTable;
-  /** By lane. */
-  readonly #states: Uint8Array;
-  /** Keys, and those of them that say where hits end. */
+  readonly #lanes: ResidentLanes;
+  readonly #match: LaneMatch;
+  readonly #hitEndCut: HitEndCut;
+  /** By lane: keys, and those of them that say where hits end. */
   readonly #held: Int32Array;
   readonly #hitEnds: Int32Array;
-  /** 1 where hits end only with what is told. */
-  readonly #marked: Uint8Array;
-  #markedCount = 0;
   /** Some key has said where hits end. */
   #hasHitEnds = false;
-  readonly #slots: Int32Array;
+  /** By lane. */
   readonly #lacks: Uint8Array;
-  /** Bit planes: the GPU places of lanes that answer; both places of lanes that are being swept. */
-  readonly #answering: Uint32Array;
-  readonly #swept: Uint32Array;
-  #lanesEnd = 0;
   readonly #recent: RecentEntries;
   readonly #found = new Int32Array(FIND_ALL_MAX);
   readonly #ends = new BlockEnds();
-  /** Of the last match: the ends of the path's blocks, as far as it was looked at. */
-  readonly #pathEnds = new Uint16Array(CONTENT_KEYS_MAX);
-  #pathLength = 0;
   /** Undefined while nothing is swept. */
   #sweepHand: number | undefined;
-  // Of a match: lanes still in it, those of them with the block on GPUs, and since which block.
-  readonly #active: Uint32Array;
-  readonly #onGpu: Uint32Array;
-  readonly #since: Int32Array;
-  /** Lanes whose match is still to be cut. */
-  readonly #cut: Int32Array;
   readonly #plane: Uint32Array;
 
   constructor(options: ResidentIndexOptions = {}) {
@@ -123,28 +102,26 @@ export class ResidentIndex {
       const taken = Math.max(this.#entryBytes, this.#table.idsEnd * COST_BYTES);
       return taken + this.#sets.byteLength + bytes <= bytesMax;
     });
+    this.#lanes = new ResidentLanes(lanesMax, this.#sets.planeWords);
     this.#pairs = new PairTable({
       table: this.#table,
       sets: this.#sets,
-      words: () => (this.#lanesEnd * 2 + 31) >>> 5,
-      slotOf: (place) =>
-        this.#states[place >>> 1] === OPEN ? this.#slots[place >>> 1]! : NO_PAIR_SLOT,
+      words: () => this.#lanes.words,
+      slotOf: (place) => this.#lanes.pairSlotOf(place),
     });
-    this.#states = new Uint8Array(lanesMax);
     this.#held = new Int32Array(lanesMax);
     this.#hitEnds = new Int32Array(lanesMax);
-    this.#marked = new Uint8Array(lanesMax);
-    this.#slots = new Int32Array(lanesMax);
     this.#lacks = new Uint8Array(lanesMax);
-    this.#since = new Int32Array(lanesMax);
-    this.#cut = new Int32Array(lanesMax);
-    const { planeWords } = this.#sets;
-    this.#answering = new Uint32Array(planeWords);
-    this.#swept = new Uint32Array(planeWords);
-    this.#active = new Uint32Array(planeWords);
-    this.#onGpu = new Uint32Array(planeWords);
-    this.#plane = new Uint32Array(planeWords);
+    this.#plane = new Uint32Array(this.#sets.planeWords);
     this.#recent = new RecentEntries(this.#table);
+    const read = {
+      table: this.#table,
+      sets: this.#sets,
+      lanes: this.#lanes,
+      recent: this.#recent,
+    };
+    this.#match = new LaneMatch({ ...read, ends: this.#ends });
+    this.#hitEndCut = new HitEndCut(read);
   }
 
   /** Distinct keys, those that only dead lanes hold included. */
@@ -188,28 +165,20 @@ export class ResidentIndex {
 
   /** An empty lane for `slot`. NO_LANE if all are taken, perhaps by dead ones that are not swept yet. */
   openLane(slot: number): number {
-    // The lowest: planes are looked at up to the highest that was ever used.
-    const lane = this.#states.indexOf(FREE);
-    if (lane < 0) return NO_LANE;
-    this.#states[lane] = OPEN;
-    this.#lacks[lane] = 0;
-    this.#slots[lane] = slot;
-    if (lane >= this.#lanesEnd) this.#lanesEnd = lane + 1;
+    const lane = this.#lanes.open(slot);
+    if (lane !== NO_LANE) this.#lacks[lane] = 0;
     return lane;
   }
 
   /** The lane answers for its endpoint from now on. No other may: the caller closes it before. */
   answer(lane: number): void {
-    assert(this.#states[lane] === OPEN, "a lane that is not open");
-    this.#answering[lane >>> 4]! |= 1 << ((lane & 15) * 2);
+    this.#lanes.answer(lane);
   }
 
   /** The lane answers no more. `sweep` takes its blocks out. */
   closeLane(lane: number): void {
-    assert(this.#states[lane] === OPEN, "a lane that is not open");
-    this.#answering[lane >>> 4]! &= ~(1 << ((lane & 15) * 2));
-    this.#mark(lane, false);
-    this.#states[lane] = this.#held[lane] === 0 ? FREE : DEAD;
+    this.#lanes.close(lane, this.#held[lane] === 0);
+    this.#hitEndCut.mark(lane, false);
   }
 
   /** Whether an account as large as a lane's would shed nothing. */
@@ -254,7 +223,7 @@ export class ResidentIndex {
       // What stands before it may have added it, or shed it for the bytes.
       if (id === NONE || !this.#table.isOf(id, low, high)) id = this.#table.find(low, high);
       if (id === NONE && low === ENDS_MARKED.low && high === ENDS_MARKED.high) {
-        this.#mark(lane, holding !== NOT_HELD);
+        this.#hitEndCut.mark(lane, holding !== NOT_HELD);
         continue;
       }
       if (id === NONE && holding !== NOT_HELD) id = this.#add(lane, low, high);
@@ -262,11 +231,6 @@ export class ResidentIndex {
       if (ends !== undefined && i < belowEnd) this.#setEnd(id, ends[i >>> 1]!);
       this.#holdEntry(lane, id, holding);
     }
-  }
-
-  #mark(lane: number, isMarked: boolean): void {
-    this.#markedCount += Number(isMarked) - this.#marked[lane]!;
-    this.#marked[lane] = Number(isMarked);
   }
 
   /** Who holds the entry holds a block less, or one more, where it is told only now that it is one or is none. */
@@ -277,7 +241,7 @@ export class ResidentIndex {
     this.#hasHitEnds = true;
     const set = this.#table.payload(id);
     if (set === 0) return;
-    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    const { words } = this.#lanes;
     this.#sets.toPlane(set, this.#plane, words);
     for (let word = 0; word < words; word++) {
       for (let bits = this.#plane[word]!; bits !== 0; bits &= bits - 1) {
@@ -310,7 +274,7 @@ export class ResidentIndex {
       if (this.#sets.canAdd(set)) {
         set = this.#sets.add(set, holding === HELD_ON_GPU ? place : place + 1);
         this.#countHeld(lane, id, 1);
-        this.#pairs.added(id, this.#slots[lane]!);
+        this.#pairs.added(id, this.#lanes.slots[lane]!);
       } else this.#leftOut(lane);
     }
     this.#keep(id, set);
@@ -329,45 +293,20 @@ export class ResidentIndex {
     return this.#sets.has(set, lane * 2) || this.#sets.has(set, lane * 2 + 1);
   }
 
-  /**
-   * Takes from a match what no hit can end with, at the endpoints that are marked: see hit-end-keys.ts. Where none
-   * is, it is nothing; else a look-up for each block of the path, from the last that anybody holds.
-   */
+  /** What LaneMatch writes: how much of a path each endpoint holds. */
   // Hot path: kv-stream in bench/.
+  match(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
+    this.#match.match(keys, matched, onGpu);
+  }
+
+  /** Takes from that what no hit can end with. */
   cutToEnds(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
-    if (this.#markedCount === 0) return;
-    let count = 0;
-    let longest = 0;
-    for (let lane = 0; lane < this.#lanesEnd; lane++) {
-      if (this.#marked[lane] === 0) continue;
-      if ((this.#answering[lane >>> 4]! & (1 << ((lane & 15) * 2))) === 0) continue;
-      this.#cut[count++] = lane;
-      longest = Math.max(longest, matched[this.#slots[lane]!]!);
-    }
-    const last = Math.min(longest, (keys.length >>> 1) - 1);
-    for (let i = last; i >= 0 && count > 0; i--) {
-      const id = this.#table.find(hitEndLow(keys[i * 2]!), hitEndHigh(keys[i * 2 + 1]!));
-      const ended = id === NONE ? 0 : this.#table.payload(id);
-      if (ended !== 0) this.#recent.met(id);
-      let left = 0;
-      for (let at = 0; at < count; at++) {
-        const lane = this.#cut[at]!;
-        const slot = this.#slots[lane]!;
-        // It may end with a block of the first content that is not held whole.
-        const isReached = matched[slot]! >= i;
-        if (isReached && ended !== 0 && this.#sets.has(ended, lane * 2)) continue;
-        this.#cut[left++] = lane;
-        if (matched[slot]! > i) matched[slot] = i;
-        if (onGpu[slot]! > matched[slot]!) onGpu[slot] = matched[slot]!;
-      }
-      count = left;
-    }
+    this.#hitEndCut.cut(keys, matched, onGpu);
   }
 
   /** Where the first `blocks` blocks of the path that was matched last end; END_UNKNOWN if that is not known. */
   endOfMatch(blocks: number): number {
-    if (blocks === 0) return 0;
-    return blocks > this.#pathLength ? END_UNKNOWN : this.#pathEnds[blocks - 1]!;
+    return this.#match.endOf(blocks);
   }
 
   /** Where the first `blocks` blocks of a path end, as it is known now. */
@@ -378,73 +317,26 @@ export class ResidentIndex {
   }
 
   /**
-   * Writes, by slot of the lanes that answer, how many blocks of the path they hold without a gap from
-   * the first, and how many of those on GPUs; 0 for every other slot. Allocates nothing.
-   */
-  // Hot path: kv-stream in bench/.
-  match(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
-    matched.fill(0);
-    onGpu.fill(0);
-    const count = Math.min(keys.length >>> 1, CONTENT_KEYS_MAX);
-    const words = (this.#lanesEnd * 2 + 31) >>> 5;
-    this.#active.set(this.#answering);
-    this.#onGpu.fill(0);
-    let set = 0;
-    let isAnyLeft = words > 0;
-    let i = 0;
-    for (; isAnyLeft && i < count; i++) {
-      const id = this.#table.find(keys[i * 2]!, keys[i * 2 + 1]!);
-      if (id === NONE) break;
-      this.#recent.met(id);
-      this.#pathEnds[i] = this.#ends.at(id);
-      const previous = set;
-      set = this.#table.payload(id);
-      // Most blocks have the one or two holders of the block before.
-      if (set === previous && isInline(set)) continue;
-      this.#sets.toPlane(set, this.#plane, words);
-      isAnyLeft = this.#narrow(words, i, matched, onGpu);
-    }
-    this.#pathLength = i;
-    // Whoever is left has all blocks up to here.
-    this.#plane.fill(0, 0, words);
-    this.#narrow(words, i, matched, onGpu);
-  }
-
-  /**
    * Takes the blocks of dead lanes out of the next `entries` entries. True while there is more to do: the
    * caller goes on later, and lets others have their turn in between.
    */
   sweep(entries: number): boolean {
-    if (this.#sweepHand === undefined && !this.#beginSweep()) return false;
-    const end = Math.min(this.#sweepHand! + entries, this.#table.idsEnd);
-    for (let id = this.#sweepHand!; id < end; id++) {
+    if (this.#sweepHand === undefined && !this.#lanes.beginSweep()) return false;
+    const begin = this.#sweepHand ?? 0;
+    const end = Math.min(begin + entries, this.#table.idsEnd);
+    for (let id = begin; id < end; id++) {
       const set = this.#table.payload(id);
-      if (set !== 0) this.#takeOut(id, set, this.#swept);
+      if (set !== 0) this.#takeOut(id, set, this.#lanes.swept);
     }
     this.#sweepHand = end;
     if (end < this.#table.idsEnd) return true;
     this.#sweepHand = undefined;
-    for (let lane = 0; lane < this.#lanesEnd; lane++) {
-      if (((this.#swept[lane >>> 4]! >>> ((lane & 15) * 2)) & 1) === 1) this.#states[lane] = FREE;
-    }
-    this.#swept.fill(0);
-    return this.#states.includes(DEAD);
-  }
-
-  #beginSweep(): boolean {
-    let isAny = false;
-    for (let lane = 0; lane < this.#lanesEnd; lane++) {
-      if (this.#states[lane] !== DEAD) continue;
-      this.#swept[lane >>> 4]! |= 3 << ((lane & 15) * 2);
-      isAny = true;
-    }
-    if (isAny) this.#sweepHand = 0;
-    return isAny;
+    return this.#lanes.endSweep();
   }
 
   /** Takes the holders of an entry out whose places are in a bit plane; all of them, for the bytes, without one. */
   #takeOut(id: number, set: number, places?: Uint32Array): void {
-    const words = (this.#lanesEnd * 2 + 31) >>> 5;
+    const { words } = this.#lanes;
     this.#sets.toPlane(set, this.#plane, words);
     let left = set;
     for (let word = 0; word < words; word++) {
@@ -457,36 +349,10 @@ export class ResidentIndex {
         this.#pairs.removed();
         if (places !== undefined) continue;
         this.#lacks[lane] = 1;
-        if (this.#states[lane] === OPEN) this.counts.shed++;
+        if (this.#lanes.isOpen(lane)) this.counts.shed++;
       }
     }
     if (left !== set) this.#keep(id, left);
-  }
-
-  /** Goes on with those of #active that are in #plane; notes of the others that they end at block `at`. */
-  #narrow(words: number, at: number, matched: Int32Array, onGpu: Int32Array): boolean {
-    let left = 0;
-    for (let w = 0; w < words; w++) {
-      const before = this.#active[w]!;
-      if (before === 0) continue;
-      const plane = this.#plane[w]!;
-      const after = before & (plane | (plane >>> 1));
-      const wasOnGpu = this.#onGpu[w]!;
-      const isOnGpu = plane & after & GPU_PLACES;
-      for (let bits = wasOnGpu ^ isOnGpu; bits !== 0; bits &= bits - 1) {
-        const bit = bits & -bits;
-        const lane = w * 16 + ((31 - Math.clz32(bit)) >>> 1);
-        if ((isOnGpu & bit) !== 0) this.#since[lane] = at;
-        else onGpu[this.#slots[lane]!]! += at - this.#since[lane]!;
-      }
-      for (let bits = before & ~after; bits !== 0; bits &= bits - 1) {
-        matched[this.#slots[w * 16 + ((31 - Math.clz32(bits & -bits)) >>> 1)]!] = at;
-      }
-      this.#active[w] = after;
-      this.#onGpu[w] = isOnGpu;
-      left |= after;
-    }
-    return left !== 0;
   }
 
   #add(lane: number, low: number, high: number): number {

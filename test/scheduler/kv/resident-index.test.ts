@@ -2,49 +2,18 @@
 
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { END_OF_HIT, END_UNKNOWN } from "../../../src/scheduler/kv/block-ends.ts";
+import { END_OF_HIT } from "../../../src/scheduler/kv/block-ends.ts";
 import { ENDS_MARKED } from "../../../src/scheduler/kv/hit-end-keys.ts";
 import { mixed } from "../../../src/scheduler/kv/pair-words.ts";
+import { RESIDENT_INDEX_LIMITS, ResidentIndex } from "../../../src/scheduler/kv/resident-index.ts";
+import { NO_LANE } from "../../../src/scheduler/kv/resident-lanes.ts";
 import {
-  NO_LANE,
-  RESIDENT_INDEX_LIMITS,
-  ResidentIndex,
-} from "../../../src/scheduler/kv/resident-index.ts";
-import {
-  type HeldBlocks,
   HELD_BELOW,
   HELD_ON_GPU,
   type Holding,
   NOT_HELD,
 } from "../../../src/scheduler/kv/residency/holding.ts";
-
-const SLOTS = 1024;
-const keyOf = (n: number) => ({
-  low: Math.imul(n + 1, 0x9e37_79b1) >>> 0,
-  high: Math.imul(n + 7, 0x85eb_ca6b) >>> 0,
-});
-const pathOf = (labels: readonly number[]) =>
-  Uint32Array.from(labels.flatMap((label) => [keyOf(label).low, keyOf(label).high]));
-
-function hold(index: ResidentIndex, lane: number, label: number, holding: Holding): void {
-  index.hold(lane, blocksOf([label], holding));
-}
-
-/** Blocks that are all held so. */
-function blocksOf(labels: readonly number[], holding: Holding): HeldBlocks {
-  return {
-    keys: pathOf(labels),
-    onGpuCount: holding === HELD_ON_GPU ? labels.length : 0,
-    belowCount: holding === HELD_BELOW ? labels.length : 0,
-  };
-}
-
-function matchOf(index: ResidentIndex, labels: readonly number[]) {
-  const matched = new Int32Array(SLOTS).fill(-1);
-  const onGpu = new Int32Array(SLOTS).fill(-1);
-  index.match(pathOf(labels), matched, onGpu);
-  return { matched, onGpu };
-}
+import { blocksOf, hold, matchOf, pathOf } from "./resident-blocks.ts";
 
 function expected(held: ReadonlyMap<number, Holding>, labels: readonly number[]) {
   let matched = 0;
@@ -153,15 +122,6 @@ describe("ResidentIndex", () => {
     expect([matched[7], onGpu[7]]).toEqual([2, 1]);
   });
 
-  it("counts a block that is held below in the middle of a match", () => {
-    const index = new ResidentIndex();
-    const lane = index.openLane(0);
-    index.answer(lane);
-    for (const each of [1, 2, 3, 4]) hold(index, lane, each, each === 2 ? HELD_BELOW : HELD_ON_GPU);
-    const { matched, onGpu } = matchOf(index, [1, 2, 3, 4, 5]);
-    expect([matched[0], onGpu[0]]).toEqual([4, 3]);
-  });
-
   it("gives out every lane, and a dead one again when it is swept", () => {
     const index = new ResidentIndex({ lanesMax: 2 });
     const [first, second] = [index.openLane(0), index.openLane(1)];
@@ -228,32 +188,6 @@ describe("ResidentIndex", () => {
       }),
       { numRuns: 40, endOnFailure: true },
     );
-  });
-
-  it("knows where content ends in tokens, as far as it was told, and forgets it with the block", () => {
-    const index = new ResidentIndex({ lanesMax: 4 });
-    const lane = index.openLane(0);
-    index.answer(lane);
-    const labels = Array.from({ length: 6_000 }, (_, n) => n);
-    const ends = Uint16Array.from(labels, (each) => each + 10);
-    index.hold(lane, { ...blocksOf([0], HELD_ON_GPU), ends });
-    hold(index, lane, 1, HELD_ON_GPU);
-    index.hold(lane, { ...blocksOf(labels.slice(2), HELD_ON_GPU), ends: ends.subarray(2) });
-    const { matched } = matchOf(index, [0, 1, 5_999, 7_000]);
-    expect(matched[0]).toBe(3);
-    expect([0, 1, 2, 3, 4].map((blocks) => index.endOfMatch(blocks))).toEqual([
-      0,
-      10,
-      END_UNKNOWN,
-      6_009,
-      END_UNKNOWN,
-    ]);
-    // Nobody holds it for a moment: what comes in its place is another account's.
-    hold(index, lane, 0, NOT_HELD);
-    expect(index.endOf(pathOf([0]), 1)).toBe(END_UNKNOWN);
-    hold(index, lane, 0, HELD_ON_GPU);
-    expect(index.endOf(pathOf([0]), 1)).toBe(END_UNKNOWN);
-    expect(index.endOf(pathOf([0, 5_999]), 2)).toBe(6_009);
   });
 
   it("leaves holders out where the sets have no bytes left, and says so", () => {
