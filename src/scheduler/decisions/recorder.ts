@@ -57,6 +57,12 @@ export interface RecordKeeper {
   add(decision: FinishedDecision): void;
 }
 
+/**
+ * The rank of whom a profile's filters removed: before whom a screener refused. Why nobody was left depends on whether any
+ * had passed the screeners.
+ */
+const UNSCORED = -Number.MAX_VALUE;
+
 /** Writes into `keeper`. Holds about 15 kB, for each profile as much, 8 kB a scorer and 4 kB a term. */
 export class DecisionRecorder implements PickRecorder, ProfileRecorder {
   readonly #keeper: RecordKeeper;
@@ -231,10 +237,13 @@ export class DecisionRecorder implements PickRecorder, ProfileRecorder {
     for (let c = 0; c < candidateCount; c++) kept[c] = c;
   }
 
-  /** The chosen before all others, then who was least behind the best of a profile. */
+  /** The chosen before all others, then who was least behind the best of a profile; the screened come last. */
   #keepBest(candidateCount: number): void {
-    const { runs, runCount, kept } = this.#seen;
-    const ranks = this.#ranks.fill(-Infinity, 0, candidateCount);
+    const { runs, runCount, kept, screenedBy } = this.#seen;
+    const ranks = this.#ranks.fill(UNSCORED, 0, candidateCount);
+    if (this.#screenerCount > 0) {
+      for (let c = 0; c < candidateCount; c++) if (screenedBy[c]! >= 0) ranks[c] = -Infinity;
+    }
     const considered = this.#considered.subarray(0, candidateCount);
     for (let r = 0; r < runCount; r++) rankByTotals(runs[r]!, ranks, candidateCount);
     for (let r = 0; r < runCount; r++) {

@@ -159,6 +159,29 @@ describe("replayAttempt", () => {
     expect(new Set(attempts.map(({ dropped }) => dropped === null)).size).toBe(2);
   });
 
+  it("knows of a large pool without a choice that some had passed the screeners", () => {
+    const params = { conditions: [{ metric: "kv-cache-utilization", maxValue: 0.5 }] };
+    const filters = [{ type: "utilization-filter", params }];
+    const config = configWith({ filters, scorers: [], picker: { type: "max-score-picker" } }, [
+      rollout,
+    ]);
+    // The first revision has no prefillers, and more endpoints than a record keeps; the other two are never sampled.
+    const first = DECISION_LIMITS.candidatesMax + 1;
+    const pool = new TestPool(first + 2, config);
+    for (const slot of pool.table.slots()) {
+      const labels = {
+        [EXAMPLE.label]: "a",
+        "disaggregatedset.x-k8s.io/revision": slot < first ? "1" : "2",
+        "llm-d.ai/role": slot <= first ? "decode" : "prefill",
+      };
+      pool.table.add({ ...pool.table.endpoint(slot)!, labels });
+    }
+    const attempt = recordedAttempt(pool, "x");
+    expect(attempt.dropped?.reason).toBe("rejected-saturated");
+    expect(attempt.candidates.some(({ screenedBy }) => screenedBy === null)).toBe(true);
+    expect(replayAttempt(attempt).isSame).toBe(true);
+  });
+
   it("replays a refusal", () => {
     // No registered filter removes everybody, so the record is made by hand.
     const pool = new TestPool(2);
