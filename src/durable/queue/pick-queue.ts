@@ -6,7 +6,7 @@
 //            an open call while there is room, else a numbered place
 //              │ wait        ▲ asks again   │ too late: given up
 //              ▼             └──────────────┘
-//            its turn, its end, or WAIT_CALL_MS: a place
+//            its turn, its end, or WAIT_CALL_MS: a place            calls-and-places.ts
 //
 // Whoever is let through is decided on then, with the pool as it is then. The queue is drained after
 // each event that may have made room: an arrival, an end, a sample, a change of endpoints; and every
@@ -24,21 +24,16 @@ import type { NumberedPlace, PickGrant, PickRefusal, PickRequest } from "../cont
 import type { QueueState } from "../state.ts";
 import { EMPTY, failedDecision, FULL, refusalOf } from "../pick-refusal.ts";
 import { NO_USAGE } from "../tickets/ticket.ts";
-import { AskAgain } from "./ask-again.ts";
+import { CallsAndPlaces } from "./calls-and-places.ts";
 import { CapacityAsks } from "./capacity-asks.ts";
 import { EndedPlaces } from "./ended-places.ts";
 import { findDisplaceable, HeldBytes } from "./held-bytes.ts";
-import { OpenWaits } from "./open-waits.ts";
 import { FlowGate } from "./flow-gate.ts";
 import { type PickQueueOptions, QUEUE_BOUNDS, type QueueSettings } from "./queue-options.ts";
 import { queuedRequestOf } from "./queued-request.ts";
 import { QueueTimers } from "./queue-timers.ts";
 import { WaitingPick } from "./waiting-pick.ts";
 
-/** An open call is answered with a place after about this long: so a Worker knows a lost one. */
-export const WAIT_CALL_MS = 60_000;
-/** After that a place that nobody has asked for is given up. */
-export const PLACE_GRACE_MS = 5_000;
 /** Picks let through at one go, before others are heard. */
 export const DRAIN_MAX = 128;
 const SWEEP_MS = 1_000;
@@ -47,8 +42,7 @@ const CANCELLED = "rejected-context-cancelled";
 export class PickQueue {
   readonly #options: PickQueueOptions;
   readonly #picks = new Map<string, WaitingPick>();
-  readonly #askAgain = new AskAgain();
-  readonly #open: OpenWaits;
+  readonly #calls: CallsAndPlaces;
   readonly #ended: EndedPlaces;
   readonly #bytes: HeldBytes;
   readonly #timers: QueueTimers;
@@ -63,7 +57,12 @@ export class PickQueue {
   constructor(settings: QueueSettings, options: PickQueueOptions) {
     this.#options = options;
     const { openWaitsMax, endedPlacesMax, waitingBytesMax } = options.limits ?? QUEUE_BOUNDS;
-    this.#open = new OpenWaits(openWaitsMax);
+    this.#calls = new CallsAndPlaces({
+      clock: options.clock,
+      openWaitsMax,
+      waitingCount: () => this.#picks.size,
+      controller: () => this.#controller,
+    });
     this.#ended = new EndedPlaces(endedPlacesMax);
     this.#bytes = new HeldBytes(waitingBytesMax);
     this.#timers = new QueueTimers({
@@ -122,7 +121,7 @@ export class PickQueue {
   /** Another object is asked from now on: Workers that wait ask again at once, and are sent there. */
   sendAway(): void {
     for (const pick of this.#picks.values()) {
-      pick.give({ ...this.#numberedPlace(pick), askAgainMs: 0 });
+      this.#calls.sendBack(pick);
       this.#controller.leave(pick.queued.requestId, pick.attempt, this.#options.clock());
       this.#gone(pick);
     }
@@ -190,8 +189,8 @@ export class PickQueue {
   state(): QueueState {
     return {
       ...this.gate.state(),
-      openWaits: this.#open.size,
-      places: this.#picks.size - this.#open.size,
+      openWaits: this.#calls.openCount,
+      places: this.#calls.placeCount,
     };
   }
 
@@ -230,7 +229,7 @@ export class PickQueue {
     this.#bytes.add(pick);
     pick.thin();
     this.#timers.arm();
-    return this.#place(pick, pick.holder);
+    return this.#calls.place(pick, pick.holder);
   }
 
   #askedAgain(
@@ -238,54 +237,10 @@ export class PickQueue {
     holder: number,
   ): PickGrant | PickRefusal | NumberedPlace | WaitingPick {
     this.#options.askedAgain();
-    this.#askAgain.asked(this.#options.clock());
-    // The call before is of a Worker that has lost it, or of a client that uses an id twice.
-    pick.give(this.#numberedPlace(pick));
-    pick.renew();
-    pick.holder = holder;
-    this.#setAway(pick, false);
+    this.#calls.askedAgain(pick, holder);
     this.#drain();
     const answer = pick.take();
-    return answer ?? this.#place(pick, holder);
-  }
-
-  /** An open call if there is one to be had. */
-  #place(pick: WaitingPick, holder: number): NumberedPlace | WaitingPick {
-    const { isOpen, demoted } = this.#open.open(pick);
-    demoted?.give(this.#toPlace(demoted));
-    if (!isOpen) return this.#toPlace(pick);
-    pick.holder = holder;
-    // Spread, so that those who came together do not come back together.
-    pick.openUntilMs =
-      this.#options.clock() + WAIT_CALL_MS * (0.75 + 0.25 * this.#askAgain.fraction());
-    return pick;
-  }
-
-  /** Its Worker is to call again, at once. Until then it is there: its turn may come, and is kept. */
-  #renewCall(pick: WaitingPick): void {
-    pick.give({ ...this.#numberedPlace(pick), askAgainMs: 0 });
-    pick.renew();
-    pick.holder = 0;
-    pick.openUntilMs = Infinity;
-    pick.askByMs = this.#options.clock() + PLACE_GRACE_MS;
-  }
-
-  #toPlace(pick: WaitingPick): NumberedPlace {
-    this.#open.close(pick);
-    pick.holder = 0;
-    const place = this.#numberedPlace(pick);
-    pick.askByMs = this.#options.clock() + place.askAgainMs + PLACE_GRACE_MS;
-    this.#setAway(pick, true);
-    return place;
-  }
-
-  #numberedPlace({ queued }: WaitingPick): NumberedPlace {
-    const nowMs = this.#options.clock();
-    const forecast = this.#controller.forecast(queued.requestId, queued.attempt, nowMs);
-    const { waitMs, ahead } = forecast ?? { waitMs: undefined, ahead: 0 };
-    const placeCount = this.#picks.size - this.#open.size;
-    const outlook = { waitMs, ahead, placeCount, coveredAhead: this.#open.max / 2 };
-    return { ok: "queued", askAgainMs: this.#askAgain.afterMs(outlook, nowMs), ahead };
+    return answer ?? this.#calls.place(pick, holder);
   }
 
   /** Whether the Worker that is answered now is the one to ask for capacity. */
@@ -295,12 +250,6 @@ export class PickQueue {
 
   get #isWithoutCapacity(): boolean {
     return this.gate.endpointCount === 0 && this.#picks.size > 0;
-  }
-
-  #setAway(pick: WaitingPick, isAway: boolean): void {
-    pick.isAway = isAway;
-    if (!isAway) pick.askByMs = Infinity;
-    this.#controller.setAway(pick.queued.requestId, pick.attempt, isAway);
   }
 
   // Hot path: the whole of it is bench/queue's; flow-control and pick-64 are its parts.
@@ -370,11 +319,9 @@ export class PickQueue {
     for (const pick of this.#picks.values())
       if (pick.askByMs <= nowMs && pick.holder === 0) this.#end(pick, CANCELLED);
     if (this.gate.measure().endpointCount === 0) this.#sendElsewhere();
-    for (const pick of this.#open) if (pick.openUntilMs <= nowMs) this.#renewCall(pick);
+    this.#calls.renewDue();
     // Nobody new has come to ask for capacity: one of those who wait does when it comes back.
-    const [pick] = this.#open;
-    const isDue = this.#isWithoutCapacity && this.#capacityAsks.isDue(nowMs);
-    if (isDue && (pick?.holder ?? 0) !== 0) this.#renewCall(pick!);
+    if (this.#isWithoutCapacity && this.#capacityAsks.isDue(nowMs)) this.#calls.renewAny();
   }
 
   /** Endpoints have gone: who can ask another pool does. */
@@ -407,7 +354,7 @@ export class PickQueue {
   #gone(pick: WaitingPick): void {
     if (!this.#picks.delete(pick.key)) return;
     this.#bytes.remove(pick);
-    this.#open.close(pick);
+    this.#calls.gone(pick);
   }
 
   #refused(pick: WaitingPick, refusal: PickRefusal, waitedMs: number): PickRefusal {

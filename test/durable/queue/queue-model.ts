@@ -191,3 +191,23 @@ export function isGranted(answer: WaitAnswer | WaitingPick): boolean {
 export function isPlace(answer: WaitAnswer | WaitingPick) {
   return !(answer instanceof WaitingPick) && answer.ok === "queued";
 }
+
+/** The pool has no room left. */
+export function fill(model: QueueModel): void {
+  for (let i = model.inFlight.size; i < model.capacity; i++) {
+    const { answer } = ask(model, `fill-${i}`);
+    if (!isGranted(answer)) throw new Error(`fill-${i}: ${JSON.stringify(answer)}`);
+  }
+}
+
+/** A request that comes now. */
+export function ask(model: QueueModel, id: string, shape: PickShape = {}) {
+  return model.pick(pickOf(id, model.nowMs, shape));
+}
+
+/** The wait of a request that gets an open call. */
+export function wait(model: QueueModel, id: string, shape: PickShape = {}): WaitingPick {
+  const { answer } = ask(model, id, shape);
+  if (!(answer instanceof WaitingPick)) throw new Error(`${id}: ${JSON.stringify(answer)}`);
+  return answer;
+}
