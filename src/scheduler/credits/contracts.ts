@@ -22,6 +22,11 @@ export interface CreditAsk {
   readonly spent: number;
   /** Tokens that it would like to have at hand. */
   readonly want: number;
+  /**
+   * Number of the grant that it goes by: it takes no earlier one any more, and `spent` has what it has spent under those.
+   * Absent before the first grant of the epoch, while that cannot be said, and before 2026-11-22.
+   */
+  readonly taken?: number;
 }
 
 /** An issuer's word to one holder. */

@@ -58,6 +58,7 @@ export class CreditHolder {
       epoch: this.#epoch,
       spent: Math.max(0, this.#spent - untold),
       want: Math.min(this.#wantMax, Math.max(this.#wantMin, this.#want(nowMs))),
+      ...(this.#mayForget(untold) ? { taken: this.#seq } : {}),
     };
   }
 
@@ -98,6 +99,14 @@ export class CreditHolder {
   /** Tokens spent in that epoch, in all. */
   get spent(): number {
     return this.#spent;
+  }
+
+  /**
+   * Whether the issuer may forget grants before the last. What is untold stays outstanding, and where it is beyond the
+   * last limit, an earlier one still says so.
+   */
+  #mayForget(untold: number): boolean {
+    return this.#seq > 0 && (untold === 0 || this.#spent <= this.#limit);
   }
 
   #beginAnew(): void {

@@ -57,8 +57,8 @@ export class CreditIssuer {
    * as taken out of `room`: a holder keeps what it has not told apart (see CreditHolder.ask).
    */
   grant(ask: CreditAsk, room: number, nowMs: number): CreditGrant {
-    const limit = this.#limitFor(ask, room, nowMs);
     this.#seq += 1;
+    const limit = this.#limitFor(ask, room, nowMs);
     return { scope: ask.scope, epoch: this.epoch, seq: this.#seq, limit, ttlMs: this.#ttlMs };
   }
 
@@ -79,12 +79,14 @@ export class CreditIssuer {
 
   #limitFor(ask: CreditAsk, room: number, nowMs: number): number {
     // Of another epoch, or none, it says nothing about ours.
-    const spent = ask.epoch === this.epoch ? tokens(ask.spent) : 0;
+    const isOurs = ask.epoch === this.epoch;
+    const spent = isOurs ? tokens(ask.spent) : 0;
+    const taken = isOurs ? tokens(ask.taken ?? 0) : 0;
     const credits = this.#scopeOf(ask, nowMs);
     if (credits === undefined) return spent;
-    credits.note(ask.holder, { spent, want: tokens(ask.want) }, nowMs);
+    credits.note(ask.holder, { spent, want: tokens(ask.want), taken }, nowMs);
     if (nowMs < this.#quietUntilMs) return credits.spent(ask.holder);
-    return credits.grant(ask.holder, tokens(room), nowMs);
+    return credits.grant(ask.holder, { room: tokens(room), seq: this.#seq }, nowMs);
   }
 
   /** Undefined where there is no place for one more holder. */

@@ -1,5 +1,7 @@
 // What one scope's holders have been granted, as its issuer knows it.
 
+import { HeldLimits } from "./held-limits.ts";
+
 /** At most this part of the room is granted to one holder, where there is room for two. */
 const HOLDER_SHARE_MAX = 0.5;
 /** Sums are made anew this often within a grant's life: until then what has expired still counts. */
@@ -9,15 +11,12 @@ const SWEEPS_PER_LIFE = 16;
 interface Held {
   /** What it is known to have spent. */
   spent: number;
-  /** The highest limit that it may still go by, and until when. */
-  limit: number;
-  endsMs: number;
-  /** A lower one that it has been told since, which ends later; -1: none. */
-  lowerLimit: number;
-  lowerEndsMs: number;
+  readonly limits: HeldLimits;
   want: number;
   /** It has spent nothing since it was last granted some. */
   isIdle: boolean;
+  /** Number of the last grant by which it was given nothing, so that others get some. */
+  gaveWaySeq: number;
   seenMs: number;
   /** What the sums hold of it. */
   countedOutstanding: number;
@@ -32,6 +31,8 @@ export class ScopeCredits {
   #sweptMs = -Infinity;
   /** When somebody who wants tokens last got none. */
   #starvedMs = -Infinity;
+  /** Number of the last grant that gave tokens to somebody who had none. */
+  #fedSeq = 0;
 
   /** `lifeMs`: how long a holder may go by a grant at most, by the issuer's clock. */
   constructor(lifeMs: number) {
@@ -47,9 +48,12 @@ export class ScopeCredits {
     return this.#held.has(holder);
   }
 
-  /** Takes note of what a holder has spent, in all, and of what it wants. Adds it if it is new. */
-  note(holder: string, told: { spent: number; want: number }, nowMs: number): void {
-    const { spent, want } = told;
+  /**
+   * Takes note of what a holder has spent, in all, of what it wants, and of the grant that it goes by, if it says so.
+   * Adds it if it is new.
+   */
+  note(holder: string, told: { spent: number; want: number; taken: number }, nowMs: number): void {
+    const { spent, want, taken } = told;
     let held = this.#held.get(holder);
     if (held === undefined) {
       held = newHeld(spent);
@@ -61,19 +65,26 @@ export class ScopeCredits {
       held.isIdle = false;
     }
     held.want = want;
+    held.limits.taken(taken);
   }
 
-  /** The new limit of a holder that `note` has been told of. */
-  grant(holder: string, room: number, nowMs: number): number {
+  /** The new limit of a holder that `note` has been told of. `seq`: the grant's number. */
+  grant(holder: string, { room, seq }: { room: number; seq: number }, nowMs: number): number {
     if (nowMs - this.#sweptMs >= this.#lifeMs / SWEEPS_PER_LIFE) this.sweep(nowMs);
     const held = this.#held.get(holder)!;
     this.#count(held, nowMs);
     const free = room - (this.#outstanding - held.countedOutstanding);
-    const given = Math.max(0, Math.floor(Math.min(this.#share(held, room, nowMs), free)));
+    const givesWay = this.#givesWay(held, nowMs);
+    const share = givesWay ? 0 : this.#share(held, room);
+    const given = Math.max(0, Math.floor(Math.min(share, free)));
+    if (givesWay) held.gaveWaySeq = seq;
+    else if (held.countedOutstanding === 0 && held.want >= 1 && room >= 1) {
+      if (given > 0) this.#fedSeq = seq;
+      else this.#starvedMs = nowMs;
+    }
     if (given > 0) held.isIdle = true;
-    else if (held.countedOutstanding === 0 && held.want >= 1 && room >= 1) this.#starvedMs = nowMs;
     const limit = held.spent + given;
-    keepLimit(held, limit, nowMs, this.#lifeMs);
+    held.limits.add({ seq, limit, endsMs: nowMs + this.#lifeMs });
     this.#count(held, nowMs);
     return limit;
   }
@@ -99,15 +110,22 @@ export class ScopeCredits {
 
   /**
    * What a holder is to have at hand: what it wants, but no more than its part of the room by number or by
-   * want, whichever is more. Where others get nothing at all, who has some and spends none gives way.
+   * want, whichever is more.
    */
-  #share(held: Held, room: number, nowMs: number): number {
-    const keepsSome = held.isIdle && held.countedOutstanding > 0;
-    if (keepsSome && nowMs - this.#starvedMs < this.#lifeMs) return 0;
+  #share(held: Held, room: number): number {
     const byNumber = room / this.#held.size;
     const byWant = this.#wanted > 0 ? (room * held.want) / this.#wanted : 0;
     const share = Math.min(Math.max(byNumber, byWant), room * HOLDER_SHARE_MAX);
     return Math.min(held.want, Math.max(1, share));
+  }
+
+  /**
+   * Where others get nothing at all, who has some and spends none gives way, until one of them has got some: what
+   * it gives back it would have again before they ask.
+   */
+  #givesWay(held: Held, nowMs: number): boolean {
+    if (!held.isIdle || nowMs - this.#starvedMs >= this.#lifeMs) return false;
+    return held.countedOutstanding > 0 || held.gaveWaySeq > this.#fedSeq;
   }
 
   /** Brings the sums up to date with one holder. */
@@ -123,12 +141,10 @@ export class ScopeCredits {
 function newHeld(spent: number): Held {
   return {
     spent,
-    limit: 0,
-    endsMs: -Infinity,
-    lowerLimit: -1,
-    lowerEndsMs: -Infinity,
+    limits: new HeldLimits(),
     want: 0,
     isIdle: false,
+    gaveWaySeq: 0,
     seenMs: -Infinity,
     countedOutstanding: 0,
     countedWant: 0,
@@ -136,28 +152,5 @@ function newHeld(spent: number): Held {
 }
 
 function outstandingOf(held: Held, nowMs: number): number {
-  if (nowMs >= held.endsMs) {
-    held.limit = held.lowerLimit;
-    held.endsMs = held.lowerEndsMs;
-    held.lowerLimit = -1;
-    held.lowerEndsMs = -Infinity;
-  }
-  return nowMs < held.endsMs ? Math.max(0, held.limit - held.spent) : 0;
-}
-
-/**
- * A lower limit may not have arrived: the higher one counts until it has ended. Of several lower ones the
- * highest is kept, with the end of the last.
- */
-function keepLimit(held: Held, limit: number, nowMs: number, lifeMs: number): void {
-  const endsMs = nowMs + lifeMs;
-  if (limit < held.limit && nowMs < held.endsMs) {
-    held.lowerLimit = Math.max(limit, held.lowerLimit);
-    held.lowerEndsMs = endsMs;
-    return;
-  }
-  held.limit = limit;
-  held.endsMs = endsMs;
-  held.lowerLimit = -1;
-  held.lowerEndsMs = -Infinity;
+  return Math.max(0, held.limits.highest(nowMs) - held.spent);
 }

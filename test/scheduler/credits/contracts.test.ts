@@ -26,7 +26,10 @@ const which = fc.nat({ max: 1_000 });
 /** What may happen. Messages are named by number, so that any may come late, again, or never. */
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant("exchange" as const), which }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("ask" as const), which }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constant("ask" as const), which, untold: fc.nat({ max: 30 }) }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("deliverAsk" as const), which }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("deliverGrant" as const), which }) },
   {
@@ -65,8 +68,10 @@ function take(world: World, one: Step): void {
     case "restartIssuer":
       world.restartIssuer();
       return;
-    case "exchange":
     case "ask":
+      world.ask(one.which, one.untold);
+      return;
+    case "exchange":
     case "deliverAsk":
     case "deliverGrant":
     case "restartHolder":

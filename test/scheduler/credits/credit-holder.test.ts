@@ -52,6 +52,20 @@ describe("CreditHolder", () => {
     expect(credit.available(1_200)).toBe(4);
   });
 
+  it("says which grant it goes by, unless more is untold than that one allows", () => {
+    const credit = holder();
+    credit.granted(grant(10, 3), 1_000);
+    credit.trySpend(6, 1_100);
+    expect(credit.ask(1_200, 6).taken).toBe(3);
+    credit.granted(grant(4, 5), 1_200);
+    expect(credit.ask(1_300).taken).toBe(5);
+    expect(credit.ask(1_300, 1).taken).toBeUndefined();
+    credit.granted(grant(8, 6), 1_300);
+    expect(credit.ask(1_400, 1).taken).toBe(6);
+    credit.granted(grant(9, 4), 1_400);
+    expect(credit.ask(1_500, 1).taken).toBe(6);
+  });
+
   it("begins anew under another name when the issuer has, and takes no answer to an earlier ask", () => {
     const credit = holder();
     credit.ask(1_000);

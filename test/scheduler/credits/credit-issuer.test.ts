@@ -63,6 +63,31 @@ describe("CreditIssuer", () => {
     expect(credits.outstanding(LATER_MS + 2 * TTL_MS)).toBe(0);
   });
 
+  it("counts a higher limit no more once its holder says that it goes by a later grant", () => {
+    const credits = issuer();
+    const high = credits.grant(ask("a", 40), 100, LATER_MS).seq;
+    const low = credits.grant({ ...ask("a", 5, 2), taken: high }, 98, LATER_MS + 100).seq;
+    expect(credits.outstanding(LATER_MS + 100)).toBe(38);
+    const last = credits.grant({ ...ask("a", 5, 3), taken: low }, 97, LATER_MS + 200);
+    expect(last.limit).toBe(8);
+    expect(credits.outstanding(LATER_MS + 200)).toBe(5);
+    // One that comes late brings nothing back.
+    credits.grant({ ...ask("a", 5, 2), taken: high }, 97, LATER_MS + 210);
+    expect(credits.outstanding(LATER_MS + 210)).toBe(5);
+  });
+
+  it.for([NaN, -1, Infinity, 0.5])("takes %s for no number of a grant of its own", (wrong) => {
+    const credits = issuer();
+    credits.grant(ask("a", 40), 100, LATER_MS);
+    credits.grant(ask("a", 5), 100, LATER_MS + 100);
+    const strange = { ...ask("a", 5), taken: wrong };
+    credits.grant(strange, 100, LATER_MS + 200);
+    expect(credits.outstanding(LATER_MS + 200)).toBe(40);
+    const ofAnother = { ...ask("a", 5), epoch: "e0", taken: 2 };
+    credits.grant(ofAnother, 100, LATER_MS + 300);
+    expect(credits.outstanding(LATER_MS + 300)).toBe(40);
+  });
+
   it("counts a grant until what was spent at its end is known", () => {
     const credits = new CreditIssuer({
       epoch: "e1",
@@ -99,6 +124,33 @@ describe("CreditIssuer", () => {
     expect(credits.grant(ask("new", 1), 1, LATER_MS + 10).limit).toBe(0);
     expect(credits.grant(ask("idle", 1), 1, LATER_MS + 20).limit).toBe(0);
     expect(credits.grant(ask("new", 1), 1, LATER_MS + TTL_MS + 100).limit).toBe(1);
+  });
+
+  it("gives back nothing that gave way before somebody else has got it", () => {
+    const credits = issuer();
+    const taken = credits.grant(ask("idle", 1), 1, LATER_MS).seq;
+    credits.grant(ask("new", 1), 1, LATER_MS + 10);
+    const low = credits.grant({ ...ask("idle", 1), taken }, 1, LATER_MS + 20);
+    const again = { ...ask("idle", 1), taken: low.seq };
+    expect(credits.grant(again, 1, LATER_MS + 30).limit).toBe(0);
+    expect(credits.outstanding(LATER_MS + 30)).toBe(0);
+    const fed = credits.grant(ask("new", 1), 1, LATER_MS + 40);
+    expect(fed.limit).toBe(1);
+    // Spent, told and over.
+    credits.grant({ ...ask("new", 0, 1), taken: fed.seq }, 1, LATER_MS + 50);
+    expect(credits.grant(again, 1, LATER_MS + 60).limit).toBe(1);
+  });
+
+  it("gives back what gave way when nobody else has wanted it for a grant's life", () => {
+    const credits = issuer();
+    let taken = credits.grant(ask("idle", 1), 1, LATER_MS).seq;
+    credits.grant(ask("gone", 1), 1, LATER_MS + 10);
+    for (let ms = 20; ms <= 1_000; ms += 20) {
+      const { limit, seq } = credits.grant({ ...ask("idle", 1), taken }, 1, LATER_MS + ms);
+      expect(limit).toBe(0);
+      taken = seq;
+    }
+    expect(credits.grant(ask("idle", 1), 1, LATER_MS + 10 + 1.1 * TTL_MS).limit).toBe(1);
   });
 
   it("remembers so many holders and no more, and forgets those that are silent", () => {

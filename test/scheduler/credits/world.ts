@@ -17,7 +17,12 @@ export interface ClockError {
 interface HolderPlace {
   holder: CreditHolder;
   readonly clock: ClockError;
+  /** End of the grant that it goes by, and of the one by which it has spent last, in true time. */
+  endsTrueMs: number;
+  spentEndsTrueMs: number;
 }
+
+const NO_GRANT = { endsTrueMs: -Infinity, spentEndsTrueMs: -Infinity };
 
 interface AskMessage {
   readonly at: HolderPlace;
@@ -35,6 +40,7 @@ interface Promised {
   readonly holder: CreditHolder;
   readonly name: string;
   readonly limit: number;
+  readonly seq: number;
   readonly endsTrueMs: number;
 }
 
@@ -49,6 +55,8 @@ export class World {
   readonly promised: Promised[] = [];
   /** The most that each name has told the present issuer, in its epoch. */
   readonly told = new Map<string, number>();
+  /** The highest number of a grant that each name has told the present issuer to go by. */
+  readonly taken = new Map<string, number>();
   /** Outstanding of issuers before when they ended, and when the last of it expires at the latest. */
   inherited = { tokens: 0, endsTrueMs: 0 };
   readonly #issuerClock: ClockError;
@@ -58,7 +66,11 @@ export class World {
     this.room = room;
     this.#issuerClock = issuerClock;
     this.issuer = this.#newIssuer();
-    this.places = holderClocks.map((clock) => ({ clock, holder: this.#newHolder() }));
+    this.places = holderClocks.map((clock) => ({
+      clock,
+      holder: this.#newHolder(),
+      ...NO_GRANT,
+    }));
   }
 
   get issuerMs(): number {
@@ -69,11 +81,12 @@ export class World {
     return at(place.clock, this.trueMs);
   }
 
-  ask(index: number): void {
+  /** `untold`: of what was spent, at most so much is not known to the issuer when it hears this ask. */
+  ask(index: number, untold = 0): void {
     const place = this.#place(index);
     const askedAtMs = this.holderMs(place);
     const { holder } = place;
-    this.asks.push({ at: place, holder, ask: holder.ask(askedAtMs), askedAtMs });
+    this.asks.push({ at: place, holder, ask: holder.ask(askedAtMs, untold), askedAtMs });
   }
 
   /** The message stays: it may come once more. */
@@ -81,16 +94,18 @@ export class World {
     const message = this.asks[index % Math.max(1, this.asks.length)];
     if (message === undefined) return undefined;
     const { ask } = message;
-    if (ask.epoch === this.issuer.epoch)
+    if (ask.epoch === this.issuer.epoch) {
       this.told.set(ask.holder, Math.max(ask.spent, this.told.get(ask.holder) ?? 0));
+      this.taken.set(ask.holder, Math.max(ask.taken ?? 0, this.taken.get(ask.holder) ?? 0));
+    }
     const grant = this.issuer.grant(ask, this.room, this.issuerMs);
     this.grants.push({ ...message, grant });
-    const { rate, offsetMs } = message.at.clock;
     this.promised.push({
       holder: message.holder,
       name: ask.holder,
       limit: grant.limit,
-      endsTrueMs: (message.askedAtMs + grant.ttlMs - offsetMs) / rate,
+      seq: grant.seq,
+      endsTrueMs: endOf({ ...message, grant }),
     });
     return grant;
   }
@@ -99,7 +114,11 @@ export class World {
     const message = this.grants[index % Math.max(1, this.grants.length)];
     // To a holder that has begun anew, nothing comes.
     if (message === undefined || message.at.holder !== message.holder) return;
-    message.holder.granted(message.grant, message.askedAtMs);
+    const { at: place, holder, grant, askedAtMs } = message;
+    holder.granted(grant, askedAtMs);
+    const { epoch, taken } = holder.ask(this.holderMs(place));
+    if (epoch !== grant.epoch) Object.assign(place, NO_GRANT);
+    else if (taken === grant.seq) place.endsTrueMs = endOf(message);
   }
 
   /** Ask, answer and its arrival, at once. */
@@ -111,7 +130,9 @@ export class World {
 
   spend(index: number, tokens: number): boolean {
     const place = this.#place(index);
-    return place.holder.trySpend(tokens, this.holderMs(place));
+    const isSpent = place.holder.trySpend(tokens, this.holderMs(place));
+    if (isSpent) place.spentEndsTrueMs = place.endsTrueMs;
+    return isSpent;
   }
 
   available(index: number): number {
@@ -120,7 +141,7 @@ export class World {
   }
 
   restartHolder(index: number): void {
-    this.#place(index).holder = this.#newHolder();
+    Object.assign(this.#place(index), { holder: this.#newHolder(), ...NO_GRANT });
   }
 
   restartIssuer(): void {
@@ -132,13 +153,16 @@ export class World {
     this.issuer = this.#newIssuer();
     this.promised.length = 0;
     this.told.clear();
+    this.taken.clear();
   }
 
   /** What holders may still spend on the issuer's word, by their own clocks, if they have got it. */
   promisedTo(isCounted: (name: string) => boolean): number {
     const most = new Map<string, number>();
-    for (const { name, limit, endsTrueMs } of this.promised) {
+    for (const { name, limit, seq, endsTrueMs } of this.promised) {
       if (!isCounted(name) || this.trueMs >= endsTrueMs) continue;
+      // Its holder takes it no more, and has told what it had spent under it.
+      if (seq < (this.taken.get(name) ?? 0)) continue;
       const open = limit - (this.told.get(name) ?? 0);
       most.set(name, Math.max(open, most.get(name) ?? 0));
     }
@@ -152,7 +176,7 @@ export class World {
       const nowMs = this.holderMs(place);
       const { holder } = place;
       const available = holder.available(nowMs);
-      if (available === 0) continue;
+      if (available === 0 && this.trueMs >= place.spentEndsTrueMs) continue;
       if (holder.epoch !== this.issuer.epoch) sums.ofEarlier += available;
       else {
         const name = holder.ask(nowMs).holder;
@@ -174,6 +198,11 @@ export class World {
   #newHolder(): CreditHolder {
     return new CreditHolder({ scope: SCOPE, id: `holder-${++this.#starts}`, wantMin: 5 });
   }
+}
+
+/** In true time. */
+function endOf({ at: { clock }, askedAtMs, grant }: GrantMessage): number {
+  return (askedAtMs + grant.ttlMs - clock.offsetMs) / clock.rate;
 }
 
 function at({ offsetMs, rate }: ClockError, trueMs: number): number {
