@@ -1,5 +1,6 @@
 // What KvFeeds keeps of collectors and of endpoints.
 
+import type { ResidentIndex } from "../../scheduler/kv/resident-index.ts";
 import { NO_LANE } from "../../scheduler/kv/resident-lanes.ts";
 
 /** A collector that offers endpoints. */
@@ -77,6 +78,19 @@ export function newFeed(slot: number, address: string): Feed {
 /** Whether the sender of an endpoint's account says that it knows all of it. */
 export function isSentWhole({ sender, address }: Feed): boolean {
   return sender?.offers.get(address)?.isWhole === true;
+}
+
+/** Whether the account that has come is as large as all that was known. */
+export function knowsAsMuch(feed: Feed, index: Pick<ResidentIndex, "heldBlocks">): boolean {
+  const { answering, building, wasWhole } = feed;
+  if (answering === NO_LANE || !wasWhole) return false;
+  return index.heldBlocks(building) >= index.heldBlocks(answering);
+}
+
+/** Whether it is a part only, and smaller than all that was known. */
+export function knowsLess(feed: Feed, index: Pick<ResidentIndex, "heldBlocks">): boolean {
+  if (feed.answering === NO_LANE || !feed.wasWhole || isSentWhole(feed)) return false;
+  return !knowsAsMuch(feed, index);
 }
 
 /**

@@ -11,8 +11,8 @@
 // A collector that has begun anew tells what it knows so far, which is little at first. Where what was known
 // was all, it goes on answering until the new sender knows all of it or more, or for heldBackMs.
 //
-// Nothing is stored: an object that lost its memory asks everybody for everything. Streams are numbered
-// from a random start in each life, so that what is still under way from an earlier one finds nobody.
+// Nothing is stored: an object that lost its memory asks everybody for everything. Who is asked, and on which stream
+// the answer comes, is kv-asks.ts.
 
 import type { KvSection } from "../../agents/protocol/kv-frames.ts";
 import { PROTOCOL_LIMITS } from "../../agents/protocol/limits.ts";
@@ -23,7 +23,17 @@ import { ENDPOINTS_MAX, type EndpointTable } from "../../scheduler/model/endpoin
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { OfferedEndpoints } from "../agent-frames.ts";
 import type { Knowledge } from "../state.ts";
-import { bestSender, type Feed, isSentWhole, newFeed, newSender, type Sender } from "./kv-feed.ts";
+import { type AskReason, KvAsks } from "./kv-asks.ts";
+import {
+  bestSender,
+  type Feed,
+  isSentWhole,
+  knowsAsMuch,
+  knowsLess,
+  newFeed,
+  newSender,
+  type Sender,
+} from "./kv-feed.ts";
 
 export const KV_FEED_LIMITS = {
   /**
@@ -59,13 +69,9 @@ const CREDIT_SHARE = 1 / 8;
 /** Keys of a full frame, each with where its content ends. */
 const FRAME_BYTES_MAX = 10 * PROTOCOL_LIMITS.kvFrameKeysMax;
 
-/** Why everything was asked for again. Closed set; a metric label. */
-const ASK_REASONS = ["offered", "gap", "restarted", "shed"] as const;
-export type AskReason = (typeof ASK_REASONS)[number];
-
 /** Since the beginning. */
 export interface KvFeedCounts {
-  readonly asks: Record<AskReason, number>;
+  readonly asks: Readonly<Record<AskReason, number>>;
   /** Keys applied. */
   keys: number;
 }
@@ -87,18 +93,14 @@ export interface KvFeedsOptions {
 }
 
 export class KvFeeds {
-  readonly counts: KvFeedCounts = { asks: { offered: 0, gap: 0, restarted: 0, shed: 0 }, keys: 0 };
+  readonly counts: KvFeedCounts;
   readonly #options: KvFeedsOptions;
   readonly #limits: KvFeedLimits;
   readonly #index: ResidentIndex;
   readonly #senders = new Map<string, Sender>();
   /** By slot. */
   readonly #feeds = new Map<number, Feed>();
-  readonly #byStream = new Map<number, Feed>();
-  /** Feeds whose sender is to be asked as soon as there is a lane. */
-  readonly #waiting = new Map<Feed, AskReason>();
-  #buildingCount = 0;
-  #nextStream: number;
+  readonly #asks: KvAsks;
   /** By slot: index in KNOWLEDGE. Not as things are unless #isRated, and #ratedShed pairs found no room then and now. */
   readonly #ratings = new Uint8Array(ENDPOINTS_MAX);
   #isRated = false;
@@ -110,7 +112,10 @@ export class KvFeeds {
     this.#options = options;
     this.#limits = options.limits ?? KV_FEED_LIMITS;
     this.#index = options.index;
-    this.#nextStream = options.firstStream >>> 0;
+    const { index, firstStream, tell } = options;
+    const { buildingMax } = this.#limits;
+    this.#asks = new KvAsks({ index, firstStream, tell, buildingMax });
+    this.counts = { asks: this.#asks.counts, keys: 0 };
   }
 
   /** Nobody has told anything that is still known. */
@@ -213,7 +218,7 @@ export class KvFeeds {
       if (feed.isHeldBack) this.#replace(feed);
       this.#refill(feed, nowMs);
     }
-    this.#pump();
+    this.#asks.pump();
   }
 
   /** A frame's sections, of `bytes` all in all. Those of streams that are over are ignored. */
@@ -226,7 +231,7 @@ export class KvFeeds {
     const sender = this.#senders.get(agent);
     if (sender === undefined) return;
     for (const section of sections) {
-      const feed = this.#byStream.get(section.stream);
+      const feed = this.#asks.feedOf(section.stream);
       if (feed === undefined || feed.sender !== sender) continue;
       if (section.seq !== feed.nextSeq || section.begins !== (section.seq === 0)) {
         this.#ask(feed, "gap");
@@ -236,7 +241,7 @@ export class KvFeeds {
       this.#apply(feed, section);
       this.#options.told?.(feed.slot);
     }
-    this.#pump();
+    this.#asks.pump();
     sender.uncreditedBytes += frame.bytes;
     if (sender.uncreditedBytes < this.#creditBytes()) return;
     sender.uncreditedBytes = 0;
@@ -255,7 +260,7 @@ export class KvFeeds {
     if (sender === undefined) return;
     this.#options.tell(agent, { t: "kv-credit", seq });
     for (const feed of this.#feeds.values()) if (feed.sender === sender) this.#ask(feed, "gap");
-    this.#pump();
+    this.#asks.pump();
   }
 
   /** The endpoint's engine is a new process: what was known is void. */
@@ -264,7 +269,7 @@ export class KvFeeds {
     if (feed === undefined) return;
     this.#closeAnswering(feed);
     if (feed.sender !== undefined) this.#ask(feed, "restarted");
-    this.#pump();
+    this.#asks.pump();
   }
 
   /** The slot is about to be given to another endpoint. */
@@ -274,7 +279,7 @@ export class KvFeeds {
     this.#stop(feed);
     this.#closeAnswering(feed);
     this.#feeds.delete(slot);
-    this.#pump();
+    this.#asks.pump();
   }
 
   /** Gives each endpoint of the table its best sender: after every change of either. */
@@ -298,7 +303,7 @@ export class KvFeeds {
       best.feedCount++;
       this.#ask(feed, "offered");
     }
-    this.#pump();
+    this.#asks.pump();
   }
 
   #apply(feed: Feed, section: KvSection): void {
@@ -306,15 +311,15 @@ export class KvFeeds {
     const { keys, completes } = section;
     this.counts.keys += keys.length / 2;
     if (feed.building === NO_LANE) return;
-    if (completes) this.#buildingCount--;
+    if (completes) this.#asks.completed();
     if (completes || feed.isHeldBack) this.#replace(feed);
   }
 
   /** The account that has come answers from now on, unless it is held back. */
   #replace(feed: Feed): void {
-    feed.isHeldBack = this.#knowsLess(feed) && this.#options.clock() < feed.heldBackUntilMs;
+    feed.isHeldBack = knowsLess(feed, this.#index) && this.#options.clock() < feed.heldBackUntilMs;
     if (feed.isHeldBack) return;
-    feed.isAsGoodAsWhole = this.#knowsAsMuch(feed);
+    feed.isAsGoodAsWhole = knowsAsMuch(feed, this.#index);
     this.#closeAnswering(feed);
     feed.answering = feed.building;
     feed.building = NO_LANE;
@@ -327,24 +332,12 @@ export class KvFeeds {
     feed.refillAtMs = this.#options.clock() + feed.refillMs;
   }
 
-  /** Whether the account that has come is a part only, and smaller than all that was known. */
-  #knowsLess(feed: Feed): boolean {
-    if (feed.answering === NO_LANE || !feed.wasWhole || isSentWhole(feed)) return false;
-    return !this.#knowsAsMuch(feed);
-  }
-
-  /** Whether it is as large as all that was known. */
-  #knowsAsMuch({ answering, building, wasWhole }: Feed): boolean {
-    if (answering === NO_LANE || !wasWhole) return false;
-    return this.#index.heldBlocks(building) >= this.#index.heldBlocks(answering);
-  }
-
   /** Asks for an account again that lost blocks to the bytes, if as much again as is left of it has room. */
   #refill(feed: Feed, nowMs: number): void {
     const { answering, building, sender } = feed;
     if (answering === NO_LANE || building !== NO_LANE || sender === undefined) return;
     if (!this.#index.lacksBlocks(answering) || nowMs < feed.refillAtMs) return;
-    if (this.#waiting.has(feed) || !this.#index.hasRoomForAnother(answering)) return;
+    if (this.#asks.isWaiting(feed) || !this.#index.hasRoomForAnother(answering)) return;
     feed.refillMs = Math.min(feed.refillMs * 2, this.#limits.refillMsMax);
     this.#ask(feed, "shed");
   }
@@ -352,42 +345,13 @@ export class KvFeeds {
   /** What comes on its present stream counts no more; its sender is to be asked for everything. */
   #ask(feed: Feed, reason: AskReason): void {
     this.#abandon(feed);
-    this.#waiting.set(feed, reason);
-  }
-
-  /** Asks those that wait, as far as there are lanes. */
-  #pump(): void {
-    if (this.#waiting.size === 0) return;
-    const asked = new Map<string, { endpoint: string; stream: number }[]>();
-    for (const [feed, reason] of this.#waiting) {
-      if (this.#buildingCount >= this.#limits.buildingMax) break;
-      const lane = this.#index.openLane(feed.slot);
-      if (lane === NO_LANE) break;
-      this.#waiting.delete(feed);
-      this.#buildingCount++;
-      feed.building = lane;
-      feed.nextSeq = 0;
-      feed.stream = this.#nextStream;
-      this.#nextStream = (this.#nextStream + 1) >>> 0;
-      this.#byStream.set(feed.stream, feed);
-      this.counts.asks[reason]++;
-      const { agent } = feed.sender!;
-      const streams = asked.get(agent) ?? [];
-      streams.push({ endpoint: feed.id, stream: feed.stream });
-      asked.set(agent, streams);
-    }
-    for (const [agent, streams] of asked) {
-      for (let i = 0; i < streams.length; i += PROTOCOL_LIMITS.kvStreamsMax) {
-        const some = streams.slice(i, i + PROTOCOL_LIMITS.kvStreamsMax);
-        this.#options.tell(agent, { t: "kv-send", streams: some });
-      }
-    }
+    this.#asks.ask(feed, reason);
   }
 
   /** Its sender, if it is still there, is to send it no more. */
   #stop(feed: Feed): void {
     const { sender, stream } = feed;
-    const isAsked = this.#byStream.get(stream) === feed;
+    const isAsked = this.#asks.feedOf(stream) === feed;
     this.#dismiss(feed);
     if (sender === undefined || !isAsked) return;
     this.#options.tell(sender.agent, { t: "kv-stop", streams: [stream] });
@@ -402,13 +366,11 @@ export class KvFeeds {
 
   /** The stream is over. What is known stays, as it was. */
   #abandon(feed: Feed): void {
-    this.#waiting.delete(feed);
-    if (this.#byStream.get(feed.stream) === feed) this.#byStream.delete(feed.stream);
+    this.#asks.end(feed);
     if (feed.isCurrent) feed.wasWhole = isSentWhole(feed) || feed.isAsGoodAsWhole;
     feed.isCurrent = false;
     this.#isRated = false;
     if (feed.building === NO_LANE) return;
-    if (!feed.isHeldBack) this.#buildingCount--;
     feed.isHeldBack = false;
     this.#closeLane(feed.building);
     feed.building = NO_LANE;
@@ -431,6 +393,6 @@ export class KvFeeds {
   #sweep(): void {
     this.#isSweeping = this.#index.sweep(this.#limits.sweepEntries);
     if (this.#isSweeping) this.#options.defer(() => this.#sweep());
-    this.#pump();
+    this.#asks.pump();
   }
 }
