@@ -29,6 +29,11 @@ export interface PickRequest {
    */
   readonly proposed?: string;
   /**
+   * It is on its way already, as the isolate has decided: this attempt is one that will be made if the object would have it
+   * elsewhere. Nobody waits: it was paid with credit. An object of the release before grants what nobody uses.
+   */
+  readonly sent?: LocalCommit;
+  /**
    * Who waits, and for how long, where the pool is full. Absent from a Worker of a version that
    * cannot wait: it is refused instead.
    */
@@ -81,6 +86,8 @@ export interface PickGrant {
   readonly wantsContent?: true;
   /** The request waited with a part of its keys: the Worker gives all of them by `learn`. */
   readonly wantsKeys?: true;
+  /** In place of what was `sent`: the object takes that for called off. */
+  readonly callsOff?: true;
   readonly edge?: EdgeSnapshot;
   readonly credit?: CreditGrant;
 }
@@ -100,6 +107,13 @@ export interface PickRefusal {
 }
 
 export type PickResult = PickGrant | PickRefusal;
+
+/** What was `sent` stays where it is, and is committed. */
+export interface KeptPick {
+  readonly ok: "kept";
+  readonly edge?: EdgeSnapshot;
+  readonly credit?: CreditGrant;
+}
 
 /** The request waits in the object's queue. Its Worker waits with it, by `handle`, or asks again. */
 interface Queued {
@@ -206,7 +220,7 @@ export interface EdgePort {
 export interface PoolPort {
   pick(
     request: PickRequest,
-  ): Promise<HeldGrant | PickRefusal | HeldWait | NumberedPlace | MovedPick>;
+  ): Promise<HeldGrant | PickRefusal | HeldWait | NumberedPlace | MovedPick | KeptPick>;
   /**
    * The client of a waiting request has left: at once, also while a call of `wait` is open, which keeps
    * its handle alive. Of a request that does not wait it changes nothing.

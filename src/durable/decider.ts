@@ -9,8 +9,10 @@ import { PoolChoices } from "../scheduler/decisions/pool-choices.ts";
 import type { DecisionRecord, DecisionResult, QueueFacts } from "../scheduler/decisions/record.ts";
 import { DecisionRecorder } from "../scheduler/decisions/recorder.ts";
 import { createNumbers, DecisionRing } from "../scheduler/decisions/ring.ts";
+import { PROPOSED_SLACK, sentSlack, type Slack } from "../scheduler/edge/proposed-endpoint.ts";
 import type { EndpointPicker, PickInput } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
+import type { Dropped } from "../scheduler/outcome.ts";
 import { capacityRuleOf } from "../scheduler/plugins/data-producer/approx-prefix-cache-producer.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
@@ -39,6 +41,14 @@ export interface DeciderOptions {
   readonly resident: ResidentKnowledge;
   readonly registry: MetricRegistry;
 }
+
+interface DecidedAt {
+  readonly exclude: readonly string[];
+  readonly nowMs: number;
+}
+
+/** Nobody is told of a choice that is only looked at. */
+const NOT_SENT: Dropped = { ok: false, reason: "rejected-no-endpoints", detail: "not asked for" };
 
 export class Decider {
   readonly #options: DeciderOptions;
@@ -115,28 +125,17 @@ export class Decider {
   /** To be asked only while there is a picker. */
   decide(
     request: InferenceRequest,
-    at: {
+    at: DecidedAt & {
       readonly attempt: number;
-      readonly exclude: readonly string[];
       /** As PickRequest has it. */
       readonly proposed: string | undefined;
-      readonly nowMs: number;
       readonly queue: QueueFacts | undefined;
     },
   ): ReturnType<EndpointPicker["pick"]> {
     const { endpoints } = this.#options;
-    const seed = this.#options.seed();
-    const facts = {
-      request,
-      endpoints: endpoints.table.columns,
-      pool: endpoints.table,
-      prefixSources: this.#options.resident.sourcesFor(request.model),
-      nowMs: at.nowMs,
-      staleAfterMs: this.#staleAfterMs,
-      seed,
-      exclude: at.exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
-    };
-    const input = { ...facts, spared: this.#sparedFor(at.proposed, facts) };
+    const facts = this.#factsOf(request, at);
+    const { seed } = facts;
+    const input = { ...facts, spared: this.#sparedFor(at.proposed, PROPOSED_SLACK, facts) };
     const outcome = this.#picker!.pick(input, this.#recorder);
     // What an isolate proposed follows the configuration in force.
     const shadow = this.#shadow?.observe({ ...facts, spared: undefined }, outcome);
@@ -158,10 +157,40 @@ export class Decider {
     return outcome;
   }
 
-  #sparedFor(proposed: string | undefined, input: PickInput): Uint8Array | undefined {
+  /**
+   * Whether a request that an isolate has sent to `address` is as well there, or so nearly that it is not worth moving: it costs
+   * another `rttMs`, and what was computed by then. To be asked only while there is a picker, which learns nothing by it.
+   */
+  isWellAt(
+    request: InferenceRequest,
+    at: DecidedAt & { readonly address: string; readonly rttMs: number },
+  ): boolean {
+    const { address, rttMs } = at;
+    const slot = this.#options.endpoints.slotOfAddress(address);
+    const facts = this.#factsOf(request, at);
+    const spared = this.#sparedFor(address, sentSlack(rttMs), facts);
+    const outcome = this.#picker!.pick({ ...facts, spared, sentTo: NOT_SENT });
+    return !outcome.ok || outcome.slots[0] === slot;
+  }
+
+  #factsOf(request: InferenceRequest, { nowMs, exclude }: DecidedAt) {
+    const { endpoints, resident, seed } = this.#options;
+    return {
+      request,
+      endpoints: endpoints.table.columns,
+      pool: endpoints.table,
+      prefixSources: resident.sourcesFor(request.model),
+      nowMs,
+      staleAfterMs: this.#staleAfterMs,
+      seed: seed(),
+      exclude: exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
+    };
+  }
+
+  #sparedFor(proposed: string | undefined, slack: Slack, input: PickInput): Uint8Array | undefined {
     if (proposed === undefined) return undefined;
     const slot = this.#options.endpoints.slotOfAddress(proposed);
-    return this.#proposals.sparedFor(this.#picker!, slot, input);
+    return this.#proposals.sparedFor(this.#picker!, { slot, slack }, input);
   }
 
   /** How an attempt went, for its record. */

@@ -1,7 +1,14 @@
 // Picks as Workers receive them: a grant with the handle that guards it, a wait with the handle that
 // tells its end, a numbered place, or a refusal.
 
-import type { MovedPick, NumberedPlace, PickGrant, PickRefusal, PickRequest } from "./contract.ts";
+import type {
+  KeptPick,
+  MovedPick,
+  NumberedPlace,
+  PickGrant,
+  PickRefusal,
+  PickRequest,
+} from "./contract.ts";
 import type { EdgeAsked, EdgeDesk } from "./edge/edge-desk.ts";
 import { PickHandle } from "./pick-handle.ts";
 import type { Picks } from "./picks.ts";
@@ -20,7 +27,13 @@ interface Asked extends EdgeAsked {
   readonly holder: number;
 }
 
-export type PickAnswer = GuardedGrant | GuardedWait | PickRefusal | NumberedPlace | MovedPick;
+export type PickAnswer =
+  | GuardedGrant
+  | GuardedWait
+  | PickRefusal
+  | NumberedPlace
+  | MovedPick
+  | KeptPick;
 
 export class PickAnswers {
   readonly #picks: Picks;
@@ -40,6 +53,7 @@ export class PickAnswers {
     const asked = { holder, edge: request.edge, credit: request.credit };
     if (answer instanceof WaitingPick) return this.#withCapacity(this.#wait(answer, asked));
     if (answer.ok === "queued") return this.#withCapacity(answer);
+    if (answer.ok === "kept") return { ...answer, ...this.#edge.withGrant(asked) };
     return answer.ok === true ? this.#guard(answer, asked) : answer;
   }
 

@@ -8,10 +8,12 @@ import type { QueueRefusal } from "../scheduler/decisions/queue-refusals.ts";
 import type { Picked } from "../scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../scheduler/model/inference-request.ts";
 import { METRIC } from "../telemetry/names.ts";
+import type { LocalCommit } from "../scheduler/edge/contracts.ts";
 import type { BuiltConfig } from "./built-config.ts";
-import type { MovedPick, PickRefusal, PickRequest, PickResult } from "./contract.ts";
+import type { KeptPick, MovedPick, PickRefusal, PickRequest, PickResult } from "./contract.ts";
 import { Decider, type DeciderOptions } from "./decider.ts";
 import { countDecision, countSplit } from "./decision-counts.ts";
+import { sentFrom } from "./edge/check-commit.ts";
 import { LocalCommits } from "./edge/local-commits.ts";
 import { ROOM_PER_ENDPOINT_MAX } from "./edge/pool-credit.ts";
 import { grantOf, ticketSpecOf } from "./granted-ticket.ts";
@@ -115,7 +117,7 @@ export class Picks {
    * Hot path but for the record it keeps. Nothing here waits and nothing is written. A WaitingPick waits
    * for its turn in the queue.
    */
-  pick(pick: PickRequest, holder: number): WaitAnswer | WaitingPick | MovedPick {
+  pick(pick: PickRequest, holder: number): WaitAnswer | WaitingPick | MovedPick | KeptPick {
     if (this.decider.picker === undefined) {
       return refuse("rejected-no-endpoints", "the pool is not configured");
     }
@@ -126,7 +128,37 @@ export class Picks {
     this.#options.shards.observe(pick.request.keys);
     const bounded = { ...pick, request: boundRequest(pick.request) };
     this.#keepWhy(pick);
+    if (pick.sent !== undefined) return this.#pickForSent({ ...bounded, sent: pick.sent }, holder);
     return this.admission.answer(bounded, holder) ?? this.#pickNow(bounded, { holder });
+  }
+
+  /**
+   * Its isolate has sent it where it would itself, on credit: nobody waits. It stays there, or goes where it is better off by
+   * more than moving it costs; then what was sent is called off, and uses no credit twice.
+   */
+  #pickForSent(
+    pick: Decidable & { readonly sent: LocalCommit },
+    holder: number,
+  ): PickResult | KeptPick {
+    const { request, attempt, exclude, sent } = pick;
+    const result = this.#isWell(pick)
+      ? undefined
+      : this.#pickNow({ request, attempt, exclude }, { holder });
+    if (result?.ok !== true) {
+      this.commits.apply([sent], []);
+      return KEPT;
+    }
+    this.commits.calledOff(sent, attempt);
+    return { ...result, callsOff: true };
+  }
+
+  /** Or not to be judged: it is not sound, or counts already where it was sent, by its relay's word or for this was asked before. */
+  #isWell({ request, exclude, sent }: Decidable & { readonly sent: LocalCommit }): boolean {
+    const from = sentFrom(sent);
+    const isKnown = this.#ledger.requestOf(sent.ticket, sent.attempt) !== undefined;
+    if (from === undefined || isKnown) return true;
+    const nowMs = this.#options.clock();
+    return this.decider.isWellAt(request, { exclude, nowMs, ...from });
   }
 
   /** For `explain`. */
@@ -291,4 +323,5 @@ interface Claimed {
   readonly keys?: Uint32Array;
 }
 
+const KEPT: KeptPick = { ok: "kept" };
 const NO_KEYS = new Uint32Array(0);

@@ -9,6 +9,12 @@ export const EDGE_METRIC = {
     help: "Local picks that isolates have told a pool's object of, by what became of them: opened, completed after a relay's report, known, ended, late, no-room, malformed, beyond-batch, failed.",
     labels: ["outcome"],
   },
+  edgeAskedMeanwhileTotal: {
+    name: "fairlead_edge_asked_meanwhile_total",
+    kind: "counter",
+    help: "Requests that were sent as an isolate decided, and that the pool's object was asked about meanwhile, by its answer: kept, called-off, left by the client, unanswered, other.",
+    labels: ["pool", "outcome"],
+  },
   edgeRecordsTotal: {
     name: "fairlead_edge_records_total",
     kind: "counter",

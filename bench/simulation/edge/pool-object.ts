@@ -21,6 +21,7 @@ import { saturationDetectorOf } from "../../../src/scheduler/flow-control/of-con
 import { type PoolView, SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
 import { passingOutlook, type QueueOutlook } from "../../../src/durable/queue/outlook.ts";
 import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
+import { PROPOSED_SLACK } from "../../../src/scheduler/edge/proposed-endpoint.ts";
 import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { type EndpointSample, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
@@ -151,7 +152,11 @@ export class PoolObject {
     };
     const picked = this.#picker.pick({
       ...input,
-      spared: this.#proposals.sparedFor(this.#picker, proposed, input),
+      spared: this.#proposals.sparedFor(
+        this.#picker,
+        { slot: proposed, slack: PROPOSED_SLACK },
+        input,
+      ),
     });
     if (!picked.ok) return undefined;
     const spec = ticketSpecOf(request, picked, this.table);

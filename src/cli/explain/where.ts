@@ -6,6 +6,7 @@ import type { ExplainedWhere } from "../../scheduler/decisions/document.ts";
 
 const BECAUSE: Readonly<Record<WhereReason, string>> = {
   "nothing-to-gain": "asking could have saved less than it takes",
+  "asked-meanwhile": "it was sent at once, and asked about on its way",
   "forced-local": "the configuration says so",
   "object-away": "the pool's object did not answer",
   "forced-consult": "the configuration says so",

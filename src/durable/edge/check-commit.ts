@@ -35,6 +35,19 @@ export function isSoundCommit(commit: LocalCommit): boolean {
   );
 }
 
+/** Where a request was sent, and how far from here; undefined of a commit that is not sound. */
+export function sentFrom(
+  sent: LocalCommit,
+): { readonly address: string; readonly rttMs: number } | undefined {
+  try {
+    if (!isSoundCommit(sent)) return undefined;
+    return { address: sent.endpoints[0]!, rttMs: sent.terms.rttMs };
+  } catch {
+    // A field that this release goes by is missing.
+    return undefined;
+  }
+}
+
 export function isSoundEnd({ ticket, attempt, how }: LocalEnd): boolean {
   return isText(ticket) && isTicket(ticket) && isCount(attempt, ATTEMPTS_MAX) && isHow(how);
 }
@@ -48,6 +61,7 @@ const HOWS: ReadonlySet<string> = new Set<LocalHow>([
   "unmetered",
   "refused",
   "hedge-lost",
+  "called-off",
 ]);
 
 export function isHow(how: string): how is LocalHow {

@@ -53,6 +53,16 @@ export class LocalCommits {
     if (beyond > 0) this.#count("beyond-batch", beyond);
   }
 
+  /**
+   * The object has granted another endpoint, as `attempt`, in place of one that was sent already: nothing of that counts, unless its
+   * relay says that it was answered all the same. The flow is charged once.
+   */
+  calledOff(sent: LocalCommit, attempt: number): void {
+    const { ticket, attempt: before } = sent;
+    this.apply([sent], [{ ticket, attempt: before, how: "called-off" }]);
+    this.#passed({ ...sent, attempt }, undefined);
+  }
+
   /** Whom isolates considered, after what they chose: `explain` and pages of decisions show it. */
   keepRecords(records: readonly LocalRecord[]): void {
     for (const record of records.slice(0, RECORDS_A_SYNC_MAX))

@@ -2,7 +2,7 @@
 
 import type { EndpointPicker, PickInput } from "../../scheduler/endpoint-picker.ts";
 import { ENDPOINTS_MAX } from "../../scheduler/model/endpoint-table.ts";
-import { spareForProposed } from "../../scheduler/edge/proposed-endpoint.ts";
+import { type Slack, spareForProposed } from "../../scheduler/edge/proposed-endpoint.ts";
 
 const NO_TIERS: ReadonlyMap<string, Int32Array> = new Map();
 
@@ -17,7 +17,7 @@ export class Proposals {
   // Hot path.
   sparedFor(
     picker: Pick<EndpointPicker, "profileCount" | "maySpare">,
-    slot: number | undefined,
+    { slot, slack }: { readonly slot: number | undefined; readonly slack: Slack },
     input: PickInput,
   ): Uint8Array | undefined {
     if (slot === undefined || picker.profileCount > 1 || !picker.maySpare(input)) return undefined;
@@ -29,6 +29,7 @@ export class Proposals {
       return this.#matched;
     };
     const view = { columns, nowMs, staleAfterMs };
-    return spareForProposed(view, slot, match, this.#spared) ? this.#spared : undefined;
+    const spared = this.#spared;
+    return spareForProposed(view, slot, match, { spared, slack }) ? spared : undefined;
   }
 }

@@ -226,6 +226,9 @@ export class TicketLedger {
     if (ticket !== undefined) {
       this.#lessons.correct(ticket, end);
       this.#load.learn(ticket, end);
+      // It was answered before its Worker heard that it was to be called off.
+      if (ticket.releasedBy === "called-off" && (end.completionTokens ?? 0) > 0)
+        ticket.isUnpaid = false;
       this.#release(ticket, "report");
       this.#forget(ticket);
       const isEdge = isEdgeTicket(id);
@@ -248,7 +251,7 @@ export class TicketLedger {
     if (by === "unmetered") this.#lessons.teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
     // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
-    ticket.isUnpaid = by === "hedge-lost" || by === "relay-unreachable";
+    ticket.isUnpaid = UNPAID.has(by);
     this.#release(ticket, by);
   }
 
@@ -427,6 +430,9 @@ export class TicketLedger {
     this.#lessons.forget(ticket);
   }
 }
+
+/** Another attempt is paid for. */
+const UNPAID: ReadonlySet<ReleasedBy> = new Set(["hedge-lost", "relay-unreachable", "called-off"]);
 
 /** A relay may have it, and has not said so. */
 function isUnheardOf({ isWithRelay, isWorkers }: TicketState): boolean {

@@ -23,6 +23,7 @@ export type ReleasedBy =
   | "relay-unreachable"
   | "unmetered"
   | "hedge-lost"
+  | "called-off"
   | "refused"
   | "relay-restarted"
   | "expired";

@@ -24,6 +24,9 @@
 // own work: a gain is a mean over many that meet nobody and a few that wait long. A long prompt is late by any such
 // wait, and by the way to the object hardly more than it is; a short one the other way round.
 //
+// Where it is only the loads that are old, the request is sent all the same, on credit, and the object is asked meanwhile: it
+// says where the request is better off by more than moving it costs (docs/decisions/068-sent-and-asked-meanwhile.md).
+//
 // A request of a priority below the default is always asked about where requests may have to wait: it is the
 // first to be held back, and it is in no hurry.
 
@@ -134,6 +137,15 @@ export function afterPick(terms: ConsultTerms, missed: Missed): ConsultTerms {
   // What asking is for: the larger part of it.
   const reason = cacheMs >= missed.loadMs ? "cache-elsewhere" : "stale";
   return { ...told, where: "consult", reason };
+}
+
+/**
+ * The same after a pick that may be called off: where only loads are old it is sent, and asked about meanwhile. Who is likely to
+ * hold more of the prompt would be moved to, and what was sent before computed for nothing.
+ */
+export function askingMeanwhile(terms: ConsultTerms): ConsultTerms {
+  if (terms.where === "local" || terms.reason !== "stale") return terms;
+  return { ...terms, where: "local", reason: "asked-meanwhile" };
 }
 
 /** What asking could save of waiting behind requests that the snapshot does not show; see above. */

@@ -144,6 +144,7 @@ export interface LocalEnd {
 export type WhereReason =
   /** Local. */
   | "nothing-to-gain"
+  | "asked-meanwhile"
   | "forced-local"
   | "object-away"
   /** Consulted. */

@@ -5,7 +5,7 @@ import { isFresh } from "../freshness.ts";
 import type { EndpointColumns } from "../model/endpoint-columns.ts";
 
 /** Prompts that have been sent to one and not to the other make a difference; less is no news of a load. */
-const BUSY_STEP_MS = 25;
+export const BUSY_STEP_MS = 25;
 /** Of KV memory in use: a request is likely to wait for some. */
 const FULL = 0.95;
 /** Blocks beyond what others hold, from which a prefix speaks for an endpoint; 512 tokens. */
@@ -19,8 +19,13 @@ export interface LoadView {
 }
 
 /** Prompts that were sent there and are not computed yet, in steps; 0 where there are none to speak of. */
-export function busySteps({ columns, nowMs }: LoadView, slot: number): number {
-  return Math.floor(Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs) / BUSY_STEP_MS);
+export function busySteps(view: LoadView, slot: number): number {
+  return Math.floor(busyMs(view, slot) / BUSY_STEP_MS);
+}
+
+/** The same in ms; NaN where that is not known. */
+export function busyMs({ columns, nowMs }: LoadView, slot: number): number {
+  return Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs);
 }
 
 /** A request can be sent there. */

@@ -7,11 +7,39 @@
 // object knows, runs hardly more requests than others and has as much memory, and nobody holds much more of the prompt.
 // Otherwise it picks among all.
 // docs/decisions/061-proposals.md has what that is worth.
+//
+// One that has been sent there already costs a round trip more to move, and what the engine has computed: it stays
+// where that is not worth it. docs/decisions/068-sent-and-asked-meanwhile.md has the figures.
 
-import { busySteps, isUsable, type LoadView, MORE_BLOCKS } from "./idle.ts";
+import { busyMs, BUSY_STEP_MS, isUsable, type LoadView, MORE_BLOCKS } from "./idle.ts";
 
-/** Requests that it may run more than others: some 10 ms each, by latency-cost-scorer, and no more than asking takes. */
-const MORE_RUNNING = 5;
+/** What another endpoint may be better by, and the proposal is taken all the same. */
+export interface Slack {
+  /** Prompts that are to be computed there before. */
+  readonly busyMs: number;
+  /** Requests that wait there, or were sent there and no sample shows them. */
+  readonly waiting: number;
+  /** Requests that run there, more than at others: some 10 ms each, by latency-cost-scorer. */
+  readonly running: number;
+}
+
+/** No more than asking takes. */
+export const PROPOSED_SLACK: Slack = { busyMs: 0, waiting: 0, running: 5 };
+/** Of what has been sent: less is no reason to compute a prompt twice. A request that no sample shows is in `busyMs` as well. */
+const SENT_WAITING = 1;
+const SENT_RUNNING = 20;
+/** A round trip that is longer, or told so, makes no endpoint better. */
+const SENT_BUSY_MS_MAX = 250;
+
+/** Of a request that has been sent, by an isolate so far away. */
+export function sentSlack(rttMs: number): Slack {
+  return {
+    busyMs: Math.min(SENT_BUSY_MS_MAX, Math.max(0, rttMs || 0)),
+    waiting: SENT_WAITING,
+    running: SENT_RUNNING,
+  };
+}
+
 /** KV memory in use that it may have more than others; up to the other that costs next to nothing. */
 const MORE_USAGE = 0.1;
 const ROOMY = 0.5;
@@ -25,9 +53,9 @@ export function spareForProposed(
   view: LoadView,
   slot: number,
   match: () => Int32Array,
-  spared: Uint8Array,
+  { spared, slack }: { readonly spared: Uint8Array; readonly slack: Slack },
 ): boolean {
-  if (!isIdle(view, slot) || !isAsGood(view, slot)) return false;
+  if (!isIdle(view, slot, slack) || !isAsGood(view, slot, slack)) return false;
   const matchedBlocks = match();
   const most = matchedBlocks[slot]! + MORE_BLOCKS;
   for (let other = 0; other < view.columns.slotCount; other++)
@@ -37,7 +65,7 @@ export function spareForProposed(
 }
 
 /** Whether no other endpoint is much better off. */
-function isAsGood(view: LoadView, slot: number): boolean {
+function isAsGood(view: LoadView, slot: number, slack: Slack): boolean {
   const { isPresent, runningRequests, kvUsage, slotCount } = view.columns;
   let [running, usage] = [Infinity, Infinity];
   for (let other = 0; other < slotCount; other++) {
@@ -46,13 +74,13 @@ function isAsGood(view: LoadView, slot: number): boolean {
     usage = Math.min(usage, kvUsage[other]!);
   }
   return (
-    runningRequests[slot]! <= running + MORE_RUNNING &&
+    runningRequests[slot]! <= running + slack.running &&
     kvUsage[slot]! <= Math.max(ROOMY, usage + MORE_USAGE)
   );
 }
 
-function isIdle(view: LoadView, slot: number): boolean {
+function isIdle(view: LoadView, slot: number, slack: Slack): boolean {
   const { isPresent, queueDepth } = view.columns;
-  if (isPresent[slot] !== 1 || queueDepth[slot]! > 0) return false;
-  return busySteps(view, slot) === 0 && isUsable(view, slot);
+  if (isPresent[slot] !== 1 || queueDepth[slot]! > slack.waiting) return false;
+  return busyMs(view, slot) < BUSY_STEP_MS + slack.busyMs && isUsable(view, slot);
 }

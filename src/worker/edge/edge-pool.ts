@@ -2,7 +2,7 @@
 // it gives.
 
 import { EDGE_EPOCH_PREFIX, encodeTicketName } from "../../agents/protocol/ticket-name.ts";
-import type { HeldGrant, PickRequest } from "../../durable/contract.ts";
+import type { HeldGrant, KeptPick, PickRequest } from "../../durable/contract.ts";
 import { encodeTerms } from "../../scheduler/decisions/decided-where.ts";
 import { type PickedPrefill, stagesOf } from "../../scheduler/disaggregation/pick-stages.ts";
 import { NEAR_MS, SNAPSHOT_SERVES_AWAY_MS } from "../../scheduler/edge/consult-rule.ts";
@@ -18,6 +18,7 @@ import { localGrant } from "./local-grant.ts";
 import { LocalPicker } from "./local-picker.ts";
 import { LocalRecords } from "./local-records.ts";
 import { ObjectLink, type ObjectLinkOptions } from "./object-link.ts";
+import { SentMeanwhile } from "./sent-meanwhile.ts";
 
 export interface EdgePoolOptions extends Pick<ObjectLinkOptions, "address" | "view" | "seed"> {
   readonly pool: Pool;
@@ -35,6 +36,12 @@ export interface DecidingAt {
   readonly nowMs: number;
   /** The object does not answer. */
   readonly isAway: boolean;
+}
+
+/** A request that is on its way, and that the object is to be asked about meanwhile. */
+export interface AskingMeanwhile {
+  readonly terms: ConsultTerms;
+  readonly meanwhile: SentMeanwhile;
 }
 
 /** A request that the object is to be asked about. */
@@ -74,6 +81,11 @@ export class EdgePool {
     });
   }
 
+  /** The pool's. */
+  get name(): string {
+    return this.#name;
+  }
+
   /** As the request's directory has it. */
   configure(pool: Pool): void {
     if (pool === this.#pool) return;
@@ -107,11 +119,13 @@ export class EdgePool {
 
   /** A grant of this isolate's own; or why the object is to be asked. */
   // Hot path.
-  decide(pick: PickRequest, way: DecidingWay, at: DecidingAt): Grant | Asking {
+  decide(pick: PickRequest, way: DecidingWay, at: DecidingAt): Grant | AskingMeanwhile | Asking {
     const chosen = this.#choose(pick, way, at);
     const { nowMs } = at;
-    if ("picked" in chosen) return this.#grant(pick, chosen, { way, nowMs });
-    return this.#propose(pick, chosen, nowMs);
+    if (!("picked" in chosen)) return this.#propose(pick, chosen, nowMs);
+    const by = { way, nowMs };
+    if (chosen.terms.reason !== "asked-meanwhile") return this.#grant(pick, chosen, by);
+    return { terms: chosen.terms, meanwhile: this.#send(pick, chosen, by) };
   }
 
   /** The same pick as the object is to be asked for it. */
@@ -127,6 +141,26 @@ export class EdgePool {
       ...(proposal === undefined ? {} : { proposed: proposal.address }),
       ...this.#link.asked(nowMs, isConsulted),
     };
+  }
+
+  /** And of one that is on its way, as `attempt`: the number of the one that it will be if the object would have it elsewhere. */
+  askingMeanwhile(
+    { exclude, request }: PickRequest,
+    { terms, meanwhile }: AskingMeanwhile,
+    attempt: number,
+    nowMs: number,
+  ): PickRequest {
+    const why: ConsultTerms = { ...terms, where: "consult", reason: "stale" };
+    const { sent } = meanwhile;
+    const asked = this.#link.asked(nowMs, false);
+    return { request, attempt, exclude, terms: encodeTerms(why), sent, ...asked };
+  }
+
+  /** The object has committed it where it was sent. */
+  kept({ meanwhile }: AskingMeanwhile, answer: KeptPick, askedAtMs: number): void {
+    const nowMs = Date.now();
+    this.#link.granted(answer, askedAtMs, nowMs);
+    meanwhile.kept(answer.edge !== undefined, nowMs);
   }
 
   /** The object has answered, or will not: what was proposed counts no more. Said again it changes nothing. */
@@ -202,14 +236,31 @@ export class EdgePool {
   #grant(pick: PickRequest, chosen: Chosen, { way, nowMs }: GrantedBy): Grant {
     const replica = this.#link.replica!;
     const { calls } = this.#link;
-    const { picked, terms } = chosen;
-    const { responseHeaders } = picked;
     learnPrompt(replica, pick.request, chosen, nowMs);
     const number = countLoad(replica, pick.request, chosen, nowMs);
+    const { commit, parts } = this.#ticketOf(pick, chosen);
+    calls.commit({ commit, number, decidedAtMs: nowMs }, way);
+    return localGrant(parts, pick.attempt, (end) => {
+      replica.released(number);
+      calls.end(end, way);
+    });
+  }
+
+  #send(pick: PickRequest, chosen: Chosen, { way, nowMs }: GrantedBy): SentMeanwhile {
+    const replica = this.#link.replica!;
+    const { calls } = this.#link;
+    learnPrompt(replica, pick.request, chosen, nowMs);
+    const ticket = this.#ticketOf(pick, chosen);
+    return new SentMeanwhile({ pick, load: chosen, ...ticket, replica, calls, way, nowMs });
+  }
+
+  #ticketOf(pick: PickRequest, chosen: Chosen) {
+    const replica = this.#link.replica!;
+    const { picked, terms } = chosen;
+    const { responseHeaders } = picked;
     const stages = stagesOf(picked, replica.directory);
     const commit = this.#commitOf(pick, chosen, stages);
     const { ticket, endpoints } = commit;
-    calls.commit({ commit, number, decidedAtMs: nowMs }, way);
     const parts = {
       ticket,
       endpoints,
@@ -218,10 +269,7 @@ export class EdgePool {
       ...(responseHeaders === undefined ? {} : { responseHeaders }),
       ...(replica.snapshot!.wantsContent === true ? { wantsContent: true as const } : {}),
     };
-    return localGrant(parts, pick.attempt, (end) => {
-      replica.released(number);
-      calls.end(end, way);
-    });
+    return { commit, parts };
   }
 
   #commitOf(

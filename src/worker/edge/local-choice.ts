@@ -2,6 +2,7 @@
 // it.
 //
 //   rule: first step ──► pick ──► rule: second step ──► credit ──► Chosen
+//          │               │             │   or to be asked meanwhile
 //          └───────────────┴─────────────┴─────────────────┴─────► why the object is to be asked
 //
 // The rule is in scheduler/edge/consult-rule.ts.
@@ -12,6 +13,7 @@ import type { CreditHolder } from "../../scheduler/credits/credit-holder.ts";
 import { type PickedPrefill, prefillOf } from "../../scheduler/disaggregation/pick-stages.ts";
 import {
   afterPick,
+  askingMeanwhile,
   type DecideMode,
   decideWhere,
   type SnapshotFacts,
@@ -91,13 +93,25 @@ export function chooseHere(pick: PickRequest, input: ChoiceInput): Chosen | ToAs
   const picked = replica.pick(input.picker, request, at, recorder);
   if (!picked.ok) return { terms: { ...terms, where: "consult", reason: "full" } };
   const claim = claimOf(pick, picked);
-  const told = afterPick(terms, replica.missed(request, claim.slot, nowMs));
+  const rule = afterPick(terms, replica.missed(request, claim.slot, nowMs));
+  const mayCallOff = rule.where === "consult" && maySendMeanwhile(pick, claim, input);
+  const told = mayCallOff ? askingMeanwhile(rule) : rule;
   if (told.where === "consult") return toAsk(told, claim);
   // While the object is away there is nobody to ask: what is over, relays bound.
   if (!isAway && !credit.trySpend(1, nowMs))
     return toAsk({ ...told, where: "consult", reason: "no-credit" }, claim);
   if (recorder !== undefined) keepRecord(pick, picked, { replica, seed: at.seed, input });
   return { ...claim, picked, terms: told };
+}
+
+/** Not where the object might choose another for reasons of its own: it would call off half of what was sent. */
+function maySendMeanwhile(
+  { request }: PickRequest,
+  { prefill }: Claim,
+  { mode, picker, replica }: ChoiceInput,
+): boolean {
+  if (mode !== "auto" || prefill !== undefined || picker.profileCount > 1) return false;
+  return picker.maySpare({ endpoints: replica!.columns, request });
 }
 
 function toAsk(terms: ConsultTerms, claim: Claim): ToAsk {

@@ -121,8 +121,12 @@ export class ObjectLink {
     };
   }
 
-  /** What came with a grant. `askedAtMs`: when the object was asked for it. */
-  granted({ credit, edge }: HeldGrant, askedAtMs: number, nowMs: number): void {
+  /** What came with an answer to a pick. `askedAtMs`: when the object was asked for it. */
+  granted(
+    { credit, edge }: Pick<HeldGrant, "credit" | "edge">,
+    askedAtMs: number,
+    nowMs: number,
+  ): void {
     if (credit !== undefined) this.credit.granted(credit, askedAtMs);
     if (edge !== undefined) this.#apply(edge, { nowMs, askedAtMs, shown: this.calls.shownNow() });
   }

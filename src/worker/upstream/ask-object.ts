@@ -4,6 +4,7 @@ import type {
   EdgePort,
   HeldGrant,
   HeldWait,
+  KeptPick,
   MovedPick,
   NumberedPlace,
   PickRefusal,
@@ -58,12 +59,12 @@ export async function askObject(
   way: ObjectWay,
   request: PickRequest,
   deadlineMs: number,
-): Promise<ObjectAnswer | PoolUnavailable | PoolMoved> {
+): Promise<ObjectAnswer | KeptPick | PoolUnavailable | PoolMoved> {
   const { signal } = way;
   for (let isRetry = false; ; isRetry = true) {
     if (signal.aborted) return CLIENT_LEFT;
     const taken = Promise.withResolvers<void>();
-    const late = (answer: ObjectAnswer | PoolMoved) =>
+    const late = (answer: ObjectAnswer | KeptPick | PoolMoved) =>
       taken.resolve(giveBack(answer, way, request));
     // Async, so that what is thrown at once counts as a call that fails.
     const asked = (async () => readMoved(await way.port().pick(request)))();
@@ -88,7 +89,9 @@ export async function askObject(
   }
 }
 
-function readMoved(answer: ObjectAnswer | MovedPick): ObjectAnswer | PoolMoved {
+function readMoved(
+  answer: ObjectAnswer | KeptPick | MovedPick,
+): ObjectAnswer | KeptPick | PoolMoved {
   if (answer.ok !== "moved") return answer;
   disposeResult(answer);
   const detail = "the object takes no requests any more";
@@ -109,7 +112,7 @@ export async function leavePlace(
 
 /** An answer that came too late. A place is left only if nobody will ask for it again. */
 async function giveBack(
-  answer: ObjectAnswer | PoolMoved,
+  answer: ObjectAnswer | KeptPick | PoolMoved,
   way: ObjectWay,
   request: PickRequest,
 ): Promise<void> {

@@ -29,7 +29,13 @@ export async function dispatch(job: Job): Promise<Dispatched> {
   const { facts } = job.telemetry;
   countRequest();
   countForHedging(job);
-  const walk = new PoolWalk({ nextAttempt: () => ++facts.attempts, paid: new Set(), ...job });
+  let reserved = 0;
+  const walk = new PoolWalk({
+    nextAttempt: () => ++facts.attempts + reserved,
+    reserveAttempt: () => facts.attempts + ++reserved,
+    paid: new Set(),
+    ...job,
+  });
   const routes = job.routes.slice(0, job.routing.retryPoolsMax);
   let start = 0;
   while (start < routes.length) {

@@ -47,6 +47,8 @@ export interface Job {
 export interface Leg extends Job {
   /** Never the same for two attempts of a job. */
   readonly nextAttempt: () => number;
+  /** Likewise of one that may not be made. Whoever makes it says so. */
+  readonly reserveAttempt: () => number;
   /** Pools whose retry budgets the job has paid into, whichever way it came. */
   readonly paid: Set<string>;
   /** Absent: nobody wants to know. */

@@ -207,6 +207,7 @@ function contextOf(
     needsObject,
     // Of two attempts at once the loser is marked before its connection is closed: that waits for no batch.
     isConsulted: leg.watch !== undefined,
+    reserveAttempt: leg.reserveAttempt,
     signal: leg.signal,
     hold: leg.hold,
     bodies,

@@ -15,7 +15,8 @@ import type { ConsultTerms } from "../../scheduler/edge/contracts.ts";
 import { METRIC } from "../../telemetry/names.ts";
 import type { Asking as EdgeAsking, EdgePool } from "../edge/edge-pool.ts";
 import { metrics } from "../metrics.ts";
-import { withDeadline } from "../shared-copy.ts";
+import { adopt } from "./adopted-grant.ts";
+import { askMeanwhile } from "./ask-meanwhile.ts";
 import {
   askObject,
   CLIENT_LEFT,
@@ -36,9 +37,6 @@ export const PICK_DEADLINE_MS = 5_000;
  */
 export const PICK_DEADLINE_WITH_REPLICA_MS = 1_500;
 
-/** For the object to take the end of an answer. */
-const SETTLE_DEADLINE_MS = 5_000;
-
 /** Endpoints to try. Dispose it when the answer has ended: until then it guards the ticket. */
 export interface Grant
   extends
@@ -47,12 +45,27 @@ export interface Grant
   /** This isolate has decided, and tells the object afterwards. */
   readonly isLocal: boolean;
   readonly terms: ConsultTerms;
+  /** The object is asked about it while it is on its way. */
+  readonly meanwhile?: Meanwhile;
   /** Gives the grant back, because it will not be used. */
   release(how: WorkerRelease): void;
   /** Tells how the answer ended, where no relay does. Never rejects. */
   settle(end: WorkerEnd): Promise<void>;
   /** Gives it back because another attempt has answered, and waits until the object knows, for a while. */
   lose(msMax: number): Promise<void>;
+}
+
+/** What the object says of a request that is on its way. */
+export interface Meanwhile {
+  /**
+   * Another grant, where the request is better off: then this one is called off, and needs no release. Undefined: it stays. Whoever does
+   * not use the other one loses it. Never rejects.
+   */
+  readonly rather: Promise<Grant | undefined>;
+  /** Of the other one. */
+  readonly attempt: number;
+  /** What has begun to be answered waits for that so long after it was sent. */
+  readonly waitMs: number;
 }
 
 export interface PickContext extends ObjectWay {
@@ -68,6 +81,8 @@ export interface PickContext extends ObjectWay {
   readonly needsObject?: boolean | undefined;
   /** The object has to carry it as well: it may be asked for twice. */
   readonly isConsulted?: boolean | undefined;
+  /** A number for an attempt that may not be made. */
+  readonly reserveAttempt: () => number;
   /** Of the isolate. */
   readonly bodies: WaitingBodies;
   /** The pool has no endpoints, and nobody has asked for some yet. */
@@ -96,6 +111,7 @@ export async function pickEndpoints(
   const decided = edge.decide(request, context, { nowMs, isAway });
   context.decided(decided.terms);
   if ("ok" in decided) return decided;
+  if ("meanwhile" in decided) return askMeanwhile(request, context, decided);
   if (isAway && hasOther) return STILL_AWAY;
   const canServe = edge.canServe(nowMs);
   const isShort = hasOther || hasOtherShard || (canServe && !hasQueue);
@@ -176,8 +192,15 @@ async function ask(request: PickRequest, context: Asking, deadlineMs: number) {
   const answer = await askObject(context, pick, deadlineMs);
   const isAnswer = answer.ok !== false || answer.reason !== "unavailable";
   if (isAnswer && answer !== CLIENT_LEFT) view.markBack();
-  return answer;
+  return answer.ok === "kept" ? NOTHING_SENT : answer;
 }
+
+/** Of an object that has misunderstood. */
+const NOTHING_SENT: PoolUnavailable = {
+  ok: false,
+  reason: "unavailable",
+  detail: "the pool's object kept what was not sent",
+};
 
 function turnOf(request: PickRequest, context: Asking): Turn {
   return {
@@ -200,38 +223,4 @@ async function waitInQueue(
   } finally {
     context.waited(Date.now() - startedMs);
   }
-}
-
-function adopt(answer: HeldGrant, pick: PickRequest, { terms, edge, askedAtMs }: Asking): Grant {
-  const { request } = pick;
-  edge.granted(answer, pick, askedAtMs);
-  // A lost call is as good: what is not learned is found out by the next request.
-  if (answer.wantsKeys === true) void answer.handle.learn(request.keys).catch(() => undefined);
-  return {
-    ok: true,
-    ticket: answer.ticket,
-    endpoints: answer.endpoints,
-    ...(answer.stages === undefined ? {} : { stages: answer.stages }),
-    ...(answer.wantsContent === undefined ? {} : { wantsContent: answer.wantsContent }),
-    ...(answer.responseHeaders === undefined ? {} : { responseHeaders: answer.responseHeaders }),
-    isLocal: false,
-    terms,
-    release(how) {
-      // A lost call is as good: the disposal releases the ticket too, or its lease expires.
-      void answer.handle.release(how).catch(() => undefined);
-    },
-    async settle(end) {
-      try {
-        await withDeadline(answer.handle.settle(end), SETTLE_DEADLINE_MS);
-      } catch {
-        // An object of the release before has no such word, and knows this one; or the call is lost.
-        void answer.handle.release("unmetered").catch(() => undefined);
-      }
-    },
-    async lose(msMax) {
-      const told = answer.handle.release("hedge-lost").catch(() => undefined);
-      await withDeadline(told, msMax).catch(() => undefined);
-    },
-    [Symbol.dispose]: () => answer[Symbol.dispose](),
-  };
 }

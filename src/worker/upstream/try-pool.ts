@@ -29,6 +29,7 @@ import type { PoolUnavailable } from "./ask-object.ts";
 import { askUpstream, grantedUpstream, shunnedUpstreams } from "./ask-upstream.ts";
 import { clientLeft, type Leg, type PoolOutcome } from "./job.ts";
 import { type Picking, pickInPool, views } from "./pick-in-pool.ts";
+import { type Send, sendAskedMeanwhile } from "./ask-meanwhile.ts";
 import { claimOf } from "./pick-request.ts";
 import type { Grant } from "./pool-picks.ts";
 import type { PoolView } from "./pool-view.ts";
@@ -165,16 +166,16 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
   const attempt = leg.nextAttempt();
   const shunned = at.isAnyUsed ? [] : shunnedUpstreams(at.pool, at.tried, breakers, Date.now());
   const exclude = [...at.tried, ...shunned];
-  const grant = await pickInPool(leg, at, { exclude, attempt });
-  if (!grant.ok) {
+  const picked = await pickInPool(leg, at, { exclude, attempt });
+  if (!picked.ok) {
     record(at, permits, NOT_SENT);
-    facts.detail = grant.detail;
-    at.isAnyUsed = shunned.length > 0 && grant.reason === "rejected-no-endpoints";
-    return at.isAnyUsed ? "step" : notGranted(grant, at);
+    facts.detail = picked.detail;
+    at.isAnyUsed = shunned.length > 0 && picked.reason === "rejected-no-endpoints";
+    return at.isAnyUsed ? "step" : notGranted(picked, at);
   }
-  const { where, reason } = grant.terms;
-  facts.decided = `${where}:${reason}`;
-  if (reason === "object-away") metrics.inc(METRIC.snapshotPicksTotal, {});
+  facts.decided = decidedBy(picked);
+  if (picked.terms.reason === "object-away") metrics.inc(METRIC.snapshotPicksTotal, {});
+  let grant: Grant = picked;
   let isKept = false;
   try {
     leg.dispatched?.(at.pool.config.name);
@@ -182,7 +183,13 @@ async function tryRelay(leg: Leg, at: Attempt, permits: Permits): Promise<PoolOu
     const sentAtMs = Date.now();
     const upstream = grantedUpstream(at.pool, grant);
     const held = upstream === undefined ? permits : upstreamPermits(at, permits, upstream);
-    const answer = await ask(leg, at, grant, { attempt, upstream, exclude });
+    const send: Send = (by, number, signal) =>
+      ask(leg, at, by, { attempt: number, upstream, exclude, signal });
+    const { signal, hold } = leg;
+    const asked = { attempt, send, signal, hold };
+    const served = grant.meanwhile && (await sendAskedMeanwhile(grant, grant.meanwhile, asked));
+    if (served?.isMoved === true) noteMoved(facts, (grant = served.grant));
+    const answer = served?.answer ?? (await send(grant, attempt, signal));
     leg.watch?.ended(answer);
     record(at, held, answer, upstream);
     facts.endpointsTried += answer.endpointsTried;
@@ -228,18 +235,31 @@ interface Asked {
   readonly attempt: number;
   readonly upstream: UpstreamConfig | undefined;
   readonly exclude: readonly string[];
+  /** Aborted when the client leaves, or what was sent is called off. */
+  readonly signal: AbortSignal;
 }
 
 function ask(
   leg: Leg,
   at: Attempt,
   grant: Grant,
-  { attempt, upstream, exclude }: Asked,
+  { attempt, upstream, exclude, signal }: Asked,
 ): Promise<RelayAnswer> {
   if (upstream !== undefined) return askUpstream(leg, { ...at, exclude }, upstream);
   // The object and this isolate may know different configurations for a moment.
   if (at.relays.length === 0) return Promise.resolve(GONE);
-  return fetchRelay(relayRequest(leg, at, grant, attempt));
+  return fetchRelay(relayRequest(leg, at, grant, { attempt, signal }));
+}
+
+function decidedBy({ terms: { where, reason } }: Grant): string {
+  return `${where}:${reason}`;
+}
+
+/** What was sent first has been tried, too. */
+function noteMoved(facts: Leg["telemetry"]["facts"], grant: Grant): void {
+  facts.decided = decidedBy(grant);
+  facts.attempts += 1;
+  facts.endpointsTried += 1;
 }
 
 function upstreamPermits({ pool }: Attempt, permits: Permits, upstream: UpstreamConfig): Permits {
@@ -281,7 +301,12 @@ function notGranted(grant: PickRefusal | PoolUnavailable, at: Attempt): PoolOutc
   return { ok: false, error, why: isElsewhere ? "refused" : "final" };
 }
 
-function relayRequest(leg: Leg, at: Attempt, grant: Grant, attempt: number): RelayRequest {
+function relayRequest(
+  leg: Leg,
+  at: Attempt,
+  grant: Grant,
+  { attempt, signal }: Pick<Asked, "attempt" | "signal">,
+): RelayRequest {
   return {
     relay: at.relays[0]!,
     hasOther: at.hasOther || at.relays.length > 1,
@@ -293,7 +318,7 @@ function relayRequest(leg: Leg, at: Attempt, grant: Grant, attempt: number): Rel
     requestId: leg.call.requestId,
     trace: leg.telemetry.trace,
     tracestate: leg.call.tracestate,
-    signal: leg.signal,
+    signal,
   };
 }
 

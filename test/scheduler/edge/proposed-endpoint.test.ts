@@ -3,7 +3,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MORE_BLOCKS } from "../../../src/scheduler/edge/idle.ts";
-import { spareForProposed } from "../../../src/scheduler/edge/proposed-endpoint.ts";
+import {
+  PROPOSED_SLACK,
+  sentSlack,
+  spareForProposed,
+} from "../../../src/scheduler/edge/proposed-endpoint.ts";
 import { EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 
 const NOW_MS = 10_000;
@@ -22,11 +26,16 @@ function createTable(): EndpointTable {
 /** Who is left beside `slot`; undefined where all are. */
 function keptFor(
   slot: number,
-  { table = createTable(), matched = new Int32Array(ENDPOINTS), staleAfterMs = 1_000 } = {},
+  {
+    table = createTable(),
+    matched = new Int32Array(ENDPOINTS),
+    staleAfterMs = 1_000,
+    slack = PROPOSED_SLACK,
+  } = {},
 ): number[] | undefined {
   const spared = new Uint8Array(ENDPOINTS);
   const view = { columns: table.columns, nowMs: NOW_MS, staleAfterMs };
-  if (!spareForProposed(view, slot, () => matched, spared)) return undefined;
+  if (!spareForProposed(view, slot, () => matched, { spared, slack })) return undefined;
   return [...spared.keys()].filter((each) => spared[each] === 0);
 }
 
@@ -49,6 +58,31 @@ describe("spareForProposed", () => {
     change(table);
     expect(keptFor(2, { table })).toBeUndefined();
     expect(keptFor(1, { table })).toEqual([1]);
+  });
+
+  it("leaves what has been sent where it is, unless moving it gains more than it costs", () => {
+    const table = createTable();
+    table.dispatched(2, 900, NOW_MS, PROMPT);
+    const busyMs = table.columns.prefillBusyUntilMs[2]! - NOW_MS;
+    expect(busyMs).toBeGreaterThan(40);
+    expect(keptFor(2, { table, slack: sentSlack(busyMs) })).toEqual([2]);
+    expect(keptFor(2, { table, slack: sentSlack(busyMs - 26) })).toBeUndefined();
+    table.dispatched(2, 1, NOW_MS, { promptTokens: 1, uncachedTokens: 1 });
+    expect(keptFor(2, { table, slack: sentSlack(busyMs + 10) })).toBeUndefined();
+    const sample = { ...IDLE, running: 20 };
+    table.applySample(1, sample, NOW_MS);
+    expect(keptFor(1, { table, slack: sentSlack(0) })).toEqual([1]);
+    table.applySample(1, { ...sample, running: 21 }, NOW_MS);
+    expect(keptFor(1, { table, slack: sentSlack(10_000) })).toBeUndefined();
+  });
+
+  it.each([
+    [-5, 0],
+    [Number.NaN, 0],
+    [40, 40],
+    [Infinity, 250],
+  ])("makes no endpoint better for a round trip that is said to be %s ms", (rttMs, busyMs) => {
+    expect(sentSlack(rttMs).busyMs).toBe(busyMs);
   });
 
   it("takes one that is nearly as well off as the others", () => {

@@ -179,6 +179,9 @@ export const fails =
   (): Promise<never> =>
     Promise.reject(Object.assign(new Error("gone"), flags));
 
+/** Of an attempt that may not be made. */
+export const RESERVED_ATTEMPT = 7;
+
 export const hangs = (): Promise<never> => new Promise(() => undefined);
 
 /** What an isolate has of a pool that it was never told of. */
@@ -209,6 +212,7 @@ export function pickContext(object: ScriptedObject, more: Partial<PickContext> =
     hasQueue: true,
     hasOther: false,
     bodies: new WaitingBodies(),
+    reserveAttempt: () => RESERVED_ATTEMPT,
     askForCapacity: () => undefined,
     decided: () => undefined,
     waited: () => undefined,
