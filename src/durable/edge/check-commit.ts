@@ -61,7 +61,6 @@ const HOWS: ReadonlySet<string> = new Set<LocalHow>([
   "unmetered",
   "refused",
   "hedge-lost",
-  "called-off",
 ]);
 
 export function isHow(how: string): how is LocalHow {

@@ -54,12 +54,12 @@ export class LocalCommits {
   }
 
   /**
-   * The object has granted another endpoint, as `attempt`, in place of one that was sent already: nothing of that counts, unless its
-   * relay says that it was answered all the same. The flow is charged once.
+   * The object has granted another endpoint, as `attempt`, in place of where it was sent: both count until the first has ended, and one
+   * is paid for.
    */
   calledOff(sent: LocalCommit, attempt: number): void {
-    const { ticket, attempt: before } = sent;
-    this.apply([sent], [{ ticket, attempt: before, how: "called-off" }]);
+    this.apply([sent], []);
+    this.#options.ledger.callOff(sent.ticket, sent.attempt);
     this.#passed({ ...sent, attempt }, undefined);
   }
 

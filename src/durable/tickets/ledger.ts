@@ -227,8 +227,7 @@ export class TicketLedger {
       this.#lessons.correct(ticket, end);
       this.#load.learn(ticket, end);
       // It was answered before its Worker heard that it was to be called off.
-      if (ticket.releasedBy === "called-off" && (end.completionTokens ?? 0) > 0)
-        ticket.isUnpaid = false;
+      if (ticket.isCalledOff && (end.completionTokens ?? 0) > 0) ticket.isUnpaid = false;
       this.#release(ticket, "report");
       this.#forget(ticket);
       const isEdge = isEdgeTicket(id);
@@ -251,7 +250,7 @@ export class TicketLedger {
     if (by === "unmetered") this.#lessons.teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
     // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
-    ticket.isUnpaid = UNPAID.has(by);
+    ticket.isUnpaid = ticket.isCalledOff || by === "hedge-lost" || by === "relay-unreachable";
     this.#release(ticket, by);
   }
 
@@ -297,6 +296,14 @@ export class TicketLedger {
     } else if (how === "left" || (how === "cancelled" && isUnheardOf(ticket)))
       this.local.left(ticket);
     else this.release(id, how, NO_HOLDER);
+  }
+
+  /** Another attempt is to serve the request. Until it has ended where it is, it counts there. */
+  callOff(id: string, attempt: number): void {
+    const ticket = this.#find(id, attempt);
+    if (ticket === undefined) return;
+    ticket.isCalledOff = true;
+    ticket.isUnpaid = true;
   }
 
   /** The prompt's keys, of a ticket that was opened without them. */
@@ -430,9 +437,6 @@ export class TicketLedger {
     this.#lessons.forget(ticket);
   }
 }
-
-/** Another attempt is paid for. */
-const UNPAID: ReadonlySet<ReleasedBy> = new Set(["hedge-lost", "relay-unreachable", "called-off"]);
 
 /** A relay may have it, and has not said so. */
 function isUnheardOf({ isWithRelay, isWorkers }: TicketState): boolean {

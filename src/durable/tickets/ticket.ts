@@ -23,7 +23,6 @@ export type ReleasedBy =
   | "relay-unreachable"
   | "unmetered"
   | "hedge-lost"
-  | "called-off"
   | "refused"
   | "relay-restarted"
   | "expired";
@@ -77,6 +76,8 @@ export interface TicketState extends Ticket {
   isVoid: boolean;
   /** Another attempt has answered its request: what it used is nobody's. */
   isUnpaid: boolean;
+  /** Another attempt is to serve it: nobody pays for this one, unless it is answered all the same. */
+  isCalledOff: boolean;
   releasedBy: ReleasedBy | null;
   dueAtMs: number;
   /** What it found where it was sent last; undefined before that. */
@@ -124,6 +125,7 @@ export function beginTicket(
     relay: undefined,
     isVoid: false,
     isUnpaid: false,
+    isCalledOff: false,
     releasedBy: null,
     dueAtMs: begun.dueAtMs,
     dispatched: undefined,

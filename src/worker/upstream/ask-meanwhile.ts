@@ -114,6 +114,7 @@ export async function sendAskedMeanwhile(
     hold(rather.then(lose));
     return { answer: await first, grant, isMoved: false };
   }
+  grant.release("cancelled");
   calledOff.abort();
   hold(first.then(drop));
   const answer = await send(other, otherAttempt, signal);

@@ -58,8 +58,8 @@ export interface Grant
 /** What the object says of a request that is on its way. */
 export interface Meanwhile {
   /**
-   * Another grant, where the request is better off: then this one is called off, and needs no release. Undefined: it stays. Whoever does
-   * not use the other one loses it. Never rejects.
+   * Another grant, where the request is better off: then this one is to be called off. Undefined: it stays. Whoever does not use the other
+   * one loses it. Never rejects.
    */
   readonly rather: Promise<Grant | undefined>;
   /** Of the other one. */
