@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   eventually,
   fairlead,
@@ -18,8 +18,6 @@ import {
 const root = mkdtempSync(join(tmpdir(), "fairlead-lifecycle-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-const stateDir = join(root, "state");
-
 /** Agents whose parent is gone may still drain for 5 seconds. */
 const GONE_MS_MAX = 10_000;
 
@@ -28,12 +26,9 @@ async function allGone(pids: readonly number[]): Promise<boolean> {
   return eventually("every process has ended", isGone, GONE_MS_MAX);
 }
 
-// Some start it twice.
-describe("fairlead up", { timeout: 60_000 }, () => {
-  let up: Fairlead | undefined;
-  afterEach(() => up?.[Symbol.asyncDispose]());
-
-  const start = async () => (up = await startFairleadIn(stateDir, "--engines", "2"));
+// Some start it twice, and one waits for half a minute's pauses: they do so beside each other, in folders of their own.
+describe.concurrent("fairlead up", { timeout: 60_000 }, () => {
+  const start = (stateDir: string) => startFairleadIn(stateDir, "--engines", "2");
 
   const greet = (of: Fairlead) =>
     of.client.chat.completions.create({
@@ -42,7 +37,8 @@ describe("fairlead up", { timeout: 60_000 }, () => {
     });
 
   it("prints one line of JSON, serves, and leaves no process behind on Ctrl-C", async () => {
-    const running = await start();
+    const stateDir = join(root, "interrupted");
+    await using running = await start(stateDir);
     expect(Object.keys(running.pids).toSorted()).toEqual([
       "collector-local",
       "engines-local",
@@ -72,11 +68,12 @@ describe("fairlead up", { timeout: 60_000 }, () => {
   });
 
   it("leaves nothing behind when it is killed, and starts over what is left with its keys", async () => {
-    const killed = await start();
+    const stateDir = join(root, "killed");
+    await using killed = await start(stateDir);
     killed.invocation.child.kill("SIGKILL");
     expect(await allGone(Object.values(killed.pids))).toBe(true);
     expect(statSync(join(stateDir, "keys.json")).mode & 0o777).toBe(0o600);
-    const running = await start();
+    await using running = await start(stateDir);
     expect(running.key).toBe(killed.key);
     expect(running.adminKey).toBe(killed.adminKey);
     expect((await greet(running)).choices).toHaveLength(1);
@@ -87,7 +84,7 @@ describe("fairlead up", { timeout: 60_000 }, () => {
   });
 
   it("gives up on a process that cannot stay up, says which one, and ends with it", async () => {
-    const running = await start();
+    await using running = await start(join(root, "given-up"));
     const before = { ...running.pids, ...running.pidsNow() };
     // Each time it is back, until it is not.
     const kill = setInterval(() => {
@@ -103,6 +100,63 @@ describe("fairlead up", { timeout: 60_000 }, () => {
       /relay-local was started again 8 times in 60 seconds; giving up\. relay-local ended by SIGKILL\.\n[^]*Its log is .*relay-local\.log/,
     );
     expect(await allGone(Object.values(before))).toBe(true);
+  });
+});
+
+describe.concurrent("fairlead up with engines of one's own", () => {
+  let engines: Awaited<ReturnType<typeof startEngines>>;
+  beforeAll(async () => {
+    engines = await startEngines(2);
+  });
+  afterAll(() => engines?.child.kill("SIGKILL"));
+
+  it("asks them for their model and routes to them", async () => {
+    const args = engines.origins.flatMap((origin) => ["--endpoint", origin]);
+    await using up = await startFairleadIn(join(root, "own"), ...args);
+    expect(up.model).toBe("fairlead-sim");
+    expect(Object.keys(up.pids)).not.toContain("engines-local");
+    const { response } = await up.client.chat.completions
+      .create({ model: up.model, messages: [{ role: "user", content: "Hello" }] })
+      .withResponse();
+    expect(engines.origins).toContain(`http://${response.headers.get("x-fairlead-endpoint")}`);
+  });
+});
+
+describe.concurrent("fairlead up with a configuration of one's own", () => {
+  it("runs the agents of pools with a local relay, and leaves the others alone", async () => {
+    const pool = (name: string, url: string) => ({
+      name,
+      region: "here",
+      models: [`model-of-${name}`],
+      agentToken: `agent-token-of-${name}`,
+      relays: [{ url, keys: [{ id: "k1", secret: `relay-secret-of-${name}` }] }],
+    });
+    const file = join(root, "fairlead.yaml");
+    const config = {
+      version: 1,
+      pools: [
+        pool("one", `http://127.0.0.1:${await freePort()}`),
+        pool("two", `http://127.0.0.1:${await freePort()}`),
+        pool("far", "https://relay.example.com"),
+      ],
+      tenants: [{ id: "acme", keys: ["sk-acme-0123456789"] }],
+    };
+    // JSON is a part of YAML.
+    writeFileSync(file, JSON.stringify(config));
+    const args = ["--config", file, "--engines", "1"];
+    await using up = await startFairleadIn(join(root, "configured"), ...args);
+    expect(up.key).toBe("sk-acme-0123456789");
+    expect(Object.keys(up.pids).filter((name) => name.startsWith("relay-"))).toEqual([
+      "relay-one",
+      "relay-two",
+    ]);
+    for (const name of ["one", "two"]) {
+      const answer = await up.client.chat.completions.create({
+        model: `model-of-${name}`,
+        messages: [{ role: "user", content: "Hello" }],
+      });
+      expect(answer.model).toBe(`model-of-${name}`);
+    }
   });
 });
 
@@ -145,62 +199,5 @@ describe("fairlead up refuses", () => {
   it("without leaving its lock or socket behind", () => {
     expect(existsSync(join(dir, "running.json"))).toBe(false);
     expect(existsSync(dirname(dir))).toBe(true);
-  });
-});
-
-describe("fairlead up with engines of one's own", () => {
-  let engines: Awaited<ReturnType<typeof startEngines>>;
-  beforeAll(async () => {
-    engines = await startEngines(2);
-  });
-  afterAll(() => engines?.child.kill("SIGKILL"));
-
-  it("asks them for their model and routes to them", async () => {
-    const args = engines.origins.flatMap((origin) => ["--endpoint", origin]);
-    await using up = await startFairleadIn(join(root, "own"), ...args);
-    expect(up.model).toBe("fairlead-sim");
-    expect(Object.keys(up.pids)).not.toContain("engines-local");
-    const { response } = await up.client.chat.completions
-      .create({ model: up.model, messages: [{ role: "user", content: "Hello" }] })
-      .withResponse();
-    expect(engines.origins).toContain(`http://${response.headers.get("x-fairlead-endpoint")}`);
-  });
-});
-
-describe("fairlead up with a configuration of one's own", () => {
-  it("runs the agents of pools with a local relay, and leaves the others alone", async () => {
-    const pool = (name: string, url: string) => ({
-      name,
-      region: "here",
-      models: [`model-of-${name}`],
-      agentToken: `agent-token-of-${name}`,
-      relays: [{ url, keys: [{ id: "k1", secret: `relay-secret-of-${name}` }] }],
-    });
-    const file = join(root, "fairlead.yaml");
-    const config = {
-      version: 1,
-      pools: [
-        pool("one", `http://127.0.0.1:${await freePort()}`),
-        pool("two", `http://127.0.0.1:${await freePort()}`),
-        pool("far", "https://relay.example.com"),
-      ],
-      tenants: [{ id: "acme", keys: ["sk-acme-0123456789"] }],
-    };
-    // JSON is a part of YAML.
-    writeFileSync(file, JSON.stringify(config));
-    const args = ["--config", file, "--engines", "1"];
-    await using up = await startFairleadIn(join(root, "configured"), ...args);
-    expect(up.key).toBe("sk-acme-0123456789");
-    expect(Object.keys(up.pids).filter((name) => name.startsWith("relay-"))).toEqual([
-      "relay-one",
-      "relay-two",
-    ]);
-    for (const name of ["one", "two"]) {
-      const answer = await up.client.chat.completions.create({
-        model: `model-of-${name}`,
-        messages: [{ role: "user", content: "Hello" }],
-      });
-      expect(answer.model).toBe(`model-of-${name}`);
-    }
   });
 });
