@@ -16,7 +16,7 @@ import {
 import { openClient } from "./tcp-client.ts";
 
 /** Time to the first token, and between tokens, in real time. */
-const FIRST_TOKEN_MS = 3_000;
+const FIRST_TOKEN_MS = 1_500;
 const TOKEN_MS = 200;
 /** More connections than any accept queue of ours holds. */
 const FILLERS_MAX = 8_192;

@@ -6,14 +6,14 @@ import { eventually, startEngines, startFairlead, type Engines, type Fairlead } 
 
 /** Requests that the pool lets through at once. */
 const SLOTS = 2;
-const TOKENS = 30;
+const TOKENS = 15;
 const WAIT_MS = 20_000;
 
 let engine: Engines;
 let up: Fairlead;
 beforeAll(async () => {
-  // Real times are a twentieth: two seconds to the first token, one and a half until the last.
-  const times = ["--time-to-first-token", "40s", "--inter-token-latency", "1s"];
+  // Real times are a twentieth: one and a half seconds to the first token, three quarters more until the last.
+  const times = ["--time-to-first-token", "30s", "--inter-token-latency", "1s"];
   engine = await startEngines(1, "--time-factor-under-load", "1", ...times);
   up = await startFairlead("--endpoint", engine.origins[0]!);
   await up.configurePool({
