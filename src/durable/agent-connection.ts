@@ -1,4 +1,7 @@
-// The sockets of a pool's agents, and the only place where wire types become domain types.
+// The sockets of a pool's agents: who they are, and whether what they say is in order.
+//
+//   socket ──bytes──► AgentFrames ──frame──► who may tell it, which event it is: told-frames.ts ──► AgentEvents
+//                                                     what agents are told: agent-messages.ts
 //
 // Sockets hibernate: they outlive the object's memory. What must outlive it with them (who the agent
 // is) is in the socket's attachment. An object that wakes greets every surviving socket with a new
@@ -7,36 +10,19 @@
 // Agents authenticate to the Worker, before the upgrade comes here.
 
 import { PROTOCOL_LIMITS } from "../agents/protocol/limits.ts";
-import type {
-  EndpointRecord,
-  Evict,
-  FromObject,
-  Hello,
-  KvMessage,
-} from "../agents/protocol/messages.ts";
-import {
-  PROTOCOL_VERSION,
-  PROTOCOL_VERSION_MIN,
-  SINCE_VERSION,
-} from "../agents/protocol/version.ts";
+import type { Evict, FromObject, Hello, KvMessage } from "../agents/protocol/messages.ts";
+import { PROTOCOL_VERSION, PROTOCOL_VERSION_MIN } from "../agents/protocol/version.ts";
 import type { Clock } from "../scheduler/support/clock.ts";
 import { METRIC } from "../telemetry/names.ts";
 import type { MetricRegistry } from "../telemetry/metrics.ts";
 import type { AgentEvents } from "./agent-events.ts";
-import {
-  type AgentFrame,
-  AgentFrames,
-  type CompleteRow,
-  parseHello,
-  type TicketsFrame,
-} from "./agent-frames.ts";
+import { AgentFrames, parseHello, type TicketsFrame } from "./agent-frames.ts";
+import { ackOf, canEvict, configureOf, welcomeOf } from "./agent-messages.ts";
 import { AppliedReports } from "./tickets/applied-reports.ts";
 import type { AgentState } from "./state.ts";
-import { configureMetrics } from "./engine-metrics.ts";
-import { KV_FEED_LIMITS } from "./kv/kv-feeds.ts";
-import { toScrape } from "./metrics-rows.ts";
 import type { AckedAgent } from "./pool-storage.ts";
 import type { RelayLife } from "./tickets/ticket.ts";
+import { notAllowed, ToldFrames } from "./told-frames.ts";
 
 /** Names the pool on an upgrade. Only the Pools entrypoint sets it; without it none is accepted. */
 export const POOL_UPGRADE_HEADER = "x-fairlead-pool-upgrade";
@@ -53,21 +39,6 @@ const CLOSE = {
   tryAgainLater: 1013,
   replaced: 4001,
 } as const;
-
-type ToldFrame = Exclude<AgentFrame, { kind: "ignored" }>;
-
-/** Who may tell what. */
-const TOLD_BY = {
-  membership: { role: "collector", what: "lists endpoints" },
-  metrics: { role: "collector", what: "tells metrics" },
-  models: { role: "collector", what: "tells models" },
-  kv: { role: "collector", what: "tells of KV caches" },
-  "kv-offer": { role: "collector", what: "tells of KV caches" },
-  resources: { role: "collector", what: "tells resources" },
-  tickets: { role: "relay", what: "reports tickets" },
-  marks: { role: "relay", what: "marks endpoints" },
-  started: { role: "relay", what: "tells what has begun" },
-} as const satisfies Record<ToldFrame["kind"], { role: Hello["role"]; what: string }>;
 
 export interface AgentConnectionsOptions {
   readonly ctx: DurableObjectState;
@@ -100,10 +71,12 @@ export class AgentConnections {
   readonly #options: AgentConnectionsOptions;
   readonly #connections = new Map<WebSocket, Connection>();
   readonly #reports: AppliedReports;
+  readonly #told: ToldFrames;
 
   constructor(options: AgentConnectionsOptions) {
     this.#options = options;
     this.#reports = new AppliedReports((reporter) => options.events.acked(reporter));
+    this.#told = new ToldFrames(options.events, options.clock);
     for (const socket of options.ctx.getWebSockets()) this.#restore(socket);
   }
 
@@ -140,7 +113,7 @@ export class AgentConnections {
   /** Tells collectors what to read now, and relays what to tell. */
   configure(): void {
     for (const connection of this.#connections.values()) {
-      if (connection.hello !== null) this.#sendConfigure(connection);
+      if (connection.hello !== null) this.#sendConfigure(connection, connection.hello);
     }
   }
 
@@ -152,7 +125,7 @@ export class AgentConnections {
    */
   evict(victim: Omit<Evict, "t">, relay?: RelayLife): number {
     const relays = [...this.#connections.values()].filter(
-      ({ hello }) => hello?.role === "relay" && hello.v >= SINCE_VERSION.evictions,
+      ({ hello }) => hello !== null && canEvict(hello),
     );
     const holder = relays.filter(
       ({ hello }) => hello!.agent === relay?.agent && hello!.epoch === relay.epoch,
@@ -209,10 +182,8 @@ export class AgentConnections {
     for (const connection of this.#connections.values()) {
       if (!connection.isAckDue || connection.hello === null) continue;
       connection.isAckDue = false;
-      const ack = { t: "ack", seq: connection.appliedSeq } as const;
-      const isNumbered = connection.hello.v >= SINCE_VERSION.numberedReports;
       const report = this.#reports.applied(connection.hello);
-      this.#send(connection, isNumbered ? { ...ack, report } : ack);
+      this.#send(connection, ackOf(connection.hello, { seq: connection.appliedSeq, report }));
     }
   }
 
@@ -291,38 +262,17 @@ export class AgentConnections {
 
   #welcome(connection: Connection, hello: Hello): void {
     const { events, objectEpoch } = this.#options;
-    const { seq: ackedSeq, report: ackedReport } = events.acked(hello);
-    const welcome = { t: "welcome", v: hello.v, objectEpoch, ackedSeq } as const;
-    const isNumbered = hello.v >= SINCE_VERSION.numberedReports;
-    this.#send(connection, isNumbered ? { ...welcome, ackedReport } : welcome);
+    this.#send(connection, welcomeOf(hello, objectEpoch, events.acked(hello)));
     connection.isResyncAsked = true;
-    this.#sendConfigure(connection);
+    this.#sendConfigure(connection, hello);
     if (hello.role === "collector") events.collectorConnected(hello.agent);
     else events.relayConnected(hello);
   }
 
-  #sendConfigure(connection: Connection): void {
-    const config = this.#options.events.config();
-    if (config === undefined) return;
-    const { v = 0, role } = connection.hello ?? {};
-    const knowsSpecifications = v >= SINCE_VERSION.models;
+  #sendConfigure(connection: Connection, hello: Hello): void {
     const { events } = this.#options;
-    const reportsFirstByte =
-      role === "relay" && v >= SINCE_VERSION.evictions && events.wantsFirstBytes();
-    const reportsStages = role === "relay" && v >= SINCE_VERSION.stageReports;
-    const takesKv = role === "collector" && v >= SINCE_VERSION.kv;
-    const takesResources = role === "collector" && v >= SINCE_VERSION.resources;
-    const shards = v >= SINCE_VERSION.shards ? events.shards?.() : undefined;
-    this.#send(connection, {
-      t: "configure",
-      scrapeIntervalMs: config.scrapeIntervalMs,
-      ...configureMetrics(events.specification(), knowsSpecifications),
-      ...(reportsFirstByte ? { reportsFirstByte } : {}),
-      ...(reportsStages ? { reportsStages } : {}),
-      ...(takesKv ? { kvWindowBytes: KV_FEED_LIMITS.windowBytes, kvTokenEnds: true } : {}),
-      ...(takesResources ? { takesResources } : {}),
-      ...(shards === undefined ? {} : { shards }),
-    });
+    const config = events.config();
+    if (config !== undefined) this.#send(connection, configureOf(hello, config, events));
   }
 
   #receiveFrame(connection: Connection, bytes: Uint8Array): void {
@@ -346,52 +296,19 @@ export class AgentConnections {
     const { hello } = connection;
     if (hello.role === "collector") this.#options.events.collectorHeard(hello.agent);
     if (decoded.isAfterGap) this.#missed(connection, hello);
-    if (decoded.frame.kind === "ignored") return;
-    const { role, what } = TOLD_BY[decoded.frame.kind];
-    if (hello.role !== role) {
-      return this.#refuse(connection, "protocol-error", `only a ${role} ${what}`);
-    }
-    this.#takeFrame(connection, hello, { frame: decoded.frame, bytes: bytes.byteLength });
-  }
-
-  #takeFrame(
-    connection: Connection,
-    hello: Hello,
-    { frame, bytes }: { readonly frame: ToldFrame; readonly bytes: number },
-  ): void {
-    const { events } = this.#options;
-    const { agent } = hello;
-    switch (frame.kind) {
-      case "membership":
-        return this.#claim(connection, hello, frame.endpoints);
-      case "metrics":
-        return this.#apply(frame.rows);
-      case "tickets":
-        return this.#report(connection, hello, frame);
-      case "marks":
-        return frame.marks.forEach((mark) => events.marked(mark));
-      case "models":
-        return frame.served.forEach((served) => events.served(served));
-      case "started":
-        return events.started(frame.tickets);
-      case "kv":
-        return events.kvReceived(agent, frame.sections, { seq: connection.frames.lastSeq, bytes });
-      case "kv-offer":
-        return events.kvOffered(agent, frame.offer);
-      case "resources":
-        return events.resourcesTold(frame.resources);
-    }
+    const { frame } = decoded;
+    if (frame.kind === "ignored") return;
+    const why = notAllowed(hello, frame);
+    if (why !== undefined) return this.#refuse(connection, "protocol-error", why);
+    if (frame.kind === "tickets") return this.#report(connection, hello, frame);
+    const source = { agent: hello.agent, seq: connection.frames.lastSeq, bytes: bytes.byteLength };
+    if (!this.#told.tell(source, frame))
+      this.#end(connection, CLOSE.tryAgainLater, "the pool has too many collectors");
   }
 
   #missed(connection: Connection, { role, agent }: Hello): void {
     this.#askResync(connection);
     if (role === "collector") this.#options.events.kvLost(agent, connection.frames.lastSeq);
-  }
-
-  #claim(connection: Connection, hello: Hello, endpoints: readonly EndpointRecord[]): void {
-    if (!this.#options.events.claimed(hello.agent, endpoints)) {
-      this.#end(connection, CLOSE.tryAgainLater, "the pool has too many collectors");
-    }
   }
 
   #report(connection: Connection, hello: Hello, frame: TicketsFrame): void {
@@ -419,13 +336,6 @@ export class AgentConnections {
   #askResync(connection: Connection): void {
     connection.isResyncAsked = true;
     this.#send(connection, { t: "resync", reason: "gap" });
-  }
-
-  #apply(rows: readonly CompleteRow[]): void {
-    const nowMs = this.#options.clock();
-    for (const row of rows) {
-      this.#options.events.scraped(row.endpoint.address, toScrape(row, nowMs));
-    }
   }
 
   #send(connection: Connection, message: FromObject): void {
