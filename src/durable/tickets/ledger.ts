@@ -13,9 +13,7 @@
 // forgotten ticket changes nothing. A ticket that the Worker gives back before a relay was heard of
 // it waits as well, but as void: only a report can still make it count.
 //
-// The ledger is lost with the object's memory; relays then say again what they carry. `opened` of an
-// earlier life's ticket puts it back, with what its name tells, and `closed` settles it, unless it is
-// among those that were settled before (`isSettled`).
+// The ledger is lost with the object's memory; relays then say again what they carry: restored-tickets.ts.
 //
 // Where another endpoint computes the prompt it carries that part, as prefills.ts has it: this one carries the
 // memory of prompt and answer, and no prompt's work.
@@ -28,30 +26,26 @@ import { LocalTickets } from "./local-tickets.ts";
 import {
   beginTicket,
   estimateOf,
+  isUnheardOf,
   NO_HOLDER,
   NO_SLOT,
   type RelayLife,
   type ReleasedBy,
   type Settlement,
-  restoredTicket,
   settlementOf,
   type Ticket,
   type TicketEnd,
+  type TicketRoom,
   type TicketSpec,
   type TicketState,
   type TicketSubject,
-  type ToldTicket,
 } from "./ticket.ts";
-import {
-  encodeTicketName,
-  isEdgeTicket,
-  parseTicketName,
-  type TicketName,
-} from "../../agents/protocol/ticket-name.ts";
+import { encodeTicketName, isEdgeTicket } from "../../agents/protocol/ticket-name.ts";
 import type { Believed } from "../kv/resident-knowledge.ts";
 import { PrefixClaims } from "../prefix/claims.ts";
 import { type PrefillEnd, Prefills } from "./prefills.ts";
 import { type LedgerOptions, TICKET_LIMITS, type TicketLimits } from "./ledger-options.ts";
+import { RestoredTickets } from "./restored-tickets.ts";
 import { TicketLoad } from "./ticket-load.ts";
 
 export class TicketLedger {
@@ -63,6 +57,7 @@ export class TicketLedger {
   readonly #prefills: Prefills;
   readonly #load: TicketLoad;
   readonly #ended = new EndedTickets();
+  readonly #restored: RestoredTickets;
   /** Those of requests that isolates have decided on. */
   readonly local: LocalTickets;
   #created = 0;
@@ -75,15 +70,23 @@ export class TicketLedger {
     const { clock, load } = options;
     this.#prefills = new Prefills({ clock, load, claims: this.#claims });
     this.#load = new TicketLoad(clock, load);
-    this.local = new LocalTickets({
-      clock,
+    const shared = {
       leases: this.#leases,
-      lessons: this.#lessons,
-      prefills: this.#prefills,
       load: this.#load,
       ended: this.#ended,
-      limits: this.#limits,
       makeRoom: () => this.makeRoom(),
+    };
+    this.#restored = new RestoredTickets({
+      ...options,
+      ...shared,
+      leaseToRelay: (ticket) => this.#leaseToRelay(ticket),
+    });
+    this.local = new LocalTickets({
+      ...shared,
+      clock,
+      lessons: this.#lessons,
+      prefills: this.#prefills,
+      limits: this.#limits,
       leaseToWorker: (ticket) => this.#leaseToWorker(ticket),
     });
   }
@@ -143,7 +146,7 @@ export class TicketLedger {
   }
 
   /** Room for one more ticket. Settles the oldest early if only that makes room. */
-  makeRoom(): { readonly hasRoom: boolean; readonly settlement: Settlement | undefined } {
+  makeRoom(): TicketRoom {
     if (this.size < this.#limits.ticketsMax) return { hasRoom: true, settlement: undefined };
     const oldest = this.#leases.oldestUnsettled;
     if (oldest === undefined) return { hasRoom: false, settlement: undefined };
@@ -190,11 +193,7 @@ export class TicketLedger {
     subject?: TicketSubject,
   ): Settlement | undefined {
     const ticket = this.#find(id, attempt);
-    if (ticket === undefined) {
-      const name = this.#earlierName(id);
-      if (name === undefined || subject === undefined) return undefined;
-      return this.#restore({ ...name, ...subject, id, attempt, slot });
-    }
+    if (ticket === undefined) return this.#restored.opened({ id, attempt, subject }, slot);
     ticket.isVoid = false;
     ticket.relay = subject?.relay;
     if (ticket.releasedBy === null) {
@@ -223,23 +222,16 @@ export class TicketLedger {
     subject?: TicketSubject,
   ): Settlement | undefined {
     const ticket = this.#find(id, attempt);
-    if (ticket !== undefined) {
-      this.#lessons.correct(ticket, end);
-      this.#load.learn(ticket, end);
-      // It was answered before its Worker heard that it was to be called off.
-      if (ticket.isCalledOff && (end.completionTokens ?? 0) > 0) ticket.isUnpaid = false;
-      this.#release(ticket, "report");
-      this.#forget(ticket);
-      const isEdge = isEdgeTicket(id);
-      if (isEdge) this.#ended.closed(id, end, ticket);
-      return settlementOf(ticket, end, this.#isEarlier(id) && !isEdge);
-    }
-    const name = this.#earlierName(id);
-    if (name === undefined || subject === undefined) return undefined;
+    if (ticket === undefined) return this.#restored.closed({ id, attempt, subject }, end);
+    this.#lessons.correct(ticket, end);
+    this.#load.learn(ticket, end);
+    // It was answered before its Worker heard that it was to be called off.
+    if (ticket.isCalledOff && (end.completionTokens ?? 0) > 0) ticket.isUnpaid = false;
+    this.#release(ticket, "report");
+    this.#forget(ticket);
     const isEdge = isEdgeTicket(id);
-    if (isEdge) this.#ended.closed(id, end);
-    else this.#options.onRestored?.("closed");
-    return settlementOf({ ...name, ...subject, id, attempt }, end, !isEdge);
+    if (isEdge) this.#ended.closed(id, end, ticket);
+    return settlementOf(ticket, end, this.#restored.isEarlier(id) && !isEdge);
   }
 
   /** The Worker gives the ticket back, in words. Ignored from a handle that no longer guards it. */
@@ -334,12 +326,8 @@ export class TicketLedger {
       this.#release(ticket, "expired");
       this.#forgetUnheardOf(ticket);
     }
-    const settlements: Settlement[] = [];
-    for (const ticket of this.#leases.unsettledDue(nowMs)) {
-      const settlement = this.#giveUp(ticket);
-      if (settlement !== undefined) settlements.push(settlement);
-    }
-    return settlements;
+    const due = [...this.#leases.unsettledDue(nowMs)];
+    return due.flatMap((ticket) => this.#giveUp(ticket) ?? []);
   }
 
   /** The endpoint has left and took its load along; its slot may be given to another. */
@@ -356,35 +344,6 @@ export class TicketLedger {
   #find(id: string, attempt: number): TicketState | undefined {
     const ticket = this.#leases.get(id);
     return ticket?.attempt === attempt ? ticket : undefined;
-  }
-
-  #isEarlier(id: string): boolean {
-    return !id.startsWith(`${this.#options.epoch}-`);
-  }
-
-  /** Undefined unless the ticket is of an earlier life, is not in the ledger and was not settled. */
-  #earlierName(id: string): TicketName | undefined {
-    if (!this.#isEarlier(id) || this.#leases.get(id) !== undefined) return undefined;
-    if (this.#ended.isClosed(id)) return undefined;
-    const name = parseTicketName(id);
-    if (name === undefined || this.#options.isSettled?.(id) !== true) return name;
-    this.#options.onRestored?.("settled-before");
-    return undefined;
-  }
-
-  #restore(told: ToldTicket): Settlement | undefined {
-    const { hasRoom, settlement } = this.makeRoom();
-    const outcome = hasRoom ? "opened" : "no-room";
-    if (!hasRoom || !isEdgeTicket(told.id)) this.#options.onRestored?.(outcome);
-    if (!hasRoom) return undefined;
-    const ticket = restoredTicket(told);
-    // It was forgotten here. What only its isolate knows is not told twice.
-    ticket.isCommitted = this.#ended.isTold(told.id);
-    // Not found by its request: whoever picks again has lost the answer, and so this ticket.
-    this.#leaseToRelay(ticket);
-    // Its prompt was most likely computed in the object's earlier life.
-    this.#load.dispatch(ticket, false);
-    return settlement;
   }
 
   #leaseToRelay(ticket: TicketState): void {
@@ -436,9 +395,4 @@ export class TicketLedger {
     this.#prefills.forget(ticket);
     this.#lessons.forget(ticket);
   }
-}
-
-/** A relay may have it, and has not said so. */
-function isUnheardOf({ isWithRelay, isWorkers }: TicketState): boolean {
-  return !isWithRelay && isWorkers !== true;
 }

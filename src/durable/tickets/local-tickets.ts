@@ -23,6 +23,7 @@ import {
   NO_SLOT,
   type Settlement,
   type TicketEnd,
+  type TicketRoom,
   type TicketSpec,
   type TicketState,
 } from "./ticket.ts";
@@ -57,10 +58,7 @@ export interface LocalTicketsOptions {
   readonly load: TicketLoad;
   readonly ended: EndedTickets;
   readonly limits: Pick<TicketLimits, "beforeRelayMs" | "afterLeftMs">;
-  readonly makeRoom: () => {
-    readonly hasRoom: boolean;
-    readonly settlement: Settlement | undefined;
-  };
+  readonly makeRoom: () => TicketRoom;
   /** Of one that no relay will take. */
   readonly leaseToWorker: (ticket: TicketState) => void;
 }

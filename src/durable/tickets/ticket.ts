@@ -135,7 +135,7 @@ export function beginTicket(
 }
 
 /** One that a relay reports, of a name that is told nothing else of. */
-export type ToldTicket = TicketName &
+type ToldTicket = TicketName &
   TicketSubject & { readonly id: string; readonly attempt: number; readonly slot: number };
 
 export function restoredTicket(told: ToldTicket): TicketState {
@@ -150,6 +150,11 @@ export function restoredTicket(told: ToldTicket): TicketState {
 }
 
 const NO_KEYS = new Uint32Array(0);
+
+/** A relay may have it, and has not said so. */
+export function isUnheardOf({ isWithRelay, isWorkers }: TicketState): boolean {
+  return !isWithRelay && isWorkers !== true;
+}
 
 /** Of one whose load has left. */
 export type ReleasedTicket = Readonly<
@@ -209,6 +214,12 @@ export interface Settlement {
   readonly promptTokens: number;
   readonly cachedTokens: number;
   readonly completionTokens: number;
+}
+
+/** Room for one ticket more, and what was settled by estimate to make it. */
+export interface TicketRoom {
+  readonly hasRoom: boolean;
+  readonly settlement: Settlement | undefined;
 }
 
 type Settled = TicketSubject & {
