@@ -80,8 +80,8 @@ export class Gate {
   }
 
   /** A request that was let through has ended. */
-  settled(requestId: string, usage: TokenUsage, nowMs: number): void {
-    this.#controller?.settled(requestId, 0, { nowMs, usage });
+  settled(requestId: string, usage: TokenUsage, nowMs: number, attempt = 0): void {
+    this.#controller?.settled(requestId, attempt, { nowMs, usage });
     this.advance(nowMs);
   }
 

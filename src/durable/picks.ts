@@ -156,7 +156,8 @@ export class Picks {
   #isWell({ request, exclude, sent }: Decidable & { readonly sent: LocalCommit }): boolean {
     const from = sentFrom(sent);
     const isKnown = this.#ledger.requestOf(sent.ticket, sent.attempt) !== undefined;
-    if (from === undefined || isKnown) return true;
+    // Until the first is closed there are two.
+    if (from === undefined || isKnown || this.creditRoom() <= 0) return true;
     const nowMs = this.#options.clock();
     return this.decider.isWellAt(request, { exclude, nowMs, ...from });
   }

@@ -6,6 +6,8 @@ import type { EdgeSync, EdgeSynced } from "../../../src/durable/contract.ts";
 import { PoolCredit, ROOM_PER_ENDPOINT_MAX } from "../../../src/durable/edge/pool-credit.ts";
 import { PoolSnapshots } from "../../../src/durable/edge/pool-snapshots.ts";
 import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
+import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
+import type { Ticket } from "../../../src/durable/tickets/ticket.ts";
 import type { ShardMap } from "../../../src/scheduler/shards/contracts.ts";
 import { type PoolObject, slotOfAddress } from "./pool-object.ts";
 
@@ -56,6 +58,17 @@ export class EdgeDesk {
   sync({ known, credit, commits }: EdgeSync): EdgeSynced {
     for (const commit of commits) this.#commit(commit);
     return this.#answer({ known, credit }, true);
+  }
+
+  /** Asked about what has been sent: the ticket of where it is to be instead, or undefined where it stays and is committed. */
+  askedMeanwhile(request: InferenceRequest, sent: LocalCommit): Ticket | undefined {
+    const { object } = this.#options;
+    const ticket = object.pickForSent(request, sent);
+    this.#commit(sent);
+    if (ticket === undefined) return undefined;
+    object.ledger.callOff(sent.ticket, sent.attempt);
+    object.passed({ ...sent, attempt: ticket.attempt }, undefined);
+    return ticket;
   }
 
   /** What goes with a pick's answer. */

@@ -1,17 +1,19 @@
 // An isolate that goes by the shipped rule, with the shipped replica, picker and credit.
 //
 // Mirrors src/worker/edge/{local-choice,object-link,edge-calls}.ts, which need real time: one call at a time to each object;
-// what comes meanwhile goes with the next, and one that got lost is made again.
+// what comes meanwhile goes with the next, and one that got lost is made again. What is asked about while it is on its
+// way is asked with a call of its own, which does not get lost.
 
 import { encodeTicketName } from "../../../src/agents/protocol/ticket-name.ts";
 import type { EdgeSynced } from "../../../src/durable/contract.ts";
 import { CreditHolder } from "../../../src/scheduler/credits/credit-holder.ts";
 import {
   afterPick,
+  askingMeanwhile,
   type DecideMode,
   decideWhere,
 } from "../../../src/scheduler/edge/consult-rule.ts";
-import type { ConsultTerms } from "../../../src/scheduler/edge/contracts.ts";
+import type { ConsultTerms, LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
 import { PoolReplica } from "../../../src/scheduler/edge/pool-replica.ts";
 import type { Picked } from "../../../src/scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
@@ -113,29 +115,46 @@ class ShardView {
     // What is refused counts as wanted.
     if (terms.reason === "no-credit") this.#credit.trySpend(1, nowMs);
     if (terms.where === "consult") return { reason: terms.reason, local: undefined };
-    return this.#pick(request, terms);
+    return this.#pick(request, terms, mode);
   }
 
-  #pick(request: InferenceRequest, before: ConsultTerms): Decided {
+  #pick(request: InferenceRequest, before: ConsultTerms, mode: DecideMode): Decided {
     const nowMs = this.#context.nowMs();
     const seed = seedOf(this.#context.rng);
     const picked = this.#replica.pick(this.#context.picker, request, { nowMs, seed });
     if (!picked.ok) return { reason: "full", local: undefined };
     const slot = picked.slots[0]!;
-    const terms = afterPick(before, this.#replica.missed(request, slot, nowMs));
+    const rule = afterPick(before, this.#replica.missed(request, slot, nowMs));
+    const terms = mode === "auto" ? askingMeanwhile(rule) : rule;
     const cachedTokens = picked.matchedBlocks * CONTENT_BLOCK_TOKENS;
     const claim = claimOf(request, slot, cachedTokens);
     if (terms.where === "consult") return this.#propose(request, terms.reason, claim);
     if (!this.#credit.trySpend(1, nowMs)) return this.#propose(request, "no-credit", claim);
+    if (terms.reason === "asked-meanwhile") return this.#sendAsked(request, picked, terms, claim);
     return this.#send(request, picked, { terms, claim });
   }
 
-  #propose(request: InferenceRequest, reason: Decided["reason"], claim: Claim): Decided {
+  #propose(request: InferenceRequest, reason: Decided["reason"], claim: Claim) {
     const { slot, reservedTokens, uncachedTokens } = claim;
     const prompt = { promptTokens: request.promptTokens, uncachedTokens };
     const nowMs = this.#context.nowMs();
     const number = this.#replica.proposed(slot, reservedTokens, nowMs, prompt);
     return { reason, local: undefined, proposal: { slot, number } };
+  }
+
+  /** As src/worker/edge/sent-meanwhile.ts. */
+  #sendAsked(
+    request: InferenceRequest,
+    picked: Picked,
+    terms: ConsultTerms,
+    claim: Claim,
+  ): Decided {
+    const nowMs = this.#context.nowMs();
+    this.#replica.learn(request.keys, claim.slot, nowMs);
+    const slots = Array.from(picked.slots);
+    const sent = { ...this.#commitOf(request, slots, { terms, claim }), decidedAgoMs: 0 };
+    const { reason, proposal } = this.#propose(request, terms.reason, claim);
+    return { reason, proposal, local: { slots, ticket: sent.ticket }, sent };
   }
 
   #send(
@@ -144,20 +163,29 @@ class ShardView {
     { terms, claim }: { readonly terms: ConsultTerms; readonly claim: Claim },
   ): Decided {
     const nowMs = this.#context.nowMs();
-    const { slot, reservedTokens, uncachedTokens, outputTokens } = claim;
-    const { requestId, tenant, model, keys, promptTokens, priority } = request;
+    const { slot, reservedTokens, uncachedTokens } = claim;
+    const { keys, promptTokens } = request;
     const prompt = { promptTokens, uncachedTokens };
     this.#replica.learn(keys, slot, nowMs);
     const number = this.#replica.dispatched(slot, reservedTokens, nowMs, prompt);
-    const facts = { promptTokens, outputTokens, reservedTokens, priority };
-    const ticket = encodeTicketName(this.#context.epoch, ++this.#tickets, facts);
     const slots = Array.from(picked.slots);
-    const endpoints = slots.map((each) => this.#replica.addressOf(each)!);
-    const whose = { requestId, attempt: 0, tenant, fairnessId: tenant, weight: 1, model };
-    const commit = { ...whose, ...facts, ticket, keys, endpoints, terms };
+    const commit = this.#commitOf(request, slots, { terms, claim });
     this.#outbox.addCommit({ number, commit, decidedAtMs: nowMs });
     this.#callAfter(EDGE_GATHER_MS);
-    return { reason: terms.reason, local: { slots, ticket } };
+    return { reason: terms.reason, local: { slots, ticket: commit.ticket } };
+  }
+
+  #commitOf(
+    { requestId, tenant, model, keys, promptTokens, priority }: InferenceRequest,
+    slots: readonly number[],
+    { terms, claim }: { readonly terms: ConsultTerms; readonly claim: Claim },
+  ): Omit<LocalCommit, "decidedAgoMs"> {
+    const { outputTokens, reservedTokens } = claim;
+    const facts = { promptTokens, outputTokens, reservedTokens, priority };
+    const ticket = encodeTicketName(this.#context.epoch, ++this.#tickets, facts);
+    const endpoints = slots.map((each) => this.#replica.addressOf(each)!);
+    const whose = { requestId, attempt: 0, tenant, fairnessId: tenant, weight: 1, model };
+    return { ...whose, ...facts, ticket, keys, endpoints, terms };
   }
 
   asks(): Asked {

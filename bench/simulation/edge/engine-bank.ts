@@ -23,6 +23,7 @@ export class EngineBank {
   readonly #queue: EventQueue;
   readonly #listener: BankListener;
   readonly #wakes: EngineWakes;
+  readonly #running = new Map<Flight, Sequence<number>>();
   /** By slot, what has not been told yet. */
   readonly #stored: number[][];
   readonly #removed: number[][];
@@ -48,12 +49,27 @@ export class EngineBank {
   /** It goes to the first of `slots` that takes it, which is given; undefined: none does. */
   submit(flight: Flight, slots: readonly number[]): number | undefined {
     for (const slot of slots) {
-      if (this.engines[slot]!.submit(flight, this.#queue.nowMs) === undefined) continue;
+      const sequence = this.engines[slot]!.submit(flight, this.#queue.nowMs);
+      if (sequence === undefined) continue;
+      this.#running.set(flight, sequence);
       flight.slot = slot;
       this.#wakes.wake(slot);
       return slot;
     }
     return undefined;
+  }
+
+  /** Takes it away from its engine; false where it has its first token, or is at none. */
+  abort(flight: Flight): boolean {
+    const sequence = this.#running.get(flight);
+    const { nowMs } = this.#queue;
+    if (sequence === undefined || flight.firstTokenAtMs <= nowMs) return false;
+    if (!this.engines[flight.slot]!.abort(sequence, nowMs)) return false;
+    this.#running.delete(flight);
+    this.#wakes.wake(flight.slot);
+    flight.slot = -1;
+    flight.firstTokenAtMs = Infinity;
+    return true;
   }
 
   #tellBlocks(slot: number): void {
@@ -83,6 +99,7 @@ export class EngineBank {
   }
 
   #finished({ content, cachedCount }: Sequence<number>, slot: number, atMs: number): void {
+    this.#running.delete(content as Flight);
     this.#listener.finished(content as Flight, slot, { atMs, cachedTokens: cachedCount });
   }
 

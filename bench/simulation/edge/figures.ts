@@ -2,13 +2,15 @@
 
 import { type Figures, figuresOf } from "../outcome.ts";
 import type { Slo } from "../workload.ts";
-import type { EdgeOutcome, EdgeResult } from "./simulation.ts";
+import type { EdgeOutcome, EdgeResult } from "./run.ts";
 
 export interface EdgeFigures extends Figures {
-  /** Requests decided by isolates, of all. */
+  /** Requests decided by isolates alone, of all: those that an object was asked about meanwhile are not among them. */
   readonly local: number;
   /** Of all requests, by the reason for where they were decided. */
   readonly reasons: Readonly<Record<string, number>>;
+  /** Of those that an object was asked about meanwhile, the ones that it had sent elsewhere. */
+  readonly calledOffShare: number;
   /** Prompt tokens found in caches by those that whoever held most of each prompt had. */
   readonly found: number;
   /** Decisions of the busiest object by their mean. */
@@ -36,6 +38,7 @@ export function edgeFiguresOf(result: EdgeResult, slo: Slo): EdgeFigures {
     ...figuresOf({ outcomes, imbalance: 0, virtualMs }, slo),
     local: sum(({ isLocal }) => Number(isLocal)) / outcomes.length,
     reasons: sharesOf(outcomes.map(({ reason }) => reason)),
+    calledOffShare: result.calledOffShare,
     found: sum(({ cachedTokens }) => cachedTokens) / sum(({ bestTokens }) => bestTokens),
     shardImbalance: Math.max(...shardLoads) / Math.max(1e-9, loadMean),
     splitChanges,

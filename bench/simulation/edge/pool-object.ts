@@ -16,12 +16,12 @@ import {
   usageOf,
 } from "../../../src/durable/tickets/ticket.ts";
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
-import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
+import { EndpointPicker, type PickInput } from "../../../src/scheduler/endpoint-picker.ts";
 import { saturationDetectorOf } from "../../../src/scheduler/flow-control/of-config.ts";
 import { type PoolView, SaturationMeter } from "../../../src/scheduler/flow-control/saturation.ts";
 import { passingOutlook, type QueueOutlook } from "../../../src/durable/queue/outlook.ts";
 import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
-import { PROPOSED_SLACK } from "../../../src/scheduler/edge/proposed-endpoint.ts";
+import { PROPOSED_SLACK, sentSlack } from "../../../src/scheduler/edge/proposed-endpoint.ts";
 import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { type EndpointSample, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
@@ -51,6 +51,13 @@ interface AskedPick {
   readonly request: InferenceRequest;
   /** The slot where its isolate would have sent it. */
   readonly proposed: number | undefined;
+}
+
+/** Where a request is, by its ticket. */
+interface At {
+  readonly ticket: string;
+  readonly attempt: number;
+  readonly slot: number;
 }
 
 /** A request has its endpoints, or is refused. */
@@ -117,14 +124,14 @@ export class PoolObject {
 
   /** An isolate has decided on a request, which may have ended already. */
   passed(commit: LocalCommit, end: TicketEnd | undefined): void {
-    const { requestId, fairnessId, priority, weight, promptTokens, outputTokens } = commit;
+    const { requestId, attempt, fairnessId, priority, weight, promptTokens, outputTokens } = commit;
     const uncachedTokens = Math.max(0, commit.reservedTokens - outputTokens);
-    const whose = { requestId, attempt: 0, fairnessId, priority, weight, bytes: 0 };
+    const whose = { requestId, attempt, fairnessId, priority, weight, bytes: 0 };
     const tokens = { promptTokens, uncachedTokens, outputTokens };
     const receivedAtMs = this.#nowMs - commit.decidedAgoMs;
     const nothing = { keys: NO_KEYS, blocksPerKey: 1 };
     this.gate.passed({ ...whose, ...tokens, receivedAtMs, ...nothing }, this.#nowMs);
-    if (end !== undefined) this.gate.settled(requestId, usageOfEnd(end), this.#nowMs);
+    if (end !== undefined) this.gate.settled(requestId, usageOfEnd(end), this.#nowMs, attempt);
   }
 
   /** Answers at once, or when it is the request's turn. */
@@ -139,9 +146,22 @@ export class PoolObject {
     this.gate.enter({ request, letThrough, refused }, this.#nowMs);
   }
 
-  #pickNow({ request, proposed }: AskedPick): Ticket | undefined {
+  /** As Picks does: undefined where it stays. */
+  pickForSent(request: InferenceRequest, { endpoints, terms }: LocalCommit): Ticket | undefined {
+    const slot = slotOfAddress(endpoints[0]!);
+    if ((this.creditRoom() ?? Infinity) <= 0) return undefined;
+    const input = this.#inputOf(request);
+    const proposed = { slot, slack: sentSlack(terms.rttMs) };
+    const spared = this.#proposals.sparedFor(this.#picker, proposed, input);
+    const picked = this.#picker.pick({ ...input, spared });
+    if (!picked.ok || picked.slots[0] === slot) return undefined;
     this.picked++;
-    const input = {
+    const spec = ticketSpecOf(request, picked, this.table);
+    return this.ledger.open({ ...spec, attempt: 1, holder: HOLDER });
+  }
+
+  #inputOf(request: InferenceRequest): PickInput {
+    return {
       request,
       endpoints: this.table.columns,
       pool: this.table,
@@ -150,6 +170,11 @@ export class PoolObject {
       staleAfterMs: this.staleAfterMs,
       seed: Math.floor(this.#options.rng() * 0x1_0000_0000),
     };
+  }
+
+  #pickNow({ request, proposed }: AskedPick): Ticket | undefined {
+    this.picked++;
+    const input = this.#inputOf(request);
     const picked = this.#picker.pick({
       ...input,
       spared: this.#proposals.sparedFor(
@@ -164,16 +189,17 @@ export class PoolObject {
   }
 
   /** A relay's report that a ticket's request is at an endpoint. */
-  opened(ticket: string, slot: number, { requestId, tenant, model }: InferenceRequest): void {
-    this.ledger.opened(ticket, 0, slot, { requestId, tenant, model });
+  opened({ ticket, attempt, slot }: At, { requestId, tenant, model }: InferenceRequest): void {
+    this.ledger.opened(ticket, attempt, slot, { requestId, tenant, model });
   }
 
   /** A relay's report of a ticket's end. */
-  closed(ticket: string, end: TicketEnd, request: InferenceRequest): void {
+  closed({ ticket, attempt }: Omit<At, "slot">, end: TicketEnd, request: InferenceRequest): void {
     const { requestId, tenant, model } = request;
-    const settlement = this.ledger.closed(ticket, 0, end, { requestId, tenant, model });
+    const settlement = this.ledger.closed(ticket, attempt, end, { requestId, tenant, model });
     if (settlement === undefined) return;
-    this.gate.settled(requestId, usageOf(settlement), this.#nowMs);
+    const usage = settlement.isUnpaid ? NO_USAGE : usageOf(settlement);
+    this.gate.settled(requestId, usage, this.#nowMs, attempt);
   }
 
   sampled(slot: number, sample: EndpointSample, sampledAtMs: number): void {

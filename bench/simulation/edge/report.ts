@@ -258,11 +258,14 @@ function spreadOf(values: readonly number[]): string {
 }
 
 /** Those that matter, most first. */
-function reasonsOf({ reasons }: EdgeFigures): string {
+function reasonsOf({ reasons, calledOffShare }: EdgeFigures): string {
+  const calledOff = ` (of them ${percent(calledOffShare)} called off)`;
   return Object.entries(reasons)
     .filter(([, share]) => share >= REASON_SHARE_MIN)
     .toSorted(([, one], [, other]) => other - one)
-    .map(([reason, share]) => `${reason} ${percent(share)}`)
+    .map(([reason, share]) => {
+      return `${reason} ${percent(share)}${reason === "asked-meanwhile" ? calledOff : ""}`;
+    })
     .join(", ");
 }
 const REASON_SHARE_MIN = 0.01;

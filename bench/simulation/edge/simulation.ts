@@ -2,6 +2,7 @@
 //
 //   client ─▶ isolate ─decides─▶ relay ─▶ engine          0 + ½ rtt
 //             isolate ─asks─▶ object ─▶ isolate ─▶ relay   rtt + ½ rtt
+//             isolate ─sends ─▶ relay, ─asks─▶ object meanwhile      0 + ½ rtt, and where that is better rtt + ½ rtt
 //             isolate ─commits, asks for snapshot and credit─▶ object     off the request's way
 //
 // A turn of a conversation lands on a random isolate of its client's colo, as nothing keeps it at one.
@@ -10,85 +11,35 @@ import { schedulerConfigSchema } from "../../../src/scheduler/config/schema.ts";
 import type { SchedulerConfig } from "../../../src/scheduler/config/scheduler-config.ts";
 import type { EdgeSync, EdgeSynced } from "../../../src/durable/contract.ts";
 import type { Ticket } from "../../../src/durable/tickets/ticket.ts";
+import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
 import { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
 import { CONTENT_BLOCK_TOKENS } from "../../../src/scheduler/kv/content-keys.ts";
 import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { ENDPOINTS_MAX, type EndpointSample } from "../../../src/scheduler/model/endpoint-table.ts";
-import { type PreparedShards, prepareShards } from "../../../src/scheduler/shards/shard-of.ts";
+import { prepareShards } from "../../../src/scheduler/shards/shard-of.ts";
 import { createRng, type Rng } from "../../../src/scheduler/support/rng.ts";
 import { EDGE_EPOCH_PREFIX } from "../../../src/agents/protocol/ticket-name.ts";
 import { EventQueue } from "../event-queue.ts";
 import { Flight } from "../flight.ts";
 import type { Outcome } from "../outcome.ts";
 import type { Phase, Session } from "../workload.ts";
-import { type BoundFigures, BoundWatch } from "./bound-watch.ts";
+import { BoundWatch } from "./bound-watch.ts";
 import { ContentNames, keysOf } from "./content-names.ts";
 import { EdgeDesk } from "./edge-desk.ts";
 import { EngineBank } from "./engine-bank.ts";
-import { type MessageBytes, Messages, weigh } from "./messages.ts";
+import { type Isolate, type Journey, NOTHING_DONE, ticketEndOf } from "./journey.ts";
+import { Messages, weigh } from "./messages.ts";
 import { PoolObject, slotOfAddress } from "./pool-object.ts";
+import type { EdgeOptions, EdgeOutcome, EdgeResult } from "./run.ts";
 import { shardFor, ShardSet } from "./shard-set.ts";
 import type { EdgeTopology } from "./topology.ts";
-import type { Asked, Decided, Mind, Way } from "./ways.ts";
+import type { Asked, Decided } from "./ways.ts";
 
 /** Requests come when samples of all engines have. */
 const START_MS = 3_000;
 
-export interface EdgeOptions {
-  readonly topology: EdgeTopology;
-  readonly way: Way;
-  readonly shards: number;
-  readonly phase: Phase;
-  readonly seed: number;
-  /** As a person would write it; undefined is what a pool does that configures nothing. */
-  readonly config?: unknown;
-  /** Requests under way at one endpoint at most, as the configuration has it. */
-  readonly concurrencyMax?: number | undefined;
-}
-
-export interface EdgeOutcome extends Outcome {
-  readonly reason: Decided["reason"];
-  readonly isLocal: boolean;
-  readonly shard: number;
-  readonly colo: number;
-  /** Of the prompt, held by whoever held most of it when it came to its engine. */
-  readonly bestTokens: number;
-}
-
-export interface EdgeResult {
-  readonly outcomes: readonly EdgeOutcome[];
-  readonly virtualMs: number;
-  readonly bytes: MessageBytes;
-  readonly splitChanges: number;
-  readonly bounds: BoundFigures;
-  /** Decisions in each shard, and for it. */
-  readonly shardLoads: readonly number[];
-}
-
 export function simulateEdge(options: EdgeOptions): EdgeResult {
   return new EdgeSimulation(options).run();
-}
-
-interface Isolate {
-  readonly colo: number;
-  readonly rttMs: number;
-  readonly mind: Mind | undefined;
-  /** The map that it goes by. */
-  shards: PreparedShards;
-}
-
-/** A request on its way. */
-interface Journey {
-  readonly flight: Flight;
-  readonly isolate: Isolate;
-  readonly shard: number;
-  readonly decided: Decided;
-  ticket: string;
-  /** When the relay had it. */
-  relayedAtMs: number;
-  /** The endpoint that was chosen for it; -1 before. */
-  charged: number;
-  bestTokens: number;
 }
 
 class EdgeSimulation {
@@ -113,6 +64,8 @@ class EdgeSimulation {
   #turnsLeft = 0;
   #measuredLeft = 0;
   #sent = 0;
+  #sentMeanwhile = 0;
+  #calledOff = 0;
 
   constructor(options: EdgeOptions) {
     this.#options = options;
@@ -168,6 +121,7 @@ class EdgeSimulation {
       splitChanges: this.#shards.changes,
       bounds: this.#bounds.figures,
       shardLoads: this.#shardLoads,
+      calledOffShare: this.#calledOff / Math.max(1, this.#sentMeanwhile),
     };
   }
 
@@ -232,7 +186,7 @@ class EdgeSimulation {
     const { inference } = flight.request;
     const shard = shardFor(inference.keys, isolate.shards, index);
     const decided = isolate.mind?.decide(inference, shard) ?? ASKED;
-    const untold = { ticket: "", relayedAtMs: 0, charged: -1, bestTokens: 0 };
+    const untold = { ticket: "", attempt: 0, relayedAtMs: 0, charged: -1, bestTokens: 0 };
     const journey: Journey = { flight, isolate, shard, decided, ...untold };
     this.#journeys.set(flight, journey);
     if (isMeasured) this.#measuredLeft++;
@@ -240,6 +194,54 @@ class EdgeSimulation {
     if (decided.local === undefined) return this.#ask(journey);
     journey.ticket = decided.local.ticket;
     this.#relay(journey, decided.local.slots);
+    if (decided.sent !== undefined) this.#askMeanwhile(journey, decided.sent);
+  }
+
+  #askMeanwhile(journey: Journey, sent: LocalCommit): void {
+    const { isolate, shard, flight, decided } = journey;
+    const { inference } = flight.request;
+    const askedAtMs = this.#queue.nowMs;
+    const asked = isolate.mind!.asks!(shard);
+    this.#sentMeanwhile += 1;
+    this.#messages.travel(isolate.rttMs, () => {
+      const rather = this.#desks[shard]!.askedMeanwhile(inference, sent);
+      const told = this.#tellAlong(shard, asked);
+      const slots = (rather ?? sent).endpoints.map(slotOfAddress);
+      this.#messages.travel(isolate.rttMs, () => {
+        const { proposal } = decided;
+        const at = { request: inference, slot: slots[0], proposal, askedAtMs };
+        isolate.mind!.answered!(shard, told, at);
+        this.#heardOfShards(isolate);
+        if (rather !== undefined) this.#callOff(journey, rather);
+      });
+    });
+  }
+
+  /** It is closed where it was sent, and goes on elsewhere: unless it has an answer by then. */
+  #callOff(journey: Journey, rather: Ticket): void {
+    const { isolate, flight, shard } = journey;
+    const { toEngineMs, reportMs } = this.#options.topology.shape.network;
+    const { rttMs } = this.#options.topology.colos[isolate.colo]!;
+    const object = this.#shards.objects[shard]!;
+    const { inference } = flight.request;
+    const slots = rather.endpoints.map(slotOfAddress);
+    const first = { ticket: journey.ticket, attempt: journey.attempt, slot: journey.charged };
+    const other = { ticket: rather.id, attempt: rather.attempt, slot: slots[0]! };
+    this.#bounds.sent(other.slot, this.#queue.nowMs);
+    this.#queue.add(this.#queue.nowMs + rttMs / 2 + toEngineMs, () => {
+      const isMoved = this.#bank.abort(flight);
+      const lost = isMoved ? first : other;
+      this.#bounds.ended(lost.slot);
+      this.#queue.add(this.#queue.nowMs + reportMs, () =>
+        object.closed(lost, { ...NOTHING_DONE, slot: lost.slot }, inference),
+      );
+      if (!isMoved) return;
+      this.#calledOff += 1;
+      journey.charged = other.slot;
+      journey.ticket = other.ticket;
+      journey.attempt = other.attempt;
+      this.#submit(journey, slots);
+    });
   }
 
   #ask(journey: Journey): void {
@@ -317,21 +319,26 @@ class EdgeSimulation {
   }
 
   #relay(journey: Journey, slots: readonly number[]): void {
-    const { isolate, flight, shard } = journey;
+    const { isolate } = journey;
     journey.charged = slots[0]!;
     this.#bounds.sent(journey.charged, this.#queue.nowMs);
-    const { toEngineMs, reportMs } = this.#options.topology.shape.network;
+    const { toEngineMs } = this.#options.topology.shape.network;
     // The way to the engines takes its time also where asking takes none.
     const { rttMs } = this.#options.topology.colos[isolate.colo]!;
-    this.#queue.add(this.#queue.nowMs + rttMs / 2 + toEngineMs, () => {
-      journey.relayedAtMs = this.#queue.nowMs;
-      journey.bestTokens = this.#bestTokens(flight);
-      const slot = this.#bank.submit(flight, slots);
-      if (slot === undefined) return this.#shed(journey);
-      this.#queue.add(this.#queue.nowMs + reportMs, () =>
-        this.#shards.objects[shard]!.opened(journey.ticket, slot, flight.request.inference),
-      );
-    });
+    const atMs = this.#queue.nowMs + rttMs / 2 + toEngineMs;
+    this.#queue.add(atMs, () => this.#submit(journey, slots));
+  }
+
+  #submit(journey: Journey, slots: readonly number[]): void {
+    const { flight, shard, ticket, attempt } = journey;
+    const { reportMs } = this.#options.topology.shape.network;
+    journey.relayedAtMs = this.#queue.nowMs;
+    journey.bestTokens = this.#bestTokens(flight);
+    const slot = this.#bank.submit(flight, slots);
+    if (slot === undefined) return this.#shed(journey);
+    this.#queue.add(this.#queue.nowMs + reportMs, () =>
+      this.#shards.objects[shard]!.opened({ ticket, attempt, slot }, flight.request.inference),
+    );
   }
 
   #bestTokens({ request }: Flight): number {
@@ -347,12 +354,16 @@ class EdgeSimulation {
     const { atMs, cachedTokens } = end;
     const journey = this.#journeys.get(flight)!;
     this.#journeys.delete(flight);
-    const { isolate, shard, ticket } = journey;
+    const { isolate, shard, ticket, attempt } = journey;
     const { rttMs } = this.#options.topology.colos[isolate.colo]!;
     const { reportMs } = this.#options.topology.shape.network;
     const { inference } = flight.request;
     this.#queue.add(atMs + reportMs, () =>
-      this.#shards.objects[shard]!.closed(ticket, ticketEndOf(journey, slot, end), inference),
+      this.#shards.objects[shard]!.closed(
+        { ticket, attempt },
+        ticketEndOf(journey, slot, end),
+        inference,
+      ),
     );
     const endedAtMs = atMs + rttMs / 2;
     if (flight.isMeasured)
@@ -383,9 +394,10 @@ class EdgeSimulation {
       "endedAtMs" | "ttftMs" | "tpotMs" | "cachedTokens" | "outputTokens" | "isShed"
     >,
   ): void {
-    const { reason, local } = decided;
+    const { reason, local, sent } = decided;
+    const isLocal = local !== undefined && sent === undefined;
     const { colo } = isolate;
-    const facts = { ...flight.facts(), reason, isLocal: local !== undefined, shard, colo };
+    const facts = { ...flight.facts(), reason, isLocal, shard, colo };
     this.#measuredLeft--;
     this.#outcomes.push({ ...facts, bestTokens, ...end });
   }
@@ -417,23 +429,6 @@ class EdgeSimulation {
 }
 
 const ASKED: Decided = { reason: "forced-consult", local: undefined };
-
-/** As a relay reports it: times from the moment at which it got the request. */
-function ticketEndOf(
-  { flight, relayedAtMs }: Journey,
-  slot: number,
-  end: { atMs: number; cachedTokens: number },
-) {
-  return {
-    slot,
-    isPromptCached: true,
-    ttftMs: flight.firstTokenAtMs - relayedAtMs,
-    durationMs: end.atMs - relayedAtMs,
-    promptTokens: flight.promptCount,
-    cachedTokens: end.cachedTokens,
-    completionTokens: flight.outputCount,
-  };
-}
 
 function drawColo({ colos }: EdgeTopology, rng: Rng): number {
   let left = rng();

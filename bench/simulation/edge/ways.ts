@@ -1,7 +1,7 @@
 // Ways to decide that are compared, and what an isolate is to the simulation.
 
 import type { EdgeSync, EdgeSynced, PickRequest } from "../../../src/durable/contract.ts";
-import type { WhereReason } from "../../../src/scheduler/edge/contracts.ts";
+import type { LocalCommit, WhereReason } from "../../../src/scheduler/edge/contracts.ts";
 import type { EndpointPicker } from "../../../src/scheduler/endpoint-picker.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
 import type { Rng } from "../../../src/scheduler/support/rng.ts";
@@ -15,8 +15,10 @@ export interface Decided {
   readonly reason: WhereReason | "naive";
   /** Undefined: the object is asked. */
   readonly local: { readonly slots: readonly number[]; readonly ticket: string } | undefined;
-  /** Where it would have gone, counted there until the object answers. */
+  /** Where it would have gone, or goes, counted there until the object answers. */
   readonly proposal?: Proposal;
+  /** It goes there, and the object is asked about it meanwhile: as it is told. */
+  readonly sent?: LocalCommit;
 }
 
 interface Proposal {

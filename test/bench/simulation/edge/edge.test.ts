@@ -41,6 +41,15 @@ describe("one pool at the edge", () => {
     expect(auto.ttft_p90).toBeLessThan(0.8 * naive.ttft_p90);
   });
 
+  it("sends long prompts at once and asks meanwhile, sooner than who asks first, and calls few off", () => {
+    const auto = run("trace", "auto");
+    const ask = run("trace", "ask");
+    expect(auto.reasons["asked-meanwhile"]).toBeGreaterThan(0.1);
+    expect(auto.ttft_mean).toBeLessThan(ask.ttft_mean);
+    expect(auto.calledOffShare).toBeGreaterThan(0);
+    expect(auto.calledOffShare).toBeLessThan(0.35);
+  });
+
   it("asks where the object is near, and by what it has alone where requests are few", () => {
     expect(run("chat", "auto", { rttMs: 2 }).reasons["near"]).toBeGreaterThan(0.95);
     const few = run("chat", "auto", { isolatesPerColo: 100 });
