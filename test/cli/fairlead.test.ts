@@ -33,8 +33,9 @@ describe("fairlead", { timeout: 30_000 }, () => {
       expect(help.stdout).toContain(`  ${command} `);
       const usage = fairlead(["help", command]);
       expect(usage.stdout).toMatch(new RegExp(`^Usage: fairlead ${command}`));
-      expect(fairlead([command, "--help"])).toMatchObject({ status: 0, stdout: usage.stdout });
     }
+    const usage = fairlead(["help", "up"]);
+    expect(fairlead(["up", "--help"])).toMatchObject({ status: 0, stdout: usage.stdout });
     expect(fairlead([]).stdout).toBe(help.stdout);
   });
 

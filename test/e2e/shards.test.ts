@@ -241,10 +241,12 @@ describe("a pool of several objects", () => {
       await eventually(
         "prompts that begin alike are served by several objects",
         async () => {
+          // A plan takes two hundred samples, and an object takes eight a second: the others take some as well.
+          const others = Array.from({ length: 4 }, () => ask([turn(`Not a tale: ${n++}.`)]));
           const answers = await Promise.all(
-            Array.from({ length: 4 }, () => ask([...before, turn(`Tale ${n++} begins.`)])),
+            Array.from({ length: 6 }, () => ask([...before, turn(`Tale ${n++} begins.`)])),
           );
-          await sleep(50);
+          await Promise.all(others);
           const shards = new Set(answers.map(({ requestId }) => shardOfRequest(requestId)));
           return shards.size > 1 ? true : undefined;
         },
