@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PREFILL_OUTCOMES } from "../../../src/agents/protocol/stage-reports.ts";
+import { EDGE_EPOCH_PREFIX, encodeTicketName } from "../../../src/agents/protocol/ticket-name.ts";
 import { TICKET_LIMITS, type TicketLimits } from "../../../src/durable/tickets/ledger-options.ts";
 import { TicketLedger } from "../../../src/durable/tickets/ledger.ts";
 import type { PrefillEnd } from "../../../src/durable/tickets/prefills.ts";
@@ -44,9 +45,13 @@ class StrictTable extends EndpointTable {
   readonly #carried = new Map<number, number[]>();
 
   override dispatched(...sent: Parameters<EndpointTable["dispatched"]>) {
-    const [slot, tokens] = sent;
-    this.#carried.set(slot, [...(this.#carried.get(slot) ?? []), tokens]);
+    this.#carries(sent[0], sent[1]);
     return super.dispatched(...sent);
+  }
+
+  override dispatchedBefore(...sent: Parameters<EndpointTable["dispatchedBefore"]>) {
+    this.#carries(sent[0], sent[1]);
+    return super.dispatchedBefore(...sent);
   }
 
   override released(...given: Parameters<EndpointTable["released"]>): void {
@@ -61,6 +66,10 @@ class StrictTable extends EndpointTable {
   override remove(slot: number): void {
     this.#carried.delete(slot);
     super.remove(slot);
+  }
+
+  #carries(slot: number, tokens: number): void {
+    this.#carried.set(slot, [...(this.#carried.get(slot) ?? []), tokens]);
   }
 }
 
@@ -110,21 +119,32 @@ class World {
   open(options: { tries?: number; prefillSlot?: number; keys?: Uint32Array } = {}): string {
     const { tries = 1, prefillSlot = PREFILL, keys = KEYS } = options;
     const prefill = { slot: prefillSlot, tries, uncachedTokens: AT_PREFILL };
-    return this.ledger.open({
+    return this.ledger.open({ ...this.#request(), keys, prefill, holder: HOLDER }).id;
+  }
+
+  /** One that an isolate has decided on and sent. */
+  commit(): string {
+    const request = this.#request();
+    const id = encodeTicketName(`${EDGE_EPOCH_PREFIX}1`, this.#created, request);
+    const prefill = { slot: PREFILL, tries: 1, uncachedTokens: AT_PREFILL };
+    const committed = { ...request, id, keys: KEYS, prefill, decidedAgoMs: 0 };
+    this.ledger.local.commit(committed);
+    return id;
+  }
+
+  #request() {
+    return {
       requestId: `r${++this.#created}`,
       attempt: 0,
       tenant: "acme",
       model: "m",
       priority: 0,
-      keys,
       promptTokens: PROMPT,
       outputTokens: OUTPUT,
       reservedTokens: AT_DECODE + OUTPUT,
       slot: DECODE,
       endpoints: ["10.0.0.0:1"],
-      prefill,
-      holder: HOLDER,
-    }).id;
+    };
   }
 
   load(slot: number): [requests: number, tokens: number] {
@@ -415,6 +435,30 @@ describe("prefixes", () => {
     w.ledger.prefilled(id, 0, OK);
     w.ledger.closed(id, 0, { ...CLOSED, isPromptCached: false });
     expect(holders(w)).toEqual([PREFILL]);
+  });
+
+  it.for([
+    {
+      name: "its Worker has called off",
+      end: (w: World, id: string) => w.ledger.endLocal(id, 0, "relay-unreachable"),
+    },
+    {
+      name: "no relay was heard of",
+      end: (w: World) => {
+        w.nowMs += TICKET_LIMITS.beforeRelayMs;
+        w.ledger.sweep();
+      },
+    },
+  ])("of an isolate's request that $name are believed of neither any more", ({ end }) => {
+    const w = new World();
+    const id = w.commit();
+    expect(holders(w)).toEqual([DECODE, PREFILL]);
+    end(w, id);
+    expect(w.held.map(({ size }) => size)).toEqual([0, 0, 0, 0]);
+    // What others have vouched for stays, wherever it is.
+    w.ledger.closed(w.commit(), 0, CLOSED);
+    end(w, w.commit());
+    expect(holders(w)).toEqual([DECODE, PREFILL]);
   });
 
   it("of a thinned request are both's once its Worker tells them", () => {
