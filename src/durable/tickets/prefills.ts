@@ -172,8 +172,8 @@ export class Prefills {
     // The engine's count where it tells, else the router's estimate.
     const isCounted = promptTokens !== null && cachedTokens !== null;
     const own = isCounted ? Math.max(0, promptTokens - cachedTokens) : uncachedTokens;
-    const { aheadTokens, isHeld } = dispatched;
-    const observation = { ttftMs: durationMs, decodeMs: null, isHeld };
+    const { aheadTokens, heardTokens, isHeld } = dispatched;
+    const observation = { ttftMs: durationMs, decodeMs: null, heardTokens, isHeld };
     this.#options.load.completed(slot, { ...observation, workTokens: aheadTokens + own });
   }
 

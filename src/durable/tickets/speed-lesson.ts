@@ -26,9 +26,9 @@ export function speedLesson(ticket: TicketState, end: TicketEnd): SpeedObservati
   // The engine's count where it tells, else the router's estimate.
   const isCounted = promptTokens !== null && cachedTokens !== null;
   const own = isCounted ? Math.max(0, promptTokens - cachedTokens) : uncachedTokens(ticket);
-  const { aheadTokens, isHeld } = dispatched;
+  const { aheadTokens, heardTokens, isHeld } = dispatched;
   const decodeMs = end.ttftMs === null || durationMs === undefined ? null : durationMs - end.ttftMs;
-  return { ttftMs, decodeMs, workTokens: aheadTokens + own, isHeld };
+  return { ttftMs, decodeMs, workTokens: aheadTokens + own, heardTokens, isHeld };
 }
 
 /** How long blocks took to get to the ticket's endpoint. Undefined if none did, or something else took time. */

@@ -60,6 +60,8 @@ export interface Dispatched {
   readonly atMs: number;
   /** Prompt tokens to be computed before its own. */
   readonly aheadTokens: number;
+  /** Of them, those that other objects have told of: how much of it is left is not known well. */
+  readonly heardTokens?: number;
   /** Its KV memory is not free yet: it will wait for others to end. */
   readonly isHeld: boolean;
 }
@@ -96,6 +98,7 @@ export class EndpointTable {
   readonly #slotById = new Map<string, number>();
   readonly #slotByAddress = new Map<string, number>();
   readonly #free: number[] = [];
+  #changes = 0;
   /** Waiting requests as last reported, 0 before that; the column adds the dispatches. */
   readonly #reportedWaiting = new Int32Array(ENDPOINTS_MAX);
   readonly #dispatches = new RecentDispatches(ENDPOINTS_MAX);
@@ -107,6 +110,11 @@ export class EndpointTable {
 
   get columns(): EndpointColumns {
     return this.#columns;
+  }
+
+  /** Endpoints that have come, gone or changed so far. */
+  get changes(): number {
+    return this.#changes;
   }
 
   get size(): number {
@@ -123,6 +131,7 @@ export class EndpointTable {
     if (holder !== undefined && holder !== known) return undefined;
     const slot = known ?? this.#takeSlot();
     if (slot === undefined) return undefined;
+    this.#changes += 1;
     if (known !== undefined) this.#slotByAddress.delete(this.#endpoints[known]!.address);
     this.#endpoints[slot] = endpoint;
     this.#slotById.set(endpoint.id, slot);
@@ -134,6 +143,7 @@ export class EndpointTable {
   remove(slot: number): void {
     const endpoint = this.#endpoints[slot];
     if (endpoint === undefined) return;
+    this.#changes += 1;
     this.#slotById.delete(endpoint.id);
     this.#slotByAddress.delete(endpoint.address);
     this.#endpoints[slot] = undefined;
@@ -148,6 +158,7 @@ export class EndpointTable {
     this.remove(slot);
     const at = this.#free.indexOf(slot);
     if (at >= 0) this.#free.splice(at, 1);
+    this.#changes += 1;
     this.#clear(slot);
     this.#endpoints[slot] = endpoint;
     this.#slotById.set(endpoint.id, slot);
@@ -308,7 +319,8 @@ export class EndpointTable {
     this.#shared.dispatched(slot, tokens);
     this.#shared.worked(slot, prompt.uncachedTokens);
     this.totals.add(tokens, prompt);
-    return { atMs: nowMs, aheadTokens, isHeld };
+    const heardTokens = columns.work.othersLeftMs(slot, nowMs) / msPerToken;
+    return { atMs: nowMs, aheadTokens, heardTokens, isHeld };
   }
 
   /** The prompt of a dispatched request is not going to be computed at `slot` after all. */

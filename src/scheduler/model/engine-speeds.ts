@@ -7,8 +7,8 @@
 //
 // A median is followed by steps of a fixed ratio: up by a step when a request was slower than
 // believed, down when it was faster. One outlier moves it by one step, whatever its size. Steps begin large
-// and shrink with each request. Requests too short to tell, and those that waited for memory
-// and not for compute, teach nothing.
+// and shrink with each request. Requests too short to tell, those that waited for memory
+// and not for compute, and those behind work that is mostly hearsay, teach nothing.
 //
 // An endpoint nobody has learned about has the pool's numbers, so a new one neither attracts nor repels;
 // a pool nobody has learned about has those of a common GPU.
@@ -42,6 +42,11 @@ export const OVERHEAD_MS = 40;
 export const TRANSFER_OVERHEAD_MS = 40;
 /** Fewer tokens take about as long as the overhead, and say nothing. */
 const WORK_TOKENS_MIN = 1_024;
+/**
+ * Of the work, what may be known from other objects alone. Prompts of little work of their own are taken for long ones
+ * just where too much is taken to be ahead, and would teach that the engine is fast.
+ */
+const HEARD_SHARE_MAX = 1 / 4;
 const FIRST_STEP = 0.3;
 const LAST_STEP = 0.02;
 /** Of the mean; the first requests count more. */
@@ -55,6 +60,8 @@ export interface SpeedObservation {
   readonly decodeMs: number | null;
   /** Prompt tokens the engine computed between dispatch and first token: those before it, and its own. */
   readonly workTokens: number;
+  /** Of them, those of other objects that were told of; see Dispatched. None where absent. */
+  readonly heardTokens?: number | undefined;
   /** It had to wait for memory, as far as was known. */
   readonly isHeld: boolean;
 }
@@ -117,8 +124,9 @@ export class EngineSpeeds {
   }
 
   observe(slot: number, observation: SpeedObservation): void {
-    const { ttftMs, decodeMs, workTokens, isHeld } = observation;
-    if (ttftMs !== null && !isHeld && workTokens >= WORK_TOKENS_MIN) {
+    const { ttftMs, decodeMs, workTokens, heardTokens = 0, isHeld } = observation;
+    const isSure = !isHeld && heardTokens <= HEARD_SHARE_MAX * workTokens;
+    if (ttftMs !== null && isSure && workTokens >= WORK_TOKENS_MIN) {
       const msPerToken = Math.max(0, ttftMs - OVERHEAD_MS) / workTokens;
       const { prefillMsPerTokenMin: min, prefillMsPerTokenMax: max } = SPEED_LIMITS;
       this.#learnMedian(this.#prefill, slot, { observed: msPerToken, min, max });

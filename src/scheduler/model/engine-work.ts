@@ -96,6 +96,12 @@ export class EngineWork {
     this.#othersUntilMs[slot] = 0;
   }
 
+  /** Of others' work that was counted, what is left in ms: at most all that is. */
+  othersLeftMs(slot: number, nowMs: number): number {
+    const untilMs = Math.min(this.#othersUntilMs[slot]!, this.prefillBusyUntilMs[slot]!);
+    return Math.max(0, untilMs - nowMs);
+  }
+
   /** Others have sent work there since they were heard of last, or, below 0, taken it back. */
   workedElsewhere(slot: number, workMs: number, nowMs: number): void {
     if (workMs >= 0) this.#addedElsewhere(slot, workMs, nowMs);
@@ -109,20 +115,14 @@ export class EngineWork {
     this.#idleMs[slot] = 0;
     const startMs = Math.max(nowMs, this.prefillBusyUntilMs[slot]!);
     this.prefillBusyUntilMs[slot] = Math.min(nowMs + BUSY_MS_MAX, startMs + leftMs);
-    this.#othersUntilMs[slot] = nowMs + this.#othersLeftMs(slot, nowMs) + leftMs;
+    this.#othersUntilMs[slot] = nowMs + this.othersLeftMs(slot, nowMs) + leftMs;
   }
 
   #takenBackElsewhere(slot: number, workMs: number, nowMs: number): void {
-    const standingMs = this.#othersLeftMs(slot, nowMs);
+    const standingMs = this.othersLeftMs(slot, nowMs);
     const takenMs = Math.min(workMs, standingMs);
     this.#othersUntilMs[slot] = nowMs + standingMs - takenMs;
     this.takenBack(slot, takenMs, nowMs);
-  }
-
-  /** Of others' work that was counted, what is left: at most all that is. */
-  #othersLeftMs(slot: number, nowMs: number): number {
-    const untilMs = Math.min(this.#othersUntilMs[slot]!, this.prefillBusyUntilMs[slot]!);
-    return Math.max(0, untilMs - nowMs);
   }
 
   /** A request that was sent there and is not going to be computed there. */
@@ -138,7 +138,7 @@ export class EngineWork {
     this.#msPerToken[slot] = msPerToken;
     if (before === 0) return leftMs;
     const ratio = msPerToken / before;
-    this.#othersUntilMs[slot] = nowMs + this.#othersLeftMs(slot, nowMs) * ratio;
+    this.#othersUntilMs[slot] = nowMs + this.othersLeftMs(slot, nowMs) * ratio;
     return leftMs * ratio;
   }
 

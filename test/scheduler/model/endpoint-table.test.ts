@@ -205,6 +205,18 @@ describe("work and speed", () => {
     expect(table.columns.prefillBusyUntilMs[slot]).toBe(1_400);
   });
 
+  it("tells a request how much of that is known from other objects alone", () => {
+    const table = new EndpointTable();
+    const slot = table.add(endpoint(1))!;
+    table.dispatched(slot, 5_000, 1_000, PROMPT);
+    // Half a second of it is taken to have drained since.
+    table.workedElsewhere(slot, 7_000, 1_000);
+    const { aheadTokens, heardTokens } = table.dispatched(slot, 5_000, 1_100, PROMPT);
+    // Taken to be the first that is computed.
+    expect([aheadTokens, heardTokens]).toEqual([5_000, 1_000]);
+    expect(table.dispatched(slot, 5_000, 1_200, PROMPT).heardTokens).toBe(0);
+  });
+
   it("begins with what the pool has learned", () => {
     const table = new EndpointTable();
     const slot = table.add(endpoint(1))!;

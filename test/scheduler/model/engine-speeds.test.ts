@@ -43,6 +43,28 @@ describe("prefill", () => {
     expect(speeds.prefillMsPerToken[0]).toBeGreaterThan(UNLEARNED.prefillMsPerToken);
   });
 
+  it("is not learned from prompts behind work that is known from other objects", () => {
+    const speeds = new EngineSpeeds(SLOTS);
+    speeds.observe(0, prompt(5, { heardTokens: 1_001 }));
+    expect(speeds.prefillMsPerToken[0]).toBe(UNLEARNED.prefillMsPerToken);
+    speeds.observe(0, prompt(5, { heardTokens: 1_000 }));
+    expect(speeds.prefillMsPerToken[0]).toBeGreaterThan(UNLEARNED.prefillMsPerToken);
+  });
+
+  it("is found where little work is taken for much, as far as it is others'", () => {
+    // Most prompts are cached, and others' work is heard of that has been done meanwhile.
+    const speeds = new EngineSpeeds(SLOTS);
+    const rng = createRng(5);
+    for (let i = 0; i < 2_000; i++) {
+      const heardTokens = Math.floor(3_000 * rng());
+      const own = i % 8 === 0 ? 2_000 : 100;
+      const ttftMs = OVERHEAD_MS + 0.05 * (own + heardTokens * rng() * 0.2);
+      speeds.observe(0, prompt(0, { ttftMs, workTokens: own + heardTokens, heardTokens }));
+    }
+    expect(speeds.prefillMsPerToken[0]! / 0.05).toBeGreaterThan(0.8);
+    expect(speeds.prefillMsPerToken[0]! / 0.05).toBeLessThan(1.25);
+  });
+
   it.for([
     ["Max", 1e9],
     ["Min", 0],
