@@ -22,6 +22,7 @@ import { Proposals } from "./edge/proposals.ts";
 import type { Endpoints } from "./endpoints.ts";
 import type { ResidentKnowledge } from "./kv/resident-knowledge.ts";
 import type { PrefixMemory } from "./prefix/memory.ts";
+import type { PoolShards } from "./shards/pool-shards.ts";
 import { Shadow } from "./shadow.ts";
 import type { DecisionQuery, ShadowState } from "./state.ts";
 
@@ -40,6 +41,8 @@ export interface DeciderOptions {
   readonly prefixes: PrefixMemory;
   readonly resident: ResidentKnowledge;
   readonly registry: MetricRegistry;
+  /** The object as one of the pool's. */
+  readonly shards: Pick<PoolShards, "lane">;
 }
 
 interface DecidedAt {
@@ -135,9 +138,12 @@ export class Decider {
     const { endpoints } = this.#options;
     const facts = this.#factsOf(request, at);
     const { seed } = facts;
-    const input = { ...facts, spared: this.#sparedFor(at.proposed, PROPOSED_SLACK, facts) };
+    const spared =
+      this.#sparedFor(at.proposed, PROPOSED_SLACK, facts) ??
+      this.#proposals.sparedForLane(this.#picker!, this.#options.shards.lane, facts);
+    const input = { ...facts, spared };
     const outcome = this.#picker!.pick(input, this.#recorder);
-    // What an isolate proposed follows the configuration in force.
+    // What an isolate proposed, and whom a lane spares, follows the configuration in force.
     const shadow = this.#shadow?.observe({ ...facts, spared: undefined }, outcome);
     const { attempt, queue } = at;
     const { exclude } = input;

@@ -1,8 +1,10 @@
-// Isolates' proposals of where to send what they ask about, as the object's picks take them.
+// Whom the object's picks spare: for the endpoint that an isolate has proposed, or for the pool's other objects.
 
 import type { EndpointPicker, PickInput } from "../../scheduler/endpoint-picker.ts";
+import type { LoadView } from "../../scheduler/edge/idle.ts";
 import { ENDPOINTS_MAX } from "../../scheduler/model/endpoint-table.ts";
 import { type Slack, spareForProposed } from "../../scheduler/edge/proposed-endpoint.ts";
+import { spareForLane } from "../../scheduler/shards/lane.ts";
 
 const NO_TIERS: ReadonlyMap<string, Int32Array> = new Map();
 
@@ -20,16 +22,39 @@ export class Proposals {
     { slot, slack }: { readonly slot: number | undefined; readonly slack: Slack },
     input: PickInput,
   ): Uint8Array | undefined {
-    if (slot === undefined || picker.profileCount > 1 || !picker.maySpare(input)) return undefined;
-    const { endpoints: columns, nowMs, staleAfterMs, request, prefixSources } = input;
-    const match = (): Int32Array => {
-      const { exact, approximate } = prefixSources;
-      if (exact === undefined) approximate(request.keys, this.#matched);
-      else exact(request.keys, this.#matched, NO_TIERS);
-      return this.#matched;
-    };
-    const view = { columns, nowMs, staleAfterMs };
+    if (slot === undefined || !maySpare(picker, input)) return undefined;
     const spared = this.#spared;
-    return spareForProposed(view, slot, match, { spared, slack }) ? spared : undefined;
+    const match = () => this.#match(input);
+    return spareForProposed(viewOf(input), slot, match, { spared, slack }) ? spared : undefined;
   }
+
+  /** The same for the endpoints of a lane, which has a 1 for each by slot; nobody is spared without one. */
+  // Hot path.
+  sparedForLane(
+    picker: Pick<EndpointPicker, "profileCount" | "maySpare">,
+    isInLane: Uint8Array | undefined,
+    input: PickInput,
+  ): Uint8Array | undefined {
+    if (isInLane === undefined || !maySpare(picker, input)) return undefined;
+    const spared = this.#spared;
+    const match = () => this.#match(input);
+    return spareForLane(viewOf(input), isInLane, match, spared) ? spared : undefined;
+  }
+
+  #match({ request, prefixSources: { exact, approximate } }: PickInput): Int32Array {
+    if (exact === undefined) approximate(request.keys, this.#matched);
+    else exact(request.keys, this.#matched, NO_TIERS);
+    return this.#matched;
+  }
+}
+
+function maySpare(
+  picker: Pick<EndpointPicker, "profileCount" | "maySpare">,
+  input: PickInput,
+): boolean {
+  return picker.profileCount === 1 && picker.maySpare(input);
+}
+
+function viewOf({ endpoints: columns, nowMs, staleAfterMs }: PickInput): LoadView {
+  return { columns, nowMs, staleAfterMs };
 }

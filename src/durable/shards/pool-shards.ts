@@ -11,6 +11,7 @@ import { type PoolsBindings, poolsFor } from "../../config/coordinators.ts";
 import { poolAddress } from "../../config/pool-address.ts";
 import { ONE_SHARD, type ShardMap } from "../../scheduler/shards/contracts.ts";
 import { PromptSampler, sampleIntervalMs } from "../../scheduler/shards/hot-roots.ts";
+import { ShardLane } from "../../scheduler/shards/lane.ts";
 import { TotalsOfOthers } from "../../scheduler/shards/totals.ts";
 import type { Clock } from "../../scheduler/support/clock.ts";
 import type { MetricRegistry } from "../../telemetry/metrics.ts";
@@ -68,6 +69,7 @@ export class PoolShards implements QueueCapacity {
   #isLead = false;
   /** Who waits for the lead's first word, first come first. */
   #waking: (() => void)[] = [];
+  readonly #lane = new ShardLane();
   /** The others' loads stand in the columns, as they were told. */
   #showsOthers = false;
   /** As told by the lead; the count is the configuration's. */
@@ -180,6 +182,13 @@ export class PoolShards implements QueueCapacity {
 
   wanted(requests: number): void {
     if (this.#isOneOfSeveral) this.#ownCapacity?.wanted(requests + this.#waking.length);
+  }
+
+  /** By slot, 1: it sends there first what could go anywhere. Undefined for the only object, and one that is to go. */
+  get lane(): Uint8Array | undefined {
+    const place = this.#place;
+    if (place === undefined || place.count === 1 || place.index >= place.count) return undefined;
+    return this.#lane.of(this.#options.endpoints.table, place);
   }
 
   /** Of what the pool seems to have room for, what this shard may let through without asking anybody. */
