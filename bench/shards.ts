@@ -2,19 +2,18 @@
 // thread is too little for it at that rate, here each gets the same process to itself.
 //
 //   bench ─► workerd ( driver ══ batches ══► PoolObject × 4 | PoolObject )     no HTTP is measured
-//               ▲
-//   collectors ─┘  of 64 endpoints, which have nothing in their metrics
+//               ▲ │
+//   collectors ─┘ └─ what runs at 64 endpoints ─► their metrics ─► collectors
 //
 // Every request has the same first blocks, as chat templates make it, so that nothing is spread at all until
 // the leading object has looked deeper. Conversations of some turns go on; endpoints' caches are kept by the
 // driver, and the hit rate is that of its caches, whatever the objects believe. Both pools get the
-// same requests, at the same rate, one pool after the other, and of both the same ones count.
+// same requests, at the same rate, one pool after the other, and of both the same ones count. At last the same on a time
+// of its own, without workerd, where the machine has no part in it.
 
 import { build } from "esbuild";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,10 +26,13 @@ import { MODEL } from "./conversation.ts";
 import type { Measurement } from "./measure.ts";
 import { cpuMs } from "./proc.ts";
 import type { DriveOrder, DriveReport } from "./shards/driver.ts";
+import { Engines, RUNNING_PATH } from "./shards/engines.ts";
+import { driveModel } from "./shards/model.ts";
 
 export const SHARDS_NAME = "shards";
 const SHARDS = 4;
 const ENDPOINTS = 64;
+const SEED = 7;
 const GUARD = fileURLToPath(new URL("../src/cli/up/guard.ts", import.meta.url));
 const AGENTS = fileURLToPath(new URL("../src/agents/main.ts", import.meta.url));
 const WORKER = fileURLToPath(new URL("../src/worker/index.ts", import.meta.url));
@@ -73,8 +75,8 @@ interface Driven extends DriveReport {
 export async function* measureShards(budget = BUDGET): AsyncGenerator<Measurement> {
   const dir = mkdtempSync(join(tmpdir(), "bench-shards-"));
   const started: Started[] = [];
-  const engines = createServer((_, response) => response.end(METRICS)).listen(0, "0.0.0.0");
   const socketPath = join(dir, "workerd.sock");
+  const engines = new Engines(socketPath);
   const client = new Client("http://bench.invalid", {
     socketPath,
     headersTimeout: DRIVE_MS_MAX,
@@ -85,12 +87,11 @@ export async function* measureShards(budget = BUDGET): AsyncGenerator<Measuremen
     const url = await startFront(started, socketPath);
     const admin = new Admin(client);
     await admin.configure([MANY, ONE]);
-    const { port } = engines.address() as AddressInfo;
     const driven: Driven[] = [];
     let { warmUpMs } = budget;
     for (const pool of [MANY, ONE]) {
       // Only of the pool that is driven: what the other's says would be in its figures.
-      const collector = startCollector(pool.name, port, url);
+      const collector = startCollector(pool.name, engines.port, url);
       started.push(collector);
       const each = await drive(admin, pool, { budget: { ...budget, warmUpMs }, pids: [workerd] });
       driven.push(each);
@@ -103,14 +104,10 @@ export async function* measureShards(budget = BUDGET): AsyncGenerator<Measuremen
     // It waits for nothing, also where a drive was given up; workerd ends when nobody is connected any more.
     await client.destroy();
     await Promise.all(started.map((each) => each.stop()));
-    engines.close();
-    engines.closeAllConnections();
+    await engines.stop();
   }
+  yield* modelled(budget);
 }
-
-const METRICS = ["num_requests_running", "num_requests_waiting", "kv_cache_usage_perc"]
-  .map((name) => `# TYPE vllm:${name} gauge\nvllm:${name}{model_name="${MODEL}"} 0\n`)
-  .join("");
 
 async function drive(
   admin: Admin,
@@ -123,7 +120,7 @@ async function drive(
     ...budget,
     objects: Array.from({ length: shards }, (_, i) => (i === 0 ? name : `${name}~${i}`)),
     model: MODEL,
-    seed: 7,
+    seed: SEED,
     awaitsSplits: shards > 1,
   };
   const before = cpuMs(pids);
@@ -131,6 +128,32 @@ async function drive(
   const share = report.seconds / report.allSeconds;
   return { ...report, cpuMs: (cpuMs(pids) - before) * share };
 }
+
+/** Both on a time of their own. */
+async function* modelled(budget: ShardsBudget): AsyncGenerator<Measurement> {
+  const order = { ...budget, endpoints: ENDPOINTS, seed: SEED };
+  const many = await driveModel({ ...order, shards: SHARDS, awaitsSplits: true });
+  const warmUpMs = many.measuredFromMs;
+  const one = await driveModel({ ...order, warmUpMs, shards: 1, awaitsSplits: false });
+  const against = "one object";
+  for (const [metric, unit, of] of ENDPOINT_METRICS) {
+    const ratio = of(many) / of(one);
+    yield {
+      bench: SHARDS_NAME,
+      metric: `${metric}_modelled`,
+      value: of(many),
+      unit,
+      ratio,
+      against,
+    };
+  }
+}
+
+/** What comes of decisions at endpoints. */
+const ENDPOINT_METRICS: readonly [string, string, (report: DriveReport) => number][] = [
+  ["hit_rate", "", ({ cachedTokens, promptTokens }) => cachedTokens / promptTokens],
+  ["ttft_p90", "ms", ({ ttftP90Ms }) => ttftP90Ms],
+];
 
 function* figures(many: Driven, one: Driven): Generator<Measurement> {
   const alone = { bench: SHARDS_NAME, ratio: null, against: null };
@@ -140,7 +163,7 @@ function* figures(many: Driven, one: Driven): Generator<Measurement> {
     return { bench: SHARDS_NAME, metric, value, unit, ratio: value / of(one), against };
   };
   const all = many.perObject.reduce((sum, count) => sum + count, 0);
-  yield compare("hit_rate", "", (driven) => driven.cachedTokens / driven.promptTokens);
+  for (const [metric, unit, of] of ENDPOINT_METRICS) yield compare(metric, unit, of);
   yield compare("decisions_per_s", "1/s", (driven) => driven.decisions / driven.seconds);
   yield compare("cpu_us_per_decision", "us", (driven) => (1_000 * driven.cpuMs) / driven.decisions);
   const largest = Math.max(...many.perObject) / all;
@@ -182,10 +205,14 @@ export class PoolObject extends RealObject {
     return this.#batches.take(batch);
   }
 }
+let driver;
 export default {
   async fetch(request, env, ctx) {
-    if (new URL(request.url).pathname !== "${DRIVE_PATH}") return worker.fetch(request, env, ctx);
-    return Response.json(await new Driver(env, await request.json()).run());
+    const { pathname } = new URL(request.url);
+    if (pathname === "${RUNNING_PATH}") return Response.json(Object.fromEntries(driver?.running ?? []));
+    if (pathname !== "${DRIVE_PATH}") return worker.fetch(request, env, ctx);
+    driver = new Driver(env, await request.json());
+    return Response.json(await driver.run());
   },
 };
 `;

@@ -30,7 +30,10 @@ export interface Handle {
   [Symbol.dispose](): void;
 }
 export type LocalAnswer =
-  | (PickGrant & { readonly handle: Handle })
+  | (Pick<PickGrant, "ok" | "endpoints"> & {
+      readonly edge?: { readonly shards?: ShardMap };
+      readonly handle: Handle;
+    })
   | { readonly ok: false; readonly reason: string }
   | { readonly ok: "queued" | "moved" };
 

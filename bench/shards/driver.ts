@@ -54,6 +54,8 @@ export interface DriveReport {
   readonly measuredFromMs: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
+  /** By the driver's time. */
+  readonly ttftP90Ms: number;
   /** Of `decisions`, at each object. */
   readonly perObject: readonly number[];
   readonly splits: number;
@@ -75,6 +77,7 @@ interface Asked {
 interface UnderWay {
   readonly turn: Turn;
   readonly shard: number;
+  readonly endpoint: string;
   readonly end: BatchEnd;
   readonly endsMs: number;
 }
@@ -86,6 +89,8 @@ export class Driver {
   readonly #caches = new Map<string, BlockCache>();
   /** By endpoint: when what was sent there will have been computed, by the driver's time. */
   readonly #busyUntilMs = new Map<string, number>();
+  /** By endpoint: requests under way, as its metrics tell. */
+  readonly running = new Map<string, number>();
   readonly #refused: Record<string, number> = {};
   readonly #snapshotAtMs: number[];
   /** Earliest end first. */
@@ -99,6 +104,7 @@ export class Driver {
   #isMeasured = false;
   readonly #counted = { decisions: 0, promptTokens: 0, cachedTokens: 0 };
   readonly #perObject: number[];
+  readonly #ttftsMs: number[] = [];
 
   constructor(env: DriverEnv, order: DriveOrder) {
     this.#env = env;
@@ -128,6 +134,7 @@ export class Driver {
     const endedMs = Date.now();
     return {
       ...this.#counted,
+      ttftP90Ms: percentile90(this.#ttftsMs),
       seconds: (endedMs - startedMs) / 1_000,
       allSeconds: (endedMs - beganMs) / 1_000,
       measuredFromMs,
@@ -184,12 +191,15 @@ export class Driver {
     const { promptTokens } = turn;
     const ttftMs = this.#prefill(endpoint, promptTokens - cachedTokens);
     const durationMs = ttftMs + DECODE_MS;
+    if (this.#isMeasured) this.#ttftsMs.push(ttftMs);
     const usage = { promptTokens, cachedTokens, completionTokens: OUTPUT_TOKENS };
     const end = { status: 200, outcome: "completed", ttftMs, durationMs, usage } as const;
     const { requestId } = request.request;
     const endsMs = this.#nowMs + durationMs;
     const before = this.#underWay.findLastIndex((each) => each.endsMs <= endsMs);
-    this.#underWay.splice(before + 1, 0, { turn, shard, end: { requestId, end }, endsMs });
+    const answer = { turn, shard, endpoint, end: { requestId, end }, endsMs };
+    this.#underWay.splice(before + 1, 0, answer);
+    this.running.set(endpoint, (this.running.get(endpoint) ?? 0) + 1);
     if (!this.#isMeasured) return;
     this.#counted.decisions += 1;
     this.#counted.promptTokens += promptTokens;
@@ -202,7 +212,8 @@ export class Driver {
     const first = this.#underWay.findIndex(({ endsMs }) => endsMs > this.#nowMs);
     const ended = this.#underWay.splice(0, first === -1 ? this.#underWay.length : first);
     const ends = this.#order.objects.map(() => [] as BatchEnd[]);
-    for (const { turn, shard, end } of ended) {
+    for (const { turn, shard, endpoint, end } of ended) {
+      this.running.set(endpoint, this.running.get(endpoint)! - 1);
       ends[shard]!.push(end);
       this.#traffic.answered(turn, this.#nowMs);
     }
@@ -252,4 +263,9 @@ export class Driver {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function percentile90(values: readonly number[]): number {
+  const sorted = Float64Array.from(values).sort();
+  return sorted[Math.floor(0.9 * sorted.length)] ?? 0;
 }
