@@ -6,7 +6,8 @@ import { BlockTable, ENTRY_COST_BYTES, NONE } from "../block-table.ts";
 import { ADAPTER_SHIFT, Announcements } from "./announcements.ts";
 import { NOT_HELD } from "./holding.ts";
 import { CHUNK_ROWS, Rows } from "./rows.ts";
-import { keyHigh, keyLow, type TokenKeyChain } from "./token-keys.ts";
+import type { BlockWalk } from "./block-walk.ts";
+import { keyHigh, keyLow } from "./token-keys.ts";
 import { LINK_BITS, UnheldList } from "./unheld-list.ts";
 
 /** Words of a row. */
@@ -54,27 +55,27 @@ export class RekeyerEntries {
     return this.table.add(keyLow(hashLow), keyHigh(hashLow, hashHigh));
   }
 
-  /** An entry in no list is of the block at whose end the chain stands, which nothing holds. */
-  place(id: number, adapter: number, chain: TokenKeyChain, offset: number): void {
+  /** An entry in no list is of the block at whose end the walk stands, which nothing holds. */
+  place(id: number, adapter: number, walk: BlockWalk): void {
     this.announcements.begin(id, adapter);
-    this.rows.set(id, STATE_LOW, chain.stateLow);
-    this.rows.set(id, STATE_HIGH, chain.stateHigh);
-    this.rows.set(id, UNHELD, offset * 2 ** OFFSET_SHIFT);
+    this.rows.set(id, STATE_LOW, walk.stateLow);
+    this.rows.set(id, STATE_HIGH, walk.stateHigh);
+    this.rows.set(id, UNHELD, walk.offset * 2 ** OFFSET_SHIFT);
     this.unheld.push(id);
   }
 
-  /** Whether it is of the block at whose end the chain stands. */
-  isAt(id: number, adapter: number, { stateLow, stateHigh }: TokenKeyChain): boolean {
+  /** Whether it is of the block at whose end the walk stands. */
+  isAt(id: number, adapter: number, walk: BlockWalk): boolean {
     return (
-      this.rows.get(id, STATE_LOW) === stateLow >>> 0 &&
-      this.rows.get(id, STATE_HIGH) === stateHigh >>> 0 &&
+      this.rows.get(id, STATE_LOW) === walk.stateLow >>> 0 &&
+      this.rows.get(id, STATE_HIGH) === walk.stateHigh >>> 0 &&
       this.adapter(id) === adapter
     );
   }
 
-  /** The chain goes on behind the block. */
-  resume(id: number, chain: TokenKeyChain): void {
-    chain.resume(this.rows.get(id, STATE_LOW), this.rows.get(id, STATE_HIGH));
+  /** The walk goes on behind the block. */
+  resume(id: number, walk: BlockWalk): void {
+    walk.resume(this.rows.get(id, STATE_LOW), this.rows.get(id, STATE_HIGH), this.offset(id));
   }
 
   adapter(id: number): number {

@@ -1,6 +1,6 @@
 // One source's cache, from the engine's hashes to our keys.
 //
-//   engine hash ──► entry ┬ state of the chain at the block's end: gives its key, and its children's
+//   engine hash ──► entry ┬ state of the chain at the block's end: gives its key, and its children's: block-walk.ts
 //                         ├ count of announcements, by tier and group: announcements.ts
 //                         ├ where in its tokens' row of KEY_TOKENS the block ends
 //                         └ adapter
@@ -23,6 +23,7 @@
 import { NONE } from "../block-table.ts";
 import { AdapterIndexes } from "./adapter-indexes.ts";
 import { ANNOUNCEMENT_LIMITS, TIER_SHIFTS } from "./announcements.ts";
+import { BlockWalk } from "./block-walk.ts";
 import {
   blocksNeeded,
   HIT_END_COST_BYTES,
@@ -38,18 +39,14 @@ import {
   type KvExtraKey,
   WHOLE_PREFIX_KINDS,
 } from "./kv-event.ts";
-import { CHAIN_START, type KeyChains } from "./key-chains.ts";
+import type { KeyChains } from "./key-chains.ts";
 import { noCounts, type RekeyerCounts } from "./rekeyer-counts.ts";
 import { entriesOf, RekeyerEntries } from "./rekeyer-entries.ts";
-import { keyHigh, keyLow, TokenKeyChain } from "./token-keys.ts";
 
 export const REKEYER_LIMITS = {
   /** Of one source: 800,000 blocks, or 350,000 of a hybrid model. Memory is taken as blocks come. */
   bytesMax: 32 * 1024 * 1024,
 } as const;
-
-/** Tokens between the keys that requests carry, where these are of tokens. */
-const KEY_TOKENS = 64;
 
 /** Places of groups that need a part of a prefix begin here. */
 const PARTIAL = 32;
@@ -72,10 +69,7 @@ export class Rekeyer {
   readonly #bytesMax: number;
   #entriesMax: number;
   #entries: RekeyerEntries;
-  readonly #chain = new TokenKeyChain();
-  readonly #chains: KeyChains | undefined;
-  /** Tokens before the chain's place, modulo KEY_TOKENS. */
-  #offset = 0;
+  readonly #walk: BlockWalk;
   readonly #adapters = new AdapterIndexes();
   /** Indexes of the groups that a prefix needs all blocks of; the first leads. */
   #groups: number[] = [];
@@ -93,7 +87,7 @@ export class Rekeyer {
     this.#slot = slot;
     this.#sink = sink;
     this.#isSparse = isSparse;
-    this.#chains = options.chains;
+    this.#walk = new BlockWalk(options.chains);
     this.#endings = options.endings;
     this.#bytesMax = bytesMax;
     this.#entriesMax = entriesOf(bytesMax);
@@ -312,23 +306,19 @@ export class Rekeyer {
       this.counts.orphaned += blocks;
       return;
     }
-    const chain = this.#chain;
-    let link = this.#linkAt(event.parent);
     let before = this.#ends === undefined ? NONE : this.#before(event.parent);
     for (let i = 0; i < blocks; i++) {
       const extras = extraKeys?.[i];
       if (extras !== undefined && hasUnplaced(extras, i > 0 || event.parent !== null)) {
         this.counts.unplaced++;
       }
-      chain.addBlock(tokens, i * blockSize, (i + 1) * blockSize, extras);
-      link = this.#linkOn(link, blockSize);
-      this.#offset = (this.#offset + blockSize) % KEY_TOKENS;
+      this.#walk.addBlock(tokens, i * blockSize, (i + 1) * blockSize, extras);
       let id = this.#find(hashes, i);
       if (id === NONE) {
         // It may have to make room.
         if (before === this.#entries.unheld.oldest && this.#isFull) before = NONE;
         id = this.#addEntry(hashes, i, adapter);
-      } else if (!this.#entries.isAt(id, adapter, this.#chain) && !this.#rewrite(id, adapter)) {
+      } else if (!this.#entries.isAt(id, adapter, this.#walk) && !this.#rewrite(id, adapter)) {
         this.counts.conflicting++;
         before = NONE;
         continue;
@@ -356,35 +346,20 @@ export class Rekeyer {
     this.#lacksBlocks = true;
   }
 
-  /** Puts the chain where the event's first block begins. False if that is not known. */
+  /** Puts the walk where the event's first block begins. False if that is not known. */
   #beginAt(event: KvBlocksStored, adapter: number): boolean {
     const { parent } = event;
     if (parent === null) {
-      this.#chain.begin(event.loraName);
-      this.#offset = 0;
+      this.#walk.begin(event.loraName);
       return true;
     }
     const id = this.#find(parent, 0);
     if (id === NONE || this.#entries.adapter(id) !== adapter) return false;
-    this.#entries.resume(id, this.#chain);
-    this.#offset = this.#entries.offset(id);
+    this.#entries.resume(id, this.#walk);
     return true;
   }
 
-  /** Of the block at whose end the chain stands, which is the beginning where there is no parent. */
-  #linkAt(parent: Uint32Array | null): number {
-    if (parent === null) return CHAIN_START;
-    const { stateLow, stateHigh } = this.#chain;
-    return this.#chains?.find(keyLow(stateLow), keyHigh(stateLow, stateHigh)) ?? NONE;
-  }
-
-  #linkOn(link: number, tokens: number): number {
-    if (this.#chains === undefined || link === NONE) return NONE;
-    const { stateLow, stateHigh } = this.#chain;
-    return this.#chains.add(link, keyLow(stateLow), keyHigh(stateLow, stateHigh), tokens);
-  }
-
-  /** An unheld entry at the chain's place, or NONE where there is no room. */
+  /** An unheld entry at the walk's place, or NONE where there is no room. */
   #addEntry(hashes: Uint32Array, at: number, adapter: number): number {
     if (this.#isFull && !this.#forgetOldest()) return NONE;
     const id = this.#entries.add(hashes[at * 2]!, hashes[at * 2 + 1]!);
@@ -400,10 +375,10 @@ export class Rekeyer {
     return true;
   }
 
-  /** An entry that nobody holds is of the block at whose end the chain stands. */
+  /** An entry that nobody holds is of the block at whose end the walk stands. */
   #place(id: number, adapter: number): void {
     this.#ends?.forget(id);
-    this.#entries.place(id, adapter, this.#chain, this.#offset);
+    this.#entries.place(id, adapter, this.#walk);
   }
 
   #announce(id: number, shift: number, place: number): void {
