@@ -49,18 +49,18 @@ export function poolHeaders(
 ): Record<string, string> {
   const route = routes.find(({ pool }) => pool.config.name === served);
   if (route === undefined) return {};
-  // Nearly every request: there is nothing to tell.
-  if (responseHeaders.length === 0 && !isPoolExposed && !route.isFallback) return {};
   const { name } = route.pool.config;
-  const endpoints = routes.map(({ pool }) => pool.config.name);
-  return {
-    ...grantHeaders({ endpoints, responseHeaders }, name),
-    ...(isPoolExposed ? { [FAIRLEAD_POOL_HEADER]: name } : {}),
-    ...(route.isFallback
-      ? {
-          [FAIRLEAD_VARIANT_HEADER]:
-            route.variant === null ? VARIANT_UNNAMED : encodeModelName(route.variant),
-        }
-      : {}),
-  };
+  const headers: Record<string, string> = {};
+  if (responseHeaders.length > 0) {
+    const endpoints = routes.map(({ pool }) => pool.config.name);
+    Object.assign(headers, grantHeaders({ endpoints, responseHeaders }, name));
+  }
+  // Set one by one: names that are computed make a literal slow.
+  if (isPoolExposed) headers[FAIRLEAD_POOL_HEADER] = name;
+  if (route.isFallback) {
+    const { variant } = route;
+    headers[FAIRLEAD_VARIANT_HEADER] =
+      variant === null ? VARIANT_UNNAMED : encodeModelName(variant);
+  }
+  return headers;
 }

@@ -76,8 +76,8 @@ function flowOf(facts: PickFacts): PickFlow {
     // A trusted hop may name a tenant's flow, but has no say in that tenant's share.
     weight: facts.weightOf(claim.fairnessId) ?? tenant.weight,
     receivedAtMs,
-    ...(claim.ttlMs === undefined ? {} : { ttlMs: claim.ttlMs }),
     // What is excluded has failed a moment ago: that is a failure, which waiting does not mend.
     waitsForEndpoints: !hasOther && exclude.length === 0,
+    ...(claim.ttlMs === undefined ? {} : { ttlMs: claim.ttlMs }),
   };
 }
