@@ -12,7 +12,8 @@ const PATTERN = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)
 
 /** Parses a `traceparent`. Undefined for anything malformed: the caller then starts a trace. */
 export function parseTraceparent(header: string | null | undefined): TraceContext | undefined {
-  const match = PATTERN.exec(header ?? "");
+  if (header === null || header === undefined) return undefined;
+  const match = PATTERN.exec(header);
   if (match === null) return undefined;
   const [, version, traceId, spanId, flags, rest] = match;
   if (version === "ff" || (version === "00" && rest !== undefined)) return undefined;

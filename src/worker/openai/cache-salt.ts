@@ -14,15 +14,24 @@ export interface SaltedBody {
   readonly edits: readonly ByteEdit[];
 }
 
+/** What `saltBody` gives where nothing is salted. */
+export const UNSALTED: SaltedBody = { salt: undefined, edits: [] };
+
+/** `clientSalt` is the body's; null counts as none. */
+export function isSalted(
+  clientSalt: string | null | undefined,
+  tenant: Pick<Tenant, "isolated">,
+): boolean {
+  return tenant.isolated || (clientSalt !== undefined && clientSalt !== null);
+}
+
 /** `clientSalt` is the body's, which `scan` describes; null counts as none. */
 export async function saltBody(
   scan: JsonSpans,
   clientSalt: string | null | undefined,
   tenant: Pick<Tenant, "id" | "salt" | "isolated">,
 ): Promise<SaltedBody> {
-  if (!tenant.isolated && (clientSalt === undefined || clientSalt === null)) {
-    return { salt: undefined, edits: [] };
-  }
+  if (!isSalted(clientSalt, tenant)) return UNSALTED;
   const facts = ["fairlead-cache-salt-v1", tenant.id, tenant.salt ?? "", clientSalt ?? ""];
   const salt = await sha256Hex(JSON.stringify(facts));
   const span = scan.spans.get("cache_salt");

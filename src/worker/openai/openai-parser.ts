@@ -27,7 +27,7 @@ import type {
   ParserInput,
   Prepared,
 } from "../parsers/parser.ts";
-import { saltBody } from "./cache-salt.ts";
+import { isSalted, saltBody, UNSALTED } from "./cache-salt.ts";
 import { checkEngineControls } from "./engine-controls.ts";
 import type { Checked } from "./errors.ts";
 import { feedPrompt } from "./feed-prompt.ts";
@@ -97,7 +97,9 @@ async function prepare(
   { fields, write, scan }: Read & { readonly scan: JsonSpans },
   { model, tenant }: { readonly model: string; readonly tenant: BodyTenant },
 ): Promise<Prepared> {
-  const { salt, edits } = await saltBody(scan, fields.cache_salt, tenant);
+  const { salt, edits } = isSalted(fields.cache_salt, tenant)
+    ? await saltBody(scan, fields.cache_salt, tenant)
+    : UNSALTED;
   const contentRoot = hashContentRoot(salt === undefined ? { model } : { model, salt });
   const hasher = createContentKeys(contentRoot);
   const { prompts, tokens, markedBlocks } = await write(hasher);

@@ -25,7 +25,7 @@ export async function signRequest(
   content: ContentFacts | undefined,
   secret: string,
 ): Promise<[string, string][]> {
-  const key = await importedKey(secret);
+  const key = keys.get(secret) ?? (await importKey(secret));
   const signature = await signText(signaturePayload(request), key);
   const headers = signedHeaders(request, signature);
   if (content !== undefined) {
@@ -40,9 +40,7 @@ async function signText(text: string, key: CryptoKey): Promise<string> {
 }
 
 /** Two requests may import the same key at once; a key, unlike a promise, can be shared by all. */
-async function importedKey(secret: string): Promise<CryptoKey> {
-  const known = keys.get(secret);
-  if (known !== undefined) return known;
+async function importKey(secret: string): Promise<CryptoKey> {
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", encoder.encode(secret), algorithm, false, [
     "sign",
