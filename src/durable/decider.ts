@@ -48,6 +48,8 @@ export interface DeciderOptions {
 interface DecidedAt {
   readonly exclude: readonly string[];
   readonly nowMs: number;
+  /** Of the decision's draws; undefined: any. */
+  readonly seed?: number | undefined;
 }
 
 /** Nobody is told of a choice that is only looked at. */
@@ -179,8 +181,8 @@ export class Decider {
     return !outcome.ok || outcome.slots[0] === slot;
   }
 
-  #factsOf(request: InferenceRequest, { nowMs, exclude }: DecidedAt) {
-    const { endpoints, resident, seed } = this.#options;
+  #factsOf(request: InferenceRequest, { nowMs, exclude, seed = this.#options.seed() }: DecidedAt) {
+    const { endpoints, resident } = this.#options;
     return {
       request,
       endpoints: endpoints.table.columns,
@@ -188,7 +190,7 @@ export class Decider {
       prefixSources: resident.sourcesFor(request.model),
       nowMs,
       staleAfterMs: this.#staleAfterMs,
-      seed: seed(),
+      seed,
       exclude: exclude.slice(0, EXCLUDE_MAX).map((address) => endpoints.slotOfAddress(address)),
     };
   }

@@ -122,7 +122,7 @@ export class Picks {
       return refuse("rejected-no-endpoints", "the pool is not configured");
     }
     const open = this.#ledger.reopen(pick.request.requestId, pick.attempt, holder);
-    if (open !== undefined) return this.#grant(open);
+    if (open !== undefined) return this.#grantAgain(open, pick);
     const moved = this.#options.shards.moved();
     if (moved !== undefined) return moved;
     this.#options.shards.observe(pick.request.keys);
@@ -141,9 +141,11 @@ export class Picks {
     holder: number,
   ): PickResult | KeptPick {
     const { request, attempt, exclude, sent } = pick;
-    const result = this.#isWell(pick)
+    // The same draws: where others are as good, it is not to be sent where it is already.
+    const seed = this.#options.seed();
+    const result = this.#isWell({ ...pick, seed })
       ? undefined
-      : this.#pickNow({ request, attempt, exclude }, { holder });
+      : this.#pickNow({ request, attempt, exclude, seed }, { holder });
     if (result?.ok !== true) {
       this.commits.apply([sent], []);
       return KEPT;
@@ -152,14 +154,23 @@ export class Picks {
     return { ...result, callsOff: true };
   }
 
-  /** Or not to be judged: it is not sound, or counts already where it was sent, by its relay's word or for this was asked before. */
-  #isWell({ request, exclude, sent }: Decidable & { readonly sent: LocalCommit }): boolean {
+  /** To a Worker that has lost the answer. */
+  #grantAgain(open: Ticket, { sent }: PickRequest): PickResult {
+    const result = this.#grant(open);
+    return result.ok && sent !== undefined ? { ...result, callsOff: true } : result;
+  }
+
+  /**
+   * Or not to be judged: it is not sound, or is known here where it was sent, by its relay's word, which may be of its end, or for
+   * this was asked before.
+   */
+  #isWell({ request, exclude, seed, sent }: Decidable & { readonly sent: LocalCommit }): boolean {
     const from = sentFrom(sent);
-    const isKnown = this.#ledger.requestOf(sent.ticket, sent.attempt) !== undefined;
     // Until the first is closed there are two.
-    if (from === undefined || isKnown || this.creditRoom() <= 0) return true;
+    if (from === undefined || this.#ledger.local.knows(sent.ticket) || this.creditRoom() <= 0)
+      return true;
     const nowMs = this.#options.clock();
-    return this.decider.isWellAt(request, { exclude, nowMs, ...from });
+    return this.decider.isWellAt(request, { exclude, nowMs, seed, ...from });
   }
 
   /** For `explain`. */
@@ -169,7 +180,7 @@ export class Picks {
   }
 
   #pickNow(
-    { request, attempt, exclude, proposed }: Decidable,
+    { request, attempt, exclude, proposed, seed }: Decidable,
     { holder, queue, keys = request.keys }: Claimed,
   ): PickResult {
     const room = this.#ledger.makeRoom();
@@ -183,6 +194,7 @@ export class Picks {
       attempt,
       exclude,
       proposed,
+      seed,
       queue,
       nowMs: startedMs,
     });
@@ -314,6 +326,8 @@ export class Picks {
 
 type Decidable = Pick<PickRequest, "request" | "attempt" | "exclude"> & {
   readonly proposed?: string | undefined;
+  /** Of its draws; undefined: any. */
+  readonly seed?: number | undefined;
 };
 
 interface Claimed {

@@ -41,7 +41,7 @@ export function sentFrom(
 ): { readonly address: string; readonly rttMs: number } | undefined {
   try {
     if (!isSoundCommit(sent)) return undefined;
-    return { address: sent.endpoints[0]!, rttMs: sent.terms.rttMs };
+    return { address: sent.endpoints[0]!, rttMs: Number(sent.terms.rttMs) };
   } catch {
     // A field that this release goes by is missing.
     return undefined;
@@ -85,6 +85,6 @@ function areTokens({ promptTokens, outputTokens, reservedTokens }: LocalCommit):
   );
 }
 
-function isCount(value: number, max: number): boolean {
-  return value >= 0 && value <= max;
+function isCount(value: unknown, max: number): boolean {
+  return typeof value === "number" && value >= 0 && value <= max;
 }

@@ -85,6 +85,12 @@ export class LocalTickets {
     return { outcome: "opened", settlement };
   }
 
+  /** Whether it was told of: it is open, or has ended. */
+  knows(id: string): boolean {
+    const { leases, ended } = this.#options;
+    return leases.get(id) !== undefined || ended.has(id);
+  }
+
   /** Its isolate tells no more of it. Where no relay is heard of in a moment, nobody has it. */
   left(ticket: TicketState): void {
     const { clock, leases, limits } = this.#options;
