@@ -10,9 +10,6 @@ const NO_SHARD = "00";
 const NO_POOL = "00000000";
 /** Where the random part of one of our ids begins. */
 const RANDOM_AT = "fl-00000000-00-".length;
-const DIGIT_0 = 0x30;
-const DIGIT_9 = 0x39;
-const DIGIT_A = 0x61;
 const PATTERN = /^fl-([0-9a-f]{8})-([0-9a-f]{2})-([0-9a-f]{32})$/;
 
 /** A client's own id is echoed up to this length. */
@@ -40,14 +37,8 @@ export function requestIdAt(requestId: string, tag: string, shard = 0): string {
 }
 
 /** A seed for what is drawn on the request's account: the same for the same request, whatever the pool. */
-// Hot path: digit by digit, for a tenth of what parsing a slice of it takes.
 export function requestSeed(requestId: string): number {
-  let seed = 0;
-  for (let at = RANDOM_AT; at < RANDOM_AT + 8; at++) {
-    const unit = requestId.charCodeAt(at);
-    seed = (seed << 4) | (unit <= DIGIT_9 ? unit - DIGIT_0 : unit - DIGIT_A + 10);
-  }
-  return seed >>> 0;
+  return Number.parseInt(requestId.slice(RANDOM_AT, RANDOM_AT + 8), 16);
 }
 
 /** The pool tag and the shard in one of our ids; undefined for anything else. */

@@ -90,7 +90,7 @@ function decodeUtf8(bytes: Uint8Array): string | undefined {
 
 /** UTF-8 cannot carry a surrogate, so only an escape can bring one. */
 function hasSurrogateEscape(text: string): boolean {
-  // Most texts have no escape of this kind at all, and finding that out takes a tenth of the pattern's time.
+  // Most texts have no escape of this kind at all, and to find that out takes a tenth of the time at most.
   return text.includes("\\u") && /\\u[dD][89a-fA-F]/.test(text);
 }
 
