@@ -2,6 +2,7 @@
 //
 //   heard within SHARD_LEASE_MS    its loads count as it told them
 //   not granted anything yet       it may have its share of the capacity, which is kept for it
+//   not known to go by a grant     the same, as far as it was not granted that
 //   silent without a word          the same, for RESERVED_MS
 //   said that it has nothing to do nothing
 
@@ -23,6 +24,16 @@ interface Member {
   readonly loads: ReadonlyMap<string, OthersLoad>;
 }
 
+/** This lead's credit of a shard. */
+interface Granted {
+  /** The shard's. */
+  readonly epoch: string;
+  /** What it may have under way with it. */
+  readonly level: number;
+  /** It goes by a grant of this lead, perhaps an earlier one, and no more by its share. */
+  readonly isTaken: boolean;
+}
+
 /** Of one endpoint, of several shards. */
 interface Sum {
   requests: number;
@@ -33,8 +44,7 @@ interface Sum {
 
 export class Members {
   readonly #byShard = new Map<number, Member>();
-  /** Shards that go by this lead's credit, and what they may have under way with it. */
-  readonly #granted = new Map<number, { readonly epoch: string; readonly level: number }>();
+  readonly #granted = new Map<number, Granted>();
 
   /** False for a message that is older than one that was taken, or of no shard. */
   told({ shard, epoch, seq, isLeaving, waiting = 0, loads }: ShardTold, nowMs: number): boolean {
@@ -54,10 +64,13 @@ export class Members {
     return false;
   }
 
-  /** It goes by this lead's credit from now on, and may let so many more through until it asks again. */
-  granted({ shard, epoch, loads }: ShardTold, requests: number): void {
+  /**
+   * With this credit of the lead it may let so many more through until it asks again. `isTaken`: it has told that it goes
+   * by such credit; until then it may go by its share, while the answer is on its way.
+   */
+  granted({ shard, epoch, loads }: ShardTold, requests: number, isTaken: boolean): void {
     const level = requestsOf(unpackLoads(loads)) + requests;
-    this.#granted.set(shard, { epoch, level });
+    this.#granted.set(shard, { epoch, level, isTaken });
   }
 
   /** Requests wait somewhere. */
@@ -81,6 +94,7 @@ export class Members {
       // What it told last is in nobody's columns any more.
       if (ageMs >= SHARD_LEASE_MS) reserved += Math.max(share, isGranted ? granted.level : 0);
       else if (!isGranted) reserved += Math.max(0, share - requestsOf(loads));
+      else if (!granted.isTaken) reserved += Math.max(0, share - granted.level);
     }
     return reserved;
   }

@@ -89,7 +89,8 @@ export class PoolShards implements QueueCapacity {
       told: (outcome) => {
         registry.inc(METRIC.shardMessagesTotal, { outcome });
         if (outcome === "failed") this.#notAnswered();
-        this.#awoken();
+        // After a last word, and the first of another lead, it is the next that says something.
+        if (this.#capacity?.isWaking !== true) this.#awoken();
       },
     });
     registry.onRender(() => this.#showMetrics());
@@ -284,7 +285,7 @@ export class PoolShards implements QueueCapacity {
         ...total,
         life: `${epoch}.${total.life}`,
       })),
-      ...(capacity === undefined ? {} : { credit: capacity.ask() }),
+      ...(capacity === undefined ? {} : { credit: capacity.ask(isLeaving) }),
       waiting: waiting?.waitingCount ?? 0,
     };
   }

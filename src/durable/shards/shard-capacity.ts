@@ -7,9 +7,9 @@
 //              under way as there were, or could have been, when it last did. Nobody else can have been granted
 //              those for a moment longer than the grant lasts, until those of all others have ended, too. One that had
 //              nothing to do and did not ask is not forsaken: what it did not use others have by now
-//   waking     it has not heard of the lead lately, or never, and asks: nothing, until the lead answers or a
-//              message to it has failed. The others may have been granted all there is. Who cannot wait in a
-//              queue waits for that
+//   waking     it has not heard of the lead lately, or never, or has said its last word since, or has only heard that the lead
+//              is another one now, and asks: nothing, until the lead answers or a message to it has failed. The
+//              others may have been granted all there is. Who cannot wait in a queue waits for that
 //   alone      no grant: as much as if each of the others did what it does itself, that is its share of
 //              the pool. Nothing is asked of anybody
 //
@@ -54,6 +54,8 @@ export class ShardCapacity {
   #askedAtMs = -Infinity;
   /** Since when it asks without being granted anything; Infinity where it does not. */
   #askingSinceMs = Infinity;
+  /** As it asked last. */
+  #isLeaving = false;
   /** When the lead answered last, or a message to it failed. */
   #knownAtMs = -Infinity;
   /** Requests that could have been under way here when the lead granted last. */
@@ -101,8 +103,14 @@ export class ShardCapacity {
     else this.#options.ask();
   }
 
-  ask(): CreditAsk {
+  /** `isLeaving`: with the last word before it falls silent, after which the lead keeps nothing for it. */
+  ask(isLeaving: boolean): CreditAsk {
     const nowMs = this.#options.clock();
+    this.#isLeaving = isLeaving;
+    if (isLeaving) {
+      this.#knownAtMs = -Infinity;
+      this.#isToldOfWait = false;
+    }
     const ask = this.#holder.ask(nowMs);
     if (this.#askingSinceMs === Infinity || this.#hasFallenSilent(nowMs))
       this.#askingSinceMs = nowMs;
@@ -117,12 +125,12 @@ export class ShardCapacity {
 
   /** The lead is away, as far as can be told. */
   notAnswered(): void {
-    this.#knownAtMs = this.#options.clock();
+    this.#heard();
   }
 
   /** The lead has answered, and may not grant anything. */
   notGranted(): void {
-    this.#knownAtMs = this.#options.clock();
+    this.#heard();
     if (this.#grantedAtMs === -Infinity) return;
     this.#grantedAtMs = -Infinity;
     // Others may have been granted something by the lead before, until just now.
@@ -131,16 +139,23 @@ export class ShardCapacity {
 
   /** Takes the answer to an ask that was made at `askedAtMs`. */
   granted(grant: CreditGrant, askedAtMs: number): void {
-    this.#knownAtMs = this.#options.clock();
+    this.#heard();
     const before = this.#holder.epoch;
     this.#holder.granted(grant, askedAtMs);
-    // The first grant of another lead only says that there is one: what it grants is asked for anew.
+    // The first grant of another lead only says that there is one: what it grants is asked for anew, and
+    // others have been granted the rest meanwhile.
     if (this.#holder.epoch === "" && before !== "") {
       this.#endsMs = -Infinity;
       this.#othersEndMs = -Infinity;
+      this.#knownAtMs = -Infinity;
       this.#options.ask();
     } else if (this.#holder.epoch === grant.epoch)
       this.#keep(Math.max(this.#endsMs, askedAtMs + grant.ttlMs));
+  }
+
+  /** What is heard as it leaves is nothing to begin anew by. */
+  #heard(): void {
+    if (!this.#isLeaving) this.#knownAtMs = this.#options.clock();
   }
 
   #hasFallenSilent(nowMs: number): boolean {

@@ -136,8 +136,9 @@ export class ShardLead {
     const share = Math.ceil(pool.capacity / this.#map.count);
     const reserved = this.#members.reserved(share, told.shard, nowMs);
     const grant = this.#issuer.grant(ask, Math.max(0, pool.room - reserved), nowMs);
-    const spent = ask.epoch === this.#options.epoch ? ask.spent : 0;
-    this.#members.granted(told, Math.max(0, grant.limit - spent));
+    const isTaken = ask.epoch === this.#options.epoch;
+    const spent = isTaken ? ask.spent : 0;
+    this.#members.granted(told, Math.max(0, grant.limit - spent), isTaken);
     return grant;
   }
 

@@ -218,6 +218,67 @@ describe("an object of the version before, which does not tell of prefill in tok
   });
 });
 
+describe("a shard that does not know what the others were granted", () => {
+  const answer = { epoch: "lead", loads: NO_LOADS, prefill: [], work: [], service: [] };
+  /** Answers take 40 ms. */
+  const createShard = (creditOf: (told: ShardTold) => ShardAnswer["credit"]) => {
+    const told: ShardTold[] = [];
+    const tellLead = async (each: ShardTold) => {
+      told.push(each);
+      await new Promise((done) => setTimeout(done, 40));
+      const credit = creditOf(each);
+      return credit === undefined ? answer : { ...answer, credit };
+    };
+    return { told, shard: new ModelShard({ index: 1, count: 2, capacity: 40, tellLead }) };
+  };
+  const untilLastWord = async (told: readonly ShardTold[]) => {
+    while (told.at(-1)?.isLeaving !== true) await pass(1);
+  };
+
+  it.for([
+    ["while its last word is on its way", 0],
+    ["after its last word was heard", 41],
+  ] as const)("lets nothing through %s, before the lead has answered", async ([, laterMs]) => {
+    const { told, shard } = createShard(() => undefined);
+    shard.request();
+    await pass(40);
+    expect(shard.own).toBe(1);
+    shard.request();
+    expect(shard.own).toBe(2);
+    shard.ended(2);
+    await untilLastWord(told);
+    await pass(laterMs);
+    shard.request();
+    expect([shard.own, shard.waiting]).toEqual([0, 1]);
+    await pass(2 * TELL_EVERY_MS);
+    expect([shard.own, shard.waiting]).toEqual([1, 0]);
+  });
+
+  it("lets nothing through when it hears that there is another lead, before that has answered again", async () => {
+    let epoch = "lead 1";
+    let seq = 0;
+    const { told, shard } = createShard(() => {
+      const limit = told.at(-1)!.credit!.spent + 5;
+      return { scope: "pool/p", epoch, seq: ++seq, limit, ttlMs: 2_000 };
+    });
+    shard.request();
+    await pass(40);
+    expect(shard.own).toBe(1);
+    shard.ended(1);
+    await pass(10_000);
+    epoch = "lead 2";
+    const before = told.length;
+    shard.request();
+    let isAwake = false;
+    void shard.shards.awake()!.then(() => (isAwake = true));
+    await pass(45);
+    expect([shard.own, shard.waiting, isAwake]).toEqual([0, 1, false]);
+    await pass(40);
+    expect(told.length - before).toBe(2);
+    expect([shard.own, shard.waiting, isAwake]).toEqual([1, 0, true]);
+  });
+});
+
 describe("who cannot wait in a queue", () => {
   const answer = { epoch: "lead", loads: NO_LOADS, prefill: [], work: [], service: [] };
   const createShard = (tellLead: (told: ShardTold) => Promise<ShardAnswer>) => {

@@ -146,6 +146,16 @@ describe("a lead", () => {
     expect(tell(3, ask(3, 1_000)).credit!.limit).toBe(50);
   });
 
+  it("keeps what is left of its share for a shard that is not known to go by a grant yet", () => {
+    const { tell } = createLead();
+    const first = { credit: { ...ask(1, 5).credit, epoch: "" } };
+    expect(tell(1, first).credit!.limit).toBe(5);
+    // Half of the room at most, of 100 less what a fourth is more than five.
+    expect(tell(2, ask(2, 1_000)).credit!.limit).toBe(40);
+    tell(1, ask(1, 5));
+    expect(tell(2, ask(2, 1_000)).credit!.limit).toBe(50);
+  });
+
   it("says when requests wait anywhere", () => {
     const { tell, pass } = createLead();
     expect(tell(1).isPressed).toBeUndefined();
