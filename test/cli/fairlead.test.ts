@@ -56,6 +56,15 @@ describe("fairlead", { timeout: 30_000 }, () => {
     expect(stderr).not.toContain("    at ");
   });
 
+  it("keeps what it has compiled, where nobody says otherwise", () => {
+    const tell = `import { getCompileCacheDir } from "node:module";
+      process.on("exit", () => process.stderr.write(String(getCompileCacheDir())));`;
+    const args = ["--import", `data:text/javascript,${encodeURIComponent(tell)}`, BIN, "help"];
+    const { NODE_COMPILE_CACHE: _, ...env } = process.env;
+    const { stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env });
+    expect(stderr).toContain(join("node_modules", ".cache", "node-compile"));
+  });
+
   it("shows the stack of an error only when asked", () => {
     const args = ["config", "check", join(dir, "missing.yaml")];
     const plain = fairlead(args);

@@ -2,6 +2,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { CliError } from "../cli-error.ts";
 
@@ -12,6 +13,10 @@ const READY_LINE_CHARS_MAX = 64 * 1024;
 /** How much of the end of a log is read for the lines to show. */
 const LOG_TAIL_BYTES = 16 * 1024;
 const LOG_LINES_SHOWN = 3;
+/** As fairlead.mjs has it. A process whose modules are there starts in half the time. */
+const COMPILE_CACHE_DIR = fileURLToPath(
+  new URL("../../../node_modules/.cache/node-compile", import.meta.url),
+);
 const logLineSchema = z.object({
   msg: z.string(),
   err: z.object({ message: z.string() }).optional(),
@@ -110,11 +115,12 @@ function killGroup(pid: number | undefined): void {
   }
 }
 
-/** Our own variables are for us: a child gets only those it is given. */
+/** Our own variables are for us: a child gets only those it is given, and a place for what V8 makes of its modules. */
 function inheritedEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(
+  const inherited = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !name.startsWith("FAIRLEAD_")),
   );
+  return { NODE_COMPILE_CACHE: COMPILE_CACHE_DIR, ...inherited };
 }
 
 function readyLine(

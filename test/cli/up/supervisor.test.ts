@@ -77,6 +77,20 @@ describe("Supervisor", { timeout: 30_000 }, () => {
     expect(readFileSync(started.logFile, "utf8")).toBe("given undefined\n");
   });
 
+  it.for([
+    { given: undefined, dir: /\/node_modules\/\.cache\/node-compile$/ },
+    { given: "/somewhere", dir: /^\/somewhere$/ },
+  ])("has compiled modules kept, where $given is given", async ({ given, dir: expected }) => {
+    vi.stubEnv("NODE_COMPILE_CACHE", given);
+    const started = supervisor.start(
+      script("one", `${FOREVER} console.error(process.env.NODE_COMPILE_CACHE);`),
+    );
+    vi.unstubAllEnvs();
+    await started.ready;
+    await supervisor.stop();
+    expect(readFileSync(started.logFile, "utf8").trim()).toMatch(expected);
+  });
+
   it("says which process did not start, what it said last and where its log is", async () => {
     const file = join(dir, "failing.mjs");
     writeFileSync(
