@@ -221,7 +221,7 @@ describe("ResidentIndex", () => {
     const index = fillUp(1, undefined, 2_000_000);
     expect(index.counts).toEqual({ shed: 0, leftOut: 0 });
     expect(index.byteLength).toBeLessThanOrEqual(RESIDENT_INDEX_LIMITS.bytesMax);
-  });
+  }, 60_000);
 
   it("lets entries and sets have what the other has not taken, but for a share of each", () => {
     const bytesMax = 8 * 1024 * 1024;
