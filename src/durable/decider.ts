@@ -134,6 +134,8 @@ export class Decider {
       readonly attempt: number;
       /** As PickRequest has it. */
       readonly proposed: string | undefined;
+      /** It has been sent where it is not well, by all endpoints: its new place is one of all. */
+      readonly isMoved?: boolean | undefined;
       readonly queue: QueueFacts | undefined;
     },
   ): ReturnType<EndpointPicker["pick"]> {
@@ -141,8 +143,7 @@ export class Decider {
     const facts = this.#factsOf(request, at);
     const { seed } = facts;
     const spared =
-      this.#sparedFor(at.proposed, PROPOSED_SLACK, facts) ??
-      this.#proposals.sparedForLane(this.#picker!, this.#options.shards.lane, facts);
+      this.#sparedFor(at.proposed, PROPOSED_SLACK, facts) ?? this.#sparedForLane(at, facts);
     const input = { ...facts, spared };
     const outcome = this.#picker!.pick(input, this.#recorder);
     // What an isolate proposed, and whom a lane spares, follows the configuration in force.
@@ -199,6 +200,11 @@ export class Decider {
     if (proposed === undefined) return undefined;
     const slot = this.#options.endpoints.slotOfAddress(proposed);
     return this.#proposals.sparedFor(this.#picker!, { slot, slack }, input);
+  }
+
+  #sparedForLane({ isMoved = false }: { isMoved?: boolean | undefined }, input: PickInput) {
+    if (isMoved) return undefined;
+    return this.#proposals.sparedForLane(this.#picker!, this.#options.shards.lane, input);
   }
 
   /** How an attempt went, for its record. */

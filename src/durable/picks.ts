@@ -145,7 +145,7 @@ export class Picks {
     const seed = this.#options.seed();
     const result = this.#isWell({ ...pick, seed })
       ? undefined
-      : this.#pickNow({ request, attempt, exclude, seed }, { holder });
+      : this.#pickNow({ request, attempt, exclude, seed, isMoved: true }, { holder });
     if (result?.ok !== true) {
       this.commits.apply([sent], []);
       return KEPT;
@@ -180,7 +180,7 @@ export class Picks {
   }
 
   #pickNow(
-    { request, attempt, exclude, proposed, seed }: Decidable,
+    { request, attempt, exclude, proposed, seed, isMoved }: Decidable,
     { holder, queue, keys = request.keys }: Claimed,
   ): PickResult {
     const room = this.#ledger.makeRoom();
@@ -194,6 +194,7 @@ export class Picks {
       attempt,
       exclude,
       proposed,
+      isMoved,
       seed,
       queue,
       nowMs: startedMs,
@@ -326,6 +327,7 @@ export class Picks {
 
 type Decidable = Pick<PickRequest, "request" | "attempt" | "exclude"> & {
   readonly proposed?: string | undefined;
+  readonly isMoved?: boolean;
   /** Of its draws; undefined: any. */
   readonly seed?: number | undefined;
 };
