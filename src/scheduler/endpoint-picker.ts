@@ -41,9 +41,9 @@ export interface PickInput {
   /** Slots that failed for this request already. */
   readonly exclude?: readonly (number | undefined)[];
   /**
-   * By slot, 1: it is left to other isolates. A profile chooses among the rest of those that its filters let
-   * pass, as long as there are any, and names the spared behind them, to fall back on. For a picker at the edge, and for
-   * one that takes an isolate's proposal; only where it `maySpare`.
+   * By slot, 1: it is left to other isolates, or to the pool's other objects. A profile chooses among the rest of
+   * those that its filters let pass, as long as there are any, and names the spared behind them, to fall back on. For a
+   * picker at the edge, one that takes an isolate's proposal, and one of several; only where it `maySpare`.
    */
   readonly spared?: Uint8Array | undefined;
   /**

@@ -1,4 +1,4 @@
-// Whether a pick may spare endpoints for the sake of other isolates; see PickInput.
+// Whether a pick may spare endpoints for the sake of other isolates or objects; see PickInput.
 //
 // Among endpoints without load it makes no difference which one gets a request, as long as that is all that is asked
 // for. Where a scorer looks at sessions, labels or adapters, the one that is left out may be the one that was meant.

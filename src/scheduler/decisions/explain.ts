@@ -273,8 +273,8 @@ function rankRows(run: RecordedRun, rows: ExplainedRow[]): void {
 function whySpared({ removedBy, rank }: ExplainedRow): string {
   if (typeof removedBy === "string") return `removed by ${removedBy}`;
   return rank === null
-    ? "spared: left to other isolates"
-    : "spared: left to other isolates; to fall back on";
+    ? "spared: left to other isolates or objects"
+    : "spared: left to other isolates or objects; to fall back on";
 }
 
 function why(input: {
