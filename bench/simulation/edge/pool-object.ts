@@ -26,6 +26,7 @@ import { PrefixTree } from "../../../src/scheduler/kv/prefix-tree.ts";
 import { type EndpointSample, EndpointTable } from "../../../src/scheduler/model/endpoint-table.ts";
 import type { InferenceRequest } from "../../../src/scheduler/model/inference-request.ts";
 import type { PrefixSources } from "../../../src/scheduler/plugin.ts";
+import { ShardLane } from "../../../src/scheduler/shards/lane.ts";
 import { Plugins } from "../../../src/scheduler/plugins.ts";
 import type { Rng } from "../../../src/scheduler/support/rng.ts";
 import type { EventQueue } from "../event-queue.ts";
@@ -76,6 +77,8 @@ export class PoolObject {
   readonly #options: PoolObjectOptions;
   readonly #picker: EndpointPicker;
   readonly #proposals = new Proposals();
+  /** See PoolShards.lane. */
+  #isInLane: Uint8Array | undefined;
   readonly #meter: SaturationMeter;
   readonly #sources: PrefixSources = {
     approximate: (keys, matchedBlocks) => this.tree.match(keys, matchedBlocks),
@@ -110,6 +113,12 @@ export class PoolObject {
   get #view(): PoolView {
     const { table, staleAfterMs } = this;
     return { endpoints: table.columns, pool: table, nowMs: this.#nowMs, staleAfterMs };
+  }
+
+  /** It is one of so many. */
+  setCount(count: number): void {
+    const place = { index: this.index, count };
+    this.#isInLane = count === 1 ? undefined : new ShardLane().of(this.table, place);
   }
 
   /** What a request may expect that comes now. */
@@ -175,14 +184,11 @@ export class PoolObject {
   #pickNow({ request, proposed }: AskedPick): Ticket | undefined {
     this.picked++;
     const input = this.#inputOf(request);
-    const picked = this.#picker.pick({
-      ...input,
-      spared: this.#proposals.sparedFor(
-        this.#picker,
-        { slot: proposed, slack: PROPOSED_SLACK },
-        input,
-      ),
-    });
+    const at = { slot: proposed, slack: PROPOSED_SLACK };
+    const spared =
+      this.#proposals.sparedFor(this.#picker, at, input) ??
+      this.#proposals.sparedForLane(this.#picker, this.#isInLane, input);
+    const picked = this.#picker.pick({ ...input, spared });
     if (!picked.ok) return undefined;
     const spec = ticketSpecOf(request, picked, this.table);
     return this.ledger.open({ ...spec, attempt: 0, holder: HOLDER });

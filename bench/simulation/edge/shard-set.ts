@@ -51,6 +51,7 @@ export class ShardSet {
   constructor({ objects, sharding, queue }: ShardSetOptions) {
     this.objects = objects;
     this.#queue = queue;
+    for (const object of objects) object.setCount(objects.length);
     this.#samplers = objects.map(() => new PromptSampler());
     this.#shards = prepareShards({ count: objects.length, version: 0, splits: [] });
     this.#isPlanned = sharding === "split" && objects.length > 1;
