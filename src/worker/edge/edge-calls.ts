@@ -73,6 +73,8 @@ export class EdgeCalls {
   #turn = 0;
   /** It waits with ends only: who has a commit takes over. */
   #isInNoHurry = false;
+  /** Commits that go with picks which nobody has an answer to yet. */
+  #withPicks = 0;
 
   constructor(options: EdgeCallsOptions) {
     this.#options = options;
@@ -81,7 +83,16 @@ export class EdgeCalls {
 
   /** Commits that the object is not known to have heard of. */
   get untoldCount(): number {
-    return this.#outbox.commitCount + (this.#underWay?.commits.length ?? 0);
+    return this.#outbox.commitCount + (this.#underWay?.commits.length ?? 0) + this.#withPicks;
+  }
+
+  /** A commit goes with a pick of its own: until that is answered another call may pass it. */
+  beginWithPick(): void {
+    this.#withPicks += 1;
+  }
+
+  endWithPick(): void {
+    this.#withPicks -= 1;
   }
 
   /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
@@ -154,7 +165,7 @@ export class EdgeCalls {
   async #tell(way: EdgeWay): Promise<boolean> {
     const askedAtMs = Date.now();
     const batch = this.#outbox.take();
-    const asked = this.#options.ask(askedAtMs, this.#outbox.commitCount);
+    const asked = this.#options.ask(askedAtMs, this.#outbox.commitCount + this.#withPicks);
     const commits = batch.commits.map((pending) => commitAt(pending, askedAtMs));
     // The answer shows what goes with the call.
     const shown = this.shownNow();

@@ -151,8 +151,8 @@ export class EdgePool {
     nowMs: number,
   ): PickRequest {
     const why: ConsultTerms = { ...terms, where: "consult", reason: "stale" };
-    const { sent } = meanwhile;
     const asked = this.#link.asked(nowMs, false);
+    const sent = meanwhile.asked();
     return { request, attempt, exclude, terms: encodeTerms(why), sent, ...asked };
   }
 

@@ -20,7 +20,7 @@ export interface SentOptions {
   readonly commit: Omit<LocalCommit, "decidedAgoMs">;
   readonly parts: GrantedParts;
   readonly replica: PoolReplica;
-  readonly calls: Pick<EdgeCalls, "commit" | "end">;
+  readonly calls: Pick<EdgeCalls, "commit" | "end" | "beginWithPick" | "endWithPick">;
   readonly way: EdgeWay;
   readonly nowMs: number;
 }
@@ -31,6 +31,7 @@ export class SentMeanwhile {
   /** Of the dispatch by which it counts in the replica; undefined where a snapshot shows it, or it has ended. */
   #number: number | undefined;
   #isEnded = false;
+  #isAsked = false;
 
   constructor(options: SentOptions) {
     this.#options = options;
@@ -45,8 +46,10 @@ export class SentMeanwhile {
     });
   }
 
-  /** As the object is told of it with the question. */
-  get sent(): LocalCommit {
+  /** As the object is told of it with the question, which is under way from now on. */
+  asked(): LocalCommit {
+    if (!this.#isAsked) this.#options.calls.beginWithPick();
+    this.#isAsked = true;
     return { ...this.#options.commit, decidedAgoMs: 0 };
   }
 
@@ -77,5 +80,7 @@ export class SentMeanwhile {
   calledOff(): void {
     if (this.#number !== undefined) this.#options.replica.answered(this.#number);
     this.#number = undefined;
+    if (this.#isAsked) this.#options.calls.endWithPick();
+    this.#isAsked = false;
   }
 }

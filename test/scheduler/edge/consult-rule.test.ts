@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import {
   afterPick,
+  askingMeanwhile,
   decideWhere,
   NEAR_MS,
   SATURATION_LOCAL_MAX,
@@ -22,6 +23,14 @@ const FACTS: WhereFacts = {
   credit: 10_000,
   neededTokens: 1_000,
   priority: 0,
+};
+
+const MISSED = {
+  knownTokens: 1_000,
+  possibleTokens: 1_400,
+  prefillMsPerToken: 0.1,
+  loadMs: 0,
+  ownMs: 0,
 };
 
 function whereOf(facts: Partial<WhereFacts>): string {
@@ -76,18 +85,10 @@ describe("decideWhere", () => {
 });
 
 describe("afterPick", () => {
-  const missed = {
-    knownTokens: 1_000,
-    possibleTokens: 1_400,
-    prefillMsPerToken: 0.1,
-    loadMs: 0,
-    ownMs: 0,
-  };
-
   it("asks only where that could save more than the way there and back", () => {
     const local = decideWhere(FACTS);
-    expect(afterPick(local, missed)).toMatchObject({ where: "local", gainMs: 40 });
-    expect(afterPick(local, { ...missed, possibleTokens: 1_410 })).toMatchObject({
+    expect(afterPick(local, MISSED)).toMatchObject({ where: "local", gainMs: 40 });
+    expect(afterPick(local, { ...MISSED, possibleTokens: 1_410 })).toMatchObject({
       where: "consult",
       reason: "cache-elsewhere",
       knownTokens: 1_000,
@@ -97,28 +98,60 @@ describe("afterPick", () => {
   });
 
   it("asks because of loads that the snapshot does not show", () => {
-    const terms = afterPick(decideWhere(FACTS), { ...missed, possibleTokens: 1_000, loadMs: 41 });
+    const terms = afterPick(decideWhere(FACTS), { ...MISSED, possibleTokens: 1_000, loadMs: 41 });
     expect(terms).toMatchObject({ where: "consult", reason: "stale", gainMs: 41 });
   });
 
   it("adds the two up", () => {
-    const terms = afterPick(decideWhere(FACTS), { ...missed, possibleTokens: 1_250, loadMs: 20 });
+    const terms = afterPick(decideWhere(FACTS), { ...MISSED, possibleTokens: 1_250, loadMs: 20 });
     expect(terms).toMatchObject({ where: "consult", gainMs: 45 });
   });
 
   it("asks sooner about a prompt that takes long anyway", () => {
-    const waiting = { ...missed, possibleTokens: 1_000, loadMs: 21 };
+    const waiting = { ...MISSED, possibleTokens: 1_000, loadMs: 21 };
     const local = decideWhere(FACTS);
     expect(afterPick(local, waiting).where).toBe("local");
     expect(afterPick(local, { ...waiting, ownMs: 400 }).where).toBe("consult");
   });
 
   it("leaves forced decisions, and those without the object, as they are", () => {
-    const much = { ...missed, possibleTokens: 100_000 };
+    const much = { ...MISSED, possibleTokens: 100_000 };
     const forced = decideWhere({ ...FACTS, mode: "local" });
     expect(afterPick(forced, much)).toMatchObject({ where: "local", reason: "forced-local" });
     const away = decideWhere({ ...FACTS, isAway: true });
     expect(afterPick(away, much)).toMatchObject({ where: "local", reason: "object-away" });
+  });
+});
+
+describe("askingMeanwhile", () => {
+  const much = { ...MISSED, possibleTokens: 1_000, loadMs: 500 };
+
+  it("sends what only the age of loads speaks against", () => {
+    const terms = afterPick(decideWhere(FACTS), much);
+    expect(askingMeanwhile(terms)).toEqual({ ...terms, where: "local", reason: "asked-meanwhile" });
+  });
+
+  it("leaves to the object what others may hold more of", () => {
+    const terms = afterPick(decideWhere(FACTS), { ...much, possibleTokens: 100_000 });
+    expect(terms.reason).toBe("cache-elsewhere");
+    expect(askingMeanwhile(terms)).toBe(terms);
+  });
+
+  it.each<[string, Partial<WhereFacts>]>([
+    ["nothing-to-gain", {}],
+    ["forced-local", { mode: "local" }],
+    ["object-away", { isAway: true }],
+    ["forced-consult", { mode: "consult" }],
+    ["near", { rttMs: 0 }],
+    ["not-local", { isLocalCapable: false }],
+    ["no-snapshot", { snapshot: undefined }],
+    ["held", { snapshot: { ...SNAPSHOT, isHeld: true } }],
+    ["full", { snapshot: { ...SNAPSHOT, saturation: 1 } }],
+    ["no-credit", { credit: 0 }],
+  ])("leaves %s as it is", (reason, facts) => {
+    const terms = decideWhere({ ...FACTS, ...facts });
+    expect(terms.reason).toBe(reason);
+    expect(askingMeanwhile(terms)).toBe(terms);
   });
 });
 

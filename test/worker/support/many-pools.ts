@@ -5,6 +5,8 @@ import { parseDeployment } from "../../../src/config/deployment.ts";
 import type {
   EdgePort,
   HeldGrant,
+  KeptPick,
+  PickRefusal,
   PickRequest,
   PoolPort,
   WorkerRelease,
@@ -20,11 +22,18 @@ import { BUILT_PARSERS } from "../../../src/worker/parsers/built-parsers.ts";
 import { prepareFor } from "../../../src/worker/parsers/preparation.ts";
 import { RequestTelemetry } from "../../../src/worker/telemetry.ts";
 import { dispatch } from "../../../src/worker/upstream/dispatch.ts";
+import { seenAs } from "./deployment.ts";
 import { edgeSnapshot } from "./scripted-object.ts";
 import { PLACE_PATH, RELAY_KEY } from "./relay-key.ts";
 
 const PATH = "/v1/chat/completions";
 const ENDPOINTS = ["10.0.0.1:8000", "10.0.0.2:8000"];
+
+/** Of an object that is asked only where that is worth it. */
+const FAR_MS = 40;
+/** Prompts that others send to a pool. */
+const BUSY = { requestsPerS: 5_000, promptTokens: 9_000, uncachedTokens: 9_000, kvTokens: 9_000 };
+const SOME_AGE_MS = 30;
 
 const KNOWS_NOTHING = { epoch: "", version: 0 };
 
@@ -39,6 +48,11 @@ export interface TestPool {
   at?: Readonly<Record<number, DropReason | "unavailable" | { readonly count: number }>>;
   hasQueue?: boolean;
   isFallback?: boolean;
+  /**
+   * What it makes of a request that was sent already: keeps it, unless told otherwise. `before`: of a release that does not know what
+   * that is; `silent`: says nothing until the client has left.
+   */
+  sent?: "called-off" | "away" | "before" | "refused" | "silent";
   /** All that its object knows. */
   endpoints?: readonly string[];
 }
@@ -50,6 +64,8 @@ export class ManyPools {
   readonly names: string[];
   readonly asked: PickRequest[][];
   readonly released: WorkerRelease[][];
+  /** Grants that nobody holds any more. */
+  readonly disposed: number[];
   readonly #index: DirectoryIndex;
 
   constructor(pools: TestPool[], routing: object = {}) {
@@ -58,6 +74,7 @@ export class ManyPools {
     this.names = pools.map((_, i) => `${prefix}-${i}`);
     this.asked = pools.map(() => []);
     this.released = pools.map(() => []);
+    this.disposed = pools.map(() => 0);
     const parsed = parseDeployment({
       version: 1,
       pools: pools.map(({ relays = [""], shards = 1 }, i) => ({
@@ -91,6 +108,35 @@ export class ManyPools {
       request,
       Date.now(),
     );
+  }
+
+  /** The same, of a pool that is far, and that others send much to, with credit: what is sent is asked about meanwhile. */
+  async loaded(i: number): Promise<void> {
+    const name = this.names[i]!;
+    const pool = this.#index.pool(name)!;
+    const edge = edgePools.of(poolAddress(pool.config), pool, views.of(name));
+    const request = { request: { keys: new Uint32Array(0) } } as PickRequest;
+    const grant = this.#grant(i, { ...request, attempt: 1, exclude: [], edge: KNOWS_NOTHING });
+    const digest = { version: "d", added: new Uint32Array(0) };
+    const askedAtMs = Date.now();
+    edge.link.measured(FAR_MS, askedAtMs);
+    edge.granted(
+      {
+        ...grant,
+        edge: { ...grant.edge!, digest, rate: BUSY },
+        credit: {
+          scope: `pool/${poolAddress(pool.config)}`,
+          epoch: "c",
+          seq: 1,
+          limit: 9,
+          ttlMs: 60_000,
+        },
+      },
+      request,
+      askedAtMs,
+    );
+    // A snapshot that is new has missed nothing.
+    while (Date.now() < askedAtMs + SOME_AGE_MS) await scheduler.wait(5);
   }
 
   async send(
@@ -163,6 +209,7 @@ export class ManyPools {
         if (typeof refuses === "object")
           return Promise.resolve({ ok: "moved", shards: { ...refuses, version: 0, splits: [] } });
         if (refuses === "unavailable") return Promise.reject(new Error("away"));
+        if (request.sent !== undefined) return this.#sent(i, request);
         const { flow } = request;
         const isEmpty = refuses === "rejected-no-endpoints";
         const waits = flow !== undefined && (!isEmpty || flow.waitsForEndpoints);
@@ -175,6 +222,34 @@ export class ManyPools {
       leave: () => Promise.resolve(),
       sync: () => Promise.reject(new Error('The receiver does not implement the method "sync".')),
     };
+  }
+
+  async #sent(i: number, request: PickRequest): Promise<HeldGrant | KeptPick | PickRefusal> {
+    const kept: KeptPick = { ok: "kept" };
+    const [first = ""] = request.sent!.endpoints;
+    const grant = this.#grant(i, request);
+    const endpoints = [...grant.endpoints.filter((each) => each !== first), first];
+    switch (this.pools[i]!.sent) {
+      case "called-off":
+        // Once it is there.
+        while ((await seenAs(request.request.requestId)) === null) await scheduler.wait(5);
+        return { ...grant, endpoints, callsOff: true };
+      case "away":
+        throw new Error("away");
+      case "before":
+        return grant;
+      case "refused":
+        return {
+          ok: false,
+          reason: "rejected-saturated",
+          detail: "",
+          retryAfterMs: 1,
+        };
+      case "silent":
+        return new Promise(() => undefined);
+      case undefined:
+    }
+    return kept;
   }
 
   #grant(i: number, { request, attempt, exclude, edge }: PickRequest): HeldGrant {
@@ -193,7 +268,9 @@ export class ManyPools {
         learn: () => Promise.resolve(),
         settle: () => Promise.resolve(),
       },
-      [Symbol.dispose]: () => undefined,
+      [Symbol.dispose]: () => {
+        this.disposed[i]! += 1;
+      },
     } as HeldGrant;
   }
 }

@@ -104,7 +104,8 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   seen.set(id, { headers, body, destinations, isClientGone: false });
   response.once("close", () => {
     if (!response.writableFinished) {
-      seen.set(id, { headers, body, destinations, isClientGone: true });
+      // Another attempt may have come meanwhile.
+      seen.set(id, { ...seen.get(id)!, isClientGone: true });
     }
   });
   const endpoint = header(DESTINATION_HEADER).split(",")[0]!;

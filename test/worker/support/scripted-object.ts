@@ -6,6 +6,8 @@ import type {
   EdgeSynced,
   HeldGrant,
   HeldWait,
+  KeptPick,
+  MovedPick,
   NumberedPlace,
   PickRefusal,
   PickRequest,
@@ -81,7 +83,7 @@ export const PICK: PickRequest = {
   flow: { fairnessId: "acme", weight: 1, receivedAtMs: 990_000, waitsForEndpoints: true },
 };
 
-type Answer = HeldGrant | PickRefusal | HeldWait | NumberedPlace;
+type Answer = HeldGrant | PickRefusal | HeldWait | NumberedPlace | KeptPick | MovedPick;
 type Turn = HeldGrant | PickRefusal | NumberedPlace;
 
 /** Every call is answered by the next of `answers`. */
@@ -169,6 +171,11 @@ export class ScriptedObject {
 export const refuses =
   (reason: PickRefusal["reason"] = "rejected-saturated") =>
   async (): Promise<PickRefusal> => ({ ok: false, reason, detail: "full", retryAfterMs: 7_000 });
+
+/** Of what was sent: it stays. */
+export const keeps =
+  (more: Partial<KeptPick> = {}) =>
+  async (): Promise<KeptPick> => ({ ok: "kept", ...more });
 
 export const place =
   (askAgainMs: number, more: Partial<NumberedPlace> = {}) =>
