@@ -54,8 +54,9 @@ async function hear(
   const answer = await askObject({ ...context, measured }, pick, ANSWER_MS_MAX);
   const outcome = outcomeOf(answer);
   metrics.inc(METRIC.edgeAskedMeanwhileTotal, { pool: edge.name, outcome });
-  if (outcome === "unanswered") view.markAway(Date.now());
-  else if (outcome !== "left") view.markBack();
+  // One that is slow may have requests waiting, which no other may pass: whether it is there, a pick finds out.
+  if (outcome === "unanswered" && !context.hasQueue) view.markAway(Date.now());
+  else if (outcome !== "unanswered" && outcome !== "left") view.markBack();
   if (answer.ok === true && answer.callsOff === true) {
     meanwhile.calledOff();
     const why: ConsultTerms = { ...terms, where: "consult", reason: "stale" };

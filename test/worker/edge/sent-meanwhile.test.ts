@@ -262,6 +262,23 @@ describe("what the object makes of it", () => {
   });
 });
 
+describe("an object that does not answer", () => {
+  it.for([
+    { hasQueue: false, isAway: true },
+    { hasQueue: true, isAway: false },
+  ])(
+    "is taken for away: $isAway, where requests may wait: $hasQueue",
+    async ({ hasQueue, isAway }) => {
+      const { object, pick, view } = await isolate();
+      object.goOn(hangs);
+      const sent = await pick(1, { hasQueue });
+      await vi.advanceTimersByTimeAsync(2_000);
+      expect(await (sent.ok ? sent.meanwhile!.rather : "nothing")).toBeUndefined();
+      expect(view.isAway(Date.now())).toBe(isAway);
+    },
+  );
+});
+
 /** One that is sent to the first of two endpoints, as the isolate counts it. */
 function sentTo(addresses: readonly string[] = ADDRESSES) {
   const replica = new PoolReplica({ seed: 1 });
