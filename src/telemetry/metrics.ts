@@ -34,21 +34,14 @@ class Metric {
   readonly definition: MetricDefinition;
   readonly #series = new Map<string, Series>();
   readonly #seen: Set<string>[];
-  /** The one that was asked for last. */
-  #last: Series | undefined;
 
   constructor(definition: MetricDefinition) {
     this.definition = definition;
     this.#seen = definition.labels.map(() => new Set<string>());
   }
 
-  /** Nearly always the last one: to compare takes half the time of building a key and finding it. */
-  // Hot path.
   series(labels: Readonly<Record<string, string>>): Series {
-    const names = this.definition.labels;
-    if (this.#last !== undefined && isOf(this.#last, names, labels)) return this.#last;
-    this.#last = this.#series.get(keyOf(names, labels)) ?? this.#newSeries(labels);
-    return this.#last;
+    return this.#series.get(keyOf(this.definition.labels, labels)) ?? this.#newSeries(labels);
   }
 
   /** Of values that no series has: they may count as others. */
@@ -68,7 +61,6 @@ class Metric {
   }
 
   clear(): void {
-    this.#last = undefined;
     this.#series.clear();
     for (const seen of this.#seen) seen.clear();
   }
@@ -115,15 +107,6 @@ class Metric {
     }
     return lines.join("\n") + "\n";
   }
-}
-
-function isOf(
-  { labels: values }: Series,
-  names: readonly string[],
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  for (let i = 0; i < names.length; i++) if (values[i] !== (labels[names[i]!] ?? "")) return false;
-  return true;
 }
 
 /** The label values, in their order: looked up several times a request, so nothing is built but the text. */

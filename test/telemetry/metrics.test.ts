@@ -115,25 +115,6 @@ describe("MetricRegistry", () => {
     expect(sample(text, 'pairs{a="late",b="x"}')).toBe("1");
   });
 
-  it("counts where the labels say, whatever was counted last", () => {
-    const pairs: MetricDefinition<"a" | "b"> = { ...requests, name: "pairs", labels: ["a", "b"] };
-    const registry = new MetricRegistry();
-    const sequence = ["xy", "xy", "xz", "xy", "yz", "xz"];
-    for (const [a, b] of sequence as Iterable<[string, string]>) registry.inc(pairs, { a, b });
-    const counted = () =>
-      ["x,y", "x,z", "y,z"].map((pair) => {
-        const [a, b] = pair.split(",");
-        return sample(registry.render(), `pairs{a="${a}",b="${b}"}`);
-      });
-    expect(counted()).toEqual(["3", "2", "1"]);
-    registry.forget(pairs, { a: "x" });
-    registry.inc(pairs, { a: "x", b: "z" });
-    expect(counted()).toEqual([undefined, "1", "1"]);
-    registry.reset(pairs);
-    registry.inc(pairs, { a: "x", b: "z" });
-    expect(counted()).toEqual([undefined, "1", undefined]);
-  });
-
   it("has room for new label values of a gauge after its reset", () => {
     const registry = new MetricRegistry();
     for (let i = 0; i < LABEL_VALUES_MAX; i++) registry.set(requests, { model: `m${i}` }, 1);
