@@ -5,17 +5,20 @@ import { reset, runInDurableObject } from "cloudflare:test";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import { poolStub, poolWithEndpoints, TestAgent, until } from "../pool-client.ts";
-import { closedOf, localCommit, openedOf, sync } from "./support.ts";
+import { askAbout, closedOf, localCommit, openedOf, sync } from "./support.ts";
 
 const RUNS = 12;
 const REQUESTS = 4;
 
 afterEach(() => reset());
 
-type Event = { readonly what: "commit" | "opened" | "closed" | "left"; readonly n: number };
+type Event = {
+  readonly what: "commit" | "asked" | "opened" | "closed" | "left";
+  readonly n: number;
+};
 
 const event: fc.Arbitrary<Event> = fc.record({
-  what: fc.constantFrom("commit", "commit", "opened", "closed", "left"),
+  what: fc.constantFrom("commit", "asked", "opened", "closed", "left"),
   n: fc.nat(REQUESTS - 1),
 });
 
@@ -29,7 +32,7 @@ class Account {
   apply({ what, n }: Event): void {
     if (what === "closed") this.#closed.add(n);
     else if (what === "opened") this.#carried.add(n);
-    else if (what === "commit") this.#told.add(n);
+    else if (what === "commit" || what === "asked") this.#told.add(n);
   }
 
   isCarried(n: number): boolean {
@@ -54,12 +57,14 @@ describe("an object that hears of the same requests from isolates and a relay", 
           await poolWithEndpoints(1);
           const relay = await TestAgent.greeted({ role: "relay", agent: "relay-0" });
           const account = new Account();
+          const answers: unknown[] = [];
           let frames = 0;
           for (const told of events) {
             const commit = localCommit(told.n);
             const { ticket, attempt } = commit;
             account.apply(told);
             if (told.what === "commit") await sync({ commits: [commit] });
+            else if (told.what === "asked") answers.push((await askAbout(commit)).ok);
             else if (told.what === "left") {
               // Of one that no relay has, the load would leave after a while that a busy machine may take.
               const ends = [{ ticket, attempt, how: "left" }];
@@ -71,6 +76,8 @@ describe("an object that hears of the same requests from isolates and a relay", 
             }
             await until(async () => (await openTickets()) === account.open + frames);
           }
+          // There is nobody else.
+          expect(answers.filter((ok) => ok !== "kept")).toEqual([]);
           const { endpoints } = await poolStub().state();
           expect(endpoints[0]!.inFlightRequests).toBe(account.open);
           await until(async () => (await settledRequests()) === account.settled);

@@ -1,15 +1,12 @@
 // What isolates have sent already and ask about: kept where it is, or granted elsewhere and called off.
 
 import { reset, runInDurableObject } from "cloudflare:test";
-import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it } from "vitest";
-import type { HeldGrant, KeptPick, PickRequest } from "../../../src/durable/contract.ts";
+import type { HeldGrant, PickRequest } from "../../../src/durable/contract.ts";
 import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
 import {
-  closed,
   configurePool,
   endpoint,
-  opened,
   pickRequest,
   poolStub,
   poolWithEndpoints,
@@ -18,11 +15,18 @@ import {
   until,
 } from "../pool-client.ts";
 import {
+  askAbout,
+  cancelledOf,
+  closedBy,
   closedOf,
   creditAsk,
   localCommit,
   NOTHING_KNOWN,
+  occupy,
+  openedBy,
   openedOf,
+  OTHER_ATTEMPT,
+  type SentAnswer,
   sync,
   TERMS,
 } from "./support.ts";
@@ -34,7 +38,6 @@ afterEach(async () => {
 });
 
 const ENDPOINTS = 3;
-const OTHER_ATTEMPT = 1;
 const RELAY = { role: "relay", agent: "relay-0" } as const;
 const FLOW_CONTROL = (maxConcurrency: number) => ({
   featureGates: ["flowControl"],
@@ -42,33 +45,16 @@ const FLOW_CONTROL = (maxConcurrency: number) => ({
   saturationDetector: { pluginRef: "concurrency-detector" },
 });
 
-type Answer =
-  | HeldGrant
-  | (KeptPick & Disposable)
-  | { readonly ok: false | "moved"; readonly reason?: string };
-
-/** The object is asked about `sent`, as its isolate asks. */
-async function ask(sent: LocalCommit, more: Partial<PickRequest> = {}): Promise<Answer> {
-  const { requestId, keys, promptTokens } = { ...localCommit(1), ...sent };
-  const asked = pickRequest(requestId ?? "r", { keys, promptTokens });
-  const pick = { ...asked, attempt: OTHER_ATTEMPT, sent, ...more };
-  // What comes through RPC has the types of stubs.
-  const answer = (await env.POOLS.pick("eu-1", pick)) as unknown as Answer & Partial<Disposable>;
+/** The object is asked about `sent`, and what it gives is held until the test ends. */
+async function ask(sent: LocalCommit, more: Partial<PickRequest> = {}): Promise<SentAnswer> {
+  const answer = await askAbout(sent, more);
   if (answer[Symbol.dispose] !== undefined) held.push(answer as Disposable);
   return answer;
 }
 
-/** The endpoint is at a prompt that takes it long. */
-async function occupy(n: number): Promise<void> {
-  const long = { promptTokens: 60_000, reservedTokens: 60_100 };
-  await sync({
-    commits: [localCommit(900 + n, { ...long, endpoints: [endpoint(n).address] })],
-  });
-}
-
 /** Asked about and granted elsewhere. */
 async function moved(sent: LocalCommit): Promise<HeldGrant> {
-  await occupy(1);
+  await occupy(endpoint(1).address);
   const answer = await ask(sent);
   if (answer.ok !== true) throw new Error(JSON.stringify(answer));
   return answer;
@@ -98,18 +84,6 @@ const billed = () =>
     const [row] = storage.sql.exec("SELECT TOTAL(requests) AS requests FROM usage").toArray();
     return row!["requests"];
   });
-
-/** Of what was called off, as a relay tells it. */
-const cancelledOf = (sent: LocalCommit) => ({
-  ...closedOf(sent),
-  outcome: "cancelled" as const,
-  ttftMs: null,
-  promptTokens: null,
-  cachedTokens: null,
-  completionTokens: null,
-});
-const openedBy = (grant: HeldGrant) => ({ ...opened(grant), attempt: OTHER_ATTEMPT });
-const closedBy = (grant: HeldGrant) => ({ ...closed(grant), attempt: OTHER_ATTEMPT });
 
 describe("what was sent where it is well", () => {
   it("is kept, and counts there", async () => {
@@ -255,7 +229,7 @@ describe("what was sent and has ended", () => {
     await poolWithEndpoints(ENDPOINTS, FLOW_CONTROL(8));
     const relay = await TestAgent.greeted(RELAY);
     const sent = localCommit(1, { fairnessId: "whose" });
-    await occupy(1);
+    await occupy(endpoint(1).address);
     relay.reports([openedOf(sent), closedOf(sent)]);
     await until(async () => (await billed()) === 1);
     expect(await ask(sent)).toMatchObject({ ok: "kept" });
@@ -267,7 +241,7 @@ describe("what was sent and has ended", () => {
     await poolWithEndpoints(ENDPOINTS);
     const relay = await TestAgent.greeted(RELAY);
     const sent = localCommit(1);
-    await occupy(1);
+    await occupy(endpoint(1).address);
     relay.reports([openedOf(sent)]);
     await until(async () => (await load()).open === 2);
     expect(await ask(sent)).toMatchObject({ ok: "kept" });

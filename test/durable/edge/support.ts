@@ -3,10 +3,18 @@
 import { env } from "cloudflare:workers";
 import { EDGE_EPOCH_PREFIX, encodeTicketName } from "../../../src/agents/protocol/ticket-name.ts";
 import type { TicketClosed, TicketOpened } from "../../../src/agents/protocol/messages.ts";
-import type { EdgeSync, EdgeSynced } from "../../../src/durable/contract.ts";
+import type {
+  EdgeSync,
+  EdgeSynced,
+  HeldGrant,
+  KeptPick,
+  MovedPick,
+  PickRefusal,
+  PickRequest,
+} from "../../../src/durable/contract.ts";
 import type { CreditAsk } from "../../../src/scheduler/credits/contracts.ts";
 import type { ConsultTerms, LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
-import { closed, contentKeys, opened, POOL } from "../pool-client.ts";
+import { closed, contentKeys, opened, pickRequest, POOL } from "../pool-client.ts";
 
 export const NOTHING_KNOWN = { epoch: "", version: 0, digest: "" };
 
@@ -49,6 +57,31 @@ export async function sync(told: Partial<EdgeSync>): Promise<EdgeSynced> {
   return synced as unknown as EdgeSynced;
 }
 
+/** What an object answers to whoever asks about what was sent. */
+export type SentAnswer = (HeldGrant | KeptPick | PickRefusal | MovedPick) & Partial<Disposable>;
+
+/** Of the attempt that is granted in the place of the first. */
+export const OTHER_ATTEMPT = 1;
+
+/** The pool's object, or the one at `address`, is asked about `sent`, as an isolate asks that has sent it. */
+export async function askAbout(
+  sent: LocalCommit,
+  more: Partial<PickRequest> = {},
+  address = POOL,
+): Promise<SentAnswer> {
+  const { requestId, keys, promptTokens } = { ...localCommit(1), ...sent };
+  const asked = pickRequest(requestId ?? "r", { keys, promptTokens });
+  const pick = { ...asked, attempt: OTHER_ATTEMPT, sent, ...more };
+  // What comes through RPC has the types of stubs.
+  return (await env.POOLS.pick(address, pick)) as unknown as SentAnswer;
+}
+
+/** Its endpoint is at a prompt that takes it long. */
+export async function occupy(address: string): Promise<void> {
+  const long = { promptTokens: 60_000, reservedTokens: 60_100, endpoints: [address] };
+  await sync({ commits: [localCommit(900, long)] });
+}
+
 export function creditAsk(want: number, others: Partial<CreditAsk> = {}): CreditAsk {
   return { scope: `pool/${POOL}`, holder: "i1", epoch: "", spent: 0, want, ...others };
 }
@@ -69,4 +102,23 @@ export const openedOf = (commit: LocalCommit): TicketOpened => ({
 export const closedOf = (commit: LocalCommit): TicketClosed => ({
   ...closed(grantOf(commit)),
   ...subjectOf(commit),
+});
+
+/** The same of one that was called off. */
+export const cancelledOf = (commit: LocalCommit): TicketClosed => ({
+  ...closedOf(commit),
+  outcome: "cancelled",
+  ttftMs: null,
+  promptTokens: null,
+  cachedTokens: null,
+  completionTokens: null,
+});
+/** And of what was granted in its place. */
+export const openedBy = (grant: HeldGrant): TicketOpened => ({
+  ...opened(grant),
+  attempt: OTHER_ATTEMPT,
+});
+export const closedBy = (grant: HeldGrant): TicketClosed => ({
+  ...closed(grant),
+  attempt: OTHER_ATTEMPT,
 });
