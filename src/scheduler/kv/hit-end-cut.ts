@@ -49,7 +49,7 @@ export class HitEndCut {
    * Takes from what LaneMatch wrote what no hit can end with, in the lanes that are marked. Where none is, it is
    * nothing; else a look-up for each block of the path, from the last that anybody holds.
    */
-  // Hot path: kv-stream in bench/.
+  // Hot path: each pick in a pool whose caches are known exactly.
   cut(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
     if (this.#markedCount === 0) return;
     const { slots, end } = this.#lanes;

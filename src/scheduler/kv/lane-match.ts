@@ -55,7 +55,7 @@ export class LaneMatch {
    * Writes, by slot of the lanes that answer, how many blocks of the path they hold without a gap from
    * the first, and how many of those on GPUs; 0 for every other slot. Allocates nothing.
    */
-  // Hot path: kv-stream in bench/.
+  // Hot path: each pick in a pool whose caches are known exactly.
   match(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
     matched.fill(0);
     onGpu.fill(0);

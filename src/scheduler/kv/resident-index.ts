@@ -294,7 +294,7 @@ export class ResidentIndex {
   }
 
   /** What LaneMatch writes: how much of a path each endpoint holds. */
-  // Hot path: kv-stream in bench/.
+  // Hot path: each pick in a pool whose caches are known exactly.
   match(keys: Uint32Array, matched: Int32Array, onGpu: Int32Array): void {
     this.#match.match(keys, matched, onGpu);
   }
