@@ -166,8 +166,11 @@ export class Picks {
    */
   #isWell({ request, exclude, seed, sent }: Decidable & { readonly sent: LocalCommit }): boolean {
     const from = sentFrom(sent);
-    // Until the first is closed there are two.
-    if (from === undefined || this.#ledger.local.knows(sent.ticket) || this.creditRoom() <= 0)
+    if (
+      from === undefined ||
+      this.#ledger.local.knows(sent.ticket) ||
+      this.creditRoom() < PLACES_OF_MOVED
+    )
       return true;
     const nowMs = this.#options.clock();
     return this.decider.isWellAt(request, { exclude, nowMs, seed, ...from });
@@ -340,5 +343,7 @@ interface Claimed {
   readonly keys?: Uint32Array;
 }
 
+/** Until what was sent first is closed there are two. */
+const PLACES_OF_MOVED = 2;
 const KEPT: KeptPick = { ok: "kept" };
 const NO_KEYS = new Uint32Array(0);

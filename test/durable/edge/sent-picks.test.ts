@@ -341,8 +341,10 @@ describe("where requests wait", () => {
     relay.reports([openedOf(sent), cancelledOf(sent)]);
     await until(async () => (await load()).open === 2);
     expect(await inFlight()).toContainEqual(["whose", 1]);
-    for (const n of [2, 3, 4]) await sync({ commits: [localCommit(n)] });
-    // Full: where it is busy it stays all the same.
-    expect(await ask(localCommit(5))).toMatchObject({ ok: "kept" });
+    await sync({ commits: [localCommit(2)] });
+    // There is room for it alone: where it is busy it stays all the same.
+    expect(await ask(localCommit(3))).toMatchObject({ ok: "kept" });
+    expect((await load()).open).toBe(4);
+    expect(await ask(localCommit(4))).toMatchObject({ ok: "kept" });
   });
 });
