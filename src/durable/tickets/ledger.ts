@@ -225,8 +225,9 @@ export class TicketLedger {
     if (ticket === undefined) return this.#restored.closed({ id, attempt, subject }, end);
     this.#lessons.correct(ticket, end);
     this.#load.learn(ticket, end);
-    // It was answered before its Worker heard that it was to be called off.
-    if (ticket.isCalledOff && (end.completionTokens ?? 0) > 0) ticket.isUnpaid = false;
+    // It was answered before its Worker heard that it was to be called off. Who was cut off may have told tokens, too.
+    const isCut = end.result?.outcome === "cancelled";
+    if (ticket.isCalledOff && !isCut && (end.completionTokens ?? 0) > 0) ticket.isUnpaid = false;
     this.#release(ticket, "report");
     this.#forget(ticket);
     const isEdge = isEdgeTicket(id);

@@ -165,6 +165,17 @@ describe("what was sent where another endpoint is better", () => {
     expect(await inFlight()).not.toContainEqual(["whose", 1]);
   });
 
+  it("is not paid for where it was cut off, though its engine had begun and told what it used", async () => {
+    await poolWithEndpoints(ENDPOINTS);
+    const relay = await TestAgent.greeted(RELAY);
+    const sent = localCommit(1);
+    const grant = await moved(sent);
+    const begun = { ...closedOf(sent), outcome: "cancelled" as const, completionTokens: 3 };
+    relay.reports([openedOf(sent), begun, openedBy(grant), closedBy(grant)]);
+    await until(async () => (await load()).open === 1);
+    await expect.poll(billed).toBe(1);
+  });
+
   it("is paid for where it was sent, where it was answered before it could be called off", async () => {
     await poolWithEndpoints(ENDPOINTS);
     const relay = await TestAgent.greeted(RELAY);
