@@ -36,7 +36,9 @@ describe("an isolate's proposal", () => {
       expect(others.length).toBeGreaterThan(0);
       const { explanation } = await poolStub().explain("a");
       const shown = JSON.stringify(explanation!.attempts[0]);
-      expect(shown.match(/"spared: left to other isolates or objects/g)).toHaveLength(ENDPOINTS - 1);
+      expect(shown.match(/"spared: left to other isolates or objects/g)).toHaveLength(
+        ENDPOINTS - 1,
+      );
     },
   );
 
