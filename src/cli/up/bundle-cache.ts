@@ -23,11 +23,19 @@ export interface Built {
   readonly sinceMs: number;
 }
 
-/** Copies the bundle that is kept to `outFile`; false where there is none that is as new as its inputs. */
-export async function takeBuilt(cacheDir: string, outFile: string): Promise<boolean> {
+/**
+ * Copies the bundle that is kept to `outFile`; false where there is none of `entry`, a path, that is as new as its inputs:
+ * checkouts may share a folder of modules, and what is kept may be another's.
+ */
+export async function takeBuilt(
+  cacheDir: string,
+  entry: string,
+  outFile: string,
+): Promise<boolean> {
   try {
     const text = await readFile(join(cacheDir, INPUTS_FILE), "utf8");
-    const key = keyOf(inputsSchema.parse(JSON.parse(text)), Infinity);
+    const inputs = inputsSchema.parse(JSON.parse(text));
+    const key = inputs.includes(entry) ? keyOf(inputs, Infinity) : undefined;
     if (key === undefined) return false;
     await copyBuilt(join(cacheDir, key, basename(outFile)), outFile);
     return true;

@@ -40,7 +40,7 @@ const WORKER: BundleOptions = {
 /** Writes the bundle to `outFile`: the one of the last time, where nothing that it was made of has changed. */
 export async function bundleWorker(outFile: string, options = WORKER): Promise<void> {
   const { entry, cacheDir, besides } = options;
-  if (await takeBuilt(cacheDir, outFile)) return;
+  if (await takeBuilt(cacheDir, entry, outFile)) return;
   const sinceMs = Date.now();
   try {
     // Most starts need no builder, and it takes a while to load.

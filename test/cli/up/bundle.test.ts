@@ -36,11 +36,11 @@ const kept = () =>
   existsSync(cacheDir) ? readdirSync(cacheDir).filter((name) => name !== "inputs.json") : [];
 
 /** The bundle; `isKept` where it is the one of before, which is marked. */
-async function bundle(): Promise<{ text: string; isKept: boolean }> {
+async function bundle(of = "entry.ts"): Promise<{ text: string; isKept: boolean }> {
   const outFile = join(dir, "out", "worker.js");
   rmSync(join(dir, "out"), { recursive: true, force: true });
   mkdirSync(join(dir, "out"));
-  const entry = join(dir, "entry.ts");
+  const entry = join(dir, of);
   await bundleWorker(outFile, { entry, cacheDir, besides: [join(dir, "lock")] });
   const text = readFileSync(outFile, "utf8");
   expect(readFileSync(`${outFile}.map`, "utf8")).toContain("part.ts");
@@ -59,6 +59,13 @@ describe("bundleWorker", () => {
     write(name, readFileSync(join(dir, name), "utf8"));
     expect(await bundle()).toMatchObject({ isKept: false });
     expect(await bundle()).toMatchObject({ isKept: true });
+    expect(kept()).toHaveLength(1);
+  });
+
+  it("takes no bundle of another checkout, which may share its modules", async () => {
+    write("other.ts", 'import { answer } from "./part.ts"; export default -answer;');
+    await bundle();
+    expect((await bundle("other.ts")).text).toContain("-answer");
     expect(kept()).toHaveLength(1);
   });
 
