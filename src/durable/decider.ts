@@ -146,8 +146,10 @@ export class Decider {
       this.#sparedFor(at.proposed, PROPOSED_SLACK, facts) ?? this.#sparedForLane(at, facts);
     const input = { ...facts, spared };
     const outcome = this.#picker!.pick(input, this.#recorder);
-    // What an isolate proposed, and whom a lane spares, follows the configuration in force.
-    const shadow = this.#shadow?.observe({ ...facts, spared: undefined }, outcome);
+    // What an isolate proposed follows the configuration in force; an object's lane is any configuration's.
+    const shadow = this.#shadow?.observe(facts, outcome, (picker) =>
+      this.#sparedForLane({ ...at, picker }, facts),
+    );
     const { attempt, queue } = at;
     const { exclude } = input;
     const scheduler = this.#scheduler!;
@@ -202,9 +204,16 @@ export class Decider {
     return this.#proposals.sparedFor(this.#picker!, { slot, slack }, input);
   }
 
-  #sparedForLane({ isMoved = false }: { isMoved?: boolean | undefined }, input: PickInput) {
+  /** Valid until the next pick. */
+  #sparedForLane(
+    {
+      isMoved = false,
+      picker = this.#picker!,
+    }: { isMoved?: boolean | undefined; picker?: EndpointPicker },
+    input: PickInput,
+  ): Uint8Array | undefined {
     if (isMoved) return undefined;
-    return this.#proposals.sparedForLane(this.#picker!, this.#options.shards.lane, input);
+    return this.#proposals.sparedForLane(picker, this.#options.shards.lane, input);
   }
 
   /** How an attempt went, for its record. */

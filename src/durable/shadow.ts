@@ -46,14 +46,19 @@ export class Shadow {
   }
 
   /**
-   * Takes the decision of `input` again, after `outcome`. Returns the slot it would have chosen or why
-   * it would have refused; undefined once it is off.
+   * Takes the decision of `input` again, after `outcome`. `sparedBy` says whom its picker spares. Returns the slot it would
+   * have chosen or why it would have refused; undefined once it is off.
    */
-  observe(input: PickInput, outcome: Picked | Dropped): number | DropReason | undefined {
-    if (this.#picker === undefined) return undefined;
+  observe(
+    input: PickInput,
+    outcome: Picked | Dropped,
+    sparedBy: (picker: EndpointPicker) => Uint8Array | undefined,
+  ): number | DropReason | undefined {
+    const picker = this.#picker;
+    if (picker === undefined) return undefined;
     let choice: Picked | Dropped;
     try {
-      choice = this.#picker.pick({ ...input, sentTo: outcome });
+      choice = picker.pick({ ...input, spared: sparedBy(picker), sentTo: outcome });
     } catch (error) {
       this.#fail(error);
       return undefined;

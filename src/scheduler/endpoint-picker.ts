@@ -22,7 +22,7 @@ import type { OnPluginFailed } from "./plugin-calls.ts";
 import { Plugins, type PluginSubstitution } from "./plugins.ts";
 import { type ProfileRecorder, SchedulingProfile } from "./profile.ts";
 import type { PoolColumns } from "./pools/pool-columns.ts";
-import { isForAdapter, ranksByLoad } from "./sparing.ts";
+import { isForAdapter, keepsUsable, ranksByLoad } from "./sparing.ts";
 import { createSubset } from "./subset.ts";
 import { createRng } from "./support/rng.ts";
 
@@ -129,6 +129,8 @@ export class EndpointPicker {
   readonly #results = new Results();
   readonly #data: Data;
   readonly #ranksByLoad: boolean;
+  /** Its filters leave whoever can be sent requests; see PluginDefinition. */
+  readonly keepsUsable: boolean;
   #seed = 0;
   #spared: Uint8Array | undefined;
   readonly #responseHeaders: readonly ResponseHeader[];
@@ -154,6 +156,7 @@ export class EndpointPicker {
       });
     }
     this.#ranksByLoad = ranksByLoad(config);
+    this.keepsUsable = keepsUsable(config);
     this.#cacheSource = this.#plugins.producers
       .map(({ plugin }) => plugin.data["cache-source"])
       .find((source) => source !== undefined);

@@ -361,6 +361,11 @@ export interface PluginDefinition<
    * endpoints without load gets a request; see PickInput's `spared`.
    */
   readonly ranksByLoad?: boolean;
+  /**
+   * Of a filter: of endpoints that can be sent requests (isUsable in edge/idle.ts) it removes none but those that have just come.
+   * Where all do, a shard knows before the filters whom of its lane they will leave; see shards/lane.ts.
+   */
+  readonly keepsUsable?: boolean;
   /** One instance a name and pool; what it remembers must be rebuildable after an eviction. */
   create(params: z.output<Params>, wiring: Wiring): InstancesOf<Kind>;
 }

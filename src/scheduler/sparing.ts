@@ -17,6 +17,13 @@ export function ranksByLoad(config: SchedulerConfig): boolean {
   );
 }
 
+/** Whether all filters of all profiles keep every endpoint that can be sent requests, but for those that have just come. */
+export function keepsUsable(config: SchedulerConfig): boolean {
+  return config.schedulingProfiles.every(({ name }) =>
+    resolveProfile(config, name).filters.every(({ type }) => pluginOf(type).keepsUsable === true),
+  );
+}
+
 /** Whether the model is a LoRA adapter that some endpoint has. O(endpoints). */
 export function isForAdapter({ adapters, slotCount }: EndpointColumns, model: string): boolean {
   for (let slot = 0; slot < slotCount; slot++)

@@ -31,11 +31,14 @@ export class Proposals {
   /** The same for the endpoints of a lane, which has a 1 for each by slot; nobody is spared without one. */
   // Hot path.
   sparedForLane(
-    picker: Pick<EndpointPicker, "profileCount" | "maySpare">,
+    picker: Pick<EndpointPicker, "profileCount" | "maySpare" | "keepsUsable">,
     isInLane: Uint8Array | undefined,
     input: PickInput,
   ): Uint8Array | undefined {
-    if (isInLane === undefined || !maySpare(picker, input)) return undefined;
+    // Whom something else leaves out may be all that is good of a lane.
+    const isNarrowed = (input.exclude?.length ?? 0) > 0 || input.request.subset !== undefined;
+    if (isInLane === undefined || isNarrowed || !picker.keepsUsable) return undefined;
+    if (!maySpare(picker, input)) return undefined;
     const spared = this.#spared;
     const match = () => this.#match(input);
     return spareForLane(viewOf(input), isInLane, match, spared) ? spared : undefined;

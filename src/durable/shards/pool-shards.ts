@@ -70,6 +70,8 @@ export class PoolShards implements QueueCapacity {
   /** Who waits for the lead's first word, first come first. */
   #waking: (() => void)[] = [];
   readonly #lane = new ShardLane();
+  /** Flow control has been turned on so often. */
+  #capacityLives = 0;
   /** The others' loads stand in the columns, as they were told. */
   #showsOthers = false;
   /** As told by the lead; the count is the configuration's. */
@@ -299,10 +301,12 @@ export class PoolShards implements QueueCapacity {
 
   #createCapacity(): ShardCapacity {
     const { clock, epoch } = this.#options;
+    // One that begins anew has spent nothing: the lead is not to take it for the one before.
+    this.#capacityLives += 1;
     return new ShardCapacity({
       clock,
       pool: this.#place?.pool ?? "",
-      epoch,
+      epoch: `${epoch}/${this.#capacityLives}`,
       underWay: () => this.#options.tickets().open,
       ask: () => this.#exchange.hurry(),
       press: () => this.#exchange.press(),

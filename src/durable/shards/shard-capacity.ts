@@ -30,7 +30,7 @@ const FORSAKEN_MS = 3 * TELL_EVERY_MS;
 export interface ShardCapacityOptions {
   readonly clock: Clock;
   readonly pool: string;
-  /** The object's epoch. */
+  /** The object's, and the capacity's in it. */
   readonly epoch: string;
   /** Requests under way here. */
   readonly underWay: () => number;

@@ -13,19 +13,28 @@
 // docs/decisions/066-lanes-of-shards.md has what it is worth.
 
 import { busySteps, isUsable, type LoadView } from "../edge/idle.ts";
+import { endpointAgeMs } from "../endpoint-age.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../model/endpoint-table.ts";
 
 /** Prompts sent to an endpoint that is as well off as an idle one, in steps of 25 ms. */
 const BUSY_STEPS_MAX = 4;
 /** Requests that it may run more than others: some 10 ms each, by latency-cost-scorer. */
 const MORE_RUNNING = 8;
+/** Requests that may wait there more than at others, with those that no sample shows yet. */
+const MORE_WAITING = 8;
 /** KV memory in use that it may have more than others; up to the other that costs next to nothing. */
 const MORE_USAGE = 0.1;
 const ROOMY = 0.5;
 
+/** An endpoint that came so lately is young. */
+const YOUNG_MS = 10_000;
+
 /** What all candidates are held against. */
 interface Least {
+  /** Endpoints that have just come are held against nobody: they run nothing yet, and get their share by and by. */
+  readonly isForYoung: boolean;
   readonly running: number;
+  readonly waiting: number;
   readonly usage: number;
 }
 
@@ -85,22 +94,37 @@ export function spareForLane(
 }
 
 function leastOf(view: LoadView): Least {
-  const { isPresent, runningRequests, kvUsage, slotCount } = view.columns;
-  let [running, usage] = [Infinity, Infinity];
-  for (let slot = 0; slot < slotCount; slot++) {
-    if (isPresent[slot] !== 1 || !isUsable(view, slot)) continue;
-    running = Math.min(running, runningRequests[slot]!);
-    usage = Math.min(usage, kvUsage[slot]!);
-  }
-  return { running, usage };
+  const old = leastAmong(view, false);
+  // Where all have just come there are no others.
+  return old.running === Infinity ? leastAmong(view, true) : old;
 }
 
-function isAsGood(view: LoadView, slot: number, { running, usage }: Least): boolean {
-  const { runningRequests, kvUsage } = view.columns;
+function leastAmong(view: LoadView, isForYoung: boolean): Least {
+  const { isPresent, runningRequests, queueDepth, kvUsage, slotCount } = view.columns;
+  let [running, waiting, usage] = [Infinity, Infinity, Infinity];
+  for (let slot = 0; slot < slotCount; slot++) {
+    if (isPresent[slot] !== 1 || !isUsable(view, slot)) continue;
+    if (!isForYoung && isYoung(view, slot)) continue;
+    running = Math.min(running, runningRequests[slot]!);
+    waiting = Math.min(waiting, queueDepth[slot]!);
+    usage = Math.min(usage, kvUsage[slot]!);
+  }
+  return { isForYoung, running, waiting, usage };
+}
+
+function isAsGood(view: LoadView, slot: number, least: Least): boolean {
+  const { runningRequests, queueDepth, kvUsage } = view.columns;
   return (
     busySteps(view, slot) <= BUSY_STEPS_MAX &&
-    runningRequests[slot]! <= running + MORE_RUNNING &&
-    kvUsage[slot]! <= Math.max(ROOMY, usage + MORE_USAGE) &&
-    isUsable(view, slot)
+    runningRequests[slot]! <= least.running + MORE_RUNNING &&
+    queueDepth[slot]! <= least.waiting + MORE_WAITING &&
+    kvUsage[slot]! <= Math.max(ROOMY, least.usage + MORE_USAGE) &&
+    isUsable(view, slot) &&
+    (least.isForYoung || !isYoung(view, slot))
   );
+}
+
+/** As slow-start-filter has it, with its usual window. */
+function isYoung({ columns: endpoints, nowMs }: LoadView, slot: number): boolean {
+  return endpointAgeMs({ endpoints, nowMs }, slot) < YOUNG_MS;
 }

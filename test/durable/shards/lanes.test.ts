@@ -51,6 +51,15 @@ describe("objects of one pool", () => {
     }
   });
 
+  it("look beyond their lane for a request that has failed in it", async () => {
+    await shardedPool();
+    const lane = await firstOf(0, 3);
+    const retried: string[] = [];
+    for (let i = 0; i < ENDPOINTS; i++)
+      retried.push((await sentTo(0, `again-${i}`, { exclude: [lane[0]!] }))[0]!);
+    expect(retried.some((each) => !lane.includes(each))).toBe(true);
+  });
+
   it("use all endpoints when they are alone again", async () => {
     await shardedPool();
     await configureShards(1, { written: {}, version: 2, told: SHARDS });

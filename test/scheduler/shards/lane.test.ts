@@ -108,6 +108,14 @@ describe("spareForLane", () => {
       },
     ],
     [
+      "have many more waiting",
+      (table, slot) => {
+        table.applySample(slot, { ...IDLE, waiting: 9 }, NOW_MS);
+      },
+    ],
+    ["have just come", (table, slot) => table.came(slot, NOW_MS - 9_999)],
+    ["were ejected a moment ago", (table, slot) => table.eject(slot, NOW_MS - 1)],
+    [
       "are short of memory",
       (table, slot) => {
         table.applySample(slot, { ...IDLE, kvUsage: 0.96 }, NOW_MS);
@@ -137,6 +145,18 @@ describe("spareForLane", () => {
 
   it("leaves all where nobody has been heard of lately", () => {
     expect(kept({ staleAfterMs: -1 })).toBeUndefined();
+  });
+
+  it("holds nobody against one that has just come, unless all have", () => {
+    const table = createTable();
+    for (let slot = 0; slot < ENDPOINTS - 1; slot++)
+      table.applySample(slot, { waiting: 20, running: 30, kvUsage: 0.8 }, NOW_MS);
+    expect(kept({ table })).toBeUndefined();
+    table.came(ENDPOINTS - 1, NOW_MS);
+    expect(kept({ table })).toEqual([1, 4]);
+    const young = createTable();
+    for (let slot = 0; slot < ENDPOINTS; slot++) young.came(slot, NOW_MS);
+    expect(kept({ table: young })).toEqual([1, 4]);
   });
 
   it("keeps a lane that has a little more to do than others", () => {

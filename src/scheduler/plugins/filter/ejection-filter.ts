@@ -17,6 +17,7 @@ import { defineFilter } from "../../plugin.ts";
 
 export const ejectionFilter = defineFilter({
   type: "ejection-filter",
+  keepsUsable: true,
   params: z.strictObject({}),
   create: () => ({
     filter(context) {

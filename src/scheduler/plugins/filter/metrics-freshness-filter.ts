@@ -20,6 +20,7 @@ function tierOf(context: PickContext, slot: number): number {
 
 export const metricsFreshnessFilter = defineFilter({
   type: "metrics-freshness-filter",
+  keepsUsable: true,
   params: z.strictObject({}),
   create: () => ({
     filter(context) {

@@ -15,12 +15,14 @@
 import { z } from "zod";
 import { wholeNumber } from "../../config/whole-number.ts";
 import { lotOf, saltOf, shareOf } from "../../lots.ts";
-import { defineFilter, type PickContext } from "../../plugin.ts";
+import { endpointAgeMs } from "../../endpoint-age.ts";
+import { defineFilter } from "../../plugin.ts";
 
 const SHARE_MIN = 0.1;
 
 export const slowStartFilter = defineFilter({
   type: "slow-start-filter",
+  keepsUsable: true,
   stability: "fairlead",
   params: z.strictObject({
     windowMs: wholeNumber(0, 3_600_000)
@@ -32,7 +34,7 @@ export const slowStartFilter = defineFilter({
       const { candidates, candidateCount, rng } = context;
       let young = 0;
       for (let i = 0; i < candidateCount; i++) {
-        if (ageMs(context, candidates[i]!) < windowMs) young++;
+        if (endpointAgeMs(context, candidates[i]!) < windowMs) young++;
       }
       if (young === 0 || young === candidateCount) return candidateCount;
       const salt = saltOf(rng);
@@ -40,16 +42,10 @@ export const slowStartFilter = defineFilter({
       // Those that are not young stay: somebody is always left.
       for (let i = 0; i < candidateCount; i++) {
         const slot = candidates[i]!;
-        const share = Math.max(SHARE_MIN, ageMs(context, slot) / windowMs);
+        const share = Math.max(SHARE_MIN, endpointAgeMs(context, slot) / windowMs);
         if (share >= 1 || shareOf(lotOf(slot, salt)) < share) candidates[kept++] = slot;
       }
       return kept;
     },
   }),
 });
-
-function ageMs({ endpoints, nowMs }: PickContext, slot: number): number {
-  const { cameAtMs, ejectedUntilMs } = endpoints;
-  // Of one that is ejected still, other filters have judged.
-  return nowMs - Math.max(cameAtMs[slot]!, Math.min(nowMs, ejectedUntilMs[slot]!));
-}
