@@ -127,17 +127,17 @@ export class Picks {
     if (moved !== undefined) return moved;
     this.#options.shards.observe(pick.request.keys);
     const bounded = { ...pick, request: boundRequest(pick.request) };
-    this.#keepWhy(pick);
     if (pick.sent !== undefined) return this.#pickForSent({ ...bounded, sent: pick.sent }, holder);
+    this.#keepWhy(pick);
     return this.admission.answer(bounded, holder) ?? this.#pickNow(bounded, { holder });
   }
 
   /**
    * Its isolate has sent it where it would itself, on credit: nobody waits. It stays there, or goes where it is better off by
-   * more than moving it costs; then what was sent is called off, and uses no credit twice.
+   * more than moving it costs; then what was sent is called off.
    */
   #pickForSent(
-    pick: Decidable & { readonly sent: LocalCommit },
+    pick: PickRequest & { readonly sent: LocalCommit },
     holder: number,
   ): PickResult | KeptPick {
     const { request, attempt, exclude, sent } = pick;
@@ -150,7 +150,8 @@ export class Picks {
       this.commits.apply([sent], []);
       return KEPT;
     }
-    this.commits.calledOff(sent, attempt);
+    this.#keepWhy(pick);
+    this.commits.calledOff(sent, { other: result.ticket, attempt });
     return { ...result, callsOff: true };
   }
 
@@ -169,7 +170,7 @@ export class Picks {
     if (
       from === undefined ||
       this.#ledger.local.knows(sent.ticket) ||
-      this.creditRoom() < PLACES_OF_MOVED
+      this.#options.shards.roomOf(this.creditRoom()) < PLACES_OF_MOVED
     )
       return true;
     const nowMs = this.#options.clock();

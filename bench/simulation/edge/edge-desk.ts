@@ -66,14 +66,14 @@ export class EdgeDesk {
     const ticket = object.pickForSent(request, sent);
     this.#commit(sent);
     if (ticket === undefined) return undefined;
-    object.ledger.callOff(sent.ticket, sent.attempt);
+    object.ledger.callOff(sent.ticket, ticket.id);
     object.passed({ ...sent, attempt: ticket.attempt }, undefined);
     return ticket;
   }
 
   /** What goes with a pick's answer. */
   withGrant(asked: Asking): EdgeSynced {
-    return this.#answer(asked, false);
+    return this.#answer(asked, true);
   }
 
   #answer({ known, credit }: Asking, isCurrent: boolean): EdgeSynced {

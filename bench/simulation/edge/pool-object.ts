@@ -158,7 +158,7 @@ export class PoolObject {
   /** As Picks does: undefined where it stays. */
   pickForSent(request: InferenceRequest, { endpoints, terms }: LocalCommit): Ticket | undefined {
     const slot = slotOfAddress(endpoints[0]!);
-    if ((this.creditRoom() ?? Infinity) <= 0) return undefined;
+    if ((this.creditRoom() ?? Infinity) < 2) return undefined;
     const input = this.#inputOf(request);
     const proposed = { slot, slack: sentSlack(terms.rttMs) };
     const spared = this.#proposals.sparedFor(this.#picker, proposed, input);

@@ -74,7 +74,8 @@ export class EdgeDesk {
   /** What goes with a grant, where its request asks for it. */
   withGrant(asked: EdgeAsked): Pick<PickGrant, "edge" | "credit"> {
     const isAsked = asked.edge !== undefined || asked.credit !== undefined;
-    return isAsked && this.#options.pool() !== undefined ? this.#answer(asked, false) : {};
+    // What it was granted, or has told, is in it.
+    return isAsked && this.#options.pool() !== undefined ? this.#answer(asked, true) : {};
   }
 
   /** What the endpoint in the slot held is gone. */

@@ -54,12 +54,12 @@ export class LocalCommits {
   }
 
   /**
-   * The object has granted another endpoint, as `attempt`, in place of where it was sent: both count until the first has ended, and one
-   * is paid for.
+   * The object has granted another endpoint, as the ticket `other` of `attempt`, in place of where it was sent: both count until the first
+   * has ended, and one is paid for.
    */
-  calledOff(sent: LocalCommit, attempt: number): void {
+  calledOff(sent: LocalCommit, { other, attempt }: { other: string; attempt: number }): void {
     this.apply([sent], []);
-    this.#options.ledger.callOff(sent.ticket, sent.attempt);
+    this.#options.ledger.callOff(sent.ticket, other);
     this.#passed({ ...sent, attempt }, undefined);
   }
 

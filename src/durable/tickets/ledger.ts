@@ -19,6 +19,7 @@
 // memory of prompt and answer, and no prompt's work.
 
 import { assert } from "../../scheduler/support/assert.ts";
+import { callOff, carried, endedFirst, mayBeCarried, stand } from "./called-off.ts";
 import { EndedTickets } from "./ended.ts";
 import { Leases } from "./leases.ts";
 import { Lessons } from "./lessons.ts";
@@ -195,6 +196,7 @@ export class TicketLedger {
     const ticket = this.#find(id, attempt);
     if (ticket === undefined) return this.#restored.opened({ id, attempt, subject }, slot);
     ticket.isVoid = false;
+    carried(ticket, this.#isForgotten);
     ticket.relay = subject?.relay;
     if (ticket.releasedBy === null) {
       this.#load.move(ticket, slot);
@@ -225,9 +227,8 @@ export class TicketLedger {
     if (ticket === undefined) return this.#restored.closed({ id, attempt, subject }, end);
     this.#lessons.correct(ticket, end);
     this.#load.learn(ticket, end);
-    // It was answered before its Worker heard that it was to be called off. Who was cut off may have told tokens, too.
-    const isCut = end.result?.outcome === "cancelled";
-    if (ticket.isCalledOff && !isCut && (end.completionTokens ?? 0) > 0) ticket.isUnpaid = false;
+    carried(ticket, this.#isForgotten);
+    endedFirst(ticket, end, this.#isForgotten);
     this.#release(ticket, "report");
     this.#forget(ticket);
     const isEdge = isEdgeTicket(id);
@@ -243,7 +244,8 @@ export class TicketLedger {
     if (by === "unmetered") this.#lessons.teach(ticket, ticket.slot);
     ticket.isVoid = !hasRun;
     // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
-    ticket.isUnpaid = ticket.isCalledOff || by === "hedge-lost" || by === "relay-unreachable";
+    ticket.isUnpaid ||= by === "hedge-lost" || by === "relay-unreachable";
+    if (by === "hedge-lost") stand(ticket);
     this.#release(ticket, by);
   }
 
@@ -270,13 +272,14 @@ export class TicketLedger {
     if (isEdgeTicket(id) && ticket.isWorkers !== true) return void (ticket.holder = NO_HOLDER);
     // A grant that came too late was used by nobody; what a relay has after all, its report counts.
     ticket.isVoid = true;
+    stand(ticket);
     this.#release(ticket, "handle");
   }
 
   /**
    * An isolate tells the end of one of its own, as a handle would. One that is not known begins no more. `left` says only
    * that nobody there will tell more: the report of a relay that has it may be on its way. So does `cancelled`, of
-   * one that no relay was heard of: they do not tell of a beginning at once.
+   * one that no relay was heard of: they do not tell of a beginning at once. One that was called off is closed as it is told.
    */
   endLocal(id: string, attempt: number, how: ReleasedBy | "left"): void {
     if (!isEdgeTicket(id)) return;
@@ -286,17 +289,15 @@ export class TicketLedger {
     else if (how === "left" && ticket.isWorkers === true) {
       this.abandon(id, NO_HOLDER);
       this.#forgetUnheardOf(ticket);
-    } else if (how === "left" || (how === "cancelled" && isUnheardOf(ticket)))
+    } else if (how === "left" || (how === "cancelled" && mayBeCarried(ticket)))
       this.local.left(ticket);
     else this.release(id, how, NO_HOLDER);
   }
 
-  /** Another attempt is to serve the request. Until it has ended where it is, it counts there. */
-  callOff(id: string, attempt: number): void {
-    const ticket = this.#find(id, attempt);
-    if (ticket === undefined) return;
-    ticket.isCalledOff = true;
-    ticket.isUnpaid = true;
+  /** The ticket `other` is to serve the request. Until the first has ended where it is, or its Worker has said so, it counts there. */
+  callOff(id: string, other: string): void {
+    const [first, second] = [this.#leases.get(id), this.#leases.get(other)];
+    if (first !== undefined && second !== undefined) callOff(first, second);
   }
 
   /** The prompt's keys, of a ticket that was opened without them. */
@@ -341,6 +342,8 @@ export class TicketLedger {
     this.#claims.endpointRemoved(slot);
     this.#ended.endpointRemoved(slot);
   }
+
+  readonly #isForgotten = (ticket: TicketState) => this.#leases.get(ticket.id) !== ticket;
 
   #find(id: string, attempt: number): TicketState | undefined {
     const ticket = this.#leases.get(id);

@@ -76,8 +76,9 @@ export interface TicketState extends Ticket {
   isVoid: boolean;
   /** Another attempt has answered its request: what it used is nobody's. */
   isUnpaid: boolean;
-  /** Another attempt is to serve it: nobody pays for this one, unless it is answered all the same. */
-  isCalledOff: boolean;
+  /** Of the two tickets of one request: see called-off.ts. */
+  calledOffFor: TicketState | null;
+  insteadOf: TicketState | null;
   releasedBy: ReleasedBy | null;
   dueAtMs: number;
   /** What it found where it was sent last; undefined before that. */
@@ -125,7 +126,8 @@ export function beginTicket(
     relay: undefined,
     isVoid: false,
     isUnpaid: false,
-    isCalledOff: false,
+    calledOffFor: null,
+    insteadOf: null,
     releasedBy: null,
     dueAtMs: begun.dueAtMs,
     dispatched: undefined,

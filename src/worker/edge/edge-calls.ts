@@ -32,6 +32,9 @@ export const TELL_MS_MAX = 10_000;
 /** Longer than a worker is silent. */
 const LEASE_MS = SYNC_DEADLINE_MS + SYNC_RETRY_MS + 500;
 
+/** A pick has had its answer by then, or was heard or lost without one. */
+const WITH_PICK_MS = 4_000;
+
 /** How a request reaches the object, and who keeps its context alive. */
 export interface EdgeWay {
   /** A fresh way to the object for each call. */
@@ -73,8 +76,8 @@ export class EdgeCalls {
   #turn = 0;
   /** It waits with ends only: who has a commit takes over. */
   #isInNoHurry = false;
-  /** Commits that go with picks which nobody has an answer to yet. */
-  #withPicks = 0;
+  /** Commits that go with picks which nobody has an answer to yet: Unix ms at which each was asked about, oldest first. */
+  #withPicks: number[] = [];
 
   constructor(options: EdgeCallsOptions) {
     this.#options = options;
@@ -83,16 +86,24 @@ export class EdgeCalls {
 
   /** Commits that the object is not known to have heard of. */
   get untoldCount(): number {
-    return this.#outbox.commitCount + (this.#underWay?.commits.length ?? 0) + this.#withPicks;
+    return this.#outbox.commitCount + (this.#underWay?.commits.length ?? 0) + this.#pickCount;
   }
 
   /** A commit goes with a pick of its own: until that is answered another call may pass it. */
-  beginWithPick(): void {
-    this.#withPicks += 1;
+  beginWithPick(nowMs: number): void {
+    this.#withPicks.push(nowMs);
   }
 
-  endWithPick(): void {
-    this.#withPicks -= 1;
+  endWithPick(begunAtMs: number): void {
+    const at = this.#withPicks.indexOf(begunAtMs);
+    if (at >= 0) this.#withPicks.splice(at, 1);
+  }
+
+  /** A request's context may end without a word. */
+  get #pickCount(): number {
+    const sinceMs = Date.now() - WITH_PICK_MS;
+    while (this.#withPicks.length > 0 && this.#withPicks[0]! < sinceMs) this.#withPicks.shift();
+    return this.#withPicks.length;
   }
 
   /** The object knows of the dispatches up to this one: those after it wait, or are on their way. */
@@ -165,7 +176,7 @@ export class EdgeCalls {
   async #tell(way: EdgeWay): Promise<boolean> {
     const askedAtMs = Date.now();
     const batch = this.#outbox.take();
-    const asked = this.#options.ask(askedAtMs, this.#outbox.commitCount + this.#withPicks);
+    const asked = this.#options.ask(askedAtMs, this.#outbox.commitCount + this.#pickCount);
     const commits = batch.commits.map((pending) => commitAt(pending, askedAtMs));
     // The answer shows what goes with the call.
     const shown = this.shownNow();

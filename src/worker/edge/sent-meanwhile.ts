@@ -1,7 +1,7 @@
 // A request that is on its way to where this isolate would have it, while the pool's object is asked about it.
 //
 //   sent ──asked──► kept         the object has committed it where it is
-//          │  └───► called off   the object has granted another endpoint, and does not count this one
+//          │  └───► called off   the object has granted another endpoint, and counts this one until it is closed
 //          └─ no answer ────────► untold: told with the next call, as any other pick of this isolate's
 //
 // Until then it counts in the replica where it was sent, whatever snapshots come meanwhile.
@@ -48,7 +48,8 @@ export class SentMeanwhile {
 
   /** As the object is told of it with the question, which is under way from now on. */
   asked(): LocalCommit {
-    if (!this.#isAsked) this.#options.calls.beginWithPick();
+    const { calls, nowMs } = this.#options;
+    if (!this.#isAsked) calls.beginWithPick(nowMs);
     this.#isAsked = true;
     return { ...this.#options.commit, decidedAgoMs: 0 };
   }
@@ -78,9 +79,10 @@ export class SentMeanwhile {
 
   /** Nothing of it is on its way there any more, as far as this isolate knows. */
   calledOff(): void {
-    if (this.#number !== undefined) this.#options.replica.answered(this.#number);
+    const { replica, calls, nowMs } = this.#options;
+    if (this.#number !== undefined) replica.answered(this.#number);
     this.#number = undefined;
-    if (this.#isAsked) this.#options.calls.endWithPick();
+    if (this.#isAsked) calls.endWithPick(nowMs);
     this.#isAsked = false;
   }
 }

@@ -36,7 +36,8 @@ export function askMeanwhile(
 ): Grant {
   const attempt = context.reserveAttempt();
   const rather = hear(request, context, { ...asking, attempt });
-  const waitMs = Math.min(WAIT_MS_MAX, WAIT_MS + WAIT_ROUND_TRIPS * asking.terms.rttMs);
+  const wordMs = WAIT_MS + WAIT_ROUND_TRIPS * asking.terms.rttMs;
+  const waitMs = wordMs > WAIT_MS_MAX ? 0 : wordMs;
   return { ...asking.meanwhile.grant, meanwhile: { rather, attempt, waitMs } };
 }
 

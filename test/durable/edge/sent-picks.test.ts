@@ -189,6 +189,27 @@ describe("what was sent where another endpoint is better", () => {
     expect((await load()).inFlight).toEqual([1, 0, 0]);
   });
 
+  it("is paid for once, where its engine had answered before it was closed, and the other answers, too", async () => {
+    await poolWithEndpoints(ENDPOINTS);
+    const relay = await TestAgent.greeted(RELAY);
+    const sent = localCommit(1);
+    const grant = await moved(sent);
+    relay.reports([openedOf(sent), closedOf(sent), openedBy(grant), closedBy(grant)]);
+    await until(async () => (await load()).open === 1);
+    await expect.poll(billed).toBe(1);
+    grant[Symbol.dispose]();
+    expect(await billed()).toBe(1);
+  });
+
+  it("counts no more where its Worker has closed it before a relay had it", async () => {
+    await poolWithEndpoints(ENDPOINTS);
+    const sent = localCommit(1);
+    await moved(sent);
+    expect((await load()).open).toBe(3);
+    await sync({ ends: [{ ticket: sent.ticket, attempt: sent.attempt, how: "cancelled" }] });
+    expect((await load()).open).toBe(2);
+  });
+
   it("is granted again to a Worker that has lost the answer, and still called off", async () => {
     await poolWithEndpoints(ENDPOINTS);
     const sent = localCommit(1);
