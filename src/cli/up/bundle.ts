@@ -34,7 +34,11 @@ const WORKER: BundleOptions = {
   entry: ENTRY,
   cacheDir: CACHE_DIR,
   // How it is built, and by what.
-  besides: [fileURLToPath(import.meta.url), join(ROOT, "package-lock.json")],
+  besides: [
+    fileURLToPath(import.meta.url),
+    join(ROOT, "tsconfig.json"),
+    join(ROOT, "package-lock.json"),
+  ],
 };
 
 /** Writes the bundle to `outFile`: the one of the last time, where nothing that it was made of has changed. */
