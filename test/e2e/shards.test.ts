@@ -30,6 +30,7 @@ const SCHEDULER = {
 };
 /** Of one turn: some blocks of content, and of the engines. */
 const SENTENCES = 60;
+const READ_MS = 250;
 /** As long as an agent dials and a pool's object is told of others. */
 const SETTLE_MS = 30_000;
 /** Until a pool is sure that prompts begin alike: hundreds of them, a few a second of each object. */
@@ -79,6 +80,8 @@ const turn = (of: string): Message => ({ role: "user", content: `${of} `.repeat(
 async function converse(name: string): Promise<readonly Answered[]> {
   const first = [turn(`The tale of ${name} begins.`)];
   const one = await ask(first);
+  // Whoever goes on has read it: by then engines have told what they hold. Decisions go by nothing else here.
+  await sleep(READ_MS);
   const said: Message = { role: "assistant", content: "So it does." };
   return [one, await ask([...first, said, turn(`And ${name} goes on.`)])];
 }

@@ -16,10 +16,10 @@ export function callOff(first: TicketState, second: TicketState): void {
   second.insteadOf = first;
 }
 
-/** Nobody uses the second. */
-export function stand(second: TicketState): void {
+/** Nobody uses the second. What the first has come to already stands. */
+export function stand(second: TicketState, isSettled: (ticket: TicketState) => boolean): void {
   const { insteadOf: first } = second;
-  if (first?.calledOffFor !== second) return;
+  if (first?.calledOffFor !== second || isSettled(first)) return;
   first.calledOffFor = null;
   first.isUnpaid = false;
 }

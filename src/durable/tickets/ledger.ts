@@ -245,7 +245,7 @@ export class TicketLedger {
     ticket.isVoid = !hasRun;
     // Its answer reached nobody, and another one is paid for: also where the relay was only cut off.
     ticket.isUnpaid ||= by === "hedge-lost" || by === "relay-unreachable";
-    if (by === "hedge-lost") stand(ticket);
+    if (by === "hedge-lost") stand(ticket, this.#isForgotten);
     this.#release(ticket, by);
   }
 
@@ -272,7 +272,7 @@ export class TicketLedger {
     if (isEdgeTicket(id) && ticket.isWorkers !== true) return void (ticket.holder = NO_HOLDER);
     // A grant that came too late was used by nobody; what a relay has after all, its report counts.
     ticket.isVoid = true;
-    stand(ticket);
+    stand(ticket, this.#isForgotten);
     this.#release(ticket, "handle");
   }
 
