@@ -8,6 +8,9 @@ import type { EndpointColumns } from "../model/endpoint-columns.ts";
 export const BUSY_STEP_MS = 25;
 /** Of KV memory in use: a request is likely to wait for some. */
 const FULL = 0.95;
+/** KV memory in use that it may have more than others; up to the other that costs next to nothing. */
+const MORE_USAGE = 0.1;
+const ROOMY = 0.5;
 /** Blocks beyond what others hold, from which a prefix speaks for an endpoint; 512 tokens. */
 export const MORE_BLOCKS = 8;
 
@@ -26,6 +29,11 @@ export function busySteps(view: LoadView, slot: number): number {
 /** The same in ms; NaN where that is not known. */
 export function busyMs({ columns, nowMs }: LoadView, slot: number): number {
   return Math.max(0, columns.prefillBusyUntilMs[slot]! - nowMs);
+}
+
+/** Whether it has as much KV memory free as the one with `least` in use, or so much that it makes no difference. */
+export function isAsRoomy({ columns }: LoadView, slot: number, least: number): boolean {
+  return columns.kvUsage[slot]! <= Math.max(ROOMY, least + MORE_USAGE);
 }
 
 /** A request can be sent there. */

@@ -11,7 +11,7 @@
 // One that has been sent there already costs a round trip more to move, and what the engine has computed: it stays
 // where that is not worth it. docs/decisions/068-sent-and-asked-meanwhile.md has the figures.
 
-import { busyMs, BUSY_STEP_MS, isUsable, type LoadView, MORE_BLOCKS } from "./idle.ts";
+import { busyMs, BUSY_STEP_MS, isAsRoomy, isUsable, type LoadView, MORE_BLOCKS } from "./idle.ts";
 
 /** What another endpoint may be better by, and the proposal is taken all the same. */
 export interface Slack {
@@ -39,10 +39,6 @@ export function sentSlack(rttMs: number): Slack {
     running: SENT_RUNNING,
   };
 }
-
-/** KV memory in use that it may have more than others; up to the other that costs next to nothing. */
-const MORE_USAGE = 0.1;
-const ROOMY = 0.5;
 
 /**
  * Writes 1 into `spared` for each slot that the pick is to spare in favour of `slot`, 0 for it and for those that hold
@@ -73,10 +69,7 @@ function isAsGood(view: LoadView, slot: number, slack: Slack): boolean {
     running = Math.min(running, runningRequests[other]!);
     usage = Math.min(usage, kvUsage[other]!);
   }
-  return (
-    runningRequests[slot]! <= running + slack.running &&
-    kvUsage[slot]! <= Math.max(ROOMY, usage + MORE_USAGE)
-  );
+  return runningRequests[slot]! <= running + slack.running && isAsRoomy(view, slot, usage);
 }
 
 function isIdle(view: LoadView, slot: number, slack: Slack): boolean {

@@ -12,7 +12,7 @@
 // and lanes that overlap for a moment, while objects hear of a new endpoint, do no harm.
 // docs/decisions/066-lanes-of-shards.md has what it is worth.
 
-import { busySteps, isUsable, type LoadView } from "../edge/idle.ts";
+import { busySteps, isAsRoomy, isUsable, type LoadView } from "../edge/idle.ts";
 import { endpointAgeMs } from "../endpoint-age.ts";
 import { ENDPOINTS_MAX, type EndpointTable } from "../model/endpoint-table.ts";
 
@@ -22,9 +22,6 @@ const BUSY_STEPS_MAX = 4;
 const MORE_RUNNING = 8;
 /** Requests that may wait there more than at others, with those that no sample shows yet. */
 const MORE_WAITING = 8;
-/** KV memory in use that it may have more than others; up to the other that costs next to nothing. */
-const MORE_USAGE = 0.1;
-const ROOMY = 0.5;
 
 /** An endpoint that came so lately is young. */
 const YOUNG_MS = 10_000;
@@ -113,12 +110,12 @@ function leastAmong(view: LoadView, isForYoung: boolean): Least {
 }
 
 function isAsGood(view: LoadView, slot: number, least: Least): boolean {
-  const { runningRequests, queueDepth, kvUsage } = view.columns;
+  const { runningRequests, queueDepth } = view.columns;
   return (
     busySteps(view, slot) <= BUSY_STEPS_MAX &&
     runningRequests[slot]! <= least.running + MORE_RUNNING &&
     queueDepth[slot]! <= least.waiting + MORE_WAITING &&
-    kvUsage[slot]! <= Math.max(ROOMY, least.usage + MORE_USAGE) &&
+    isAsRoomy(view, slot, least.usage) &&
     isUsable(view, slot) &&
     (least.isForYoung || !isYoung(view, slot))
   );

@@ -17,6 +17,7 @@ import {
 import { addressOf, configureShards, connectAgents, shardStub } from "../shards/sharded-pool.ts";
 import {
   askAbout,
+  billed,
   cancelledOf,
   closedBy,
   localCommit,
@@ -33,13 +34,6 @@ const RELAY = { role: "relay", agent: "relay-0" } as const;
 const WHERE = endpoint(1).address;
 
 const openTickets = async () => (await poolStub().state()).tickets.open;
-
-/** Requests that somebody pays for. */
-const billed = () =>
-  runInDurableObject(poolStub(), (_, { storage }) => {
-    const [row] = storage.sql.exec("SELECT TOTAL(requests) AS requests FROM usage").toArray();
-    return row!["requests"];
-  });
 
 async function moved(sent: LocalCommit): Promise<HeldGrant> {
   await occupy(WHERE);

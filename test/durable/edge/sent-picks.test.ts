@@ -1,6 +1,6 @@
 // What isolates have sent already and ask about: kept where it is, or granted elsewhere and called off.
 
-import { reset, runInDurableObject } from "cloudflare:test";
+import { reset } from "cloudflare:test";
 import { afterEach, describe, expect, it } from "vitest";
 import type { HeldGrant, PickRequest } from "../../../src/durable/contract.ts";
 import type { LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
@@ -16,6 +16,7 @@ import {
 } from "../pool-client.ts";
 import {
   askAbout,
+  billed,
   cancelledOf,
   closedBy,
   closedOf,
@@ -77,13 +78,6 @@ async function commits(outcome: string): Promise<number> {
   const lines = (await poolStub().metrics()).split("\n");
   return Number(lines.find((line) => line.startsWith(start))?.slice(start.length) ?? 0);
 }
-
-/** Requests that somebody pays for. */
-const billed = () =>
-  runInDurableObject(poolStub(), (_, { storage }) => {
-    const [row] = storage.sql.exec("SELECT TOTAL(requests) AS requests FROM usage").toArray();
-    return row!["requests"];
-  });
 
 describe("what was sent where it is well", () => {
   it("is kept, and counts there", async () => {

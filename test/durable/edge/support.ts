@@ -1,5 +1,6 @@
 // What an isolate says to a pool's object.
 
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { EDGE_EPOCH_PREFIX, encodeTicketName } from "../../../src/agents/protocol/ticket-name.ts";
 import type { TicketClosed, TicketOpened } from "../../../src/agents/protocol/messages.ts";
@@ -14,7 +15,7 @@ import type {
 } from "../../../src/durable/contract.ts";
 import type { CreditAsk } from "../../../src/scheduler/credits/contracts.ts";
 import type { ConsultTerms, LocalCommit } from "../../../src/scheduler/edge/contracts.ts";
-import { closed, contentKeys, opened, pickRequest, POOL } from "../pool-client.ts";
+import { closed, contentKeys, opened, pickRequest, POOL, poolStub } from "../pool-client.ts";
 
 export const NOTHING_KNOWN = { epoch: "", version: 0, digest: "" };
 
@@ -122,3 +123,10 @@ export const closedBy = (grant: HeldGrant): TicketClosed => ({
   ...closed(grant),
   attempt: OTHER_ATTEMPT,
 });
+
+/** Requests that somebody pays for. */
+export const billed = () =>
+  runInDurableObject(poolStub(), (_, { storage }) => {
+    const [row] = storage.sql.exec("SELECT TOTAL(requests) AS requests FROM usage").toArray();
+    return row!["requests"];
+  });
